@@ -1,0 +1,50 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// Client enqueues tasks. It is safe for concurrent use.
+type Client struct {
+	asynq *asynq.Client
+}
+
+// NewClient returns a Client on a Redis connection, which stays the caller's to
+// close.
+func NewClient(rdb redis.UniversalClient) *Client {
+	return &Client{asynq: asynq.NewClientFromRedisClient(rdb)}
+}
+
+// Enqueue puts a task into its kind's queue. It returns once Redis has it.
+// duplicate reports that a task of the same ID was there already, in whatever
+// state, which is success: the work is in hand or done.
+//
+// An error never proves that the task was not enqueued: the answer of Redis may
+// be what was lost. Enqueuing again is always safe.
+func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error) {
+	p, err := PolicyOf(t.Kind)
+	if err != nil {
+		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
+	}
+	// TaskID alone: together with asynq.Unique a conflict would leave the unique
+	// lock behind.
+	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTask(string(t.Kind), t.Payload),
+		asynq.TaskID(t.ID),
+		asynq.Queue(p.Queue),
+		asynq.MaxRetry(p.Attempts-1),
+		asynq.Timeout(p.Timeout),
+		asynq.Retention(p.Retention),
+	)
+	if errors.Is(err, asynq.ErrTaskIDConflict) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
+	}
+	return false, nil
+}

@@ -1,0 +1,88 @@
+package tasks
+
+import (
+	"strconv"
+	"time"
+)
+
+// Status is how far Kling's job is. A job only moves forward:
+// created < processing < {completed, failed, cancelled}.
+type Status string
+
+// The statuses of a job, in the seed protocol's words.
+const (
+	StatusCreated    Status = "created"
+	StatusProcessing Status = "processing"
+	StatusCompleted  Status = "completed"
+	StatusFailed     Status = "failed"
+	StatusCancelled  Status = "cancelled"
+)
+
+// Terminal reports whether Kling sends nothing more of a job in this status.
+func (s Status) Terminal() bool {
+	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled
+}
+
+// The event types of the seed protocol. The official protocol's statuses are
+// given the same names.
+const (
+	TypeCreated    = "video.created"
+	TypeProcessing = "video.processing"
+	TypeCompleted  = "video.completed"
+	TypeFailed     = "video.failed"
+	TypeCancelled  = "video.cancelled"
+)
+
+// KnownTypes returns the event types that move a job, in a job's order.
+func KnownTypes() []string {
+	return []string{TypeCreated, TypeProcessing, TypeCompleted, TypeFailed, TypeCancelled}
+}
+
+// JobUpdate is what one event says of its job, whichever protocol said it. A
+// zero field says nothing. Updates may arrive in any order and more than once.
+type JobUpdate struct {
+	JobID string
+	// EventID is the event that says it; it breaks ties between updates of the
+	// same OccurredAt.
+	EventID string
+	// OccurredAt is the sender's time of the event; zero when it gave none that
+	// can be read.
+	OccurredAt time.Time
+	Status     Status
+	// Progress is in percent, 0 to 100; nil when the event has none.
+	Progress *int
+	Prompt   string
+	Model    string
+	// Duration is the length of the video.
+	Duration time.Duration
+	// Error is why the job failed, as the sender words it.
+	Error string
+	// ExternalID is the caller's own id of the job (official protocol only).
+	ExternalID string
+	// CreatedAt and FinishedAt are the sender's times of the job itself.
+	CreatedAt, FinishedAt time.Time
+	Media                 []MediaLink
+}
+
+// MediaLink is a file that belongs to a job and where to fetch it.
+type MediaLink struct {
+	// Name is what the file is to its job: "video", "video-2", "thumbnail".
+	Name string
+	// URL is the sender's link; it carries a signature in its query, so it is
+	// never logged whole.
+	URL string
+}
+
+// The names of a job's media. Further videos are "video-2", "video-3", …
+const (
+	MediaVideo     = "video"
+	MediaThumbnail = "thumbnail"
+)
+
+// VideoName returns the media name of a job's i-th video, counted from 0.
+func VideoName(i int) string {
+	if i == 0 {
+		return MediaVideo
+	}
+	return MediaVideo + "-" + strconv.Itoa(i+1)
+}
