@@ -1,0 +1,98 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Role is what a process is for; it decides which settings are read.
+type Role string
+
+// The roles.
+const (
+	// Ingest is the public process that receives webhooks.
+	Ingest Role = "ingest"
+	// Worker is the process that acts on queued events.
+	Worker Role = "worker"
+	// Dev is ingest and worker in one process.
+	Dev Role = "dev"
+	// Store is a command that needs the database only, such as migrate or jobs.
+	Store Role = "store"
+	// Client is a command that talks to ingest or to Kling: send, webhooks.
+	Client Role = "client"
+	// All reads every setting and requires none, to show them.
+	All Role = "all"
+)
+
+// Config is the settings of one role. A field that the role does not use is
+// zero. The help tag of a field is its documentation; the form tag names its
+// unit and syntax in the forms table.
+type Config struct {
+	WebhookSecrets         []string `env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"whole" roles:"ingest dev client" help:"Secrets of webhooks registered with Kling's API, received at /webhooks/klingai. Any of them verifies a delivery, so that secrets can be rotated."`
+	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"whole" roles:"ingest dev client" help:"Webhook Secrets made in Kling's console, for callbacks received at /webhooks/klingai/official."`
+	APIKey                 string   `env:"KLINGAI_API_KEY" form:"secret" secret:"whole" roles:"client" help:"Kling's API key, with which webhooks are registered."`
+	APIURL                 string   `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"http-url" secret:"none" roles:"client" help:"Where Kling's API is."`
+
+	Addr      string `env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" secret:"none" roles:"ingest dev client" help:"Where webhooks are received."`
+	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" secret:"none" roles:"ingest worker dev" help:"Where metrics, health and, in dev, the queue pages are served. It has no login: keep it private."`
+
+	// RedisURL is empty in Dev unless it is set: the queue is embedded then.
+	RedisURL string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev" help:"The Redis that holds the queue. When it is not set, dev embeds a queue in memory."`
+	// DatabaseURL lies in Data unless it is set.
+	DatabaseURL string `env:"KLINGHOOK_DATABASE_URL" derived:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store" help:"The database of events, jobs and media: a file of SQLite's, or a PostgreSQL server."`
+	// BucketURL lies in Data unless it is set.
+	BucketURL string `env:"KLINGHOOK_BUCKET_URL" derived:"file://<data>/media" form:"bucket-url" secret:"none" roles:"worker dev" help:"Where videos and thumbnails are kept. Credentials of a cloud come from its own variables."`
+	Data      string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"directory" secret:"none" roles:"ingest worker dev store client" help:"The directory of what is kept on this machine: events that wait for Redis, and by default the database and the media."`
+
+	MaxBody      int64    `env:"KLINGHOOK_MAX_BODY" envDefault:"1MiB" form:"size" secret:"none" roles:"ingest dev" help:"The largest delivery that is accepted."`
+	MediaAllow   []string `env:"KLINGHOOK_MEDIA_ALLOW" form:"hosts" secret:"none" roles:"worker dev" help:"Hosts that downloads may reach although they are private or speak plain HTTP, such as a CDN inside the network."`
+	MediaMaxSize int64    `env:"KLINGHOOK_MEDIA_MAX_SIZE" envDefault:"2GiB" form:"size" secret:"none" roles:"worker dev" help:"The largest file that is downloaded."`
+
+	NotifyURLs    URLs   `env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Whom to tell: URLs of chat and e-mail services, as shoutrrr writes them."`
+	NotifyEvents  Events `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled" form:"events" secret:"none" roles:"worker dev" help:"The events to tell of, to people and to programs."`
+	ForwardURLs   URLs   `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" roles:"worker dev" help:"Programs to tell: each gets klinghook's own JSON, signed as Standard Webhooks says."`
+	ForwardSecret string `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what is forwarded; needed with KLINGHOOK_FORWARD_URLS."`
+
+	Queues Queues        `env:"KLINGHOOK_QUEUES" envDefault:"events=16,media=4,notify=8" form:"queues" secret:"none" roles:"worker dev" help:"How many tasks of each queue one process runs at once. A queue that is left out is not run in this process."`
+	Grace  time.Duration `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" secret:"none" roles:"ingest worker dev" help:"How long a process that is asked to stop lets running work finish."`
+
+	LogLevel  string `env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" secret:"none" roles:"ingest worker dev" help:"The least level that is logged."`
+	LogFormat string `env:"KLINGHOOK_LOG_FORMAT" envDefault:"auto" form:"log-format" secret:"none" roles:"ingest worker dev" help:"How logs are written; auto means console on a terminal and json elsewhere."`
+
+	// origins says of each setting that the role uses where its value is from.
+	origins map[string]Origin
+}
+
+// URLs is a list of URLs that may hold commas themselves: in its text an item
+// ends only where the next scheme:// begins.
+type URLs []string
+
+// Events is a list of event types, such as "video.completed". Its text may
+// leave out "video.".
+type Events []string
+
+// EventTypes returns the event types that [Events] may hold, in a job's order.
+func EventTypes() []string {
+	return []string{"video.created", "video.processing", "video.completed", "video.failed", "video.cancelled"}
+}
+
+// Queues says how many tasks of each queue one process runs at once; at least
+// one of each queue that it names.
+type Queues map[string]int
+
+// QueueNames returns the queues that [Queues] may name, most urgent first.
+func QueueNames() []string {
+	return []string{"events", "media", "notify"}
+}
+
+// String returns q as KLINGHOOK_QUEUES has it, in the order of QueueNames.
+func (q Queues) String() string {
+	var parts []string
+	for _, name := range QueueNames() {
+		if n, ok := q[name]; ok {
+			parts = append(parts, fmt.Sprintf("%s=%d", name, n))
+		}
+	}
+	return strings.Join(parts, ",")
+}

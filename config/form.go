@@ -1,0 +1,274 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// form is what the values of some settings have in common.
+type form struct {
+	// words say what to write, and in which unit.
+	words string
+	// example is a value to write.
+	example string
+	// check refuses a value, or one of a list's items. Its errors go on where
+	// "it" is the subject and hold nothing of the value. It is nil where a
+	// field's type says it all.
+	check func(item string) error
+}
+
+// secretCommand makes a secret of the form that Standard Webhooks signs with.
+const secretCommand = `printf 'whsec_%s\n' "$(openssl rand -base64 32)"`
+
+// forms returns every form by the name that the form tags have.
+func forms() map[string]form {
+	levels := []string{"debug", "info", "warn", "error"}
+	formats := []string{"auto", "console", "json"}
+	return map[string]form{
+		"secret":          {"a secret", "the one that Kling shows once", checkSecret},
+		"secrets":         {"secrets with commas between", "new,old", checkSecret},
+		"signing-secret":  {"whsec_ and the base64 of a key", "what this prints: " + secretCommand, checkSigningSecret},
+		"signing-secrets": {"secrets with commas between, each whsec_ and the base64 of a key", "whsec_bmV3,whsec_b2xk", checkSigningSecret},
+		"http-url":        {"an HTTP URL", "https://api.klingai.com", checkHTTPBase},
+		"http-urls":       {"HTTP URLs with commas between", "https://app.example.com/hooks/kling", checkHTTPURL},
+		"service-urls":    {"URLs with commas or spaces between", "slack://hook:A-B-C@webhook,discord://token@id", checkServiceURL},
+		"listen-address":  {"host:port", ":5000 or 127.0.0.1:5001", checkListenAddress},
+		"hosts":           {"host:port items with commas between", "cdn.internal:443,10.0.0.7:8080", checkRemoteAddress},
+		"redis-url":       {"a redis://, rediss:// or unix:// URL", "redis://user:password@127.0.0.1:6379/0", checkRedisURL},
+		"database-url":    {"sqlite:<path> or a postgres:// URL", "postgres://user:password@127.0.0.1:5432/klinghook", checkDatabaseURL},
+		"bucket-url":      {"a file://, s3://, gs:// or azblob:// URL", "file:///srv/media or s3://bucket?region=eu-west-1", checkBucketURL},
+		"directory":       {"a directory's path", "/var/lib/klinghook", checkDirectory},
+		"size":            {"a number of bytes, or of KiB, MiB, GiB, KB, MB or GB", "1MiB", nil},
+		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},
+		"events":          {"event types with commas between, of " + strings.Join(EventTypes(), ", "), "completed,failed", nil},
+		"queues":          {"queue=tasks pairs with commas between, of the queues " + strings.Join(QueueNames(), ", "), "events=16,media=4,notify=8", nil},
+		"log-level":       {"debug, info, warn or error", "info", checkChoice(levels)},
+		"log-format":      {"auto, console or json", "json", checkChoice(formats)},
+	}
+}
+
+func checkChoice(choices []string) func(string) error {
+	return func(item string) error {
+		if slices.Contains(choices, item) {
+			return nil
+		}
+		return fmt.Errorf("is not one of its words (did you mean %s?)", nearest(item, choices))
+	}
+}
+
+func checkSecret(item string) error {
+	if strings.ContainsFunc(item, unicode.IsControl) {
+		return errors.New("holds a line break or another control character")
+	}
+	return nil
+}
+
+func checkSigningSecret(item string) error {
+	encoded, found := strings.CutPrefix(item, "whsec_")
+	if !found {
+		return errors.New("does not begin with whsec_")
+	}
+	if err := checkSecret(encoded); err != nil {
+		return err
+	}
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return errors.New("has no base64 after whsec_")
+	}
+	if len(key) == 0 {
+		return errors.New("has nothing after whsec_")
+	}
+	return nil
+}
+
+func checkDirectory(item string) error {
+	if strings.HasPrefix(item, "~") {
+		return errors.New("begins with ~, which only a shell replaces by a home directory")
+	}
+	return nil
+}
+
+// checkListenAddress accepts port 0, by which the system picks a free one.
+func checkListenAddress(item string) error {
+	_, err := splitAddress(item, 0)
+	return err
+}
+
+func checkRemoteAddress(item string) error {
+	host, err := splitAddress(item, 1)
+	if err != nil {
+		return err
+	}
+	if host == "" {
+		return errors.New("has no host")
+	}
+	return nil
+}
+
+// splitAddress returns the host of a host:port whose port is a number, lowest
+// at least.
+func splitAddress(item string, lowest int) (host string, err error) {
+	if strings.Contains(item, "://") {
+		return "", errors.New("is a URL")
+	}
+	host, port, err := net.SplitHostPort(item)
+	switch {
+	case err != nil && strings.Count(item, ":") > 1 && !strings.HasPrefix(item, "["):
+		return "", errors.New("has an IPv6 address without [ and ] around it")
+	case err != nil:
+		return "", errors.New("has no port")
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || int(n) < lowest {
+		return "", fmt.Errorf("has a port that is not a number from %d to 65535", lowest)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && !isHostname(host) {
+		return "", errors.New("has a host that is neither a name nor an IP address")
+	}
+	return host, nil
+}
+
+// isHostname reports whether host has only the characters of host names.
+func isHostname(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '-' && r != '_'
+	})
+}
+
+// parseURL is url.Parse with errors that hold nothing of the URL.
+func parseURL(item string, schemes ...string) (*url.URL, error) {
+	if !slices.Contains(schemes, schemeOf(item)) {
+		return nil, fmt.Errorf("does not begin with %s://", strings.Join(schemes, ":// or "))
+	}
+	u, err := url.Parse(item)
+	if err != nil {
+		return nil, errPassword
+	}
+	return u, nil
+}
+
+// errPassword is about the usual reason why a URL with a login is not read, or
+// is read as another than was meant.
+var errPassword = errors.New("is not a URL (in a password, write / as %2F, ? as %3F, # as %23, @ as %40 and % as %25)")
+
+// parseServerURL is parseURL for servers that one logs in to. An @ behind the
+// host is the end of a login that had an unescaped character in it.
+func parseServerURL(item string, schemes ...string) (*url.URL, error) {
+	u, err := parseURL(item, schemes...)
+	if err == nil && strings.Contains(u.EscapedPath()+u.RawQuery+u.EscapedFragment(), "@") {
+		return nil, errPassword
+	}
+	return u, err
+}
+
+// schemeOf returns what stands before the :// of a URL; empty when item has none
+// or something else stands there.
+func schemeOf(item string) string {
+	scheme, _, found := strings.Cut(item, "://")
+	first := strings.IndexFunc(scheme, func(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' })
+	odd := strings.ContainsFunc(scheme, func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("+.-", r)
+	})
+	if !found || first != 0 || odd {
+		return ""
+	}
+	return scheme
+}
+
+func checkHTTPURL(item string) error {
+	u, err := parseURL(item, "http", "https")
+	if err != nil {
+		return err
+	}
+	if u.Hostname() == "" {
+		return errors.New("has no host")
+	}
+	return nil
+}
+
+// checkHTTPBase accepts a URL to which paths can be added.
+func checkHTTPBase(item string) error {
+	if err := checkHTTPURL(item); err != nil {
+		return err
+	}
+	if strings.ContainsAny(item, "?#@") {
+		return errors.New("has a login, a query or a fragment")
+	}
+	return nil
+}
+
+// checkServiceURL leaves the rest to the library that knows the services.
+func checkServiceURL(item string) error {
+	if schemeOf(item) == "" {
+		return errors.New("does not begin with a service's scheme and ://")
+	}
+	return nil
+}
+
+func checkRedisURL(item string) error {
+	u, err := parseServerURL(item, "redis", "rediss", "unix")
+	switch {
+	case err != nil:
+		return err
+	case u.Scheme == "unix" && (u.Host != "" || u.Path == ""):
+		return errors.New("has no absolute path to a socket after unix://")
+	case u.Scheme == "unix":
+		return nil
+	case u.Hostname() == "":
+		return errors.New("has no host")
+	}
+	if database := strings.Trim(u.Path, "/"); database != "" {
+		if _, err := strconv.ParseUint(database, 10, 31); err != nil {
+			return errors.New("has a path that is not a database's number")
+		}
+	}
+	return nil
+}
+
+func checkDatabaseURL(item string) error {
+	if path, found := strings.CutPrefix(item, "sqlite:"); found {
+		switch {
+		case path == "":
+			return errors.New("has no path after sqlite:")
+		case strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "///"):
+			return errors.New("has // after sqlite:, where the path to the file begins")
+		}
+		return checkDirectory(path)
+	}
+	if schemeOf(item) == "" {
+		return errors.New("begins neither with sqlite: nor with postgres://")
+	}
+	u, err := parseServerURL(item, "postgres", "postgresql")
+	if err != nil {
+		return err
+	}
+	// A server on a Unix socket is named in the query.
+	if u.Hostname() == "" && u.Query().Get("host") == "" {
+		return errors.New("has no host")
+	}
+	return nil
+}
+
+func checkBucketURL(item string) error {
+	u, err := parseURL(item, "file", "s3", "gs", "azblob")
+	switch {
+	case err != nil:
+		return err
+	case u.User != nil:
+		return errors.New("has a login, which the cloud's own variables should hold")
+	case u.Scheme == "file" && (u.Host != "" || !filepath.IsAbs(u.Path)):
+		return errors.New("has no absolute path after file://")
+	case u.Scheme != "file" && u.Host == "":
+		return errors.New("has no bucket's name")
+	}
+	return nil
+}

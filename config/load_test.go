@@ -1,0 +1,403 @@
+package config
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const (
+	goodSigningSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+	nextSigningSecret = "whsec_bmV4dHNlY3JldG5leHRzZWNyZXRuZXh0c2VjcmV0MTI="
+)
+
+// environment turns pairs into what os.Environ returns.
+func environment(pairs map[string]string) []string {
+	var environ []string
+	for name, value := range pairs {
+		environ = append(environ, name+"="+value)
+	}
+	slices.Sort(environ)
+	return environ
+}
+
+// problemsOf loads what must not load and returns its problems.
+func problemsOf(t *testing.T, role Role, pairs, overrides map[string]string) []string {
+	t.Helper()
+	c, err := Load(role, environment(pairs), overrides)
+	if err == nil {
+		return nil
+	}
+	if c != nil {
+		t.Errorf("Load returned a Config and an error")
+	}
+	var problems *Error
+	if !errors.As(err, &problems) {
+		t.Fatalf("Load: %v (%T), want an *Error", err, err)
+	}
+	return problems.Problems
+}
+
+func TestLoadDefaults(t *testing.T) {
+	media, err := filepath.Abs("klinghook-data/media")
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything := Config{
+		APIURL:       "https://api.klingai.com",
+		Addr:         ":5000",
+		AdminAddr:    "127.0.0.1:5001",
+		RedisURL:     "redis://127.0.0.1:6379/0",
+		DatabaseURL:  "sqlite:klinghook-data/klinghook.db",
+		BucketURL:    "file://" + media,
+		Data:         "./klinghook-data",
+		MaxBody:      1 << 20,
+		MediaMaxSize: 2 << 30,
+		NotifyEvents: Events{"video.completed", "video.failed", "video.cancelled"},
+		Queues:       Queues{"events": 16, "media": 4, "notify": 8},
+		Grace:        30 * time.Second,
+		LogLevel:     "info",
+		LogFormat:    "auto",
+	}
+	dev := everything
+	dev.RedisURL, dev.APIURL = "", ""
+	worker := everything
+	worker.APIURL, worker.Addr, worker.MaxBody = "", "", 0
+	tests := []struct {
+		name string
+		role Role
+		give map[string]string
+		want Config
+	}{
+		{"all", All, nil, everything},
+		{"dev embeds its queue", Dev, nil, dev},
+		{"worker", Worker, nil, worker},
+		{"ingest", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s"}, Config{
+			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0",
+			Data: "./klinghook-data", MaxBody: 1 << 20, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
+		}},
+		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data"}},
+		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Load(tt.role, environment(tt.give), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(&tt.want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLoadEveryVariable(t *testing.T) {
+	give := map[string]string{
+		"KLINGAI_WEBHOOK_SECRET":          " new , old,",
+		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret + "," + nextSigningSecret,
+		"KLINGAI_API_KEY":                 "key",
+		"KLINGAI_API_URL":                 "https://api-singapore.klingai.com",
+		"KLINGHOOK_ADDR":                  "[::1]:0",
+		"KLINGHOOK_ADMIN_ADDR":            "localhost:9000",
+		"KLINGHOOK_REDIS_URL":             "rediss://me:pw@redis.internal:6380/2",
+		"KLINGHOOK_DATABASE_URL":          "postgresql://me:pw@db.internal/klinghook?sslmode=require",
+		"KLINGHOOK_BUCKET_URL":            "s3://videos?region=eu-west-1",
+		"KLINGHOOK_DATA":                  "/var/lib/klinghook",
+		"KLINGHOOK_MAX_BODY":              "512KiB",
+		"KLINGHOOK_MEDIA_ALLOW":           "127.0.0.1:8080, cdn.internal:443,",
+		"KLINGHOOK_MEDIA_MAX_SIZE":        "3GB",
+		"KLINGHOOK_NOTIFY_URLS":           "smtp://u:p@mail:25/?to=a@x.org,b@x.org,discord://t@i",
+		"KLINGHOOK_NOTIFY_EVENTS":         "failed,video.completed,failed",
+		"KLINGHOOK_FORWARD_URLS":          "https://a.example/?t=1,2 http://b.example",
+		"KLINGHOOK_FORWARD_SECRET":        goodSigningSecret,
+		"KLINGHOOK_QUEUES":                "media=2",
+		"KLINGHOOK_GRACE":                 "0s",
+		"KLINGHOOK_LOG_LEVEL":             "debug",
+		"KLINGHOOK_LOG_FORMAT":            "json",
+		"PATH":                            "/usr/bin",
+	}
+	want := &Config{
+		WebhookSecrets:         []string{"new", "old"},
+		OfficialWebhookSecrets: []string{goodSigningSecret, nextSigningSecret},
+		APIKey:                 "key",
+		APIURL:                 "https://api-singapore.klingai.com",
+		Addr:                   "[::1]:0",
+		AdminAddr:              "localhost:9000",
+		RedisURL:               "rediss://me:pw@redis.internal:6380/2",
+		DatabaseURL:            "postgresql://me:pw@db.internal/klinghook?sslmode=require",
+		BucketURL:              "s3://videos?region=eu-west-1",
+		Data:                   "/var/lib/klinghook",
+		MaxBody:                512 << 10,
+		MediaAllow:             []string{"127.0.0.1:8080", "cdn.internal:443"},
+		MediaMaxSize:           3e9,
+		NotifyURLs:             URLs{"smtp://u:p@mail:25/?to=a@x.org,b@x.org", "discord://t@i"},
+		NotifyEvents:           Events{"video.failed", "video.completed"},
+		ForwardURLs:            URLs{"https://a.example/?t=1,2", "http://b.example"},
+		ForwardSecret:          goodSigningSecret,
+		Queues:                 Queues{"media": 2},
+		LogLevel:               "debug",
+		LogFormat:              "json",
+	}
+	got, err := Load(All, environment(give), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, s := range Settings() {
+		if _, given := give[s.Name]; !given {
+			t.Errorf("%s is not in this test", s.Name)
+		}
+		if got := got.Origin(s.Name); got != FromEnvironment {
+			t.Errorf("Origin(%s) = %q", s.Name, got)
+		}
+	}
+}
+
+func TestDerivedDefaultsFollowData(t *testing.T) {
+	c, err := Load(Worker, environment(map[string]string{"KLINGHOOK_DATA": "/srv/a b"}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "sqlite:/srv/a b/klinghook.db"; c.DatabaseURL != want {
+		t.Errorf("DatabaseURL = %q, want %q", c.DatabaseURL, want)
+	}
+	if want := "file:///srv/a%20b/media"; c.BucketURL != want {
+		t.Errorf("BucketURL = %q, want %q", c.BucketURL, want)
+	}
+}
+
+func TestLoadSources(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("redis://file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const name, nameFile = "KLINGHOOK_REDIS_URL", "KLINGHOOK_REDIS_URL_FILE"
+	tests := []struct {
+		name      string
+		environ   map[string]string
+		overrides map[string]string
+		want      string
+		from      Origin
+	}{
+		{"nothing", nil, nil, "redis://127.0.0.1:6379/0", FromDefault},
+		{"empty variable", map[string]string{name: ""}, nil, "redis://127.0.0.1:6379/0", FromDefault},
+		{"variable", map[string]string{name: "redis://env"}, nil, "redis://env", FromEnvironment},
+		{"file", map[string]string{nameFile: file}, nil, "redis://file", FromFile},
+		{"file beside an empty variable", map[string]string{name: "", nameFile: file}, nil, "redis://file", FromFile},
+		{"variable beside an empty file variable", map[string]string{name: "redis://env", nameFile: ""}, nil, "redis://env", FromEnvironment},
+		{"flag", map[string]string{name: "redis://env"}, map[string]string{name: "redis://flag"}, "redis://flag", FromFlag},
+		{"flag over file", map[string]string{nameFile: file}, map[string]string{name: "redis://flag"}, "redis://flag", FromFlag},
+		{"file flag over variable", map[string]string{name: "redis://env"}, map[string]string{nameFile: file}, "redis://file", FromFile},
+		{"empty flag", map[string]string{name: "redis://env"}, map[string]string{name: ""}, "redis://127.0.0.1:6379/0", FromDefault},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Load(Worker, environment(tt.environ), tt.overrides)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.RedisURL != tt.want || c.Origin(name) != tt.from {
+				t.Errorf("got %q from %q, want %q from %q", c.RedisURL, c.Origin(name), tt.want, tt.from)
+			}
+		})
+	}
+}
+
+func TestSecretFiles(t *testing.T) {
+	dir := t.TempDir()
+	tests := []struct {
+		name, content, want string
+	}{
+		{"one newline goes", "key\n", "key"},
+		{"none to go", "key", "key"},
+		{"from Windows", "key\r\n", "key"},
+		{"spaces stay", " key ", " key "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(dir, "key")
+			if err := os.WriteFile(file, []byte(tt.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, err := Load(Client, []string{"KLINGAI_API_KEY_FILE=" + file}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.APIKey != tt.want {
+				t.Errorf("APIKey = %q, want %q", c.APIKey, tt.want)
+			}
+		})
+	}
+	// Every secret setting has a file variable.
+	for _, s := range Settings() {
+		if !s.HasFile() {
+			continue
+		}
+		missing := filepath.Join(dir, "missing")
+		got := problemsOf(t, All, map[string]string{s.FileName(): missing}, nil)
+		if len(got) != 1 || !strings.Contains(got[0], s.FileName()) || !strings.Contains(got[0], missing+": no such file") {
+			t.Errorf("%s: problems %q", s.FileName(), got)
+		}
+	}
+}
+
+func TestLoadProblems(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	both := map[string]string{"KLINGAI_API_KEY": "key", "KLINGAI_API_KEY_FILE": empty}
+	tests := []struct {
+		name            string
+		role            Role
+		give, overrides map[string]string
+		want            []string // a piece of each problem, in order
+	}{
+		{"ingest without a secret", Ingest, nil, nil, []string{"KLINGAI_WEBHOOK_SECRET and KLINGAI_OFFICIAL_WEBHOOK_SECRET are not set"}},
+		{"ingest with an official one", Ingest, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret}, nil, nil},
+		{"a bad secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": " , "}, nil, []string{
+			"KLINGAI_WEBHOOK_SECRET (--klingai-webhook-secret-file): it is a list with nothing in it; write secrets with commas between",
+		}},
+		{"one of several secrets", Dev, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret + ",hunter2"}, nil, []string{
+			"number 2 of 2 does not begin with whsec_",
+		}},
+		{"both a value and its file", Client, both, nil, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
+		{"both as flags", Client, nil, both, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
+		{"an empty file", Client, map[string]string{"KLINGAI_API_KEY_FILE": empty}, nil, []string{
+			"KLINGAI_API_KEY_FILE (--klingai-api-key-file): read " + empty + ": the file is empty; name a file",
+		}},
+		{"an unreadable secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET_FILE": empty}, nil, []string{"KLINGAI_WEBHOOK_SECRET_FILE (--klingai-webhook-secret-file): read "}},
+		{"forwarding unsigned, to be shown", All, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, nil},
+		{"forwarding unsigned", Worker, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, []string{
+			`KLINGHOOK_FORWARD_SECRET (--forward-secret-file) is not set, and what goes to KLINGHOOK_FORWARD_URLS must be signed; set it to what this prints: printf 'whsec_%s\n' "$(openssl rand -base64 32)"`,
+		}},
+		{"one port for two listeners", Dev, map[string]string{"KLINGHOOK_ADDR": ":5001"}, nil, []string{
+			`KLINGHOOK_ADMIN_ADDR (--admin-addr) is "127.0.0.1:5001": it wants the port that KLINGHOOK_ADDR has`,
+		}},
+		{"a typing error", Dev, map[string]string{"KLINGHOOK_REDIS_ULR": "x"}, nil, []string{"KLINGHOOK_REDIS_ULR is not a setting; did you mean KLINGHOOK_REDIS_URL?"}},
+		{"the wrong prefix", Dev, map[string]string{"KLINGHOOK_WEBHOOK_SECRET_FILE": "x"}, nil, []string{"did you mean KLINGAI_WEBHOOK_SECRET_FILE?"}},
+		{"a file for no secret", Dev, map[string]string{"KLINGHOOK_ADDR_FILE": "x"}, nil, []string{"KLINGHOOK_ADDR is no secret and is not read from a file; set KLINGHOOK_ADDR itself"}},
+		{"an unknown override", Dev, nil, map[string]string{"ADDR": "x"}, []string{"ADDR is not a setting"}},
+		{"others' variables", Dev, map[string]string{"KLINGAI_ACCESS_KEY": "x", "KLINGHOOKS": "x"}, nil, nil},
+		{"Kubernetes' service links", Dev, map[string]string{
+			"KLINGHOOK_SERVICE_HOST": "10.0.0.1", "KLINGHOOK_SERVICE_PORT": "80", "KLINGHOOK_PORT": "tcp://10.0.0.1:80",
+			"KLINGHOOK_PORT_80_TCP_ADDR": "10.0.0.1", "KLINGHOOK_INGEST_SERVICE_HOST": "10.0.0.2", "KLINGHOOK_INGEST_PORT": "tcp://10.0.0.2:80",
+		}, nil, nil},
+		{"a port without a service", Dev, map[string]string{"KLINGHOOK_PORT": "80"}, nil, []string{"KLINGHOOK_PORT is not a setting"}},
+		{"what the role does not use may be wrong", Ingest, map[string]string{
+			"KLINGAI_WEBHOOK_SECRET": "s", "KLINGHOOK_DATABASE_URL": "nonsense", "KLINGHOOK_QUEUES": "nonsense", "KLINGHOOK_FORWARD_SECRET_FILE": "/nowhere",
+		}, nil, nil},
+		{"a bad directory is one problem", Worker, map[string]string{"KLINGHOOK_DATA": "~/klinghook"}, nil, []string{
+			`KLINGHOOK_DATA (--data) is "~/klinghook": it begins with ~`,
+		}},
+		{"everything at once, in order", Ingest, map[string]string{
+			"KLINGHOOK_ZZZ": "x", "KLINGHOOK_LOG_LEVEL": "loud", "KLINGHOOK_MAX_BODY": "much", "KLINGHOOK_ADDR": "5000", "KLINGHOOK_GRACE": "30",
+		}, nil, []string{
+			"KLINGAI_WEBHOOK_SECRET and",
+			`KLINGHOOK_ADDR (--addr) is "5000": it has no port; write host:port, such as :5000 or 127.0.0.1:5001`,
+			`KLINGHOOK_MAX_BODY (--max-body) is "much": it is not a size; write a number of bytes`,
+			`KLINGHOOK_GRACE (--grace) is "30": it has no unit; write a number with its unit, ms, s, m or h, such as 30s`,
+			`KLINGHOOK_LOG_LEVEL (--log-level) is "loud": it is not one of its words`,
+			"KLINGHOOK_ZZZ is not a setting",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := problemsOf(t, tt.role, tt.give, tt.overrides)
+			if len(got) != len(tt.want) {
+				t.Fatalf("problems %q, want %d", got, len(tt.want))
+			}
+			for i, want := range tt.want {
+				if !strings.Contains(got[i], want) {
+					t.Errorf("problem %d is\n%s\nwant in it\n%s", i, got[i], want)
+				}
+				if strings.Contains(got[i], "\n") {
+					t.Errorf("problem %d has more than one line: %q", i, got[i])
+				}
+			}
+		})
+	}
+}
+
+func TestCollide(t *testing.T) {
+	tests := []struct {
+		a, b string
+		want bool
+	}{
+		{":5000", "127.0.0.1:5001", false},
+		{":5000", "127.0.0.1:5000", true},
+		{"127.0.0.1:5000", "0.0.0.0:5000", true},
+		{"[::]:5000", "127.0.0.1:5000", true},
+		{"127.0.0.1:5000", "127.0.0.1:5000", true},
+		{"10.0.0.1:5000", "127.0.0.1:5000", false},
+		{":0", "127.0.0.1:0", false},
+		{"", "127.0.0.1:5001", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.a+" "+tt.b, func(t *testing.T) {
+			if got := collide(tt.a, tt.b); got != tt.want {
+				t.Errorf("got %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestUnknownRole(t *testing.T) {
+	if _, err := Load("operator", nil, nil); err == nil {
+		t.Error("Load of an unknown role succeeded")
+	}
+}
+
+func TestUnused(t *testing.T) {
+	environ := environment(map[string]string{
+		"KLINGAI_WEBHOOK_SECRET": "s", "KLINGAI_API_KEY_FILE": "/k", "KLINGHOOK_DATABASE_URL": "x", "KLINGHOOK_NOTIFY_URLS": "", "HOME": "/",
+	})
+	tests := []struct {
+		role Role
+		want []string
+	}{
+		{Ingest, []string{"KLINGAI_API_KEY_FILE", "KLINGHOOK_DATABASE_URL"}},
+		{Worker, []string{"KLINGAI_WEBHOOK_SECRET", "KLINGAI_API_KEY_FILE"}},
+		{All, nil},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.role), func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, Unused(tt.role, environ)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// A role's Config holds nothing that was set for another's.
+func TestLoadLeavesOthersSettingsOut(t *testing.T) {
+	give := map[string]string{
+		"KLINGAI_WEBHOOK_SECRET": "s", "KLINGAI_API_KEY": "s", "KLINGHOOK_DATABASE_URL": "postgres://h/d",
+		"KLINGHOOK_BUCKET_URL": "s3://b", "KLINGHOOK_QUEUES": "media=1", "KLINGHOOK_ADDR": ":1",
+	}
+	for _, role := range []Role{Ingest, Worker, Dev, Store, Client} {
+		c, err := Load(role, environment(give), maps.Clone(give))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range Settings() {
+			if s.UsedBy(role) {
+				continue
+			}
+			if !s.value(c).IsZero() || c.Value(s.Name) != "" || c.Origin(s.Name) != "" {
+				t.Errorf("%s holds %s: %v", role, s.Name, s.value(c))
+			}
+		}
+	}
+}

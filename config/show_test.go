@@ -1,0 +1,139 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRedactURL(t *testing.T) {
+	tests := []struct {
+		name, text, want string
+	}{
+		{"nothing to hide", "redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"},
+		{"login", "redis://user:hunter2@redis:6379/0", "redis://xxxxx@redis:6379/0"},
+		{"password only", "redis://:hunter2@redis", "redis://xxxxx@redis"},
+		{"token for a user", "https://hunter2@host/path", "https://xxxxx@host/path"},
+		{"query", "postgres://db/klinghook?password=hunter2", "postgres://db/klinghook?xxxxx"},
+		{"fragment", "https://host/#hunter2", "https://host/#xxxxx"},
+		{"sqlite", "sqlite:/var/lib/a b.db", "sqlite:/var/lib/a b.db"},
+		{"sqlite's query", "sqlite:a.db?_key=hunter2", "sqlite:a.db?xxxxx"},
+		{"slash in the password", "postgres://user:12/hunter2@db/klinghook", "postgres://xxxxx"},
+		{"question mark in the password", "postgres://user:12?hunter2@db/klinghook", "postgres://xxxxx"},
+		{"hash in the password", "postgres://user:12#hunter2@db/klinghook", "postgres://xxxxx"},
+		{"percent in the password", "redis://:%hunter2@redis", "redis://xxxxx"},
+		{"at in the password", "redis://:hunt@er2@redis", "redis://xxxxx@redis"},
+		{"one slash", "redis:/hunter2", "xxxxx"},
+		{"no URL", "hunter2", "xxxxx"},
+		{"no URL with a colon", "user:hunter2", "xxxxx"},
+		{"keywords", "host=db password=hunter2", "xxxxx"},
+		{"something before the scheme", "hunter2 redis://h", "xxxxx"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := redactURL(tt.text); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestValue(t *testing.T) {
+	c, err := Load(Dev, environment(map[string]string{
+		"KLINGAI_WEBHOOK_SECRET":          "hunter2,hunter3",
+		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret,
+		"KLINGHOOK_DATABASE_URL":          "postgres://user:hunter2@db/klinghook",
+		"KLINGHOOK_FORWARD_URLS":          "https://a.example/x?token=hunter2,https://hunter2@b.example",
+		"KLINGHOOK_FORWARD_SECRET":        goodSigningSecret,
+		"KLINGHOOK_NOTIFY_URLS":           "slack://hunter2",
+		"KLINGHOOK_NOTIFY_EVENTS":         "failed,completed",
+		"KLINGHOOK_MAX_BODY":              "2048KiB",
+		"KLINGHOOK_BUCKET_URL":            "s3://videos?region=eu-west-1",
+		"KLINGHOOK_GRACE":                 "0s",
+		"KLINGAI_API_KEY":                 "hunter2",
+	}), map[string]string{"KLINGHOOK_LOG_LEVEL": "debug"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, want string
+		from       Origin
+	}{
+		{"KLINGAI_WEBHOOK_SECRET", "(2 secrets)", FromEnvironment},
+		{"KLINGAI_OFFICIAL_WEBHOOK_SECRET", "(secret)", FromEnvironment},
+		{"KLINGAI_API_KEY", "", ""},
+		{"KLINGAI_API_URL", "", ""},
+		{"KLINGHOOK_ADDR", ":5000", FromDefault},
+		{"KLINGHOOK_REDIS_URL", "", FromDefault},
+		{"KLINGHOOK_DATABASE_URL", "postgres://xxxxx@db/klinghook", FromEnvironment},
+		{"KLINGHOOK_BUCKET_URL", "s3://videos?region=eu-west-1", FromEnvironment},
+		{"KLINGHOOK_FORWARD_URLS", "https://a.example/x?xxxxx,https://xxxxx@b.example", FromEnvironment},
+		{"KLINGHOOK_FORWARD_SECRET", "(secret)", FromEnvironment},
+		{"KLINGHOOK_NOTIFY_URLS", "(secret)", FromEnvironment},
+		{"KLINGHOOK_NOTIFY_EVENTS", "video.failed,video.completed", FromEnvironment},
+		{"KLINGHOOK_MEDIA_ALLOW", "", FromDefault},
+		{"KLINGHOOK_MAX_BODY", "2MiB", FromEnvironment},
+		{"KLINGHOOK_QUEUES", "events=16,media=4,notify=8", FromDefault},
+		{"KLINGHOOK_GRACE", "0s", FromEnvironment},
+		{"KLINGHOOK_LOG_LEVEL", "debug", FromFlag},
+		{"KLINGHOOK_NONE", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, from := c.Value(tt.name), c.Origin(tt.name); got != tt.want || from != tt.from {
+				t.Errorf("got %q from %q, want %q from %q", got, from, tt.want, tt.from)
+			}
+		})
+	}
+}
+
+// Whatever is wrong with a secret, the problem does not tell it.
+func TestProblemsTellNoSecret(t *testing.T) {
+	texts := []string{
+		"hunter2", "hunter2,", "hunter2\nhunter2", "whsec_hunter2", "whsec_=hunter2", "user:hunter2", "://hunter2", "hunter2://", "hunter2 redis://h",
+		"redis://user:hunter2@", "redis://:hunter2@redis/x", "redis://:1/hunter2@redis", "redis://redis/x?password=hunter2",
+		"postgres://user:hunter2@", "postgres://user:1#hunter2@db/x", "http://user:hunter2@:80", "https://:hunter2@host:port", "https://host:port/?t=hunter2",
+		"ftp://user:hunter2@host", "s3://key:hunter2@bucket", "host=db password=hunter2", "user:hunter2@host",
+	}
+	for _, s := range Settings() {
+		for _, text := range texts {
+			// What is written into a setting that holds no secret may be shown,
+			// but not the login of a URL.
+			if s.Secret == SecretNone && !strings.Contains(text, "hunter2@") {
+				continue
+			}
+			// A scheme is always shown.
+			if s.Secret == SecretURL && strings.HasPrefix(text, "hunter2://") {
+				continue
+			}
+			_, err := Load(All, nil, map[string]string{s.Name: text})
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s=%q: %v", s.Name, text, err)
+			}
+		}
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	c, err := Load(Dev, []string{"KLINGAI_WEBHOOK_SECRET=new,old", "KLINGAI_API_KEY=key"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		want []string
+	}{
+		{"KLINGAI_WEBHOOK_SECRET", []string{"new", "old"}},
+		{"KLINGAI_OFFICIAL_WEBHOOK_SECRET", nil},
+		{"KLINGAI_API_KEY", nil},
+		{"KLINGHOOK_NONE", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, c.Secrets(tt.name)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
