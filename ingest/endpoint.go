@@ -1,0 +1,26 @@
+package ingest
+
+import (
+	"fmt"
+
+	"github.com/klinghook/klinghook/source"
+)
+
+// Endpoints returns an endpoint for each protocol that has a secret. secrets
+// returns those of the setting that it is given the name of; disabled are the
+// protocols that have none and are not received.
+func Endpoints(secrets func(setting string) []string) (enabled []Endpoint, disabled []source.Protocol, err error) {
+	for _, p := range source.Protocols() {
+		list := secrets(p.SecretSetting)
+		if len(list) == 0 {
+			disabled = append(disabled, p)
+			continue
+		}
+		src, err := p.New(list)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", p.SecretSetting, err)
+		}
+		enabled = append(enabled, Endpoint{Protocol: p, Source: src})
+	}
+	return enabled, disabled, nil
+}

@@ -1,0 +1,131 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// The outcomes of a delivery, as the log and the metrics name them.
+const (
+	outcomeAccepted  = "accepted"
+	outcomeDuplicate = "duplicate"
+	outcomeSignature = "invalid_signature"
+	outcomeMalformed = "malformed"
+	outcomeTooLarge  = "too_large"
+	outcomeCut       = "cut_short"
+	outcomeQueue     = "queue_unreachable"
+)
+
+// receiver handles the deliveries of one endpoint and writes one log line each.
+func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
+	log := s.log.With(zap.String("source", e.Protocol.Name))
+	rejectLog := s.rejectLog.With(zap.String("source", e.Protocol.Name))
+	return func(c echo.Context) error {
+		start := s.now()
+		ev, duplicate, refused := s.receive(c.Response(), c.Request(), e, start)
+		took := s.now().Sub(start)
+		switch {
+		case refused != nil:
+			s.metrics.observe(e.Protocol.Name, refused.outcome, took)
+			to := rejectLog
+			if refused.outcome == outcomeQueue {
+				to = log
+			}
+			to.Warn("delivery refused", zap.String("outcome", refused.outcome), zap.Int("status", refused.status),
+				zap.String("peer", c.Request().RemoteAddr), zap.Duration("duration", took), zap.NamedError("error", refused.reason))
+			return refused
+		case duplicate:
+			s.metrics.observe(e.Protocol.Name, outcomeDuplicate, took)
+		default:
+			s.metrics.observe(e.Protocol.Name, outcomeAccepted, took)
+		}
+		log.Info("delivery accepted", zap.String("event_id", ev.ID), zap.String("type", ev.Type), zap.String("job_id", ev.JobID),
+			zap.Bool("duplicate", duplicate), zap.Duration("duration", took))
+		return c.JSONBlob(http.StatusOK, []byte(`{"received": true}`))
+	}
+}
+
+// receive takes one delivery as far as the queue.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, e Endpoint, at time.Time) (ev tasks.Event, duplicate bool, _ *refusal) {
+	body, refused := s.readBody(w, r)
+	if refused != nil {
+		return ev, false, refused
+	}
+	secret, err := e.Source.Verify(r.Header, body, at)
+	if err != nil {
+		return ev, false, &refusal{http.StatusUnauthorized, "Invalid signature", outcomeSignature, err}
+	}
+	identity, err := e.Source.Identify(r.Header, body)
+	if err != nil {
+		return ev, false, &refusal{http.StatusBadRequest, err.Error(), outcomeMalformed, err}
+	}
+	ev = tasks.Event{
+		ID:     tasks.EventID(e.Protocol.Name, identity.SenderID, body),
+		Source: e.Protocol.Name, Type: identity.Type, JobID: identity.JobID,
+		ReceivedAt: at.UTC(), Secret: secret, Headers: keep(r.Header, e.Protocol.Headers), Body: body,
+	}
+	task, err := tasks.RecordEvent(ev)
+	if err != nil {
+		return ev, false, &refusal{http.StatusInternalServerError, "internal error", outcomeMalformed, err}
+	}
+	// The sender's going away must not take back an event that it has sent whole.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.enqueueTimeout)
+	defer cancel()
+	duplicate, err = s.queue.Enqueue(ctx, task)
+	if err != nil {
+		return ev, false, &refusal{http.StatusServiceUnavailable, "the event could not be queued; send it again", outcomeQueue, err}
+	}
+	return ev, duplicate, nil
+}
+
+// readBody reads the whole body, or refuses it: one that is over the limit is
+// never cut, and one that ends early is never taken for whole.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	tooLarge := func(err error) *refusal {
+		message := fmt.Sprintf("the body is larger than the %d bytes that this server takes", s.maxBody)
+		return &refusal{http.StatusRequestEntityTooLarge, message, outcomeTooLarge, err}
+	}
+	if r.ContentLength > s.maxBody {
+		// Unread, the rest would stand in the way of the connection's next request.
+		w.Header().Set("Connection", "close")
+		return nil, tooLarge(errors.New("declared length over the limit"))
+	}
+	limited := http.MaxBytesReader(w, r.Body, s.maxBody)
+	var body []byte
+	var err error
+	if r.ContentLength >= 0 {
+		body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(limited, body)
+	} else {
+		body, err = io.ReadAll(limited)
+	}
+	var limit *http.MaxBytesError
+	switch {
+	case errors.As(err, &limit):
+		return nil, tooLarge(err)
+	case err != nil:
+		return nil, &refusal{http.StatusBadRequest, "the body ended early", outcomeCut, err}
+	}
+	return body, nil
+}
+
+// keep copies the named headers.
+func keep(header http.Header, names []string) map[string]string {
+	kept := make(map[string]string, len(names))
+	for _, name := range names {
+		if values := header.Values(name); len(values) > 0 {
+			kept[http.CanonicalHeaderKey(name)] = strings.Join(values, ", ")
+		}
+	}
+	return kept
+}

@@ -1,0 +1,166 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Queue is what takes tasks. Enqueue returns once the task is kept; a duplicate
+// is success. [tasks.Client] is one.
+type Queue interface {
+	Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error)
+}
+
+// Endpoint is a protocol that is received, with the secrets that it accepts.
+type Endpoint struct {
+	Protocol source.Protocol
+	Source   source.Source
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	// Endpoints are the protocols to receive; one at least.
+	Endpoints []Endpoint
+	// Queue takes the events. Required.
+	Queue Queue
+	// MaxBody is the largest body in bytes; default 1 MiB.
+	MaxBody int64
+	// EnqueueTimeout is how long a delivery waits for the queue before it is
+	// answered with 503; default 3 s.
+	EnqueueTimeout time.Duration
+	// Live and Ready answer GET /healthz and /readyz. Required.
+	Live, Ready http.HandlerFunc
+	// Log is required.
+	Log *zap.Logger
+	// Metrics is where the server registers its metrics. Required.
+	Metrics prometheus.Registerer
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+}
+
+// Server takes deliveries over HTTP.
+type Server struct {
+	echo           *echo.Echo
+	queue          Queue
+	maxBody        int64
+	enqueueTimeout time.Duration
+	log            *zap.Logger
+	// rejectLog is log with sampling: whoever has no secret must not be able to
+	// fill the disk.
+	rejectLog *zap.Logger
+	metrics   metrics
+	now       func() time.Time
+}
+
+// New returns a Server for cfg.
+func New(cfg Config) *Server {
+	s := &Server{
+		echo:           echo.New(),
+		queue:          cfg.Queue,
+		maxBody:        cfg.MaxBody,
+		enqueueTimeout: cfg.EnqueueTimeout,
+		log:            cfg.Log,
+		rejectLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(core, time.Second, 5, 1000)
+		})),
+		metrics: newMetrics(cfg.Metrics),
+		now:     cfg.Now,
+	}
+	if s.maxBody == 0 {
+		s.maxBody = 1 << 20
+	}
+	if s.enqueueTimeout == 0 {
+		s.enqueueTimeout = 3 * time.Second
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.echo.HideBanner, s.echo.HidePort = true, true
+	s.echo.HTTPErrorHandler = s.answerError
+	s.echo.Pre(middleware.RemoveTrailingSlash())
+	s.echo.Use(s.recoverPanics)
+	s.echo.GET("/healthz", echo.WrapHandler(cfg.Live))
+	s.echo.GET("/readyz", echo.WrapHandler(cfg.Ready))
+	for _, endpoint := range cfg.Endpoints {
+		s.echo.POST(endpoint.Protocol.Path, s.receiver(endpoint))
+	}
+	return s
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.echo.ServeHTTP(w, r)
+}
+
+// refusal is an answer other than 200: what the sender reads, and what the log
+// and the metrics call it.
+type refusal struct {
+	status  int
+	message string
+	outcome string
+	// reason is for the log only; it holds nothing of the body or the signature.
+	reason error
+}
+
+func (r *refusal) Error() string { return r.message }
+
+// retryAfterSeconds is what a refused sender is asked to wait when it is our side
+// that cannot take the event.
+const retryAfterSeconds = "5"
+
+// answerError is Echo's error handler: every error leaves as {"error": "…"}.
+func (s *Server) answerError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status, message := http.StatusInternalServerError, "internal error"
+	var refused *refusal
+	var httpError *echo.HTTPError
+	switch {
+	case errors.As(err, &refused):
+		status, message = refused.status, refused.message
+	case errors.As(err, &httpError):
+		status, message = httpError.Code, strings.ToLower(http.StatusText(httpError.Code))
+	default:
+		s.log.Error("request failed", zap.String("path", c.Path()), zap.Error(err))
+	}
+	if status == http.StatusServiceUnavailable {
+		c.Response().Header().Set(echo.HeaderRetryAfter, retryAfterSeconds)
+	}
+	if c.Request().Method == http.MethodHead {
+		err = c.NoContent(status)
+	} else {
+		err = c.JSON(status, map[string]string{"error": message})
+	}
+	if err != nil {
+		s.log.Debug("answer not written", zap.Error(err))
+	}
+}
+
+// recoverPanics turns a panic into a 500, so that the sender tries again.
+func (s *Server) recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler {
+					panic(v)
+				}
+				s.log.Error("panic", zap.String("path", c.Path()), zap.Any("panic", v), zap.Stack("stack"))
+				err = echo.ErrInternalServerError
+			}
+		}()
+		return next(c)
+	}
+}

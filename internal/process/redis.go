@@ -1,0 +1,50 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// NewRedis returns a client for redis://, rediss:// (TLS) or unix:// URLs, in
+// the forms of redis.ParseURL: user and password before the host, the database
+// as the path, and options such as ?pool_size=50 as the query. It does not
+// connect yet. The caller closes it, after everything that uses it.
+func NewRedis(redisURL string) (*redis.Client, error) {
+	opts, err := redis.ParseURL(redisURL)
+	if err != nil {
+		// The error may hold the URL and with it the password.
+		return nil, errors.New("read Redis URL: write redis://[user:password@]host:6379/0, rediss:// for TLS, or unix:///path/to.sock")
+	}
+	if !strings.Contains(redisURL, "dial_timeout=") {
+		opts.DialTimeout = 2 * time.Second
+	}
+	// A command ends when its caller's context does, not only when its socket
+	// times out.
+	opts.ContextTimeoutEnabled = true
+	return redis.NewClient(opts), nil
+}
+
+// RedisCheck is ready when Redis answers and takes writes.
+func RedisCheck(rdb redis.UniversalClient) Check {
+	return Check{Name: "redis", Probe: func(ctx context.Context) error {
+		if err := rdb.Ping(ctx).Err(); err != nil {
+			return fmt.Errorf("ping Redis: %w", err)
+		}
+		return nil
+	}}
+}
+
+// RedisLogger passes what go-redis itself has to say to log, at debug level: its
+// callers get the errors, and report those.
+type RedisLogger struct{ Log *zap.Logger }
+
+// Printf implements go-redis's logging interface.
+func (l RedisLogger) Printf(_ context.Context, format string, v ...any) {
+	l.Log.Debug("redis client", zap.String("detail", fmt.Sprintf(format, v...)))
+}
