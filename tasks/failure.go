@@ -2,6 +2,8 @@ package tasks
 
 import (
 	"errors"
+	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -42,6 +44,23 @@ func RetryAfterOf(err error) time.Duration {
 		return r.wait
 	}
 	return 0
+}
+
+// maxRetryAfter keeps a mistaken header from putting work off for days, in which a
+// link may die.
+const maxRetryAfter = time.Hour
+
+// ParseRetryAfter reads the value of a Retry-After header, seconds or a date (RFC
+// 9110, section 10.2.3), up to an hour; zero when it asks for no wait or cannot be
+// read.
+func ParseRetryAfter(value string, now time.Time) time.Duration {
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		wait = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		wait = at.Sub(now)
+	}
+	return min(max(wait, 0), maxRetryAfter)
 }
 
 type retryAfterError struct {

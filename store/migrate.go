@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// ErrSchema is matched when the database's schema is not this build's.
+var ErrSchema = errors.New("database schema does not fit")
+
+// Migrate brings the schema up to this build's and returns the versions that it
+// applied, oldest first. Processes that migrate one PostgreSQL database at the
+// same time wait for each other.
+func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
+	p, err := s.migrator()
+	if err != nil {
+		return nil, err
+	}
+	results, err := p.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate database: %w", err)
+	}
+	var applied []int64
+	for _, r := range results {
+		applied = append(applied, r.Source.Version)
+	}
+	return applied, nil
+}
+
+// CheckSchema reports with ErrSchema that the schema is older or newer than this
+// build's, and what to do about it.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	current, want, err := s.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		return err
+	case current < want:
+		return fmt.Errorf("%w: it is at version %d and this build needs %d; run `klinghook migrate`", ErrSchema, current, want)
+	case current > want:
+		return fmt.Errorf("%w: it is at version %d and this build knows only %d; run the newer klinghook that migrated it", ErrSchema, current, want)
+	}
+	return nil
+}
+
+// SchemaVersion returns the version that the database is at, 0 when it is empty,
+// and the one that this build needs.
+func (s *Store) SchemaVersion(ctx context.Context) (current, want int64, err error) {
+	p, err := s.migrator()
+	if err != nil {
+		return 0, 0, err
+	}
+	sources := p.ListSources()
+	want = sources[len(sources)-1].Version
+	if current, err = p.GetDBVersion(ctx); err != nil {
+		return 0, 0, fmt.Errorf("read schema version: %w", err)
+	}
+	return current, want, nil
+}
+
+func (s *Store) migrator() (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, s.dialect.migrations)
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	var opts []goose.ProviderOption
+	if s.dialect.goose == goose.DialectPostgres {
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return nil, fmt.Errorf("lock migrations: %w", err)
+		}
+		opts = append(opts, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(s.dialect.goose, s.db, files, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return p, nil
+}

@@ -1,0 +1,248 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Owed is what is still to be done after an event was recorded.
+type Owed struct {
+	// Processed reports that an earlier run has finished with the event: nothing
+	// was changed and nothing is listed.
+	Processed     bool
+	Media         []Media
+	Notifications []Notification
+}
+
+// Record keeps an event and, in the same transaction, moves its job forward,
+// lists the job's media and one notification for each destination. update is
+// nil for an event that means nothing for a job; destinations is empty for one
+// that nobody is told of.
+//
+// It returns the job's media and notifications that are owed. Recording an event
+// again changes nothing and returns what is owed by then; once
+// [Store.MarkProcessed] was called it returns nothing.
+func (s *Store) Record(ctx context.Context, ev tasks.Event, update *tasks.JobUpdate, destinations []string) (Owed, error) {
+	var owed Owed
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		r := recorder{tx: tx, dialect: s.dialect, ev: ev}
+		var err error
+		if owed.Processed, err = r.keepEvent(ctx); err != nil || owed.Processed {
+			return err
+		}
+		if update != nil {
+			if err := r.moveJob(ctx, *update); err != nil {
+				return err
+			}
+			if owed.Media, err = r.oweMedia(ctx, *update); err != nil {
+				return err
+			}
+		}
+		owed.Notifications, err = r.oweNotifications(ctx, destinations)
+		return err
+	})
+	if err != nil {
+		return Owed{}, fmt.Errorf("record event %s: %w", ev.ID, err)
+	}
+	return owed, nil
+}
+
+// MarkProcessed notes that everything that follows from an event is queued. The
+// first time counts.
+func (s *Store) MarkProcessed(ctx context.Context, eventID string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE events SET processed_at = $1 WHERE id = $2 AND processed_at IS NULL`,
+		s.dialect.time(at), eventID)
+	if err != nil {
+		return fmt.Errorf("mark event %s processed: %w", eventID, err)
+	}
+	return nil
+}
+
+// recorder is the transaction that records one event.
+type recorder struct {
+	tx      *sql.Tx
+	dialect dialect
+	ev      tasks.Event
+}
+
+// keepEvent writes the event's row where there is none yet.
+func (r *recorder) keepEvent(ctx context.Context) (processed bool, err error) {
+	headers, err := json.Marshal(r.ev.Headers)
+	if err != nil {
+		return false, fmt.Errorf("encode headers: %w", err)
+	}
+	body := r.ev.Body
+	if body == nil {
+		body = []byte{}
+	}
+	_, err = r.tx.ExecContext(ctx, `
+		INSERT INTO events (id, source, type, job_id, received_at, secret, headers, body)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (id) DO NOTHING`,
+		r.ev.ID, r.ev.Source, r.ev.Type, r.ev.JobID, r.dialect.time(r.ev.ReceivedAt), r.ev.Secret, string(headers), body)
+	if err != nil {
+		return false, fmt.Errorf("insert event: %w", err)
+	}
+	err = r.tx.QueryRowContext(ctx, `SELECT processed_at IS NOT NULL FROM events WHERE id = $1`, r.ev.ID).Scan(&processed)
+	if err != nil {
+		return false, fmt.Errorf("read event: %w", err)
+	}
+	return processed, nil
+}
+
+// moveJob takes the update into the job's row. The row is locked from here to
+// the end of the transaction, so that events of one job follow one another.
+func (r *recorder) moveJob(ctx context.Context, up tasks.JobUpdate) error {
+	received := r.dialect.time(r.ev.ReceivedAt)
+	_, err := r.tx.ExecContext(ctx, `
+		INSERT INTO jobs (id, status, first_received_at, last_received_at) VALUES ($1, $2, $3, $3)
+		ON CONFLICT (id) DO NOTHING`, up.JobID, tasks.StatusCreated, received)
+	if err != nil {
+		return fmt.Errorf("insert job: %w", err)
+	}
+	var text string
+	var first, last time.Time
+	err = r.tx.QueryRowContext(ctx, `SELECT facts, first_received_at, last_received_at FROM jobs WHERE id = $1`+r.dialect.forUpdate, up.JobID).
+		Scan(&text, instant{&first}, instant{&last})
+	if err != nil {
+		return fmt.Errorf("read job: %w", err)
+	}
+	f, err := decodeFacts(text)
+	if err != nil {
+		return err
+	}
+	f.apply(r.ev.Source, up)
+	if text, err = f.encode(); err != nil {
+		return err
+	}
+	j := f.view(up.JobID)
+	if r.ev.ReceivedAt.After(last) {
+		last = r.ev.ReceivedAt
+	}
+	_, err = r.tx.ExecContext(ctx, `
+		UPDATE jobs SET status = $2, progress = $3, prompt = $4, model = $5, duration_ms = $6, error = $7,
+			external_id = $8, source = $9, contradicted = $10, created_at = $11, started_at = $12,
+			finished_at = $13, first_received_at = $14, last_received_at = $15, facts = $16
+		WHERE id = $1`,
+		j.ID, j.Status, j.Progress, j.Prompt, j.Model, j.Duration.Milliseconds(), j.Error,
+		j.ExternalID, j.Source, j.Contradicted, r.dialect.time(j.CreatedAt), r.dialect.time(j.StartedAt),
+		r.dialect.time(j.FinishedAt), r.dialect.time(earlier(first, r.ev.ReceivedAt)), r.dialect.time(last), text)
+	if err != nil {
+		return fmt.Errorf("update job: %w", err)
+	}
+	return nil
+}
+
+// oweMedia takes in the update's links and returns what of the job's media is
+// still to be fetched.
+func (r *recorder) oweMedia(ctx context.Context, up tasks.JobUpdate) ([]Media, error) {
+	for _, link := range up.Media {
+		if err := r.takeLink(ctx, up, link); err != nil {
+			return nil, fmt.Errorf("keep link of %s: %w", link.Name, err)
+		}
+	}
+	return queryMedia(ctx, r.tx, `WHERE job_id = $1 AND state = 'pending' ORDER BY name`, up.JobID)
+}
+
+// takeLink keeps the newest link of a file. A file that is stored is fetched
+// again only when a newer event names another resource, not when it renews the
+// signature in the query; one that was given up is owed again with any newer link.
+func (r *recorder) takeLink(ctx context.Context, up tasks.JobUpdate, link tasks.MediaLink) error {
+	now := r.dialect.time(r.ev.ReceivedAt)
+	inserted, err := r.tx.ExecContext(ctx, `
+		INSERT INTO media (job_id, name, url, resource, url_at, url_event, state, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $7)
+		ON CONFLICT (job_id, name) DO NOTHING`,
+		up.JobID, link.Name, link.URL, resource(link.URL), r.dialect.time(up.OccurredAt), up.EventID, now)
+	if err != nil {
+		return err
+	}
+	if n, err := inserted.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	var old stamp
+	var oldURL, oldResource string
+	var state MediaState
+	err = r.tx.QueryRowContext(ctx, `SELECT url, resource, url_at, url_event, state FROM media WHERE job_id = $1 AND name = $2`+r.dialect.forUpdate,
+		up.JobID, link.Name).Scan(&oldURL, &oldResource, instant{&old.At}, &old.Event, &state)
+	if err != nil {
+		return err
+	}
+	// The column keeps microseconds.
+	from := stamp{At: up.OccurredAt.UTC().Truncate(time.Microsecond), Event: up.EventID}
+	if from.compare(old) <= 0 {
+		return nil
+	}
+	renewed := resource(link.URL) != oldResource || (state == MediaFailed && link.URL != oldURL)
+	if renewed {
+		state = MediaPending
+	}
+	_, err = r.tx.ExecContext(ctx, `
+		UPDATE media SET url = $3, resource = $4, url_at = $5, url_event = $6, state = $7, updated_at = $8
+		WHERE job_id = $1 AND name = $2`,
+		up.JobID, link.Name, link.URL, resource(link.URL), r.dialect.time(from.At), from.Event, state, now)
+	return err
+}
+
+// resource is what a link points at: the link less its query and fragment, in
+// which signatures and expiry times stand.
+func resource(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return link
+	}
+	u.RawQuery, u.Fragment, u.ForceQuery = "", "", false
+	return u.String()
+}
+
+// oweNotifications writes a notification for each destination and returns those
+// that are still to be sent.
+func (r *recorder) oweNotifications(ctx context.Context, destinations []string) ([]Notification, error) {
+	var owed []Notification
+	for _, destination := range destinations {
+		n := notificationOf(r.ev, destination)
+		_, err := r.tx.ExecContext(ctx, `
+			INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, 'pending', $6, $6)
+			ON CONFLICT (id) DO NOTHING`,
+			n.ID, n.JobID, n.EventID, n.Type, n.Destination, r.dialect.time(r.ev.ReceivedAt))
+		if err != nil {
+			return nil, fmt.Errorf("insert notification: %w", err)
+		}
+		n, err = scanNotification(r.tx.QueryRowContext(ctx, selectNotification+`WHERE id = $1`, n.ID))
+		if err != nil {
+			return nil, fmt.Errorf("read notification: %w", err)
+		}
+		if n.State == NotificationPending {
+			owed = append(owed, n)
+		}
+	}
+	return owed, nil
+}
+
+// notificationOf names what a destination is told because of an event. A job is
+// created, completes, fails or is cancelled once, however many events say so, and
+// each is told once. Every other event is told for itself.
+func notificationOf(ev tasks.Event, destination string) Notification {
+	n := Notification{JobID: ev.JobID, Type: ev.Type, Destination: destination}
+	switch {
+	case ev.JobID == "":
+		n.EventID = ev.ID
+	case ev.Type != tasks.TypeCreated && ev.Type != tasks.TypeCompleted && ev.Type != tasks.TypeFailed && ev.Type != tasks.TypeCancelled:
+		n.EventID = ev.ID
+	}
+	h := sha256.New()
+	for _, part := range []string{n.JobID, n.EventID, n.Type, n.Destination} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	n.ID = "ntf_" + hex.EncodeToString(h.Sum(nil)[:12])
+	return n
+}

@@ -1,0 +1,138 @@
+package tasks_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// onRedis runs a test on a real Redis and on the one that dev embeds.
+func onRedis(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
+	t.Helper()
+	addresses := map[string]func(t *testing.T) string{
+		"redis":     func(t *testing.T) string { return testenv.Redis(t).Addr() },
+		"miniredis": func(t *testing.T) string { return miniredis.RunT(t).Addr() },
+	}
+	for name, addr := range addresses {
+		t.Run(name, func(t *testing.T) {
+			rdb := redis.NewClient(&redis.Options{Addr: addr(t)})
+			t.Cleanup(func() { _ = rdb.Close() })
+			f(t, rdb)
+		})
+	}
+}
+
+func TestEnqueue(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb *redis.Client) {
+		client := tasks.NewClient(rdb)
+		task, err := tasks.RecordEvent(goldenEvent())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []bool{false, true, true} {
+			duplicate, err := client.Enqueue(t.Context(), task)
+			if err != nil || duplicate != want {
+				t.Errorf("enqueue number %d: duplicate %t, %v; want %t", i+1, duplicate, err, want)
+			}
+		}
+		info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(tasks.QueueEvents, task.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		policy, err := tasks.PolicyOf(tasks.KindEventRecord)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Type != string(policy.Kind) || info.MaxRetry != policy.Attempts-1 || info.Timeout != policy.Timeout || info.Retention != policy.Retention {
+			t.Errorf("task %+v does not follow its policy %+v", info, policy)
+		}
+		if string(info.Payload) != string(task.Payload) {
+			t.Errorf("payload came out as %q", info.Payload)
+		}
+	})
+}
+
+func TestEnqueueErrors(t *testing.T) {
+	server := miniredis.RunT(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = rdb.Close() }()
+	client := tasks.NewClient(rdb)
+	if _, err := client.Enqueue(t.Context(), tasks.Task{Kind: "no:such", ID: "x"}); err == nil {
+		t.Error("an unknown kind was enqueued")
+	}
+	task, err := tasks.SendNotification("ntf_1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := client.Enqueue(ctx, task); err == nil {
+		t.Error("a task was enqueued without Redis")
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	for _, p := range tasks.Policies() {
+		// asynq counts a killed worker's attempt and a lost dequeue reply.
+		if p.Attempts < 4 {
+			t.Errorf("%s has %d attempts, want 4 at least", p.Kind, p.Attempts)
+		}
+		if p.Timeout <= 0 || p.Retention <= 0 || p.BackoffBase <= 0 || p.BackoffCap < p.BackoffBase || p.Queue == "" {
+			t.Errorf("%s has an incomplete policy: %+v", p.Kind, p)
+		}
+		got, err := tasks.PolicyOf(p.Kind)
+		if err != nil || got != p {
+			t.Errorf("PolicyOf(%s) = %+v, %v", p.Kind, got, err)
+		}
+	}
+}
+
+func TestFailureClasses(t *testing.T) {
+	cause := errors.New("cause")
+	wrapped := fmt.Errorf("outer: %w", tasks.Permanent(tasks.RetryAfter(cause, time.Minute)))
+	if !tasks.IsPermanent(wrapped) || tasks.RetryAfterOf(wrapped) != time.Minute || !errors.Is(wrapped, cause) {
+		t.Errorf("%v: permanent %t, wait %v", wrapped, tasks.IsPermanent(wrapped), tasks.RetryAfterOf(wrapped))
+	}
+	if tasks.IsPermanent(cause) || tasks.RetryAfterOf(cause) != 0 {
+		t.Error("a plain error is permanent or asks for a wait")
+	}
+	if tasks.Permanent(nil) != nil || tasks.RetryAfter(nil, 1) != nil {
+		t.Error("no error became one")
+	}
+}
+
+func TestParseRetryAfter(t *testing.T) {
+	now := time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC)
+	tests := []struct {
+		name, header string
+		want         time.Duration
+	}{
+		{"none", "", 0},
+		{"seconds", "120", 2 * time.Minute},
+		{"too many seconds", "18446744073709551615", time.Hour},
+		{"negative", "-5", 0},
+		{"date", "Wed, 15 Jan 2025 10:31:30 GMT", 90 * time.Second},
+		{"past date", "Wed, 15 Jan 2025 10:29:00 GMT", 0},
+		{"far date", "Wed, 15 Jan 2031 10:29:00 GMT", time.Hour},
+		{"nonsense", "soon", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tasks.ParseRetryAfter(tt.header, now); got != tt.want {
+				t.Errorf("ParseRetryAfter(%q) = %s, want %s", tt.header, got, tt.want)
+			}
+		})
+	}
+}

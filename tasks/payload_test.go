@@ -1,0 +1,176 @@
+package tasks_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+var update = flag.Bool("update", false, "write the golden payloads anew; only for a kind that no release has")
+
+func goldenEvent() tasks.Event {
+	return tasks.Event{
+		ID: "klingai:2f0f", Source: "klingai", Type: "video.completed", JobID: "vid_abc123",
+		ReceivedAt: time.Date(2025, 1, 15, 10, 30, 0, 123456789, time.UTC), Secret: "sha256:0badcafe",
+		Headers: map[string]string{"X-Kling-Signature": "sha256=00ff"},
+		Body:    []byte(`{"event":"video.completed","data":{"job_id":"vid_abc123","video_url":"https://cdn.example/v.mp4?a=1&b=<2>"}}` + "\u2028"),
+	}
+}
+
+// TestGoldenPayloads holds what past releases enqueued: each must be read as it
+// was meant, and, for the current form, written as it is.
+func TestGoldenPayloads(t *testing.T) {
+	binary := goldenEvent()
+	binary.Body = []byte("{\"a\":\"\x00\xff\xfe\"}")
+	tests := []struct {
+		name string // of the file, which begins with the kind
+		make func() (tasks.Task, error)
+		read func([]byte) (any, error)
+		want any
+	}{
+		{
+			"event:record", func() (tasks.Task, error) { return tasks.RecordEvent(goldenEvent()) },
+			func(p []byte) (any, error) { return tasks.DecodeEvent(p) }, goldenEvent(),
+		},
+		{
+			"event:record.binary", func() (tasks.Task, error) { return tasks.RecordEvent(binary) },
+			func(p []byte) (any, error) { return tasks.DecodeEvent(p) }, binary,
+		},
+		{
+			"media:download", func() (tasks.Task, error) {
+				return tasks.DownloadMedia("vid_abc123", "video", "https://cdn.example/v.mp4?a=1")
+			},
+			func(p []byte) (any, error) { return tasks.DecodeMediaDownload(p) }, tasks.MediaDownload{JobID: "vid_abc123", Name: "video"},
+		},
+		{
+			"notify:send", func() (tasks.Task, error) { return tasks.SendNotification("ntf_1", "vid_abc123") },
+			func(p []byte) (any, error) { return tasks.DecodeNotifySend(p) }, tasks.NotifySend{NotificationID: "ntf_1", JobID: "vid_abc123"},
+		},
+	}
+	seen := make(map[tasks.Kind]bool)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			task, err := tt.make()
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[task.Kind] = true
+			path := filepath.Join("testdata", strings.ReplaceAll(tt.name, ":", "-")+".v1.json")
+			if *update {
+				if err := os.WriteFile(path, task.Payload, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			golden, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(golden), string(task.Payload)); diff != "" {
+				t.Errorf("written otherwise than before (-golden +got):\n%s", diff)
+			}
+			got, err := tt.read(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("read otherwise than meant (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, p := range tasks.Policies() {
+		if !seen[p.Kind] {
+			t.Errorf("kind %s has no golden payload", p.Kind)
+		}
+	}
+}
+
+func TestDecodeUnreadable(t *testing.T) {
+	for _, payload := range []string{"", "null", "[]", `{"id":1}`, "\xff", `{"source":"klingai"}`, strings.Repeat("[", 1<<16)} {
+		if _, err := tasks.DecodeEvent([]byte(payload)); !tasks.IsPermanent(err) {
+			t.Errorf("DecodeEvent(%.20q) = %v, want a permanent error", payload, err)
+		}
+	}
+}
+
+// FuzzEventCodec checks that an event comes out of the queue as it went in.
+func FuzzEventCodec(f *testing.F) {
+	f.Add("klingai:1", "video.completed", "vid_1", "X-A", "v", []byte(`{"a":1}`))
+	f.Add("a:b", "\u2028<&>", "\x00", "H", "\\", []byte{0xff, 0})
+	f.Fuzz(func(t *testing.T, id, kind, job, header, value string, body []byte) {
+		if id == "" {
+			return
+		}
+		// JSON holds text; ids and headers that are not are kept from the queue.
+		for _, s := range []*string{&id, &kind, &job, &header, &value} {
+			*s = strings.ToValidUTF8(*s, "?")
+		}
+		in := tasks.Event{ID: id, Source: "klingai", Type: kind, JobID: job, ReceivedAt: time.Unix(1, 2).UTC(), Headers: map[string]string{header: value}, Body: body}
+		task, err := tasks.RecordEvent(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !json.Valid(task.Payload) {
+			t.Fatalf("payload is not JSON: %q", task.Payload)
+		}
+		out, err := tasks.DecodeEvent(task.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(in.Body, out.Body) {
+			t.Fatalf("body %q came out as %q", in.Body, out.Body)
+		}
+		in.Body, out.Body = nil, nil
+		if diff := cmp.Diff(in, out); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+// FuzzDecodeEvent checks that no payload, whoever put it into the queue, does
+// worse than to be given up.
+func FuzzDecodeEvent(f *testing.F) {
+	f.Add([]byte(`{"id":"a","source":"b","body_base64":"AA=="}`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		if _, err := tasks.DecodeEvent(payload); err != nil && !tasks.IsPermanent(err) {
+			t.Errorf("%v is not permanent", err)
+		}
+	})
+}
+
+func TestTaskIDs(t *testing.T) {
+	id := func(task tasks.Task, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return task.ID
+	}
+	const link = "https://cdn.example/v.mp4"
+	first := id(tasks.DownloadMedia("vid/1", "video", link))
+	if again := id(tasks.DownloadMedia("vid/1", "video", link)); again != first {
+		t.Errorf("the same work has ids %q and %q", first, again)
+	}
+	for _, other := range []string{
+		id(tasks.DownloadMedia("vid/1", "video", link+"?sig=2")),
+		id(tasks.DownloadMedia("vid/1", "video-2", link)),
+		id(tasks.DownloadMedia("vid_1", "video", link)),
+	} {
+		if other == first {
+			t.Errorf("other work has the same id, %q", other)
+		}
+	}
+	for _, taskID := range []string{first, id(tasks.SendNotification("n/1", "")), id(tasks.RecordEvent(tasks.Event{ID: tasks.EventID("klingai", "a/b", nil)}))} {
+		if strings.Contains(taskID, "/") {
+			t.Errorf("task id %q holds a slash", taskID)
+		}
+	}
+}
