@@ -1,0 +1,153 @@
+package testenv
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestOrphans kills a test process that has servers, and sees them end.
+func TestOrphans(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends servers with a test process that is killed")
+	}
+	redisProgram(t)
+	postgresBin(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOrphansProcess$", "-test.v")
+	// What a killed process leaves in its temporary directory goes with ours.
+	cmd.Env = append(os.Environ(), "TESTENV_ORPHANS=1", "TMPDIR="+publicTempDir(t))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var addrs []string
+	for lines := bufio.NewScanner(out); len(addrs) < 2 && lines.Scan(); {
+		if addr, ok := strings.CutPrefix(lines.Text(), "server "); ok {
+			addrs = append(addrs, addr)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // It was killed.
+	if len(addrs) != 2 {
+		t.Fatalf("the test process named %d servers, want 2", len(addrs))
+	}
+	for _, addr := range addrs {
+		if err := waitRefused(t.Context(), addr); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOrphansProcess is the process that TestOrphans kills.
+func TestOrphansProcess(t *testing.T) {
+	if os.Getenv("TESTENV_ORPHANS") == "" {
+		return
+	}
+	fmt.Printf("server %s\n", Redis(t).Addr())
+	fmt.Printf("server %s\n", loopback(PostgresServer(t).cluster.port))
+	<-t.Context().Done()
+}
+
+// publicTempDir returns a directory that every user may pass through, which
+// t.TempDir does not promise.
+func publicTempDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// waitRefused waits until nobody listens on addr.
+func waitRefused(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
+		}
+		if err == nil {
+			err = conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("a server still listens on %s after its test process was killed", addr), err)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestOnFreePort(t *testing.T) {
+	busy := fmt.Errorf("bind: %w", errBusy)
+	broken := errors.New("bad setting")
+	tests := []struct {
+		name      string
+		results   []error
+		want      error
+		wantTries int
+	}{
+		{"free at once", []error{nil}, nil, 1},
+		{"taken twice", []error{busy, busy, nil}, nil, 3},
+		{"other trouble", []error{broken, nil}, broken, 1},
+		{"always taken", []error{busy, busy, busy, busy, busy, nil}, errBusy, startPorts},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tries := 0
+			err := onFreePort(t.Context(), func(int) error {
+				tries++
+				return tt.results[tries-1]
+			})
+			if !errors.Is(err, tt.want) || tries != tt.wantTries {
+				t.Errorf("error %v after %d tries, want %v after %d", err, tries, tt.want, tt.wantTries)
+			}
+		})
+	}
+}
+
+func TestStartErrors(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "server")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho no such setting; exit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := command{path: script, dir: t.TempDir(), orphan: syscall.SIGKILL, log: filepath.Join(t.TempDir(), "log")}
+	never := func(context.Context) error { return errors.New("refused") }
+
+	t.Run("ends before it answers", func(t *testing.T) {
+		p, err := start(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.waitReady(t.Context(), never); err == nil || !strings.Contains(err.Error(), "no such setting") {
+			t.Errorf("error %v does not carry the server's output", err)
+		}
+	})
+	t.Run("cannot be run", func(t *testing.T) {
+		c := c
+		c.path += "-that-is-not-there"
+		if _, err := start(c); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("error %v, want %v", err, os.ErrNotExist)
+		}
+	})
+}
