@@ -1,0 +1,145 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// maxDrain is how much of an answer is read, in bytes, so that its connection
+	// can be used again.
+	maxDrain = 4 << 10
+)
+
+// forward posts messages as signed JSON to one endpoint.
+type forward struct {
+	url    string
+	host   string
+	signer *standardwebhooks.Webhook
+	client *http.Client
+	now    func() time.Time
+}
+
+// newSigner is stricter than the library, which signs with an empty key.
+func newSigner(secret string) (*standardwebhooks.Webhook, error) {
+	const mend = `; make one with: echo "whsec_$(openssl rand -base64 32)"`
+	if strings.TrimPrefix(secret, "whsec_") == "" {
+		return nil, errors.New("is needed to sign what the forward URLs get" + mend)
+	}
+	signer, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		// The library's error is about the secret's characters: not repeated.
+		return nil, errors.New(`is not "whsec_" and base64` + mend)
+	}
+	return signer, nil
+}
+
+func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, error) {
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil:
+		return nil, errors.New("cannot be read as a URL; write it as https://example.com/path, special characters percent-encoded")
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return nil, errors.New("is not an absolute http or https URL; write it as https://example.com/path")
+	}
+	return &forward{
+		url:    u.String(),
+		host:   strings.ToLower(u.Hostname()),
+		signer: signer,
+		client: &http.Client{
+			// No Proxy: the package comment promises a direct connection.
+			Transport: &http.Transport{
+				DialContext:         (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
+				ForceAttemptHTTP2:   true,
+				MaxIdleConnsPerHost: 4,
+				IdleConnTimeout:     90 * time.Second,
+			},
+			// A redirect would carry the signed body to a place that nobody chose.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		now: time.Now,
+	}, nil
+}
+
+func (f *forward) close() { f.client.CloseIdleConnections() }
+
+func (f *forward) send(ctx context.Context, m Message) error {
+	req, err := f.request(ctx, m)
+	if err != nil {
+		return err
+	}
+	res, err := f.client.Do(req)
+	if err != nil {
+		// url.Error repeats the whole URL; its cause does not.
+		var withURL *url.Error
+		if errors.As(err, &withURL) {
+			err = withURL.Err
+		}
+		return fmt.Errorf("post: %w", err)
+	}
+	answer := f.answer(res)
+	// What the rest of the answer says is of no interest, nor that it breaks off.
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain)
+	_ = res.Body.Close()
+	return answer
+}
+
+// request signs the message afresh, since receivers refuse old timestamps.
+func (f *forward) request(ctx context.Context, m Message) (*http.Request, error) {
+	if m.ID == "" {
+		return nil, tasks.Permanent(errors.New("the message has no id to sign"))
+	}
+	body, err := m.body()
+	if err != nil {
+		return nil, err
+	}
+	at := f.now()
+	signature, err := f.signer.Sign(m.ID, at, body)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, tasks.Permanent(errors.New("the URL cannot be requested"))
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "klinghook")
+	req.Header.Set(standardwebhooks.HeaderWebhookID, m.ID)
+	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	return req, nil
+}
+
+// answer reads what the endpoint's status means for the message.
+func (f *forward) answer(res *http.Response) error {
+	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
+	switch code := res.StatusCode; {
+	case code >= 200 && code < 300:
+		return nil
+	case code >= 300 && code < 400:
+		return fmt.Errorf("the endpoint answered %s: redirects are not followed; configure the URL that it leads to", status)
+	case code == http.StatusGone:
+		return tasks.Permanent(fmt.Errorf("the endpoint answered %s: it wants no more messages; remove its URL", status))
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
+		err := fmt.Errorf("the endpoint answered %s", status)
+		if wait := tasks.ParseRetryAfter(res.Header.Get("Retry-After"), f.now()); wait > 0 {
+			return tasks.RetryAfter(err, wait)
+		}
+		return err
+	default:
+		return fmt.Errorf("the endpoint answered %s", status)
+	}
+}

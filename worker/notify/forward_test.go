@@ -1,0 +1,229 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// newTestForward returns a notifier with the endpoint as its only destination.
+func newTestForward(t *testing.T, endpoint string) (n *Notifier, name string) {
+	t.Helper()
+	n, err := New(Config{ForwardURLs: []string{endpoint}, ForwardSecret: testSecret, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return n, n.Names()[0]
+}
+
+func TestForwardIsSigned(t *testing.T) {
+	receiver, err := standardwebhooks.NewWebhook(testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type delivery struct {
+		header http.Header
+		body   string
+	}
+	deliveries := make(chan delivery, 2)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if err := receiver.VerifyIgnoringTimestamp(body, r.Header); err != nil {
+			t.Error(err)
+		}
+		if r.Method != http.MethodPost || r.URL.RequestURI() != "/in?key=1" {
+			t.Errorf("%s %s", r.Method, r.URL.RequestURI())
+		}
+		deliveries <- delivery{r.Header, string(body)}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer srv.Close()
+	n, name := newTestForward(t, srv.URL+"/in?key=1")
+	f := as[*forward](t, n, name)
+
+	var got [2]delivery
+	for i, at := range []int64{1_700_000_000, 1_700_000_060} {
+		f.now = func() time.Time { return time.Unix(at, 0) }
+		if err := n.Send(context.Background(), name, testMessage()); err != nil {
+			t.Fatal(err)
+		}
+		got[i] = <-deliveries
+		want := map[string]string{
+			"Content-Type": "application/json", "User-Agent": "klinghook",
+			"Webhook-Id": testMessage().ID, "Webhook-Timestamp": strconv.FormatInt(at, 10),
+		}
+		for key, value := range want {
+			if got[i].header.Get(key) != value {
+				t.Errorf("attempt %d: %s = %q, want %q", i+1, key, got[i].header.Get(key), value)
+			}
+		}
+	}
+	if diff := cmp.Diff(got[0].body, got[1].body); diff != "" {
+		t.Errorf("the body changed between attempts:\n%s", diff)
+	}
+	if got[0].header.Get("Webhook-Signature") == got[1].header.Get("Webhook-Signature") {
+		t.Error("the second attempt repeats the first one's signature")
+	}
+}
+
+// TestForwardTimestampIsNow verifies as receivers do, timestamp included.
+func TestForwardTimestampIsNow(t *testing.T) {
+	receiver, err := standardwebhooks.NewWebhook(testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if err := receiver.Verify(body, r.Header); err != nil {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		}
+	}))
+	defer srv.Close()
+	n, name := newTestForward(t, srv.URL)
+	if err := n.Send(context.Background(), name, testMessage()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestForwardAnswers(t *testing.T) {
+	tests := []struct {
+		name       string
+		status     int
+		header     map[string]string
+		want       []string // empty: success
+		permanent  bool
+		retryAfter time.Duration
+	}{
+		{name: "200", status: 200},
+		{name: "299", status: 299},
+		{name: "307", status: 307, header: map[string]string{"Location": "/elsewhere?token=hunter2"}, want: []string{"307 Temporary Redirect", "not followed"}},
+		{name: "304", status: 304, want: []string{"304"}},
+		{name: "400", status: 400, want: []string{"400 Bad Request"}},
+		{name: "404", status: 404, want: []string{"404 Not Found"}},
+		{name: "410", status: 410, want: []string{"410 Gone", "remove its URL"}, permanent: true},
+		{name: "429", status: 429, want: []string{"429 Too Many Requests"}},
+		{name: "429 with a wait", status: 429, header: map[string]string{"Retry-After": "17"}, want: []string{"429"}, retryAfter: 17 * time.Second},
+		{name: "500", status: 500, header: map[string]string{"Retry-After": "17"}, want: []string{"500 Internal Server Error"}},
+		{name: "503 with a long wait", status: 503, header: map[string]string{"Retry-After": "86400"}, want: []string{"503"}, retryAfter: time.Hour},
+		{name: "599", status: 599, want: []string{"answered 599"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			requests := 0
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				requests++
+				for key, value := range tt.header {
+					w.Header().Set(key, value)
+				}
+				w.WriteHeader(tt.status)
+				if tt.status != http.StatusNotModified {
+					_, _ = io.WriteString(w, "the endpoint's own words")
+				}
+			}))
+			defer srv.Close()
+			n, name := newTestForward(t, strings.Replace(srv.URL, "http://", "http://user:hunter2@", 1)+"/?token=hunter2")
+			err := n.Send(context.Background(), name, testMessage())
+			if requests != 1 {
+				t.Errorf("%d requests", requests)
+			}
+			if len(tt.want) == 0 {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("no error")
+			}
+			wantText(t, err.Error(), append(tt.want, "notify forward-127.0.0.1-"), []string{"hunter2", "own words"})
+			if tasks.IsPermanent(err) != tt.permanent {
+				t.Errorf("permanent = %t", !tt.permanent)
+			}
+			if wait := tasks.RetryAfterOf(err); wait != tt.retryAfter {
+				t.Errorf("retry after %s, want %s", wait, tt.retryAfter)
+			}
+		})
+	}
+}
+
+func TestForwardUnreachable(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close()
+	n, name := newTestForward(t, srv.URL+"/hunter2?token=hunter2")
+	err := n.Send(context.Background(), name, testMessage())
+	if err == nil || tasks.IsPermanent(err) {
+		t.Fatalf("err = %v, want one to retry", err)
+	}
+	wantText(t, err.Error(), []string{"connection refused"}, []string{"hunter2"})
+}
+
+func TestForwardIsCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		cancel()
+		<-r.Context().Done()
+	}))
+	defer srv.Close()
+	n, name := newTestForward(t, srv.URL)
+	if err := n.Send(ctx, name, testMessage()); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v, want the context's", err)
+	}
+}
+
+func TestForwardTimeout(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
+	defer srv.Close()
+	n, name := newTestForward(t, srv.URL)
+	n.timeout = 20 * time.Millisecond
+	if err := n.Send(context.Background(), name, testMessage()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err = %v, want the deadline's", err)
+	}
+}
+
+func TestForwardReadsLittle(t *testing.T) {
+	stopped := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(stopped)
+		chunk := strings.Repeat("x", 64<<10)
+		for {
+			if _, err := io.WriteString(w, chunk); err != nil {
+				return
+			}
+		}
+	}))
+	defer srv.Close()
+	n, name := newTestForward(t, srv.URL)
+	if err := n.Send(context.Background(), name, testMessage()); err != nil {
+		t.Error(err)
+	}
+	<-stopped
+}
+
+func TestForwardNeedsAnID(t *testing.T) {
+	n, name := newTestForward(t, "http://127.0.0.1:1/")
+	m := testMessage()
+	m.ID = ""
+	if err := n.Send(context.Background(), name, m); !tasks.IsPermanent(err) {
+		t.Errorf("err = %v, want a permanent one", err)
+	}
+}

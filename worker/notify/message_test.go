@@ -1,0 +1,81 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestBodyGolden(t *testing.T) {
+	tests := []struct {
+		name string
+		m    Message
+	}{
+		{"full", testMessage()},
+		{"minimal", Message{ID: "m1", Type: "account.changed", At: time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			body, err := tt.m.body()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var indented bytes.Buffer
+			if err := json.Indent(&indented, body, "", "  "); err != nil {
+				t.Fatal(err)
+			}
+			indented.WriteByte('\n')
+			file := filepath.Join("testdata", tt.name+".json")
+			if *update {
+				if err := os.WriteFile(file, indented.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), indented.String()); diff != "" {
+				t.Errorf("the contract changed (-golden +now):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestBodyOfEqualMessages(t *testing.T) {
+	m := testMessage()
+	elsewhere := testMessage()
+	zone := time.FixedZone("CST", 8*60*60)
+	elsewhere.At = m.At.In(zone)
+	elsewhere.Job.CreatedAt = m.Job.CreatedAt.In(zone)
+	elsewhere.Job.FinishedAt = m.Job.FinishedAt.In(zone)
+	first, err := m.body()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := elsewhere.body()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(first), string(second)); diff != "" {
+		t.Errorf("the same times in another zone read differently:\n%s", diff)
+	}
+}
+
+func TestBodyRefusesUnwritableTime(t *testing.T) {
+	m := testMessage()
+	m.At = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+	if _, err := m.body(); !tasks.IsPermanent(err) {
+		t.Errorf("err = %v, want a permanent one", err)
+	}
+}

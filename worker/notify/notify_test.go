@@ -1,0 +1,203 @@
+package notify
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const testSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testMessage has every field set.
+func testMessage() Message {
+	at := time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC)
+	return Message{
+		ID:      "klingai-0a1b2c:video.completed",
+		Type:    tasks.TypeCompleted,
+		At:      at,
+		EventID: "klingai:0a1b2c",
+		Job: Job{
+			ID:           "vid_abc123",
+			Status:       tasks.StatusCompleted,
+			Progress:     100,
+			Prompt:       "A fox & a <crane> at dawn",
+			Model:        "kling-v1.5",
+			Duration:     5100 * time.Millisecond,
+			Error:        "left by an earlier failure",
+			ExternalID:   "order-7",
+			Source:       "klingai",
+			CreatedAt:    at.Add(-5 * time.Minute),
+			FinishedAt:   at.Add(-250 * time.Millisecond),
+			Contradicted: true,
+		},
+		Media: []Media{
+			{
+				Name: "video", State: "stored", Object: "vid_abc123/video.mp4", URL: "https://cdn.example.com/v.mp4?sig=s3cr3t",
+				Size: 12_345_678, SHA256: strings.Repeat("ab", 32), ContentType: "video/mp4",
+			},
+			{Name: "thumbnail", State: "pending", URL: "https://cdn.example.com/t.jpg?sig=s3cr3t"},
+		},
+	}
+}
+
+func TestNew(t *testing.T) {
+	slack := "slack://hook:T00000000-B00000000-XXXXXXXXXXXXXXXXXXXXXXXX@webhook"
+	tests := []struct {
+		name string
+		cfg  Config
+		want []string // patterns of names
+	}{
+		{"nobody", Config{}, nil},
+		{"chat", Config{ChatURLs: []string{slack}}, []string{"slack-[0-9a-f]{8}"}},
+		{"custom form", Config{ChatURLs: []string{"generic+https://example.com/hook"}}, []string{"generic-[0-9a-f]{8}"}},
+		{"upper case", Config{ChatURLs: []string{"GENERIC://example.com/hook"}}, []string{"generic-[0-9a-f]{8}"}},
+		{"matrix is not logged in to", Config{ChatURLs: []string{"matrix://user:password@127.0.0.1:1/"}}, []string{"matrix-[0-9a-f]{8}"}},
+		{"twice", Config{ChatURLs: []string{slack, " " + slack}}, []string{"slack-[0-9a-f]{8}"}},
+		{
+			"chat before forwards",
+			Config{
+				ChatURLs:      []string{"generic://a.example/1", "generic://a.example/2"},
+				ForwardURLs:   []string{"https://Hooks.example:8443/x?key=1", "http://[::1]:9000/"},
+				ForwardSecret: testSecret,
+			},
+			[]string{"generic-[0-9a-f]{8}", "generic-[0-9a-f]{8}", `forward-hooks\.example-[0-9a-f]{8}`, "forward-~3a~3a1-[0-9a-f]{8}"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n, err := New(tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := n.Names()
+			if len(names) != len(tt.want) {
+				t.Fatalf("names = %q, want %d", names, len(tt.want))
+			}
+			for i, pattern := range tt.want {
+				if !regexp.MustCompile("^" + pattern + "$").MatchString(names[i]) {
+					t.Errorf("name %d = %q, want %s", i, names[i], pattern)
+				}
+			}
+			again, err := New(tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(names, again.Names()); diff != "" {
+				t.Errorf("names are not stable:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNewErrors(t *testing.T) {
+	tests := []struct {
+		name   string
+		cfg    Config
+		want   []string
+		hidden []string
+	}{
+		{
+			"every bad URL by its position",
+			Config{
+				ChatURLs:    []string{"generic://ok.example/", "xoxb-1234567890", "smtp://bob:hunter2@mail.example.com/?to=a@example.com"},
+				ForwardURLs: []string{"hooks.example/path?token=hunter3", "ftp://hooks.example/", "https://ok.example/"},
+			},
+			[]string{
+				"notify URL 2: begins with no known service", "discord", "notify URL 3: is not a smtp URL", "fromAddress missing",
+				"forward secret: is needed", "forward URL 1: is not an absolute http or https URL", "forward URL 2: is not an absolute",
+			},
+			[]string{"xoxb", "hunter", "bob", "ok.example", "URL 4"},
+		},
+		{
+			"not a URL",
+			Config{ChatURLs: []string{"slack://%zz@hunter2"}, ForwardURLs: []string{"https://u:hunter2@a b/"}, ForwardSecret: testSecret},
+			[]string{"notify URL 1: cannot be read", "forward URL 1: cannot be read"},
+			[]string{"hunter2", "%zz"},
+		},
+		{
+			"a query that cannot be read",
+			Config{ChatURLs: []string{"generic://example.com/?a=1;token=hunter2"}},
+			[]string{"notify URL 1: has a query that cannot be read"},
+			[]string{"hunter2"},
+		},
+		{
+			"a bad token",
+			Config{ChatURLs: []string{"slack://hook:T0000-hunter2@webhook", "discord://hunter2@"}},
+			[]string{"notify URL 1: is not a slack URL", "notify URL 2: is not a discord URL"},
+			[]string{"hunter2", "T0000"},
+		},
+		{
+			"a form that the service does not take",
+			Config{ChatURLs: []string{"smtp+https://mail.example.com/"}},
+			[]string{"notify URL 1: is not a smtp URL", "no smtp+… form"},
+			nil,
+		},
+		{
+			"an empty secret",
+			Config{ForwardURLs: []string{"https://ok.example/"}, ForwardSecret: "whsec_"},
+			[]string{"forward secret: is needed", "whsec_"},
+			nil,
+		},
+		{
+			"a secret that is not base64",
+			Config{ForwardURLs: []string{"https://ok.example/"}, ForwardSecret: "whsec_hunter2!"},
+			[]string{"forward secret: is not"},
+			[]string{"hunter2"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := New(tt.cfg)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			wantText(t, err.Error(), tt.want, tt.hidden)
+		})
+	}
+}
+
+// wantText checks what a text says and what it must not say.
+func wantText(t *testing.T, text string, want, hidden []string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("%q does not say %q", text, w)
+		}
+	}
+	for _, h := range hidden {
+		if strings.Contains(text, h) {
+			t.Errorf("%q tells %q", text, h)
+		}
+	}
+}
+
+// as returns the destination of the name as what it is.
+func as[D destination](t *testing.T, n *Notifier, name string) D {
+	t.Helper()
+	d, ok := n.destinations[name].(D)
+	if !ok {
+		t.Fatalf("%s is a %T", name, n.destinations[name])
+	}
+	return d
+}
+
+func TestSendToUnknown(t *testing.T) {
+	n, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = n.Send(context.Background(), "slack-00000000", testMessage())
+	if !tasks.IsPermanent(err) {
+		t.Fatalf("err = %v, want a permanent one", err)
+	}
+	wantText(t, err.Error(), []string{"notify slack-00000000", "no longer configured"}, nil)
+}

@@ -1,0 +1,173 @@
+package notify
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestText(t *testing.T) {
+	tests := []struct {
+		name string
+		edit func(*Message)
+		want []string
+	}{
+		{
+			"completed",
+			func(m *Message) { m.Job.Contradicted = false },
+			[]string{
+				"Video completed: vid_abc123",
+				"Prompt: A fox & a <\u200bcrane> at dawn",
+				"Model: kling-v1.5",
+				"Duration: 5.1 s",
+				"External id: order-7",
+				"Stored: vid_abc123/video.mp4 (12.3 MB)",
+				"Link to thumbnail: https://cdn.example.com/t.jpg (pending)",
+				"Time: 2025-01-15 10:30:00 UTC",
+			},
+		},
+		{
+			"failed",
+			func(m *Message) {
+				*m = Message{Type: tasks.TypeFailed, Job: Job{
+					ID: "vid_1", Status: tasks.StatusFailed, Error: "see https://u:p@kling.example/why?token=s3cr3t#x now",
+				}}
+			},
+			[]string{"Video failed: vid_1", "Error: see https://kling.example/why now"},
+		},
+		{
+			"late failed of a completed job",
+			func(m *Message) {
+				*m = Message{Type: tasks.TypeFailed, Job: Job{ID: "vid_1", Status: tasks.StatusCompleted, Contradicted: true}}
+			},
+			[]string{"Video failed: vid_1", "Note: the job stays completed; this event contradicts it."},
+		},
+		{
+			"late progress",
+			func(m *Message) {
+				*m = Message{Type: tasks.TypeProcessing, Job: Job{ID: "vid_1", Status: tasks.StatusCancelled, Progress: 40}}
+			},
+			[]string{"Video processing: vid_1", "Note: this came late; the job is already cancelled.", "Progress: 40 %"},
+		},
+		{
+			"created after processing",
+			func(m *Message) {
+				*m = Message{Type: tasks.TypeCreated, Job: Job{ID: "vid_1", Status: tasks.StatusProcessing}}
+			},
+			[]string{"Video created: vid_1", "Note: the job stands at processing."},
+		},
+		{
+			"completed over failed",
+			func(m *Message) {
+				*m = Message{Type: tasks.TypeCompleted, Job: Job{ID: "vid_1", Status: tasks.StatusCompleted, Contradicted: true}}
+			},
+			[]string{"Video completed: vid_1", "Note: other events said that this job ended differently."},
+		},
+		{
+			"unknown type without a job",
+			func(m *Message) { *m = Message{ID: "m1", Type: "account.changed"} },
+			[]string{"Event account.changed", "Event: m1"},
+		},
+		{
+			"a named object that is not stored yet",
+			func(m *Message) {
+				*m = Message{Type: tasks.TypeCancelled, Media: []Media{{Name: "video", State: "failed", Object: "a/video.mp4"}}}
+			},
+			[]string{"Video cancelled", "Link to video: (failed)"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := testMessage()
+			tt.edit(&m)
+			if diff := cmp.Diff(tt.want, append([]string{title(m)}, lines(m)...)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestClean(t *testing.T) {
+	tests := []struct {
+		name, text, want string
+	}{
+		{"lines", " one\r\n\ttwo  three ", "one two three"},
+		{"control characters", "a\x1b[31m\u202eb\xff", "a[31mb"},
+		{"mentions", "@everyone <!channel>", "@\u200beveryone <\u200b!channel>"},
+		{"long", strings.Repeat("é", 250), strings.Repeat("é", 200) + "…"},
+		{"long link", "https://a.example/" + strings.Repeat("x", 190) + "?sig=s3cr3t", "https://a.example/" + strings.Repeat("x", 182) + "…"},
+		{"link without path", "s3://user:pass@bucket?sig=s3cr3t.", "s3://bucket"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := clean(tt.text); got != tt.want {
+				t.Errorf("clean(%q) = %q, want %q", tt.text, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestSize(t *testing.T) {
+	for bytes, want := range map[int64]string{
+		0: "0 bytes", 999: "999 bytes", 1500: "1.5 kB", 12_345_678: "12.3 MB", 7_000_000_000: "7.0 GB",
+	} {
+		if got := size(bytes); got != want {
+			t.Errorf("size(%d) = %q, want %q", bytes, got, want)
+		}
+	}
+}
+
+func TestCompose(t *testing.T) {
+	m := Message{Type: tasks.TypeCompleted, At: time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC), Job: Job{ID: "vid_é"}}
+	const heading, details = "Video completed: vid_é", "Time: 2025-01-15 10:30:00 UTC"
+	tests := []struct {
+		name, url, text string
+		params          map[string]string
+	}{
+		{"in the text", "generic://example.com/", heading + "\n" + details, map[string]string{}},
+		{
+			"as subject", "smtp://mail.example.com/?from=a@example.com&to=b@example.com", details,
+			map[string]string{"subject": "=?utf-8?q?Video_completed:_vid=5F=C3=A9?="},
+		},
+		{"the operator's subject stays", "smtp://mail.example.com/?from=a@example.com&to=b@example.com&subject=Kling", heading + "\n" + details, map[string]string{}},
+		{"as title", "ntfy://ntfy.example/topic", details, map[string]string{"title": heading}},
+		{
+			"plain for Telegram", "telegram://110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0@telegram?chats=@c", heading + "\n" + details,
+			map[string]string{"parsemode": "None"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := newChat(tt.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, params := c.compose(m)
+			if text != tt.text {
+				t.Errorf("text = %q, want %q", text, tt.text)
+			}
+			if diff := cmp.Diff(tt.params, map[string]string(params)); diff != "" {
+				t.Errorf("params (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestComposeShortens(t *testing.T) {
+	c, err := newChat("generic://example.com/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := testMessage()
+	for range 100 {
+		m.Media = append(m.Media, m.Media[0])
+	}
+	text, _ := c.compose(m)
+	if len(text) > maxMessage+len("…") {
+		t.Errorf("text has %d bytes", len(text))
+	}
+}
