@@ -1,0 +1,252 @@
+package kling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	testKey = "hunter2-hunter2"
+	testURL = "https://example.com/webhooks/klingai"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newTestClient(t *testing.T, baseURL string) *Client {
+	t.Helper()
+	c, err := New(Config{BaseURL: baseURL, APIKey: testKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// serve starts a fake of Kling's API.
+func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func TestNew(t *testing.T) {
+	tests := []struct {
+		name string
+		cfg  Config
+		base string
+		want string // the error; empty for none
+	}{
+		{"defaults", Config{APIKey: testKey}, DefaultBaseURL, ""},
+		{"another host", Config{BaseURL: "https://api-singapore.klingai.com/", APIKey: testKey}, "https://api-singapore.klingai.com/", ""},
+		{"a relay's path", Config{BaseURL: "https://relay.example/kling", APIKey: testKey}, "https://relay.example/kling", ""},
+		{"http to localhost", Config{BaseURL: "http://localhost:8080", APIKey: testKey}, "http://localhost:8080", ""},
+		{"http to ::1", Config{BaseURL: "http://[::1]:8080", APIKey: testKey}, "http://[::1]:8080", ""},
+		{"key with a line end", Config{APIKey: testKey + "\n"}, DefaultBaseURL, ""},
+		{"http elsewhere", Config{BaseURL: "http://api.klingai.com", APIKey: testKey}, "", "must begin with https://"},
+		{"http to a lookalike", Config{BaseURL: "http://127.0.0.1.example", APIKey: testKey}, "", "must begin with https://"},
+		{"no scheme", Config{BaseURL: "api.klingai.com", APIKey: testKey}, "", "must be a scheme, a host"},
+		{"user in the URL", Config{BaseURL: "https://bob:hunter2@api.klingai.com", APIKey: testKey}, "", "nothing else"},
+		{"query in the URL", Config{BaseURL: "https://api.klingai.com?key=hunter2", APIKey: testKey}, "", "nothing else"},
+		{"not a URL", Config{BaseURL: "https://hunter2 %zz", APIKey: testKey}, "", "cannot be read"},
+		{"no key", Config{APIKey: " "}, "", "set KLINGAI_API_KEY"},
+		{"two keys", Config{APIKey: "hunter2 hunter2"}, "", "one key and nothing else"},
+		{"a key beyond ASCII", Config{APIKey: "hunter2é"}, "", "one key and nothing else"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := New(tt.cfg)
+			if tt.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.base.String() != tt.base || c.key != testKey || c.http.Timeout != 30*time.Second {
+					t.Errorf("base %s, key %q, timeout %s", c.base, c.key, c.http.Timeout)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("err = %v, want %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%q tells a secret", err)
+			}
+		})
+	}
+}
+
+func TestNewLeavesTheGivenClientAlone(t *testing.T) {
+	given := &http.Client{Timeout: time.Second}
+	c, err := New(Config{APIKey: testKey, HTTPClient: given})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if given.CheckRedirect != nil || c.http.CheckRedirect == nil || c.http.Timeout != time.Second {
+		t.Errorf("given %+v, used %+v", given, &c.http)
+	}
+}
+
+func TestClientPrintsNoKey(t *testing.T) {
+	if text := fmt.Sprintf("%v %+v %s", newTestClient(t, ""), newTestClient(t, ""), newTestClient(t, "")); strings.Contains(text, "hunter2") {
+		t.Errorf("%q tells the key", text)
+	}
+}
+
+func TestRegisterWebhook(t *testing.T) {
+	tests := []struct {
+		name, answer string
+		want         Webhook
+	}{
+		{"as the seed has it", `{"id":"wh_1","secret":"s1","url":"…"}`, Webhook{"wh_1", "s1"}},
+		{"number as id", `{"id":12345678901234567890,"secret":"s1"}`, Webhook{"12345678901234567890", "s1"}},
+		{"no id", `{"secret":"s1"}`, Webhook{"", "s1"}},
+		{"envelope", `{"code":0,"message":"SUCCEED","request_id":"r1","data":{"id":7,"secret":"s1"}}`, Webhook{"7", "s1"}},
+		{"envelope, code as text", `{"code":"0","data":{"id":"wh_1","secret":"s1"}}`, Webhook{"wh_1", "s1"}},
+		{"envelope with a list", `{"code":0,"data":[{"id":"wh_1","secret":"s1"}]}`, Webhook{"wh_1", "s1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				got := []string{r.Method, r.URL.Path, r.Header.Get("Authorization"), r.Header.Get("Content-Type"), string(body)}
+				want := []string{
+					"POST", "/relay/v1/webhooks", "Bearer " + testKey, "application/json",
+					`{"url":"` + testURL + `","events":["video.completed","video.failed"],"active":true}`,
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("request (-want +got)\n%s", diff)
+				}
+				w.WriteHeader(http.StatusCreated)
+				_, _ = io.WriteString(w, tt.answer)
+			})
+			got, err := newTestClient(t, srv.URL+"/relay/").RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted, tasks.TypeFailed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRegisterWebhookRefusesBeforeAsking(t *testing.T) {
+	srv := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("asked Kling") })
+	completed := []string{tasks.TypeCompleted}
+	tests := []struct {
+		name, url string
+		events    []string
+		want      string
+	}{
+		{"http", "http://example.com/hook", completed, "https://example.com/webhooks/klingai"},
+		{"relative", "/webhooks/klingai", completed, "a tunnel gives you one"},
+		{"no host", "https:///hook", completed, "can reach from outside"},
+		{"not a URL", "https://%zz", completed, "can reach from outside"},
+		{"no events", testURL, nil, "name at least one of video.created"},
+		{"unknown events", testURL, []string{"video.done", tasks.TypeFailed, ""}, `unknown events "video.done", "": Kling has video.created, video.processing, video.completed, video.failed, video.cancelled`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := newTestClient(t, srv.URL).RegisterWebhook(context.Background(), tt.url, tt.events)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("err = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestRegisterWebhookUnusableAnswers(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer string
+		want   string
+	}{
+		{"empty", "", "not the JSON that was expected"},
+		{"HTML", "<html>hunter3</html>", "not the JSON that was expected"},
+		{"null", "null", "not the JSON that was expected"},
+		{"endless", `{"secret":"` + strings.Repeat("x", 2*maxAnswer) + `"}`, "longer than 1048576 bytes"},
+		{"no secret", `{"id":"wh_1"}`, `without a secret (id "wh_1")`},
+		{"empty data", `{"code":0,"data":null}`, `without a secret (id "")`},
+		{"list of nothing", `{"code":0,"data":[]}`, `without a secret (id "")`},
+		{"secret of another kind", `{"id":"wh_1","secret":{"hunter3":1}}`, "without a secret"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, tt.answer) })
+			_, err := newTestClient(t, srv.URL).RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("err = %v, want %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "hunter") {
+				t.Errorf("%q repeats the answer", err)
+			}
+		})
+	}
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("followed the redirect") })
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		srv := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, status) })
+		_, err := newTestClient(t, srv.URL).RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
+		var refused *APIError
+		if !errors.As(err, &refused) || refused.Status != status || refused.Retryable() {
+			t.Errorf("%d: err = %v", status, err)
+			continue
+		}
+		if !strings.Contains(err.Error(), "redirects are not followed") {
+			t.Errorf("%d: err = %v", status, err)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close()
+	_, err := newTestClient(t, srv.URL+"/hunter3").RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
+	if err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "hunter") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestHangs(t *testing.T) {
+	tests := []struct {
+		name    string
+		started bool
+	}{
+		{"before the answer", false},
+		{"in the answer", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				if tt.started {
+					if err := http.NewResponseController(w).Flush(); err != nil {
+						t.Error(err)
+					}
+				}
+				<-r.Context().Done()
+			})
+			c, err := New(Config{BaseURL: srv.URL, APIKey: testKey, HTTPClient: &http.Client{Timeout: 50 * time.Millisecond}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("err = %v, want the deadline's", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,69 @@
+package kling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Webhook is a registration at Kling.
+type Webhook struct {
+	// ID is Kling's id of the registration; may be empty.
+	ID string
+	// Secret signs the deliveries. Kling tells it this once.
+	Secret string
+}
+
+// RegisterWebhook asks Kling to post the events to the URL, by the seed
+// protocol's POST /v1/webhooks. The URL must be absolute and https; the events
+// must be of tasks.KnownTypes. It is not idempotent: after an error that is not
+// an *APIError Kling may have made the registration all the same.
+func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
+	if err := checkWebhook(webhookURL, events); err != nil {
+		return Webhook{}, fmt.Errorf("register webhook: %w", err)
+	}
+	got, err := c.post(ctx, "/v1/webhooks", struct {
+		URL    string   `json:"url"`
+		Events []string `json:"events"`
+		Active bool     `json:"active"`
+	}{webhookURL, events, true})
+	if err != nil {
+		var refused *APIError
+		if errors.As(err, &refused) && refused.cause() == missing {
+			return Webhook{}, fmt.Errorf("register webhook: %s has no webhook registration: try another host, "+
+				"or name your URL as callback_url in each task: %w", c.base.Host, err)
+		}
+		return Webhook{}, fmt.Errorf("register webhook: %w", err)
+	}
+	w := Webhook{ID: text(got.fields["id"]), Secret: text(got.fields["secret"])}
+	if w.Secret == "" {
+		return w, fmt.Errorf("register webhook: %s answered without a secret (id %q); look for both in Kling's console", c.base.Host, c.quote(w.ID))
+	}
+	return w, nil
+}
+
+func checkWebhook(webhookURL string, events []string) error {
+	u, err := url.Parse(webhookURL)
+	switch {
+	case err != nil, u.Scheme != "https", u.Hostname() == "":
+		return errors.New("the URL must be one that Kling can reach from outside, such as https://example.com/webhooks/klingai; " +
+			"on a laptop, a tunnel gives you one")
+	case len(events) == 0:
+		return fmt.Errorf("no events: name at least one of %s", strings.Join(tasks.KnownTypes(), ", "))
+	}
+	var unknown []string
+	for _, event := range events {
+		if !slices.Contains(tasks.KnownTypes(), event) {
+			unknown = append(unknown, fmt.Sprintf("%q", event))
+		}
+	}
+	if len(unknown) > 0 {
+		return fmt.Errorf("unknown events %s: Kling has %s", strings.Join(unknown, ", "), strings.Join(tasks.KnownTypes(), ", "))
+	}
+	return nil
+}
