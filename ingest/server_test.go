@@ -1,0 +1,394 @@
+package ingest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+const (
+	secret         = "s3cret-of-the-test"
+	officialSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+	path           = "/webhooks/klingai"
+	created        = `{"event":"video.created","timestamp":"2025-01-15T10:25:00Z","data":{"job_id":"vid_1"}}`
+)
+
+// fakeQueue takes tasks, or answers as it is told.
+type fakeQueue struct {
+	mu     sync.Mutex
+	tasks  []tasks.Task
+	answer func(ctx context.Context) (bool, error)
+}
+
+func (q *fakeQueue) Enqueue(ctx context.Context, t tasks.Task) (bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tasks = append(q.tasks, t)
+	if q.answer != nil {
+		return q.answer(ctx)
+	}
+	return false, nil
+}
+
+// fixture is a server with all that it was given.
+type fixture struct {
+	server *ingest.Server
+	queue  *fakeQueue
+	logs   *observer.ObservedLogs
+	reg    *prometheus.Registry
+	now    time.Time
+}
+
+func newFixture(t *testing.T, maxBody int64) *fixture {
+	t.Helper()
+	secrets := map[string][]string{"KLINGAI_WEBHOOK_SECRET": {"old", secret}, "KLINGAI_OFFICIAL_WEBHOOK_SECRET": {officialSecret}}
+	endpoints, disabled, err := ingest.Endpoints(func(setting string) []string { return secrets[setting] })
+	if err != nil || len(disabled) > 0 {
+		t.Fatalf("endpoints: disabled %v, %v", disabled, err)
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	f := &fixture{queue: &fakeQueue{}, logs: logs, reg: prometheus.NewRegistry(), now: time.Unix(1781080800, 0)}
+	ok := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
+	f.server = ingest.New(ingest.Config{
+		Endpoints: endpoints, Queue: f.queue, MaxBody: maxBody, EnqueueTimeout: 50 * time.Millisecond,
+		Live: ok, Ready: ok, Log: zap.New(core), Metrics: f.reg, Now: func() time.Time { return f.now },
+	})
+	return f
+}
+
+func (f *fixture) do(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	f.server.ServeHTTP(w, r)
+	return w
+}
+
+// sign is the seed's signature, made here without the package under test.
+func sign(key, body string) string {
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(body))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func post(body, signature string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	if signature != "" {
+		r.Header.Set("X-Kling-Signature", signature)
+	}
+	return r
+}
+
+func TestAnswers(t *testing.T) {
+	signed := func(body string) *http.Request { return post(body, "sha256="+sign(secret, body)) }
+	chunked := func(body string) *http.Request {
+		r := signed(body)
+		r.ContentLength = -1
+		return r
+	}
+	big := `{"event":"x","pad":"` + strings.Repeat("a", 1024) + `"}`
+	tests := []struct {
+		name       string
+		request    *http.Request
+		wantStatus int
+		wantBody   string
+		wantQueued int
+	}{
+		{"signed", signed(created), 200, `{"received": true}`, 1},
+		{"signed by the other secret", post(created, "sha256="+sign("old", created)), 200, `{"received": true}`, 1},
+		{"without the prefix", post(created, sign(secret, created)), 200, `{"received": true}`, 1},
+		{"in upper case", post(created, "sha256="+strings.ToUpper(sign(secret, created))), 200, `{"received": true}`, 1},
+		{"unknown type", signed(`{"event":"video.sparkled"}`), 200, `{"received": true}`, 1},
+		{"slash at the end", func() *http.Request { r := signed(created); r.URL.Path += "/"; return r }(), 200, `{"received": true}`, 1},
+		{"no signature", post(created, ""), 401, `{"error":"Invalid signature"}`, 0},
+		{"another's signature", post(created, "sha256="+sign("guess", created)), 401, `{"error":"Invalid signature"}`, 0},
+		{"signature of another body", post(created+" ", "sha256="+sign(secret, created)), 401, `{"error":"Invalid signature"}`, 0},
+		{"unsigned nonsense is not parsed", post("{", ""), 401, `{"error":"Invalid signature"}`, 0},
+		{"empty key", post(created, "sha256="+sign("", created)), 401, `{"error":"Invalid signature"}`, 0},
+		{"not JSON", signed("event=video.created"), 400, `"error":"body is not JSON`, 0},
+		{"empty", signed(""), 400, `"error":"`, 0},
+		{"array", signed("[]"), 400, `"error":"body is an array, not an object"`, 0},
+		{"no event", signed(`{"data":{"job_id":"vid_1"}}`), 400, `\"event\" is missing`, 0},
+		{"no job", signed(`{"event":"video.completed","data":{}}`), 400, `\"data.job_id\" is missing`, 0},
+		{"too large", signed(big), 413, `larger than the 1000 bytes`, 0},
+		{"too large, length not declared", chunked(big), 413, `larger than the 1000 bytes`, 0},
+		{"length not declared", chunked(created), 200, `{"received": true}`, 1},
+		{"another method", httptest.NewRequest(http.MethodGet, path, nil), 405, `{"error":"method not allowed"}`, 0},
+		{"another path", httptest.NewRequest(http.MethodPost, "/webhooks/other", nil), 404, `{"error":"not found"}`, 0},
+		{"alive", httptest.NewRequest(http.MethodGet, "/healthz", nil), 200, "", 0},
+		{"ready", httptest.NewRequest(http.MethodGet, "/readyz", nil), 200, "", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, 1000)
+			w := f.do(tt.request)
+			if w.Code != tt.wantStatus || !strings.Contains(w.Body.String(), tt.wantBody) {
+				t.Errorf("answer %d %s; want %d %s", w.Code, w.Body, tt.wantStatus, tt.wantBody)
+			}
+			if len(f.queue.tasks) != tt.wantQueued {
+				t.Errorf("%d tasks queued, want %d", len(f.queue.tasks), tt.wantQueued)
+			}
+		})
+	}
+}
+
+func TestBodyAtTheLimit(t *testing.T) {
+	for _, declared := range []bool{true, false} {
+		f := newFixture(t, int64(len(created)))
+		for body, want := range map[string]int{created: 200, created + " ": 413} {
+			r := post(body, sign(secret, body))
+			if !declared {
+				r.ContentLength = -1
+			}
+			if w := f.do(r); w.Code != want {
+				t.Errorf("%d bytes with a limit of %d, length declared %t: %d, want %d", len(body), len(created), declared, w.Code, want)
+			}
+		}
+	}
+}
+
+// TestEventAsQueued holds all that the queue is told of a delivery.
+func TestEventAsQueued(t *testing.T) {
+	f := newFixture(t, 0)
+	if w := f.do(post(created, "sha256="+sign(secret, created))); w.Code != 200 {
+		t.Fatal(w.Code)
+	}
+	body := `{"id":"1234567890","status":"succeeded","message":"","create_time":1781080778802,"update_time":1781080794151}`
+	r := httptest.NewRequest(http.MethodPost, "/webhooks/klingai/official", strings.NewReader(body))
+	r.Header.Set("webhook-id", "9876543210")
+	r.Header.Set("webhook-timestamp", "1781080794")
+	r.Header.Set("webhook-signature", "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4=")
+	r.Header.Set("Authorization", "Bearer not-to-be-kept")
+	if w := f.do(r); w.Code != 200 {
+		t.Fatalf("Kling's own vector: %d %s", w.Code, w.Body)
+	}
+	var got []tasks.Event
+	for _, task := range f.queue.tasks {
+		ev, err := tasks.DecodeEvent(task.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if task.ID != "event:record:"+ev.ID {
+			t.Errorf("task id %q for event %q", task.ID, ev.ID)
+		}
+		got = append(got, ev)
+	}
+	sum := sha256.Sum256([]byte(created))
+	want := []tasks.Event{
+		{
+			ID: "klingai:" + hex.EncodeToString(sum[:]), Source: "klingai", Type: "video.created", JobID: "vid_1", ReceivedAt: f.now.UTC(),
+			Secret: source.Fingerprint(secret), Headers: map[string]string{"X-Kling-Signature": "sha256=" + sign(secret, created)}, Body: []byte(created),
+		},
+		{
+			ID: "klingai-official:9876543210", Source: "klingai-official", Type: "video.completed", JobID: "1234567890", ReceivedAt: f.now.UTC(),
+			Secret: source.Fingerprint(officialSecret), Body: []byte(body),
+			Headers: map[string]string{"Webhook-Id": "9876543210", "Webhook-Timestamp": "1781080794", "Webhook-Signature": "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4="},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestOfficialTolerance(t *testing.T) {
+	for _, tt := range []struct {
+		off  time.Duration
+		want int
+	}{{5 * time.Minute, 200}, {5*time.Minute + time.Second, 401}, {-5 * time.Minute, 200}, {-5*time.Minute - time.Second, 401}} {
+		f := newFixture(t, 0)
+		body := `{"id":"1","status":"submitted"}`
+		header, err := source.SignOfficial(officialSecret, "msg_1", f.now.Add(tt.off), []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "/webhooks/klingai/official", strings.NewReader(body))
+		r.Header = header
+		if w := f.do(r); w.Code != tt.want {
+			t.Errorf("signed %s from now: %d, want %d", tt.off, w.Code, tt.want)
+		}
+	}
+}
+
+func TestQueueTrouble(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer func(ctx context.Context) (bool, error)
+		want   int
+	}{
+		{"unreachable", func(context.Context) (bool, error) { return false, errors.New("connection refused") }, 503},
+		{"hung", func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }, 503},
+		{"has it already", func(context.Context) (bool, error) { return true, nil }, 200},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, 0)
+			f.queue.answer = tt.answer
+			w := f.do(post(created, sign(secret, created)))
+			if w.Code != tt.want {
+				t.Errorf("answer %d, want %d", w.Code, tt.want)
+			}
+			if got := w.Header().Get("Retry-After"); (got != "") != (tt.want == 503) {
+				t.Errorf("Retry-After %q with %d", got, w.Code)
+			}
+			if strings.Contains(w.Body.String(), "refused") {
+				t.Errorf("the answer tells of the inside: %s", w.Body)
+			}
+		})
+	}
+}
+
+// TestSenderLeaves holds that an event that was sent whole is queued although its
+// sender has hung up.
+func TestSenderLeaves(t *testing.T) {
+	f := newFixture(t, 0)
+	f.queue.answer = func(ctx context.Context) (bool, error) { return false, ctx.Err() }
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w := f.do(post(created, sign(secret, created)).WithContext(ctx)); w.Code != 200 {
+		t.Errorf("answer %d, want 200", w.Code)
+	}
+}
+
+func TestPanicIsAnswered(t *testing.T) {
+	f := newFixture(t, 0)
+	f.queue.answer = func(context.Context) (bool, error) { panic("boom") }
+	if w := f.do(post(created, sign(secret, created))); w.Code != 500 || strings.Contains(w.Body.String(), "boom") {
+		t.Errorf("answer %d %s, want 500 that tells nothing", w.Code, w.Body)
+	}
+}
+
+// TestLogs holds that each delivery has one line, and that no line has a body, a
+// signature or a secret.
+func TestLogs(t *testing.T) {
+	f := newFixture(t, 0)
+	body := `{"event":"video.created","data":{"job_id":"vid_1","prompt":"a-private-prompt"}}`
+	f.do(post(body, "sha256="+sign(secret, body)))
+	f.do(post(body, "sha256="+sign("guess", body)))
+	entries := f.logs.All()
+	if len(entries) != 2 {
+		t.Fatalf("%d lines for 2 deliveries", len(entries))
+	}
+	accepted := entries[0].ContextMap()
+	for _, key := range []string{"source", "event_id", "job_id", "type", "duration"} {
+		if _, ok := accepted[key]; !ok {
+			t.Errorf("the line of an accepted delivery has no %s: %v", key, accepted)
+		}
+	}
+	for _, entry := range entries {
+		line := entry.Message
+		for key, value := range entry.ContextMap() {
+			line += " " + key + "=" + strings.TrimSpace(toString(value))
+		}
+		for _, private := range []string{secret, "a-private-prompt", sign(secret, body), sign("guess", body)} {
+			if strings.Contains(line, private) {
+				t.Errorf("log line holds %q: %s", private, line)
+			}
+		}
+	}
+}
+
+func toString(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return ""
+}
+
+// TestForgedFloodIsSampled holds that senders without the secret cannot fill the
+// disk with log lines, while each is counted.
+func TestForgedFloodIsSampled(t *testing.T) {
+	f := newFixture(t, 0)
+	const n = 500
+	for range n {
+		f.do(post(created, "sha256="+sign("guess", created)))
+	}
+	if lines := f.logs.Len(); lines > n/10 {
+		t.Errorf("%d lines for %d forged deliveries", lines, n)
+	}
+	want := `
+		# HELP klinghook_deliveries_total Deliveries received, by protocol and by what became of them.
+		# TYPE klinghook_deliveries_total counter
+		klinghook_deliveries_total{outcome="invalid_signature",source="klingai"} 500
+	`
+	if err := testutil.GatherAndCompare(f.reg, strings.NewReader(want), "klinghook_deliveries_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCutBody sends less than was announced over a real connection: what came is
+// never taken for the whole, even where it is signed and is JSON.
+func TestCutBody(t *testing.T) {
+	f := newFixture(t, 0)
+	server := httptest.NewServer(f.server)
+	defer server.Close()
+	requests := map[string]string{
+		"length declared": "Content-Length: 1000\r\n\r\n" + created,
+		"chunked":         fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(created), created),
+	}
+	for name, rest := range requests {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			head := "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nX-Kling-Signature: " + sign(secret, created) + "\r\n"
+			if _, err := io.WriteString(conn, head+rest); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Contains(answer, []byte("400 Bad Request")) {
+				t.Errorf("answer %q, want 400", answer)
+			}
+		})
+	}
+	if len(f.queue.tasks) != 0 {
+		t.Errorf("%d tasks queued from cut bodies", len(f.queue.tasks))
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	_, _, err := ingest.Endpoints(func(string) []string { return []string{"not base64!"} })
+	if err == nil || !strings.Contains(err.Error(), "KLINGAI_OFFICIAL_WEBHOOK_SECRET") || strings.Contains(err.Error(), "not base64!") {
+		t.Errorf("err = %v, want one that names the setting and not the secret", err)
+	}
+	enabled, disabled, err := ingest.Endpoints(func(setting string) []string {
+		if setting == "KLINGAI_WEBHOOK_SECRET" {
+			return []string{secret}
+		}
+		return nil
+	})
+	if err != nil || len(enabled) != 1 || len(disabled) != 1 || disabled[0].Name != "klingai-official" {
+		t.Errorf("enabled %d, disabled %v, %v", len(enabled), disabled, err)
+	}
+}

@@ -1,0 +1,82 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// recordEvent keeps an event, moves its job forward, and enqueues what follows:
+// downloads and notifications. Their ids are deterministic, so that a second run
+// enqueues nothing twice; the event counts as processed only when all are queued.
+func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
+	ev, err := tasks.DecodeEvent(payload)
+	if err != nil {
+		return err
+	}
+	src, ok := w.cfg.Sources[ev.Source]
+	if !ok {
+		return fmt.Errorf("record event %s: this worker does not know the protocol %q; is it older than the ingest that received it?", ev.ID, ev.Source)
+	}
+	update, err := src.Update(ev)
+	if err != nil {
+		return w.keepUnread(ctx, ev, err)
+	}
+	owed, err := w.cfg.Store.Record(ctx, ev, update, w.destinations(ev))
+	if err != nil {
+		return err
+	}
+	if owed.Processed {
+		return nil
+	}
+	if err := w.enqueueOwed(ctx, owed.Media, owed.Notifications); err != nil {
+		return err
+	}
+	return w.cfg.Store.MarkProcessed(ctx, ev.ID, w.cfg.Now())
+}
+
+// keepUnread keeps an event that its protocol cannot make sense of, and gives the
+// task up: it can be replayed by a klinghook that can.
+func (w *Worker) keepUnread(ctx context.Context, ev tasks.Event, reason error) error {
+	if _, err := w.cfg.Store.Record(ctx, ev, nil, nil); err != nil {
+		return err
+	}
+	return tasks.Permanent(fmt.Errorf("read event %s: %w", ev.ID, reason))
+}
+
+// destinations returns who is told of an event.
+func (w *Worker) destinations(ev tasks.Event) []string {
+	if !slices.Contains(w.cfg.NotifyTypes, ev.Type) {
+		return nil
+	}
+	return w.cfg.Notify.Names()
+}
+
+// enqueueOwed enqueues the downloads and the sendings that are owed.
+func (w *Worker) enqueueOwed(ctx context.Context, media []store.Media, notifications []store.Notification) error {
+	for _, m := range media {
+		if err := w.enqueue(ctx)(tasks.DownloadMedia(m.JobID, m.Name, m.URL)); err != nil {
+			return err
+		}
+	}
+	for _, n := range notifications {
+		if err := w.enqueue(ctx)(tasks.SendNotification(n.ID, n.JobID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enqueue takes what a task constructor returns and enqueues it.
+func (w *Worker) enqueue(ctx context.Context) func(tasks.Task, error) error {
+	return func(t tasks.Task, err error) error {
+		if err != nil {
+			return err
+		}
+		_, err = w.queue.Enqueue(ctx, t)
+		return err
+	}
+}

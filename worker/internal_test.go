@@ -1,0 +1,53 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestEveryKindHasAHandler(t *testing.T) {
+	handlers := (&Worker{}).handlers()
+	for _, p := range tasks.Policies() {
+		if handlers[p.Kind].run == nil {
+			t.Errorf("kind %s has no handler", p.Kind)
+		}
+	}
+	if len(handlers) != len(tasks.Policies()) {
+		t.Errorf("%d handlers for %d kinds", len(handlers), len(tasks.Policies()))
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	policy := tasks.Policy{BackoffBase: time.Second, BackoffCap: 10 * time.Second}
+	tests := []struct {
+		name     string
+		retries  int
+		asked    time.Duration
+		min, max time.Duration
+	}{
+		{"after the first attempt", 0, 0, 0, time.Second},
+		{"after the second", 1, 0, 0, 2 * time.Second},
+		{"after the fourth", 3, 0, 0, 8 * time.Second},
+		{"capped", 4, 0, 0, 10 * time.Second},
+		{"capped for ever", 1 << 20, 0, 0, 10 * time.Second},
+		{"no sooner than asked", 0, time.Minute, time.Minute, time.Minute + time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			low, high := time.Duration(1<<62), time.Duration(0)
+			for range 2000 {
+				d := backoff(policy, tt.retries, tt.asked)
+				if d < tt.min || d > tt.max {
+					t.Fatalf("wait %s, want between %s and %s", d, tt.min, tt.max)
+				}
+				low, high = min(low, d), max(high, d)
+			}
+			// Full jitter: the whole range is used.
+			if span := tt.max - tt.min; high-low < span*9/10 {
+				t.Errorf("waits only between %s and %s, want them spread from %s to %s", low, high, tt.min, tt.max)
+			}
+		})
+	}
+}

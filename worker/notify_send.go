@@ -1,0 +1,80 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker/notify"
+)
+
+// sendNotification tells one destination of one thing. A crash between the
+// sending and the note of it sends it again with the same id, by which a receiver
+// can drop it.
+func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
+	p, err := tasks.DecodeNotifySend(payload)
+	if err != nil {
+		return err
+	}
+	n, err := w.cfg.Store.Notification(ctx, p.NotificationID)
+	if errors.Is(err, store.ErrNotFound) {
+		return tasks.Permanent(err)
+	}
+	if err != nil || n.State == store.NotificationSent {
+		return err
+	}
+	message, err := w.message(ctx, n)
+	if err != nil {
+		return err
+	}
+	if err := w.cfg.Notify.Send(ctx, n.Destination, message); err != nil {
+		return err
+	}
+	return w.cfg.Store.NotificationSent(ctx, n.ID, w.cfg.Now())
+}
+
+// giveUpNotification notes that a destination will not be told.
+func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason error) error {
+	p, err := tasks.DecodeNotifySend(payload)
+	if err != nil {
+		return err
+	}
+	return w.cfg.Store.NotificationFailed(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
+}
+
+// message says what a notification tells, with the job as it stands now.
+func (w *Worker) message(ctx context.Context, n store.Notification) (notify.Message, error) {
+	message := notify.Message{ID: n.ID, Type: n.Type, At: n.CreatedAt, EventID: n.EventID}
+	if n.JobID == "" {
+		return message, nil
+	}
+	job, err := w.cfg.Store.Job(ctx, n.JobID)
+	if errors.Is(err, store.ErrNotFound) {
+		// An event of an unknown type may name a job that nothing else told of.
+		message.Job = notify.Job{ID: n.JobID}
+		return message, nil
+	}
+	if err != nil {
+		return message, err
+	}
+	files, err := w.cfg.Store.MediaOf(ctx, n.JobID)
+	if err != nil {
+		return message, err
+	}
+	message.Job = notify.Job{
+		ID: job.ID, Status: job.Status, Prompt: job.Prompt, Model: job.Model, Duration: job.Duration,
+		Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
+		CreatedAt: job.CreatedAt, FinishedAt: job.FinishedAt, Contradicted: job.Contradicted,
+	}
+	if job.Progress != nil {
+		message.Job.Progress = *job.Progress
+	}
+	for _, m := range files {
+		message.Media = append(message.Media, notify.Media{
+			Name: m.Name, State: string(m.State), Object: m.Object, URL: m.URL,
+			Size: m.Size, SHA256: m.SHA256, ContentType: m.ContentType,
+		})
+	}
+	return message, nil
+}

@@ -1,0 +1,172 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker/media"
+	"github.com/klinghook/klinghook/worker/notify"
+)
+
+// Config is what a Worker is made of. Fields without a default are required.
+type Config struct {
+	Redis redis.UniversalClient
+	Store *store.Store
+	// Sources are the protocols by name. An event is read by the one that
+	// received it; no secret is needed for that.
+	Sources map[string]source.Source
+	Fetcher *media.Fetcher
+	Bucket  *media.Bucket
+	Notify  *notify.Notifier
+	// NotifyTypes are the event types that destinations are told of.
+	NotifyTypes []string
+	// Concurrency is how many tasks of each queue are run at once. A queue that
+	// is not named is not run here.
+	Concurrency map[string]int
+	// Grace is how long Shutdown lets running tasks finish; default 30 s.
+	Grace time.Duration
+	Log   *zap.Logger
+	// Metrics is where the worker registers its metrics.
+	Metrics prometheus.Registerer
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+}
+
+// Worker runs tasks.
+type Worker struct {
+	cfg       Config
+	queue     *tasks.Client
+	inspector *asynq.Inspector
+	metrics   metrics
+	servers   []*asynq.Server
+	// interrupt is closed when a shutdown has waited long enough: handlers are
+	// cancelled, and their tasks go back to the queue whole.
+	interrupt chan struct{}
+}
+
+// interruptAhead is how long before the end of the grace period running handlers
+// are cancelled, so that they let go of transactions and files in good order.
+const interruptAhead = 500 * time.Millisecond
+
+// New returns a Worker for cfg. It does not start it.
+func New(cfg Config) (*Worker, error) {
+	if cfg.Grace == 0 {
+		cfg.Grace = 30 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	w := &Worker{
+		cfg:       cfg,
+		queue:     tasks.NewClient(cfg.Redis),
+		inspector: asynq.NewInspectorFromRedisClient(cfg.Redis),
+		metrics:   newMetrics(cfg.Metrics),
+		interrupt: make(chan struct{}),
+	}
+	known := tasks.Queues()
+	for queue, n := range cfg.Concurrency {
+		if !slices.Contains(known, queue) {
+			return nil, fmt.Errorf("run queue %q: there is none of that name; known are %q", queue, known)
+		}
+		if n > 0 {
+			w.servers = append(w.servers, w.newServer(queue, n))
+		}
+	}
+	if len(w.servers) == 0 {
+		return nil, errors.New("run queues: none is chosen")
+	}
+	return w, nil
+}
+
+// pickUp is how often an idle server asks its queue for work; the mean wait is
+// half of it. Events are what people wait for.
+func pickUp(queue string) time.Duration {
+	if queue == tasks.QueueEvents {
+		return 75 * time.Millisecond
+	}
+	return 250 * time.Millisecond
+}
+
+func (w *Worker) newServer(queue string, concurrency int) *asynq.Server {
+	return asynq.NewServerFromRedisClient(w.cfg.Redis, asynq.Config{
+		Concurrency:              concurrency,
+		Queues:                   map[string]int{queue: 1},
+		TaskCheckInterval:        pickUp(queue),
+		DelayedTaskCheckInterval: time.Second,
+		ShutdownTimeout:          w.cfg.Grace,
+		RetryDelayFunc:           retryDelay,
+		Logger:                   asynqLogger{w.cfg.Log.Named("asynq").Sugar()},
+	})
+}
+
+// Start begins to run tasks. It fails when Redis does not answer.
+func (w *Worker) Start() error {
+	for i, server := range w.servers {
+		if err := server.Start(w.mux()); err != nil {
+			for _, started := range w.servers[:i] {
+				started.Shutdown()
+			}
+			return fmt.Errorf("start worker: %w", err)
+		}
+	}
+	return nil
+}
+
+// Shutdown takes no new task, lets the running ones finish within the grace
+// period, and puts the rest back into the queue without counting an attempt.
+func (w *Worker) Shutdown() {
+	timer := time.AfterFunc(max(w.cfg.Grace-interruptAhead, 0), func() { close(w.interrupt) })
+	defer timer.Stop()
+	var wg sync.WaitGroup
+	for _, server := range w.servers {
+		wg.Go(server.Shutdown)
+	}
+	wg.Wait()
+}
+
+// Drain waits until no task is waiting or running, or ctx ends. Tasks that wait
+// for another attempt are left: the store knows that they are owed.
+func (w *Worker) Drain(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left, err := w.unfinished()
+		if err != nil || left == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("drain queues: %d tasks left: %w", left, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// unfinished counts the tasks that are pending or active in all queues.
+func (w *Worker) unfinished() (int, error) {
+	queues, err := w.inspector.Queues() // those that ever had a task
+	if err != nil {
+		return 0, fmt.Errorf("list queues: %w", err)
+	}
+	total := 0
+	for _, queue := range queues {
+		info, err := w.inspector.GetQueueInfo(queue)
+		if err != nil {
+			return 0, fmt.Errorf("count tasks of %s: %w", queue, err)
+		}
+		total += info.Pending + info.Active
+	}
+	return total, nil
+}

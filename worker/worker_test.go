@@ -1,0 +1,386 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker"
+	"github.com/klinghook/klinghook/worker/media"
+	"github.com/klinghook/klinghook/worker/notify"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// video is what http.DetectContentType takes for an MP4.
+const video = "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom and so on"
+
+// fixture is a worker on a queue, a database and a bucket of its own, a server
+// that it downloads from and one that it forwards to.
+type fixture struct {
+	worker    *worker.Worker
+	queue     *tasks.Client
+	inspector *asynq.Inspector
+	store     *store.Store
+	bucket    string
+	logs      *observer.ObservedLogs
+
+	cdn *httptest.Server
+	// serve is how the cdn answers.
+	serve http.HandlerFunc
+
+	mu sync.Mutex // guards forwarded
+	// forwarded are the messages that the receiver took, by webhook-id.
+	forwarded map[string][]forwarded
+}
+
+type forwarded struct {
+	Type string
+	Data struct {
+		Job struct {
+			ID, Status string
+		}
+	}
+}
+
+func newFixture(t *testing.T, redisAddr string, grace time.Duration) *fixture {
+	t.Helper()
+	f := &fixture{bucket: t.TempDir(), forwarded: map[string][]forwarded{}}
+	f.serve = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, video) }
+	f.cdn = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r) }))
+	t.Cleanup(f.cdn.Close)
+	receiver := httptest.NewServer(http.HandlerFunc(f.take))
+	t.Cleanup(receiver.Close)
+
+	rdb := redis.NewClient(&redis.Options{Addr: redisAddr})
+	t.Cleanup(func() { _ = rdb.Close() })
+	f.queue, f.inspector = tasks.NewClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
+	var err error
+	if f.store, err = store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.store.Close() })
+	if _, err := f.store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := media.OpenBucket(t.Context(), "file://"+f.bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bucket.Close() })
+	notifier, err := notify.New(notify.Config{ForwardURLs: []string{receiver.URL}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(notifier.Close)
+	sources := map[string]source.Source{}
+	for _, p := range source.Protocols() {
+		if sources[p.Name], err = p.New(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	core, logs := observer.New(zapcore.InfoLevel)
+	f.logs = logs
+	f.worker, err = worker.New(worker.Config{
+		Redis: rdb, Store: f.store, Sources: sources, Bucket: bucket, Notify: notifier,
+		Fetcher:     media.NewFetcher(media.Config{Allow: []string{f.cdn.Listener.Addr().String()}}),
+		NotifyTypes: []string{tasks.TypeCompleted, tasks.TypeFailed}, Concurrency: map[string]int{"events": 8, "media": 4, "notify": 4},
+		Grace: grace, Log: zap.New(core), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) take(w http.ResponseWriter, r *http.Request) {
+	var m forwarded
+	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := r.Header.Get("webhook-id")
+	f.forwarded[id] = append(f.forwarded[id], m)
+}
+
+// deliver enqueues a body as ingest does.
+func (f *fixture) deliver(t *testing.T, protocol, sender, eventType, job, body string) tasks.Task {
+	t.Helper()
+	task, err := tasks.RecordEvent(tasks.Event{
+		ID: tasks.EventID(protocol, sender, []byte(body)), Source: protocol, Type: eventType, JobID: job, ReceivedAt: time.Now(), Body: []byte(body),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.queue.Enqueue(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+func (f *fixture) deliverSeed(t *testing.T, event, job, more string) tasks.Task {
+	t.Helper()
+	return f.deliver(t, "klingai", "", event, job, `{"event":"`+event+`","timestamp":"2025-01-15T10:30:00Z","data":{"job_id":"`+job+`"`+more+`}}`)
+}
+
+// work runs the worker until nothing waits or runs.
+func (f *fixture) work(t *testing.T) {
+	t.Helper()
+	if err := f.worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer f.worker.Shutdown()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := f.worker.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *fixture) state(t *testing.T, task tasks.Task, queue string) *asynq.TaskInfo {
+	t.Helper()
+	info, err := f.inspector.GetTaskInfo(queue, task.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// onRedis runs a test on a real Redis and on the one that dev embeds.
+func onRedis(t *testing.T, f func(t *testing.T, addr string)) {
+	t.Helper()
+	t.Run("redis", func(t *testing.T) { f(t, testenv.Redis(t).Addr()) })
+	t.Run("miniredis", func(t *testing.T) { f(t, miniredis.RunT(t).Addr()) })
+}
+
+func TestWholeLife(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4?sig=1","prompt":"a cat"`)
+		f.deliverSeed(t, tasks.TypeProcessing, "vid_1", `,"progress":40`)
+		f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
+		f.deliverSeed(t, "video.sparkled", "vid_1", "")
+		f.deliverSeed(t, tasks.TypeFailed, "vid_2", `,"error":"no"`)
+		f.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "task_3",
+			`{"task_id":"task_3","task_status":"succeed","updated_at":1736937000000,"task_result":{"videos":[{"url":"`+f.cdn.URL+`/1.mp4","duration":"5.1"},{"url":"`+f.cdn.URL+`/2.mp4"}]}}`)
+		f.work(t)
+
+		for job, want := range map[string]tasks.Status{"vid_1": tasks.StatusCompleted, "vid_2": tasks.StatusFailed, "task_3": tasks.StatusCompleted} {
+			j, err := f.store.Job(t.Context(), job)
+			if err != nil || j.Status != want {
+				t.Errorf("job %s is %s, %v; want %s", job, j.Status, err, want)
+			}
+		}
+		for _, object := range []string{"vid_1/video.mp4", "task_3/video.mp4", "task_3/video-2.mp4"} {
+			content, err := os.ReadFile(filepath.Join(f.bucket, object))
+			if err != nil || string(content) != video {
+				t.Errorf("object %s holds %q, %v", object, content, err)
+			}
+		}
+		unprocessed, err := f.store.UnprocessedEvents(t.Context())
+		if err != nil || len(unprocessed) != 0 {
+			t.Errorf("%d events unprocessed, %v", len(unprocessed), err)
+		}
+		var told []string
+		for id, messages := range f.forwarded {
+			if len(messages) != 1 {
+				t.Errorf("message %s was sent %d times", id, len(messages))
+			}
+			told = append(told, messages[0].Type+" "+messages[0].Data.Job.ID+" "+messages[0].Data.Job.Status)
+		}
+		slices.Sort(told)
+		want := []string{"video.completed task_3 completed", "video.completed vid_1 completed", "video.failed vid_2 failed"}
+		if !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+	})
+}
+
+// TestLogLines holds that every attempt has one line, with all its keys, and that
+// none has the query of a link.
+func TestLogLines(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4?sig=hush"`)
+	f.work(t)
+	levels := map[string]zapcore.Level{}
+	for _, entry := range f.logs.All() {
+		fields := entry.ContextMap()
+		kind, ok := fields["kind"].(string)
+		if !ok {
+			continue
+		}
+		if _, twice := levels[kind]; twice {
+			t.Errorf("%s has more than one line", kind)
+		}
+		levels[kind] = entry.Level
+		for _, key := range []string{"queue", "task_id", "attempt", "max_attempts", "duration"} {
+			if _, ok := fields[key]; !ok {
+				t.Errorf("line of %s has no %s", kind, key)
+			}
+		}
+		if text, _ := fields["error"].(string); strings.Contains(text, "hush") {
+			t.Errorf("line of %s holds the link's query: %s", kind, text)
+		}
+	}
+	want := map[string]zapcore.Level{"event:record": zap.InfoLevel, "media:download": zap.ErrorLevel, "notify:send": zap.InfoLevel}
+	for kind, level := range want {
+		if got, ok := levels[kind]; !ok || got != level {
+			t.Errorf("%s is logged at %s (there: %t), want %s", kind, got, ok, level)
+		}
+	}
+}
+
+func TestGivenUp(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }
+	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
+	unreadable := tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:odd", Payload: []byte("{")}
+	if _, err := f.queue.Enqueue(t.Context(), unreadable); err != nil {
+		t.Fatal(err)
+	}
+	f.work(t)
+	m, err := f.store.Medium(t.Context(), "vid_1", "video")
+	if err != nil || m.State != store.MediaFailed || !strings.Contains(m.Error, "410") {
+		t.Errorf("media is %s, %q, %v; want failed with its 410", m.State, m.Error, err)
+	}
+	if info := f.state(t, unreadable, tasks.QueueEvents); info.State != asynq.TaskStateArchived || info.Retried != 0 {
+		t.Errorf("unreadable payload is %s after %d retries, want archived at once", info.State, info.Retried)
+	}
+	download, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := f.state(t, download, tasks.QueueMedia); info.State != asynq.TaskStateArchived {
+		t.Errorf("a download answered with 410 is %s, want archived at once", info.State)
+	}
+}
+
+// TestUnknownProtocol holds that an event of a protocol that only a newer worker
+// knows waits for one.
+func TestUnknownProtocol(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	task := f.deliver(t, "newer", "", "video.created", "vid_1", "{}")
+	f.work(t)
+	if info := f.state(t, task, tasks.QueueEvents); info.State != asynq.TaskStateRetry {
+		t.Errorf("task is %s, want that it is retried", info.State)
+	}
+}
+
+// TestDispatchIsExact holds that a kind which only begins like a known one is not
+// taken for it.
+func TestDispatchIsExact(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	f := newFixture(t, addr, time.Second)
+	client := asynq.NewClient(asynq.RedisClientOpt{Addr: addr})
+	defer func() { _ = client.Close() }()
+	task := tasks.Task{ID: "other"}
+	if _, err := client.EnqueueContext(t.Context(), asynq.NewTask("event:record:v2", []byte("{}")), asynq.TaskID(task.ID), asynq.Queue(tasks.QueueEvents)); err != nil {
+		t.Fatal(err)
+	}
+	f.work(t)
+	info := f.state(t, task, tasks.QueueEvents)
+	if info.State != asynq.TaskStateArchived || !strings.Contains(info.LastErr, "unknown task kind") {
+		t.Errorf("task is %s (%s), want archived as of an unknown kind", info.State, info.LastErr)
+	}
+}
+
+// TestShutdownPutsBack holds that a task which outlasts the grace period goes back
+// to the queue whole: no attempt is counted, and nothing is published.
+func TestShutdownPutsBack(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		started := make(chan struct{})
+		f.serve = func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, video)
+			w.(http.Flusher).Flush()
+			close(started)
+			<-r.Context().Done()
+		}
+		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
+		if err := f.worker.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-started
+		f.worker.Shutdown()
+		task, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info := f.state(t, task, tasks.QueueMedia); info.State != asynq.TaskStatePending || info.Retried != 0 {
+			t.Errorf("task is %s after %d retries, want pending and none", info.State, info.Retried)
+		}
+		if _, err := os.Stat(filepath.Join(f.bucket, "vid_1", "video.mp4")); !os.IsNotExist(err) {
+			t.Errorf("the object is there although its download was broken off: %v", err)
+		}
+	})
+}
+
+// TestShutdownLetsFinish holds that running work is finished within the grace
+// period.
+func TestShutdownLetsFinish(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
+	started, release := make(chan struct{}), make(chan struct{})
+	f.serve = func(w http.ResponseWriter, _ *http.Request) {
+		close(started)
+		<-release
+		_, _ = io.WriteString(w, video)
+	}
+	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
+	if err := f.worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	stopped := make(chan struct{})
+	go func() { f.worker.Shutdown(); close(stopped) }()
+	close(release)
+	<-stopped
+	if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
+		t.Errorf("media is %s, %v; want stored", m.State, err)
+	}
+}
+
+// TestResume holds that what the store owes comes back into an empty queue.
+func TestResume(t *testing.T) {
+	server := miniredis.RunT(t)
+	f := newFixture(t, server.Addr(), time.Second)
+	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCompleted, JobID: "vid_1", ReceivedAt: time.Now(),
+		Body: []byte(`{"event":"video.completed","data":{"job_id":"vid_1","video_url":"` + f.cdn.URL + `/v.mp4"}}`)}
+	// The event was kept, and then the process died.
+	if _, err := f.store.Record(t.Context(), ev, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.work(t)
+	if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
+		t.Errorf("media is %s, %v; want stored", m.State, err)
+	}
+	if len(f.forwarded) != 1 {
+		t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
+	}
+}
