@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/admin"
+	"github.com/klinghook/klinghook/admin/queues"
+	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func devCommand() *cobra.Command {
+	var skipVerify bool
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run everything in one process, on embedded parts",
+		Long: `dev receives webhooks and works on them in one process. It needs nothing else:
+the queue is in memory, the database is SQLite and the bucket a folder, all under
+./klinghook-data (--data chooses another). Set KLINGHOOK_REDIS_URL,
+KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL to use a real one instead.
+
+Where no secret is set it makes one, keeps it in the data folder and shows it. It
+also serves a small video and thumbnail of its own, which "klinghook send" puts
+into the deliveries that it makes up.
+
+Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
+		Example: `  klinghook dev
+  klinghook send --lifecycle          # in another terminal
+  klinghook jobs list`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, skipVerify) },
+	}
+	cmd.Flags().BoolVar(&skipVerify, "insecure-skip-verify", false, "accept deliveries whoever sent them, unsigned ones too; never where others can reach it")
+	cli.AddFlags(cmd.Flags(), config.Dev)
+	return cmd
+}
+
+func runDev(cmd *cobra.Command, skipVerify bool) (err error) {
+	cfg, log, err := loadWithLog(config.Dev, cmd)
+	if err != nil {
+		return err
+	}
+	d := &dev{cfg: cfg, log: log, out: cmd.OutOrStdout(), skipVerify: skipVerify, metrics: admin.NewMetrics(cli.Version(version))}
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.open(cmd.Context()); err != nil {
+		return err
+	}
+	return d.run(cmd.Context())
+}
+
+// dev is ingest and worker in one process, with what they work on.
+type dev struct {
+	cfg        *config.Config
+	log        *zap.Logger
+	out        io.Writer
+	skipVerify bool
+	metrics    *prometheus.Registry
+
+	secrets  devSecrets
+	embedded *embeddedRedis // nil with a real Redis
+	rdb      redis.UniversalClient
+	store    *store.Store
+	sample   *sampleServer
+	crew     *crew
+	pages    *queues.Pages
+	// closers undo what open did, the last first.
+	closers []func() error
+}
+
+// open makes and opens what ingest and worker need.
+func (d *dev) open(ctx context.Context) (err error) {
+	if !admin.IsLoopback(d.cfg.AdminAddr) {
+		return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: in dev it holds the queue pages, which have no login; write a loopback address, such as 127.0.0.1:5001", d.cfg.AdminAddr)
+	}
+	if err := os.MkdirAll(d.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	if d.secrets, err = openSecrets(d.cfg); err != nil {
+		return err
+	}
+	redis.SetLogger(process.RedisLogger{Log: d.log})
+	if err := d.openRedis(ctx); err != nil {
+		return err
+	}
+	if d.store, err = store.Create(ctx, d.cfg.DatabaseURL); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.store.Close)
+	if _, err := d.store.Migrate(ctx); err != nil {
+		return err
+	}
+	if d.sample, err = startSampleServer(ctx, d.log); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.sample.close)
+	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics,
+		allow: append([]string{d.sample.addr}, d.cfg.MediaAllow...)})
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.crew.close)
+	return nil
+}
+
+// openRedis connects to the Redis of the settings, or starts one in memory.
+func (d *dev) openRedis(ctx context.Context) (err error) {
+	redisURL := d.cfg.RedisURL
+	if redisURL == "" {
+		if d.embedded, err = startEmbeddedRedis(); err != nil {
+			return err
+		}
+		d.closers = append(d.closers, d.embedded.close)
+		redisURL = d.embedded.url
+	}
+	client, err := process.NewRedis(redisURL)
+	if err != nil {
+		return err
+	}
+	d.rdb = client
+	d.closers = append(d.closers, client.Close)
+	if err := client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("reach Redis at %s: %w", d.cfg.Value("KLINGHOOK_REDIS_URL"), err)
+	}
+	d.pages = queues.New(admin.QueuesPath, client.Options())
+	d.closers = append(d.closers, d.pages.Close)
+	return nil
+}
+
+// close undoes open, the last step first.
+func (d *dev) close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// run receives and works until ctx ends, and then finishes what it holds.
+func (d *dev) run(ctx context.Context) error {
+	endpoints, _, err := ingest.Endpoints(d.secrets.list)
+	if err != nil {
+		return err
+	}
+	if d.skipVerify {
+		for i := range endpoints {
+			endpoints[i].Source = source.Unverified(endpoints[i].Source)
+		}
+	}
+	health := process.NewHealth(d.log, process.RedisCheck(d.rdb), process.Check{Name: "database", Probe: d.store.Ping})
+	server := ingest.New(ingest.Config{
+		Endpoints: endpoints, Queue: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
+		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics,
+	})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages})
+	listeners := process.NewListeners(d.log)
+	adminAddr, err := listeners.Add(ctx, "admin", d.cfg.AdminAddr, private)
+	if err != nil {
+		return err
+	}
+	addr, err := listeners.Add(ctx, "webhooks", d.cfg.Addr, server)
+	if err != nil {
+		return err
+	}
+	if err := d.crew.worker.Start(); err != nil {
+		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
+	}
+	if err := d.crew.worker.Resume(ctx); err != nil {
+		d.log.Warn("owed work was not queued", zap.Error(err))
+	}
+	here := devAddresses{Webhooks: "http://" + reachable(addr), Admin: "http://" + adminAddr, Sample: d.sample.url()}
+	if err := here.write(d.cfg.Data); err != nil {
+		return err
+	}
+	d.greet(here, endpoints)
+	err = listeners.Wait(ctx)
+	fmt.Fprintln(d.out, "\nStopping: finishing what is held. Ctrl-C again stops at once.")
+	return errors.Join(err, d.stop(context.WithoutCancel(ctx), listeners))
+}
+
+// stop takes no more deliveries, works off the queue where it is in memory, and
+// stops.
+func (d *dev) stop(ctx context.Context, listeners *process.Listeners) error {
+	removeDevAddresses(d.cfg.Data)
+	deadline := time.Now().Add(d.cfg.Grace)
+	err := listeners.Shutdown(ctx, d.cfg.Grace)
+	if d.embedded != nil {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		if drainErr := d.crew.worker.Drain(ctx); drainErr != nil {
+			d.log.Warn("the grace period ended before the work did", zap.Error(drainErr))
+		}
+	}
+	d.crew.worker.Shutdown()
+	return err
+}
+
+// greet prints where everything is.
+func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
+	out := d.out
+	fmt.Fprintf(out, "\nklinghook dev is running; Ctrl-C stops it.\n\n")
+	for _, e := range endpoints {
+		fmt.Fprintf(out, "  send to   %s%s\n", here.Webhooks, e.Protocol.Path)
+		if d.skipVerify {
+			continue
+		}
+		fmt.Fprintf(out, "  secret    %s\n", d.secrets.describe(e.Protocol.SecretSetting))
+	}
+	fmt.Fprintf(out, "  queue     %s%s\n", here.Admin, admin.QueuesPath)
+	fmt.Fprintf(out, "  jobs in   %s\n", d.cfg.Value("KLINGHOOK_DATABASE_URL"))
+	fmt.Fprintf(out, "  media in  %s\n\n", d.cfg.Value("KLINGHOOK_BUCKET_URL"))
+	fmt.Fprintf(out, "  try       %s send --lifecycle%s\n\n", commandName(), d.dataFlag())
+	if d.embedded != nil {
+		fmt.Fprintf(out, "The queue is in memory and ends with this process; KLINGHOOK_REDIS_URL=redis://localhost:6379 keeps it in Redis.\n\n")
+	}
+	if d.skipVerify {
+		fmt.Fprintf(out, "!! SIGNATURES ARE NOT CHECKED (--insecure-skip-verify): anybody who reaches %s can\n!! make up events. Never do this where others can reach it.\n\n", here.Webhooks)
+	}
+}
+
+// dataFlag is what another command needs to find the same data.
+func (d *dev) dataFlag() string {
+	if d.cfg.Origin("KLINGHOOK_DATA") == config.FromFlag {
+		return " --data " + filepath.Clean(d.cfg.Data)
+	}
+	return ""
+}

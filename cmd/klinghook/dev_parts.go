@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/process"
+)
+
+// embeddedRedis is a Redis in this process's memory.
+type embeddedRedis struct {
+	server *miniredis.Miniredis
+	url    string
+}
+
+// startEmbeddedRedis listens on a loopback port, as go-redis needs, with a
+// password of its own, so that no other user of the machine gets at the queue.
+func startEmbeddedRedis() (*embeddedRedis, error) {
+	password := rand.Text()
+	server := miniredis.NewMiniRedis()
+	server.RequireAuth(password)
+	// Without this, nothing in it would ever expire.
+	server.ClockTTL(true)
+	if err := server.Start(); err != nil {
+		return nil, fmt.Errorf("start embedded queue: %w", err)
+	}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: server.Addr()}
+	return &embeddedRedis{server: server, url: u.String()}, nil
+}
+
+func (r *embeddedRedis) close() error {
+	r.server.Close()
+	return nil
+}
+
+//go:embed sample
+var samples embed.FS
+
+// sampleServer serves the sample media on a loopback port of its own, so that
+// downloads may be allowed to reach it and nothing else of this machine.
+type sampleServer struct {
+	listeners *process.Listeners
+	addr      string
+}
+
+func startSampleServer(ctx context.Context, log *zap.Logger) (*sampleServer, error) {
+	listeners := process.NewListeners(log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
+	addr, err := listeners.Add(ctx, "sample", "127.0.0.1:0", http.FileServerFS(samples))
+	if err != nil {
+		return nil, err
+	}
+	return &sampleServer{listeners, addr}, nil
+}
+
+func (s *sampleServer) url() string { return "http://" + s.addr + "/sample" }
+
+func (s *sampleServer) close() error { return s.listeners.Close() }
+
+// devSecrets are the secrets that dev verifies with, by setting.
+type devSecrets struct {
+	cfg *config.Config
+	// made are those that dev made itself; files says where they are kept.
+	made, files map[string]string
+}
+
+// secretFiles are the files in the data folder that keep the secrets that dev
+// made, by setting.
+func secretFiles() map[string]string {
+	return map[string]string{
+		"KLINGAI_WEBHOOK_SECRET":          "webhook-secret",
+		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": "official-webhook-secret",
+	}
+}
+
+// openSecrets reads or makes the secrets that the settings do not have.
+func openSecrets(cfg *config.Config) (devSecrets, error) {
+	s := devSecrets{cfg: cfg, made: map[string]string{}, files: map[string]string{}}
+	for setting, file := range secretFiles() {
+		if len(cfg.Secrets(setting)) > 0 {
+			continue
+		}
+		path := filepath.Join(cfg.Data, file)
+		secret, err := keptSecret(path)
+		if err != nil {
+			return s, err
+		}
+		s.made[setting], s.files[setting] = secret, path
+	}
+	return s, nil
+}
+
+// keptSecret returns the secret in a file, which it makes where it is missing. It
+// is of Standard Webhooks' form, which the seed's protocol takes as well as any.
+func keptSecret(path string) (string, error) {
+	secret, err := readSecretFile(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return secret, err
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	secret = "whsec_" + base64.StdEncoding.EncodeToString(key)
+	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep secret: %w", err)
+	}
+	return secret, nil
+}
+
+func readSecretFile(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	secret := strings.TrimSpace(string(content))
+	if secret == "" {
+		return "", fmt.Errorf("read secret: %s is empty; remove it, and dev makes a new one", path)
+	}
+	return secret, nil
+}
+
+// openedSecrets returns the secrets of a setting, or the one that a dev on the
+// same data folder has made; none when there is neither.
+func openedSecrets(cfg *config.Config, setting string) ([]string, error) {
+	if secrets := cfg.Secrets(setting); len(secrets) > 0 {
+		return secrets, nil
+	}
+	secret, err := readSecretFile(filepath.Join(cfg.Data, secretFiles()[setting]))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return []string{secret}, err
+}
+
+// list returns the secrets of a setting.
+func (s devSecrets) list(setting string) []string {
+	if secret, ok := s.made[setting]; ok {
+		return []string{secret}
+	}
+	return s.cfg.Secrets(setting)
+}
+
+// describe shows a secret that dev made; of one from the settings it says where
+// it is from.
+func (s devSecrets) describe(setting string) string {
+	if secret, ok := s.made[setting]; ok {
+		return fmt.Sprintf("%s  (made here, kept in %s)", secret, s.files[setting])
+	}
+	return "that of " + setting
+}
+
+// devAddresses is where a running dev can be reached. It lies in the data folder
+// for the other commands.
+type devAddresses struct {
+	// Webhooks, Admin and Sample are URLs without a slash at the end.
+	Webhooks string `json:"webhooks"`
+	Admin    string `json:"admin"`
+	Sample   string `json:"sample"`
+}
+
+const devAddressesFile = "dev.json"
+
+func (a devAddresses) write(data string) error {
+	content, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return fmt.Errorf("note addresses: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(data, devAddressesFile), append(content, '\n'), 0o600); err != nil {
+		return fmt.Errorf("note addresses: %w", err)
+	}
+	return nil
+}
+
+// readDevAddresses returns where the dev on this data folder is; ok is false when
+// none is running. A dev that was killed leaves its note behind, so it is asked.
+func readDevAddresses(ctx context.Context, data string) (a devAddresses, ok bool) {
+	content, err := os.ReadFile(filepath.Join(data, devAddressesFile))
+	if err != nil || json.Unmarshal(content, &a) != nil {
+		return devAddresses{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Webhooks+"/healthz", http.NoBody)
+	if err != nil {
+		return devAddresses{}, false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return devAddresses{}, false
+	}
+	_ = res.Body.Close()
+	return a, res.StatusCode == http.StatusOK
+}
+
+func removeDevAddresses(data string) {
+	_ = os.Remove(filepath.Join(data, devAddressesFile)) // a note left behind is recognised as old
+}
+
+// reachable is a bound address as this machine can call it: "[::]:5000" listens
+// everywhere and is no address to call.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// commandName is how this program was called, for commands to try.
+func commandName() string {
+	path, err := os.Executable()
+	if err == nil && strings.Contains(path, "go-build") {
+		return "go run ./cmd/klinghook"
+	}
+	return filepath.Base(os.Args[0])
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/store"
+)
+
+func eventsCommand() *cobra.Command {
+	return group("events", "Look at the events that were received", eventsListCommand(), eventsShowCommand())
+}
+
+func eventsListCommand() *cobra.Command {
+	var filter store.EventFilter
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List events, the one received last first",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
+				events, err := db.Events(ctx, filter)
+				if err != nil {
+					return err
+				}
+				return printEvents(cmd.OutOrStdout(), events, asJSON)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&filter.JobID, "job", "", "only events of this job")
+	cmd.Flags().StringVar(&filter.Type, "type", "", "only events of this type, e.g. video.completed")
+	cmd.Flags().BoolVar(&filter.Unprocessed, "unprocessed", false, "only events whose downloads and notifications are not all queued yet")
+	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "how many at most; 0 is no limit")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cli.AddFlags(cmd.Flags(), config.Store)
+	return cmd
+}
+
+func eventsShowCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show <event-id>",
+		Short: "Show an event with its headers and its body",
+		Long: `show prints an event as it was received. The id may be cut short as long as
+one event only begins with it.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
+				ev, err := findEvent(ctx, db, given[0])
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), newEventJSON(ev, true))
+				}
+				return printEvent(cmd.OutOrStdout(), ev)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cli.AddFlags(cmd.Flags(), config.Store)
+	return cmd
+}
+
+// findEvent returns the event with an id, or the only one whose id begins so.
+func findEvent(ctx context.Context, db *store.Store, id string) (store.StoredEvent, error) {
+	ev, err := db.Event(ctx, id)
+	if !errors.Is(err, store.ErrNotFound) {
+		return ev, err
+	}
+	matches, prefixErr := db.Events(ctx, store.EventFilter{IDPrefix: id, Limit: 2})
+	switch {
+	case prefixErr != nil:
+		return ev, prefixErr
+	case len(matches) == 0:
+		return ev, err
+	case len(matches) > 1:
+		return ev, cli.Usagef("more than one event begins with %q; write more of the id", id)
+	}
+	return matches[0], nil
+}
+
+// eventJSON is an event as --json prints it. A body that is not UTF-8 is in
+// body_base64.
+type eventJSON struct {
+	ID          string            `json:"id"`
+	Source      string            `json:"source"`
+	Type        string            `json:"type"`
+	JobID       string            `json:"job_id,omitempty"`
+	ReceivedAt  time.Time         `json:"received_at"`
+	ProcessedAt time.Time         `json:"processed_at,omitzero"`
+	Secret      string            `json:"secret,omitempty"`
+	Headers     map[string]string `json:"headers,omitempty"`
+	Body        string            `json:"body,omitempty"`
+	BodyBase64  []byte            `json:"body_base64,omitempty"`
+}
+
+func newEventJSON(ev store.StoredEvent, withBody bool) eventJSON {
+	shown := eventJSON{
+		ID: ev.ID, Source: ev.Source, Type: ev.Type, JobID: ev.JobID, ReceivedAt: ev.ReceivedAt,
+		ProcessedAt: ev.ProcessedAt, Secret: ev.Secret,
+	}
+	if withBody {
+		shown.Headers = ev.Headers
+		if utf8.Valid(ev.Body) {
+			shown.Body = string(ev.Body)
+		} else {
+			shown.BodyBase64 = ev.Body
+		}
+	}
+	return shown
+}
+
+func printEvents(w io.Writer, events []store.StoredEvent, asJSON bool) error {
+	if asJSON {
+		list := make([]eventJSON, 0, len(events))
+		for _, ev := range events {
+			list = append(list, newEventJSON(ev, false))
+		}
+		return printJSON(w, list)
+	}
+	if len(events) == 0 {
+		_, err := fmt.Fprintln(w, "no events")
+		return err
+	}
+	var rows [][]string
+	for _, ev := range events {
+		rows = append(rows, []string{clock(ev.ReceivedAt), ev.Type, ev.JobID, processedText(ev), cut(ev.ID, 32)})
+	}
+	return printTable(w, []string{"RECEIVED", "TYPE", "JOB", "PROCESSED", "EVENT"}, rows)
+}
+
+func processedText(ev store.StoredEvent) string {
+	if ev.ProcessedAt.IsZero() {
+		return "no"
+	}
+	return "yes"
+}
+
+func printEvent(w io.Writer, ev store.StoredEvent) error {
+	fields := [][2]string{
+		{"Event", ev.ID}, {"Type", ev.Type}, {"Job", ev.JobID}, {"Source", ev.Source},
+		{"Received", clock(ev.ReceivedAt)}, {"Processed", clock(ev.ProcessedAt)}, {"Secret", ev.Secret},
+	}
+	for _, name := range slices.Sorted(maps.Keys(ev.Headers)) {
+		fields = append(fields, [2]string{name, ev.Headers[name]})
+	}
+	if err := printFields(w, fields); err != nil {
+		return err
+	}
+	body := ev.Body
+	if indented, err := json.MarshalIndent(json.RawMessage(ev.Body), "", "  "); err == nil {
+		body = indented
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", terminalSafe(string(body)))
+	return err
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/admin"
+	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/worker"
+	"github.com/klinghook/klinghook/worker/media"
+	"github.com/klinghook/klinghook/worker/notify"
+)
+
+func workerCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Work on what ingest has queued",
+		Long: `worker records events, downloads media and sends notifications, as they come
+through the queue in Redis. Any number of workers may run; with more than one
+machine they need one PostgreSQL and one bucket between them.
+
+On SIGINT or SIGTERM it takes no new task and lets running ones finish for the
+grace period; the rest go back to the queue. A second signal ends it at once.`,
+		Args: args(cobra.NoArgs),
+		RunE: runWorker,
+	}
+	cli.AddFlags(cmd.Flags(), config.Worker)
+	return cmd
+}
+
+func runWorker(cmd *cobra.Command, _ []string) (err error) {
+	ctx := cmd.Context()
+	cfg, log, err := loadWithLog(config.Worker, cmd)
+	if err != nil {
+		return err
+	}
+	redis.SetLogger(process.RedisLogger{Log: log})
+	rdb, err := process.NewRedis(cfg.RedisURL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rdb.Close()) }()
+	db, err := openStore(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	metrics := admin.NewMetrics(cli.Version(version))
+	crew, err := newCrew(ctx, crewConfig{cfg: cfg, redis: rdb, store: db, log: log, metrics: metrics, allow: cfg.MediaAllow})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, crew.close()) }()
+	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
+	listeners := process.NewListeners(log)
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
+	if _, err := listeners.Add(ctx, "admin", cfg.AdminAddr, private); err != nil {
+		return err
+	}
+	if err := crew.worker.Start(); err != nil {
+		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
+	}
+	log.Info("working", zap.Stringer("queues", cfg.Queues), zap.Int("pid", os.Getpid()))
+	err = listeners.Wait(ctx)
+	log.Info("stopping")
+	crew.worker.Shutdown()
+	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
+}
+
+// crew is a worker with what it works with.
+type crew struct {
+	worker *worker.Worker
+	bucket *media.Bucket
+	notify *notify.Notifier
+}
+
+type crewConfig struct {
+	cfg     *config.Config
+	redis   redis.UniversalClient
+	store   *store.Store
+	log     *zap.Logger
+	metrics prometheus.Registerer
+	// allow is the hosts that downloads may reach although they are private.
+	allow []string
+}
+
+func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
+	notifier, err := notify.New(notify.Config{ChatURLs: c.cfg.NotifyURLs, ForwardURLs: c.cfg.ForwardURLs, ForwardSecret: c.cfg.ForwardSecret})
+	if err != nil {
+		return nil, err
+	}
+	bucket, err := media.OpenBucket(ctx, c.cfg.BucketURL)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := readers()
+	if err != nil {
+		return nil, errors.Join(err, bucket.Close())
+	}
+	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow})
+	w, err := worker.New(worker.Config{
+		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
+		NotifyTypes: c.cfg.NotifyEvents, Concurrency: c.cfg.Queues, Grace: c.cfg.Grace, Log: c.log, Metrics: c.metrics,
+	})
+	if err != nil {
+		return nil, errors.Join(err, bucket.Close())
+	}
+	return &crew{worker: w, bucket: bucket, notify: notifier}, nil
+}
+
+// close lets go of what the worker worked with; the worker must have been shut
+// down.
+func (c *crew) close() error {
+	c.notify.Close()
+	return c.bucket.Close()
+}
+
+// readers returns the protocols by name, without secrets: a worker reads what
+// ingest has verified.
+func readers() (map[string]source.Source, error) {
+	sources := make(map[string]source.Source)
+	for _, p := range source.Protocols() {
+		src, err := p.New(nil)
+		if err != nil {
+			return nil, err
+		}
+		sources[p.Name] = src
+	}
+	return sources, nil
+}
