@@ -43,7 +43,7 @@ type Config struct {
 	DatabaseURL string `env:"KLINGHOOK_DATABASE_URL" derived:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store" help:"The database of events, jobs and media: a file of SQLite's, or a PostgreSQL server."`
 	// BucketURL lies in Data unless it is set.
 	BucketURL string `env:"KLINGHOOK_BUCKET_URL" derived:"file://<data>/media" form:"bucket-url" secret:"none" roles:"worker dev" help:"Where videos and thumbnails are kept. Credentials of a cloud come from its own variables."`
-	Data      string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"directory" secret:"none" roles:"ingest worker dev store client" help:"The directory of what is kept on this machine: events that wait for Redis, and by default the database and the media."`
+	Data      string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"directory" secret:"none" roles:"ingest worker dev store client" help:"The directory of what is kept on this machine: the database and the media, unless they have addresses of their own, and the secrets that dev makes."`
 
 	MaxBody      int64    `env:"KLINGHOOK_MAX_BODY" envDefault:"1MiB" form:"size" secret:"none" roles:"ingest dev" help:"The largest delivery that is accepted."`
 	MediaAllow   []string `env:"KLINGHOOK_MEDIA_ALLOW" form:"hosts" secret:"none" roles:"worker dev" help:"Hosts that downloads may reach although they are private or speak plain HTTP, such as a CDN inside the network."`

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"testing"
 
 	"go.uber.org/goleak"
 )
@@ -12,7 +11,7 @@ import (
 // Main runs a package's tests, stops the servers that they shared, and exits.
 // Goroutines that the tests left running make it fail; those that were there
 // before the first test, such as a library's own, do not count.
-func Main(m *testing.M) {
+func Main(m interface{ Run() int }) {
 	os.Exit(run(m, &shared))
 }
 
