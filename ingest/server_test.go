@@ -351,7 +351,7 @@ func TestCutBody(t *testing.T) {
 	}
 	for name, rest := range requests {
 		t.Run(name, func(t *testing.T) {
-			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			conn, err := net.DialTCP("tcp", nil, server.Listener.Addr().(*net.TCPAddr)) //nolint:errcheck // a listener on "tcp" has such an address
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -360,7 +360,7 @@ func TestCutBody(t *testing.T) {
 			if _, err := io.WriteString(conn, head+rest); err != nil {
 				t.Fatal(err)
 			}
-			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			if err := conn.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
 			answer, err := io.ReadAll(conn)

@@ -316,7 +316,9 @@ func TestShutdownPutsBack(t *testing.T) {
 		started := make(chan struct{})
 		f.serve = func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, video)
-			w.(http.Flusher).Flush()
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
 			close(started)
 			<-r.Context().Done()
 		}

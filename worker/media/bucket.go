@@ -1,0 +1,169 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/azureblob" // azblob://
+	_ "gocloud.dev/blob/fileblob"  // file://
+	_ "gocloud.dev/blob/gcsblob"   // gs://
+	_ "gocloud.dev/blob/s3blob"    // s3://
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// ObjectName returns the name under which a job's file is kept, for a person to
+// find: "<job>/video.mp4", "<job>/video-2.mp4", "<job>/thumbnail.jpg". Both parts
+// are made safe by [tasks.SafeID].
+func ObjectName(jobID, mediaName string) string {
+	ext := ".mp4"
+	if mediaName == tasks.MediaThumbnail {
+		ext = ".jpg"
+	}
+	return tasks.SafeID(jobID) + "/" + tasks.SafeID(mediaName) + ext
+}
+
+// Bucket is where downloads end up. It is safe for concurrent use.
+type Bucket struct {
+	blob *blob.Bucket
+	root string // of a file bucket, absolute; else empty
+}
+
+// OpenBucket opens a file://, s3://, gs:// or azblob:// URL; the package comment
+// tells their forms. No cloud is contacted yet. Errors say what to write instead.
+func OpenBucket(ctx context.Context, bucketURL string) (*Bucket, error) {
+	u, err := url.Parse(bucketURL)
+	if err != nil {
+		return nil, errors.New("open bucket: it is not a URL: write one of " + bucketForms)
+	}
+	if u.User != nil {
+		return nil, fmt.Errorf("open bucket %s://%s: its URL carries user information: credentials come from the cloud's own environment variables or files", u.Scheme, u.Host)
+	}
+	var root string
+	switch u.Scheme {
+	case "file":
+		root, err = fileBucket(u)
+	case "s3", "gs", "azblob":
+		err = checkCloudBucket(u)
+	case "":
+		err = fmt.Errorf("it has no scheme: for a folder write %s", fileURL(bucketURL))
+	default:
+		err = fmt.Errorf("unknown scheme %q: write one of %s", u.Scheme, bucketForms)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", bucketURL, err)
+	}
+	made := missingDirs(root)
+	b, err := blob.OpenBucket(ctx, u.String())
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", bucketURL, err)
+	}
+	// What create_dir made is synced: files in a folder that a power cut takes
+	// away are no better than files that were never synced.
+	if err := syncDirs(made); err != nil {
+		return nil, errors.Join(fmt.Errorf("open bucket %s: %w", bucketURL, err), b.Close())
+	}
+	return &Bucket{blob: b, root: root}, nil
+}
+
+// Close releases what the bucket holds. Downloads into it must have ended.
+func (b *Bucket) Close() error {
+	if err := b.blob.Close(); err != nil {
+		return fmt.Errorf("close bucket: %w", err)
+	}
+	return nil
+}
+
+const bucketForms = "file:///absolute/folder, s3://bucket, gs://bucket, azblob://container"
+
+// fileBucket checks a file URL, adds the parameters that klinghook needs, and
+// returns the folder that it names.
+func fileBucket(u *url.URL) (string, error) {
+	// The driver would take file://data/media for /media without a word.
+	if u.Opaque != "" || (u.Host != "" && u.Host != "localhost" && u.Host != ".") {
+		return "", fmt.Errorf("a folder's URL has three slashes: write %s", fileURL(u.Opaque+u.Host+u.Path))
+	}
+	path := u.Path
+	if u.Host == "." {
+		path = "." + path
+	}
+	if path == "" {
+		return "", fmt.Errorf("it names no folder: write %s", fileURL("klinghook-data/media"))
+	}
+	q := u.Query()
+	if !q.Has("create_dir") {
+		q.Set("create_dir", "1")
+	}
+	if !q.Has("metadata") {
+		q.Set("metadata", "skip")
+	}
+	// Not to be chosen: a rename from another file system fails.
+	q.Set("no_tmp_dir", "1")
+	u.RawQuery = q.Encode()
+	return filepath.Abs(path)
+}
+
+// checkCloudBucket refuses what the drivers would ignore.
+func checkCloudBucket(u *url.URL) error {
+	if u.Host == "" {
+		return fmt.Errorf("it names no bucket: write %s://name", u.Scheme)
+	}
+	if folder := filepath.Clean("/" + u.Path); folder != "/" {
+		return fmt.Errorf("a folder of a bucket is a parameter: write %s://%s?prefix=%s/", u.Scheme, u.Host, folder[1:])
+	}
+	return nil
+}
+
+// fileURL returns the URL of a folder that was written in another way.
+func fileURL(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "file:///absolute/folder"
+	}
+	return (&url.URL{Scheme: "file", Path: abs}).String()
+}
+
+// missingDirs returns the directories whose entries change when dir is made: it
+// and those above it, up to the first that exists. Nothing for an empty dir.
+func missingDirs(dir string) []string {
+	var dirs []string
+	for dir != "" {
+		_, err := os.Stat(dir)
+		if err == nil && len(dirs) == 0 {
+			return nil
+		}
+		dirs = append(dirs, dir)
+		parent := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || parent == dir {
+			break
+		}
+		dir = parent
+	}
+	return dirs
+}
+
+// syncDirs makes the entries of directories last.
+func syncDirs(dirs []string) error {
+	for _, dir := range dirs {
+		f, err := os.Open(dir)
+		if err != nil {
+			return fmt.Errorf("sync folder: %w", err)
+		}
+		err = f.Sync()
+		// Some network and user-space file systems sync no directories, and say so.
+		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+			err = nil
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("sync folder: %w", err)
+		}
+	}
+	return nil
+}

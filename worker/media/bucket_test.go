@@ -1,0 +1,158 @@
+package media
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestObjectName(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, job, media, want string }{
+		{"video", "vid_abc123", "video", "vid_abc123/video.mp4"},
+		{"further video", "vid_abc123", "video-2", "vid_abc123/video-2.mp4"},
+		{"thumbnail", "vid_abc123", "thumbnail", "vid_abc123/thumbnail.jpg"},
+		{"path in the id", "../../etc", "video", "~2e.~2f..~2fetc/video.mp4"},
+		{"path in the name", "vid_1", "../x", "vid_1/~2e.~2fx.mp4"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := ObjectName(tt.job, tt.media); got != tt.want {
+				t.Errorf("ObjectName(%q, %q) = %q, want %q", tt.job, tt.media, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestOpenBucketErrors(t *testing.T) {
+	t.Parallel()
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, url string
+		want      []string
+	}{
+		{"relative path", "klinghook-data/media", []string{"write file://" + wd + "/klinghook-data/media"}},
+		{"absolute path", "/var/media", []string{"write file:///var/media"}},
+		{"two slashes", "file://data/media", []string{"write file://" + wd + "/data/media"}},
+		{"no slash", "file:data/media", []string{"write file://" + wd + "/data/media"}},
+		{"no folder", "file://", []string{"write file:///"}},
+		{"unknown scheme", "ftp://host/x", []string{`"ftp"`, "file://", "s3://", "gs://", "azblob://"}},
+		{"memory", "mem://", []string{`"mem"`, "file://"}},
+		{"not a URL", "s3://%zz", []string{"file://", "s3://"}},
+		{"no bucket", "s3:///folder", []string{"write s3://name"}},
+		{"folder of a bucket", "gs://bucket/some/folder/", []string{"write gs://bucket?prefix=some/folder/"}},
+		{"credentials", "s3://KEY:SECRET@bucket", []string{"s3://bucket", "environment"}},
+		{"unknown parameter", "file:///tmp?nonsense=1", []string{"nonsense"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := OpenBucket(t.Context(), tt.url)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not contain %q", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "SECRET") {
+				t.Errorf("error shows a credential: %v", err)
+			}
+		})
+	}
+}
+
+func TestOpenBucketForms(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "test")
+	t.Setenv("AZURE_STORAGE_KEY", "dGVzdA==")
+	google := filepath.Join(t.TempDir(), "google.json")
+	if err := os.WriteFile(google, []byte(`{"type":"authorized_user","client_id":"x","client_secret":"x","refresh_token":"x"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", google)
+	t.Chdir(t.TempDir())
+	for _, url := range []string{
+		"file://" + t.TempDir(),
+		"file://localhost" + t.TempDir(),
+		"file://./media",
+		"file://" + t.TempDir() + "?metadata=&create_dir=",
+		"s3://bucket?region=eu-central-1",
+		"s3://bucket/?endpoint=https://minio.example:9000&region=us-east-1&use_path_style=true",
+		"gs://bucket",
+		"azblob://container",
+	} {
+		b, err := OpenBucket(t.Context(), url)
+		if err != nil {
+			t.Errorf("OpenBucket(%q) = %v", url, err)
+			continue
+		}
+		if err := b.Close(); err != nil {
+			t.Errorf("close %q: %v", url, err)
+		}
+	}
+	if _, err := os.Stat("media"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMissingDirs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tests := []struct {
+		name, dir string
+		want      []string
+	}{
+		{"none", "", nil},
+		{"there", dir, nil},
+		{"one", filepath.Join(dir, "a"), []string{filepath.Join(dir, "a"), dir}},
+		{"two", filepath.Join(dir, "a", "b"), []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tt.want, missingDirs(tt.dir)); diff != "" {
+				t.Errorf("missingDirs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	b, dir := fileBucketIn(t)
+	write := func(content string) *upload {
+		t.Helper()
+		up, err := b.upload(t.Context(), "job/video.mp4", "video/mp4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := up.write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		return up
+	}
+	first := write("first")
+	if left := filesIn(t, dir); len(left) != 1 || !strings.HasPrefix(left[0], "job/video.mp4.") || !strings.HasSuffix(left[0], ".tmp") {
+		t.Errorf("before publish: %q, want one temporary file beside the object", left)
+	}
+	if err := first.publish(); err != nil {
+		t.Fatal(err)
+	}
+	write("second").abort()
+	if diff := cmp.Diff([]string{"job/video.mp4"}, filesIn(t, dir)); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "job", "video.mp4")); err != nil || string(got) != "first" {
+		t.Errorf("the object is %q, %v, want the one that was published", got, err)
+	}
+}

@@ -1,0 +1,329 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// errUnmarkedEnd says that a body ended with its connection, which a cut does too.
+var errUnmarkedEnd = errors.New("the connection ended, and nothing marked that as the end of the file")
+
+// errStalled is the cause of an exchange that was ended because nothing came.
+var errStalled = errors.New("the server stalled")
+
+// droppedError ends an exchange but not the attempt: what is still missing is
+// asked for again.
+type droppedError struct{ error }
+
+func (e *droppedError) Unwrap() error { return e.error }
+
+const (
+	// bufferSize is what one read takes from a response at most.
+	bufferSize = 64 << 10
+	// The wait before a resume doubles with each that brought nothing.
+	minResumeWait = 100 * time.Millisecond
+	maxResumeWait = 5 * time.Second
+)
+
+// download is one attempt at one file, over one or several exchanges. One
+// goroutine uses it.
+type download struct {
+	fetcher *Fetcher
+	link    *url.URL
+	kind    Kind
+	bucket  *Bucket
+	object  string
+
+	// What is known of the file since it was last begun.
+	total       int64 // in bytes; -1 when the server does not say
+	validator   validator
+	declared    string // Content-Type as declared
+	contentType string // as decided by its first bytes
+
+	// What was received of it.
+	received int64
+	digest   hash.Hash
+	head     []byte  // until sniffLen bytes are here
+	up       *upload // nil until head was looked at
+	buf      []byte
+
+	// unmarked is the digest of what was received when a body last ended without
+	// a mark; it outlives a restart.
+	unmarked []byte
+}
+
+// run downloads the file and publishes it.
+func (d *download) run(ctx context.Context) (File, error) {
+	d.buf = make([]byte, bufferSize)
+	d.restart()
+	defer d.restart() // drops what was not published
+	var furthest int64
+	for fruitless := 0; ; {
+		err := d.exchange(ctx)
+		if err == nil {
+			return d.publish(ctx)
+		}
+		if ctx.Err() != nil {
+			return File{}, fmt.Errorf("stopped after %d bytes: %w", d.received, context.Cause(ctx))
+		}
+		var dropped *droppedError
+		if !errors.As(err, &dropped) {
+			return File{}, err
+		}
+		fruitless++
+		if d.received > furthest {
+			furthest, fruitless = d.received, 0
+		}
+		if fruitless >= max(d.fetcher.cfg.MaxResumes, 0) {
+			return File{}, fmt.Errorf("given up after %d bytes: %w", furthest, err)
+		}
+		select {
+		case <-time.After(min(minResumeWait<<min(fruitless, 10), maxResumeWait)):
+		case <-ctx.Done(): // which the next exchange finds
+		}
+	}
+}
+
+// restart forgets everything that was received.
+func (d *download) restart() {
+	if d.up != nil {
+		d.up.abort()
+	}
+	d.up, d.head, d.received, d.total = nil, nil, 0, -1
+	d.digest, d.validator = sha256.New(), validator{}
+}
+
+// exchange asks for what is missing and takes in what comes. It returns nil
+// when the file is whole.
+func (d *download) exchange(ctx context.Context) error {
+	if d.received > 0 && d.validator.ifRange() == "" {
+		// The rest could be of another file.
+		d.restart()
+	}
+	reqCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	wait := d.fetcher.cfg.StallTimeout
+	watchdog := time.AfterFunc(wait, func() {
+		cancel(fmt.Errorf("%w: nothing came for %s", errStalled, wait))
+	})
+	defer watchdog.Stop()
+	resp, err := d.fetcher.get(reqCtx, d.link, d.requestHeader(), func() { watchdog.Reset(wait) })
+	if err != nil {
+		if d.received > 0 && !errors.Is(err, ErrForbiddenAddress) {
+			return &droppedError{err}
+		}
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read as far as it matters
+	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && d.received > 0 {
+		return d.beyondEnd(resp)
+	}
+	length, err := d.begin(resp)
+	if err != nil {
+		return err
+	}
+	watch := func(read func()) {
+		watchdog.Reset(wait)
+		read()
+		// Not while the bucket is written to: that is no fault of the server.
+		watchdog.Stop()
+	}
+	if err := d.receive(ctx, resp.Body, length, watch); err != nil {
+		if cause := context.Cause(reqCtx); cause != nil && errors.Is(cause, errStalled) {
+			return &droppedError{cause}
+		}
+		return err
+	}
+	if d.total >= 0 && d.received < d.total {
+		return &droppedError{fmt.Errorf("the server sent %d of %d bytes", d.received, d.total)}
+	}
+	if length < 0 && len(resp.TransferEncoding) == 0 {
+		return d.confirmEnd()
+	}
+	return nil
+}
+
+// confirmEnd accepts an unmarked end when a body ended there before. Where the
+// server knows ranges the next request asks for more instead, and a 416 confirms.
+func (d *download) confirmEnd() error {
+	sum := d.digest.Sum(nil)
+	if bytes.Equal(sum, d.unmarked) {
+		return nil
+	}
+	d.unmarked = sum
+	return &droppedError{errUnmarkedEnd}
+}
+
+func (d *download) requestHeader() http.Header {
+	h := http.Header{
+		"User-Agent":      {d.fetcher.cfg.UserAgent},
+		"Accept":          {"*/*"},
+		"Accept-Encoding": {"identity"},
+	}
+	if d.received > 0 {
+		h.Set("Range", "bytes="+strconv.FormatInt(d.received, 10)+"-")
+		h.Set("If-Range", d.validator.ifRange())
+	}
+	return h
+}
+
+// begin looks at an answer and says how long its body must be, -1 for unknown.
+func (d *download) begin(resp *http.Response) (length int64, err error) {
+	// Of an error page the status says more.
+	enc := resp.Header.Get("Content-Encoding")
+	if resp.StatusCode < 300 && enc != "" && !strings.EqualFold(enc, "identity") {
+		return 0, fmt.Errorf("the body is encoded as %.80q, which was not asked for", enc)
+	}
+	resuming := d.received > 0
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		// Also the answer to a Range when the file has changed, or of a server that
+		// knows no ranges.
+		d.restart()
+		d.total = resp.ContentLength
+		d.validator = validatorOf(resp.Header)
+		d.declared = resp.Header.Get("Content-Type")
+		return d.total, d.checkSize(max(d.total, 0))
+	case resp.StatusCode == http.StatusPartialContent && resuming:
+		return d.resume(resp)
+	}
+	err = statusFailure(resp, time.Now())
+	if resuming && resp.StatusCode >= 500 && tasks.RetryAfterOf(err) == 0 {
+		// A server that has just dropped a connection may be restarting.
+		return 0, &droppedError{err}
+	}
+	return 0, err
+}
+
+// resume checks that a 206 continues what was received.
+func (d *download) resume(resp *http.Response) (length int64, err error) {
+	if d.validator.contradicts(resp.Header) {
+		d.restart()
+		return 0, &droppedError{errors.New("the file changed on the server")}
+	}
+	r, err := parseContentRange(resp.Header.Get("Content-Range"))
+	if err != nil {
+		return 0, err
+	}
+	length = r.last - r.first + 1
+	switch {
+	case r.first != d.received:
+		return 0, fmt.Errorf("the server continued at byte %d when asked for %d", r.first, d.received)
+	case d.total >= 0 && r.total >= 0 && r.total != d.total:
+		return 0, fmt.Errorf("the file was %d bytes long and is now %d", d.total, r.total)
+	case d.total >= 0 && r.last >= d.total:
+		return 0, fmt.Errorf("the server announced bytes up to %d of a file of %d", r.last, d.total)
+	case resp.ContentLength >= 0 && resp.ContentLength != length:
+		return 0, fmt.Errorf("the server announced %d bytes and a range of %d", resp.ContentLength, length)
+	}
+	d.total = max(d.total, r.total)
+	return length, d.checkSize(max(d.total, r.last+1))
+}
+
+// beyondEnd looks at a 416: there is nothing after what was received. Either that
+// is the whole file, of a length that the server tells only now, or it changed.
+func (d *download) beyondEnd(resp *http.Response) error {
+	total, ok := strings.CutPrefix(resp.Header.Get("Content-Range"), "bytes */")
+	if ok && total == strconv.FormatInt(d.received, 10) && d.total < 0 && !d.validator.contradicts(resp.Header) {
+		d.total = d.received
+		return nil
+	}
+	d.restart()
+	return &droppedError{&StatusError{Host: resp.Request.URL.Host, Status: resp.StatusCode}}
+}
+
+// receive takes in a body of the given length, -1 for unknown. It calls every
+// read through watch.
+func (d *download) receive(ctx context.Context, body io.Reader, length int64, watch func(read func())) error {
+	for got := int64(0); ; {
+		var n int
+		var err error
+		watch(func() { n, err = body.Read(d.buf) })
+		got += int64(n)
+		if length >= 0 && got > length {
+			return fmt.Errorf("the server announced %d bytes and sent more", length)
+		}
+		if err := d.take(ctx, d.buf[:n]); err != nil {
+			return err
+		}
+		switch {
+		case err == io.EOF && got < length:
+			return &droppedError{io.ErrUnexpectedEOF}
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return &droppedError{err}
+		}
+	}
+}
+
+// take adds bytes to the file.
+func (d *download) take(ctx context.Context, p []byte) error {
+	if err := d.checkSize(d.received + int64(len(p))); err != nil {
+		return err
+	}
+	d.received += int64(len(p))
+	d.digest.Write(p)
+	if d.up != nil {
+		return d.up.write(p)
+	}
+	d.head = append(d.head, p...)
+	if len(d.head) < sniffLen {
+		return nil
+	}
+	return d.open(ctx)
+}
+
+// open decides by the first bytes what the file is and begins its object.
+func (d *download) open(ctx context.Context) error {
+	var err error
+	if d.contentType, err = d.kind.contentType(d.head, d.declared); err != nil {
+		return err
+	}
+	if d.up, err = d.bucket.upload(ctx, d.object, d.contentType); err != nil {
+		return err
+	}
+	head := d.head
+	d.head = nil
+	return d.up.write(head)
+}
+
+// publish makes a whole file the object.
+func (d *download) publish(ctx context.Context) (File, error) {
+	if d.received == 0 {
+		return File{}, errors.New("the file is empty")
+	}
+	if d.up == nil {
+		if err := d.open(ctx); err != nil {
+			return File{}, err
+		}
+	}
+	up := d.up
+	d.up = nil
+	if err := up.publish(); err != nil {
+		return File{}, err
+	}
+	sum := hex.EncodeToString(d.digest.Sum(nil))
+	return File{Object: d.object, Size: d.received, SHA256: sum, ContentType: d.contentType}, nil
+}
+
+// checkSize refuses a file of so many bytes or more.
+func (d *download) checkSize(size int64) error {
+	if limit := d.fetcher.cfg.MaxSize; size > limit {
+		return tasks.Permanent(fmt.Errorf("the file is larger than the limit of %d bytes", limit))
+	}
+	return nil
+}

@@ -1,0 +1,395 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestDownload(t *testing.T) {
+	t.Parallel()
+	video := testVideo(300<<10, 1)
+	respond := func(contentType string, body []byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			_, _ = w.Write(body)
+		}
+	}
+	tests := []struct {
+		name     string
+		kind     Kind
+		handler  http.HandlerFunc
+		want     []byte
+		wantType string
+	}{
+		{"video", Video, respond("video/mp4", video), video, "video/mp4"},
+		{"video of exactly the limit", Video, respond("", testVideo(1<<20, 2)), testVideo(1<<20, 2), "video/mp4"},
+		{"video shorter than what is sniffed", Video, respond("", video[:100]), video[:100], "video/mp4"},
+		{"video of exactly what is sniffed", Video, respond("", video[:sniffLen]), video[:sniffLen], "video/mp4"},
+		{"unrecognised video", Video, respond("video/mp2t", []byte("\x47\x40\x00\x10")), []byte("\x47\x40\x00\x10"), "video/mp2t"},
+		{"image", Image, respond("image/jpeg", []byte("\xff\xd8\xff\xe0\x00\x10JFIF")), []byte("\xff\xd8\xff\xe0\x00\x10JFIF"), "image/jpeg"},
+		{"no length", Video, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(video[:1000])
+			_ = http.NewResponseController(w).Flush()
+			_, _ = w.Write(video[1000:])
+		}, video, "video/mp4"},
+		{"identity named", Video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "identity")
+			_, _ = w.Write(video)
+		}, video, "video/mp4"},
+		{"what is asked", Video, func(w http.ResponseWriter, r *http.Request) {
+			h := r.Header
+			if r.URL.RawQuery != signed[1:] || h.Get("Accept-Encoding") != "identity" || h.Get("User-Agent") != "klinghook" || h.Get("Range") != "" {
+				http.Error(w, "unexpected request", http.StatusBadRequest)
+				return
+			}
+			_, _ = w.Write(video)
+		}, video, "video/mp4"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			url, hostport := serve(t, tt.handler)
+			got, file, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}, MaxSize: 1 << 20}), url, tt.kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, got, tt.want)
+			if file.ContentType != tt.wantType {
+				t.Errorf("content type %q, want %q", file.ContentType, tt.wantType)
+			}
+		})
+	}
+}
+
+func TestDownloadRefuses(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	video := testVideo(limit+1, 1)
+	body := func(contentType, content string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			_, _ = io.WriteString(w, content)
+		}
+	}
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(code)
+			_, _ = w.Write(video[:1000])
+		}
+	}
+	tests := []struct {
+		name       string
+		kind       Kind
+		handler    http.HandlerFunc
+		want       string // in the error
+		permanent  bool
+		retryAfter bool
+	}{
+		{"html", Video, body("video/mp4", "<html><body>expired</body></html>"), `it is "text/html; charset=utf-8" and not video`, false, false},
+		{"xml", Video, body("application/xml", `<?xml version="1.0"?><Error/>`), `"text/xml; charset=utf-8"`, false, false},
+		{"long html", Video, body("video/mp4", "<html>"+strings.Repeat(" ", 100<<10)), "text/html", false, false},
+		{"video for a thumbnail", Image, body("image/jpeg", string(video[:1000])), `it is "video/mp4" and not image`, false, false},
+		{"empty", Video, body("video/mp4", ""), "empty", false, false},
+		{"empty, no length", Video, func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+		}, "empty", false, false},
+		{"encoded", Video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write([]byte("\x1f\x8b\x08\x00"))
+		}, `encoded as "gzip"`, false, false},
+		{"404 with an encoded page", Video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.WriteHeader(http.StatusNotFound)
+		}, "404", true, false},
+		{"declared above the limit", Video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(limit+1))
+			_ = http.NewResponseController(w).Flush()
+		}, "larger than the limit of 1048576 bytes", true, false},
+		{"above the limit", Video, func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			_, _ = w.Write(video)
+		}, "larger than the limit", true, false},
+		{"never ends", Video, func(w http.ResponseWriter, _ *http.Request) {
+			for {
+				if _, err := w.Write(video[:64<<10]); err != nil {
+					return
+				}
+			}
+		}, "larger than the limit", true, false},
+		{"400", Video, status(400), "400 Bad Request", false, false},
+		{"403", Video, status(403), "403 Forbidden", false, false},
+		{"404", Video, status(404), "404 Not Found", true, false},
+		{"410", Video, status(410), "410 Gone", true, false},
+		{"416 unasked", Video, status(416), "416", false, false},
+		{"429", Video, status(429), "429", false, true},
+		{"500", Video, status(500), "500", false, false},
+		{"503", Video, status(503), "503", false, true},
+		{"204", Video, status(204), "204", false, false},
+		{"part unasked", Video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", "bytes 0-99/1000")
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(video[:100])
+		}, "206", false, false},
+		{"redirect to nowhere", Video, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusFound) }, "302 Found", false, false},
+		{"redirect to no URL", Video, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "https://%zz/?"+r.URL.RawQuery)
+			w.WriteHeader(http.StatusFound)
+		}, "redirects to what is not a URL", false, false},
+		{"redirect loop", Video, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
+		}, "more than 5 redirects", false, false},
+		{"hangs up", Video, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF", false, false},
+		{"speaks something else", Video, func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = io.WriteString(conn, "220 mail.example ESMTP\r\n")
+			_ = conn.Close()
+		}, "malformed HTTP", false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			url, hostport := serve(t, tt.handler)
+			_, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}, MaxSize: limit}), url, tt.kind)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), hostport) {
+				t.Fatalf("Download = %v, want %q and the host", err, tt.want)
+			}
+			if got := tasks.IsPermanent(err); got != tt.permanent {
+				t.Errorf("permanent = %t, want %t: %v", got, tt.permanent, err)
+			}
+			if got := tasks.RetryAfterOf(err) > 0; got != tt.retryAfter {
+				t.Errorf("has a wait = %t, want %t", got, tt.retryAfter)
+			}
+		})
+	}
+}
+
+func TestDownloadStatusError(t *testing.T) {
+	t.Parallel()
+	url, hostport := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+	_, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}}), url, Video)
+	var status *StatusError
+	if !errors.As(err, &status) || *status != (StatusError{Host: hostport, Status: http.StatusForbidden}) {
+		t.Errorf("Download = %v, want a StatusError of 403 by %s", err, hostport)
+	}
+}
+
+func TestDownloadFollowsRedirects(t *testing.T) {
+	t.Parallel()
+	video := testVideo(1000, 1)
+	var hops atomic.Int32
+	target, targetHost := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if ref := r.Header.Get("Referer"); ref != "" {
+			t.Errorf("the link was shown to the next host: %q", ref)
+		}
+		_, _ = w.Write(video)
+	})
+	url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n := hops.Add(1)
+		if n == maxRedirects {
+			http.Redirect(w, r, target, http.StatusFound)
+			return
+		}
+		w.Header().Set("Location", fmt.Sprintf("/hop/%d", n)) // relative
+		w.WriteHeader(http.StatusMovedPermanently)
+	})
+	got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport, targetHost}}), url, Video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, video)
+}
+
+// Nothing inside is reached, whatever way leads there.
+func TestDownloadStaysOutside(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int32
+	inside := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reached.Add(1)
+		_, _ = w.Write(testVideo(1000, 1))
+	}))
+	t.Cleanup(inside.Close)
+	plain, _ := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	_, port, _ := strings.Cut(inside.Listener.Addr().String(), ":")
+	inward := func(_ context.Context, host string) ([]netip.Addr, error) {
+		if host != "cdn.example" {
+			t.Errorf("looked up %q", host)
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	links := map[string]string{
+		"loopback":                      inside.URL,
+		"plain http":                    plain,
+		"localhost without https":       "http://localhost:" + port,
+		"name that leads inward":        "https://cdn.example:" + port,
+		"name in other digits":          "https://１２７.０.０.１:" + port,
+		"name with ideographic stops":   "https://127。0。0。1:" + port,
+		"name in circled digits":        "https://①②⑦.⓪.⓪.①:" + port,
+		"decimal":                       "https://2130706433:" + port,
+		"metadata service":              "http://169.254.169.254/latest/meta-data",
+		"metadata service over https":   "https://169.254.169.254",
+		"user information before a URL": "https://cdn.example@127.0.0.1:" + port,
+	}
+	for name, link := range links {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := NewFetcher(Config{Lookup: inward})
+			if _, _, err := fetch(t, f, link, Video); !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
+				t.Errorf("directly: %v, want a permanent refusal", err)
+			}
+			url, hostport := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Location", link+signed)
+				w.WriteHeader(http.StatusFound)
+			})
+			f = NewFetcher(Config{Lookup: inward, Allow: []string{hostport}})
+			if _, _, err := fetch(t, f, url, Video); !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
+				t.Errorf("by redirect: %v, want a permanent refusal", err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if n := reached.Load(); n > 0 {
+			t.Errorf("the inside was reached %d times", n)
+		}
+	})
+}
+
+func TestDownloadOverTLS(t *testing.T) {
+	t.Parallel()
+	video := testVideo(100<<10, 1)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/downgrade" {
+			http.Redirect(w, r, "http://cdn.example/a.mp4", http.StatusFound)
+			return
+		}
+		_, _ = w.Write(video)
+	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	trusting := NewFetcher(Config{Allow: []string{srv.Listener.Addr().String()}})
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	trusting.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	got, _, err := fetch(t, trusting, srv.URL, Video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, video)
+	if _, _, err := fetch(t, trusting, srv.URL+"/downgrade", Video); !errors.Is(err, ErrForbiddenAddress) {
+		t.Errorf("downgrade: %v, want a refusal", err)
+	}
+	if _, _, err := fetch(t, NewFetcher(Config{Allow: []string{srv.Listener.Addr().String()}}), srv.URL, Video); err == nil || tasks.IsPermanent(err) {
+		t.Errorf("unknown authority: %v, want an error that is retried", err)
+	}
+}
+
+func TestDownloadNameNotFound(t *testing.T) {
+	t.Parallel()
+	_, _, err := fetch(t, NewFetcher(Config{Lookup: lookupNothing}), "https://cdn.example/a.mp4", Video)
+	if err == nil || tasks.IsPermanent(err) {
+		t.Errorf("Download = %v, want an error that is retried", err)
+	}
+}
+
+func TestDownloadKeepsOldObjectOnFailure(t *testing.T) {
+	t.Parallel()
+	video := testVideo(100<<10, 1)
+	var fail atomic.Bool
+	url, hostport := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if fail.Load() {
+			w = &cut{w, 50 << 10}
+		}
+		_, _ = w.Write(video)
+	})
+	f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
+	bucket, dir := fileBucketIn(t)
+	if _, err := f.Download(t.Context(), url, Video, bucket, object); err != nil {
+		t.Fatal(err)
+	}
+	fail.Store(true)
+	if _, err := f.Download(t.Context(), url, Video, bucket, object); err == nil {
+		t.Fatal("the second download did not fail")
+	}
+	got, err := os.ReadFile(filepath.Join(dir, object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, video)
+}
+
+func TestDownloadTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	videos := map[string][]byte{"/a": testVideo(300<<10, 1), "/b": testVideo(200<<10, 2)}
+	url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(videos[r.URL.Path]) })
+	f := NewFetcher(Config{Allow: []string{hostport}})
+	bucket, dir := fileBucketIn(t)
+	var wg sync.WaitGroup
+	for path := range videos {
+		for range 4 {
+			wg.Go(func() {
+				if _, err := f.Download(t.Context(), url+path, Video, bucket, object); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if names := filesIn(t, dir); len(names) != 1 {
+		t.Errorf("files %q, want the object only", names)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, videos["/a"]) && !bytes.Equal(got, videos["/b"]) {
+		t.Errorf("the object is neither video whole: %d bytes", len(got))
+	}
+}
+
+// All that one download allocates is counted, not what is live at some moment:
+// no copy of the body hides in that. Not parallel, so that nothing else counts.
+func TestDownloadMemory(t *testing.T) {
+	const size, most = 256 << 20, 4 << 20
+	chunk := testVideo(1<<20, 1)
+	url, hostport := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		for range size / len(chunk) {
+			_, _ = w.Write(chunk)
+		}
+	})
+	f := NewFetcher(Config{Allow: []string{hostport}})
+	bucket, _ := fileBucketIn(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	file, err := f.Download(t.Context(), url, Video, bucket, object)
+	runtime.ReadMemStats(&after)
+	if err != nil || file.Size != size {
+		t.Fatalf("Download = %+v, %v", file, err)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > most {
+		t.Errorf("a download of %d bytes allocated %d, want at most %d", size, got, most)
+	}
+}

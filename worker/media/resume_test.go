@@ -1,0 +1,381 @@
+package media
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// exchange answers the n-th request for a file, counted from 1.
+type exchange func(w http.ResponseWriter, r *http.Request, n int)
+
+// serveVideo answers as a proper server does, ranges included.
+func serveVideo(w http.ResponseWriter, r *http.Request, video []byte) {
+	http.ServeContent(w, r, "", time.Unix(0, 0), bytes.NewReader(video))
+}
+
+// part answers with bytes of a video and the given Content-Range.
+func part(w http.ResponseWriter, contentRange string, body []byte) {
+	w.Header().Set("Content-Range", contentRange)
+	w.WriteHeader(http.StatusPartialContent)
+	_, _ = w.Write(body)
+}
+
+// unmarked answers as HTTP/1.0 did: the body ends where the connection does.
+func unmarked(w http.ResponseWriter, header string, body []byte) {
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	_, _ = fmt.Fprintf(buf, "HTTP/1.0 200 OK\r\n%s\r\n\r\n%s", header, body)
+	_ = buf.Flush()
+	_ = conn.Close()
+}
+
+// cutFirst serves the first request up to half of a video of an ETag, and
+// leaves the others to rest.
+func cutFirst(video []byte, rest http.HandlerFunc) exchange {
+	return func(w http.ResponseWriter, r *http.Request, n int) {
+		if n > 1 {
+			rest(w, r)
+			return
+		}
+		w.Header().Set("ETag", `"v1"`)
+		w.Header().Set("Content-Length", strconv.Itoa(len(video)))
+		_, _ = (&cut{w, len(video) / 2}).Write(video)
+	}
+}
+
+func TestResume(t *testing.T) {
+	t.Parallel()
+	const size = 200 << 10
+	const half = size / 2
+	video, other := testVideo(size, 1), testVideo(size+1000, 2)
+	tests := []struct {
+		name     string
+		answer   exchange
+		want     []byte
+		requests int
+	}{
+		{"drops again and again", func(w http.ResponseWriter, r *http.Request, _ int) {
+			w.Header().Set("ETag", `"v1"`)
+			serveVideo(&cut{w, 30 << 10}, r, video)
+		}, video, 7},
+		{"drops within the first bytes", func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("ETag", `"v1"`)
+			if n < 4 {
+				w = &cut{w, 100}
+			}
+			serveVideo(w, r, video)
+		}, video, 4},
+		{"Last-Modified only", func(w http.ResponseWriter, r *http.Request, n int) {
+			if n == 1 {
+				w = &cut{w, half}
+			} else if r.Header.Get("If-Range") == "" {
+				panic(http.ErrAbortHandler)
+			}
+			http.ServeContent(w, r, "", time.Unix(1e9, 0), bytes.NewReader(video))
+		}, video, 2},
+		{"no validator, from the start", func(w http.ResponseWriter, r *http.Request, n int) {
+			if n == 1 {
+				w = &cut{w, half}
+			} else if r.Header.Get("Range") != "" {
+				panic(http.ErrAbortHandler)
+			}
+			serveVideo(w, r, video)
+		}, video, 2},
+		{"weak ETag only, from the start", func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("ETag", `W/"v1"`)
+			if n == 1 {
+				w = &cut{w, half}
+			} else if r.Header.Get("Range") != "" {
+				panic(http.ErrAbortHandler)
+			}
+			serveVideo(w, r, video)
+		}, video, 2},
+		{"knows no ranges", cutFirst(video, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(video)
+		}), video, 2},
+		{"changes midway", cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"v2"`)
+			serveVideo(w, r, other)
+		}), other, 2},
+		{"changes midway, ignores If-Range", cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"v2"`)
+			r.Header.Del("If-Range")
+			serveVideo(w, r, other)
+		}), other, 3},
+		{"changes to a shorter one", cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"v1"`)
+			serveVideo(w, r, video[:half-1])
+		}), video[:half-1], 3},
+		{"gives the rest in pieces", cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+			var first int
+			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &first); err != nil {
+				panic(err)
+			}
+			last := min(first+(30<<10), size) - 1
+			part(w, fmt.Sprintf("bytes %d-%d/*", first, last), video[first:last+1])
+		}), video, 5},
+		{"a part shorter than its range, total unknown", func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("ETag", `"v1"`)
+			switch n {
+			case 1:
+				_, _ = w.Write(video[:half])
+				hangUp(w)
+			case 2:
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", half, size-1))
+				w.WriteHeader(http.StatusPartialContent)
+				_ = http.NewResponseController(w).Flush() // chunked: no length besides
+				_, _ = w.Write(video[half : half+1000])
+			default:
+				serveVideo(w, r, video)
+			}
+		}, video, 3},
+		{"length told late", func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("ETag", `"v1"`)
+			if n == 1 {
+				_, _ = w.Write(video[:half])
+				hangUp(w)
+			}
+			serveVideo(w, r, video)
+		}, video, 2},
+		{"whole, but its end was lost", func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("ETag", `"v1"`)
+			if n == 1 {
+				_, _ = w.Write(video)
+				hangUp(w)
+			}
+			serveVideo(w, r, video) // a 416
+		}, video, 2},
+		{"end not marked, confirmed by a 416", func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("ETag", `"v1"`)
+			if n == 1 {
+				unmarked(w, `ETag: "v1"`, video)
+				return
+			}
+			serveVideo(w, r, video)
+		}, video, 2},
+		{"end not marked, and cut", func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("ETag", `"v1"`)
+			if n == 1 {
+				unmarked(w, `ETag: "v1"`, video[:half])
+				return
+			}
+			serveVideo(w, r, video)
+		}, video, 2},
+		{"end never marked, no ranges, once cut", func(w http.ResponseWriter, _ *http.Request, n int) {
+			if n == 1 {
+				unmarked(w, "Server: old", video[:half])
+				return
+			}
+			unmarked(w, "Server: old", video)
+		}, video, 3},
+		{"416 of another length", cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Range") == "" {
+				_, _ = w.Write(other)
+				return
+			}
+			w.Header().Set("Content-Range", "bytes */10")
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		}), other, 3},
+		{"away for a moment", func() exchange {
+			return func(w http.ResponseWriter, r *http.Request, n int) {
+				switch n {
+				case 2:
+					w.WriteHeader(http.StatusBadGateway)
+				case 3:
+					panic(http.ErrAbortHandler)
+				default:
+					cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+						w.Header().Set("ETag", `"v1"`)
+						serveVideo(w, r, video)
+					})(w, r, n)
+				}
+			}
+		}(), video, 4},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int32
+			url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) { tt.answer(w, r, int(n.Add(1))) })
+			got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}}), url, Video)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, got, tt.want)
+			if got := int(n.Load()); got != tt.requests {
+				t.Errorf("%d requests, want %d", got, tt.requests)
+			}
+		})
+	}
+}
+
+func TestResumeAsksForTheRest(t *testing.T) {
+	t.Parallel()
+	video := testVideo(1000, 1)
+	var asked atomic.Value
+	url, hostport := serve(t, func() http.HandlerFunc {
+		var n atomic.Int32
+		answer := cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+			asked.Store([]string{r.Header.Get("Range"), r.Header.Get("If-Range"), r.URL.RawQuery})
+			serveVideo(w, r, video)
+		})
+		return func(w http.ResponseWriter, r *http.Request) { answer(w, r, int(n.Add(1))) }
+	}())
+	if _, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}}), url, Video); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"bytes=500-", `"v1"`, signed[1:]}, asked.Load()); diff != "" {
+		t.Errorf("Range, If-Range, query (-want +got):\n%s", diff)
+	}
+}
+
+func TestResumeRefuses(t *testing.T) {
+	t.Parallel()
+	const size = 1000
+	const half = size / 2
+	video := testVideo(size, 1)
+	lie := func(contentRange string, body []byte) exchange {
+		return cutFirst(video, func(w http.ResponseWriter, _ *http.Request) { part(w, contentRange, body) })
+	}
+	tests := []struct {
+		name      string
+		answer    exchange
+		want      string
+		permanent bool
+		wait      bool
+	}{
+		{"range starts earlier", lie("bytes 0-999/1000", video), "continued at byte 0 when asked for 500", false, false},
+		{"range starts later", lie("bytes 501-999/1000", video[501:]), "continued at byte 501", false, false},
+		{"another total", lie("bytes 500-1999/2000", make([]byte, 1500)), "was 1000 bytes long and is now 2000", false, false},
+		{"beyond the end", lie("bytes 500-1999/*", make([]byte, 1500)), "up to 1999 of a file of 1000", false, false},
+		{"shorter body than its range", cutFirst(video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			part(w, "bytes 500-999/1000", video[half:half+100])
+		}), "announced 100 bytes and a range of 500", false, false},
+		{"longer body than its range", cutFirst(video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", "bytes 500-999/1000")
+			w.WriteHeader(http.StatusPartialContent)
+			_ = http.NewResponseController(w).Flush()
+			_, _ = w.Write(make([]byte, 600))
+		}), "announced 500 bytes and sent more", false, false},
+		{"no range named", cutFirst(video, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusPartialContent)
+		}), `Content-Range ""`, false, false},
+		{"several parts", lie("", nil), `Content-Range ""`, false, false},
+		{"above the limit", func(w http.ResponseWriter, _ *http.Request, n int) {
+			w.Header().Set("ETag", `"v1"`)
+			if n == 1 {
+				_, _ = w.Write(video)
+				hangUp(w)
+			}
+			w.Header().Set("Content-Length", "99999000")
+			part(w, "bytes 1000-99999999/100000000", video)
+		}, "larger than the limit", true, false},
+		{"gone on resume", cutFirst(video, http.NotFound), "404", true, false},
+		{"refused on resume", cutFirst(video, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+		}), "403", false, false},
+		{"asks for a wait", cutFirst(video, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}), "503", false, true},
+		{"redirects inward on resume", cutFirst(video, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://127.0.0.1/", http.StatusFound)
+		}), "loopback", true, false},
+		{"always cut, no validator", func(w http.ResponseWriter, _ *http.Request, _ int) {
+			w.Header().Set("Content-Length", strconv.Itoa(size))
+			_, _ = (&cut{w, half}).Write(video)
+		}, "given up after 500 bytes", false, false},
+		{"lies about its length", func(w http.ResponseWriter, _ *http.Request, _ int) {
+			w.Header().Set("Content-Length", strconv.Itoa(size+1))
+			_, _ = w.Write(video)
+		}, "given up after 1000 bytes", false, false},
+		{"never there again", cutFirst(video, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "given up after 500 bytes", false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int32
+			url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) { tt.answer(w, r, int(n.Add(1))) })
+			f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: 2, MaxSize: 1 << 20})
+			_, _, err := fetch(t, f, url, Video)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("Download = %v, want %q", err, tt.want)
+			}
+			if tasks.IsPermanent(err) != tt.permanent || (tasks.RetryAfterOf(err) > 0) != tt.wait {
+				t.Errorf("permanent %t, wait %s: %v", tasks.IsPermanent(err), tasks.RetryAfterOf(err), err)
+			}
+			if got := n.Load(); got > 3 {
+				t.Errorf("%d requests, want at most 3", got)
+			}
+		})
+	}
+}
+
+func TestBucketFailureEndsTheAttempt(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int32
+	url, hostport := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		n.Add(1)
+		_, _ = w.Write(testVideo(100<<10, 1))
+	})
+	bucket, dir := fileBucketIn(t)
+	// A file stands where the job's folder would be made.
+	if err := os.WriteFile(filepath.Join(dir, "vid_1"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := NewFetcher(Config{Allow: []string{hostport}}).Download(t.Context(), url, Video, bucket, object)
+	if err == nil || tasks.IsPermanent(err) || !strings.Contains(err.Error(), "write to bucket") {
+		t.Errorf("Download = %v, want the bucket's failure, to be retried", err)
+	}
+	var dropped *droppedError
+	if errors.As(err, &dropped) || n.Load() != 1 {
+		t.Errorf("asked the server %d times, want once: it is not at fault", n.Load())
+	}
+}
+
+func TestParseContentRange(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, value string
+		want        contentRange
+		ok          bool
+	}{
+		{"whole", "bytes 0-499/500", contentRange{0, 499, 500}, true},
+		{"unknown total", "bytes 200-499/*", contentRange{200, 499, -1}, true},
+		{"one byte", "bytes 5-5/6", contentRange{5, 5, 6}, true},
+		{"empty", "", contentRange{}, false},
+		{"unsatisfied", "bytes */500", contentRange{}, false},
+		{"other unit", "items 0-4/5", contentRange{}, false},
+		{"backwards", "bytes 5-4/6", contentRange{}, false},
+		{"beyond total", "bytes 0-500/500", contentRange{}, false},
+		{"negative", "bytes -1-4/5", contentRange{}, false},
+		{"star as offset", "bytes *-4/5", contentRange{}, false},
+		{"too large", "bytes 0-9223372036854775808/*", contentRange{}, false},
+		{"trailing", "bytes 0-4/5 ", contentRange{}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := parseContentRange(tt.value)
+			if got != tt.want || (err == nil) != tt.ok {
+				t.Errorf("parseContentRange(%q) = %+v, %v", tt.value, got, err)
+			}
+		})
+	}
+}

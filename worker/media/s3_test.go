@@ -1,0 +1,109 @@
+package media
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// fakeS3 keeps what is uploaded, whole or in parts, as S3 does: an object is
+// visible once its upload is complete.
+type fakeS3 struct {
+	mu      sync.Mutex
+	objects map[string]stored
+	parts   map[int][]byte
+}
+
+type stored struct {
+	ContentType string
+	Size        int
+	SHA256      string
+}
+
+func (s *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := r.URL.Query()
+	switch {
+	case r.Method == http.MethodPut && q.Has("partNumber"):
+		n, err := strconv.Atoi(q.Get("partNumber"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		s.parts[n] = body
+		w.Header().Set("ETag", fmt.Sprintf(`"part-%d"`, n))
+	case r.Method == http.MethodPut:
+		s.objects[r.URL.Path] = stored{r.Header.Get("Content-Type"), len(body), sum(body)}
+		w.Header().Set("ETag", `"whole"`)
+	case r.Method == http.MethodPost && q.Has("uploads"):
+		s.objects["pending"] = stored{ContentType: r.Header.Get("Content-Type")}
+		_, _ = io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+	case r.Method == http.MethodPost:
+		var whole bytes.Buffer
+		for n := range len(s.parts) {
+			whole.Write(s.parts[n+1])
+		}
+		s.objects[r.URL.Path] = stored{s.objects["pending"].ContentType, whole.Len(), sum(whole.Bytes())}
+		delete(s.objects, "pending")
+		_, _ = io.WriteString(w, "<CompleteMultipartUploadResult/>")
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func TestDownloadToS3(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	small, large := testVideo(1<<20, 1), testVideo(2*partSize+1000, 2)
+	tests := []struct {
+		name   string
+		video  []byte
+		failAt int    // bytes; 0: not at all
+		want   stored // zero: nothing visible
+	}{
+		{"one request", small, 0, stored{"video/mp4", len(small), sum(small)}},
+		{"in parts", large, 0, stored{"video/mp4", len(large), sum(large)}},
+		{"fails before the first part", large, 1 << 20, stored{}},
+		{"fails before the last part", large, len(large) - 1, stored{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s3 := &fakeS3{objects: map[string]stored{}, parts: map[int][]byte{}}
+			endpoint, _ := serve(t, s3.ServeHTTP)
+			bucket, err := OpenBucket(t.Context(), "s3://bucket?region=us-east-1&use_path_style=true&request_checksum_calculation=when_required&prefix=klinghook/&endpoint="+endpoint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if tt.failAt > 0 {
+					w = &cut{w, tt.failAt}
+				}
+				_, _ = w.Write(tt.video)
+			})
+			f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
+			file, err := f.Download(t.Context(), url, Video, bucket, object)
+			if (err == nil) != (tt.failAt == 0) {
+				t.Errorf("Download = %+v, %v", file, err)
+			}
+			if err := bucket.Close(); err != nil {
+				t.Error(err)
+			}
+			s3.mu.Lock()
+			defer s3.mu.Unlock()
+			if diff := cmp.Diff(tt.want, s3.objects["/bucket/klinghook/"+object]); diff != "" {
+				t.Errorf("the object (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

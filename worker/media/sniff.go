@@ -1,0 +1,113 @@
+package media
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// Kind is what a file must be to be kept.
+type Kind int
+
+// The kinds of media.
+const (
+	Video Kind = iota
+	Image
+)
+
+// String returns the kind in words.
+func (k Kind) String() string {
+	if k == Image {
+		return "image"
+	}
+	return "video"
+}
+
+// sniffLen is how much of a file decides what it is; http.DetectContentType
+// looks at no more.
+const sniffLen = 512
+
+const unrecognised = "application/octet-stream"
+
+// contentType decides by a file's first bytes, and by the declared Content-Type
+// where those say nothing, whether the file is of the kind, and returns its
+// type. The bytes win: an error page served as video/mp4 is no video.
+func (k Kind) contentType(head []byte, declared string) (string, error) {
+	declared = mediaType(declared)
+	sniffed := sniff(head)
+	if strings.HasPrefix(sniffed, k.String()+"/") {
+		return sniffed, nil
+	}
+	if sniffed == unrecognised && k.vouchedBy(declared) {
+		if declared == "" {
+			return unrecognised, nil
+		}
+		return declared, nil
+	}
+	if sniffed == unrecognised && declared != "" {
+		return "", fmt.Errorf("it is unrecognised data, declared as %q, and not %s", declared, k)
+	}
+	return "", fmt.Errorf("it is %q and not %s", sniffed, k)
+}
+
+// vouchedBy reports whether a declared type is enough for data that no signature
+// matches. Videos come in more forms than are recognised; images do not, so
+// their type must be declared.
+func (k Kind) vouchedBy(declared string) bool {
+	if k == Image {
+		return strings.HasPrefix(declared, "image/") && declared != "image/svg+xml"
+	}
+	switch declared {
+	case "", unrecognised, "binary/octet-stream":
+		return true
+	}
+	return strings.HasPrefix(declared, "video/")
+}
+
+// mediaType returns a Content-Type without its parameters; empty when it is
+// absent or cannot be read.
+func mediaType(value string) string {
+	t, _, err := mime.ParseMediaType(value)
+	if err != nil {
+		return ""
+	}
+	return t
+}
+
+// sniff is http.DetectContentType, with the ISO media files and Matroska told
+// apart.
+func sniff(head []byte) string {
+	if t := sniffISO(head); t != "" {
+		return t
+	}
+	t := http.DetectContentType(head)
+	if t == "video/webm" && bytes.Contains(head[:min(len(head), 64)], []byte("matroska")) {
+		return "video/x-matroska"
+	}
+	return t
+}
+
+// sniffISO tells by its brand what a file is that begins with an ftyp box
+// (ISO/IEC 14496-12); brands are registered at https://mp4ra.org.
+func sniffISO(head []byte) string {
+	if len(head) < 12 || string(head[4:8]) != "ftyp" {
+		return ""
+	}
+	switch brand := string(head[8:12]); {
+	case brand == "qt  ":
+		return "video/quicktime"
+	case brand == "avif", brand == "avis":
+		return "image/avif"
+	case strings.HasPrefix(brand, "hei"), strings.HasPrefix(brand, "hev"):
+		return "image/heic"
+	case brand == "mif1", brand == "msf1":
+		return "image/heif"
+	case brand == "M4A ", brand == "M4B ", brand == "M4P ":
+		return "audio/mp4"
+	case strings.HasPrefix(brand, "3g"):
+		return "video/3gpp"
+	}
+	return "video/mp4"
+}
