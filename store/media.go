@@ -111,9 +111,19 @@ func (s *Store) MediaFailed(ctx context.Context, m Media, reason string, at time
 	_, err := s.db.ExecContext(ctx, `
 		UPDATE media SET state = 'failed', error = $4, updated_at = $5
 		WHERE job_id = $1 AND name = $2 AND url = $3 AND state = 'pending'`,
-		m.JobID, m.Name, m.URL, reason, s.dialect.time(at))
+		m.JobID, m.Name, m.URL, storable(reason), s.dialect.time(at))
 	if err != nil {
 		return fmt.Errorf("give up media %s of %s: %w", m.Name, m.JobID, err)
+	}
+	return nil
+}
+
+// ReopenMedia makes a file that was given up owed again.
+func (s *Store) ReopenMedia(ctx context.Context, jobID, name string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE media SET state = 'pending', error = '', updated_at = $3 WHERE job_id = $1 AND name = $2 AND state = 'failed'`,
+		jobID, name, s.dialect.time(at))
+	if err != nil {
+		return fmt.Errorf("reopen media %s of %s: %w", name, jobID, err)
 	}
 	return nil
 }

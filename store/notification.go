@@ -89,9 +89,19 @@ func (s *Store) endNotification(ctx context.Context, id string, state Notificati
 	}
 	_, err := s.db.ExecContext(ctx, `
 		UPDATE notifications SET state = $2, error = $3, updated_at = $4, sent_at = $5 WHERE id = $1 AND state <> 'sent'`,
-		id, state, reason, s.dialect.time(at), s.dialect.time(sentAt))
+		id, state, storable(reason), s.dialect.time(at), s.dialect.time(sentAt))
 	if err != nil {
 		return fmt.Errorf("mark notification %s %s: %w", id, state, err)
+	}
+	return nil
+}
+
+// ReopenNotification makes a notification that was given up owed again.
+func (s *Store) ReopenNotification(ctx context.Context, id string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE notifications SET state = 'pending', error = '', updated_at = $2 WHERE id = $1 AND state = 'failed'`,
+		id, s.dialect.time(at))
+	if err != nil {
+		return fmt.Errorf("reopen notification %s: %w", id, err)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -81,8 +83,9 @@ type JobFilter struct {
 
 // Jobs returns the chosen jobs, the one that was last heard of first.
 func (s *Store) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
-	jobs, err := collect(ctx, s.db, scanJob, selectJob+`
-		WHERE ($1 = '' OR status = $1) ORDER BY last_received_at DESC, id LIMIT $2`, f.Status, limit(f.Limit))
+	var w where
+	w.andIf(f.Status != "", "status = ?", f.Status)
+	jobs, err := collect(ctx, s.db, scanJob, selectJob+w.String()+` ORDER BY last_received_at DESC, id`+w.limit(f.Limit), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
@@ -137,11 +140,12 @@ type EventFilter struct {
 
 // Events returns the chosen events, the one that was received last first.
 func (s *Store) Events(ctx context.Context, f EventFilter) ([]StoredEvent, error) {
-	events, err := collect(ctx, s.db, scanEvent, selectEvent+`
-		WHERE ($1 = '' OR job_id = $1) AND ($2 = '' OR type = $2)
-			AND substr(id, 1, length($3)) = $3 AND (NOT $4 OR processed_at IS NULL)
-		ORDER BY received_at DESC, id LIMIT $5`,
-		f.JobID, f.Type, f.IDPrefix, f.Unprocessed, limit(f.Limit))
+	var w where
+	w.andIf(f.JobID != "", "job_id = ?", f.JobID)
+	w.andIf(f.Type != "", "type = ?", f.Type)
+	w.andIf(f.IDPrefix != "", "substr(id, 1, length(?)) = ?", f.IDPrefix, f.IDPrefix)
+	w.andIf(f.Unprocessed, "processed_at IS NULL")
+	events, err := collect(ctx, s.db, scanEvent, selectEvent+w.String()+` ORDER BY received_at DESC, id`+w.limit(f.Limit), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
@@ -158,10 +162,46 @@ func (s *Store) UnprocessedEvents(ctx context.Context) ([]StoredEvent, error) {
 	return events, nil
 }
 
-// limit binds "no limit" as a number that both databases take.
-func limit(n int) int64 {
-	if n <= 0 {
-		return 1 << 62
+// where gathers the conditions of a query, and their arguments. In a condition
+// each ? stands for an argument.
+type where struct {
+	conditions []string
+	args       []any
+}
+
+// andIf adds a condition when it is asked for.
+func (w *where) andIf(asked bool, condition string, args ...any) {
+	if !asked {
+		return
 	}
-	return int64(n)
+	for _, arg := range args {
+		w.args = append(w.args, arg)
+		condition = strings.Replace(condition, "?", "$"+strconv.Itoa(len(w.args)), 1)
+	}
+	w.conditions = append(w.conditions, condition)
+}
+
+// andIn asks that a column has one of the values.
+func (w *where) andIn(column string, values []int64) {
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	w.andIf(true, column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
+}
+
+// limit is the clause for at most n rows; 0 is no limit.
+func (w *where) limit(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return " LIMIT " + strconv.Itoa(n)
+}
+
+// String is the clause with all conditions.
+func (w *where) String() string {
+	if len(w.conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.conditions, " AND ")
 }

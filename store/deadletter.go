@@ -1,0 +1,179 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// DeadLetterState is what became of a dead letter.
+type DeadLetterState string
+
+// The states of a dead letter.
+const (
+	// DeadLetterDead waits for somebody to look at it.
+	DeadLetterDead DeadLetterState = "dead"
+	// DeadLetterReplayed was put into the queue again.
+	DeadLetterReplayed DeadLetterState = "replayed"
+	// DeadLetterDiscarded was looked at and let go.
+	DeadLetterDiscarded DeadLetterState = "discarded"
+)
+
+// DeadLetter is a task that was given up. A task has one that is dead at most;
+// when it is replayed and given up again, it gets another.
+type DeadLetter struct {
+	ID   int64
+	Task tasks.Task
+	// JobID and EventID are what the task was about; empty where that is unknown.
+	JobID, EventID string
+	// Error is the last one.
+	Error string
+	// Failures are the attempts whose errors were noted, the first one first. An
+	// attempt that died with its process, or while the database was away, left no
+	// note.
+	Failures []Failure
+	FailedAt time.Time
+	State    DeadLetterState
+	// EndedAt is when it was replayed or discarded.
+	EndedAt time.Time
+}
+
+// Failure is an attempt that failed.
+type Failure struct {
+	// Attempt counts from 1.
+	Attempt int       `json:"attempt"`
+	At      time.Time `json:"at"`
+	Error   string    `json:"error"`
+}
+
+// NoteFailure keeps the error of an attempt that will be followed by another, for
+// the dead letter that the task may become.
+func (s *Store) NoteFailure(ctx context.Context, taskID string, f Failure) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		taskID, s.dialect.time(f.At), f.Attempt, storable(f.Error))
+	if err != nil {
+		return fmt.Errorf("note failure of %s: %w", taskID, err)
+	}
+	return nil
+}
+
+// ForgetFailures drops the notes on a task that was done in the end.
+func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, taskID); err != nil {
+		return fmt.Errorf("forget failures of %s: %w", taskID, err)
+	}
+	return nil
+}
+
+// Bury keeps a task that was given up as a dead letter, with the notes on its
+// attempts. d needs a task, an error and a time; its Failures are those of which
+// there is no note yet. A task that has a dead letter already keeps the one it has.
+func (s *Store) Bury(ctx context.Context, d DeadLetter) error {
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		failures, err := collect(ctx, tx, scanFailure, `SELECT attempt, failed_at, error FROM task_failures WHERE task_id = $1 ORDER BY failed_at, attempt`, d.Task.ID)
+		if err != nil {
+			return fmt.Errorf("read failures: %w", err)
+		}
+		failures = append(failures, d.Failures...)
+		text, err := json.Marshal(failures)
+		if err != nil {
+			return fmt.Errorf("encode failures: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO dead_letters (task_id, kind, payload, job_id, event_id, error, failures, failed_at, state)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'dead')
+			ON CONFLICT (task_id) WHERE state = 'dead' DO NOTHING`,
+			d.Task.ID, d.Task.Kind, d.Task.Payload, d.JobID, d.EventID, storable(d.Error), storable(string(text)), s.dialect.time(d.FailedAt))
+		if err != nil {
+			return fmt.Errorf("insert dead letter: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, d.Task.ID); err != nil {
+			return fmt.Errorf("forget failures: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("bury %s: %w", d.Task.ID, err)
+	}
+	return nil
+}
+
+// storable is a text without what PostgreSQL cannot keep in one.
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
+}
+
+func scanFailure(row scanner) (Failure, error) {
+	var f Failure
+	err := row.Scan(&f.Attempt, instant{&f.At}, &f.Error)
+	return f, err
+}
+
+// DeadLetterFilter chooses dead letters. The zero value chooses all that are dead.
+type DeadLetterFilter struct {
+	IDs   []int64
+	JobID string
+	Kind  tasks.Kind
+	// Error is a part of the last error's text.
+	Error string
+	// Since and Before bound the time of the last failure.
+	Since, Before time.Time
+	// Ended chooses also those that were replayed or discarded.
+	Ended bool
+	// After is the id after which to go on; Limit is how many are returned at
+	// most, 0 is no limit. Ids grow.
+	After int64
+	Limit int
+}
+
+// DeadLetters returns the chosen dead letters, by id.
+func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLetter, error) {
+	var w where
+	if len(f.IDs) > 0 {
+		w.andIn("id", f.IDs)
+	}
+	w.andIf(f.After > 0, "id > ?", f.After)
+	w.andIf(f.JobID != "", "job_id = ?", f.JobID)
+	w.andIf(f.Kind != "", "kind = ?", f.Kind)
+	w.andIf(f.Error != "", "replace(error, ?, '') <> error", f.Error) // contains, without patterns
+	w.andIf(!f.Since.IsZero(), "failed_at >= ?", s.dialect.time(f.Since))
+	w.andIf(!f.Before.IsZero(), "failed_at < ?", s.dialect.time(f.Before))
+	w.andIf(!f.Ended, "state = 'dead'")
+	list, err := collect(ctx, s.db, scanDeadLetter, `
+		SELECT id, task_id, kind, payload, job_id, event_id, error, failures, failed_at, state, ended_at
+		FROM dead_letters`+w.String()+` ORDER BY id`+w.limit(f.Limit), w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	return list, nil
+}
+
+func scanDeadLetter(row scanner) (DeadLetter, error) {
+	var d DeadLetter
+	var failures string
+	err := row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.Task.Payload, &d.JobID, &d.EventID, &d.Error, &failures,
+		instant{&d.FailedAt}, &d.State, instant{&d.EndedAt})
+	if err != nil {
+		return d, err
+	}
+	if err := json.Unmarshal([]byte(failures), &d.Failures); err != nil {
+		return d, fmt.Errorf("decode failures: %w", err)
+	}
+	return d, nil
+}
+
+// EndDeadLetter notes what became of a dead letter. One that has ended stays as it
+// is.
+func (s *Store) EndDeadLetter(ctx context.Context, id int64, state DeadLetterState, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE dead_letters SET state = $2, ended_at = $3 WHERE id = $1 AND state = 'dead'`,
+		id, state, s.dialect.time(at))
+	if err != nil {
+		return fmt.Errorf("mark dead letter %d %s: %w", id, state, err)
+	}
+	return nil
+}
