@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"go.uber.org/zap"
 
+	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -16,85 +18,137 @@ import (
 type handler struct {
 	// run does the work of the payload.
 	run func(ctx context.Context, payload []byte) error
-	// giveUp, where there is one, notes in the store that a task was given up,
-	// and why.
-	giveUp func(ctx context.Context, payload []byte, reason error) error
+	// about says which job and which event the payload is about; empty where it
+	// does not tell.
+	about func(payload []byte) (jobID, eventID string)
+	// giveUp, where there is one, marks in the store what the task was about as
+	// given up, and why.
+	giveUp func(ctx context.Context, payload []byte, reason string) error
 }
 
 // handlers returns the handler of every kind.
 func (w *Worker) handlers() map[tasks.Kind]handler {
 	return map[tasks.Kind]handler{
-		tasks.KindEventRecord:   {run: w.recordEvent},
-		tasks.KindMediaDownload: {run: w.downloadMedia, giveUp: w.giveUpMedia},
-		tasks.KindNotifySend:    {run: w.sendNotification, giveUp: w.giveUpNotification},
+		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent},
+		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, giveUp: w.giveUpMedia},
+		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, giveUp: w.giveUpNotification},
 	}
 }
 
-// mux dispatches on the exact kind; asynq's own mux matches prefixes.
-func (w *Worker) mux() asynq.Handler {
-	handlers := w.handlers()
-	return asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
-		kind := tasks.Kind(t.Type())
-		h, ok := handlers[kind]
-		if !ok {
-			return w.attempt(ctx, kind, t.Payload(), handler{run: func(context.Context, []byte) error {
-				return tasks.Permanent(fmt.Errorf("unknown task kind %q: was it enqueued by a newer klinghook?", kind))
-			}})
-		}
-		return w.attempt(ctx, kind, t.Payload(), h)
-	})
+// handlerOf returns the handler of a kind; of one that is not known, one that
+// gives up.
+func (w *Worker) handlerOf(kind tasks.Kind) handler {
+	if h, ok := w.handlers()[kind]; ok {
+		return h
+	}
+	return handler{
+		run: func(context.Context, []byte) error {
+			return tasks.Permanent(fmt.Errorf("unknown task kind %q: was it enqueued by a newer klinghook?", kind))
+		},
+		about: func([]byte) (string, string) { return "", "" },
+	}
+}
+
+// ProcessTask runs a task as asynq hands it out. It goes by the exact kind;
+// asynq's own mux would match prefixes.
+func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
+	retried, _ := asynq.GetRetryCount(ctx)
+	maxRetry, _ := asynq.GetMaxRetry(ctx)
+	id, _ := asynq.GetTaskID(ctx)
+	a := attempt{
+		task:   tasks.Task{Kind: tasks.Kind(t.Type()), ID: id, Payload: t.Payload()},
+		number: retried + 1, last: maxRetry + 1, start: w.cfg.Now(),
+	}
+	a.handler = w.handlerOf(a.task.Kind)
+	queue, _ := asynq.GetQueueName(ctx)
+	a.log = w.cfg.Log.With(zap.String("kind", t.Type()), zap.String("queue", queue), zap.String("task_id", id),
+		zap.Int("attempt", a.number), zap.Int("max_attempts", a.last))
+	err := w.runBounded(ctx, a.task.Payload, a.handler.run)
+	a.log = a.log.With(zap.Duration("duration", w.cfg.Now().Sub(a.start)))
+	return w.conclude(ctx, a, err)
+}
+
+// attempt is one run of a task.
+type attempt struct {
+	task    tasks.Task
+	handler handler
+	// number counts from 1; last is the number of the last one.
+	number, last int
+	start        time.Time
+	log          *zap.Logger
 }
 
 const (
 	// timeoutAhead is how much sooner than asynq's time-out an attempt is ended:
 	// when asynq's own fires, the handler's error is thrown away.
 	timeoutAhead = 5 * time.Second
-	// giveUpTimeout bounds what is noted about a task after its last attempt.
-	giveUpTimeout = 10 * time.Second
+	// noteTimeout bounds what is noted about an attempt after it.
+	noteTimeout = 10 * time.Second
 )
 
 // errInterrupted is the cause of a context that a shutdown has ended.
 var errInterrupted = errors.New("interrupted by shutdown")
 
-// attempt runs a task once, writes its log line, and turns its error into what
-// asynq understands.
-func (w *Worker) attempt(ctx context.Context, kind tasks.Kind, payload []byte, h handler) error {
-	n, last := attemptOf(ctx)
-	taskID, _ := asynq.GetTaskID(ctx)
-	queue, _ := asynq.GetQueueName(ctx)
-	log := w.cfg.Log.With(zap.String("kind", string(kind)), zap.String("queue", queue), zap.String("task_id", taskID),
-		zap.Int("attempt", n), zap.Int("max_attempts", last))
-	start := w.cfg.Now()
-	err := w.runBounded(ctx, payload, h.run)
-	took := w.cfg.Now().Sub(start)
+// conclude notes how an attempt ended, writes its log line, and returns what asynq
+// makes its decision by.
+func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 	if errors.Is(err, errInterrupted) {
-		log.Warn("task interrupted", zap.Duration("duration", took))
+		a.log.Warn("task interrupted")
 		// The task is asynq's until it pushes it back at the end of the grace
 		// period; an error returned now would cost it an attempt.
 		<-ctx.Done()
 		return err
 	}
-	log = log.With(zap.Duration("duration", took))
-	if err == nil {
-		w.metrics.observe(kind, outcomeDone, took)
-		log.Info("task done")
+	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	took := w.cfg.Now().Sub(a.start)
+	switch {
+	case err == nil:
+		w.metrics.observe(a.task.Kind, outcomeDone, took)
+		if a.number > 1 {
+			w.noted(a, w.cfg.Store.ForgetFailures(noteCtx, a.task.ID))
+		}
+		a.log.Info("task done")
 		return nil
-	}
-	if n < last && !tasks.IsPermanent(err) {
-		w.metrics.observe(kind, outcomeRetry, took)
-		log.Warn("task will be retried", zap.Error(err))
+	case a.number < a.last && !tasks.IsPermanent(err):
+		w.metrics.observe(a.task.Kind, outcomeRetry, took)
+		w.noted(a, w.cfg.Store.NoteFailure(noteCtx, a.task.ID, a.failure(err)))
+		a.log.Warn("task will be retried", zap.Error(err))
 		return err
 	}
-	w.metrics.observe(kind, outcomeArchived, took)
+	w.metrics.observe(a.task.Kind, outcomeArchived, took)
+	if buryErr := w.bury(noteCtx, a.task, a.failure(err)); buryErr != nil {
+		// The archive keeps it until a sweep finds it there.
+		err = errors.Join(err, buryErr)
+	}
+	a.log.Error("task given up", zap.Error(err))
+	return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+}
+
+func (a attempt) failure(err error) store.Failure {
+	return store.Failure{Attempt: a.number, At: a.start, Error: err.Error()}
+}
+
+// noted reports that a note could not be kept. The task goes on without it.
+func (w *Worker) noted(a attempt, err error) {
+	if err != nil {
+		a.log.Debug("attempt not noted", zap.Error(err))
+	}
+}
+
+// bury keeps a task as a dead letter and marks what it was about as given up.
+func (w *Worker) bury(ctx context.Context, t tasks.Task, last store.Failure) error {
+	h := w.handlerOf(t.Kind)
 	if h.giveUp != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)
-		defer cancel()
-		if noteErr := h.giveUp(ctx, payload, err); noteErr != nil {
-			err = errors.Join(err, noteErr)
+		// A payload that cannot be read is about nothing that could be marked.
+		if err := h.giveUp(ctx, t.Payload, last.Error); err != nil && !tasks.IsPermanent(err) {
+			return err
 		}
 	}
-	log.Error("task given up", zap.Error(err))
-	return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+	jobID, eventID := h.about(t.Payload)
+	return w.cfg.Store.Bury(ctx, store.DeadLetter{
+		Task: t, JobID: jobID, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
+	})
 }
 
 // runBounded runs f in a context that ends a little before asynq's does, or when
@@ -116,16 +170,20 @@ func (w *Worker) runBounded(ctx context.Context, payload []byte, f func(context.
 		case <-finished:
 		}
 	}()
-	err := f(ctx, payload)
+	err := recovered(ctx, payload, f)
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		return fmt.Errorf("%w: %w", errInterrupted, err)
 	}
 	return err
 }
 
-// attemptOf returns which attempt this is, from 1, and which is the last.
-func attemptOf(ctx context.Context) (n, last int) {
-	retried, _ := asynq.GetRetryCount(ctx)
-	maxRetry, _ := asynq.GetMaxRetry(ctx)
-	return retried + 1, maxRetry + 1
+// recovered runs f and turns a panic into an error, so that the attempt is noted
+// and concluded like any other.
+func recovered(ctx context.Context, payload []byte, f func(context.Context, []byte) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return f(ctx, payload)
 }

@@ -47,6 +47,11 @@ func (w *Worker) keepUnread(ctx context.Context, ev tasks.Event, reason error) e
 	return tasks.Permanent(fmt.Errorf("read event %s: %w", ev.ID, reason))
 }
 
+func aboutEvent(payload []byte) (jobID, eventID string) {
+	ev, _ := tasks.DecodeEvent(payload) // what cannot be read is about nothing
+	return ev.JobID, ev.ID
+}
+
 // destinations returns who is told of an event.
 func (w *Worker) destinations(ev tasks.Event) []string {
 	if !slices.Contains(w.cfg.NotifyTypes, ev.Type) {

@@ -30,12 +30,17 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 }
 
 // giveUpMedia notes that a file will not be fetched from the link that it has.
-func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason error) error {
+func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason string) error {
 	m, err := w.medium(ctx, payload)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.MediaFailed(ctx, m, reason.Error(), w.cfg.Now())
+	return w.cfg.Store.MediaFailed(ctx, m, reason, w.cfg.Now())
+}
+
+func aboutMedia(payload []byte) (jobID, eventID string) {
+	p, _ := tasks.DecodeMediaDownload(payload) // what cannot be read is about nothing
+	return p.JobID, ""
 }
 
 // medium reads the row of the file that a payload names.

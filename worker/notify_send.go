@@ -35,12 +35,17 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 }
 
 // giveUpNotification notes that a destination will not be told.
-func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason error) error {
+func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason string) error {
 	p, err := tasks.DecodeNotifySend(payload)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.NotificationFailed(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
+	return w.cfg.Store.NotificationFailed(ctx, p.NotificationID, reason, w.cfg.Now())
+}
+
+func aboutNotification(payload []byte) (jobID, eventID string) {
+	p, _ := tasks.DecodeNotifySend(payload) // what cannot be read is about nothing
+	return p.JobID, ""
 }
 
 // message says what a notification tells, with the job as it stands now.

@@ -114,7 +114,7 @@ func (w *Worker) newServer(queue string, concurrency int) *asynq.Server {
 // Start begins to run tasks. It fails when Redis does not answer.
 func (w *Worker) Start() error {
 	for i, server := range w.servers {
-		if err := server.Start(w.mux()); err != nil {
+		if err := server.Start(w); err != nil {
 			for _, started := range w.servers[:i] {
 				started.Shutdown()
 			}
