@@ -25,7 +25,9 @@ type Config struct {
 // QueuesPath is where the queue pages are served.
 const QueuesPath = "/queues"
 
-// Handler returns the private handler.
+// Handler returns the private handler. Health and metrics are answered whatever
+// name the request is for: probes and Prometheus come by names of their own, and
+// there is nothing secret in them.
 func Handler(cfg Config) http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true

@@ -13,15 +13,23 @@ import (
 // Check is one thing that a process needs in order to do its work.
 type Check struct {
 	// Name is shown to whoever asks, the probe's error only in the log.
-	Name  string
+	Name string
+	// Probe returns why the thing cannot be used, and nil when it can. It may be
+	// called at the same time as other checks' probes, and must return when its
+	// context ends, which is after a second.
 	Probe func(context.Context) error
 }
 
-// probeTimeout bounds a check; a hung dependency is not ready.
-const probeTimeout = time.Second
+const (
+	// probeTimeout bounds a check: what hangs is not ready.
+	probeTimeout = time.Second
+	// probeInterval is how long results are kept.
+	probeInterval = time.Second
+)
 
 // Health answers whether a process is alive and whether it is ready. Results are
-// kept for a second, so that no flood of questions reaches what is checked.
+// kept for a second, so that no flood of questions reaches what is checked. It is
+// safe for concurrent use.
 type Health struct {
 	log    *zap.Logger
 	checks []Check
@@ -36,13 +44,15 @@ func NewHealth(log *zap.Logger, checks ...Check) *Health {
 	return &Health{log: log, checks: checks}
 }
 
-// Live answers 200 as long as the process serves at all.
+// Live answers 200 with {"status":"ok"} as long as the process serves at all.
 func (h *Health) Live(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"status": "ok"})
 }
 
-// Ready answers 200 when every check passes, else 503 with the names of those
-// that fail.
+// Ready answers 200 with {"status":"ready"} when every check passes, else 503
+// with the names of those that fail:
+//
+//	{"status":"not ready","checks":{"redis":"unreachable"}}
 func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	failing := h.probe(r.Context())
 	if len(failing) == 0 {
@@ -52,24 +62,45 @@ func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "checks": failing})
 }
 
+// probe returns the failing checks. The log gets a line when one begins to fail
+// and when it passes again.
 func (h *Health) probe(ctx context.Context) map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if time.Since(h.probed) < time.Second {
+	if time.Since(h.probed) < probeInterval {
 		return h.failing
 	}
-	// The result is everybody's: one caller's going away must not spoil it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
+	errs := h.probeAll(ctx)
 	failing := make(map[string]string)
-	for _, c := range h.checks {
-		if err := c.Probe(ctx); err != nil {
+	for i, c := range h.checks {
+		_, failed := h.failing[c.Name]
+		switch {
+		case errs[i] != nil:
 			failing[c.Name] = "unreachable"
-			h.log.Warn("not ready", zap.String("check", c.Name), zap.Error(err))
+			if !failed {
+				h.log.Warn("not ready", zap.String("check", c.Name), zap.Error(errs[i]))
+			}
+		case failed:
+			h.log.Info("ready again", zap.String("check", c.Name))
 		}
 	}
 	h.failing, h.probed = failing, time.Now()
 	return failing
+}
+
+// probeAll returns each check's result. They run at the same time: one that hangs
+// takes nothing of the others' time.
+func (h *Health) probeAll(ctx context.Context) []error {
+	// The result is everybody's: one caller's going away must not spoil it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	errs := make([]error, len(h.checks))
+	var wg sync.WaitGroup
+	for i, c := range h.checks {
+		wg.Go(func() { errs[i] = c.Probe(ctx) })
+	}
+	wg.Wait()
+	return errs
 }
 
 func answer(w http.ResponseWriter, status int, body map[string]any) {

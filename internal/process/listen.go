@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,7 +35,9 @@ func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Han
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("listen for %s: %w", name, err), l.Close())
 	}
-	errorLog, err := zap.NewStdLogAt(l.log.Named(name), zap.DebugLevel)
+	// Without TLS, what net/http has to say is a handler's panic, or that no
+	// connection can be accepted.
+	errorLog, err := zap.NewStdLogAt(l.log.Named(name), zap.ErrorLevel)
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("listen for %s: %w", name, err), listener.Close(), l.Close())
 	}
@@ -71,17 +74,21 @@ func (l *Listeners) Wait(ctx context.Context) error {
 	}
 }
 
-// Shutdown stops taking connections and lets the requests in hand finish, for as
-// long as grace; then it cuts them off.
+// Shutdown stops taking connections on all listeners and lets the requests in
+// hand finish, for as long as grace; then it cuts them off, which is an error.
 func (l *Listeners) Shutdown(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	var errs []error
-	for _, server := range l.servers {
-		if err := server.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("shut down listener on %s: %w", server.Addr, err), server.Close())
-		}
+	errs := make([]error, len(l.servers))
+	var wg sync.WaitGroup
+	for i, server := range l.servers {
+		wg.Go(func() {
+			if err := server.Shutdown(ctx); err != nil {
+				errs[i] = errors.Join(fmt.Errorf("shut down listener on %s: %w", server.Addr, err), server.Close())
+			}
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 

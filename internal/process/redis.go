@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,14 +13,16 @@ import (
 // NewRedis returns a client for redis://, rediss:// (TLS) or unix:// URLs, in
 // the forms of redis.ParseURL: user and password before the host, the database
 // as the path, and options such as ?pool_size=50 as the query. It does not
-// connect yet. The caller closes it, after everything that uses it.
+// connect yet. The caller closes it, after everything that uses it. Its errors
+// show nothing of the URL, which may hold a password.
 func NewRedis(redisURL string) (*redis.Client, error) {
 	opts, err := redis.ParseURL(redisURL)
 	if err != nil {
-		// The error may hold the URL and with it the password.
-		return nil, errors.New("read Redis URL: write redis://[user:password@]host:6379/0, rediss:// for TLS, or unix:///path/to.sock")
+		// A password with a character that should have been escaped can end up in
+		// any part of the error.
+		return nil, errors.New("read Redis URL: write redis://[user:password@]host:6379/0, rediss:// for TLS, or unix:///path/to.sock, with the options that go-redis knows; write special characters of the password as %2F and the like")
 	}
-	if !strings.Contains(redisURL, "dial_timeout=") {
+	if opts.DialTimeout == 0 { // where the URL does not say
 		opts.DialTimeout = 2 * time.Second
 	}
 	// A command ends when its caller's context does, not only when its socket
@@ -30,7 +31,8 @@ func NewRedis(redisURL string) (*redis.Client, error) {
 	return redis.NewClient(opts), nil
 }
 
-// RedisCheck is ready when Redis answers and takes writes.
+// RedisCheck passes when Redis answers PING, which it refuses while it loads its
+// data, or while it takes no writes because it cannot save them.
 func RedisCheck(rdb redis.UniversalClient) Check {
 	return Check{Name: "redis", Probe: func(ctx context.Context) error {
 		if err := rdb.Ping(ctx).Err(); err != nil {

@@ -80,7 +80,7 @@ func TestFindProgram(t *testing.T) {
 	}{
 		{"newest of several", "klinghook-test-program", "", []string{"*/bin"}, "16/bin/klinghook-test-program"},
 		{"first pattern that matches", "klinghook-test-program", "", []string{"17/bin", "9.6/bin", "*/bin"}, "9.6/bin/klinghook-test-program"},
-		{"PATH before patterns", "klinghook-test-program", filepath.Join(dir, "15", "bin"), []string{"*/bin"}, filepath.Join(dir, "15/bin/klinghook-test-program")},
+		{"PATH before patterns", "klinghook-test-program", filepath.Join(dir, "15", "bin"), []string{"*/bin"}, filepath.Join(dir, "15", "bin", "klinghook-test-program")},
 		{"nowhere", "klinghook-no-such-program", "", []string{"*/bin"}, ""},
 	}
 	for _, tt := range tests {

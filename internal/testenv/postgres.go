@@ -268,8 +268,8 @@ func (c *cluster) ready(ctx context.Context) error {
 		return err
 	}
 	var data string
-	err = conn.QueryRow(ctx, "SHOW data_directory").Scan(&data)
-	if err = errors.Join(err, conn.Close(ctx)); err != nil {
+	queryErr := conn.QueryRow(ctx, "SHOW data_directory").Scan(&data)
+	if err := errors.Join(queryErr, conn.Close(ctx)); err != nil {
 		return err
 	}
 	if data != c.data {

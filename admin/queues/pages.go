@@ -1,0 +1,85 @@
+package queues
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+
+	"github.com/hibiken/asynq"
+	"github.com/hibiken/asynqmon"
+	"github.com/redis/go-redis/v9"
+)
+
+// Pages are the queue pages. They are safe for concurrent use.
+type Pages struct {
+	rootPath string
+	monitor  *asynqmon.HTTPHandler
+	// index is the one HTML page; its scripts show everything else.
+	index   []byte
+	guarded http.Handler
+}
+
+// New returns the pages, rooted at rootPath, for the queue in Redis. It does not
+// connect yet. rootPath begins with a slash and does not end with one. The caller
+// closes the pages.
+func New(rootPath string, options *redis.Options) *Pages {
+	show := newFormatter()
+	monitor := asynqmon.New(asynqmon.Options{
+		RootPath:         rootPath,
+		RedisConnOpt:     connOpt{options},
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(show.format),
+		ResultFormatter:  asynqmon.ResultFormatterFunc(show.format),
+	})
+	index := get(monitor, rootPath+"/").body.Bytes()
+	p := &Pages{rootPath: rootPath, monitor: monitor, index: withoutForeignLinks(index)}
+	p.guarded = guard(http.HandlerFunc(p.serve), contentSecurityPolicy(index))
+	return p
+}
+
+// ServeHTTP implements [http.Handler].
+func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.guarded.ServeHTTP(w, r)
+}
+
+// Close closes the pages' own connections to Redis.
+func (p *Pages) Close() error {
+	return p.monitor.Close()
+}
+
+// serve answers what a browser opens as a page with the one that there is, and
+// leaves the rest to asynqmon.
+func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(p.index) // the asker has gone; there is nobody to tell
+	case r.Method == http.MethodGet && r.URL.Path == p.rootPath+redisInfoPath:
+		p.serveRedisInfo(w)
+	default:
+		p.monitor.ServeHTTP(w, r)
+	}
+}
+
+// redisInfoPath is where asynqmon answers what Redis tells of itself.
+const redisInfoPath = "/api/redis_info"
+
+// serveRedisInfo says so when Redis tells next to nothing of itself, as the one
+// that dev embeds: the page would make "NaN" of it.
+func (p *Pages) serveRedisInfo(w http.ResponseWriter) {
+	info := get(p.monitor, p.rootPath+redisInfoPath)
+	if info.status == http.StatusOK && !bytes.Contains(info.body.Bytes(), []byte(`"redis_version"`)) {
+		http.Error(w, "this Redis tells nothing of itself", http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(info.status)
+	_, _ = w.Write(info.body.Bytes()) // as above
+}
+
+// connOpt hands asynq a client made of options that it did not parse itself: its
+// own parser drops the user's name.
+type connOpt struct{ options *redis.Options }
+
+// MakeRedisClient implements [asynq.RedisConnOpt].
+func (o connOpt) MakeRedisClient() any { return redis.NewClient(o.options) }
+
+var _ asynq.RedisConnOpt = connOpt{}

@@ -1,0 +1,103 @@
+package process_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/process"
+)
+
+// logged returns what a logger of this level and format writes to a file.
+func logged(t *testing.T, level, format string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "log")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	log, err := process.NewLogger(level, format, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Debug("looked")
+	log.Info("recorded", zap.String("event_id", "klingai:1"), zap.Duration("duration", 1500*time.Millisecond))
+	log.Warn("retried", zap.Int("attempt", 2), zap.Error(errors.New("refused")))
+	log.Error("given up")
+	if err := log.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestLoggerLevels(t *testing.T) {
+	for level, want := range map[string]int{"debug": 4, "info": 3, "warn": 2, "error": 1} {
+		t.Run(level, func(t *testing.T) {
+			if got := strings.Count(logged(t, level, "json"), "\n"); got != want {
+				t.Errorf("%d lines, want %d", got, want)
+			}
+		})
+	}
+}
+
+func TestLoggerJSON(t *testing.T) {
+	for _, format := range []string{"json", "auto"} { // A file is no terminal.
+		t.Run(format, func(t *testing.T) {
+			lines := strings.Split(strings.TrimSpace(logged(t, "info", format)), "\n")
+			want := []map[string]any{
+				{"level": "info", "message": "recorded", "event_id": "klingai:1", "duration": "1.5s"},
+				{"level": "warn", "message": "retried", "attempt": 2.0, "error": "refused"},
+				{"level": "error", "message": "given up"},
+			}
+			for i, line := range lines {
+				var got map[string]any
+				if err := json.Unmarshal([]byte(line), &got); err != nil {
+					t.Fatalf("%q: %v", line, err)
+				}
+				written, _ := got["time"].(string)
+				if at, err := time.Parse(time.RFC3339Nano, written); err != nil || time.Since(at).Abs() > time.Hour {
+					t.Errorf("line %d: time is %q", i+1, written)
+				}
+				delete(got, "time")
+				if diff := cmp.Diff(want[i], got); diff != "" { // also for stack traces
+					t.Errorf("line %d (-want +got):\n%s", i+1, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestLoggerConsole(t *testing.T) {
+	want := regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}	INFO	recorded	\{"event_id": "klingai:1", "duration": "1\.5s"\}
+\d\d:\d\d:\d\d\.\d{3}	WARN	retried	\{"attempt": 2, "error": "refused"\}
+\d\d:\d\d:\d\d\.\d{3}	ERROR	given up
+$`)
+	if got := logged(t, "info", "console"); !want.MatchString(got) {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestLoggerRefuses(t *testing.T) {
+	for _, tt := range []struct{ level, format, want string }{
+		{"loud", "json", `"loud"`},
+		{"", "pretty", `"pretty"`},
+		{"info", "", `""`},
+	} {
+		if _, err := process.NewLogger(tt.level, tt.format, os.Stderr); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("NewLogger(%q, %q) = %v, want an error that names %s", tt.level, tt.format, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package process_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klinghook/klinghook/internal/process"
+)
+
+// signalSelf sends this process a signal.
+func signalSelf(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(os.Getpid(), sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSignals(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) {
+			now := make(chan struct{}, 1)
+			ctx, stop := process.Signals(t.Context(), func() { now <- struct{}{} })
+			defer stop()
+			if err := ctx.Err(); err != nil {
+				t.Fatalf("before any signal: %v", err)
+			}
+			signalSelf(t, sig)
+			receive(t, ctx.Done(), "the context's end")
+			if len(now) != 0 {
+				t.Error("the first signal called now")
+			}
+			signalSelf(t, sig)
+			receive(t, now, "the call of now")
+		})
+	}
+}
+
+func TestSignalAfterTheContextHasEnded(t *testing.T) {
+	parent, cancel := context.WithCancel(t.Context())
+	now := make(chan struct{}, 1)
+	ctx, stop := process.Signals(parent, func() { now <- struct{}{} })
+	defer stop()
+	cancel()
+	receive(t, ctx.Done(), "the context's end")
+	signalSelf(t, syscall.SIGTERM)
+	receive(t, now, "the call of now")
+}
+
+// TestSignalsStop checks in a process of its own that stopping gives a signal its
+// usual meaning back.
+func TestSignalsStop(t *testing.T) {
+	const asChild = "KLINGHOOK_TEST_SIGNALS_STOP"
+	if os.Getenv(asChild) != "" {
+		ctx, stop := process.Signals(t.Context(), func() { os.Exit(3) })
+		stop()
+		stop()
+		if ctx.Err() == nil {
+			os.Exit(4)
+		}
+		signalSelf(t, syscall.SIGTERM)
+		time.Sleep(soon) // until the signal ends it
+		os.Exit(5)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSignalsStop$")
+	cmd.Env = append(os.Environ(), asChild+"=1")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatalf("%v, want it to end by SIGTERM\n%s", err, out)
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("%v, want it to end by SIGTERM\n%s", err, out)
+	}
+}
