@@ -1,0 +1,83 @@
+# Everything a contributor runs, by name: `make help` lists it.
+
+GO       = go
+FUZZTIME = 10s
+# What CI runs, in this order: what is quick or fills the build cache first.
+CHECKS   = fmt-check build vet verify test lint race fuzz
+
+.DEFAULT_GOAL = help
+.PHONY: help test race fuzz lint fmt fmt-check vet verify vulncheck build cover check checks clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+# The tests note in a file what they skipped for want of a server. The status of
+# go test is the status of the target, whatever is printed after it.
+test: ## run all tests; skips those whose server (Redis, PostgreSQL) is not installed
+	@skips=$$(mktemp) || exit 1; \
+	echo '$(GO) test -shuffle=on ./...'; \
+	status=0; \
+	CGO_ENABLED=0 TESTENV_SKIPS="$$skips" $(GO) test -shuffle=on ./... || status=$$?; \
+	awk '{ sub(/^[^ ]*: /, ""); if (!seen[$$0]++) why = why (why ? "; " : "") $$0 } \
+		END { if (NR) printf "%d tests skipped: %s\n", NR, why }' "$$skips"; \
+	rm -f "$$skips"; \
+	exit $$status
+
+# vet has a target of its own: here it would be run once more on each dependency
+# as the race detector, or the fuzzer, compiles it.
+race: ## run all tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -vet=off ./...
+
+# Only packages whose tests declare a fuzz target are asked to list theirs: to
+# answer, each must be linked.
+fuzz: ## fuzz each target for FUZZTIME (10s by default)
+	@set -e; \
+	for dir in $$(find . -name '*_test.go' -exec grep -l '^func Fuzz' {} + | xargs -n 1 dirname | sort -u); do \
+		targets=$$(CGO_ENABLED=0 $(GO) test -vet=off -list '^Fuzz' "$$dir"); \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
+			echo "$(GO) test -run '^$$' -fuzz '^$$target$$' -fuzztime $(FUZZTIME) $$dir"; \
+			CGO_ENABLED=0 $(GO) test -vet=off -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
+		done; \
+	done
+
+lint: bin/golangci-lint ## run the linters of .golangci.yml
+	CGO_ENABLED=0 bin/golangci-lint run ./...
+
+fmt: ## format all Go files
+	gofmt -s -w .
+
+fmt-check: ## fail if a Go file is not formatted
+	@files=$$(gofmt -s -l .) || exit 1; \
+	if [ -n "$$files" ]; then echo "not formatted (make fmt mends it):"; echo "$$files"; exit 1; fi
+
+vet: ## run go vet
+	CGO_ENABLED=0 $(GO) vet ./...
+
+verify: ## check the downloaded modules against go.sum
+	$(GO) mod verify
+
+vulncheck: bin/govulncheck ## look for known vulnerabilities (asks a database on the internet)
+	bin/govulncheck ./...
+
+build: ## build both programs into bin, stripped, with their version
+	@version=$$(git describe --tags --always --dirty 2>/dev/null || echo dev); \
+	set -x; \
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$$version" -o bin/ ./cmd/klinghook ./cmd/klinghook-ingest
+
+cover: ## run all tests and say how much of each function they reach
+	CGO_ENABLED=0 $(GO) test -shuffle=on -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) tool cover -func=coverage.out
+
+check: $(CHECKS) ## run all that CI runs
+
+checks:
+	@echo $(CHECKS)
+
+clean: ## delete what the other targets made
+	rm -rf bin coverage.out
+
+bin/golangci-lint: tools/go.mod tools/go.sum
+	CGO_ENABLED=0 $(GO) build -C tools -trimpath -ldflags "-s -w" -o ../bin/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/govulncheck: tools/go.mod tools/go.sum
+	CGO_ENABLED=0 $(GO) build -C tools -trimpath -ldflags "-s -w" -o ../bin/ golang.org/x/vuln/cmd/govulncheck
