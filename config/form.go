@@ -238,7 +238,7 @@ func checkDatabaseURL(item string) error {
 	if path, found := strings.CutPrefix(item, "sqlite:"); found {
 		switch {
 		case path == "":
-			return errors.New("has no path after sqlite:")
+			return errors.New("has no path behind its scheme")
 		case strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "///"):
 			return errors.New("has // after sqlite:, where the path to the file begins")
 		}

@@ -108,10 +108,35 @@ func storable(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
 }
 
+func scanText(row scanner) (string, error) {
+	var text string
+	err := row.Scan(&text)
+	return text, err
+}
+
 func scanFailure(row scanner) (Failure, error) {
 	var f Failure
 	err := row.Scan(&f.Attempt, instant{&f.At}, &f.Error)
 	return f, err
+}
+
+// Buried reports which of the tasks have a dead letter that is dead.
+func (s *Store) Buried(ctx context.Context, taskIDs []string) (map[string]bool, error) {
+	if len(taskIDs) == 0 {
+		return nil, nil
+	}
+	var w where
+	w.andIf(true, "state = 'dead'")
+	andIn(&w, "task_id", taskIDs)
+	ids, err := collect(ctx, s.db, scanText, `SELECT task_id FROM dead_letters`+w.String(), w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("look for dead letters: %w", err)
+	}
+	buried := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		buried[id] = true
+	}
+	return buried, nil
 }
 
 // DeadLetterFilter chooses dead letters. The zero value chooses all that are dead.
@@ -135,7 +160,7 @@ type DeadLetterFilter struct {
 func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLetter, error) {
 	var w where
 	if len(f.IDs) > 0 {
-		w.andIn("id", f.IDs)
+		andIn(&w, "id", f.IDs)
 	}
 	w.andIf(f.After > 0, "id > ?", f.After)
 	w.andIf(f.JobID != "", "job_id = ?", f.JobID)

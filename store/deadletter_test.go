@@ -38,6 +38,10 @@ func TestDeadLetterOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		buried, err := db.Buried(ctx, []string{"task-1", "task-2"})
+		if err != nil || !buried["task-1"] || buried["task-2"] {
+			t.Errorf("buried %v, %v; want task-1 alone", buried, err)
+		}
 		want := letter
 		want.ID, want.State, want.Error = 1, store.DeadLetterDead, "gone\uFFFD"
 		want.Failures = append([]store.Failure{failed}, letter.Failures...)

@@ -153,9 +153,13 @@ func (s *Store) Events(ctx context.Context, f EventFilter) ([]StoredEvent, error
 }
 
 // UnprocessedEvents returns all events whose consequences are owed, the oldest
-// first.
+// first. Those whose recording was given up and not replayed wait for a person and
+// are not among them.
 func (s *Store) UnprocessedEvents(ctx context.Context) ([]StoredEvent, error) {
-	events, err := collect(ctx, s.db, scanEvent, selectEvent+`WHERE processed_at IS NULL ORDER BY received_at`)
+	events, err := collect(ctx, s.db, scanEvent, selectEvent+`
+		WHERE processed_at IS NULL
+			AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state <> 'replayed')
+		ORDER BY received_at`)
 	if err != nil {
 		return nil, fmt.Errorf("list unprocessed events: %w", err)
 	}
@@ -181,8 +185,8 @@ func (w *where) andIf(asked bool, condition string, args ...any) {
 	w.conditions = append(w.conditions, condition)
 }
 
-// andIn asks that a column has one of the values.
-func (w *where) andIn(column string, values []int64) {
+// andIn asks that a column has one of the values, of which there must be some.
+func andIn[T any](w *where, column string, values []T) {
 	args := make([]any, len(values))
 	for i, v := range values {
 		args[i] = v

@@ -22,6 +22,7 @@ CREATE TABLE dead_letters (
 );
 CREATE UNIQUE INDEX dead_letters_open ON dead_letters (task_id) WHERE state = 'dead';
 CREATE INDEX dead_letters_by_job ON dead_letters (job_id);
+CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id <> '';
 CREATE INDEX dead_letters_by_time ON dead_letters (failed_at);
 
 -- +goose Down
