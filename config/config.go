@@ -19,6 +19,9 @@ const (
 	Dev Role = "dev"
 	// Store is a command that needs the database only, such as migrate or jobs.
 	Store Role = "store"
+	// Replay is a command that puts work back into the queue: it needs the
+	// database, Redis, and the secrets to verify events again.
+	Replay Role = "replay"
 	// Client is a command that talks to ingest or to Kling: send, webhooks.
 	Client Role = "client"
 	// All reads every setting and requires none, to show them.
@@ -29,8 +32,8 @@ const (
 // zero. The help tag of a field is its documentation; the form tag names its
 // unit and syntax in the forms table.
 type Config struct {
-	WebhookSecrets         []string `env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"whole" roles:"ingest dev client" help:"Secrets of webhooks registered with Kling's API, received at /webhooks/klingai. Any of them verifies a delivery, so that secrets can be rotated."`
-	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"whole" roles:"ingest dev client" help:"Webhook Secrets made in Kling's console, for callbacks received at /webhooks/klingai/official."`
+	WebhookSecrets         []string `env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"whole" roles:"ingest dev replay client" help:"Secrets of webhooks registered with Kling's API, received at /webhooks/klingai. Any of them verifies a delivery, so that secrets can be rotated."`
+	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"whole" roles:"ingest dev replay client" help:"Webhook Secrets made in Kling's console, for callbacks received at /webhooks/klingai/official."`
 	APIKey                 string   `env:"KLINGAI_API_KEY" form:"secret" secret:"whole" roles:"client" help:"Kling's API key, with which webhooks are registered."`
 	APIURL                 string   `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"http-url" secret:"none" roles:"client" help:"Where Kling's API is."`
 
@@ -38,12 +41,12 @@ type Config struct {
 	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" secret:"none" roles:"ingest worker dev" help:"Where metrics, health and, in dev, the queue pages are served. It has no login: keep it private."`
 
 	// RedisURL is empty in Dev unless it is set: the queue is embedded then.
-	RedisURL string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev" help:"The Redis that holds the queue. When it is not set, dev embeds a queue in memory."`
+	RedisURL string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev replay" help:"The Redis that holds the queue. When it is not set, dev embeds a queue in memory."`
 	// DatabaseURL lies in Data unless it is set.
-	DatabaseURL string `env:"KLINGHOOK_DATABASE_URL" derived:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store" help:"The database of events, jobs and media: a file of SQLite's, or a PostgreSQL server."`
+	DatabaseURL string `env:"KLINGHOOK_DATABASE_URL" derived:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store replay" help:"The database of events, jobs and media: a file of SQLite's, or a PostgreSQL server."`
 	// BucketURL lies in Data unless it is set.
 	BucketURL string `env:"KLINGHOOK_BUCKET_URL" derived:"file://<data>/media" form:"bucket-url" secret:"none" roles:"worker dev" help:"Where videos and thumbnails are kept. Credentials of a cloud come from its own variables."`
-	Data      string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"directory" secret:"none" roles:"ingest worker dev store client" help:"The directory of what is kept on this machine: the database and the media, unless they have addresses of their own, and the secrets that dev makes."`
+	Data      string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"directory" secret:"none" roles:"ingest worker dev store replay client" help:"The directory of what is kept on this machine: the database and the media, unless they have addresses of their own, and the secrets that dev makes."`
 
 	MaxBody      int64    `env:"KLINGHOOK_MAX_BODY" envDefault:"1MiB" form:"size" secret:"none" roles:"ingest dev" help:"The largest delivery that is accepted."`
 	MediaAllow   []string `env:"KLINGHOOK_MEDIA_ALLOW" form:"hosts" secret:"none" roles:"worker dev" help:"Hosts that downloads may reach although they are private or speak plain HTTP, such as a CDN inside the network."`

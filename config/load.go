@@ -21,7 +21,7 @@ import (
 // before environ. An override that is empty puts the default back. When the
 // configuration is wrong the error is an [*Error] with every problem.
 func Load(role Role, environ []string, overrides map[string]string) (*Config, error) {
-	if !slices.Contains([]Role{Ingest, Worker, Dev, Store, Client, All}, role) {
+	if !slices.Contains([]Role{Ingest, Worker, Dev, Store, Replay, Client, All}, role) {
 		return nil, fmt.Errorf("read configuration: no role %q", role)
 	}
 	l := &loader{

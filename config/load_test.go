@@ -386,7 +386,7 @@ func TestLoadLeavesOthersSettingsOut(t *testing.T) {
 		"KLINGAI_WEBHOOK_SECRET": "s", "KLINGAI_API_KEY": "s", "KLINGHOOK_DATABASE_URL": "postgres://h/d",
 		"KLINGHOOK_BUCKET_URL": "s3://b", "KLINGHOOK_QUEUES": "media=1", "KLINGHOOK_ADDR": ":1",
 	}
-	for _, role := range []Role{Ingest, Worker, Dev, Store, Client} {
+	for _, role := range []Role{Ingest, Worker, Dev, Store, Replay, Client} {
 		c, err := Load(role, environment(give), maps.Clone(give))
 		if err != nil {
 			t.Fatal(err)

@@ -34,7 +34,7 @@ func TestEveryFieldHasItsTags(t *testing.T) {
 			t.Errorf("%s has the secret tag %q", field.Name, secret)
 		}
 		for _, role := range strings.Fields(field.Tag.Get("roles")) {
-			if !slices.Contains([]Role{Ingest, Worker, Dev, Store, Client}, Role(role)) {
+			if !slices.Contains([]Role{Ingest, Worker, Dev, Store, Replay, Client}, Role(role)) {
 				t.Errorf("%s has the role %q", field.Name, role)
 			}
 		}

@@ -54,6 +54,9 @@ type Worker struct {
 	// interrupt is closed when a shutdown has waited long enough: handlers are
 	// cancelled, and their tasks go back to the queue whole.
 	interrupt chan struct{}
+	// stopSweeps ends the sweeps, and swept is closed when they have ended.
+	stopSweeps context.CancelFunc
+	swept      chan struct{}
 }
 
 // interruptAhead is how long before the end of the grace period running handlers
@@ -111,8 +114,9 @@ func (w *Worker) newServer(queue string, concurrency int) *asynq.Server {
 	})
 }
 
-// Start begins to run tasks. It fails when Redis does not answer.
-func (w *Worker) Start() error {
+// Start begins to run tasks, and to sweep; see [Worker.Sweep]. It fails when Redis
+// does not answer. ctx is for the sweeps' values; Shutdown ends them.
+func (w *Worker) Start(ctx context.Context) error {
 	for i, server := range w.servers {
 		if err := server.Start(w); err != nil {
 			for _, started := range w.servers[:i] {
@@ -121,12 +125,20 @@ func (w *Worker) Start() error {
 			return fmt.Errorf("start worker: %w", err)
 		}
 	}
+	ctx, w.stopSweeps = context.WithCancel(context.WithoutCancel(ctx))
+	w.swept = make(chan struct{})
+	go func() {
+		defer close(w.swept)
+		w.runSweeps(ctx)
+	}()
 	return nil
 }
 
 // Shutdown takes no new task, lets the running ones finish within the grace
 // period, and puts the rest back into the queue without counting an attempt.
 func (w *Worker) Shutdown() {
+	w.stopSweeps()
+	<-w.swept
 	timer := time.AfterFunc(max(w.cfg.Grace-interruptAhead, 0), func() { close(w.interrupt) })
 	defer timer.Stop()
 	var wg sync.WaitGroup

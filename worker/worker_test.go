@@ -149,7 +149,7 @@ func (f *fixture) deliverSeed(t *testing.T, event, job, more string) tasks.Task 
 // work runs the worker until nothing waits or runs.
 func (f *fixture) work(t *testing.T) {
 	t.Helper()
-	if err := f.worker.Start(); err != nil {
+	if err := f.worker.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer f.worker.Shutdown()
@@ -323,7 +323,7 @@ func TestShutdownPutsBack(t *testing.T) {
 			<-r.Context().Done()
 		}
 		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-		if err := f.worker.Start(); err != nil {
+		if err := f.worker.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		<-started
@@ -345,14 +345,9 @@ func TestShutdownPutsBack(t *testing.T) {
 // period.
 func TestShutdownLetsFinish(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
-	started, release := make(chan struct{}), make(chan struct{})
-	f.serve = func(w http.ResponseWriter, _ *http.Request) {
-		close(started)
-		<-release
-		_, _ = io.WriteString(w, video)
-	}
+	started, release := holdMedia(f)
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-	if err := f.worker.Start(); err != nil {
+	if err := f.worker.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	<-started
@@ -365,8 +360,8 @@ func TestShutdownLetsFinish(t *testing.T) {
 	}
 }
 
-// TestResume holds that what the store owes comes back into an empty queue.
-func TestResume(t *testing.T) {
+// TestOwedComesBack holds that what the store owes comes back into an empty queue.
+func TestOwedComesBack(t *testing.T) {
 	server := miniredis.RunT(t)
 	f := newFixture(t, server.Addr(), time.Second)
 	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCompleted, JobID: "vid_1", ReceivedAt: time.Now(),
@@ -375,7 +370,7 @@ func TestResume(t *testing.T) {
 	if _, err := f.store.Record(t.Context(), ev, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.worker.Resume(t.Context()); err != nil {
+	if err := f.worker.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.work(t)

@@ -26,32 +26,58 @@ import (
 // version is stamped by the linker: -X main.version=v1.2.3.
 var version string
 
-func main() {
-	err := run(os.Args[1:])
+func main() { os.Exit(run()) }
+
+// run does what the arguments ask for and returns the exit code.
+func run() int {
+	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
+	defer stop()
+	err := ingestOrTell(ctx, os.Args[1:])
 	if err != nil {
 		cli.PrintError(os.Stderr, "klinghook-ingest", err)
 	}
-	os.Exit(cli.ExitCode(err))
+	return cli.ExitCode(err)
 }
 
-func run(args []string) error {
+const help = `klinghook-ingest receives Kling's webhooks, verifies them and puts them into the
+queue in Redis, from where "klinghook worker" takes them. It is the one process
+that the public reaches, and takes nothing but its settings: leave those of the
+worker out of its environment.
+
+It answers GET /healthz (it lives) and GET /readyz (Redis can be reached) beside
+the webhooks, and on its private address, where GET /metrics is too. On SIGINT or
+SIGTERM it finishes the deliveries in hand; a second signal ends it at once.
+
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.
+
+Usage:
+  klinghook-ingest [flags]
+
+Examples:
+  KLINGAI_WEBHOOK_SECRET=… klinghook-ingest
+  klinghook-ingest --klingai-webhook-secret-file /run/secrets/kling --addr :8080
+`
+
+// ingestOrTell receives webhooks until ctx ends, unless the arguments ask for the
+// help or the version.
+func ingestOrTell(ctx context.Context, args []string) error {
 	fs := pflag.NewFlagSet("klinghook-ingest", pflag.ContinueOnError)
-	fs.SortFlags = false
 	fs.SetOutput(io.Discard)
 	cli.AddFlags(fs, config.Ingest)
-	showVersion := fs.Bool("version", false, "print the version and exit")
+	showVersion := fs.BoolP("version", "v", false, "print the version and exit")
+	showHelp := fs.BoolP("help", "h", false, "print this help and exit")
 	err := fs.Parse(args)
 	switch {
-	case errors.Is(err, pflag.ErrHelp):
-		fmt.Printf("klinghook-ingest receives Kling's webhooks, verifies them and puts them into the queue.\n\nFlags:\n%s", fs.FlagUsages())
-		return nil
 	case err != nil:
-		return cli.Usagef("%w; klinghook-ingest --help lists the flags", err)
-	case fs.NArg() > 0:
-		return cli.Usagef("unexpected argument %q; klinghook-ingest takes flags only", fs.Arg(0))
+		return cli.FlagError("klinghook-ingest", err)
+	case *showHelp:
+		fmt.Print(help)
+		return cli.WriteFlags(os.Stdout, fs)
 	case *showVersion:
-		fmt.Println("klinghook-ingest", cli.Version(version))
+		fmt.Println(cli.VersionLine("klinghook-ingest", version))
 		return nil
+	case fs.NArg() > 0:
+		return cli.Usagef("there is no command %q: klinghook-ingest takes flags only; `klinghook-ingest --help` lists them", fs.Arg(0))
 	}
 	cfg, err := cli.Load(config.Ingest, os.Environ(), fs)
 	if err != nil {
@@ -64,8 +90,6 @@ func run(args []string) error {
 	for _, name := range config.Unused(config.Ingest, os.Environ()) {
 		log.Warn("this variable is not for ingest; leave it out of the public process's environment", zap.String("variable", name))
 	}
-	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
-	defer stop()
 	return serve(ctx, cfg, log)
 }
 
@@ -93,10 +117,10 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
 	listeners := process.NewListeners(log)
-	if _, err := listeners.Add(ctx, "admin", cfg.AdminAddr, private); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}); err != nil {
 		return err
 	}
-	if _, err := listeners.Add(ctx, "webhooks", cfg.Addr, server); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server}); err != nil {
 		return err
 	}
 	err = listeners.Wait(ctx)

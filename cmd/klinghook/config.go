@@ -16,19 +16,29 @@ func configCommand() *cobra.Command {
 		Use:   "config",
 		Short: "Print every setting: its value, its default and its meaning",
 		Long: `config prints every setting with the value that it has here and where that is
-from, its default, and what it means. Of secrets it prints only that they are
-set. With wrong settings it says what is wrong with each.`,
-		Args: args(cobra.NoArgs),
+from, what it means, its form and its default. Of secrets it prints only that they
+are set. Give it the flags that a process is given, to see what that makes of
+them. With wrong settings it says instead what is wrong with each.
+
+With --json it prints a list of objects with name, flag, value (redacted where it
+is secret, empty when not set), origin (default, environment, file or flag),
+default, form and meaning.`,
+		Example: `  klinghook config
+  klinghook config --json | jq -r '.[] | select(.origin != "default") | .name'`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if asMarkdown {
+			switch {
+			case asJSON && asMarkdown:
+				return cli.Usagef("give --json or --markdown, not both")
+			case asMarkdown:
 				return printSettingsTable(cmd)
 			}
 			return printConfig(cmd, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "print the table of settings as the README has it, without values")
-	cli.AddFlags(cmd.Flags(), config.All)
+	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "print the settings as the table in the README, without values")
+	settings(cmd, config.All)
 	return cmd
 }
 
@@ -60,13 +70,12 @@ func printConfig(cmd *cobra.Command, asJSON bool) error {
 	}
 	out := cmd.OutOrStdout()
 	for _, s := range shown {
-		value := s.Value
-		if value == "" {
-			value = "(not set)"
+		text := valueText(s) + "\n"
+		text += cli.Wrap(s.Meaning, "    ")
+		text += cli.Wrap(fmt.Sprintf("%s: %s; default: %s", s.Flag, s.Form, orNone(s.Default)), "    ")
+		if _, err := fmt.Fprintln(out, text); err != nil {
+			return err
 		}
-		fmt.Fprintf(out, "%s = %s\n", s.Name, value)
-		fmt.Fprintf(out, "    %s\n", s.Meaning)
-		fmt.Fprintf(out, "    from: %s · default: %s · flag: %s · form: %s\n\n", s.Origin, orNone(s.Default), s.Flag, s.Form)
 	}
 	return nil
 }
@@ -94,6 +103,17 @@ func flagOf(s config.Setting) string {
 		return "--" + s.Flag
 	}
 	return "--" + s.FileFlag()
+}
+
+// valueText is a setting's value and where it is from.
+func valueText(s shownSetting) string {
+	switch {
+	case s.Value == "":
+		return s.Name + " is not set"
+	case s.Origin == string(config.FromDefault):
+		return s.Name + " = " + s.Value + "  (default)"
+	}
+	return s.Name + " = " + s.Value + "  (from " + s.Origin + ")"
 }
 
 func orNone(text string) string {

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -32,8 +33,9 @@ func devCommand() *cobra.Command {
 		Short: "Run everything in one process, on embedded parts",
 		Long: `dev receives webhooks and works on them in one process. It needs nothing else:
 the queue is in memory, the database is SQLite and the bucket a folder, all under
-./klinghook-data (--data chooses another). Set KLINGHOOK_REDIS_URL,
-KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL to use a real one instead.
+./klinghook-data (--data chooses another, and one dev runs on each). Set
+KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL to use a real
+one instead.
 
 Where no secret is set it makes one, keeps it in the data folder and shows it. It
 also serves a small video and thumbnail of its own, which "klinghook send" puts
@@ -41,13 +43,14 @@ into the deliveries that it makes up.
 
 Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
 		Example: `  klinghook dev
-  klinghook send --lifecycle          # in another terminal
-  klinghook jobs list`,
-		Args: args(cobra.NoArgs),
+  klinghook send --lifecycle                    # in another terminal
+  klinghook dev --addr :8080 --data /tmp/try    # elsewhere
+  KLINGHOOK_REDIS_URL=redis://localhost:6379 klinghook dev`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, skipVerify) },
 	}
 	cmd.Flags().BoolVar(&skipVerify, "insecure-skip-verify", false, "accept deliveries whoever sent them, unsigned ones too; never where others can reach it")
-	cli.AddFlags(cmd.Flags(), config.Dev)
+	settings(cmd, config.Dev)
 	return cmd
 }
 
@@ -74,6 +77,7 @@ type dev struct {
 
 	secrets  devSecrets
 	embedded *embeddedRedis // nil with a real Redis
+	redisURL string
 	rdb      redis.UniversalClient
 	store    *store.Store
 	sample   *sampleServer
@@ -88,9 +92,11 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if !admin.IsLoopback(d.cfg.AdminAddr) {
 		return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: in dev it holds the queue pages, which have no login; write a loopback address, such as 127.0.0.1:5001", d.cfg.AdminAddr)
 	}
-	if err := os.MkdirAll(d.cfg.Data, 0o700); err != nil {
-		return fmt.Errorf("make data folder: %w", err)
+	lock, err := lockData(d.cfg.Data)
+	if err != nil {
+		return err
 	}
+	d.closers = append(d.closers, lock.close)
 	if d.secrets, err = openSecrets(d.cfg); err != nil {
 		return err
 	}
@@ -99,13 +105,13 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	if d.store, err = store.Create(ctx, d.cfg.DatabaseURL); err != nil {
-		return err
+		return databaseError(d.cfg, err)
 	}
 	d.closers = append(d.closers, d.store.Close)
 	if _, err := d.store.Migrate(ctx); err != nil {
 		return err
 	}
-	if d.sample, err = startSampleServer(ctx, d.log); err != nil {
+	if d.sample, err = startSampleServer(ctx, d.log, d.cfg.Data); err != nil {
 		return err
 	}
 	d.closers = append(d.closers, d.sample.close)
@@ -120,22 +126,22 @@ func (d *dev) open(ctx context.Context) (err error) {
 
 // openRedis connects to the Redis of the settings, or starts one in memory.
 func (d *dev) openRedis(ctx context.Context) (err error) {
-	redisURL := d.cfg.RedisURL
-	if redisURL == "" {
+	d.redisURL = d.cfg.RedisURL
+	if d.redisURL == "" {
 		if d.embedded, err = startEmbeddedRedis(); err != nil {
 			return err
 		}
 		d.closers = append(d.closers, d.embedded.close)
-		redisURL = d.embedded.url
+		d.redisURL = d.embedded.url
 	}
-	client, err := process.NewRedis(redisURL)
+	client, err := process.NewRedis(d.redisURL)
 	if err != nil {
 		return err
 	}
 	d.rdb = client
 	d.closers = append(d.closers, client.Close)
-	if err := client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("reach Redis at %s: %w", d.cfg.Value("KLINGHOOK_REDIS_URL"), err)
+	if err := pingRedis(ctx, d.cfg, client, "start it, or unset KLINGHOOK_REDIS_URL for a queue in memory"); err != nil {
+		return err
 	}
 	d.pages = queues.New(admin.QueuesPath, client.Options())
 	d.closers = append(d.closers, d.pages.Close)
@@ -169,28 +175,35 @@ func (d *dev) run(ctx context.Context) error {
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages})
 	listeners := process.NewListeners(d.log)
-	adminAddr, err := listeners.Add(ctx, "admin", d.cfg.AdminAddr, private)
+	here, err := d.listen(ctx, listeners, private, server)
 	if err != nil {
 		return err
 	}
-	addr, err := listeners.Add(ctx, "webhooks", d.cfg.Addr, server)
-	if err != nil {
-		return err
-	}
-	if err := d.crew.worker.Start(); err != nil {
-		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
-	}
-	if err := d.crew.worker.Resume(ctx); err != nil {
-		d.log.Warn("owed work was not queued", zap.Error(err))
-	}
-	here := devAddresses{Webhooks: "http://" + reachable(addr), Admin: "http://" + adminAddr, Sample: d.sample.url()}
-	if err := here.write(d.cfg.Data); err != nil {
-		return err
+	if err := d.crew.worker.Start(ctx); err != nil {
+		removeDevAddresses(d.cfg.Data)
+		return errors.Join(err, listeners.Close())
 	}
 	d.greet(here, endpoints)
 	err = listeners.Wait(ctx)
 	fmt.Fprintln(d.out, "\nStopping: finishing what is held. Ctrl-C again stops at once.")
 	return errors.Join(err, d.stop(context.WithoutCancel(ctx), listeners))
+}
+
+// listen binds both addresses and notes them for the other commands.
+func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private, public http.Handler) (devAddresses, error) {
+	adminAddr, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: d.cfg.AdminAddr, Handler: private})
+	if err != nil {
+		return devAddresses{}, err
+	}
+	addr, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: d.cfg.Addr, Handler: public})
+	if err != nil {
+		return devAddresses{}, err
+	}
+	here := devAddresses{Webhooks: "http://" + reachable(addr), Admin: "http://" + adminAddr, Sample: d.sample.url(), Redis: d.redisURL}
+	if err := here.write(d.cfg.Data); err != nil {
+		return here, errors.Join(err, listeners.Close())
+	}
+	return here, nil
 }
 
 // stop takes no more deliveries, works off the queue where it is in memory, and
@@ -235,8 +248,11 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 
 // dataFlag is what another command needs to find the same data.
 func (d *dev) dataFlag() string {
-	if d.cfg.Origin("KLINGHOOK_DATA") == config.FromFlag {
-		return " --data " + filepath.Clean(d.cfg.Data)
+	switch {
+	case d.cfg.Origin("KLINGHOOK_DATA") == config.FromDefault:
+		return ""
+	case strings.ContainsFunc(d.cfg.Data, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`'"$`+"`\\", r) }):
+		return " --data '" + strings.ReplaceAll(d.cfg.Data, "'", `'\''`) + "'"
 	}
-	return ""
+	return " --data " + d.cfg.Data
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/source"
 )
 
 // embeddedRedis is a Redis in this process's memory.
@@ -59,11 +60,26 @@ type sampleServer struct {
 	addr      string
 }
 
-func startSampleServer(ctx context.Context, log *zap.Logger) (*sampleServer, error) {
-	listeners := process.NewListeners(log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
+// sampleAddressFile is the file in the data folder that keeps the sample server's
+// address: links to it may be owed still when the next dev starts.
+const sampleAddressFile = "sample-address"
+
+func startSampleServer(ctx context.Context, log *zap.Logger, data string) (*sampleServer, error) {
+	log = log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+	path := filepath.Join(data, sampleAddressFile)
+	if kept, err := os.ReadFile(path); err == nil {
+		listeners := process.NewListeners(log)
+		if addr, err := listeners.Add(ctx, "sample", strings.TrimSpace(string(kept)), http.FileServerFS(samples)); err == nil {
+			return &sampleServer{listeners, addr}, nil
+		} // another program has the port by now
+	}
+	listeners := process.NewListeners(log)
 	addr, err := listeners.Add(ctx, "sample", "127.0.0.1:0", http.FileServerFS(samples))
 	if err != nil {
 		return nil, err
+	}
+	if err := os.WriteFile(path, []byte(addr+"\n"), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep sample's address: %w", err), listeners.Close())
 	}
 	return &sampleServer{listeners, addr}, nil
 }
@@ -79,28 +95,26 @@ type devSecrets struct {
 	made, files map[string]string
 }
 
-// secretFiles are the files in the data folder that keep the secrets that dev
-// made, by setting.
-func secretFiles() map[string]string {
-	return map[string]string{
-		"KLINGAI_WEBHOOK_SECRET":          "webhook-secret",
-		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": "official-webhook-secret",
-	}
+// secretFile is the file in the data folder that keeps the secret that dev made
+// for a setting, e.g. "webhook-secret" for KLINGAI_WEBHOOK_SECRET.
+func secretFile(data, setting string) string {
+	name := strings.ToLower(strings.TrimPrefix(setting, "KLINGAI_"))
+	return filepath.Join(data, strings.ReplaceAll(name, "_", "-"))
 }
 
 // openSecrets reads or makes the secrets that the settings do not have.
 func openSecrets(cfg *config.Config) (devSecrets, error) {
 	s := devSecrets{cfg: cfg, made: map[string]string{}, files: map[string]string{}}
-	for setting, file := range secretFiles() {
-		if len(cfg.Secrets(setting)) > 0 {
+	for _, p := range source.Protocols() {
+		if len(cfg.Secrets(p.SecretSetting)) > 0 {
 			continue
 		}
-		path := filepath.Join(cfg.Data, file)
+		path := secretFile(cfg.Data, p.SecretSetting)
 		secret, err := keptSecret(path)
 		if err != nil {
 			return s, err
 		}
-		s.made[setting], s.files[setting] = secret, path
+		s.made[p.SecretSetting], s.files[p.SecretSetting] = secret, path
 	}
 	return s, nil
 }
@@ -134,16 +148,17 @@ func readSecretFile(path string) (string, error) {
 }
 
 // openedSecrets returns the secrets of a setting, or the one that a dev on the
-// same data folder has made; none when there is neither.
-func openedSecrets(cfg *config.Config, setting string) ([]string, error) {
+// same data folder has made, and where they are from; none when there is neither.
+func openedSecrets(cfg *config.Config, setting string) (secrets []string, from string, err error) {
 	if secrets := cfg.Secrets(setting); len(secrets) > 0 {
-		return secrets, nil
+		return secrets, setting, nil
 	}
-	secret, err := readSecretFile(filepath.Join(cfg.Data, secretFiles()[setting]))
+	path := secretFile(cfg.Data, setting)
+	secret, err := readSecretFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, "", nil
 	}
-	return []string{secret}, err
+	return []string{secret}, path, err
 }
 
 // list returns the secrets of a setting.
@@ -170,6 +185,8 @@ type devAddresses struct {
 	Webhooks string `json:"webhooks"`
 	Admin    string `json:"admin"`
 	Sample   string `json:"sample"`
+	// Redis is the URL of the queue, with its password.
+	Redis string `json:"redis"`
 }
 
 const devAddressesFile = "dev.json"
@@ -225,9 +242,8 @@ func reachable(addr string) string {
 
 // commandName is how this program was called, for commands to try.
 func commandName() string {
-	path, err := os.Executable()
-	if err == nil && strings.Contains(path, "go-build") {
+	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
 		return "go run ./cmd/klinghook"
 	}
-	return filepath.Base(os.Args[0])
+	return os.Args[0]
 }

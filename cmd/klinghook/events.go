@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 func eventsCommand() *cobra.Command {
@@ -28,8 +30,20 @@ func eventsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List events, the one received last first",
-		Args:  args(cobra.NoArgs),
+		Long: `list lists the events that were received and recorded, the last one first.
+
+With --json it prints a list of objects with id, source (the protocol), type,
+job_id, received_at, processed_at (left out while downloads and notifications are
+still to be queued) and secret (the fingerprint of the secret that verified it;
+left out when verification was off). Times are RFC 3339, UTC.`,
+		Example: `  klinghook events list --job vid_abc123
+  klinghook events list --type failed --json`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkLimit(filter.Limit); err != nil {
+				return err
+			}
+			filter.Type = eventType(filter.Type)
 			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
 				events, err := db.Events(ctx, filter)
 				if err != nil {
@@ -39,12 +53,13 @@ func eventsListCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&filter.JobID, "job", "", "only events of this job")
-	cmd.Flags().StringVar(&filter.Type, "type", "", "only events of this type, e.g. video.completed")
-	cmd.Flags().BoolVar(&filter.Unprocessed, "unprocessed", false, "only events whose downloads and notifications are not all queued yet")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "how many at most; 0 is no limit")
+	cmd.Flags().StringVar(&filter.JobID, "job", "", "only events of this `job-id`")
+	cmd.Flags().StringVar(&filter.Type, "type", "", "only events of this `type`, such as video.completed or completed")
+	cmd.Flags().BoolVar(&filter.Unprocessed, "unprocessed", false, "only events whose downloads and notifications are still to be queued")
+	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cli.AddFlags(cmd.Flags(), config.Store)
+	completes(cmd, "type", tasks.KnownTypes()...)
+	settings(cmd, config.Store)
 	return cmd
 }
 
@@ -53,9 +68,15 @@ func eventsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <event-id>",
 		Short: "Show an event with its headers and its body",
-		Long: `show prints an event as it was received. The id may be cut short as long as
-one event only begins with it.`,
-		Args: args(cobra.ExactArgs(1)),
+		Long: `show prints an event as it was received. The id may be cut short as long as only
+one event begins so, and a table's "…" at its end does no harm.
+
+With --json it prints an object as those of "klinghook events list --json", with
+headers (those that its verification needs) and body (the text as it was signed;
+one that is not UTF-8 is in body_base64 instead).`,
+		Example: `  klinghook events show klingai:247582a5
+  klinghook events show klingai:247582a5 --json | jq '.body | fromjson'`,
+		Args: oneArg("one event id, or its beginning"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
 				ev, err := findEvent(ctx, db, given[0])
@@ -70,12 +91,13 @@ one event only begins with it.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cli.AddFlags(cmd.Flags(), config.Store)
+	settings(cmd, config.Store)
 	return cmd
 }
 
 // findEvent returns the event with an id, or the only one whose id begins so.
 func findEvent(ctx context.Context, db *store.Store, id string) (store.StoredEvent, error) {
+	id = strings.TrimSuffix(id, "…")
 	ev, err := db.Event(ctx, id)
 	if !errors.Is(err, store.ErrNotFound) {
 		return ev, err
@@ -85,15 +107,15 @@ func findEvent(ctx context.Context, db *store.Store, id string) (store.StoredEve
 	case prefixErr != nil:
 		return ev, prefixErr
 	case len(matches) == 0:
-		return ev, err
+		return ev, fmt.Errorf("event %q: %w; `klinghook events list` lists those there are", id, store.ErrNotFound)
 	case len(matches) > 1:
 		return ev, cli.Usagef("more than one event begins with %q; write more of the id", id)
 	}
 	return matches[0], nil
 }
 
-// eventJSON is an event as --json prints it. A body that is not UTF-8 is in
-// body_base64.
+// eventJSON is an event as --json prints it, in lists without headers and body. A
+// body that is not UTF-8 is in body_base64. Names once printed stay.
 type eventJSON struct {
 	ID          string            `json:"id"`
 	Source      string            `json:"source"`

@@ -22,20 +22,35 @@ func jobsCommand() *cobra.Command {
 }
 
 func jobsListCommand() *cobra.Command {
+	var filter store.JobFilter
 	var status string
-	var most int
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, the one last heard of first",
-		Args:  args(cobra.NoArgs),
+		Long: `list lists Kling's jobs, the one last heard of first. It reads the database, also
+while dev or workers run.
+
+With --json it prints a list of objects with id, status, progress (percent, null
+when unknown), contradicted (true when events claimed two ends), prompt, model,
+duration_seconds, error, external_id, source (the protocol), and the times
+created_at, started_at and finished_at by Kling's clock, first_received_at and
+last_received_at by ours. What is not known is left out. Times are RFC 3339, UTC.`,
+		Example: `  klinghook jobs list --status failed
+  klinghook jobs list --json --limit 0 | jq -r '.[].id'`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			statuses := []string{"", string(tasks.StatusCreated), string(tasks.StatusProcessing), string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled)}
-			if err := oneOf("status", status, statuses); err != nil {
+			if status != "" {
+				if err := oneOf("status", status, jobStatuses()); err != nil {
+					return err
+				}
+			}
+			filter.Status = tasks.Status(status)
+			if err := checkLimit(filter.Limit); err != nil {
 				return err
 			}
 			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
-				jobs, err := db.Jobs(ctx, store.JobFilter{Status: tasks.Status(status), Limit: most})
+				jobs, err := db.Jobs(ctx, filter)
 				if err != nil {
 					return err
 				}
@@ -43,10 +58,11 @@ func jobsListCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&status, "status", "", "only jobs of this status: created, processing, completed, failed or cancelled")
-	cmd.Flags().IntVar(&most, "limit", 50, "how many at most; 0 is no limit")
+	cmd.Flags().StringVar(&status, "status", "", "only jobs of this `status`: "+strings.Join(jobStatuses(), ", "))
+	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cli.AddFlags(cmd.Flags(), config.Store)
+	completes(cmd, "status", jobStatuses()...)
+	settings(cmd, config.Store)
 	return cmd
 }
 
@@ -55,10 +71,24 @@ func jobsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <job-id>",
 		Short: "Show a job with its media, notifications and events",
-		Args:  args(cobra.ExactArgs(1)),
+		Long: `show prints all that is known of a job.
+
+With --json it prints an object as those of "klinghook jobs list --json", with
+three lists besides:
+  media          name, state (pending, stored, failed), url, object (its name in
+                 the bucket), size (bytes), sha256, content_type, error, stored_at
+  notifications  id, type, destination, state (pending, sent, failed), error,
+                 sent_at
+  events         as those of "klinghook events list --json"`,
+		Example: `  klinghook jobs show vid_abc123
+  klinghook jobs show vid_abc123 --json | jq -r '.media[].object'`,
+		Args: oneArg("one job id"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
 				job, err := readJob(ctx, db, given[0])
+				if errors.Is(err, store.ErrNotFound) {
+					return fmt.Errorf("job %q: %w; `klinghook jobs list` lists those there are", given[0], store.ErrNotFound)
+				}
 				if err != nil {
 					return err
 				}
@@ -70,35 +100,27 @@ func jobsShowCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cli.AddFlags(cmd.Flags(), config.Store)
+	settings(cmd, config.Store)
 	return cmd
 }
 
-// withStore runs f on the database of the command's settings.
-func withStore(cmd *cobra.Command, f func(context.Context, *store.Store) error) (err error) {
-	cfg, err := load(config.Store, cmd)
-	if err != nil {
-		return err
+// jobStatuses are the values of --status, in a job's order.
+func jobStatuses() []string {
+	return []string{
+		string(tasks.StatusCreated), string(tasks.StatusProcessing),
+		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled),
 	}
-	db, err := openStore(cmd.Context(), cfg)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	return f(cmd.Context(), db)
 }
 
-// oneOf refuses a flag's value that is none of those there are.
-func oneOf(flag, value string, known []string) error {
-	for _, k := range known {
-		if value == k {
-			return nil
-		}
+// checkLimit refuses a --limit below 0.
+func checkLimit(limit int) error {
+	if limit < 0 {
+		return cli.Usagef("--limit is %d; it takes a number from 0, which is no limit", limit)
 	}
-	return cli.Usagef("--%s is %q; it can be %s", flag, value, strings.Trim(strings.Join(known, ", "), ", "))
+	return nil
 }
 
-// jobJSON is a job as --json prints it.
+// jobJSON is a job as "jobs list --json" prints it. Names once printed stay.
 type jobJSON struct {
 	ID              string       `json:"id"`
 	Status          tasks.Status `json:"status"`
@@ -115,10 +137,15 @@ type jobJSON struct {
 	FinishedAt      time.Time    `json:"finished_at,omitzero"`
 	FirstReceivedAt time.Time    `json:"first_received_at"`
 	LastReceivedAt  time.Time    `json:"last_received_at"`
+}
 
-	Media         []mediaJSON        `json:"media,omitempty"`
-	Notifications []notificationJSON `json:"notifications,omitempty"`
-	Events        []eventJSON        `json:"events,omitempty"`
+// jobDetailJSON is a job as "jobs show --json" prints it. Its lists may be empty,
+// and are always there.
+type jobDetailJSON struct {
+	jobJSON
+	Media         []mediaJSON        `json:"media"`
+	Notifications []notificationJSON `json:"notifications"`
+	Events        []eventJSON        `json:"events"`
 }
 
 type mediaJSON struct {
@@ -152,29 +179,30 @@ func newJobJSON(j store.Job) jobJSON {
 }
 
 // readJob returns a job with all that belongs to it.
-func readJob(ctx context.Context, db *store.Store, id string) (jobJSON, error) {
+func readJob(ctx context.Context, db *store.Store, id string) (jobDetailJSON, error) {
+	job := jobDetailJSON{Media: []mediaJSON{}, Notifications: []notificationJSON{}, Events: []eventJSON{}}
 	j, err := db.Job(ctx, id)
 	if err != nil {
-		return jobJSON{}, err
+		return job, err
 	}
-	job := newJobJSON(j)
+	job.jobJSON = newJobJSON(j)
 	media, err := db.MediaOf(ctx, id)
 	if err != nil {
-		return jobJSON{}, err
+		return job, err
 	}
 	for _, m := range media {
 		job.Media = append(job.Media, mediaJSON{m.Name, string(m.State), m.URL, m.Object, m.Size, m.SHA256, m.ContentType, m.Error, m.StoredAt})
 	}
 	notifications, err := db.NotificationsOf(ctx, id)
 	if err != nil {
-		return jobJSON{}, err
+		return job, err
 	}
 	for _, n := range notifications {
 		job.Notifications = append(job.Notifications, notificationJSON{n.ID, n.Type, n.Destination, string(n.State), n.Error, n.SentAt})
 	}
 	events, err := db.Events(ctx, store.EventFilter{JobID: id})
 	if err != nil {
-		return jobJSON{}, err
+		return job, err
 	}
 	for _, ev := range events {
 		job.Events = append(job.Events, newEventJSON(ev, false))
@@ -191,7 +219,7 @@ func printJobs(w io.Writer, jobs []store.Job, asJSON bool) error {
 		return printJSON(w, list)
 	}
 	if len(jobs) == 0 {
-		_, err := fmt.Fprintln(w, "no jobs yet")
+		_, err := fmt.Fprintln(w, "no jobs")
 		return err
 	}
 	var rows [][]string
@@ -201,7 +229,7 @@ func printJobs(w io.Writer, jobs []store.Job, asJSON bool) error {
 	return printTable(w, []string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"}, rows)
 }
 
-func printJob(w io.Writer, j jobJSON) error {
+func printJob(w io.Writer, j jobDetailJSON) error {
 	duration := ""
 	if j.DurationSeconds > 0 {
 		duration = strconv.FormatFloat(j.DurationSeconds, 'f', -1, 64) + " s"

@@ -6,9 +6,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
-	"strings"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -21,22 +23,32 @@ import (
 // version is stamped by the linker: -X main.version=v1.2.3.
 var version string
 
-func main() {
-	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
-	err := rootCommand().ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		cli.PrintError(os.Stderr, "klinghook", err)
-	}
-	os.Exit(exitCode(err))
-}
+func main() { os.Exit(run()) }
 
-func exitCode(err error) int {
+// run runs the command that the arguments name and returns the exit code.
+func run() int {
+	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
+	defer stop()
+	err := rootCommand().ExecuteContext(ctx)
+	if err == nil {
+		return cli.ExitOK
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	cli.PrintError(os.Stderr, "klinghook", err)
 	if errors.Is(err, store.ErrNotFound) {
 		return cli.ExitNotFound
 	}
 	return cli.ExitCode(err)
 }
+
+// The groups in which the commands are listed.
+const (
+	groupRun   = "run"
+	groupLook  = "look"
+	groupOther = "other"
+)
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -46,55 +58,35 @@ func rootCommand() *cobra.Command {
 slow work behind a queue: it keeps every event, downloads video and thumbnail,
 keeps one row per job, and notifies.
 
-Start with "klinghook dev", then "klinghook send --lifecycle" in another terminal.
-
 Every setting is an environment variable and a flag of the same words;
-"klinghook config" lists them with their values.
+"klinghook config" prints them all with their values.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found.`,
+		Example: `  klinghook dev                  # everything in one process, on embedded parts
+  klinghook send --lifecycle     # in another terminal: a job from created to completed
+  klinghook jobs list            # what became of it`,
 		Version:       cli.Version(version),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return cli.Usagef("%w; %q lists the flags", err, cmd.CommandPath()+" --help")
-	})
-	root.AddCommand(
-		devCommand(), workerCommand(), migrateCommand(),
-		sendCommand(), webhooksCommand(),
-		jobsCommand(), eventsCommand(),
-		configCommand(), versionCommand(),
-	)
+	root.SetVersionTemplate(cli.VersionLine("klinghook", version) + "\n")
+	root.AddGroup(&cobra.Group{ID: groupRun, Title: "Run:"},
+		&cobra.Group{ID: groupLook, Title: "Try out and look:"},
+		&cobra.Group{ID: groupOther, Title: "Set up:"})
+	root.AddCommand(inGroup(groupRun, devCommand(), workerCommand(), migrateCommand())...)
+	root.AddCommand(inGroup(groupLook, sendCommand(), jobsCommand(), eventsCommand(), deadlettersCommand())...)
+	root.AddCommand(inGroup(groupOther, webhooksCommand(), configCommand(), versionCommand())...)
+	root.SetCompletionCommandGroupID(groupOther)
+	root.SetHelpCommandGroupID(groupOther)
+	speakOurWay(root)
 	return root
 }
 
-// args makes cobra's complaints about arguments usage errors.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, given []string) error {
-		if err := check(cmd, given); err != nil {
-			return cli.Usagef("%w; usage: %s", err, cmd.UseLine())
-		}
-		return nil
-	}
-}
-
-// group is a command that only holds others.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	var names []string
+func inGroup(id string, commands ...*cobra.Command) []*cobra.Command {
 	for _, c := range commands {
-		names = append(names, c.Name())
+		c.GroupID = id
 	}
-	cmd := &cobra.Command{
-		Use: use, Short: short,
-		RunE: func(cmd *cobra.Command, given []string) error {
-			if len(given) == 0 {
-				return cmd.Help()
-			}
-			return cli.Usagef("%s has no command %q; it has %s", cmd.CommandPath(), given[0], strings.Join(names, ", "))
-		},
-	}
-	cmd.AddCommand(commands...)
-	return cmd
+	return commands
 }
 
 // load reads a role's settings from the environment and the command's flags.
@@ -115,15 +107,46 @@ func loadWithLog(role config.Role, cmd *cobra.Command) (*config.Config, *zap.Log
 	return cfg, log, nil
 }
 
+// pingRedis reports that Redis cannot be reached, and what to do about it.
+func pingRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, advice string) error {
+	if err := rdb.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("reach Redis at %s: %w; %s", cfg.Value("KLINGHOOK_REDIS_URL"), err, advice)
+	}
+	return nil
+}
+
 // openStore opens the database that is there already, and checks that its schema
 // is this build's.
 func openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	db, err := store.Open(ctx, cfg.DatabaseURL)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no database at %s yet: `klinghook dev` makes one for trying out, `klinghook migrate` an empty one; "+
+			"if it is elsewhere, name it with KLINGHOOK_DATABASE_URL (--database-url), or its folder with KLINGHOOK_DATA (--data)", cfg.Value("KLINGHOOK_DATABASE_URL"))
+	}
 	if err != nil {
-		return nil, err
+		return nil, databaseError(cfg, err)
 	}
 	if err := db.CheckSchema(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// databaseError says which database an error is about.
+func databaseError(cfg *config.Config, err error) error {
+	return fmt.Errorf("%s: %w; is KLINGHOOK_DATABASE_URL (--database-url) right, and the database there?", cfg.Value("KLINGHOOK_DATABASE_URL"), err)
+}
+
+// withStore runs f on the database of the command's settings.
+func withStore(cmd *cobra.Command, f func(context.Context, *store.Store) error) (err error) {
+	cfg, err := load(config.Store, cmd)
+	if err != nil {
+		return err
+	}
+	db, err := openStore(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return f(cmd.Context(), db)
 }

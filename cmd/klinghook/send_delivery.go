@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,11 +22,8 @@ const (
 	protocolOfficialLegacy = "official-legacy"
 )
 
-// delivery is one signed request, ready to be posted any number of times.
-type delivery struct {
-	jobID, eventType string
-	header           http.Header
-	body             []byte
+func protocolNames() []string {
+	return []string{protocolSeed, protocolOfficial, protocolOfficialLegacy}
 }
 
 // moment is a point in a job's life.
@@ -42,11 +41,59 @@ func lifecycle(fail bool) []moment {
 	return []moment{{tasks.TypeCreated, 0}, {tasks.TypeProcessing, 25}, {tasks.TypeProcessing, 75}, {end, 100}}
 }
 
+// delivery is a request to be. It is worded and signed when it is posted: a
+// signature grows old, and many bodies at once would fill the memory.
+type delivery struct {
+	jobID string
+	moment
+	created, at time.Time
+	// messageID is the sender's id of the event, in the official protocols.
+	messageID string
+}
+
+// plan lays out the deliveries in lanes, which may be sent side by side: job after
+// job, each in its order, or everything shuffled.
+func (o *sendOptions) plan() [][]delivery {
+	var lanes [][]delivery
+	for i := range o.count {
+		id := o.jobID
+		switch {
+		case id == "":
+			id = "vid_" + randomID()
+		case o.count > 1:
+			id = fmt.Sprintf("%s-%d", id, i+1)
+		}
+		lanes = append(lanes, o.planJob(id))
+	}
+	if !o.shuffle {
+		return lanes
+	}
+	all := slices.Concat(lanes...)
+	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return slices.Collect(slices.Chunk(all, 1))
+}
+
+// planJob lays out one job's deliveries, its moments a minute apart up to now.
+func (o *sendOptions) planJob(id string) []delivery {
+	moments := []moment{{o.event, 50}}
+	if o.lifecycle {
+		moments = lifecycle(o.fail)
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	created := now.Add(-time.Duration(len(moments)) * time.Minute)
+	var lane []delivery
+	for i, m := range moments {
+		at := now.Add(-time.Duration(len(moments)-1-i) * time.Minute)
+		d := delivery{jobID: id, moment: m, created: created, at: at, messageID: "msg_" + randomID()}
+		lane = append(lane, slices.Repeat([]delivery{d}, o.duplicates+1)...)
+	}
+	return lane
+}
+
 // deliveryWriter words and signs deliveries in one protocol.
 type deliveryWriter struct {
 	protocol               string
-	secret                 string
-	unsigned               bool
+	secret                 string // empty: it does not sign
 	videoURL, thumbnailURL string
 	videos                 int
 }
@@ -57,75 +104,47 @@ const (
 	sampleError  = "the prompt was refused by the content check"
 )
 
-// deliveries words a job's moments, a minute apart up to now.
-func (w deliveryWriter) deliveries(jobID string, moments []moment) ([]delivery, error) {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	created := now.Add(-time.Duration(len(moments)) * time.Minute)
-	var list []delivery
-	for i, m := range moments {
-		at := now.Add(-time.Duration(len(moments)-1-i) * time.Minute)
-		d, err := w.delivery(jobID, m, created, at)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, d)
-	}
-	return list, nil
-}
-
-func (w deliveryWriter) delivery(jobID string, m moment, created, at time.Time) (delivery, error) {
-	var content map[string]any
+// write words a delivery, always alike, and signs it as of now.
+func (w deliveryWriter) write(d delivery) (http.Header, []byte, error) {
+	content := w.officialBody(d)
 	if w.protocol == protocolSeed {
-		content = w.seedBody(jobID, m, created, at)
-	} else {
-		status, ok := officialStatus(m.eventType, w.protocol)
-		if !ok {
-			return delivery{}, cli.Usagef("the official protocols have no %q; they have created, processing, completed and failed", m.eventType)
-		}
-		content = w.officialBody(jobID, status, created, at)
+		content = w.seedBody(d)
 	}
 	body, err := json.Marshal(content)
 	if err != nil {
-		return delivery{}, fmt.Errorf("word delivery: %w", err)
+		return nil, nil, fmt.Errorf("word delivery: %w", err)
 	}
-	header, err := w.sign(body)
-	if err != nil {
-		return delivery{}, err
+	header := http.Header{}
+	switch {
+	case w.secret == "":
+	case w.protocol == protocolSeed:
+		header = source.SignSeed(w.secret, body)
+	default:
+		if header, err = source.SignOfficial(w.secret, d.messageID, time.Now(), body); err != nil {
+			return nil, nil, cli.Usagef("%w", err)
+		}
 	}
 	header.Set("Content-Type", "application/json")
-	return delivery{jobID: jobID, eventType: m.eventType, header: header, body: body}, nil
-}
-
-func (w deliveryWriter) sign(body []byte) (http.Header, error) {
-	switch {
-	case w.unsigned:
-		return http.Header{}, nil
-	case w.protocol == protocolSeed:
-		return source.SignSeed(w.secret, body), nil
-	}
-	header, err := source.SignOfficial(w.secret, "msg_"+randomID(), time.Now(), body)
-	if err != nil {
-		return nil, cli.Usagef("sign delivery: %w", err)
-	}
-	return header, nil
+	header.Set("User-Agent", "klinghook-send")
+	return header, body, nil
 }
 
 // seedBody is a body of the seed protocol.
-func (w deliveryWriter) seedBody(jobID string, m moment, created, at time.Time) map[string]any {
+func (w deliveryWriter) seedBody(d delivery) map[string]any {
 	data := map[string]any{
-		"job_id": jobID, "status": strings.TrimPrefix(m.eventType, "video."),
-		"prompt": samplePrompt, "model": sampleModel, "created_at": created.Format(time.RFC3339),
+		"job_id": d.jobID, "status": strings.TrimPrefix(d.eventType, "video."),
+		"prompt": samplePrompt, "model": sampleModel, "created_at": d.created.Format(time.RFC3339),
 	}
-	switch m.eventType {
+	switch d.eventType {
 	case tasks.TypeProcessing:
-		data["progress"] = m.progress
+		data["progress"] = d.progress
 	case tasks.TypeCompleted:
 		data["video_url"], data["thumbnail_url"] = w.videoURL, w.thumbnailURL
-		data["duration"], data["completed_at"] = 5, at.Format(time.RFC3339)
+		data["duration"], data["completed_at"] = 5, d.at.Format(time.RFC3339)
 	case tasks.TypeFailed:
 		data["error"] = sampleError
 	}
-	return map[string]any{"event": m.eventType, "timestamp": at.Format(time.RFC3339), "data": data}
+	return map[string]any{"event": d.eventType, "timestamp": d.at.Format(time.RFC3339), "data": data}
 }
 
 // officialStatus is what Kling's own callbacks call an event's type.
@@ -133,28 +152,29 @@ func officialStatus(eventType, protocol string) (string, bool) {
 	status, ok := map[string]string{
 		tasks.TypeCreated: "submitted", tasks.TypeProcessing: "processing", tasks.TypeCompleted: "succeeded", tasks.TypeFailed: "failed",
 	}[eventType]
-	if status == "succeeded" && protocol == protocolOfficialLegacy {
+	if eventType == tasks.TypeCompleted && protocol == protocolOfficialLegacy {
 		status = "succeed"
 	}
 	return status, ok
 }
 
 // officialBody is a body of Kling's own callbacks, in the new or the legacy form.
-func (w deliveryWriter) officialBody(jobID, status string, created, at time.Time) map[string]any {
-	var videos []map[string]any
-	if strings.HasPrefix(status, "succe") {
+func (w deliveryWriter) officialBody(d delivery) map[string]any {
+	status, _ := officialStatus(d.eventType, w.protocol)
+	videos := []map[string]any{}
+	if d.eventType == tasks.TypeCompleted {
 		for i := range w.videos {
-			videos = append(videos, map[string]any{"id": fmt.Sprintf("%s-%d", jobID, i+1), "url": w.videoURL, "duration": "5.1"})
+			videos = append(videos, map[string]any{"id": fmt.Sprintf("%s-%d", d.jobID, i+1), "url": w.videoURL, "duration": "5.1"})
 		}
 	}
 	message := ""
-	if status == "failed" {
+	if d.eventType == tasks.TypeFailed {
 		message = sampleError
 	}
 	if w.protocol == protocolOfficialLegacy {
 		return map[string]any{
-			"task_id": jobID, "task_status": status, "task_status_msg": message,
-			"created_at": created.UnixMilli(), "updated_at": at.UnixMilli(), "final_unit_deduction": "1",
+			"task_id": d.jobID, "task_status": status, "task_status_msg": message,
+			"created_at": d.created.UnixMilli(), "updated_at": d.at.UnixMilli(), "final_unit_deduction": "1",
 			"task_info":   map[string]any{"external_task_id": ""},
 			"task_result": map[string]any{"images": []any{}, "videos": videos},
 		}
@@ -163,8 +183,8 @@ func (w deliveryWriter) officialBody(jobID, status string, created, at time.Time
 		v["type"], v["watermark_url"] = "video", ""
 	}
 	return map[string]any{
-		"id": jobID, "status": status, "message": message,
-		"create_time": created.UnixMilli(), "update_time": at.UnixMilli(), "external_id": "",
+		"id": d.jobID, "status": status, "message": message,
+		"create_time": d.created.UnixMilli(), "update_time": d.at.UnixMilli(), "external_id": "",
 		"outputs": videos, "billing": []any{},
 	}
 }

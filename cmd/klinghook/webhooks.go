@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ func webhooksCommand() *cobra.Command {
 }
 
 func webhooksRegisterCommand() *cobra.Command {
-	var url string
+	var to string
 	var events []string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -28,24 +29,37 @@ func webhooksRegisterCommand() *cobra.Command {
 key in KLINGAI_API_KEY. It shows the webhook's secret once: nothing keeps it, so
 put it into KLINGAI_WEBHOOK_SECRET, or into the file that KLINGAI_WEBHOOK_SECRET_FILE
 names. During a rotation both the old and the new one go there, with a comma
-between them.`,
-		Example: `  klinghook webhooks register --url https://hooks.example.com/webhooks/klingai`,
-		Args:    args(cobra.NoArgs),
+between them.
+
+With --json it prints an object with id and secret.`,
+		Example: `  klinghook webhooks register --url https://hooks.example.com/webhooks/klingai
+  klinghook webhooks register --url https://x.example.com/webhooks/klingai --events completed,failed`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if url == "" {
-				return cli.Usagef("--url is missing; it is where Kling reaches this klinghook, such as https://hooks.example.com/webhooks/klingai")
-			}
-			return runRegister(cmd, url, events, asJSON)
+			return runRegister(cmd, to, events, asJSON)
 		},
 	}
-	cmd.Flags().StringVar(&url, "url", "", "the public https URL that Kling is to post to")
-	cmd.Flags().StringSliceVar(&events, "events", tasks.KnownTypes(), "the event types to send")
+	cmd.Flags().StringVar(&to, "url", "", "the public https `URL` that Kling is to post to; its path is /webhooks/klingai, unless something before klinghook changes it")
+	cmd.Flags().StringSliceVar(&events, "events", nil, "the event `types` to be sent, with commas between (default: all)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cli.AddFlags(cmd.Flags(), config.Client)
+	completes(cmd, "events", tasks.KnownTypes()...)
+	settings(cmd, config.Client, "KLINGAI_API_KEY", "KLINGAI_API_URL")
 	return cmd
 }
 
-func runRegister(cmd *cobra.Command, url string, events []string, asJSON bool) error {
+func runRegister(cmd *cobra.Command, to string, events []string, asJSON bool) error {
+	if u, err := url.Parse(to); err != nil || u.Scheme != "https" || u.Hostname() == "" {
+		return cli.Usagef("--url takes the public https URL at which Kling reaches this klinghook, such as https://hooks.example.com/webhooks/klingai; on a laptop, a tunnel gives you one")
+	}
+	if len(events) == 0 {
+		events = tasks.KnownTypes()
+	}
+	for i := range events {
+		events[i] = eventType(strings.TrimSpace(events[i]))
+		if err := oneOf("events", events[i], tasks.KnownTypes()); err != nil {
+			return err
+		}
+	}
 	cfg, err := load(config.Client, cmd)
 	if err != nil {
 		return err
@@ -55,22 +69,19 @@ func runRegister(cmd *cobra.Command, url string, events []string, asJSON bool) e
 	}
 	client, err := kling.New(kling.Config{BaseURL: cfg.APIURL, APIKey: cfg.APIKey})
 	if err != nil {
-		return err
+		return cli.Usagef("KLINGAI_API_URL, KLINGAI_API_KEY: %w", err)
 	}
-	for i := range events {
-		events[i] = eventType(strings.TrimSpace(events[i]))
-	}
-	webhook, err := client.RegisterWebhook(cmd.Context(), url, events)
+	webhook, err := client.RegisterWebhook(cmd.Context(), to, events)
 	if err != nil {
 		return err
 	}
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), map[string]string{"id": webhook.ID, "secret": webhook.Secret})
 	}
-	return printWebhook(cmd.OutOrStdout(), webhook, url)
+	return printWebhook(cmd.OutOrStdout(), webhook, to)
 }
 
-func printWebhook(w io.Writer, webhook kling.Webhook, url string) error {
+func printWebhook(w io.Writer, webhook kling.Webhook, to string) error {
 	_, err := fmt.Fprintf(w, `Webhook registered: %s
 Posts to: %s
 Secret:   %s
@@ -78,6 +89,6 @@ Secret:   %s
 The secret is not shown again. Give it to ingest:
 
   export KLINGAI_WEBHOOK_SECRET='%s'
-`, webhook.ID, url, webhook.Secret, strings.ReplaceAll(webhook.Secret, "'", `'\''`))
+`, oneLine(webhook.ID), to, webhook.Secret, strings.ReplaceAll(webhook.Secret, "'", `'\''`))
 	return err
 }

@@ -27,14 +27,19 @@ func workerCommand() *cobra.Command {
 		Short: "Work on what ingest has queued",
 		Long: `worker records events, downloads media and sends notifications, as they come
 through the queue in Redis. Any number of workers may run; with more than one
-machine they need one PostgreSQL and one bucket between them.
+machine they need one PostgreSQL and one bucket between them. Run "klinghook
+migrate" once before the first. Beside klinghook-ingest on one machine it needs
+another KLINGHOOK_ADMIN_ADDR.
 
 On SIGINT or SIGTERM it takes no new task and lets running ones finish for the
 grace period; the rest go back to the queue. A second signal ends it at once.`,
-		Args: args(cobra.NoArgs),
+		Example: `  klinghook worker
+  klinghook worker --admin-addr 127.0.0.1:5002    # beside klinghook-ingest
+  klinghook worker --queues media=8               # downloads only`,
+		Args: noArgs,
 		RunE: runWorker,
 	}
-	cli.AddFlags(cmd.Flags(), config.Worker)
+	settings(cmd, config.Worker)
 	return cmd
 }
 
@@ -50,6 +55,10 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rdb.Close()) }()
+	// asynq would start without it, and complain in a loop.
+	if err := pingRedis(ctx, cfg, rdb, "start it, or name another with KLINGHOOK_REDIS_URL (--redis-url)"); err != nil {
+		return err
+	}
 	db, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
@@ -65,10 +74,10 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
 	listeners := process.NewListeners(log)
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
-	if _, err := listeners.Add(ctx, "admin", cfg.AdminAddr, private); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}); err != nil {
 		return err
 	}
-	if err := crew.worker.Start(); err != nil {
+	if err := crew.worker.Start(ctx); err != nil {
 		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
 	}
 	log.Info("working", zap.Stringer("queues", cfg.Queues), zap.Int("pid", os.Getpid()))
@@ -98,7 +107,7 @@ type crewConfig struct {
 func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	notifier, err := notify.New(notify.Config{ChatURLs: c.cfg.NotifyURLs, ForwardURLs: c.cfg.ForwardURLs, ForwardSecret: c.cfg.ForwardSecret})
 	if err != nil {
-		return nil, err
+		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS: %w", err)
 	}
 	bucket, err := media.OpenBucket(ctx, c.cfg.BucketURL)
 	if err != nil {

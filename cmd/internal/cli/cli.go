@@ -1,11 +1,13 @@
 // Package cli is what both programs do the same way with their command lines:
-// flags made from the settings, exit codes, and the version.
+// flags made from the settings, help, exit codes, the errors that a person reads,
+// and the version.
 package cli
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"slices"
 
@@ -27,8 +29,8 @@ const (
 	ExitNotFound = 3
 )
 
-// UsageError is matched by errors that end a command with ExitUsage.
-var UsageError = errors.New("usage")
+// ErrUsage is matched by errors that end a command with ExitUsage.
+var ErrUsage = errors.New("usage")
 
 // Usagef returns an error with ExitUsage and the given text.
 func Usagef(format string, args ...any) error {
@@ -37,8 +39,23 @@ func Usagef(format string, args ...any) error {
 
 type usageError struct{ error }
 
-func (e usageError) Is(target error) bool { return target == UsageError }
+func (e usageError) Is(target error) bool { return target == ErrUsage }
 func (e usageError) Unwrap() error        { return e.error }
+
+// FlagError says what is wrong with a flag, by pflag's error, as a usage error.
+// command is what the user called, e.g. "klinghook send".
+func FlagError(command string, err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return Usagef("%w; `%s --help` lists the flags", err, command)
+	}
+	form := bad.GetFlag().Value.Type()
+	words := map[string]string{"int": "a whole number", "float64": "a number", "bool": "true or false"}
+	if w, ok := words[form]; ok {
+		form = w
+	}
+	return Usagef("--%s is %q; it takes %s", bad.GetFlag().Name, bad.GetValue(), form)
+}
 
 // ExitCode returns the exit code that an error calls for.
 func ExitCode(err error) int {
@@ -46,50 +63,18 @@ func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.Is(err, UsageError), errors.As(err, &problems):
+	case errors.Is(err, ErrUsage), errors.As(err, &problems):
 		return ExitUsage
 	}
 	return ExitFailure
 }
 
-// AddFlags adds a flag for each of the settings that the role uses and that fs
-// does not have yet.
-func AddFlags(fs *pflag.FlagSet, role config.Role) {
-	for _, s := range config.Settings() {
-		if !s.UsedBy(role) {
-			continue
-		}
-		if s.HasFlag() {
-			fs.String(s.Flag, "", fmt.Sprintf("%s [$%s]%s", s.Meaning, s.Name, defaultNote(s.Default)))
-		}
-		if s.HasFile() {
-			fs.String(s.FileFlag(), "", fmt.Sprintf("file that holds $%s [$%s]", s.Name, s.FileName()))
-		}
-	}
+// PrintError writes an error for a person.
+func PrintError(w io.Writer, program string, err error) {
+	fmt.Fprintf(w, "%s: %v\n", program, err)
 }
 
-func defaultNote(value string) string {
-	if value == "" {
-		return ""
-	}
-	return " (default " + value + ")"
-}
-
-// Load reads the settings of a role from environ under the flags of fs that were
-// given.
-func Load(role config.Role, environ []string, fs *pflag.FlagSet) (*config.Config, error) {
-	overrides := make(map[string]string)
-	for _, s := range config.Settings() {
-		for flag, variable := range map[string]string{s.Flag: s.Name, s.FileFlag(): s.FileName()} {
-			if f := fs.Lookup(flag); f != nil && f.Changed {
-				overrides[variable] = f.Value.String()
-			}
-		}
-	}
-	return config.Load(role, environ, overrides)
-}
-
-// Version is what a program calls itself: the stamp of its build, else what the
+// Version is what a build calls itself: the stamp that it was given, else what the
 // Go toolchain recorded.
 func Version(stamp string) string {
 	if stamp != "" {
@@ -106,7 +91,7 @@ func Version(stamp string) string {
 	return "devel"
 }
 
-// PrintError writes an error for a person.
-func PrintError(w io.Writer, program string, err error) {
-	fmt.Fprintf(w, "%s: %v\n", program, err)
+// VersionLine is what a program prints when it is asked for its version.
+func VersionLine(program, stamp string) string {
+	return fmt.Sprintf("%s %s %s/%s %s", program, Version(stamp), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }

@@ -1,0 +1,75 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// asynq's own names of its keys (internal/base in its source, v0.26).
+func queueKey(queue, name string) string { return "asynq:{" + queue + "}:" + name }
+
+func taskKey(queue, id string) string { return queueKey(queue, "t:") + id }
+
+// Missing returns those of the tasks that are in no queue, in whatever state. It
+// asks in one round trip for each thousand.
+func Missing(ctx context.Context, rdb redis.UniversalClient, list []Task) ([]Task, error) {
+	const batch = 1000
+	var missing []Task
+	for len(list) > 0 {
+		n := min(batch, len(list))
+		answers := make([]*redis.IntCmd, n)
+		_, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, t := range list[:n] {
+				p, err := PolicyOf(t.Kind)
+				if err != nil {
+					return err
+				}
+				answers[i] = pipe.Exists(ctx, taskKey(p.Queue, t.ID))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look for tasks: %w", err)
+		}
+		for i, answer := range answers {
+			if answer.Val() == 0 {
+				missing = append(missing, list[i])
+			}
+		}
+		list = list[n:]
+	}
+	return missing, nil
+}
+
+// requeueOrphans puts back every task that is listed as active and has no lease.
+// asynq adds and removes both in one step, so that at no time a task that is
+// really being run looks like this; what does was left behind by a lost reply or a
+// Redis that died (asynq's issues 1051 and 1144), and nothing would run it again.
+//
+// KEYS: active, lease, pending. ARGV: the prefix of task keys.
+const requeueOrphans = `
+local n = 0
+for _, id in ipairs(redis.call("LRANGE", KEYS[1], 0, -1)) do
+	if not redis.call("ZSCORE", KEYS[2], id) then
+		redis.call("LREM", KEYS[1], 0, id)
+		if redis.call("EXISTS", ARGV[1] .. id) == 1 then
+			redis.call("RPUSH", KEYS[3], id)
+			redis.call("HSET", ARGV[1] .. id, "state", "pending")
+			n = n + 1
+		end
+	end
+end
+return n`
+
+// RequeueOrphans puts tasks that are active without a lease back into their queue,
+// without counting an attempt, and returns how many there were.
+func RequeueOrphans(ctx context.Context, rdb redis.UniversalClient, queue string) (int, error) {
+	keys := []string{queueKey(queue, "active"), queueKey(queue, "lease"), queueKey(queue, "pending")}
+	n, err := redis.NewScript(requeueOrphans).Run(ctx, rdb, keys, queueKey(queue, "t:")).Int()
+	if err != nil {
+		return 0, fmt.Errorf("requeue orphans of %s: %w", queue, err)
+	}
+	return n, nil
+}

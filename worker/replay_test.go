@@ -1,0 +1,113 @@
+package worker_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker"
+)
+
+func (f *fixture) replayer(t *testing.T, addr string, secrets ...string) *worker.Replayer {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { _ = rdb.Close() })
+	seed, err := source.Protocols()[0].New(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &worker.Replayer{Redis: rdb, Store: f.store, Sources: map[string]source.Source{"klingai": seed}, Now: time.Now}
+}
+
+// TestReplay holds that a download that was given up comes right when it is
+// replayed, however often.
+func TestReplay(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
+		f.work(t)
+		list := f.deadLetters(t)
+		if len(list) != 1 || list[0].JobID != "vid_1" {
+			t.Fatalf("dead letters %+v, want one of vid_1", list)
+		}
+		replayer := f.replayer(t, addr)
+		for range 2 {
+			if err := replayer.Replay(t.Context(), list[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info := f.state(t, list[0].Task, tasks.QueueMedia)
+		policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.State != asynq.TaskStatePending || info.Retried != 0 || info.MaxRetry != policy.Attempts-1 {
+			t.Errorf("replayed task is %s, %d of %d retries used; want pending with all attempts", info.State, info.Retried, info.MaxRetry)
+		}
+		if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaPending {
+			t.Errorf("media is %s, %v; want pending, so that a lost queue would not lose it", m.State, err)
+		}
+		if left := f.deadLetters(t); len(left) != 0 {
+			t.Errorf("%d dead letters left, want none", len(left))
+		}
+	})
+}
+
+func TestReplayVerifies(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	f := newFixture(t, addr, time.Second)
+	body := `{"event":"video.created","data":{"job_id":"vid_1"}}`
+	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Secret: "sha256:0badcafe",
+		Headers: map[string]string{"X-Kling-Signature": source.SignSeed("right", []byte(body)).Get("X-Kling-Signature")}, Body: []byte(body)}
+	task, err := tasks.RecordEvent(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter := store.DeadLetter{Task: task, JobID: "vid_1", EventID: ev.ID, Error: "database gone", FailedAt: time.Now()}
+	if err := f.store.Bury(t.Context(), letter); err != nil {
+		t.Fatal(err)
+	}
+	letter = f.deadLetters(t)[0]
+	if err := f.replayer(t, addr, "wrong").Replay(t.Context(), letter); err == nil || !strings.Contains(err.Error(), "sha256:0badcafe") {
+		t.Errorf("replay without the secret: %v, want an error that says which secret it was", err)
+	}
+	if len(f.deadLetters(t)) != 1 {
+		t.Error("the dead letter has ended although it was not replayed")
+	}
+	if err := f.replayer(t, addr, "wrong", "right").Replay(t.Context(), letter); err != nil {
+		t.Fatal(err)
+	}
+	f.work(t)
+	if _, err := f.store.Job(t.Context(), "vid_1"); err != nil {
+		t.Errorf("the replayed event was not recorded: %v", err)
+	}
+}
+
+func TestDiscard(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	f := newFixture(t, addr, time.Second)
+	f.deliver(t, "klingai", "", "video.created", "vid_1", "not JSON")
+	f.work(t)
+	letter := f.deadLetters(t)[0]
+	if err := f.replayer(t, addr).Discard(t.Context(), letter); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := f.deadLetters(t); len(left) != 0 {
+		t.Errorf("%d dead letters after a sweep, want that it stays discarded", len(left))
+	}
+	if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, letter.Task.ID); err == nil {
+		t.Error("the discarded task is still in the queue")
+	}
+}

@@ -1,0 +1,159 @@
+package worker_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func (f *fixture) deadLetters(t *testing.T) []store.DeadLetter {
+	t.Helper()
+	list, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// TestGivenUpIsBuried holds that what a handler gives up is a dead letter by then.
+func TestGivenUpIsBuried(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	task := f.deliver(t, "klingai", "", "video.created", "vid_1", "not JSON")
+	f.work(t)
+	list := f.deadLetters(t)
+	if len(list) != 1 {
+		t.Fatalf("%d dead letters, want 1", len(list))
+	}
+	d := list[0]
+	if d.Task.ID != task.ID || string(d.Task.Payload) != string(task.Payload) || d.JobID != "vid_1" || !strings.HasPrefix(d.EventID, "klingai:") {
+		t.Errorf("dead letter %+v does not name the task %s", d, task.ID)
+	}
+	if len(d.Failures) != 1 || d.Failures[0].Attempt != 1 || d.Failures[0].Error != d.Error {
+		t.Errorf("failures %+v, want the one", d.Failures)
+	}
+	// The event is kept all the same, and is not enqueued again and again.
+	if _, err := f.store.Event(t.Context(), d.EventID); err != nil {
+		t.Error(err)
+	}
+	if err := f.inspector.DeleteTask(tasks.QueueEvents, task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, task.ID); err == nil {
+		t.Error("a sweep enqueued what was given up")
+	}
+}
+
+// TestArchivedByOthers holds that what an operator or asynq archives is buried by
+// the next sweep, and only once.
+func TestArchivedByOthers(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
+		if err := f.inspector.ArchiveTask(tasks.QueueEvents, task.ID); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := f.worker.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list := f.deadLetters(t)
+		if len(list) != 1 || list[0].Task.ID != task.ID || list[0].Error != "archived by an operator" {
+			t.Errorf("dead letters %+v, want the task once", list)
+		}
+	})
+}
+
+// TestArchiveIsKeptSmall holds that a sweep leaves asynq nothing to trim: all that
+// was archived is buried, and the archive shrinks.
+func TestArchiveIsKeptSmall(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	const n = 2300
+	for i := range n {
+		f.deliverSeed(t, tasks.TypeCreated, fmt.Sprintf("vid_%d", i), "")
+	}
+	if _, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(f.deadLetters(t)); got != n {
+		t.Errorf("%d dead letters, want %d", got, n)
+	}
+	info, err := f.inspector.GetQueueInfo(tasks.QueueEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Archived > 1000 || info.Archived < 500 {
+		t.Errorf("%d tasks stay in the archive, want the newest 1000 at most", info.Archived)
+	}
+}
+
+// TestOrphansComeBack holds that a task which is active without a lease is run,
+// with no attempt counted.
+func TestOrphansComeBack(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		rdb := redis.NewClient(&redis.Options{Addr: addr})
+		defer func() { _ = rdb.Close() }()
+		orphan := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
+		// As dequeuing leaves it, but for the lease.
+		if err := rdb.LMove(t.Context(), "asynq:{events}:pending", "asynq:{events}:active", "RIGHT", "LEFT").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := rdb.HSet(t.Context(), "asynq:{events}:t:"+orphan.ID, "state", "active").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.worker.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if info := f.state(t, orphan, tasks.QueueEvents); info.State != asynq.TaskStatePending || info.Retried != 0 {
+			t.Errorf("orphan is %s after %d retries, want pending and none", info.State, info.Retried)
+		}
+	})
+}
+
+// TestRunningTasksAreNoOrphans sweeps while a task is running.
+func TestRunningTasksAreNoOrphans(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
+	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
+	started, release := holdMedia(f)
+	if err := f.worker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	info, err := f.inspector.GetQueueInfo(tasks.QueueMedia)
+	if err != nil || info.Active != 1 || info.Pending != 0 {
+		t.Errorf("%d active, %d pending, %v; want the running one left alone", info.Active, info.Pending, err)
+	}
+	close(release)
+	f.worker.Shutdown()
+}
+
+// holdMedia lets downloads begin, which started tells, and go on once released.
+func holdMedia(f *fixture) (started <-chan struct{}, release chan<- struct{}) {
+	begun, released := make(chan struct{}), make(chan struct{})
+	f.serve = func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-released
+		_, _ = io.WriteString(w, video)
+	}
+	return begun, released
+}
