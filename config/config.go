@@ -57,7 +57,7 @@ type Config struct {
 	ForwardURLs   URLs   `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" roles:"worker dev" help:"Programs to tell: each gets klinghook's own JSON, signed as Standard Webhooks says."`
 	ForwardSecret string `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what is forwarded; needed with KLINGHOOK_FORWARD_URLS."`
 
-	Queues Queues        `env:"KLINGHOOK_QUEUES" envDefault:"events=16,media=4,notify=8" form:"queues" secret:"none" roles:"worker dev" help:"How many tasks of each queue one process runs at once. A queue that is left out is not run in this process."`
+	Queues Queues        `env:"KLINGHOOK_QUEUES" envDefault:"events=16,media=4,notify=8,rejections=1" form:"queues" secret:"none" roles:"worker dev" help:"How many tasks of each queue one process runs at once. A queue that is left out is not run in this process."`
 	Grace  time.Duration `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" secret:"none" roles:"ingest worker dev" help:"How long a process that is asked to stop lets running work finish."`
 
 	LogLevel  string `env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" secret:"none" roles:"ingest worker dev" help:"The least level that is logged."`
@@ -86,7 +86,7 @@ type Queues map[string]int
 
 // QueueNames returns the queues that [Queues] may name, most urgent first.
 func QueueNames() []string {
-	return []string{"events", "media", "notify"}
+	return []string{"events", "media", "notify", "rejections"}
 }
 
 // String returns q as KLINGHOOK_QUEUES has it, in the order of QueueNames.

@@ -62,7 +62,7 @@ func TestLoadDefaults(t *testing.T) {
 		MaxBody:      1 << 20,
 		MediaMaxSize: 2 << 30,
 		NotifyEvents: Events{"video.completed", "video.failed", "video.cancelled"},
-		Queues:       Queues{"events": 16, "media": 4, "notify": 8},
+		Queues:       Queues{"events": 16, "media": 4, "notify": 8, "rejections": 1},
 		Grace:        30 * time.Second,
 		LogLevel:     "info",
 		LogFormat:    "auto",

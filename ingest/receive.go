@@ -32,7 +32,7 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 	rejectLog := s.rejectLog.With(zap.String("source", e.Protocol.Name))
 	return func(c echo.Context) error {
 		start := s.now()
-		ev, duplicate, refused := s.receive(c.Response(), c.Request(), e, start)
+		body, ev, duplicate, refused := s.receive(c.Response(), c.Request(), e, start)
 		took := s.now().Sub(start)
 		switch {
 		case refused != nil:
@@ -43,6 +43,7 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 			}
 			to.Warn("delivery refused", zap.String("outcome", refused.outcome), zap.Int("status", refused.status),
 				zap.String("peer", c.Request().RemoteAddr), zap.Duration("duration", took), zap.NamedError("error", refused.reason))
+			s.sampler.offer(c.Request(), e, body, refused, start)
 			return refused
 		case duplicate:
 			s.metrics.observe(e.Protocol.Name, outcomeDuplicate, took)
@@ -55,12 +56,19 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 	}
 }
 
-// receive takes one delivery as far as the queue.
-func (s *Server) receive(w http.ResponseWriter, r *http.Request, e Endpoint, at time.Time) (ev tasks.Event, duplicate bool, _ *refusal) {
+// receive takes one delivery as far as the queue. It returns the body as far as it
+// was read.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, e Endpoint, at time.Time) (body []byte, ev tasks.Event, duplicate bool, _ *refusal) {
 	body, refused := s.readBody(w, r)
 	if refused != nil {
-		return ev, false, refused
+		return body, ev, false, refused
 	}
+	ev, duplicate, refused = s.take(r, e, body, at)
+	return body, ev, duplicate, refused
+}
+
+// take verifies, names and enqueues a delivery whose body was read.
+func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (ev tasks.Event, duplicate bool, _ *refusal) {
 	secret, err := e.Source.Verify(r.Header, body, at)
 	if err != nil {
 		return ev, false, &refusal{http.StatusUnauthorized, "Invalid signature", outcomeSignature, err}
@@ -112,7 +120,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refu
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(err, &limit):
-		return nil, tooLarge(err)
+		return body, tooLarge(err)
 	case err != nil:
 		return nil, &refusal{http.StatusBadRequest, "the body ended early", outcomeCut, err}
 	}

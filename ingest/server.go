@@ -60,6 +60,7 @@ type Server struct {
 	// rejectLog is log with sampling: whoever has no secret must not be able to
 	// fill the disk.
 	rejectLog *zap.Logger
+	sampler   *sampler
 	metrics   metrics
 	now       func() time.Time
 }
@@ -75,6 +76,7 @@ func New(cfg Config) *Server {
 		rejectLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Second, 5, 1000)
 		})),
+		sampler: newSampler(cfg.Queue, cfg.Log),
 		metrics: newMetrics(cfg.Metrics),
 		now:     cfg.Now,
 	}
@@ -102,6 +104,17 @@ func New(cfg Config) *Server {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.echo.ServeHTTP(w, r)
+}
+
+// Start begins to hand a sample of the refused deliveries on to the queue, until
+// Close. The server answers with or without it.
+func (s *Server) Start(ctx context.Context) {
+	s.sampler.start(context.WithoutCancel(ctx), s.enqueueTimeout)
+}
+
+// Close ends what Start began. It is for after the last delivery was answered.
+func (s *Server) Close() {
+	s.sampler.close()
 }
 
 // refusal is an answer other than 200: what the sender reads, and what the log

@@ -44,9 +44,18 @@ type fakeQueue struct {
 	mu     sync.Mutex
 	tasks  []tasks.Task
 	answer func(ctx context.Context) (bool, error)
+	// took, where set, gets each task; then the call waits for hang, where set.
+	took chan<- tasks.Task
+	hang <-chan struct{}
 }
 
 func (q *fakeQueue) Enqueue(ctx context.Context, t tasks.Task) (bool, error) {
+	if q.took != nil {
+		q.took <- t
+	}
+	if q.hang != nil {
+		<-q.hang
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.tasks = append(q.tasks, t)

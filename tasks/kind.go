@@ -16,6 +16,8 @@ const (
 	KindMediaDownload Kind = "media:download"
 	// KindNotifySend tells one destination of one thing that happened.
 	KindNotifySend Kind = "notify:send"
+	// KindRejectionKeep keeps a sample of the deliveries that were refused.
+	KindRejectionKeep Kind = "rejection:keep"
 )
 
 // The queues. Each has workers of its own, so that slow downloads hold up
@@ -24,6 +26,8 @@ const (
 	QueueEvents = "events"
 	QueueMedia  = "media"
 	QueueNotify = "notify"
+	// QueueRejections is of little weight and little traffic.
+	QueueRejections = "rejections"
 )
 
 // Policy is how one kind of task is queued and retried.
@@ -55,6 +59,7 @@ func Policies() []Policy {
 		{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 		{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
 		{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 20, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
+		{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 4, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: time.Minute},
 	}
 }
 

@@ -36,6 +36,37 @@ type NotifySend struct {
 	JobID string `json:"job_id,omitempty"`
 }
 
+// Rejection is a delivery that was refused, as a sample of many: for the person who
+// wonders why nothing arrives. It is the payload of KindRejectionKeep.
+type Rejection struct {
+	// ID is random: each refusal is one of its own.
+	ID string `json:"id"`
+	// ReceivedAt is when the delivery arrived, in UTC.
+	ReceivedAt time.Time `json:"received_at"`
+	// Source names the protocol of the endpoint that refused it.
+	Source string `json:"source"`
+	// Reason is the outcome as the metrics name it, e.g. "invalid_signature".
+	Reason string `json:"reason"`
+	// Detail says more, in words.
+	Detail string `json:"detail,omitempty"`
+	// Peer is the address that it came from, host:port.
+	Peer string `json:"peer"`
+	// Headers are the request's, less what is secret.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Body is how the body begins.
+	Body []byte `json:"body,omitempty"`
+}
+
+// KeepRejection returns the task that keeps a refused delivery.
+func KeepRejection(r Rejection) (Task, error) {
+	return newTask(KindRejectionKeep, string(KindRejectionKeep)+":"+SafeID(r.ID), r)
+}
+
+// DecodeRejection reads the payload of KindRejectionKeep.
+func DecodeRejection(payload []byte) (Rejection, error) {
+	return decode[Rejection](KindRejectionKeep, payload)
+}
+
 // eventWire is an Event in JSON. A body that is valid UTF-8, as every JSON body
 // should be, stays readable; any other travels in base64, unchanged.
 type eventWire struct {

@@ -26,6 +26,13 @@ func goldenEvent() tasks.Event {
 	}
 }
 
+func goldenRejection() tasks.Rejection {
+	return tasks.Rejection{
+		ID: "rej_1", ReceivedAt: time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC), Source: "klingai", Reason: "invalid_signature",
+		Detail: "no signature", Peer: "192.0.2.1:1234", Headers: map[string]string{"User-Agent": "curl"}, Body: []byte("{\"a\":\"\xff\"}"),
+	}
+}
+
 // TestGoldenPayloads holds what past releases enqueued: each must be read as it
 // was meant, and, for the current form, written as it is.
 func TestGoldenPayloads(t *testing.T) {
@@ -54,6 +61,10 @@ func TestGoldenPayloads(t *testing.T) {
 		{
 			"notify:send", func() (tasks.Task, error) { return tasks.SendNotification("ntf_1", "vid_abc123") },
 			func(p []byte) (any, error) { return tasks.DecodeNotifySend(p) }, tasks.NotifySend{NotificationID: "ntf_1", JobID: "vid_abc123"},
+		},
+		{
+			"rejection:keep", func() (tasks.Task, error) { return tasks.KeepRejection(goldenRejection()) },
+			func(p []byte) (any, error) { return tasks.DecodeRejection(p) }, goldenRejection(),
 		},
 	}
 	seen := make(map[tasks.Kind]bool)

@@ -32,6 +32,7 @@ func (w *Worker) handlers() map[tasks.Kind]handler {
 		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent},
 		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, giveUp: w.giveUpMedia},
 		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, giveUp: w.giveUpNotification},
+		tasks.KindRejectionKeep: {run: w.keepRejection, about: aboutNothing},
 	}
 }
 
@@ -45,9 +46,11 @@ func (w *Worker) handlerOf(kind tasks.Kind) handler {
 		run: func(context.Context, []byte) error {
 			return tasks.Permanent(fmt.Errorf("unknown task kind %q: was it enqueued by a newer klinghook?", kind))
 		},
-		about: func([]byte) (string, string) { return "", "" },
+		about: aboutNothing,
 	}
 }
+
+func aboutNothing([]byte) (jobID, eventID string) { return "", "" }
 
 // ProcessTask runs a task as asynq hands it out. It goes by the exact kind;
 // asynq's own mux would match prefixes.

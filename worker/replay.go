@@ -85,6 +85,8 @@ func (r *Replayer) reopen(ctx context.Context, t tasks.Task) error {
 			return err
 		}
 		return r.Store.ReopenNotification(ctx, p.NotificationID, r.Now())
+	case tasks.KindRejectionKeep:
+		return nil
 	}
 	return fmt.Errorf("unknown task kind %q", t.Kind)
 }

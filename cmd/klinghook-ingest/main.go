@@ -116,6 +116,8 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics,
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
+	server.Start(ctx)
+	defer server.Close()
 	listeners := process.NewListeners(log)
 	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}); err != nil {
 		return err

@@ -174,6 +174,8 @@ func (d *dev) run(ctx context.Context) error {
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics,
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages})
+	server.Start(ctx)
+	defer server.Close()
 	listeners := process.NewListeners(d.log)
 	here, err := d.listen(ctx, listeners, private, server)
 	if err != nil {

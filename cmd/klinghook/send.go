@@ -72,7 +72,7 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	fs.BoolVar(&o.lifecycle, "lifecycle", false, "send a whole job: created, processing, completed")
 	fs.BoolVar(&o.fail, "fail", false, "send a whole job that ends in failed")
 	fs.StringVar(&o.jobID, "job-id", "", "the job's `id` (default: made up; with --count, its beginning)")
-	fs.StringVar(&o.protocol, "protocol", protocolSeed, "how deliveries are worded and signed: "+strings.Join(protocolNames(), ", "))
+	fs.StringVar(&o.protocol, "protocol", protocolSeed, "the `form` in which deliveries are worded and signed: "+strings.Join(protocolNames(), ", "))
 	fs.StringVar(&o.url, "url", "", "the `URL` to post to; without a path, the protocol's is added (default: that of the running dev, else of KLINGHOOK_ADDR on this machine)")
 	fs.StringVar(&o.secret, "secret", "", "the `secret` to sign with; its variable or file is better, for others on this machine can see arguments")
 	fs.BoolVar(&o.unsigned, "unsigned", false, "do not sign (dev --insecure-skip-verify takes it)")

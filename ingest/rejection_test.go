@@ -1,0 +1,63 @@
+package ingest_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// TestRejectionIsSampled holds what is handed on of a refused delivery, and that
+// nothing of a credential is.
+func TestRejectionIsSampled(t *testing.T) {
+	f := newFixture(t, 0)
+	took := make(chan tasks.Task, 1)
+	f.queue.took = took
+	f.server.Start(t.Context())
+	defer f.server.Close()
+	body := strings.Repeat("x", 5000)
+	r := post(body, "sha256="+sign("guess", body))
+	r.RemoteAddr = "192.0.2.1:1234"
+	r.Header.Set("Authorization", "Bearer hush")
+	r.Header.Set("X-Api-Key", "hush")
+	r.Header.Set("User-Agent", "curl/8")
+	if w := f.do(r); w.Code != http.StatusUnauthorized {
+		t.Fatal(w.Code)
+	}
+	got, err := tasks.DecodeRejection((<-took).Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(got.Detail, "matches none of 2 secrets") || got.ID == "" {
+		t.Errorf("detail %q, id %q", got.Detail, got.ID)
+	}
+	want := tasks.Rejection{
+		ID: got.ID, ReceivedAt: f.now.UTC(), Source: "klingai", Reason: "invalid_signature", Detail: got.Detail, Peer: "192.0.2.1:1234",
+		Headers: map[string]string{"Authorization": "(11 bytes)", "X-Api-Key": "(4 bytes)", "X-Kling-Signature": "(71 bytes)", "User-Agent": "curl/8"},
+		Body:    []byte(body[:4096]),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sample (-want +got):\n%s", diff)
+	}
+}
+
+// TestRejectionsCostLittle holds that a flood of forged deliveries is handed on a
+// few times only, and that none waits for the queue.
+func TestRejectionsCostLittle(t *testing.T) {
+	f := newFixture(t, 0)
+	hang := make(chan struct{})
+	took := make(chan tasks.Task, 100)
+	f.queue.took, f.queue.hang = took, hang
+	f.server.Start(t.Context())
+	for range 1000 { // would never end if one waited
+		f.do(post(created, "sha256="+sign("guess", created)))
+	}
+	close(hang)
+	f.server.Close()
+	if n := len(took); n > 10 {
+		t.Errorf("%d of 1000 refused deliveries went to the queue within a second, want 10 at most", n)
+	}
+}

@@ -1,0 +1,16 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// keepRejection keeps a sample of the deliveries that ingest refused.
+func (w *Worker) keepRejection(ctx context.Context, payload []byte) error {
+	r, err := tasks.DecodeRejection(payload)
+	if err != nil {
+		return err
+	}
+	return w.cfg.Store.KeepRejection(ctx, r)
+}
