@@ -26,6 +26,8 @@ var programs = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir+"/", "github.com/klinghook/klinghook/cmd/...")
+	// The programs as they are built for use, whatever the test is built with.
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	return dir, build.Run()
 })

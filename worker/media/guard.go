@@ -110,7 +110,7 @@ func literal(host string) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(bare); err == nil {
 		return addr, nil
 	}
-	if strings.Contains(bare, ":") || endsInNumber(bare) {
+	if strings.ContainsAny(bare, ":%") || endsInNumber(bare) {
 		return netip.Addr{}, fmt.Errorf("%w: %q is neither a name nor a plainly written address", ErrForbiddenAddress, host)
 	}
 	return netip.Addr{}, nil

@@ -257,7 +257,7 @@ func FuzzGuardURL(f *testing.F) {
 		"https://cdn.klingai.com/a.mp4?sig=1", "http://cdn.klingai.com", "https://127.0.0.1", "https://[::1]:443/",
 		"https://[::ffff:10.0.0.1]/", "https://[fe80::1%25eth0]/", "https://2130706433/", "https://0x7f.1/", "https://0177.0.0.1/",
 		"https://user:pass@host/", "https://１２７.0.0.1/", "https://127。0。0。1/", "https://①②⑦.⓪.⓪.①/", "https:///", "//host", "https:host",
-		"https://host:0/", "https://host:/", "https://8.8.8.8./", "https://a..", "https://.", "https://%31/", "https://[64:ff9b::7f00:1]/",
+		"https://host:0/", "https://host:/", "https://8.8.8.8./", "https://a..", "https://.", "https://%31/", "https://%25", "https://[64:ff9b::7f00:1]/",
 	} {
 		f.Add(link)
 	}

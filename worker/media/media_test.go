@@ -41,7 +41,11 @@ func sum(b []byte) string {
 // serve starts a server and returns its URL and host:port.
 func serve(t *testing.T, h http.HandlerFunc) (url, hostport string) {
 	t.Helper()
-	srv := httptest.NewServer(h)
+	srv := httptest.NewUnstartedServer(h)
+	// The cloud SDKs keep clients of their own, whose idle connections would outlive
+	// the test by as long as it takes them to notice that the server is gone.
+	srv.Config.SetKeepAlivesEnabled(false)
+	srv.Start()
 	t.Cleanup(srv.Close)
 	return srv.URL, srv.Listener.Addr().String()
 }
