@@ -40,7 +40,7 @@ func forms() map[string]form {
 		"signing-secrets": {"secrets with commas between, each whsec_ and the base64 of a key", "whsec_bmV3,whsec_b2xk", checkSigningSecret},
 		"http-url":        {"an HTTP URL", "https://api.klingai.com", checkHTTPBase},
 		"http-urls":       {"HTTP URLs with commas between", "https://app.example.com/hooks/kling", checkHTTPURL},
-		"service-urls":    {"URLs with commas or spaces between", "slack://hook:A-B-C@webhook,discord://token@id", checkServiceURL},
+		"service-urls":    {"URLs with commas or spaces between", "discord://token@id,smtp://user:password@mail.example.com:587/?from=a@example.com&to=b@example.com", checkServiceURL},
 		"listen-address":  {"host:port", ":5000 or 127.0.0.1:5001", checkListenAddress},
 		"hosts":           {"host:port items with commas between", "cdn.internal:443,10.0.0.7:8080", checkRemoteAddress},
 		"redis-url":       {"a redis://, rediss:// or unix:// URL", "redis://user:password@127.0.0.1:6379/0", checkRedisURL},

@@ -18,9 +18,10 @@ import (
 
 // Load reads the settings of a role. environ has "NAME=value" items, as
 // os.Environ returns them; overrides, by variable name, come from flags and go
-// before environ. An override that is empty puts the default back. When the
-// configuration is wrong the error is an [*Error] with every problem.
-func Load(role Role, environ []string, overrides map[string]string) (*Config, error) {
+// before environ. An override that is empty puts the default back. checks judge
+// values that only other packages understand. When the configuration is wrong the
+// error is an [*Error] with every problem.
+func Load(role Role, environ []string, overrides map[string]string, checks ...Check) (*Config, error) {
 	if !slices.Contains([]Role{Ingest, Worker, Dev, Store, Replay, Client, All}, role) {
 		return nil, fmt.Errorf("read configuration: no role %q", role)
 	}
@@ -34,7 +35,7 @@ func Load(role Role, environ []string, overrides map[string]string) (*Config, er
 	if err := l.parse(l.read()); err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	l.check()
+	l.check(checks)
 	l.derive()
 	l.require()
 	l.refuseUnknown()
@@ -219,10 +220,34 @@ func (l *loader) derive() {
 	}
 }
 
-// check holds every value against its setting's form.
-func (l *loader) check() {
+// Check judges the items of one setting besides the check of its form.
+type Check struct {
+	// Name is the setting's variable.
+	Name string
+	// Item returns what is wrong with an item, as completing "it …", and nothing of
+	// a secret.
+	Item func(string) error
+}
+
+// judge is the check of a setting's form, and then those given to Load.
+func judge(s Setting, checks []Check, item string) error {
+	if s.form.check != nil {
+		if err := s.form.check(item); err != nil {
+			return err
+		}
+	}
+	for _, c := range checks {
+		if c.Name == s.Name {
+			return c.Item(item)
+		}
+	}
+	return nil
+}
+
+// check holds every value against its setting's form, and the checks.
+func (l *loader) check(checks []Check) {
 	for _, s := range l.settings {
-		if s.form.check == nil || !s.UsedBy(l.role) || l.wrong(s.Name) || s.value(l.config).IsZero() {
+		if !s.UsedBy(l.role) || l.wrong(s.Name) || s.value(l.config).IsZero() {
 			continue
 		}
 		items := listOf(s.value(l.config))
@@ -231,7 +256,7 @@ func (l *loader) check() {
 			if len(items) > 1 && s.Secret != SecretNone {
 				subject = fmt.Sprintf("number %d of %d", i+1, len(items))
 			}
-			if err := s.form.check(item); err != nil {
+			if err := judge(s, checks, item); err != nil {
 				l.refuse(s, item, subject, err)
 			}
 		}
@@ -241,9 +266,9 @@ func (l *loader) check() {
 // require reports what the role cannot do without, and what cannot go together.
 func (l *loader) require() {
 	c := l.config
-	if l.role == Ingest && l.missing("KLINGAI_WEBHOOK_SECRET") && l.missing("KLINGAI_OFFICIAL_WEBHOOK_SECRET") {
-		l.report("KLINGAI_WEBHOOK_SECRET", "KLINGAI_WEBHOOK_SECRET and KLINGAI_OFFICIAL_WEBHOOK_SECRET are not set, so no delivery could be verified; "+
-			"set the first to the secret that `klinghook webhooks register` shows, or the second to the Webhook Secret from Kling's console, or name files that hold them in …_FILE")
+	if names := l.webhookSecrets(); l.role == Ingest && !slices.ContainsFunc(names, func(name string) bool { return !l.missing(name) }) {
+		l.report(names[0], "%s are not set, so no delivery could be verified; set one of them: KLINGAI_WEBHOOK_SECRET to the secret that `klinghook webhooks register` shows, "+
+			"or KLINGAI_OFFICIAL_WEBHOOK_SECRET to the Webhook Secret from Kling's console, or name the file that holds it in …_FILE", strings.Join(names, " and "))
 	}
 	if len(c.ForwardURLs) > 0 && l.missing("KLINGHOOK_FORWARD_SECRET") && l.role != All {
 		l.report("KLINGHOOK_FORWARD_SECRET", "KLINGHOOK_FORWARD_SECRET (--forward-secret-file) is not set, and what goes to KLINGHOOK_FORWARD_URLS must be signed; set it to what this prints: %s", secretCommand)
@@ -251,6 +276,18 @@ func (l *loader) require() {
 	if !l.wrong("KLINGHOOK_ADDR") && !l.wrong("KLINGHOOK_ADMIN_ADDR") && collide(c.Addr, c.AdminAddr) {
 		l.report("KLINGHOOK_ADMIN_ADDR", "KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: it wants the port that KLINGHOOK_ADDR has; write another port, such as 127.0.0.1:5001", c.AdminAddr)
 	}
+}
+
+// webhookSecrets returns the names of the settings with which deliveries are
+// verified: what is secret and ingest's.
+func (l *loader) webhookSecrets() []string {
+	var names []string
+	for _, s := range l.settings {
+		if s.Secret == SecretWhole && s.UsedBy(Ingest) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // collide reports whether two listeners cannot have these addresses at once.

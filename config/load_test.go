@@ -401,3 +401,21 @@ func TestLoadLeavesOthersSettingsOut(t *testing.T) {
 		}
 	}
 }
+
+func TestChecks(t *testing.T) {
+	check := Check{Name: "KLINGHOOK_NOTIFY_URLS", Item: func(item string) error {
+		if item == "slack://good" {
+			return nil
+		}
+		return errors.New("is not good")
+	}}
+	environ := []string{"KLINGHOOK_NOTIFY_URLS=slack://good,slack://hunter2", "KLINGHOOK_MAX_BODY=x"}
+	_, err := Load(Dev, environ, nil, check)
+	var all *Error
+	if !errors.As(err, &all) || len(all.Problems) != 2 {
+		t.Fatalf("err = %v, want both problems", err)
+	}
+	if text := err.Error(); !strings.Contains(text, "number 2 of 2 is not good") || strings.Contains(text, "hunter2") {
+		t.Errorf("err = %v, want the item by its place and not by its value", err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -121,6 +122,8 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refu
 	switch {
 	case errors.As(err, &limit):
 		return body, tooLarge(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &refusal{http.StatusRequestTimeout, "the body took too long", outcomeCut, err}
 	case err != nil:
 		return nil, &refusal{http.StatusBadRequest, "the body ended early", outcomeCut, err}
 	}

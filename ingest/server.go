@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -93,10 +95,12 @@ func New(cfg Config) *Server {
 	s.echo.HTTPErrorHandler = s.answerError
 	s.echo.Pre(middleware.RemoveTrailingSlash())
 	s.echo.Use(s.recoverPanics)
-	s.echo.GET("/healthz", echo.WrapHandler(cfg.Live))
-	s.echo.GET("/readyz", echo.WrapHandler(cfg.Ready))
+	for path, handler := range map[string]http.HandlerFunc{"/healthz": cfg.Live, "/readyz": cfg.Ready} {
+		s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(handler))
+	}
 	for _, endpoint := range cfg.Endpoints {
 		s.echo.POST(endpoint.Protocol.Path, s.receiver(endpoint))
+		s.echo.OPTIONS(endpoint.Protocol.Path, refuseOptions)
 	}
 	return s
 }
@@ -133,7 +137,8 @@ func (r *refusal) Error() string { return r.message }
 // that cannot take the event.
 const retryAfterSeconds = "5"
 
-// answerError is Echo's error handler: every error leaves as {"error": "…"}.
+// answerError is Echo's error handler: every error leaves as {"error": "…"}, spaced
+// as the answer of success is.
 func (s *Server) answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
@@ -155,11 +160,18 @@ func (s *Server) answerError(err error, c echo.Context) {
 	if c.Request().Method == http.MethodHead {
 		err = c.NoContent(status)
 	} else {
-		err = c.JSON(status, map[string]string{"error": message})
+		quoted, _ := json.Marshal(message) // a string always can be
+		err = c.JSONBlob(status, fmt.Appendf(nil, `{"error": %s}`, quoted))
 	}
 	if err != nil {
 		s.log.Debug("answer not written", zap.Error(err))
 	}
+}
+
+// refuseOptions answers as any other method is answered; Echo would say 204.
+func refuseOptions(c echo.Context) error {
+	c.Response().Header().Set(echo.HeaderAllow, http.MethodPost)
+	return echo.ErrMethodNotAllowed
 }
 
 // recoverPanics turns a panic into a 500, so that the sender tries again.

@@ -161,7 +161,7 @@ func TestReopen(t *testing.T) {
 		}
 		id := owed.Notifications[0].ID
 		for _, m := range owed.Media {
-			if err := db.MediaFailed(ctx, m, "404", received); err != nil {
+			if _, err := db.MediaFailed(ctx, m, "404", received); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -56,15 +57,27 @@ type facts struct {
 	Duration   latest[time.Duration]      `json:"duration_ns,omitzero"`
 }
 
-// stamp places an event in time. Events of the same time are told apart by id,
-// so that any two stamps of different events have an order.
+// stamp places an event in time. Events of the same time go by how far they say
+// the job is, and then by id, so that any two stamps of different events have an
+// order.
 type stamp struct {
 	At    time.Time `json:"at,omitzero"`
+	Rank  int       `json:"rank,omitempty"`
 	Event string    `json:"event"`
 }
 
+func stampOf(up tasks.JobUpdate) stamp {
+	return stamp{At: up.OccurredAt.UTC(), Rank: rank(up.Status), Event: up.EventID}
+}
+
 func (s stamp) compare(o stamp) int {
-	return cmp.Or(s.At.Compare(o.At), cmp.Compare(s.Event, o.Event))
+	return cmp.Or(s.At.Compare(o.At), cmp.Compare(s.Rank, o.Rank), cmp.Compare(s.Event, o.Event))
+}
+
+// rank orders the statuses by how far the job is. Of two ends said of the same
+// instant, failed comes before cancelled.
+func rank(s tasks.Status) int {
+	return slices.Index([]tasks.Status{tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted}, s) + 1
 }
 
 // latest is the value that the latest event gave.
@@ -86,7 +99,7 @@ func (l *latest[T]) offer(value T, from stamp) {
 
 // apply takes in what an event says of the job.
 func (f *facts) apply(source string, up tasks.JobUpdate) {
-	from := stamp{At: up.OccurredAt.UTC(), Event: up.EventID}
+	from := stampOf(up)
 	if up.Status != "" {
 		if f.First == nil {
 			f.First = make(map[tasks.Status]stamp)

@@ -16,7 +16,8 @@ const (
 	MediaPending MediaState = "pending"
 	// MediaStored is whole in the bucket.
 	MediaStored MediaState = "stored"
-	// MediaFailed was given up; a newer link makes it pending again.
+	// MediaFailed was given up with all of its links; another makes it pending
+	// again.
 	MediaFailed MediaState = "failed"
 )
 
@@ -25,8 +26,8 @@ type Media struct {
 	JobID string
 	// Name is what the file is to its job: "video", "video-2", "thumbnail".
 	Name string
-	// URL is the sender's newest link. Its query holds a signature: it is not for
-	// logs.
+	// URL is the link that counts: of those that the sender gave, the newest that
+	// was not given up. Its query holds a signature: it is not for logs.
 	URL   string
 	State MediaState
 	// Object is the file's name in the bucket; Size is in bytes, SHA256 in hex.
@@ -35,7 +36,8 @@ type Media struct {
 	Size        int64
 	SHA256      string
 	ContentType string
-	// Error is why the last attempt failed, for a file that was given up.
+	// Error is why the last attempt at a pending file failed; else why the newest
+	// link was given up, also of a file that is stored from an older one.
 	Error                          string
 	CreatedAt, UpdatedAt, StoredAt time.Time
 }
@@ -88,42 +90,73 @@ func (s *Store) Medium(ctx context.Context, jobID, name string) (Media, error) {
 	return media[0], nil
 }
 
-// MediaStored notes that a file is whole in the bucket. m carries the link that
-// it was fetched from in URL, and what was stored. When the file's link has come
-// to name another resource meanwhile, the row stays as it is and superseded is
-// true: the file is owed from the new link.
-func (s *Store) MediaStored(ctx context.Context, m Media, at time.Time) (superseded bool, err error) {
-	res, err := s.db.ExecContext(ctx, `
-		UPDATE media SET state = 'stored', object = $4, size_bytes = $5, sha256 = $6, content_type = $7,
-			error = '', updated_at = $8, stored_at = $8
-		WHERE job_id = $1 AND name = $2 AND resource = $3`,
-		m.JobID, m.Name, resource(m.URL), m.Object, m.Size, m.SHA256, m.ContentType, s.dialect.time(at))
-	n, err := affected(res, err)
+// StoreMedia publishes a file and notes it, in one transaction that locks the
+// file's row: what the bucket has and what the row says cannot part, however many
+// downloads of it run at once. m carries the link that it was fetched from in URL,
+// and what publish will make visible.
+//
+// When by now another link counts, which names another resource, or the file is
+// stored from this one already, publish is not called, and superseded is true. An
+// error of publish leaves the row as it is.
+func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish func() error) (superseded bool, err error) {
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		f, err := readLinks(ctx, tx, s.dialect, m.JobID, m.Name)
+		if err != nil {
+			return err
+		}
+		if f.state() != MediaPending || resource(f.current().URL) != resource(m.URL) {
+			superseded = true
+			return nil
+		}
+		if err := publish(); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			UPDATE media SET object = $3, size_bytes = $4, sha256 = $5, content_type = $6, stored_at = $7
+			WHERE job_id = $1 AND name = $2`,
+			m.JobID, m.Name, m.Object, m.Size, m.SHA256, m.ContentType, s.dialect.time(at))
+		if err != nil {
+			return err
+		}
+		return changeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, func(f *linkedFile) { f.storedURL = m.URL })
+	})
 	if err != nil {
-		return false, fmt.Errorf("keep media %s of %s: %w", m.Name, m.JobID, err)
+		return false, fmt.Errorf("store media %s of %s: %w", m.Name, m.JobID, err)
 	}
-	return n == 0, nil
+	return superseded, nil
 }
 
-// MediaFailed notes that a file was given up, and why. A file that is stored, or
-// whose link was renewed since, stays as it is.
-func (s *Store) MediaFailed(ctx context.Context, m Media, reason string, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `
-		UPDATE media SET state = 'failed', error = $4, updated_at = $5
-		WHERE job_id = $1 AND name = $2 AND url = $3 AND state = 'pending'`,
-		m.JobID, m.Name, m.URL, storable(reason), s.dialect.time(at))
+// MediaFailed notes that the link in m.URL is dead, and why, and returns the file
+// as it stands then: another link may count now.
+func (s *Store) MediaFailed(ctx context.Context, m Media, reason string, at time.Time) (Media, error) {
+	err := s.changeMedia(ctx, m.JobID, m.Name, at, func(f *linkedFile) { f.bury(m.URL, reason) })
 	if err != nil {
-		return fmt.Errorf("give up media %s of %s: %w", m.Name, m.JobID, err)
+		return Media{}, fmt.Errorf("give up link of media %s of %s: %w", m.Name, m.JobID, err)
+	}
+	return s.Medium(ctx, m.JobID, m.Name)
+}
+
+// MediaTrouble notes why the last attempt at a file failed, for people to see while
+// the next one is awaited.
+func (s *Store) MediaTrouble(ctx context.Context, jobID, name, reason string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE media SET error = $3, updated_at = $4 WHERE job_id = $1 AND name = $2 AND state = 'pending'`,
+		jobID, name, storable(reason), s.dialect.time(at))
+	if err != nil {
+		return fmt.Errorf("note trouble of media %s of %s: %w", name, jobID, err)
 	}
 	return nil
 }
 
 // ReopenMedia makes a file that was given up owed again.
 func (s *Store) ReopenMedia(ctx context.Context, jobID, name string, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE media SET state = 'pending', error = '', updated_at = $3 WHERE job_id = $1 AND name = $2 AND state = 'failed'`,
-		jobID, name, s.dialect.time(at))
-	if err != nil {
+	if err := s.changeMedia(ctx, jobID, name, at, (*linkedFile).revive); err != nil {
 		return fmt.Errorf("reopen media %s of %s: %w", name, jobID, err)
 	}
 	return nil
+}
+
+func (s *Store) changeMedia(ctx context.Context, jobID, name string, at time.Time, change func(*linkedFile)) error {
+	return s.inTx(ctx, func(tx *sql.Tx) error {
+		return changeLinks(ctx, tx, s.dialect, jobID, name, at, change)
+	})
 }

@@ -28,7 +28,7 @@ type Notification struct {
 	Type        string
 	Destination string
 	State       NotificationState
-	// Error is why the last attempt failed, for one that was given up.
+	// Error is why the last attempt failed; empty once it is sent.
 	Error                        string
 	CreatedAt, UpdatedAt, SentAt time.Time
 }
@@ -92,6 +92,17 @@ func (s *Store) endNotification(ctx context.Context, id string, state Notificati
 		id, state, storable(reason), s.dialect.time(at), s.dialect.time(sentAt))
 	if err != nil {
 		return fmt.Errorf("mark notification %s %s: %w", id, state, err)
+	}
+	return nil
+}
+
+// NotificationTrouble notes why the last attempt failed, for people to see while
+// the next one is awaited.
+func (s *Store) NotificationTrouble(ctx context.Context, id, reason string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE notifications SET error = $2, updated_at = $3 WHERE id = $1 AND state = 'pending'`,
+		id, storable(reason), s.dialect.time(at))
+	if err != nil {
+		return fmt.Errorf("note trouble of notification %s: %w", id, err)
 	}
 	return nil
 }

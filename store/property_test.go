@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,7 +91,7 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 			},
 		},
 		{
-			name: "events of the same instant", want: tasks.StatusCancelled, wantContradicted: true,
+			name: "events of the same instant", want: tasks.StatusFailed, wantContradicted: true,
 			events: []occurrence{
 				{id: "a", minute: 2, status: "cancelled", reason: "one", prompt: "p", model: "m"},
 				{id: "b", minute: 2, status: "failed", reason: "two", prompt: "q", model: "n"},
@@ -103,6 +104,15 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 				{id: "a", minute: 1, status: "completed", video: "v.mp4?sig=1"},
 				{id: "b", minute: 2, status: "completed", video: "v.mp4?sig=2"},
 				{id: "c", minute: 3, status: "completed"},
+			},
+		},
+		{
+			name: "the newest links are dead", want: tasks.StatusCompleted, wantVideo: "v.mp4",
+			events: []occurrence{
+				{id: "a", minute: 1, status: "completed", video: "u.mp4"},
+				{id: "b", minute: 2, status: "completed", video: "v.mp4?sig=1"},
+				{id: "c", minute: 3, status: "completed", video: "dead-1.mp4"},
+				{id: "d", minute: 4, status: "completed", video: "dead-2.mp4"},
 			},
 		},
 		{
@@ -181,8 +191,9 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 	work(ctx, t, db, job, notifications)
 }
 
-// work fetches what is pending, and sends. A file's SHA-256 is that of what the
-// link points at: here, simply the link without its query.
+// work fetches what is pending, and sends. Links to "dead-…" are dead. A file's
+// SHA-256 is that of what the link points at: here, simply the link without its
+// query.
 func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifications []store.Notification) {
 	t.Helper()
 	media, err := db.MediaOf(ctx, job)
@@ -190,16 +201,8 @@ func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifi
 		t.Fatal(err)
 	}
 	for _, m := range media {
-		if m.State == store.MediaStored {
-			continue
-		}
-		m.Object, m.Size, m.ContentType = job+"/"+m.Name, 1, "video/mp4"
-		m.SHA256 = m.URL
-		if at := slices.Index([]byte(m.URL), '?'); at >= 0 {
-			m.SHA256 = m.URL[:at]
-		}
-		if _, err := db.MediaStored(ctx, m, received); err != nil {
-			t.Fatal(err)
+		for m.State == store.MediaPending {
+			m = fetch(ctx, t, db, m)
 		}
 	}
 	for _, n := range notifications {
@@ -207,6 +210,28 @@ func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifi
 			t.Fatal(err)
 		}
 	}
+}
+
+// fetch tries the link that counts, and returns the file as it stands then.
+func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) store.Media {
+	t.Helper()
+	if strings.Contains(m.URL, "dead-") {
+		m, err := db.MediaFailed(ctx, m, "404", received)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m.Object, m.Size, m.ContentType = m.JobID+"/"+m.Name, 1, "video/mp4"
+	m.SHA256, _, _ = strings.Cut(m.URL, "?")
+	if superseded, err := db.StoreMedia(ctx, m, received, func() error { return nil }); err != nil || superseded {
+		t.Fatalf("StoreMedia = %t, %v", superseded, err)
+	}
+	m, err := db.Medium(ctx, m.JobID, m.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // read returns a job's rows with its id, which is the order's name, taken out.

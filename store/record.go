@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -152,55 +151,20 @@ func (r *recorder) oweMedia(ctx context.Context, up tasks.JobUpdate) ([]Media, e
 	return queryMedia(ctx, r.tx, `WHERE job_id = $1 AND state = 'pending' ORDER BY name`, up.JobID)
 }
 
-// takeLink keeps the newest link of a file. A file that is stored is fetched
-// again only when a newer event names another resource, not when it renews the
-// signature in the query; one that was given up is owed again with any newer link.
-func (r *recorder) takeLink(ctx context.Context, up tasks.JobUpdate, link tasks.MediaLink) error {
+// takeLink takes a file's link in.
+func (r *recorder) takeLink(ctx context.Context, up tasks.JobUpdate, given tasks.MediaLink) error {
 	now := r.dialect.time(r.ev.ReceivedAt)
-	inserted, err := r.tx.ExecContext(ctx, `
-		INSERT INTO media (job_id, name, url, resource, url_at, url_event, state, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $7)
+	_, err := r.tx.ExecContext(ctx, `
+		INSERT INTO media (job_id, name, url, links, state, created_at, updated_at)
+		VALUES ($1, $2, $3, '[]', 'pending', $4, $4)
 		ON CONFLICT (job_id, name) DO NOTHING`,
-		up.JobID, link.Name, link.URL, resource(link.URL), r.dialect.time(up.OccurredAt), up.EventID, now)
+		up.JobID, given.Name, given.URL, now)
 	if err != nil {
 		return err
 	}
-	if n, err := inserted.RowsAffected(); err != nil || n > 0 {
-		return err
-	}
-	var old stamp
-	var oldURL, oldResource string
-	var state MediaState
-	err = r.tx.QueryRowContext(ctx, `SELECT url, resource, url_at, url_event, state FROM media WHERE job_id = $1 AND name = $2`+r.dialect.forUpdate,
-		up.JobID, link.Name).Scan(&oldURL, &oldResource, instant{&old.At}, &old.Event, &state)
-	if err != nil {
-		return err
-	}
-	// The column keeps microseconds.
-	from := stamp{At: up.OccurredAt.UTC().Truncate(time.Microsecond), Event: up.EventID}
-	if from.compare(old) <= 0 {
-		return nil
-	}
-	renewed := resource(link.URL) != oldResource || (state == MediaFailed && link.URL != oldURL)
-	if renewed {
-		state = MediaPending
-	}
-	_, err = r.tx.ExecContext(ctx, `
-		UPDATE media SET url = $3, resource = $4, url_at = $5, url_event = $6, state = $7, updated_at = $8
-		WHERE job_id = $1 AND name = $2`,
-		up.JobID, link.Name, link.URL, resource(link.URL), r.dialect.time(from.At), from.Event, state, now)
-	return err
-}
-
-// resource is what a link points at: the link less its query and fragment, in
-// which signatures and expiry times stand.
-func resource(link string) string {
-	u, err := url.Parse(link)
-	if err != nil {
-		return link
-	}
-	u.RawQuery, u.Fragment, u.ForceQuery = "", "", false
-	return u.String()
+	return changeLinks(ctx, r.tx, r.dialect, up.JobID, given.Name, r.ev.ReceivedAt, func(f *linkedFile) {
+		f.take(given.URL, stampOf(up))
+	})
 }
 
 // oweNotifications writes a notification for each destination and returns those

@@ -198,6 +198,7 @@ func TestMediaLinks(t *testing.T) {
 		{"a stored file is fetched again when it is another", store.MediaStored, other, time.Minute, other, store.MediaPending},
 		{"a stored file stays for an older link", store.MediaStored, other, -time.Minute, first, store.MediaStored},
 		{"a failed file is owed again with a newer link", store.MediaFailed, renewed, time.Minute, renewed, store.MediaPending},
+		{"a failed file is owed again with an older link", store.MediaFailed, other, -time.Minute, other, store.MediaPending},
 		{"a failed file stays so when its link is repeated", store.MediaFailed, first, time.Minute, first, store.MediaFailed},
 	}
 	onBoth(t, func(t *testing.T, db *store.Store) {
@@ -216,11 +217,11 @@ func TestMediaLinks(t *testing.T) {
 				m := store.Media{JobID: job, Name: "video", URL: first, Object: job + "/video.mp4", Size: 7, SHA256: "ab", ContentType: "video/mp4"}
 				switch tt.before {
 				case store.MediaStored:
-					if superseded, err := db.MediaStored(t.Context(), m, received); err != nil || superseded {
-						t.Fatalf("MediaStored = %t, %v", superseded, err)
+					if superseded, err := db.StoreMedia(t.Context(), m, received, func() error { return nil }); err != nil || superseded {
+						t.Fatalf("StoreMedia = %t, %v", superseded, err)
 					}
 				case store.MediaFailed:
-					if err := db.MediaFailed(t.Context(), m, "404", received); err != nil {
+					if _, err := db.MediaFailed(t.Context(), m, "404", received); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -243,13 +244,34 @@ func TestMediaStoredFromALinkThatWasReplaced(t *testing.T) {
 		if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
 			t.Fatal(err)
 		}
-		superseded, err := db.MediaStored(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: "https://cdn.example/old.mp4", Object: "o"}, received)
+		publish := func() error {
+			t.Error("published from a link that does not count any more")
+			return nil
+		}
+		superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: "https://cdn.example/old.mp4", Object: "o"}, received, publish)
 		if err != nil || !superseded {
-			t.Errorf("MediaStored = %t, %v; want superseded", superseded, err)
+			t.Errorf("StoreMedia = %t, %v; want superseded", superseded, err)
 		}
 		m, err := db.Medium(t.Context(), "vid_1", "video")
 		if err != nil || m.State != store.MediaPending {
 			t.Errorf("state %s, %v; want pending", m.State, err)
+		}
+	})
+}
+
+func TestPublishFails(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
+			t.Fatal(err)
+		}
+		full := errors.New("disk full")
+		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
+		if _, err := db.StoreMedia(t.Context(), m, received, func() error { return full }); !errors.Is(err, full) {
+			t.Errorf("StoreMedia = %v, want %v", err, full)
+		}
+		if got, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || got.State != store.MediaPending || got.Object != "" {
+			t.Errorf("media is %s with object %q, %v; want pending and none", got.State, got.Object, err)
 		}
 	})
 }

@@ -73,3 +73,16 @@ func RequeueOrphans(ctx context.Context, rdb redis.UniversalClient, queue string
 	}
 	return n, nil
 }
+
+// ListQueues puts all queues on asynq's list of queues, by which its inspector and
+// the queue pages find them.
+func ListQueues(ctx context.Context, rdb redis.UniversalClient) error {
+	names := make([]any, 0, len(Queues()))
+	for _, queue := range Queues() {
+		names = append(names, queue)
+	}
+	if err := rdb.SAdd(ctx, "asynq:queues", names...).Err(); err != nil {
+		return fmt.Errorf("list queues: %w", err)
+	}
+	return nil
+}

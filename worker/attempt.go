@@ -21,17 +21,20 @@ type handler struct {
 	// about says which job and which event the payload is about; empty where it
 	// does not tell.
 	about func(payload []byte) (jobID, eventID string)
+	// trouble, where there is one, notes in the store why an attempt failed that
+	// will be followed by another.
+	trouble func(ctx context.Context, payload []byte, reason error) error
 	// giveUp, where there is one, marks in the store what the task was about as
 	// given up, and why.
-	giveUp func(ctx context.Context, payload []byte, reason string) error
+	giveUp func(ctx context.Context, payload []byte, reason error) error
 }
 
 // handlers returns the handler of every kind.
 func (w *Worker) handlers() map[tasks.Kind]handler {
 	return map[tasks.Kind]handler{
 		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent},
-		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, giveUp: w.giveUpMedia},
-		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, giveUp: w.giveUpNotification},
+		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, trouble: w.mediaTrouble, giveUp: w.giveUpMedia},
+		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, trouble: w.notificationTrouble, giveUp: w.giveUpNotification},
 		tasks.KindRejectionKeep: {run: w.keepRejection, about: aboutNothing},
 	}
 }
@@ -116,11 +119,14 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 	case a.number < a.last && !tasks.IsPermanent(err):
 		w.metrics.observe(a.task.Kind, outcomeRetry, took)
 		w.noted(a, w.cfg.Store.NoteFailure(noteCtx, a.task.ID, a.failure(err)))
+		if a.handler.trouble != nil {
+			w.noted(a, a.handler.trouble(noteCtx, a.task.Payload, err))
+		}
 		a.log.Warn("task will be retried", zap.Error(err))
 		return err
 	}
 	w.metrics.observe(a.task.Kind, outcomeArchived, took)
-	if buryErr := w.bury(noteCtx, a.task, a.failure(err)); buryErr != nil {
+	if buryErr := w.bury(noteCtx, a.task, a.failure(err), err); buryErr != nil {
 		// The archive keeps it until a sweep finds it there.
 		err = errors.Join(err, buryErr)
 	}
@@ -139,12 +145,13 @@ func (w *Worker) noted(a attempt, err error) {
 	}
 }
 
-// bury keeps a task as a dead letter and marks what it was about as given up.
-func (w *Worker) bury(ctx context.Context, t tasks.Task, last store.Failure) error {
+// bury keeps a task as a dead letter and marks what it was about as given up for a
+// reason, which last has as text.
+func (w *Worker) bury(ctx context.Context, t tasks.Task, last store.Failure, reason error) error {
 	h := w.handlerOf(t.Kind)
 	if h.giveUp != nil {
 		// A payload that cannot be read is about nothing that could be marked.
-		if err := h.giveUp(ctx, t.Payload, last.Error); err != nil && !tasks.IsPermanent(err) {
+		if err := h.giveUp(ctx, t.Payload, reason); err != nil && !tasks.IsPermanent(err) {
 			return err
 		}
 	}

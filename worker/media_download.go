@@ -11,31 +11,65 @@ import (
 	"github.com/klinghook/klinghook/worker/media"
 )
 
-// downloadMedia brings a file of a job into the bucket from its newest link, and
-// notes it in the store. It is in the bucket whole or not at all, so that running
-// it twice costs a download and nothing else.
+// downloadMedia brings a file of a job into the bucket from the link that counts,
+// and notes it in the store. Publishing and noting are one transaction, so that of
+// two downloads at once the bucket and the row have the same one; and a file is
+// published whole or not at all, so that running this twice costs a download and
+// nothing else.
 func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	m, err := w.medium(ctx, payload)
 	if err != nil || m.State == store.MediaStored {
 		return err
 	}
-	file, err := w.cfg.Fetcher.Download(ctx, m.URL, mediaKind(m.Name), w.cfg.Bucket, media.ObjectName(m.JobID, m.Name))
+	_, err = w.cfg.Fetcher.Download(ctx, media.Request{
+		Link: m.URL, Kind: mediaKind(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
+		Publish: func(ctx context.Context, file media.File, put func() error) error {
+			m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType
+			// When another file counts by now, its link has a task of its own.
+			_, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), put)
+			return err
+		},
+	})
 	if err != nil {
-		return fmt.Errorf("download %s of %s: %w", m.Name, m.JobID, err)
+		return &linkError{m.URL, fmt.Errorf("download %s of %s: %w", m.Name, m.JobID, err)}
 	}
-	m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType
-	// When the job names another file by now, that link has a task of its own.
-	_, err = w.cfg.Store.MediaStored(ctx, m, w.cfg.Now())
-	return err
+	return nil
 }
 
-// giveUpMedia notes that a file will not be fetched from the link that it has.
-func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason string) error {
+// linkError is why a link did not serve.
+type linkError struct {
+	link string
+	error
+}
+
+func (e *linkError) Unwrap() error { return e.error }
+
+// mediaTrouble notes why a file is not there yet.
+func (w *Worker) mediaTrouble(ctx context.Context, payload []byte, reason error) error {
+	p, err := tasks.DecodeMediaDownload(payload)
+	if err != nil {
+		return err
+	}
+	return w.cfg.Store.MediaTrouble(ctx, p.JobID, p.Name, reason.Error(), w.cfg.Now())
+}
+
+// giveUpMedia notes that a link is dead. Where the file has another, that one gets
+// a task of its own.
+func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason error) error {
 	m, err := w.medium(ctx, payload)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.MediaFailed(ctx, m, reason, w.cfg.Now())
+	// The link that counts now may be another than the one that was tried.
+	if tried := (*linkError)(nil); errors.As(reason, &tried) {
+		m.URL = tried.link
+	}
+	dead := m.URL
+	if m, err = w.cfg.Store.MediaFailed(ctx, m, reason.Error(), w.cfg.Now()); err != nil || m.State != store.MediaPending {
+		return err
+	}
+	// The id is another than that of the link's first task, which may be over.
+	return w.enqueue(ctx)(tasks.DownloadMedia(m.JobID, m.Name, m.URL+"\n"+dead))
 }
 
 func aboutMedia(payload []byte) (jobID, eventID string) {

@@ -34,13 +34,22 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	return w.cfg.Store.NotificationSent(ctx, n.ID, w.cfg.Now())
 }
 
-// giveUpNotification notes that a destination will not be told.
-func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason string) error {
+// notificationTrouble notes why a destination has not been told yet.
+func (w *Worker) notificationTrouble(ctx context.Context, payload []byte, reason error) error {
 	p, err := tasks.DecodeNotifySend(payload)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.NotificationFailed(ctx, p.NotificationID, reason, w.cfg.Now())
+	return w.cfg.Store.NotificationTrouble(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
+}
+
+// giveUpNotification notes that a destination will not be told.
+func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason error) error {
+	p, err := tasks.DecodeNotifySend(payload)
+	if err != nil {
+		return err
+	}
+	return w.cfg.Store.NotificationFailed(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
 }
 
 func aboutNotification(payload []byte) (jobID, eventID string) {

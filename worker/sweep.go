@@ -63,12 +63,13 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 // whatever the store says is owed and no queue has. It may run at any time and
 // more than once.
 func (w *Worker) Sweep(ctx context.Context) error {
-	var errs []error
-	queues, err := w.inspector.Queues() // those that ever had a task
-	if err != nil {
-		return fmt.Errorf("list queues: %w", err)
+	// asynq lists a queue once per client and never again: after Redis lost its
+	// data, tasks would be run but not be seen.
+	if err := tasks.ListQueues(ctx, w.cfg.Redis); err != nil {
+		return err
 	}
-	for _, queue := range queues {
+	var errs []error
+	for _, queue := range tasks.Queues() {
 		n, err := tasks.RequeueOrphans(ctx, w.cfg.Redis, queue)
 		if n > 0 {
 			w.cfg.Log.Warn("tasks without a lease put back", zap.String("queue", queue), zap.Int("tasks", n))
@@ -133,7 +134,7 @@ func (w *Worker) buryAll(ctx context.Context, archived []*asynq.TaskInfo) error 
 			at = w.cfg.Now()
 		}
 		task := tasks.Task{Kind: tasks.Kind(t.Type), ID: t.ID, Payload: t.Payload}
-		if err := w.bury(ctx, task, store.Failure{Attempt: t.Retried + 1, At: at, Error: reason}); err != nil {
+		if err := w.bury(ctx, task, store.Failure{Attempt: t.Retried + 1, At: at, Error: reason}, errors.New(reason)); err != nil {
 			return err
 		}
 	}

@@ -151,6 +151,9 @@ func (w *Worker) Shutdown() {
 // Drain waits until no task is waiting or running, or ctx ends. Tasks that wait
 // for another attempt are left: the store knows that they are owed.
 func (w *Worker) Drain(ctx context.Context) error {
+	if err := tasks.ListQueues(ctx, w.cfg.Redis); err != nil {
+		return err
+	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -168,12 +171,8 @@ func (w *Worker) Drain(ctx context.Context) error {
 
 // unfinished counts the tasks that are pending or active in all queues.
 func (w *Worker) unfinished() (int, error) {
-	queues, err := w.inspector.Queues() // those that ever had a task
-	if err != nil {
-		return 0, fmt.Errorf("list queues: %w", err)
-	}
 	total := 0
-	for _, queue := range queues {
+	for _, queue := range tasks.Queues() {
 		info, err := w.inspector.GetQueueInfo(queue)
 		if err != nil {
 			return 0, fmt.Errorf("count tasks of %s: %w", queue, err)

@@ -2,6 +2,8 @@ package worker_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -379,5 +381,108 @@ func TestOwedComesBack(t *testing.T) {
 	}
 	if len(f.forwarded) != 1 {
 		t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
+	}
+}
+
+// completedAt delivers that a job was completed at a minute, with a link.
+func (f *fixture) completedAt(t *testing.T, minute, job, path string) {
+	t.Helper()
+	f.deliver(t, "klingai", "", tasks.TypeCompleted, job,
+		`{"event":"video.completed","timestamp":"2025-01-15T10:`+minute+`:00Z","data":{"job_id":"`+job+`","video_url":"`+f.cdn.URL+path+`"}}`)
+}
+
+// checkVideo holds what the bucket has of a job's video against the row and the
+// path that it should come from.
+func (f *fixture) checkVideo(t *testing.T, job, path string) {
+	t.Helper()
+	m, err := f.store.Medium(t.Context(), job, "video")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(f.bucket, job, "video.mp4"))
+	if err != nil || string(content) != video+path {
+		t.Errorf("%s has %q, %v; want what %s serves", job, content, err, path)
+	}
+	sum := sha256.Sum256(content)
+	if m.State != store.MediaStored || m.SHA256 != hex.EncodeToString(sum[:]) || m.Size != int64(len(content)) {
+		t.Errorf("the row of %s is %s with %d bytes of %s; the object has other bytes", job, m.State, m.Size, m.SHA256)
+	}
+}
+
+// TestSlowOldLink holds that a download from an older link, which ends after that
+// from a newer one, changes nothing.
+func TestSlowOldLink(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
+	begun, release, fetched := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	f.serve = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/old.mp4" {
+			close(begun)
+			<-release
+		} else {
+			defer close(fetched)
+		}
+		_, _ = io.WriteString(w, video+r.URL.Path)
+	}
+	f.completedAt(t, "30", "vid_1", "/old.mp4")
+	if err := f.worker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer f.worker.Shutdown()
+	<-begun
+	f.completedAt(t, "31", "vid_1", "/new.mp4")
+	<-fetched
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for m := (store.Media{}); m.State != store.MediaStored; <-tick.C {
+		var err error
+		if m, err = f.store.Medium(t.Context(), "vid_1", "video"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := f.worker.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	f.checkVideo(t, "vid_1", "/new.mp4")
+}
+
+// TestDeadNewLink holds that a file is fetched from the newest link that works, in
+// whatever order the links come, and that the dead one is seen.
+func TestDeadNewLink(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		f.serve = func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/dead") {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			_, _ = io.WriteString(w, video+r.URL.Path)
+		}
+		f.completedAt(t, "30", "vid_1", "/good.mp4")
+		f.completedAt(t, "31", "vid_1", "/dead.mp4")
+		f.completedAt(t, "31", "vid_2", "/dead.mp4")
+		f.completedAt(t, "30", "vid_2", "/good.mp4")
+		f.completedAt(t, "31", "vid_3", "/dead.mp4")
+		f.work(t)
+		f.checkVideo(t, "vid_1", "/good.mp4")
+		f.checkVideo(t, "vid_2", "/good.mp4")
+		if m, err := f.store.Medium(t.Context(), "vid_3", "video"); err != nil || m.State != store.MediaFailed || !strings.Contains(m.Error, "404") {
+			t.Errorf("media with a dead link only is %s (%s), %v; want failed with its 404", m.State, m.Error, err)
+		}
+	})
+}
+
+// TestTroubleIsSeen holds that a file that is still to come says why it is not
+// there.
+func TestTroubleIsSeen(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
+	f.completedAt(t, "30", "vid_1", "/v.mp4")
+	f.work(t)
+	m, err := f.store.Medium(t.Context(), "vid_1", "video")
+	if err != nil || m.State != store.MediaPending || !strings.Contains(m.Error, "418") {
+		t.Errorf("media is %s (%s), %v; want pending with its 418", m.State, m.Error, err)
 	}
 }

@@ -140,7 +140,8 @@ func deadlettersShowCommand() *cobra.Command {
 
 With --json it prints an object as those of "klinghook deadletters list --json",
 with failures (attempt, at, error) and payload besides.`,
-		Args: oneArg("one dead letter's id"),
+		Example: `  klinghook deadletters show 17`,
+		Args:    oneArg("one dead letter's id"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			c := letterChoice{filter: store.DeadLetterFilter{Ended: true}}
 			if err := c.resolve(given, time.Now()); err != nil {

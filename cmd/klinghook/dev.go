@@ -115,7 +115,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.closers = append(d.closers, d.sample.close)
-	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics,
+	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics, grace: d.grace(),
 		allow: append([]string{d.sample.addr}, d.cfg.MediaAllow...)})
 	if err != nil {
 		return err
@@ -146,6 +146,15 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 	d.pages = queues.New(admin.QueuesPath, client.Options())
 	d.closers = append(d.closers, d.pages.Close)
 	return nil
+}
+
+// grace is how long the worker lets running tasks finish. Where the queue is in
+// memory, working it off comes first, and each gets half of the grace period.
+func (d *dev) grace() time.Duration {
+	if d.embedded != nil {
+		return d.cfg.Grace / 2
+	}
+	return d.cfg.Grace
 }
 
 // close undoes open, the last step first.
@@ -212,10 +221,9 @@ func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private,
 // stops.
 func (d *dev) stop(ctx context.Context, listeners *process.Listeners) error {
 	removeDevAddresses(d.cfg.Data)
-	deadline := time.Now().Add(d.cfg.Grace)
 	err := listeners.Shutdown(ctx, d.cfg.Grace)
 	if d.embedded != nil {
-		ctx, cancel := context.WithDeadline(ctx, deadline)
+		ctx, cancel := context.WithTimeout(ctx, d.grace())
 		defer cancel()
 		if drainErr := d.crew.worker.Drain(ctx); drainErr != nil {
 			d.log.Warn("the grace period ended before the work did", zap.Error(drainErr))

@@ -18,6 +18,7 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/worker/notify"
 )
 
 // version is stamped by the linker: -X main.version=v1.2.3.
@@ -91,7 +92,7 @@ func inGroup(id string, commands ...*cobra.Command) []*cobra.Command {
 
 // load reads a role's settings from the environment and the command's flags.
 func load(role config.Role, cmd *cobra.Command) (*config.Config, error) {
-	return cli.Load(role, os.Environ(), cmd.Flags())
+	return cli.Load(role, os.Environ(), cmd.Flags(), config.Check{Name: "KLINGHOOK_NOTIFY_URLS", Item: notify.CheckChatURL})
 }
 
 // loadWithLog is load for a command that runs on and logs.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -66,7 +67,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 
 	metrics := admin.NewMetrics(cli.Version(version))
-	crew, err := newCrew(ctx, crewConfig{cfg: cfg, redis: rdb, store: db, log: log, metrics: metrics, allow: cfg.MediaAllow})
+	crew, err := newCrew(ctx, crewConfig{cfg: cfg, redis: rdb, store: db, log: log, metrics: metrics, grace: cfg.Grace, allow: cfg.MediaAllow})
 	if err != nil {
 		return err
 	}
@@ -100,6 +101,8 @@ type crewConfig struct {
 	store   *store.Store
 	log     *zap.Logger
 	metrics prometheus.Registerer
+	// grace is how long a worker that stops lets running tasks finish.
+	grace time.Duration
 	// allow is the hosts that downloads may reach although they are private.
 	allow []string
 }
@@ -120,7 +123,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: c.cfg.NotifyEvents, Concurrency: c.cfg.Queues, Grace: c.cfg.Grace, Log: c.log, Metrics: c.metrics,
+		NotifyTypes: c.cfg.NotifyEvents, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

@@ -31,12 +31,15 @@ func NewRedis(redisURL string) (*redis.Client, error) {
 	return redis.NewClient(opts), nil
 }
 
-// RedisCheck passes when Redis answers PING, which it refuses while it loads its
-// data, or while it takes no writes because it cannot save them.
+// readyKey is what RedisCheck writes; it expires by itself.
+const readyKey = "klinghook:ready"
+
+// RedisCheck passes when Redis takes a write, which it refuses while it loads its
+// data, is a replica, is out of memory or cannot save.
 func RedisCheck(rdb redis.UniversalClient) Check {
 	return Check{Name: "redis", Probe: func(ctx context.Context) error {
-		if err := rdb.Ping(ctx).Err(); err != nil {
-			return fmt.Errorf("ping Redis: %w", err)
+		if err := rdb.Set(ctx, readyKey, 1, time.Minute).Err(); err != nil {
+			return fmt.Errorf("write to Redis: %w", err)
 		}
 		return nil
 	}}

@@ -22,11 +22,12 @@
 // # What becomes an object
 //
 // A file is streamed into the bucket and appears under its name only when it is
-// whole. When the connection drops or stalls, the rest is asked for with Range
-// and If-Range; a file without a validator, or that changed, is begun again. A
-// body that is shorter or longer than was declared never becomes an object. Where
-// nothing marks a body's end but the end of the connection, as in HTTP/1.0, a cut
-// looks like an end; such a file is taken once a second request confirms it.
+// whole, and once the caller agrees ([Request].Publish). When the connection
+// drops, stalls or all but stalls, the rest is asked for with Range and If-Range;
+// a file without a validator, or that changed, is begun again. A body that is
+// shorter or longer than was declared never becomes an object. Where nothing marks
+// a body's end but the end of the connection, as in HTTP/1.0, a cut looks like an
+// end; such a file is taken once a second request confirms it.
 //
 // # Buckets
 //
@@ -46,7 +47,8 @@
 // A file bucket is made with create_dir=1 and metadata=skip (no .attrs file
 // beside each video) unless its URL says otherwise. Temporary files always lie
 // beside the object, as <object>.<hex>.tmp, so that publishing is a rename within
-// one file system; those of a killed process stay there and may be deleted. The
+// one file system. What a killed process leaves of them is removed by the next
+// download of the same object after 24 hours, and may be deleted earlier. The
 // file and the directories down to it are synced before a download is reported
 // as done.
 //

@@ -21,8 +21,8 @@ import (
 // errUnmarkedEnd says that a body ended with its connection, which a cut does too.
 var errUnmarkedEnd = errors.New("the connection ended, and nothing marked that as the end of the file")
 
-// errStalled is the cause of an exchange that was ended because nothing came.
-var errStalled = errors.New("the server stalled")
+// errPutOver says that a put came a second time or too late.
+var errPutOver = errors.New("publish: put is called once, and before Publish returns")
 
 // droppedError ends an exchange but not the attempt: what is still missing is
 // asked for again.
@@ -41,11 +41,10 @@ const (
 // download is one attempt at one file, over one or several exchanges. One
 // goroutine uses it.
 type download struct {
+	Request
 	fetcher *Fetcher
 	link    *url.URL
-	kind    Kind
-	bucket  *Bucket
-	object  string
+	pace    *pace // of the last exchange
 
 	// What is known of the file since it was last begun.
 	total       int64 // in bytes; -1 when the server does not say
@@ -71,7 +70,7 @@ func (d *download) run(ctx context.Context) (File, error) {
 	d.restart()
 	defer d.restart() // drops what was not published
 	var furthest int64
-	for fruitless := 0; ; {
+	for fruitless := -1; ; { // the first exchange is no resume
 		err := d.exchange(ctx)
 		if err == nil {
 			return d.publish(ctx)
@@ -84,9 +83,10 @@ func (d *download) run(ctx context.Context) (File, error) {
 			return File{}, err
 		}
 		fruitless++
-		if d.received > furthest {
-			furthest, fruitless = d.received, 0
+		if d.pace.worthwhile(d.received - furthest) {
+			fruitless = 0
 		}
+		furthest = max(furthest, d.received)
 		if fruitless >= max(d.fetcher.cfg.MaxResumes, 0) {
 			return File{}, fmt.Errorf("given up after %d bytes: %w", furthest, err)
 		}
@@ -115,12 +115,10 @@ func (d *download) exchange(ctx context.Context) error {
 	}
 	reqCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	wait := d.fetcher.cfg.StallTimeout
-	watchdog := time.AfterFunc(wait, func() {
-		cancel(fmt.Errorf("%w: nothing came for %s", errStalled, wait))
-	})
-	defer watchdog.Stop()
-	resp, err := d.fetcher.get(reqCtx, d.link, d.requestHeader(), func() { watchdog.Reset(wait) })
+	d.pace = newPace(d.fetcher.cfg, cancel)
+	d.pace.begin()
+	resp, err := d.fetcher.get(reqCtx, d.link, d.requestHeader(), d.pace.arrived)
+	d.pace.end()
 	if err != nil {
 		if d.received > 0 && !errors.Is(err, ErrForbiddenAddress) {
 			return &droppedError{err}
@@ -135,13 +133,7 @@ func (d *download) exchange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	watch := func(read func()) {
-		watchdog.Reset(wait)
-		read()
-		// Not while the bucket is written to: that is no fault of the server.
-		watchdog.Stop()
-	}
-	if err := d.receive(ctx, resp.Body, length, watch); err != nil {
+	if err := d.receive(ctx, resp.Body, length); err != nil {
 		if cause := context.Cause(reqCtx); cause != nil && errors.Is(cause, errStalled) {
 			return &droppedError{cause}
 		}
@@ -245,13 +237,12 @@ func (d *download) beyondEnd(resp *http.Response) error {
 	return &droppedError{&StatusError{Host: resp.Request.URL.Host, Status: resp.StatusCode}}
 }
 
-// receive takes in a body of the given length, -1 for unknown. It calls every
-// read through watch.
-func (d *download) receive(ctx context.Context, body io.Reader, length int64, watch func(read func())) error {
+// receive takes in a body of the given length, -1 for unknown.
+func (d *download) receive(ctx context.Context, body io.Reader, length int64) error {
 	for got := int64(0); ; {
-		var n int
-		var err error
-		watch(func() { n, err = body.Read(d.buf) })
+		d.pace.begin()
+		n, err := body.Read(d.buf)
+		d.pace.endRead(n)
 		got += int64(n)
 		if length >= 0 && got > length {
 			return fmt.Errorf("the server announced %d bytes and sent more", length)
@@ -265,6 +256,9 @@ func (d *download) receive(ctx context.Context, body io.Reader, length int64, wa
 		case err == io.EOF:
 			return nil
 		case err != nil:
+			return &droppedError{err}
+		}
+		if err := d.pace.trickles(); err != nil {
 			return &droppedError{err}
 		}
 	}
@@ -290,10 +284,10 @@ func (d *download) take(ctx context.Context, p []byte) error {
 // open decides by the first bytes what the file is and begins its object.
 func (d *download) open(ctx context.Context) error {
 	var err error
-	if d.contentType, err = d.kind.contentType(d.head, d.declared); err != nil {
+	if d.contentType, err = d.Kind.contentType(d.head, d.declared); err != nil {
 		return err
 	}
-	if d.up, err = d.bucket.upload(ctx, d.object, d.contentType); err != nil {
+	if d.up, err = d.Bucket.upload(ctx, d.Object, d.contentType); err != nil {
 		return err
 	}
 	head := d.head
@@ -301,7 +295,7 @@ func (d *download) open(ctx context.Context) error {
 	return d.up.write(head)
 }
 
-// publish makes a whole file the object.
+// publish makes a whole file the object, if the request's Publish wants it.
 func (d *download) publish(ctx context.Context) (File, error) {
 	if d.received == 0 {
 		return File{}, errors.New("the file is empty")
@@ -311,13 +305,31 @@ func (d *download) publish(ctx context.Context) (File, error) {
 			return File{}, err
 		}
 	}
-	up := d.up
-	d.up = nil
-	if err := up.publish(); err != nil {
+	sum := hex.EncodeToString(d.digest.Sum(nil))
+	file := File{Object: d.Object, Size: d.received, SHA256: sum, ContentType: d.contentType}
+	var putErr error
+	put := func() error {
+		up := d.up // nil once put was called, or run has returned
+		if up == nil {
+			return errPutOver
+		}
+		d.up = nil
+		putErr = up.publish()
+		return putErr
+	}
+	var err error
+	if d.Publish == nil {
+		err = put()
+	} else {
+		err = d.Publish(ctx, file, put)
+	}
+	if err == nil {
+		err = putErr // which Publish kept to itself
+	}
+	if err != nil || d.up != nil {
 		return File{}, err
 	}
-	sum := hex.EncodeToString(d.digest.Sum(nil))
-	return File{Object: d.object, Size: d.received, SHA256: sum, ContentType: d.contentType}, nil
+	return file, nil
 }
 
 // checkSize refuses a file of so many bytes or more.

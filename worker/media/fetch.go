@@ -27,11 +27,23 @@ type Config struct {
 	// included, and then for each next byte; default 30 s. How long a whole
 	// download may take is up to its context.
 	StallTimeout time.Duration
-	// MaxResumes is how often in a row a broken download is resumed without a
-	// single new byte before the attempt is given up; default 5, none when
-	// negative. A resume that brings something starts the count anew: what grows
-	// is worth finishing, and the context bounds it. Bytes that are fetched a
-	// second time, after a restart from zero, are not new.
+	// MinRate is how fast a body must come, in bytes per second, averaged over each
+	// RateWindow; default 1 KiB/s, none when negative. A server that sends less is
+	// treated as one that stalled, and so dropped and resumed. Only the time spent
+	// waiting for the server counts, not what the bucket takes.
+	//
+	// Nor does what comes slower count as progress for MaxResumes: an attempt
+	// against a server that trickles ends after about (MaxResumes+1) × RateWindow,
+	// which is six minutes by default.
+	MinRate int64
+	// RateWindow is what MinRate is averaged over; default 1 min. The first window
+	// begins with the response's body, and each resume begins a new one.
+	RateWindow time.Duration
+	// MaxResumes is how often in a row a broken download is resumed to no avail
+	// before the attempt is given up; default 5, none when negative. A resume that
+	// brings new bytes, at MinRate or more since its request was sent, starts the
+	// count anew: what grows is worth finishing, and the context bounds it. Bytes
+	// that are fetched a second time, after a restart from zero, are not new.
 	MaxResumes int
 	// UserAgent is sent with each request; default "klinghook".
 	UserAgent string
@@ -51,6 +63,30 @@ type File struct {
 	ContentType string
 }
 
+// Request is one file to download.
+type Request struct {
+	// Link is where the file is.
+	Link string
+	// Kind is what it must be.
+	Kind Kind
+	// Bucket is where it goes.
+	Bucket *Bucket
+	// Object is its name there; one that is there already is replaced.
+	Object string
+	// Publish decides whether it becomes visible; by default it does.
+	Publish PublishFunc
+}
+
+// PublishFunc is called once a file is whole and checked, with what would become
+// the object and the context of Download. It calls put, which makes the object
+// visible and, in a file bucket, lasting; or it returns without, and then nothing
+// of the file remains: with an error, or with nil to drop it without one.
+//
+// It calls put once at most, from its own goroutine. After an error of put the
+// object may yet be visible, as when only its folder could not be synced; after
+// an error that Publish returns in spite of a put, it is.
+type PublishFunc func(ctx context.Context, file File, put func() error) error
+
 // Fetcher downloads files. It is safe for concurrent use and keeps no
 // connections, so that every request is judged by the guard anew.
 type Fetcher struct {
@@ -63,6 +99,8 @@ type Fetcher struct {
 func NewFetcher(cfg Config) *Fetcher {
 	cfg.MaxSize = cmp.Or(cfg.MaxSize, 2<<30)
 	cfg.StallTimeout = cmp.Or(cfg.StallTimeout, 30*time.Second)
+	cfg.MinRate = cmp.Or(cfg.MinRate, 1<<10)
+	cfg.RateWindow = cmp.Or(cfg.RateWindow, time.Minute)
 	cfg.MaxResumes = cmp.Or(cfg.MaxResumes, 5)
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, "klinghook")
 	if cfg.Lookup == nil {
@@ -88,24 +126,26 @@ func NewFetcher(cfg Config) *Fetcher {
 
 // Download brings the file behind a link into the bucket under the object's
 // name, replacing one that is there. The object appears whole or not at all. Two
-// downloads of one object at once are safe; the later one stays.
+// downloads of one object at once are safe; the later one stays. A file that the
+// request's Publish dropped is a zero File and no error.
 //
 // Errors are for another attempt unless [tasks.IsPermanent] says otherwise:
 // refusals of the guard ([ErrForbiddenAddress]), files above MaxSize, and
 // statuses that stand, such as 404 and 410, are permanent. Answers without the
 // file match *[StatusError], with [tasks.RetryAfterOf] where a 429 or 503 asked
-// for a wait. No error includes the link's query.
-func (f *Fetcher) Download(ctx context.Context, link string, kind Kind, bucket *Bucket, object string) (File, error) {
-	u, err := f.guard.parse(link)
+// for a wait. Errors of Publish and of put are wrapped as they are. No error
+// includes the link's query, unless one of Publish does.
+func (f *Fetcher) Download(ctx context.Context, r Request) (File, error) {
+	u, err := f.guard.parse(r.Link)
 	if err != nil {
-		return File{}, tasks.Permanent(fmt.Errorf("fetch %s: %w", object, err))
+		return File{}, tasks.Permanent(fmt.Errorf("fetch %s: %w", r.Object, err))
 	}
-	d := &download{fetcher: f, link: u, kind: kind, bucket: bucket, object: object}
+	d := &download{Request: r, fetcher: f, link: u}
 	file, err := d.run(ctx)
 	if err == nil {
 		return file, nil
 	}
-	err = fmt.Errorf("fetch %s from %s: %w", object, u.Host, err)
+	err = fmt.Errorf("fetch %s from %s: %w", r.Object, u.Host, err)
 	if errors.Is(err, ErrForbiddenAddress) {
 		err = tasks.Permanent(err)
 	}

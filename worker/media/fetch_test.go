@@ -326,11 +326,11 @@ func TestDownloadKeepsOldObjectOnFailure(t *testing.T) {
 	})
 	f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
 	bucket, dir := fileBucketIn(t)
-	if _, err := f.Download(t.Context(), url, Video, bucket, object); err != nil {
+	if _, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object}); err != nil {
 		t.Fatal(err)
 	}
 	fail.Store(true)
-	if _, err := f.Download(t.Context(), url, Video, bucket, object); err == nil {
+	if _, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object}); err == nil {
 		t.Fatal("the second download did not fail")
 	}
 	got, err := os.ReadFile(filepath.Join(dir, object))
@@ -350,7 +350,7 @@ func TestDownloadTwiceAtOnce(t *testing.T) {
 	for path := range videos {
 		for range 4 {
 			wg.Go(func() {
-				if _, err := f.Download(t.Context(), url+path, Video, bucket, object); err != nil {
+				if _, err := f.Download(t.Context(), Request{Link: url + path, Kind: Video, Bucket: bucket, Object: object}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -384,7 +384,7 @@ func TestDownloadMemory(t *testing.T) {
 	bucket, _ := fileBucketIn(t)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	file, err := f.Download(t.Context(), url, Video, bucket, object)
+	file, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
 	runtime.ReadMemStats(&after)
 	if err != nil || file.Size != size {
 		t.Fatalf("Download = %+v, %v", file, err)

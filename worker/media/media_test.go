@@ -99,7 +99,7 @@ func fetch(t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, fi
 func fetchContext(ctx context.Context, t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, file File, err error) {
 	t.Helper()
 	bucket, dir := fileBucketIn(t)
-	file, err = f.Download(ctx, link+signed, kind, bucket, object)
+	file, err = f.Download(ctx, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: object})
 	if err != nil {
 		if strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("error shows the link's query: %v", err)

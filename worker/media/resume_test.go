@@ -339,7 +339,7 @@ func TestBucketFailureEndsTheAttempt(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "vid_1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := NewFetcher(Config{Allow: []string{hostport}}).Download(t.Context(), url, Video, bucket, object)
+	_, err := NewFetcher(Config{Allow: []string{hostport}}).Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
 	if err == nil || tasks.IsPermanent(err) || !strings.Contains(err.Error(), "write to bucket") {
 		t.Errorf("Download = %v, want the bucket's failure, to be retried", err)
 	}

@@ -92,7 +92,7 @@ func TestDownloadToS3(t *testing.T) {
 				_, _ = w.Write(tt.video)
 			})
 			f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
-			file, err := f.Download(t.Context(), url, Video, bucket, object)
+			file, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
 			if (err == nil) != (tt.failAt == 0) {
 				t.Errorf("Download = %+v, %v", file, err)
 			}

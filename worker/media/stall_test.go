@@ -3,7 +3,6 @@ package media
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -159,36 +158,6 @@ func TestStallsForEver(t *testing.T) {
 	})
 }
 
-// A server that is slow but not silent is the context's to end.
-func TestTrickle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := pipeFetcher(t, Config{}, func(w http.ResponseWriter, r *http.Request, _ int) {
-			_, _ = w.Write(testVideo(1000, 1))
-			tick := time.NewTicker(time.Second)
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-					_, _ = io.WriteString(w, "x")
-					_ = http.NewResponseController(w).Flush()
-				case <-r.Context().Done():
-					return
-				}
-			}
-		})
-		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		_, _, err := fetchContext(ctx, t, f, pipeURL, Video)
-		if !errors.Is(err, context.DeadlineExceeded) || tasks.IsPermanent(err) {
-			t.Errorf("Download = %v, want the deadline, to be retried", err)
-		}
-		if took := time.Since(start); took != time.Hour {
-			t.Errorf("took %s, want the hour", took)
-		}
-	})
-}
-
 func TestInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shutdown := errors.New("shutdown")
@@ -229,12 +198,12 @@ func (slowWriter) Close() error { return nil }
 func TestSlowBucketIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
-		f := pipeFetcher(t, Config{}, func(w http.ResponseWriter, r *http.Request, n int) {
+		f := pipeFetcher(t, Config{MinRate: 1 << 20}, func(w http.ResponseWriter, r *http.Request, n int) {
 			requests = n
 			serveVideo(w, r, testVideo(300<<10, 1))
 		})
 		bucket := &Bucket{blob: blob.NewBucket(slowBucket{})}
-		file, err := f.Download(t.Context(), pipeURL, Video, bucket, object)
+		file, err := f.Download(t.Context(), Request{Link: pipeURL, Kind: Video, Bucket: bucket, Object: object})
 		if err != nil || file.Size != 300<<10 || requests != 1 {
 			t.Errorf("Download = %+v, %v after %d requests, want the file after one", file, err, requests)
 		}

@@ -39,8 +39,9 @@
 //	    content_type
 //
 // Times are RFC 3339 in UTC. A field that is not known is left out, except
-// progress, contradicted and media, which are always there. job is the job as it
-// stands, so after a late or repeated event its status need not match type.
+// progress, contradicted and media, which are always there. job and media are as
+// they stand at sending: after a late or repeated event the status need not match
+// type, and when a message is sent again more may be stored than before.
 // Later releases only add fields. testdata holds a full and a minimal example.
 //
 // Any 2xx answer is success. 410 ends the attempts; every other answer is tried

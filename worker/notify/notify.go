@@ -79,6 +79,13 @@ func New(cfg Config) (*Notifier, error) {
 	return n, nil
 }
 
+// CheckChatURL returns what keeps a shoutrrr URL from being used, worded without
+// what it holds. It uses no network.
+func CheckChatURL(rawURL string) error {
+	_, err := newChat(strings.TrimSpace(rawURL))
+	return err
+}
+
 func (n *Notifier) add(name string, d destination) {
 	if _, twice := n.destinations[name]; twice {
 		return

@@ -60,7 +60,7 @@ func isSetting(f *pflag.Flag) bool {
 
 // Load reads the settings of a role from environ under the flags of fs that were
 // given.
-func Load(role config.Role, environ []string, fs *pflag.FlagSet) (*config.Config, error) {
+func Load(role config.Role, environ []string, fs *pflag.FlagSet, checks ...config.Check) (*config.Config, error) {
 	overrides := make(map[string]string)
 	for _, s := range config.Settings() {
 		for flag, variable := range map[string]string{s.Flag: s.Name, s.FileFlag(): s.FileName()} {
@@ -69,7 +69,7 @@ func Load(role config.Role, environ []string, fs *pflag.FlagSet) (*config.Config
 			}
 		}
 	}
-	return config.Load(role, environ, overrides)
+	return config.Load(role, environ, overrides, checks...)
 }
 
 // helpWidth is how many columns help texts and long outputs have at most.

@@ -48,6 +48,7 @@ func Run(t *testing.T) {
 			"kling":    startKling,
 			"asked":    asked,
 			"receiver": startReceiver,
+			"arrived":  arrived,
 			"received": received,
 		},
 	})

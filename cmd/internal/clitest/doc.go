@@ -18,9 +18,11 @@
 //	asked                             stdout is what Kling's API was last asked
 //	receiver <status>                 start what receives deliveries, and set
 //	                                  RECEIVER
-//	received <total> <distinct>       wait until it got this many deliveries, of
-//	                                  which so many are different; stdout is
-//	                                  their bodies in the order of their arrival
+//	arrived <least>                   wait until it got at least so many
+//	received <total> <distinct>       wait until it got exactly this many
+//	                                  deliveries since the last time, of which so
+//	                                  many are different; stdout is their paths
+//	                                  and bodies in the order of their arrival
 //
 // An address is kept in the environment of what the script runs next.
 package clitest

@@ -82,6 +82,14 @@ func startReceiver(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("RECEIVER", serverOf(ts).start(ts, args[0], `{"received": true}`))
 }
 
+func arrived(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, 1)
+	least, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	s := serverOf(ts)
+	wait(ts, args[0]+" deliveries", func() bool { return len(s.all()) >= least })
+}
+
 // received forgets what it has counted, so that the next count begins at zero.
 func received(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, 2)

@@ -1,0 +1,16 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/klinghook/klinghook/cmd/internal/clitest"
+)
+
+// TestMain lets the test binary be the program, for the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"klinghook-ingest": main})
+}
+
+func TestScripts(t *testing.T) { clitest.Run(t) }

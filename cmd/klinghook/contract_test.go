@@ -1,0 +1,105 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// config knows none of the other packages, so it repeats some of their names. Only
+// here can both be seen.
+func TestConfigKnowsTheOthersNames(t *testing.T) {
+	tests := []struct {
+		name      string
+		got, want []string
+	}{
+		{"queues", config.QueueNames(), tasks.Queues()},
+		{"event types", config.EventTypes(), tasks.KnownTypes()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			slices.Sort(tt.got)
+			slices.Sort(tt.want)
+			if diff := cmp.Diff(tt.want, tt.got); diff != "" {
+				t.Errorf("config has other names than tasks (-tasks +config):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
+	files := make(map[string]string)
+	for _, p := range source.Protocols() {
+		at := slices.IndexFunc(config.Settings(), func(s config.Setting) bool { return s.Name == p.SecretSetting })
+		if at < 0 {
+			t.Errorf("protocol %s wants the setting %s, which config does not have", p.Name, p.SecretSetting)
+			continue
+		}
+		s := config.Settings()[at]
+		if s.Secret != config.SecretWhole {
+			t.Errorf("%s is the secret of protocol %s, and config would show it", s.Name, p.Name)
+		}
+		for _, role := range []config.Role{config.Ingest, config.Dev, config.Client} {
+			if !s.UsedBy(role) {
+				t.Errorf("%s is not a setting of the role %s", s.Name, role)
+			}
+			cfg, err := config.Load(role, []string{s.Name + "=whsec_c2VjcmV0"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cfg.Secrets(s.Name); len(got) != 1 {
+				t.Errorf("role %s has %d secrets in %s, want 1", role, len(got), s.Name)
+			}
+		}
+		file := secretFile("data", p.SecretSetting)
+		if other, taken := files[file]; taken {
+			t.Errorf("dev would keep the secrets of %s and %s both in %s", other, p.Name, file)
+		}
+		files[file] = p.Name
+	}
+}
+
+// What dev makes must be a secret in every protocol, and what send signs with it
+// must be verified.
+func TestSendSpeaksEveryProtocol(t *testing.T) {
+	spoken := make(map[string]bool)
+	for _, name := range protocolNames() {
+		t.Run(name, func(t *testing.T) {
+			p := protocolNamed(name)
+			spoken[p.Name] = true
+			secret, err := keptSecret(secretFile(t.TempDir(), p.SecretSetting))
+			if err != nil {
+				t.Fatal(err)
+			}
+			src, err := p.New([]string{secret})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := deliveryWriter{protocol: name, secret: secret, videoURL: "https://cdn.example/v.mp4", thumbnailURL: "https://cdn.example/t.jpg", videos: 1}
+			o := sendOptions{lifecycle: true, count: 1, jobID: "vid_1"}
+			for _, d := range o.plan()[0] {
+				header, body, err := w.write(d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := src.Verify(header, body, d.at); err != nil {
+					t.Errorf("%s: %v", d.eventType, err)
+				}
+				got, err := src.Identify(header, body)
+				if err != nil || got.Type != d.eventType || got.JobID != "vid_1" {
+					t.Errorf("%s was read as %+v, %v", d.eventType, got, err)
+				}
+			}
+		})
+	}
+	for _, p := range source.Protocols() {
+		if !spoken[p.Name] {
+			t.Errorf("send does not speak %s", p.Name)
+		}
+	}
+}
