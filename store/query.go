@@ -43,14 +43,6 @@ func notFound(err error) error {
 	return err
 }
 
-// affected returns how many rows a statement changed.
-func affected(res sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
 const selectJob = `
 	SELECT id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
 		created_at, started_at, finished_at, first_received_at, last_received_at

@@ -1,6 +1,7 @@
 package clitest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -145,7 +146,7 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 3 {
 		body = ts.ReadFile(args[2])
 	}
-	req, err := http.NewRequest(args[0], args[1], strings.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), args[0], args[1], strings.NewReader(body))
 	ts.Check(err)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
@@ -157,7 +158,8 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 
 func taken(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 1, 1)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	listener, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { _ = listener.Close() })
 	ts.Setenv(args[0], listener.Addr().String())
