@@ -62,6 +62,7 @@ func owners() map[string][]string {
 		"github.com/pressly/goose":           sql,
 		"github.com/hibiken":                 {"tasks", "worker", "admin", "cmd"},
 		"gocloud.dev":                        {"worker/media"},
+		"go.etcd.io/bbolt":                   {"ingest/spool"},
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
 	}
 }

@@ -59,6 +59,7 @@ func TestLoadDefaults(t *testing.T) {
 		DatabaseURL:  "sqlite:klinghook-data/klinghook.db",
 		BucketURL:    "file://" + media,
 		Data:         "./klinghook-data",
+		SpoolMaxSize: 1 << 30,
 		MaxBody:      1 << 20,
 		MediaMaxSize: 2 << 30,
 		NotifyEvents: Events{"video.completed", "video.failed", "video.cancelled"},
@@ -68,9 +69,10 @@ func TestLoadDefaults(t *testing.T) {
 		LogFormat:    "auto",
 	}
 	dev := everything
+	dev.SpoolMaxSize = 0
 	dev.RedisURL, dev.APIURL = "", ""
 	worker := everything
-	worker.APIURL, worker.Addr, worker.MaxBody = "", "", 0
+	worker.APIURL, worker.Addr, worker.MaxBody, worker.SpoolMaxSize = "", "", 0, 0
 	tests := []struct {
 		name string
 		role Role
@@ -82,7 +84,7 @@ func TestLoadDefaults(t *testing.T) {
 		{"worker", Worker, nil, worker},
 		{"ingest", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s"}, Config{
 			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0",
-			Data: "./klinghook-data", MaxBody: 1 << 20, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
+			Data: "./klinghook-data", SpoolMaxSize: 1 << 30, MaxBody: 1 << 20, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data"}},
 		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data"}},
@@ -112,6 +114,8 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_DATABASE_URL":          "postgresql://me:pw@db.internal/klinghook?sslmode=require",
 		"KLINGHOOK_BUCKET_URL":            "s3://videos?region=eu-west-1",
 		"KLINGHOOK_DATA":                  "/var/lib/klinghook",
+		"KLINGHOOK_SPOOL_DIR":             "/var/spool/klinghook",
+		"KLINGHOOK_SPOOL_MAX_SIZE":        "2GiB",
 		"KLINGHOOK_MAX_BODY":              "512KiB",
 		"KLINGHOOK_MEDIA_ALLOW":           "127.0.0.1:8080, cdn.internal:443,",
 		"KLINGHOOK_MEDIA_MAX_SIZE":        "3GB",
@@ -136,6 +140,8 @@ func TestLoadEveryVariable(t *testing.T) {
 		DatabaseURL:            "postgresql://me:pw@db.internal/klinghook?sslmode=require",
 		BucketURL:              "s3://videos?region=eu-west-1",
 		Data:                   "/var/lib/klinghook",
+		SpoolDir:               "/var/spool/klinghook",
+		SpoolMaxSize:           2 << 30,
 		MaxBody:                512 << 10,
 		MediaAllow:             []string{"127.0.0.1:8080", "cdn.internal:443"},
 		MediaMaxSize:           3e9,

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,9 @@ type Config struct {
 	Endpoints []Endpoint
 	// Queue takes the events. Required.
 	Queue Queue
+	// Samples takes the sample of refused deliveries; default Queue. It is for a
+	// Queue that keeps what Redis does not take, which samples are not worth.
+	Samples Queue
 	// MaxBody is the largest body in bytes; default 1 MiB.
 	MaxBody int64
 	// EnqueueTimeout is how long a delivery waits for the queue before it is
@@ -78,7 +82,7 @@ func New(cfg Config) *Server {
 		rejectLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Second, 5, 1000)
 		})),
-		sampler: newSampler(cfg.Queue, cfg.Log),
+		sampler: newSampler(cmp.Or(cfg.Samples, cfg.Queue), cfg.Log),
 		metrics: newMetrics(cfg.Metrics),
 		now:     cfg.Now,
 	}

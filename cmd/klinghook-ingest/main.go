@@ -110,9 +110,14 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 		log.Info("endpoint is off: its secret is not set", zap.String("source", p.Name), zap.String("path", p.Path), zap.String("setting", p.SecretSetting))
 	}
 	metrics := admin.NewMetrics(cli.Version(version))
-	health := process.NewHealth(log, process.RedisCheck(rdb))
+	queue, err := openQueue(ctx, cfg, rdb, log, metrics)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, queue.close()) }()
+	health := process.NewHealth(log, queue.check)
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: tasks.NewClient(rdb), MaxBody: cfg.MaxBody,
+		Endpoints: endpoints, Queue: queue, Samples: tasks.NewClient(rdb), MaxBody: cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics,
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})

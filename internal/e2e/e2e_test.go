@@ -238,6 +238,16 @@ type shownJob struct {
 	}
 }
 
+// showJob returns a job as the command shows it.
+func showJob(t *testing.T, settings map[string]string, job string) (shown shownJob, err error) {
+	t.Helper()
+	out, err := run(t, settings, "jobs", "show", "--json", job)
+	if err != nil {
+		return shown, err
+	}
+	return shown, json.Unmarshal([]byte(out), &shown)
+}
+
 // summary is a job in one line, to be compared.
 func (j shownJob) summary() string {
 	var parts []string
@@ -268,13 +278,9 @@ func (w *world) check(settings map[string]string, bucket string) {
 	got := map[string]shownJob{}
 	for job, summary := range want {
 		eventually(w.t, "job "+job, func() (bool, string) {
-			out, err := run(w.t, settings, "jobs", "show", "--json", job)
+			shown, err := showJob(w.t, settings, job)
 			if err != nil {
 				return false, err.Error()
-			}
-			var shown shownJob
-			if err := json.Unmarshal([]byte(out), &shown); err != nil {
-				w.t.Fatal(err)
 			}
 			got[job] = shown
 			return shown.summary() == summary, shown.summary()

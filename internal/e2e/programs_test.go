@@ -131,6 +131,16 @@ func (s *service) stop() {
 	}
 }
 
+// kill ends the program as a crash would.
+func (s *service) kill() {
+	s.t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		s.t.Errorf("kill %s: %v", s.name, err)
+	}
+	<-s.done
+	_ = s.cmd.Wait() // it was killed, which is an error here
+}
+
 // run runs a command to its end and returns what it prints.
 func run(t *testing.T, settings map[string]string, args ...string) (string, error) {
 	t.Helper()
