@@ -29,8 +29,8 @@ type handler struct {
 	giveUp func(ctx context.Context, payload []byte, reason error) error
 }
 
-// handlers returns the handler of every kind.
-func (w *Worker) handlers() map[tasks.Kind]handler {
+// newHandlers returns the handler of every kind.
+func (w *Worker) newHandlers() map[tasks.Kind]handler {
 	return map[tasks.Kind]handler{
 		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent},
 		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, trouble: w.mediaTrouble, giveUp: w.giveUpMedia},
@@ -42,7 +42,7 @@ func (w *Worker) handlers() map[tasks.Kind]handler {
 // handlerOf returns the handler of a kind; of one that is not known, one that
 // gives up.
 func (w *Worker) handlerOf(kind tasks.Kind) handler {
-	if h, ok := w.handlers()[kind]; ok {
+	if h, ok := w.handlers[kind]; ok {
 		return h
 	}
 	return handler{

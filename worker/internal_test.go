@@ -8,7 +8,7 @@ import (
 )
 
 func TestEveryKindHasAHandler(t *testing.T) {
-	handlers := (&Worker{}).handlers()
+	handlers := (&Worker{}).newHandlers()
 	for _, p := range tasks.Policies() {
 		if handlers[p.Kind].run == nil {
 			t.Errorf("kind %s has no handler", p.Kind)

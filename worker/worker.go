@@ -50,6 +50,7 @@ type Worker struct {
 	queue     *tasks.Client
 	inspector *asynq.Inspector
 	metrics   metrics
+	handlers  map[tasks.Kind]handler
 	servers   []*asynq.Server
 	// interrupt is closed when a shutdown has waited long enough: handlers are
 	// cancelled, and their tasks go back to the queue whole.
@@ -78,6 +79,7 @@ func New(cfg Config) (*Worker, error) {
 		metrics:   newMetrics(cfg.Metrics),
 		interrupt: make(chan struct{}),
 	}
+	w.handlers = w.newHandlers()
 	known := tasks.Queues()
 	for queue, n := range cfg.Concurrency {
 		if !slices.Contains(known, queue) {

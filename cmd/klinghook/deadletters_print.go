@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/klinghook/klinghook/store"
 )
@@ -35,11 +34,7 @@ func newLetterJSON(d store.DeadLetter, whole bool) letterJSON {
 	}
 	if whole {
 		shown.Failures = d.Failures
-		if utf8.Valid(d.Task.Payload) {
-			shown.Payload = string(d.Task.Payload)
-		} else {
-			shown.PayloadBase64 = d.Task.Payload
-		}
+		shown.Payload, shown.PayloadBase64 = textOrBytes(d.Task.Payload)
 	}
 	return shown
 }

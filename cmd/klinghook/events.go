@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -136,11 +135,7 @@ func newEventJSON(ev store.StoredEvent, withBody bool) eventJSON {
 	}
 	if withBody {
 		shown.Headers = ev.Headers
-		if utf8.Valid(ev.Body) {
-			shown.Body = string(ev.Body)
-		} else {
-			shown.BodyBase64 = ev.Body
-		}
+		shown.Body, shown.BodyBase64 = textOrBytes(ev.Body)
 	}
 	return shown
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // printJSON writes v, indented, for programs.
@@ -59,6 +60,15 @@ func oneLine(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// textOrBytes is what JSON holds of bytes that are text if they are UTF-8, and as
+// they should be base64 if they are not.
+func textOrBytes(content []byte) (text string, raw []byte) {
+	if utf8.Valid(content) {
+		return string(content), nil
+	}
+	return "", content
 }
 
 // cut shortens a text for a table.

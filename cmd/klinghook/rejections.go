@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -70,11 +69,7 @@ type rejectionJSON struct {
 
 func newRejectionJSON(r tasks.Rejection) rejectionJSON {
 	shown := rejectionJSON{ID: r.ID, ReceivedAt: r.ReceivedAt, Source: r.Source, Reason: r.Reason, Detail: r.Detail, Peer: r.Peer, Headers: r.Headers}
-	if utf8.Valid(r.Body) {
-		shown.Body = string(r.Body)
-	} else {
-		shown.BodyBase64 = r.Body
-	}
+	shown.Body, shown.BodyBase64 = textOrBytes(r.Body)
 	return shown
 }
 
