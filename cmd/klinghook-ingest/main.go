@@ -124,7 +124,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	server.Start(ctx)
 	defer server.Close()
 	listeners := process.NewListeners(log)
-	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
 	}
 	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server}); err != nil {
