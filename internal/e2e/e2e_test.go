@@ -242,10 +242,10 @@ type shownJob struct {
 func showJob(t *testing.T, settings map[string]string, job string) (shown shownJob, err error) {
 	t.Helper()
 	out, err := run(t, settings, "jobs", "show", "--json", job)
-	if err != nil {
-		return shown, err
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &shown)
 	}
-	return shown, json.Unmarshal([]byte(out), &shown)
+	return shown, err
 }
 
 // summary is a job in one line, to be compared.
