@@ -118,6 +118,12 @@ func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string,
 		return err
 	}
 	change(f)
+	return writeLinks(ctx, tx, d, jobID, name, at, f)
+}
+
+// writeLinks writes what decides about a file, and what follows from it, to the
+// row that readLinks has locked.
+func writeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, f *linkedFile) error {
 	text, err := json.Marshal(f.links)
 	if err != nil {
 		return fmt.Errorf("encode links: %w", err)

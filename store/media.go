@@ -118,7 +118,8 @@ func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish f
 		if err != nil {
 			return err
 		}
-		return changeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, func(f *linkedFile) { f.storedURL = m.URL })
+		f.storedURL = m.URL
+		return writeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, f)
 	})
 	if err != nil {
 		return false, fmt.Errorf("store media %s of %s: %w", m.Name, m.JobID, err)
