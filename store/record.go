@@ -54,6 +54,29 @@ func (s *Store) Record(ctx context.Context, ev tasks.Event, update *tasks.JobUpd
 	return owed, nil
 }
 
+// KeptEvents reports which of the events, by ID, need to be in no queue any more:
+// they are in the store, as themselves or as what a dead letter is about.
+func (s *Store) KeptEvents(ctx context.Context, ids []string) (map[string]bool, error) {
+	kept := make(map[string]bool, len(ids))
+	if len(ids) == 0 {
+		return kept, nil
+	}
+	var recorded, dead where
+	andIn(&recorded, "id", ids)
+	dead.andIf(true, "kind = ?", tasks.KindEventRecord)
+	andIn(&dead, "event_id", ids)
+	for query, w := range map[string]where{`SELECT id FROM events`: recorded, `SELECT event_id FROM dead_letters`: dead} {
+		list, err := collect(ctx, s.db, scanText, query+w.String(), w.args...)
+		if err != nil {
+			return nil, fmt.Errorf("look for events: %w", err)
+		}
+		for _, id := range list {
+			kept[id] = true
+		}
+	}
+	return kept, nil
+}
+
 // MarkProcessed notes that everything that follows from an event is queued. The
 // first time counts.
 func (s *Store) MarkProcessed(ctx context.Context, eventID string, at time.Time) error {

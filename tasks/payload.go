@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -93,7 +94,16 @@ func RecordEvent(ev Event) (Task, error) {
 	} else {
 		wire.BodyBase64 = ev.Body
 	}
-	return newTask(KindEventRecord, string(KindEventRecord)+":"+ev.ID, wire)
+	return newTask(KindEventRecord, recordPrefix+ev.ID, wire)
+}
+
+// recordPrefix stands before the event's ID in the ID of a task that records it.
+const recordPrefix = string(KindEventRecord) + ":"
+
+// RecordedEvent returns the ID of the event that the task with this ID records; ok
+// is false when the task is of another kind.
+func RecordedEvent(taskID string) (eventID string, ok bool) {
+	return strings.CutPrefix(taskID, recordPrefix)
 }
 
 // DecodeEvent reads the payload of KindEventRecord.

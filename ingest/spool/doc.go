@@ -1,9 +1,11 @@
 // Package spool keeps verified events on this machine's disk while Redis cannot
 // be reached, and hands them over when it can.
 //
-// It has three parts. [Spool] is the synced file. [Breaker] decides whether Redis
-// is worth a try. [Queue] joins both with the queue itself: it is what ingest
-// enqueues to, and it drains the file in the background.
+// [Spool] is the synced file. [Breaker] decides whether Redis is worth a try.
+// [Queue] joins both with the queue itself: it is what ingest enqueues to, and it
+// drains the file in the background. Where the queue is memory, [Journal] stands in
+// its place: there every event goes into the file first, and stays until it is
+// recorded.
 //
 // # What is promised
 //

@@ -88,14 +88,9 @@ func (d *drain) step(ctx context.Context) time.Duration {
 // only: the queue's is the breaker's.
 func (d *drain) hand(ctx context.Context, records []Record) error {
 	for _, r := range records {
-		why := r.Damaged
-		if why == nil {
-			_, why = tasks.PolicyOf(r.Task.Kind)
-		}
-		if why != nil {
-			if err := d.setAside(ctx, r, why); err != nil {
-				return err
-			}
+		if aside, err := setAside(ctx, d.q.cfg.Spool, d.q.cfg.Log, r); err != nil {
+			return err
+		} else if aside {
 			continue
 		}
 		if !d.enqueue(ctx, r) {
@@ -145,13 +140,22 @@ func (d *drain) forget(ctx context.Context) error {
 	return err
 }
 
-func (d *drain) setAside(ctx context.Context, r Record, why error) error {
-	if err := d.q.cfg.Spool.SetAside(ctx, r.Seq); err != nil {
-		return err
+// setAside sets a record aside if it cannot be handed over: it is damaged, or of a
+// kind that this release does not know.
+func setAside(ctx context.Context, spool *Spool, log *zap.Logger, r Record) (aside bool, err error) {
+	why := r.Damaged
+	if why == nil {
+		_, why = tasks.PolicyOf(r.Task.Kind)
 	}
-	d.q.cfg.Log.Error("spooled record set aside: it cannot be handed over; it stays in the spool file",
+	if why == nil {
+		return false, nil
+	}
+	if err := spool.SetAside(ctx, r.Seq); err != nil {
+		return false, err
+	}
+	log.Error("spooled record set aside: it cannot be handed over; it stays in the spool file",
 		zap.Uint64("record", r.Seq), zap.String("task_id", r.Task.ID), zap.Error(why))
-	return nil
+	return true, nil
 }
 
 // finish ends a drain: the spool is empty.

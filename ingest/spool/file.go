@@ -27,15 +27,22 @@ const (
 	bucketAside   = "aside"
 )
 
-// makeDir creates the spool's directory so that it outlives the machine.
+// makeDir creates the spool's directory, and those above it, so that they outlive
+// the machine.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil // whose parent may be none of our business
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return syncDir(parent)
 }
 
 // openFile opens the spool's file, or creates it where there is none, and returns

@@ -85,7 +85,7 @@ func NewQueue(cfg QueueConfig) *Queue {
 		cfg.Log.Info("circuit breaker closed: the queue answers", zap.Duration("duration", after), zap.Int64("spooled", q.spooled.Swap(0)))
 	}
 	q.breaker = NewBreaker(cfg.Breaker)
-	q.metrics = newMetrics(cfg.Metrics, q)
+	q.metrics = newQueueMetrics(cfg.Metrics, q)
 	return q
 }
 
@@ -148,14 +148,9 @@ func (q *Queue) call(ctx context.Context, t tasks.Task) (duplicate bool, err err
 
 func (q *Queue) put(ctx context.Context, t tasks.Task) error {
 	err := q.cfg.Spool.Put(ctx, t)
-	switch {
-	case err == nil:
+	q.metrics.put(outcomeOf(err))
+	if err == nil {
 		q.spooled.Add(1)
-		q.metrics.put(outcomeStored)
-	case errors.Is(err, ErrFull):
-		q.metrics.put(outcomeFull)
-	default:
-		q.metrics.put(outcomeError)
 	}
 	select {
 	case q.wake <- struct{}{}:

@@ -25,12 +25,28 @@ type Status struct {
 // Status returns how the queue is doing, from memory.
 func (q *Queue) Status() Status {
 	var s Status
-	s.Open, s.Since, s.Why = q.breaker.State()
 	if q.cfg.Spool != nil {
-		s.Spool = q.cfg.Spool.Stats()
-		s.OldestAge = s.Spool.Age(q.cfg.Spool.now())
+		s = statusOf(q.cfg.Spool)
 	}
+	s.Open, s.Since, s.Why = q.breaker.State()
 	return s
+}
+
+// statusOf is the part of a Status that tells of the spool.
+func statusOf(spool *Spool) Status {
+	stats := spool.Stats()
+	return Status{Spool: stats, OldestAge: stats.Age(spool.now())}
+}
+
+// refuses returns why the spool would not take an event at the given time.
+func (s Status) refuses(now time.Time) error {
+	switch {
+	case s.Spool.Bytes > s.Spool.MaxBytes-s.Spool.MaxBytes/100:
+		return fmt.Errorf("%w: %d events, %d bytes, the oldest %v old", ErrFull, s.Spool.Events, s.Spool.Bytes, s.OldestAge)
+	case s.Spool.WriteErr != nil && now.Sub(s.Spool.WriteErrAt) < writeErrFresh:
+		return fmt.Errorf("write to the spool: %w", s.Spool.WriteErr)
+	}
+	return nil
 }
 
 // Check returns why an event that came now would be refused, or soon would be, and
@@ -43,11 +59,7 @@ func (q *Queue) Check(context.Context) error {
 		return nil
 	case q.cfg.Spool == nil:
 		return &leftAloneError{since: s.Since, why: s.Why}
-	case s.Spool.Bytes > s.Spool.MaxBytes-s.Spool.MaxBytes/100:
-		return fmt.Errorf("%w: %d events, %d bytes, the oldest %v old", ErrFull, s.Spool.Events, s.Spool.Bytes, s.OldestAge)
-	case s.Spool.WriteErr != nil && q.cfg.Spool.now().Sub(s.Spool.WriteErrAt) < writeErrFresh:
-		return fmt.Errorf("write to the spool: %w", s.Spool.WriteErr)
 	default:
-		return nil
+		return s.refuses(q.cfg.Spool.now())
 	}
 }
