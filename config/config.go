@@ -48,8 +48,10 @@ type Config struct {
 	BucketURL string `env:"KLINGHOOK_BUCKET_URL" derived:"file://<data>/media" form:"bucket-url" secret:"none" roles:"worker dev" help:"Where videos and thumbnails are kept. Credentials of a cloud come from its own variables."`
 	Data      string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"directory" secret:"none" roles:"ingest worker dev store replay client" help:"The directory of what is kept on this machine: the database and the media, unless they have addresses of their own, and the secrets that dev makes."`
 
-	SpoolDir     string `env:"KLINGHOOK_SPOOL_DIR" form:"directory" secret:"none" roles:"ingest" help:"Where ingest keeps events, synced, while Redis cannot be reached; they are then answered with 200. Each ingest process needs a directory of its own. When it is not set, such events are answered with 503."`
-	SpoolMaxSize int64  `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" secret:"none" roles:"ingest" help:"How much the spool may hold; beyond it events are answered with 503."`
+	// SpoolDir lies in Data unless it is set. It means nothing with NoSpool.
+	SpoolDir     string `env:"KLINGHOOK_SPOOL_DIR" derived:"<data>/spool" form:"directory" secret:"none" roles:"ingest dev" help:"Where events are kept, synced, while Redis cannot be reached, so that they are answered with 200 all the same; with dev's embedded queue, until they are recorded. Each process needs a directory of its own, on a disk that outlives it."`
+	SpoolMaxSize int64  `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" secret:"none" roles:"ingest dev" help:"How much the spool may hold; beyond it events are answered with 503."`
+	NoSpool      bool   `env:"KLINGHOOK_NO_SPOOL" envDefault:"false" form:"switch" secret:"none" roles:"ingest dev" help:"Keep no spool, for machines without a disk: while Redis cannot be reached, events are answered with 503."`
 
 	MaxBody      int64    `env:"KLINGHOOK_MAX_BODY" envDefault:"1MiB" form:"size" secret:"none" roles:"ingest dev" help:"The largest delivery that is accepted."`
 	MediaAllow   []string `env:"KLINGHOOK_MEDIA_ALLOW" form:"hosts" secret:"none" roles:"worker dev" help:"Hosts that downloads may reach although they are private or speak plain HTTP, such as a CDN inside the network."`

@@ -47,6 +47,7 @@ func forms() map[string]form {
 		"database-url":    {"sqlite:<path> or a postgres:// URL", "postgres://user:password@127.0.0.1:5432/klinghook", checkDatabaseURL},
 		"bucket-url":      {"a file://, s3://, gs:// or azblob:// URL", "file:///srv/media or s3://bucket?region=eu-west-1", checkBucketURL},
 		"directory":       {"a directory's path", "/var/lib/klinghook", checkDirectory},
+		"switch":          {"true or false", "true", nil},
 		"size":            {"a number of bytes, or of KiB, MiB, GiB, KB, MB or GB", "1MiB", nil},
 		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},
 		"events":          {"event types with commas between, of " + strings.Join(EventTypes(), ", "), "completed,failed", nil},

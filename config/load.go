@@ -209,6 +209,9 @@ func (l *loader) derive() {
 	if l.missing("KLINGHOOK_DATABASE_URL") {
 		c.DatabaseURL = "sqlite:" + filepath.Join(c.Data, "klinghook.db")
 	}
+	if l.missing("KLINGHOOK_SPOOL_DIR") {
+		c.SpoolDir = filepath.Join(c.Data, "spool")
+	}
 	if l.missing("KLINGHOOK_BUCKET_URL") {
 		// A file URL has no relative paths.
 		media, err := filepath.Abs(filepath.Join(c.Data, "media"))

@@ -59,6 +59,7 @@ func TestLoadDefaults(t *testing.T) {
 		DatabaseURL:  "sqlite:klinghook-data/klinghook.db",
 		BucketURL:    "file://" + media,
 		Data:         "./klinghook-data",
+		SpoolDir:     "klinghook-data/spool",
 		SpoolMaxSize: 1 << 30,
 		MaxBody:      1 << 20,
 		MediaMaxSize: 2 << 30,
@@ -69,10 +70,9 @@ func TestLoadDefaults(t *testing.T) {
 		LogFormat:    "auto",
 	}
 	dev := everything
-	dev.SpoolMaxSize = 0
 	dev.RedisURL, dev.APIURL = "", ""
 	worker := everything
-	worker.APIURL, worker.Addr, worker.MaxBody, worker.SpoolMaxSize = "", "", 0, 0
+	worker.APIURL, worker.Addr, worker.MaxBody, worker.SpoolDir, worker.SpoolMaxSize = "", "", 0, "", 0
 	tests := []struct {
 		name string
 		role Role
@@ -84,7 +84,7 @@ func TestLoadDefaults(t *testing.T) {
 		{"worker", Worker, nil, worker},
 		{"ingest", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s"}, Config{
 			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0",
-			Data: "./klinghook-data", SpoolMaxSize: 1 << 30, MaxBody: 1 << 20, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
+			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, MaxBody: 1 << 20, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data"}},
 		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data"}},
@@ -116,6 +116,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_DATA":                  "/var/lib/klinghook",
 		"KLINGHOOK_SPOOL_DIR":             "/var/spool/klinghook",
 		"KLINGHOOK_SPOOL_MAX_SIZE":        "2GiB",
+		"KLINGHOOK_NO_SPOOL":              "true",
 		"KLINGHOOK_MAX_BODY":              "512KiB",
 		"KLINGHOOK_MEDIA_ALLOW":           "127.0.0.1:8080, cdn.internal:443,",
 		"KLINGHOOK_MEDIA_MAX_SIZE":        "3GB",
@@ -142,6 +143,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		Data:                   "/var/lib/klinghook",
 		SpoolDir:               "/var/spool/klinghook",
 		SpoolMaxSize:           2 << 30,
+		NoSpool:                true,
 		MaxBody:                512 << 10,
 		MediaAllow:             []string{"127.0.0.1:8080", "cdn.internal:443"},
 		MediaMaxSize:           3e9,

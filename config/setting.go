@@ -75,6 +75,11 @@ func Settings() []Setting {
 // arguments.
 func (s Setting) HasFlag() bool { return s.Secret != SecretWhole }
 
+// IsSwitch reports whether the value is true or false; its flag alone means true.
+func (s Setting) IsSwitch() bool {
+	return reflect.TypeFor[Config]().Field(s.field).Type.Kind() == reflect.Bool
+}
+
 // HasFile reports whether the value may stand in a file, which the variable
 // FileName or the flag FileFlag names.
 func (s Setting) HasFile() bool { return s.Secret != SecretNone }

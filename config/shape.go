@@ -19,6 +19,7 @@ import (
 // text only where no field of the type is a secret.
 func shapes() map[reflect.Type]env.ParserFunc {
 	return map[reflect.Type]env.ParserFunc{
+		reflect.TypeFor[bool]():          shape(parseSwitch),
 		reflect.TypeFor[int64]():         shape(parseSize),
 		reflect.TypeFor[time.Duration](): shape(parseDuration),
 		reflect.TypeFor[[]string]():      shape(splitList),
@@ -31,6 +32,15 @@ func shapes() map[reflect.Type]env.ParserFunc {
 // shape gives a parser the signature that env wants.
 func shape[T any](parse func(string) (T, error)) env.ParserFunc {
 	return func(text string) (any, error) { return parse(text) }
+}
+
+// parseSwitch reads true or false, and the other words that Go takes for them.
+func parseSwitch(text string) (bool, error) {
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, errors.New("is neither true nor false")
+	}
+	return on, nil
 }
 
 var errEmptyList = errors.New("is a list with nothing in it")

@@ -85,6 +85,17 @@ func TestSplitURLs(t *testing.T) {
 	}
 }
 
+func TestParseSwitch(t *testing.T) {
+	for text, want := range map[string]bool{"true": true, "1": true, "false": false, "0": false} {
+		if got, err := parseSwitch(text); err != nil || got != want {
+			t.Errorf("parseSwitch(%q) = %t, %v; want %t", text, got, err, want)
+		}
+	}
+	if _, err := parseSwitch("on"); err == nil {
+		t.Error("parseSwitch took \"on\"")
+	}
+}
+
 func TestParseEvents(t *testing.T) {
 	tests := []struct {
 		name, text string

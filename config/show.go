@@ -71,6 +71,8 @@ func listOf(field reflect.Value) []string {
 	switch v := field.Interface().(type) {
 	case string:
 		return []string{v}
+	case bool:
+		return []string{strconv.FormatBool(v)}
 	case int64:
 		return []string{formatSize(v)}
 	case time.Duration:

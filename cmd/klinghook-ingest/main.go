@@ -17,6 +17,7 @@ import (
 
 	"github.com/klinghook/klinghook/admin"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/cmd/internal/intake"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/process"
@@ -44,9 +45,14 @@ queue in Redis, from where "klinghook worker" takes them. It is the one process
 that the public reaches, and takes nothing but its settings: leave those of the
 worker out of its environment.
 
-It answers GET /healthz (it lives) and GET /readyz (Redis can be reached) beside
-the webhooks, and on its private address, where GET /metrics is too. On SIGINT or
-SIGTERM it finishes the deliveries in hand; a second signal ends it at once.
+While Redis cannot be reached it keeps events in a spool, a synced file of its own
+in ./klinghook-data/spool (--spool-dir chooses another directory; each process needs
+one), answers 200 all the same, and hands them over when Redis is back. With
+--no-spool it answers 503 instead.
+
+It answers GET /healthz (it lives) and GET /readyz (an event that came now would be
+kept) beside the webhooks, and on its private address, where GET /metrics is too. On
+SIGINT or SIGTERM it finishes the deliveries in hand; a second signal ends it at once.
 
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.
 
@@ -110,12 +116,12 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 		log.Info("endpoint is off: its secret is not set", zap.String("source", p.Name), zap.String("path", p.Path), zap.String("setting", p.SecretSetting))
 	}
 	metrics := admin.NewMetrics(cli.Version(version))
-	queue, err := openQueue(ctx, cfg, rdb, log, metrics)
+	queue, err := intake.Open(ctx, intake.Config{Settings: cfg, Redis: rdb, Log: log, Metrics: metrics})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, queue.close()) }()
-	health := process.NewHealth(log, queue.check)
+	defer func() { err = errors.Join(err, queue.Close()) }()
+	health := process.NewHealth(log, queue.Check)
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: queue, Samples: tasks.NewClient(rdb), MaxBody: cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics,

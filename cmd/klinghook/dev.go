@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -18,6 +20,7 @@ import (
 	"github.com/klinghook/klinghook/admin"
 	"github.com/klinghook/klinghook/admin/queues"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/cmd/internal/intake"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/process"
@@ -36,6 +39,10 @@ the queue is in memory, the database is SQLite and the bucket a folder, all unde
 ./klinghook-data (--data chooses another, and one dev runs on each). Set
 KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL to use a real
 one instead.
+
+What was answered with 200 is on the disk: each event goes into a synced file, the
+spool, before it goes into the queue, and stays there until the database has it. The
+next dev on the same folder goes on where a killed one was.
 
 Where no secret is set it makes one, keeps it in the data folder and shows it. It
 also serves a small video and thumbnail of its own, which "klinghook send" puts
@@ -80,6 +87,7 @@ type dev struct {
 	redisURL string
 	rdb      redis.UniversalClient
 	store    *store.Store
+	intake   *intake.Intake
 	sample   *sampleServer
 	crew     *crew
 	pages    *queues.Pages
@@ -109,6 +117,9 @@ func (d *dev) open(ctx context.Context) (err error) {
 	}
 	d.closers = append(d.closers, d.store.Close)
 	if _, err := d.store.Migrate(ctx); err != nil {
+		return err
+	}
+	if err := d.openIntake(ctx); err != nil {
 		return err
 	}
 	if d.sample, err = startSampleServer(ctx, d.log, d.cfg.Data); err != nil {
@@ -148,6 +159,39 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 	return nil
 }
 
+// openIntake opens what events are enqueued to. A queue in memory forgets, so there
+// the spool has each event until the database has it.
+func (d *dev) openIntake(ctx context.Context) (err error) {
+	cfg := intake.Config{Settings: d.cfg, Redis: d.rdb, Log: d.log, Metrics: d.metrics}
+	if d.embedded != nil {
+		cfg.Kept = d.recorded
+	}
+	if d.intake, err = intake.Open(ctx, cfg); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.intake.Close)
+	return nil
+}
+
+// recorded reports which of the tasks record an event that the database has.
+func (d *dev) recorded(ctx context.Context, taskIDs []string) (map[string]bool, error) {
+	events := make(map[string]string, len(taskIDs))
+	for _, id := range taskIDs {
+		if event, ok := tasks.RecordedEvent(id); ok {
+			events[event] = id
+		}
+	}
+	kept, err := d.store.KeptEvents(ctx, slices.Collect(maps.Keys(events)))
+	if err != nil {
+		return nil, err
+	}
+	recorded := make(map[string]bool, len(kept))
+	for event := range kept {
+		recorded[events[event]] = true
+	}
+	return recorded, nil
+}
+
 // grace is how long the worker lets running tasks finish. Where the queue is in
 // memory, working it off comes first, and each gets half of the grace period.
 func (d *dev) grace() time.Duration {
@@ -177,9 +221,9 @@ func (d *dev) run(ctx context.Context) error {
 			endpoints[i].Source = source.Unverified(endpoints[i].Source)
 		}
 	}
-	health := process.NewHealth(d.log, process.RedisCheck(d.rdb), process.Check{Name: "database", Probe: d.store.Ping})
+	health := process.NewHealth(d.log, d.intake.Check, process.Check{Name: "database", Probe: d.store.Ping})
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
+		Endpoints: endpoints, Queue: d.intake, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics,
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages})
@@ -248,8 +292,11 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	fmt.Fprintf(out, "  jobs in   %s\n", d.cfg.Value("KLINGHOOK_DATABASE_URL"))
 	fmt.Fprintf(out, "  media in  %s\n\n", d.cfg.Value("KLINGHOOK_BUCKET_URL"))
 	fmt.Fprintf(out, "  try       %s send --lifecycle%s\n\n", commandName(), d.dataFlag())
-	if d.embedded != nil {
-		fmt.Fprintf(out, "The queue is in memory and ends with this process; KLINGHOOK_REDIS_URL=redis://localhost:6379 keeps it in Redis.\n\n")
+	switch {
+	case d.embedded != nil && d.intake.Spooled:
+		fmt.Fprintf(out, "The queue is in memory; what is answered with 200 is on the disk first, in %s.\nKLINGHOOK_REDIS_URL=redis://localhost:6379 takes a queue in Redis instead.\n\n", d.cfg.SpoolDir)
+	case d.embedded != nil:
+		fmt.Fprintf(out, "The queue is in memory and ends with this process: --no-spool loses what it has not recorded.\n\n")
 	}
 	if d.skipVerify {
 		fmt.Fprintf(out, "!! SIGNATURES ARE NOT CHECKED (--insecure-skip-verify): anybody who reaches %s can\n!! make up events. Never do this where others can reach it.\n\n", here.Webhooks)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -184,23 +185,29 @@ func (w *world) deliver(base string) {
 
 func (w *world) post(base string, d request) (int, string) {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, base+d.path, strings.NewReader(d.body))
+	status, answer, err := d.post(w.t.Context(), base)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	return status, answer
+}
+
+// post sends the delivery to a receiver that may not be there any more.
+func (d request) post(ctx context.Context, base string) (status int, answer string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+d.path, strings.NewReader(d.body))
+	if err != nil {
+		return 0, "", err
 	}
 	for name, value := range d.header {
 		r.Header.Set(name, value)
 	}
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
-		w.t.Fatal(err)
+		return 0, "", err
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return res.StatusCode, string(answer)
+	content, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(content), err
 }
 
 // settings are what the programs are given; each uses its own.

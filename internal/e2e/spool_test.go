@@ -20,7 +20,7 @@ func TestSpool(t *testing.T) {
 	if _, err := run(t, settings, "migrate"); err != nil {
 		t.Fatal(err)
 	}
-	without := start(t, "klinghook-ingest", settings)
+	without := start(t, "klinghook-ingest", settings, "--no-spool")
 	withoutURL := "http://" + without.address("webhooks")
 	settings["KLINGHOOK_SPOOL_DIR"] = filepath.Join(t.TempDir(), "spool")
 	ingest := start(t, "klinghook-ingest", settings)

@@ -25,6 +25,8 @@ func NewRedis(redisURL string) (*redis.Client, error) {
 	if opts.DialTimeout == 0 { // where the URL does not say
 		opts.DialTimeout = 2 * time.Second
 	}
+	// Who is refused is refused at once; commands have tries of their own.
+	opts.DialerRetries = 1
 	// A command ends when its caller's context does, not only when its socket
 	// times out.
 	opts.ContextTimeoutEnabled = true

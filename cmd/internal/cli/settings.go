@@ -37,6 +37,9 @@ func addFlag(fs *pflag.FlagSet, flag, usage string, s config.Setting, role confi
 		value = "the embedded one" // the one default that a role changes
 	}
 	fs.String(flag, "", usage)
+	if s.IsSwitch() {
+		fs.Lookup(flag).NoOptDefVal = "true"
+	}
 	fs.Lookup(flag).Annotations = map[string][]string{settingAnnotation: {s.Name, value}}
 }
 
@@ -48,8 +51,10 @@ func FileFlags(fs *pflag.FlagSet) (files, dirs []string) {
 			files = append(files, s.FileFlag())
 		}
 	}
-	if isSetting(fs.Lookup("data")) {
-		dirs = append(dirs, "data")
+	for _, dir := range []string{"data", "spool-dir"} {
+		if isSetting(fs.Lookup(dir)) {
+			dirs = append(dirs, dir)
+		}
 	}
 	return files, dirs
 }

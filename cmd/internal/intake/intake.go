@@ -1,0 +1,117 @@
+// Package intake is what events are enqueued to, as the settings say: the queue,
+// with a spool before it.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/ingest/spool"
+	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Config is what an intake is made of.
+type Config struct {
+	// Settings are those of the spool.
+	Settings *config.Config
+	Redis    redis.UniversalClient
+	// Kept is set where Redis is memory. It reports, by task ID, of what the spool may
+	// let go: see [spool.JournalConfig].
+	Kept    func(ctx context.Context, taskIDs []string) (map[string]bool, error)
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
+}
+
+// Intake is a queue that is being looked after.
+type Intake struct {
+	ingest.Queue
+	// Check says whether an event that came now would be kept.
+	Check process.Check
+	// Spooled says that it has a spool.
+	Spooled bool
+
+	spool *spool.Spool // nil without one
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+	log   *zap.Logger
+}
+
+// Open returns an Intake, which the caller closes when no more deliveries come. It
+// does not end with ctx, so that deliveries in hand are kept. Its errors say which
+// setting to change.
+func Open(ctx context.Context, cfg Config) (*Intake, error) {
+	in := &Intake{log: cfg.Log}
+	ctx, in.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if !cfg.Settings.NoSpool {
+		var err error
+		in.spool, err = openSpool(cfg.Settings)
+		if err != nil {
+			return nil, err
+		}
+		in.Spooled = true
+	}
+	client := tasks.NewClient(cfg.Redis)
+	switch {
+	case cfg.Kept == nil:
+		q := spool.NewQueue(spool.QueueConfig{Inner: client, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics})
+		in.Queue, in.Check = q, process.Check{Name: "queue", Probe: q.Check}
+		in.done.Go(func() { q.Run(ctx) })
+	case in.Spooled:
+		j := spool.NewJournal(spool.JournalConfig{Inner: client, Spool: in.spool, Kept: cfg.Kept, Log: cfg.Log, Metrics: cfg.Metrics})
+		in.Queue, in.Check = j, process.Check{Name: "spool", Probe: j.Check}
+		in.done.Go(func() { j.Run(ctx) })
+	default:
+		in.Queue, in.Check = client, process.RedisCheck(cfg.Redis)
+	}
+	return in, nil
+}
+
+// openSpool opens the spool that the settings name.
+func openSpool(cfg *config.Config) (*spool.Spool, error) {
+	kept, err := spool.Open(spool.Config{Dir: cfg.SpoolDir, MaxBytes: cfg.SpoolMaxSize})
+	switch {
+	case err == nil:
+		return kept, nil
+	case errors.Is(err, spool.ErrLocked):
+		return nil, fmt.Errorf("%w, with KLINGHOOK_SPOOL_DIR (--spool-dir)", err)
+	case errors.Is(err, spool.ErrDamaged):
+		return nil, err // it says what to do
+	}
+	return nil, fmt.Errorf("%w; name a directory on a disk of this machine with KLINGHOOK_SPOOL_DIR (--spool-dir), or go without one with --no-spool", err)
+}
+
+// healthy asks what no delivery finds out in time: whether Redis is about to run
+// out of memory, and, so that the breaker stays open as long as need be, whether it
+// takes a write at all.
+func healthy(rdb redis.UniversalClient) func(context.Context) error {
+	memory, write := spool.MemoryProbe(rdb), process.RedisCheck(rdb)
+	return func(ctx context.Context) error {
+		if err := memory(ctx); err != nil {
+			return err
+		}
+		return write.Probe(ctx)
+	}
+}
+
+// Close ends the intake. What is left in its spool stays there for the next process
+// on the same directory.
+func (in *Intake) Close() error {
+	in.stop()
+	in.done.Wait()
+	if in.spool == nil {
+		return nil
+	}
+	if n := in.spool.Stats().Events; n > 0 {
+		in.log.Warn("events are left in the spool; the next process on this directory hands them over", zap.Int("events", n))
+	}
+	return in.spool.Close()
+}
