@@ -1,49 +1,66 @@
 package kling
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
-
-	"github.com/klinghook/klinghook/tasks"
 )
 
 const (
 	// DefaultBaseURL is the host that the seed protocol names. Kling's
-	// documentation names others for accounts outside and inside China.
+	// documentation names https://api-singapore.klingai.com for servers outside
+	// China and https://api-beijing.klingai.com for those inside.
 	DefaultBaseURL = "https://api.klingai.com"
-
-	defaultTimeout = 30 * time.Second
-	// maxAnswer is the longest answer that is read, in bytes.
-	maxAnswer = 1 << 20
+	// DefaultTimeout is how long one request may take.
+	DefaultTimeout = 30 * time.Second
+	// DefaultRate is how many requests a second a Client makes at most.
+	DefaultRate = 5
+	// DefaultUserAgent is what a Client calls itself.
+	DefaultUserAgent = "klinghook"
 )
 
-// Config says how to reach Kling's API.
+// Config says how to reach Kling's API. Either APIKey is set, or AccessKey and
+// SecretKey.
 type Config struct {
 	// BaseURL is what paths are appended to. Default DefaultBaseURL. It must be
 	// https, except for a loopback host.
 	BaseURL string
-	// APIKey is sent as the Bearer token. Required.
+	// APIKey is sent as the Bearer token. All of the API takes it.
 	APIKey string
+	// AccessKey and SecretKey are the older credentials, which only the legacy API
+	// takes: the secret key signs a JWT that names the access key.
+	AccessKey, SecretKey string
+	// Rate is how many requests a second the Client makes at most, evenly spaced.
+	// Default DefaultRate.
+	Rate float64
+	// Timeout is how long one request may take, its answer included; a wait for
+	// its turn is not counted. Default that of HTTPClient, else DefaultTimeout.
+	Timeout time.Duration
+	// UserAgent is what the Client calls itself. Default DefaultUserAgent.
+	UserAgent string
 	// HTTPClient makes the requests. It is copied, and the copy follows no
-	// redirect; a zero Timeout becomes 30 s. Default a client of its own.
+	// redirect. Default a client of its own.
 	HTTPClient *http.Client
 }
 
+// String keeps the keys out of what prints a Config.
+func (cfg Config) String() string { return "kling config of " + cfg.BaseURL }
+
+// GoString is String, for the verb that would print every field.
+func (cfg Config) GoString() string { return cfg.String() }
+
 // Client calls Kling's API. It is safe for concurrent use.
 type Client struct {
-	base *url.URL
-	key  string
-	http http.Client
+	base      *url.URL
+	keys      *credentials
+	pace      *pace
+	userAgent string
+	http      http.Client
 }
 
 // New checks the Config without using the network.
@@ -52,26 +69,41 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kling: base URL %w", err)
 	}
-	key := strings.TrimSpace(cfg.APIKey)
-	switch {
-	case key == "":
-		return nil, errors.New("kling: no API key; set KLINGAI_API_KEY to one from Kling's console")
-	case strings.ContainsFunc(key, func(r rune) bool { return r > unicode.MaxASCII || r <= ' ' || r == 0x7f }):
-		return nil, errors.New("kling: the API key has characters that no key has; set KLINGAI_API_KEY to one key and nothing else")
+	keys, err := newCredentials(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kling: %w", err)
 	}
-	c := &Client{base: base, key: key}
+	switch {
+	case cfg.Rate == 0:
+		cfg.Rate = DefaultRate
+	case !(cfg.Rate > 0) || math.IsInf(cfg.Rate, 1): // NaN is not above 0 either
+		return nil, fmt.Errorf("kling: a rate of %g requests a second; set it above 0", cfg.Rate)
+	}
+	if cfg.Timeout < 0 {
+		return nil, fmt.Errorf("kling: a timeout of %s; set it above 0", cfg.Timeout)
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = DefaultUserAgent
+	}
+	c := &Client{base: base, keys: keys, pace: newPace(cfg.Rate), userAgent: cfg.UserAgent}
 	if cfg.HTTPClient != nil {
 		c.http = *cfg.HTTPClient
 	}
-	if c.http.Timeout == 0 {
-		c.http.Timeout = defaultTimeout
+	switch {
+	case cfg.Timeout > 0:
+		c.http.Timeout = cfg.Timeout
+	case c.http.Timeout == 0:
+		c.http.Timeout = DefaultTimeout
 	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
 }
 
-// String keeps the key out of what prints a Client.
+// String keeps the keys out of what prints a Client.
 func (c *Client) String() string { return "kling client of " + c.base.Host }
+
+// GoString is String, for the verb that would print every field.
+func (c *Client) GoString() string { return c.String() }
 
 func parseBase(rawURL string) (*url.URL, error) {
 	if rawURL == "" {
@@ -93,78 +125,4 @@ func parseBase(rawURL string) (*url.URL, error) {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
-}
-
-// post sends in as JSON and returns the answer of a call that succeeded.
-func (c *Client) post(ctx context.Context, path string, in any) (answer, error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return answer{}, fmt.Errorf("encode: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath(path).String(), bytes.NewReader(body))
-	if err != nil {
-		return answer{}, withoutURL(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "klinghook")
-	res, err := c.http.Do(req)
-	if err != nil {
-		return answer{}, fmt.Errorf("post to %s: %w", c.base.Host, withoutURL(err))
-	}
-	defer func() { _ = res.Body.Close() }() // only read from
-	got, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err != nil && res.StatusCode < 300 { // a refusal that breaks off is still one
-		return answer{}, fmt.Errorf("read the answer of %s: %w", c.base.Host, withoutURL(err))
-	}
-	return c.read(res, got)
-}
-
-// withoutURL drops what url.Error adds to its cause: a URL may hold secrets.
-func withoutURL(err error) error {
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
-		return withURL.Err
-	}
-	return err
-}
-
-// read tells a success from a failure, by the status and by the envelope's code.
-func (c *Client) read(res *http.Response, body []byte) (answer, error) {
-	parsed, parseErr := parseAnswer(body)
-	if res.StatusCode >= 200 && res.StatusCode < 300 && parsed.code == 0 {
-		switch {
-		case len(body) > maxAnswer:
-			return answer{}, fmt.Errorf("the answer of %s is longer than %d bytes", c.base.Host, maxAnswer)
-		case parseErr != nil:
-			return answer{}, fmt.Errorf("the answer of %s is not the JSON that was expected; check that this is Kling's API", c.base.Host)
-		}
-		return parsed, nil
-	}
-	return answer{}, &APIError{
-		Status:     res.StatusCode,
-		Code:       parsed.code,
-		Message:    c.quote(parsed.message),
-		RequestID:  c.quote(parsed.requestID),
-		RetryAfter: tasks.ParseRetryAfter(res.Header.Get("Retry-After"), time.Now()),
-	}
-}
-
-// maxQuote bounds what is repeated of Kling's words, in runes.
-const maxQuote = 200
-
-// quote makes Kling's words fit for an error: one line, no key, of bounded length.
-func (c *Client) quote(text string) string {
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, ""), c.key, "…")
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.Join(strings.Fields(text), " "))
-	if runes := []rune(text); len(runes) > maxQuote {
-		return string(runes[:maxQuote]) + "…"
-	}
-	return text
 }

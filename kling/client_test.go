@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newTestClient(t *testing.T, baseURL string) *Client {
 	t.Helper()
-	c, err := New(Config{BaseURL: baseURL, APIKey: testKey})
+	c, err := New(Config{BaseURL: baseURL, APIKey: testKey, Rate: 1e6})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +62,10 @@ func TestNew(t *testing.T) {
 		{"query in the URL", Config{BaseURL: "https://api.klingai.com?key=hunter2", APIKey: testKey}, "", "nothing else"},
 		{"not a URL", Config{BaseURL: "https://hunter2 %zz", APIKey: testKey}, "", "cannot be read"},
 		{"no key", Config{APIKey: " "}, "", "set KLINGAI_API_KEY"},
+		{"no requests at all", Config{APIKey: testKey, Rate: -1}, "", "above 0"},
+		{"a rate that is no number", Config{APIKey: testKey, Rate: math.NaN()}, "", "above 0"},
+		{"no limit", Config{APIKey: testKey, Rate: math.Inf(1)}, "", "above 0"},
+		{"less than no time", Config{APIKey: testKey, Timeout: -1}, "", "above 0"},
 		{"two keys", Config{APIKey: "hunter2 hunter2"}, "", "one key and nothing else"},
 		{"a key beyond ASCII", Config{APIKey: "hunter2é"}, "", "one key and nothing else"},
 	}
@@ -71,8 +76,8 @@ func TestNew(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if c.base.String() != tt.base || c.key != testKey || c.http.Timeout != 30*time.Second {
-					t.Errorf("base %s, key %q, timeout %s", c.base, c.key, c.http.Timeout)
+				if c.base.String() != tt.base || c.keys.apiKey != testKey || c.http.Timeout != 30*time.Second {
+					t.Errorf("base %s, key %q, timeout %s", c.base, c.keys.apiKey, c.http.Timeout)
 				}
 				return
 			}
@@ -175,7 +180,7 @@ func TestRegisterWebhookUnusableAnswers(t *testing.T) {
 		{"empty", "", "not the JSON that was expected"},
 		{"HTML", "<html>hunter3</html>", "not the JSON that was expected"},
 		{"null", "null", "not the JSON that was expected"},
-		{"endless", `{"secret":"` + strings.Repeat("x", 2*maxAnswer) + `"}`, "longer than 1048576 bytes"},
+		{"endless", `{"secret":"` + strings.Repeat("x", 2*maxAnswer) + `"}`, "longer than 8388608 bytes"},
 		{"no secret", `{"id":"wh_1"}`, `without a secret (id "wh_1")`},
 		{"empty data", `{"code":0,"data":null}`, `without a secret (id "")`},
 		{"list of nothing", `{"code":0,"data":[]}`, `without a secret (id "")`},
@@ -199,14 +204,18 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("followed the redirect") })
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		srv := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, status) })
-		_, err := newTestClient(t, srv.URL).RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
-		var refused *APIError
-		if !errors.As(err, &refused) || refused.Status != status || refused.Retryable() {
-			t.Errorf("%d: err = %v", status, err)
-			continue
-		}
-		if !strings.Contains(err.Error(), "redirects are not followed") {
-			t.Errorf("%d: err = %v", status, err)
+		c := newTestClient(t, srv.URL)
+		_, posted := c.RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
+		_, got := c.Job(context.Background(), "1", KindText2Video)
+		for _, err := range []error{posted, got} {
+			var refused *APIError
+			if !errors.As(err, &refused) || refused.Status != status || refused.Retryable() {
+				t.Errorf("%d: err = %v", status, err)
+				continue
+			}
+			if !strings.Contains(err.Error(), "redirects are not followed") {
+				t.Errorf("%d: err = %v", status, err)
+			}
 		}
 	}
 }
@@ -217,6 +226,39 @@ func TestUnreachable(t *testing.T) {
 	_, err := newTestClient(t, srv.URL+"/hunter3").RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
 	if err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "hunter") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// TestAnswerThatBreaksOff holds that half an answer is none, and may be asked for
+// again.
+func TestAnswerThatBreaksOff(t *testing.T) {
+	srv := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = io.WriteString(w, `{"code":0,"data":`+newObject("1", "succeeded"))
+	})
+	jobs, err := newTestClient(t, srv.URL).Jobs(context.Background(), "1")
+	if !errors.Is(err, io.ErrUnexpectedEOF) || VerdictOf(err) != Retry || len(jobs) != 0 {
+		t.Errorf("%d jobs, err = %v", len(jobs), err)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	for set, agent := range map[string]string{"": "klinghook", "my-program/1.0": "my-program/1.0"} {
+		srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			got := []string{r.Header.Get("Authorization"), r.Header.Get("Content-Type"), r.Header.Get("Accept"), r.Header.Get("User-Agent")}
+			want := []string{"Bearer " + testKey, "application/json", "application/json", agent}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			envelope(w, 200, 0, "SUCCEED", "[]")
+		})
+		c, err := New(Config{BaseURL: srv.URL, APIKey: testKey, UserAgent: set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Jobs(context.Background(), "1"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -239,13 +281,21 @@ func TestHangs(t *testing.T) {
 				}
 				<-r.Context().Done()
 			})
-			c, err := New(Config{BaseURL: srv.URL, APIKey: testKey, HTTPClient: &http.Client{Timeout: 50 * time.Millisecond}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = c.RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("err = %v, want the deadline's", err)
+			const short = 50 * time.Millisecond
+			for _, cfg := range []Config{
+				{HTTPClient: &http.Client{Timeout: short}},
+				{Timeout: short},
+				{Timeout: short, HTTPClient: &http.Client{Timeout: time.Hour}},
+			} {
+				cfg.BaseURL, cfg.APIKey = srv.URL, testKey
+				c, err := New(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = c.RegisterWebhook(context.Background(), testURL, []string{tasks.TypeCompleted})
+				if !errors.Is(err, context.DeadlineExceeded) || VerdictOf(err) != Retry {
+					t.Errorf("err = %v, want the deadline's", err)
+				}
 			}
 		})
 	}

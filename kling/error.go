@@ -1,14 +1,32 @@
 package kling
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 )
 
+// What errors of this package are, for errors.Is.
+var (
+	// ErrNotFound is a job that Kling does not know, or has not under the kind that
+	// was asked.
+	ErrNotFound = errors.New("not known to Kling")
+	// ErrUnreadable is an answer that says success and is not what Kling documents:
+	// another host's page, JSON that is cut short, a job without an id.
+	ErrUnreadable = errors.New("the answer cannot be read")
+	// ErrInvalid is an argument that no request can be made of.
+	ErrInvalid = errors.New("not asked")
+	// ErrNeedsAPIKey is a call of the new API by a Client that has only the older
+	// credentials.
+	ErrNeedsAPIKey = errors.New("this needs an API key, which an access and a secret key do not replace; make one in Kling's console and set KLINGAI_API_KEY")
+)
+
 // APIError is an answer by which Kling, or something before it, refused a call.
-// Its text says what to do.
+// Its text says what to do. It is ErrNotFound for errors.Is when Kling says that
+// what was asked for does not exist; a 404 without a word of Kling's is more likely
+// a wrong base URL, and is not.
 type APIError struct {
 	// Status is the HTTP status. It is 200 where only the code tells of a failure.
 	Status int
@@ -52,10 +70,10 @@ type cause int
 
 const (
 	unknown cause = iota
-	credentials
+	badCredentials
 	account
 	forbidden
-	request
+	badRequest
 	missing
 	policy
 	tooFast
@@ -68,13 +86,13 @@ const (
 func (e *APIError) cause() cause {
 	switch code := e.Code; {
 	case code >= 1000 && code <= 1004:
-		return credentials
+		return badCredentials
 	case code >= 1100 && code <= 1102:
 		return account
 	case code == 1103:
 		return forbidden
 	case code == 1200, code == 1201:
-		return request
+		return badRequest
 	case code == 1202, code == 1203:
 		return missing
 	case code == 1300, code == 1301:
@@ -88,7 +106,7 @@ func (e *APIError) cause() cause {
 	}
 	switch status := e.Status; {
 	case status == http.StatusUnauthorized:
-		return credentials
+		return badCredentials
 	case status == http.StatusPaymentRequired:
 		return account
 	case status == http.StatusForbidden:
@@ -100,7 +118,7 @@ func (e *APIError) cause() cause {
 	case status == http.StatusRequestTimeout, status >= 500 && status != http.StatusNotImplemented:
 		return outage
 	case status >= 400 && status < 500:
-		return request
+		return badRequest
 	case status >= 300 && status < 400:
 		return redirect
 	default:
@@ -110,13 +128,16 @@ func (e *APIError) cause() cause {
 
 func (e *APIError) advice() string {
 	switch e.cause() {
-	case credentials:
-		return "check KLINGAI_API_KEY: it must be a valid key of this host's account"
+	case badCredentials:
+		if e.Code == 1003 || e.Code == 1004 {
+			return "the token's time is not now: check this machine's clock"
+		}
+		return "check KLINGAI_API_KEY, or the access and secret key: they must be valid keys of this host's account"
 	case account:
 		return "check the account and its credit in Kling's console; trying again does not help"
 	case forbidden:
 		return "this account may not do that; see its permissions in Kling's console"
-	case request:
+	case badRequest:
 		return "the request is not what Kling takes; trying again does not help"
 	case missing:
 		return "this host does not have what was asked for; check the host and the id"
@@ -133,6 +154,14 @@ func (e *APIError) advice() string {
 	default:
 		return "this is not documented; ask Kling's support"
 	}
+}
+
+// Is reports whether the error is the target; see APIError.
+func (e *APIError) Is(target error) bool {
+	if target != ErrNotFound || e.cause() != missing {
+		return false
+	}
+	return e.Code != 0 || e.Status == http.StatusNotFound && e.Message != ""
 }
 
 // Retryable reports whether the same call may succeed later, after Wait.

@@ -64,7 +64,7 @@ func TestAPIError(t *testing.T) {
 func TestAPIErrorText(t *testing.T) {
 	err := &APIError{Status: 401, Code: 1002, Message: "access key not found", RequestID: "r1"}
 	want := `Kling answered 401 Unauthorized (code 1002, request_id r1): "access key not found"; ` +
-		"check KLINGAI_API_KEY: it must be a valid key of this host's account"
+		"check KLINGAI_API_KEY, or the access and secret key: they must be valid keys of this host's account"
 	if got := err.Error(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,17 +22,17 @@ type Webhook struct {
 
 // RegisterWebhook asks Kling to post the events to the URL, by the seed
 // protocol's POST /v1/webhooks. The URL must be absolute and https; the events
-// must be of tasks.KnownTypes. It is not idempotent: after an error that is not
+// must be of tasks.KnownTypes. It needs an API key. It is not idempotent: after an error that is not
 // an *APIError Kling may have made the registration all the same.
 func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
 	if err := checkWebhook(webhookURL, events); err != nil {
 		return Webhook{}, fmt.Errorf("register webhook: %w", err)
 	}
-	got, err := c.post(ctx, "/v1/webhooks", struct {
+	got, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/webhooks", apiKeyOnly: true, in: struct {
 		URL    string   `json:"url"`
 		Events []string `json:"events"`
 		Active bool     `json:"active"`
-	}{webhookURL, events, true})
+	}{webhookURL, events, true}})
 	if err != nil {
 		var refused *APIError
 		if errors.As(err, &refused) && refused.cause() == missing {
@@ -40,9 +41,10 @@ func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events 
 		}
 		return Webhook{}, fmt.Errorf("register webhook: %w", err)
 	}
-	w := Webhook{ID: text(got.fields["id"]), Secret: text(got.fields["secret"])}
+	registration := got.object()
+	w := Webhook{ID: registration.scalar("id"), Secret: registration.scalar("secret")}
 	if w.Secret == "" {
-		return w, fmt.Errorf("register webhook: %s answered without a secret (id %q); look for both in Kling's console", c.base.Host, c.quote(w.ID))
+		return w, fmt.Errorf("register webhook: %s answered without a secret (id %q); look for both in Kling's console", c.base.Host, quote(w.ID))
 	}
 	return w, nil
 }

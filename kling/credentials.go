@@ -1,0 +1,98 @@
+package kling
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// The times of a token, as Kling documents them.
+const (
+	tokenLife = 1800 * time.Second
+	// tokenLead is how far before now a token begins, for clocks that differ.
+	tokenLead = 5 * time.Second
+	// tokenSpare is how long before its end a token is used no more, so that none
+	// ends on its way.
+	tokenSpare = 5 * time.Minute
+)
+
+// credentials makes the Bearer token: the API key itself, or a JWT by the older
+// pair of keys.
+type credentials struct {
+	apiKey, accessKey, secretKey string
+
+	mu      sync.Mutex
+	token   string    // guarded by mu; the JWT in use, empty for none
+	renewAt time.Time // guarded by mu
+}
+
+func newCredentials(cfg Config) (*credentials, error) {
+	keys := &credentials{
+		apiKey:    strings.TrimSpace(cfg.APIKey),
+		accessKey: strings.TrimSpace(cfg.AccessKey),
+		secretKey: strings.TrimSpace(cfg.SecretKey),
+	}
+	switch {
+	case keys.apiKey == "" && keys.accessKey == "" && keys.secretKey == "":
+		return nil, errors.New("no API key; set KLINGAI_API_KEY to one from Kling's console")
+	case keys.apiKey != "" && (keys.accessKey != "" || keys.secretKey != ""):
+		return nil, errors.New("both an API key and a pair of keys; keep the API key, which all of the API takes")
+	case keys.apiKey == "" && (keys.accessKey == "" || keys.secretKey == ""):
+		return nil, errors.New("only one of access key and secret key; Kling's console shows both, set both")
+	}
+	for _, key := range []struct{ name, value string }{
+		{"the API key", keys.apiKey}, {"the access key", keys.accessKey}, {"the secret key", keys.secretKey},
+	} {
+		if strings.ContainsFunc(key.value, func(r rune) bool { return r > unicode.MaxASCII || r <= ' ' || r == 0x7f }) {
+			return nil, fmt.Errorf("%s has characters that no key has; set one key and nothing else", key.name)
+		}
+	}
+	return keys, nil
+}
+
+// bearer returns what goes into the Authorization header.
+func (k *credentials) bearer() (string, error) {
+	if k.apiKey != "" {
+		return k.apiKey, nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	if k.token != "" && now.Before(k.renewAt) {
+		return k.token, nil
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		Issuer:    k.accessKey,
+		ExpiresAt: jwt.NewNumericDate(now.Add(tokenLife)),
+		NotBefore: jwt.NewNumericDate(now.Add(-tokenLead)),
+	}).SignedString([]byte(k.secretKey))
+	if err != nil {
+		return "", fmt.Errorf("sign the token: %w", err)
+	}
+	k.token, k.renewAt = token, now.Add(tokenLife-tokenSpare)
+	return token, nil
+}
+
+// forget drops a token that Kling refused, so that the next call has a new one.
+func (k *credentials) forget(token string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.token == token {
+		k.token = ""
+	}
+}
+
+// hide blots the keys and the token out of a text.
+func (k *credentials) hide(text, token string) string {
+	for _, secret := range []string{token, k.apiKey, k.secretKey, k.accessKey} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	return text
+}

@@ -1,0 +1,189 @@
+package kling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func newPairClient(t *testing.T, baseURL string, transport http.RoundTripper) *Client {
+	t.Helper()
+	c, err := New(Config{
+		BaseURL: baseURL, AccessKey: testAccessKey, SecretKey: testSecretKey + "\n", Rate: 1e6,
+		HTTPClient: &http.Client{Transport: transport},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// transport answers requests without a network, so that time can be a test's own.
+type transport func(r *http.Request) (status int, header http.Header, body string)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, header, body := f(r)
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func TestCredentialsAreChecked(t *testing.T) {
+	tests := []struct {
+		name string
+		cfg  Config
+		want string
+	}{
+		{"none", Config{}, "set KLINGAI_API_KEY"},
+		{"both kinds", Config{APIKey: "hunter2", AccessKey: "hunter3", SecretKey: "hunter4"}, "keep the API key"},
+		{"no secret key", Config{AccessKey: "hunter3"}, "only one of access key and secret key"},
+		{"no access key", Config{SecretKey: "hunter4"}, "only one of access key and secret key"},
+		{"two secret keys", Config{AccessKey: "hunter3", SecretKey: "hunter4 hunter4"}, "the secret key has characters"},
+		{"an access key beyond ASCII", Config{AccessKey: "hunter3é", SecretKey: "hunter4"}, "the access key has characters"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := New(tt.cfg)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter") {
+				t.Errorf("err = %v, want %q and no secret", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestToken holds what Kling documents of the token, on a clock of the test's own.
+func TestToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tokens []string
+		c := newPairClient(t, "", transport(func(r *http.Request) (int, http.Header, string) {
+			tokens = append(tokens, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+			return 200, nil, `{"code":0,"data":{"task_id":"1","task_status":"processing"}}`
+		}))
+		look := func() {
+			if _, err := c.Job(t.Context(), "1", KindText2Video); err != nil {
+				t.Fatal(err)
+			}
+		}
+		made := time.Now()
+		look()
+		time.Sleep(24 * time.Minute)
+		look()
+		time.Sleep(time.Minute)
+		look()
+		if len(tokens) != 3 || tokens[0] != tokens[1] || tokens[1] == tokens[2] {
+			t.Fatalf("tokens %q, want the first twice and then another", tokens)
+		}
+		parsed, err := jwt.Parse(tokens[0], func(*jwt.Token) (any, error) { return []byte(testSecretKey), nil },
+			jwt.WithValidMethods([]string{"HS256"}), jwt.WithTimeFunc(func() time.Time { return made }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantClaims := jwt.MapClaims{"iss": testAccessKey, "exp": float64(made.Unix() + 1800), "nbf": float64(made.Unix() - 5)}
+		if diff := cmp.Diff(wantClaims, parsed.Claims); diff != "" {
+			t.Errorf("claims (-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff(map[string]any{"alg": "HS256", "typ": "JWT"}, parsed.Header); diff != "" {
+			t.Errorf("header (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestRefusedTokenIsMadeAnew holds that a clock that was set right is enough.
+func TestRefusedTokenIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tokens []string
+		c := newPairClient(t, "", transport(func(r *http.Request) (int, http.Header, string) {
+			tokens = append(tokens, r.Header.Get("Authorization"))
+			return 401, nil, `{"code":1004,"message":"Authorization has expired"}`
+		}))
+		for range 2 {
+			_, err := c.Job(t.Context(), "1", KindText2Video)
+			if err == nil || !strings.Contains(err.Error(), "check this machine's clock") {
+				t.Errorf("err = %v", err)
+			}
+			time.Sleep(time.Second)
+		}
+		if len(tokens) != 2 || tokens[0] == tokens[1] {
+			t.Errorf("tokens %q, want two", tokens)
+		}
+	})
+}
+
+func TestPairIsOfTheLegacyAPI(t *testing.T) {
+	f := newFake(t)
+	f.jobs[KindImage2Video] = []string{legacyObject("8", "succeed")}
+	c := newPairClient(t, f.URL, nil)
+	ctx := context.Background()
+
+	job, err := c.Job(ctx, "8")
+	if err != nil || job.Kind != KindImage2Video {
+		t.Fatalf("got %q, %v", job.Kind, err)
+	}
+	if jobs, err := c.LegacyList(ctx, KindImage2Video, 1, 30); err != nil || len(jobs) != 1 {
+		t.Errorf("%d jobs, %v", len(jobs), err)
+	}
+	f.asked()
+	calls := map[string]func() error{
+		"Job":              func() error { _, err := c.Job(ctx, "8", KindTasks); return err },
+		"Jobs":             func() error { _, err := c.Jobs(ctx, "8"); return err },
+		"JobsByExternalID": func() error { _, err := c.JobsByExternalID(ctx, "8"); return err },
+		"List":             func() error { _, err := c.List(ctx, ListQuery{}); return err },
+		"RegisterWebhook": func() error {
+			_, err := c.RegisterWebhook(ctx, testURL, []string{tasks.TypeCompleted})
+			return err
+		},
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, ErrNeedsAPIKey) || VerdictOf(err) != GiveUp {
+			t.Errorf("%s: err = %v, want ErrNeedsAPIKey", name, err)
+		}
+	}
+	if asked := f.asked(); len(asked) > 0 {
+		t.Errorf("asked %q", asked)
+	}
+}
+
+// TestSecretsAreNotRepeated has a host give back all that it was sent.
+func TestSecretsAreNotRepeated(t *testing.T) {
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		envelope(w, http.StatusUnauthorized, 1002, r.Header.Get("Authorization")+" "+testKey+testAccessKey+testSecretKey, "null")
+	})
+	for name, c := range map[string]*Client{"key": newTestClient(t, srv.URL), "pair": newPairClient(t, srv.URL, nil)} {
+		_, err := c.Job(context.Background(), "1", KindText2Video)
+		var refused *APIError
+		if !errors.As(err, &refused) {
+			t.Fatalf("%s: err = %v", name, err)
+		}
+		token, _ := c.keys.bearer()
+		secrets := []string{"eyJ", token}
+		if name == "key" {
+			secrets = []string{testKey}
+		} else {
+			secrets = append(secrets, testAccessKey, testSecretKey)
+		}
+		text := fmt.Sprintf("%v %+v %#v %s", err, refused, c, c)
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: %q has %q", name, text, secret)
+			}
+		}
+	}
+}
+
+func TestConfigPrintsNoKey(t *testing.T) {
+	cfg := Config{APIKey: "hunter2", AccessKey: "hunter3", SecretKey: "hunter4"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if text := fmt.Sprintf(verb+verb, cfg, &cfg); strings.Contains(text, "hunter") {
+			t.Errorf("%s prints %q", verb, text)
+		}
+	}
+}
