@@ -64,6 +64,7 @@ func owners() map[string][]string {
 		"gocloud.dev":                        {"worker/media"},
 		"go.etcd.io/bbolt":                   {"ingest/spool"},
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
+		"github.com/golang-jwt":              {"kling"},
 	}
 }
 
