@@ -219,6 +219,7 @@ func (o *official) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
 		EventID:    ev.ID,
 		OccurredAt: cb.body.time(cb.keys.updatedAt),
 		Status:     status,
+		API:        cb.api(),
 		ExternalID: cb.externalID(),
 		CreatedAt:  cb.body.time(cb.keys.createdAt),
 	}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -64,3 +65,21 @@ type Protocol struct {
 func Protocols() []Protocol {
 	return []Protocol{seedProtocol(), officialProtocol()}
 }
+
+// All returns the Source of every event that can be in the store, by name. secrets
+// returns those of the setting that it is given the name of, to verify by; a worker,
+// which only reads what was verified, has none.
+func All(secrets func(setting string) []string) (map[string]Source, error) {
+	all := map[string]Source{CallbackName: callbackSource{}, tasks.SourceLookup: Lookup()}
+	for _, p := range Protocols() {
+		src, err := p.New(secrets(p.SecretSetting))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.SecretSetting, err)
+		}
+		all[p.Name] = src
+	}
+	return all, nil
+}
+
+// NoSecrets is for [All] where nothing is to be verified.
+func NoSecrets(string) []string { return nil }

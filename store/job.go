@@ -75,9 +75,11 @@ func (s stamp) compare(o stamp) int {
 }
 
 // rank orders the statuses by how far the job is. Of two ends said of the same
-// instant, failed comes before cancelled.
+// instant, failed comes before cancelled. Ranks are kept in rows: new ones go last.
 func rank(s tasks.Status) int {
-	return slices.Index([]tasks.Status{tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted}, s) + 1
+	return slices.Index([]tasks.Status{
+		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted, tasks.StatusLost,
+	}, s) + 1
 }
 
 // latest is the value that the latest event gave.
@@ -163,7 +165,8 @@ func (f *facts) view(id string) Job {
 
 // status is the furthest that the job has come. A completed job stays completed
 // whatever else was said of it. Of failed and cancelled, which exclude each
-// other, the earlier holds and the job is flagged.
+// other, the earlier holds and the job is flagged. A job is lost only while that is
+// the last that was said of it.
 func (f *facts) status() (s tasks.Status, contradicted bool) {
 	seen := func(s tasks.Status) bool { _, ok := f.First[s]; return ok }
 	failed, cancelled := seen(tasks.StatusFailed), seen(tasks.StatusCancelled)
@@ -179,6 +182,8 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 		return tasks.StatusFailed, false
 	case cancelled:
 		return tasks.StatusCancelled, false
+	case f.Source.Stamp.Rank == rank(tasks.StatusLost):
+		return tasks.StatusLost, false
 	case seen(tasks.StatusProcessing):
 		return tasks.StatusProcessing, false
 	}

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -36,6 +38,9 @@ func (s *Store) Record(ctx context.Context, ev tasks.Event, update *tasks.JobUpd
 		var err error
 		if owed.Processed, err = r.keepEvent(ctx); err != nil || owed.Processed {
 			return err
+		}
+		if update != nil && update.Unproven {
+			return r.requestLookup(ctx, *update)
 		}
 		if update != nil {
 			if err := r.moveJob(ctx, *update); err != nil {
@@ -141,6 +146,7 @@ func (r *recorder) moveJob(ctx context.Context, up tasks.JobUpdate) error {
 	if err != nil {
 		return err
 	}
+	before := f.view(up.JobID)
 	f.apply(r.ev.Source, up)
 	if text, err = f.encode(); err != nil {
 		return err
@@ -149,14 +155,18 @@ func (r *recorder) moveJob(ctx context.Context, up tasks.JobUpdate) error {
 	if r.ev.ReceivedAt.After(last) {
 		last = r.ev.ReceivedAt
 	}
+	// Kling may date each answer anew: one that says what was known is no news.
+	moved := r.ev.Source != tasks.SourceLookup || j.Status != before.Status || !reflect.DeepEqual(j.Progress, before.Progress)
 	_, err = r.tx.ExecContext(ctx, `
 		UPDATE jobs SET status = $2, progress = $3, prompt = $4, model = $5, duration_ms = $6, error = $7,
 			external_id = $8, source = $9, contradicted = $10, created_at = $11, started_at = $12,
-			finished_at = $13, first_received_at = $14, last_received_at = $15, facts = $16
+			finished_at = $13, first_received_at = $14, last_received_at = $15, facts = $16,
+			lookups = CASE WHEN $17 THEN 0 ELSE lookups END, lookup_at = CASE WHEN $17 THEN NULL ELSE lookup_at END,
+			api = CASE WHEN api = '' THEN $18 ELSE api END
 		WHERE id = $1`,
 		j.ID, j.Status, j.Progress, j.Prompt, j.Model, j.Duration.Milliseconds(), j.Error,
 		j.ExternalID, j.Source, j.Contradicted, r.dialect.time(j.CreatedAt), r.dialect.time(j.StartedAt),
-		r.dialect.time(j.FinishedAt), r.dialect.time(earlier(first, r.ev.ReceivedAt)), r.dialect.time(last), text)
+		r.dialect.time(j.FinishedAt), r.dialect.time(earlier(first, r.ev.ReceivedAt)), r.dialect.time(last), text, moved, up.API)
 	if err != nil {
 		return fmt.Errorf("update job: %w", err)
 	}
@@ -216,14 +226,14 @@ func (r *recorder) oweNotifications(ctx context.Context, destinations []string) 
 }
 
 // notificationOf names what a destination is told because of an event. A job is
-// created, completes, fails or is cancelled once, however many events say so, and
+// created, completes, fails, is cancelled or is lost once, however many events say so, and
 // each is told once. Every other event is told for itself.
 func notificationOf(ev tasks.Event, destination string) Notification {
 	n := Notification{JobID: ev.JobID, Type: ev.Type, Destination: destination}
 	switch {
 	case ev.JobID == "":
 		n.EventID = ev.ID
-	case ev.Type != tasks.TypeCreated && ev.Type != tasks.TypeCompleted && ev.Type != tasks.TypeFailed && ev.Type != tasks.TypeCancelled:
+	case !slices.Contains([]string{tasks.TypeCreated, tasks.TypeCompleted, tasks.TypeFailed, tasks.TypeCancelled, tasks.TypeLost}, ev.Type):
 		n.EventID = ev.ID
 	}
 	h := sha256.New()

@@ -33,6 +33,10 @@ type Event struct {
 	Body []byte
 }
 
+// SourceLookup is the Source of events that klinghook made itself, of Kling's answer
+// to a look-up or, of [TypeLost], of there being none.
+const SourceLookup = "lookup"
+
 // EventID returns the idempotency key of an event: the sender's own id of it
 // (escaped by [SafeID]) where it has one, else the SHA-256 of the raw body.
 func EventID(source, senderID string, body []byte) string {

@@ -16,6 +16,9 @@ const (
 	StatusCompleted  Status = "completed"
 	StatusFailed     Status = "failed"
 	StatusCancelled  Status = "cancelled"
+	// StatusLost is klinghook's own word for a job of which nothing was heard for so
+	// long that nobody waits for it any more. Whatever is heard of it later counts.
+	StatusLost Status = "lost"
 )
 
 // Terminal reports whether Kling sends nothing more of a job in this status.
@@ -33,6 +36,10 @@ const (
 	TypeCancelled  = "video.cancelled"
 )
 
+// TypeLost is the type of the event with which klinghook itself gives a job up.
+// Kling does not send it.
+const TypeLost = "video.lost"
+
 // KnownTypes returns the event types that move a job, in a job's order.
 func KnownTypes() []string {
 	return []string{TypeCreated, TypeProcessing, TypeCompleted, TypeFailed, TypeCancelled}
@@ -42,6 +49,12 @@ func KnownTypes() []string {
 // zero field says nothing. Updates may arrive in any order and more than once.
 type JobUpdate struct {
 	JobID string
+	// Unproven reports that the sender did not prove who it is: nothing is said of
+	// the job, but Kling is to be asked about it.
+	Unproven bool
+	// API is where Kling keeps the job: APITasks, APILegacy, or one kind of the
+	// legacy API, such as "text2video".
+	API string
 	// EventID is the event that says it; it breaks ties between updates of the
 	// same OccurredAt.
 	EventID string
@@ -63,6 +76,12 @@ type JobUpdate struct {
 	CreatedAt, FinishedAt time.Time
 	Media                 []MediaLink
 }
+
+// Where Kling keeps a job. Of a legacy one, [APILegacy] leaves the kind open.
+const (
+	APITasks  = "tasks"
+	APILegacy = "legacy"
+)
 
 // MediaLink is a file that belongs to a job and where to fetch it.
 type MediaLink struct {

@@ -86,3 +86,16 @@ func ListQueues(ctx context.Context, rdb redis.UniversalClient) error {
 	}
 	return nil
 }
+
+// LookupLease is the Redis key of the one worker in the fleet that asks Kling about
+// jobs. It is there while one does.
+const LookupLease = "klinghook:lookups"
+
+// LookupsOn reports whether a worker asks Kling about jobs.
+func LookupsOn(ctx context.Context, rdb redis.UniversalClient) (bool, error) {
+	n, err := rdb.Exists(ctx, LookupLease).Result()
+	if err != nil {
+		return false, fmt.Errorf("look for who asks Kling: %w", err)
+	}
+	return n > 0, nil
+}

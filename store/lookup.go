@@ -1,0 +1,175 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Lookup is a job that Kling is to be asked about.
+type Lookup struct {
+	JobID string
+	// Known reports that the job has a row. One that was only named by a sender who
+	// proved nothing has none until Kling has spoken of it.
+	Known bool
+	// API is where Kling keeps the job, as in [tasks.JobUpdate]; empty when nobody
+	// said.
+	API string
+	// Asked is how often Kling was asked since the job last moved.
+	Asked int
+	// HeardAt is when the job was last heard of, or told of by [Store.Track].
+	HeardAt time.Time
+	// Request is which request this answers; 0 when nobody asked.
+	Request int64
+}
+
+func scanLookup(row scanner) (Lookup, error) {
+	var l Lookup
+	err := row.Scan(&l.JobID, &l.Known, &l.API, &l.Asked, instant{&l.HeardAt}, &l.Request)
+	return l, err
+}
+
+// Track makes a job known before anything was heard of it, so that it can be asked
+// for when nothing ever is. api is where it was submitted, as in [tasks.JobUpdate];
+// it may be empty. A job that is known already is left as it is, but for an api that
+// it did not have.
+func (s *Store) Track(ctx context.Context, jobID, api string, at time.Time) (created bool, err error) {
+	now := s.dialect.time(at)
+	res, err := s.db.ExecContext(ctx, `
+		INSERT INTO jobs (id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4, $4)
+		ON CONFLICT (id) DO NOTHING`, jobID, tasks.StatusCreated, api, now)
+	if err != nil {
+		return false, fmt.Errorf("track job %s: %w", jobID, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return n > 0, err
+	}
+	_, err = s.db.ExecContext(ctx, `
+		UPDATE jobs SET tracked_at = coalesce(tracked_at, $2), api = CASE WHEN api = '' THEN $3 ELSE api END WHERE id = $1`,
+		jobID, now, api)
+	if err != nil {
+		return false, fmt.Errorf("track job %s: %w", jobID, err)
+	}
+	return false, nil
+}
+
+// RequestedLookups returns jobs that somebody asked to be looked up, those that have
+// waited longest first, limit at most.
+func (s *Store) RequestedLookups(ctx context.Context, limit int) ([]Lookup, error) {
+	list, err := collect(ctx, s.db, scanLookup, `
+		SELECT r.job_id, j.id IS NOT NULL, coalesce(nullif(j.api, ''), r.api), coalesce(j.lookups, 0), coalesce(j.last_received_at, r.requested_at), r.generation
+		FROM lookup_requests r LEFT JOIN jobs j ON j.id = r.job_id
+		ORDER BY r.requested_at, r.job_id LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list requested look-ups: %w", err)
+	}
+	return list, nil
+}
+
+// StaleJobs returns unfinished jobs that are due for a look-up: nothing was heard of
+// them since heardBefore and they were not asked for since, or the time that
+// [Store.LookedUp] set has come. Those that were last heard of longest ago come
+// first, limit at most.
+func (s *Store) StaleJobs(ctx context.Context, heardBefore, now time.Time, limit int) ([]Lookup, error) {
+	list, err := collect(ctx, s.db, scanLookup, `
+		SELECT id, TRUE, api, lookups, last_received_at, 0 FROM jobs
+		WHERE status IN ('created', 'processing') AND last_received_at <= $1 AND (lookup_at IS NULL OR lookup_at <= $2)
+		ORDER BY last_received_at, id LIMIT $3`, s.dialect.time(heardBefore), s.dialect.time(now), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list stale jobs: %w", err)
+	}
+	return list, nil
+}
+
+// LookedUp notes that Kling was asked about a job, and when to ask next if the job
+// does not move until then. A request that came while Kling was asked stays.
+//
+// What l says of the API is kept with the job.
+func (s *Store) LookedUp(ctx context.Context, l Lookup, next time.Time) error {
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		if l.Request != 0 {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM lookup_requests WHERE job_id = $1 AND generation = $2`, l.JobID, l.Request); err != nil {
+				return err
+			}
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE jobs SET lookups = lookups + 1, lookup_at = $2, api = $3 WHERE id = $1`, l.JobID, s.dialect.time(next), l.API)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note look-up of %s: %w", l.JobID, err)
+	}
+	return nil
+}
+
+// JobAPI returns where Kling keeps a job, as in [tasks.JobUpdate]; empty when nobody
+// said. The error is ErrNotFound when the job is not known.
+func (s *Store) JobAPI(ctx context.Context, jobID string) (string, error) {
+	api, err := scanText(s.db.QueryRowContext(ctx, `SELECT api FROM jobs WHERE id = $1`, jobID))
+	if err != nil {
+		return "", fmt.Errorf("read API of job %s: %w", jobID, notFound(err))
+	}
+	return api, nil
+}
+
+// ExpiringMedia returns the media that is owed and whose link dies before a time,
+// those that die first at the front: a link is taken to live this long from when
+// the sender gave it, by the sender's clock, else from when its file was first
+// heard of.
+func (s *Store) ExpiringMedia(ctx context.Context, lifetime time.Duration, before time.Time) ([]ExpiringMedia, error) {
+	list, err := collect(ctx, s.db, scanExpiring, `SELECT job_id, name, links, created_at FROM media WHERE state = 'pending'`)
+	if err != nil {
+		return nil, fmt.Errorf("list expiring media: %w", err)
+	}
+	var expiring []ExpiringMedia
+	for _, m := range list {
+		m.ExpiresAt = m.ExpiresAt.Add(lifetime)
+		if m.ExpiresAt.Before(before) {
+			expiring = append(expiring, m)
+		}
+	}
+	slices.SortFunc(expiring, func(a, b ExpiringMedia) int {
+		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.JobID, b.JobID), cmp.Compare(a.Name, b.Name))
+	})
+	return expiring, nil
+}
+
+// ExpiringMedia is a file that is not stored yet, and when its link dies.
+type ExpiringMedia struct {
+	JobID, Name string
+	ExpiresAt   time.Time
+}
+
+// scanExpiring reads when the link of a file was given.
+func scanExpiring(row scanner) (ExpiringMedia, error) {
+	var m ExpiringMedia
+	var text string
+	if err := row.Scan(&m.JobID, &m.Name, &text, instant{&m.ExpiresAt}); err != nil {
+		return m, err
+	}
+	var f linkedFile
+	if err := json.Unmarshal([]byte(text), &f.links); err != nil {
+		return m, fmt.Errorf("decode links: %w", err)
+	}
+	if len(f.links) > 0 && !f.current().Stamp.At.IsZero() {
+		m.ExpiresAt = f.current().Stamp.At
+	}
+	return m, nil
+}
+
+// requestLookup asks for a job to be looked up, in the transaction that keeps the
+// event which calls for it.
+func (r *recorder) requestLookup(ctx context.Context, up tasks.JobUpdate) error {
+	_, err := r.tx.ExecContext(ctx, `
+		INSERT INTO lookup_requests (job_id, api, requested_at) VALUES ($1, $2, $3)
+		ON CONFLICT (job_id) DO UPDATE SET generation = lookup_requests.generation + 1`, up.JobID, up.API, r.dialect.time(r.ev.ReceivedAt))
+	if err != nil {
+		return fmt.Errorf("request look-up: %w", err)
+	}
+	return nil
+}
