@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/klinghook/klinghook/source"
 	"github.com/klinghook/klinghook/tasks"
@@ -188,7 +189,8 @@ func tellSource(t *testing.T, job Job) bool {
 			}
 		}
 	}
-	if diff := cmp.Diff(want, *update); diff != "" {
+	// API is what source makes of the form alone.
+	if diff := cmp.Diff(want, *update, cmpopts.IgnoreFields(tasks.JobUpdate{}, "API")); diff != "" {
 		t.Errorf("source says otherwise (-kling +source)\n%s", diff)
 	}
 	return true

@@ -2,6 +2,7 @@ package kling
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -54,4 +55,22 @@ func WaitOf(err error) time.Duration {
 		return refused.Wait()
 	}
 	return 0
+}
+
+// AboutJobs reports whether an error of a look-up is about nothing but the jobs that
+// were asked for: ids that Kling refuses or does not know, answers that cannot be
+// read. Other jobs may fare better. It is false for nil.
+func AboutJobs(err error) bool {
+	var several interface{ Unwrap() []error }
+	var refused *APIError
+	switch {
+	case errors.As(err, &several):
+		// Either a mark and its detail, or the errors of several jobs.
+		list := several.Unwrap()
+		return slices.Contains(list, ErrInvalid) || slices.Contains(list, ErrUnreadable) ||
+			!slices.ContainsFunc(list, func(err error) bool { return !AboutJobs(err) })
+	case errors.As(err, &refused):
+		return elsewhere(refused)
+	}
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnreadable)
 }

@@ -86,3 +86,29 @@ func TestIsNotFound(t *testing.T) {
 		})
 	}
 }
+
+func TestAboutJobs(t *testing.T) {
+	unknownJob := &APIError{Status: 404, Code: 1203}
+	noCredit := &APIError{Status: 429, Code: 1102}
+	tests := []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"none", nil, false},
+		{"not found", fmt.Errorf("look up job %q: %w", "a", ErrNotFound), true},
+		{"an id that cannot be asked for", fmt.Errorf("look up 2 jobs: %w", fmt.Errorf("%w: %w", ErrInvalid, errors.New("an id with a comma"))), true},
+		{"Kling's word of one job", unknownJob, true},
+		{"Kling's word of the account", noCredit, false},
+		{"the network", fmt.Errorf("look up: %w", context.DeadlineExceeded), false},
+		{"several jobs", errors.Join(unknownJob, fmt.Errorf("%w: job 1", ErrUnreadable)), true},
+		{"a job, and then the account", fmt.Errorf("look up 3 jobs: %w", errors.Join(unknownJob, noCredit)), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := AboutJobs(tt.err); got != tt.want {
+				t.Errorf("AboutJobs(%v) = %t, want %t", tt.err, got, tt.want)
+			}
+		})
+	}
+}
