@@ -21,7 +21,24 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	if err != nil || m.State == store.MediaStored {
 		return err
 	}
-	_, err = w.cfg.Fetcher.Download(ctx, media.Request{
+	err = w.fetch(ctx, m)
+	if !w.mayRenew(err) {
+		return err
+	}
+	fresh, renewErr := w.renewLink(ctx, m)
+	switch {
+	case renewErr != nil:
+		// Kling may tell later: this attempt is not the last because of the link.
+		return &linkError{m.URL, fmt.Errorf("%s; a fresh link was asked for: %w", err.Error(), renewErr)}
+	case fresh.State != store.MediaPending || fresh.URL == m.URL:
+		return err
+	}
+	return w.fetch(ctx, fresh)
+}
+
+// fetch downloads a file from the link in m, publishes it and notes it.
+func (w *Worker) fetch(ctx context.Context, m store.Media) error {
+	_, err := w.cfg.Fetcher.Download(ctx, media.Request{
 		Link: m.URL, Kind: mediaKind(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
 		Publish: func(ctx context.Context, file media.File, put func() error) error {
 			m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType

@@ -15,8 +15,19 @@ const (
 	outcomeArchived = "archived"
 )
 
+// The outcomes of a look-up: Kling told of the job, does not know it, gave no clear
+// answer; and that a job was lost after it.
+const (
+	lookupFound   = "found"
+	lookupUnknown = "unknown"
+	lookupUnclear = "unclear"
+	lookupLost    = "lost"
+)
+
 type metrics struct {
 	attempts *prometheus.CounterVec
+	lookups  *prometheus.CounterVec
+	expiring prometheus.Gauge
 	duration *prometheus.HistogramVec
 }
 
@@ -26,13 +37,24 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "klinghook_task_attempts_total",
 			Help: "Attempts at tasks, by kind and by how they ended.",
 		}, []string{"kind", "outcome"}),
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klinghook_lookups_total",
+			Help: "Jobs that Kling was asked about, by what came of it.",
+		}, []string{"outcome"}),
+		expiring: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "klinghook_media_expiring",
+			Help: "Files that are not stored yet and whose links die soon, as the worker that swept last saw it.",
+		}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "klinghook_task_duration_seconds",
 			Help:    "Duration of attempts at tasks.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 11),
 		}, []string{"kind"}),
 	}
-	reg.MustRegister(m.attempts, m.duration)
+	for _, outcome := range []string{lookupFound, lookupUnknown, lookupUnclear, lookupLost} {
+		m.lookups.WithLabelValues(outcome)
+	}
+	reg.MustRegister(m.attempts, m.duration, m.lookups, m.expiring)
 	return m
 }
 

@@ -32,6 +32,8 @@ type Config struct {
 	Notify  *notify.Notifier
 	// NotifyTypes are the event types that destinations are told of.
 	NotifyTypes []string
+	// Lookups says how Kling is asked about jobs; without a Kling it is not.
+	Lookups Lookups
 	// Concurrency is how many tasks of each queue are run at once. A queue that
 	// is not named is not run here.
 	Concurrency map[string]int
@@ -52,12 +54,15 @@ type Worker struct {
 	metrics   metrics
 	handlers  map[tasks.Kind]handler
 	servers   []*asynq.Server
+	// inquirer is nil where Kling is not asked.
+	inquirer *inquirer
 	// interrupt is closed when a shutdown has waited long enough: handlers are
 	// cancelled, and their tasks go back to the queue whole.
 	interrupt chan struct{}
-	// stopSweeps ends the sweeps, and swept is closed when they have ended.
-	stopSweeps context.CancelFunc
-	swept      chan struct{}
+	// stopRounds ends what the worker does by itself, from time to time, and rounds
+	// waits until that has ended.
+	stopRounds context.CancelFunc
+	rounds     sync.WaitGroup
 }
 
 // interruptAhead is how long before the end of the grace period running handlers
@@ -80,6 +85,9 @@ func New(cfg Config) (*Worker, error) {
 		interrupt: make(chan struct{}),
 	}
 	w.handlers = w.newHandlers()
+	if cfg.Lookups.Kling != nil {
+		w.inquirer = newInquirer(w)
+	}
 	known := tasks.Queues()
 	for queue, n := range cfg.Concurrency {
 		if !slices.Contains(known, queue) {
@@ -116,8 +124,9 @@ func (w *Worker) newServer(queue string, concurrency int) *asynq.Server {
 	})
 }
 
-// Start begins to run tasks, and to sweep; see [Worker.Sweep]. It fails when Redis
-// does not answer. ctx is for the sweeps' values; Shutdown ends them.
+// Start begins to run tasks, to sweep (see [Worker.Sweep]) and to look jobs up. It
+// fails when Redis does not answer. ctx is for the values of what the worker does by
+// itself; Shutdown ends that.
 func (w *Worker) Start(ctx context.Context) error {
 	for i, server := range w.servers {
 		if err := server.Start(w); err != nil {
@@ -127,20 +136,19 @@ func (w *Worker) Start(ctx context.Context) error {
 			return fmt.Errorf("start worker: %w", err)
 		}
 	}
-	ctx, w.stopSweeps = context.WithCancel(context.WithoutCancel(ctx))
-	w.swept = make(chan struct{})
-	go func() {
-		defer close(w.swept)
-		w.runSweeps(ctx)
-	}()
+	ctx, w.stopRounds = context.WithCancel(context.WithoutCancel(ctx))
+	w.rounds.Go(func() { w.runSweeps(ctx) })
+	if w.inquirer != nil {
+		w.rounds.Go(func() { w.inquirer.run(ctx) })
+	}
 	return nil
 }
 
 // Shutdown takes no new task, lets the running ones finish within the grace
 // period, and puts the rest back into the queue without counting an attempt.
 func (w *Worker) Shutdown() {
-	w.stopSweeps()
-	<-w.swept
+	w.stopRounds()
+	w.rounds.Wait()
 	timer := time.AfterFunc(max(w.cfg.Grace-interruptAhead, 0), func() { close(w.interrupt) })
 	defer timer.Stop()
 	var wg sync.WaitGroup

@@ -41,6 +41,7 @@ const video = "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom and so on"
 // fixture is a worker on a queue, a database and a bucket of its own, a server
 // that it downloads from and one that it forwards to.
 type fixture struct {
+	cfg       worker.Config
 	worker    *worker.Worker
 	queue     *tasks.Client
 	inspector *asynq.Inspector
@@ -66,7 +67,7 @@ type forwarded struct {
 	}
 }
 
-func newFixture(t *testing.T, redisAddr string, grace time.Duration) *fixture {
+func newFixture(t *testing.T, redisAddr string, grace time.Duration, changes ...func(*worker.Config)) *fixture {
 	t.Helper()
 	f := &fixture{bucket: t.TempDir(), forwarded: map[string][]forwarded{}}
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, video) }
@@ -96,21 +97,23 @@ func newFixture(t *testing.T, redisAddr string, grace time.Duration) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(notifier.Close)
-	sources := map[string]source.Source{}
-	for _, p := range source.Protocols() {
-		if sources[p.Name], err = p.New(nil); err != nil {
-			t.Fatal(err)
-		}
+	sources, err := source.All(source.NoSecrets)
+	if err != nil {
+		t.Fatal(err)
 	}
 	core, logs := observer.New(zapcore.InfoLevel)
 	f.logs = logs
-	f.worker, err = worker.New(worker.Config{
+	cfg := worker.Config{
 		Redis: rdb, Store: f.store, Sources: sources, Bucket: bucket, Notify: notifier,
 		Fetcher:     media.NewFetcher(media.Config{Allow: []string{f.cdn.Listener.Addr().String()}}),
 		NotifyTypes: []string{tasks.TypeCompleted, tasks.TypeFailed}, Concurrency: map[string]int{"events": 8, "media": 4, "notify": 4},
 		Grace: grace, Log: zap.New(core), Metrics: prometheus.NewRegistry(),
-	})
-	if err != nil {
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	f.cfg = cfg
+	if f.worker, err = worker.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	return f

@@ -273,15 +273,14 @@ func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) 
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	sources := make(map[string]source.Source)
-	for _, p := range source.Protocols() {
-		secrets, _, err := openedSecrets(cfg, p.SecretSetting)
-		if err != nil {
-			return err
-		}
-		if sources[p.Name], err = p.New(secrets); err != nil {
-			return fmt.Errorf("%s: %w", p.SecretSetting, err)
-		}
+	var unread error
+	sources, err := source.All(func(setting string) []string {
+		secrets, _, err := openedSecrets(cfg, setting)
+		unread = errors.Join(unread, err)
+		return secrets
+	})
+	if err := errors.Join(unread, err); err != nil {
+		return err
 	}
 	return f(cmd.Context(), &worker.Replayer{Redis: rdb, Store: db, Sources: sources, Now: time.Now})
 }

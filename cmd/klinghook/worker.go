@@ -116,7 +116,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	sources, err := readers()
+	sources, err := source.All(source.NoSecrets)
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
@@ -136,18 +136,4 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 func (c *crew) close() error {
 	c.notify.Close()
 	return c.bucket.Close()
-}
-
-// readers returns the protocols by name, without secrets: a worker reads what
-// ingest has verified.
-func readers() (map[string]source.Source, error) {
-	sources := make(map[string]source.Source)
-	for _, p := range source.Protocols() {
-		src, err := p.New(nil)
-		if err != nil {
-			return nil, err
-		}
-		sources[p.Name] = src
-	}
-	return sources, nil
 }

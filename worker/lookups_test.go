@@ -1,0 +1,416 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/klinghook/klinghook/kling"
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker"
+)
+
+// fakeKling answers with what the test has put into it.
+type fakeKling struct {
+	mu sync.Mutex // guards what follows
+	// tasks and legacy are the jobs of both APIs: the raw object by id.
+	tasks, legacy map[string]string
+	err           error
+	// asked are the ids, "+" between those of one call, with "legacy " before where
+	// the legacy API was asked.
+	asked []string
+}
+
+func (k *fakeKling) Jobs(_ context.Context, ids ...string) ([]kling.Job, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = append(k.asked, strings.Join(ids, "+"))
+	var jobs []kling.Job
+	for _, id := range ids {
+		if raw, ok := k.tasks[id]; ok {
+			jobs = append(jobs, klingJob(id, kling.KindTasks, raw))
+		}
+	}
+	return jobs, k.err
+}
+
+func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.Kind) (kling.Job, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(kinds) == 1 && kinds[0] == kling.KindTasks {
+		k.asked = append(k.asked, id)
+		if raw, ok := k.tasks[id]; ok && k.err == nil {
+			return klingJob(id, kling.KindTasks, raw), nil
+		}
+		return kling.Job{}, cmpErr(k.err)
+	}
+	k.asked = append(k.asked, "legacy "+id)
+	if raw, ok := k.legacy[id]; ok && k.err == nil {
+		return klingJob(id, kling.KindText2Video, raw), nil
+	}
+	return kling.Job{}, cmpErr(k.err)
+}
+
+func cmpErr(err error) error {
+	if err == nil {
+		return kling.ErrNotFound
+	}
+	return err
+}
+
+func klingJob(id string, kind kling.Kind, raw string) kling.Job {
+	job := kling.Job{ID: id, Kind: kind, Raw: []byte(raw), Status: tasks.StatusProcessing, KlingStatus: "processing"}
+	if strings.Contains(raw, "succe") {
+		job.Status = tasks.StatusCompleted
+	}
+	return job
+}
+
+// taken returns what was asked since the last time.
+func (k *fakeKling) taken() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	asked := k.asked
+	k.asked = nil
+	return asked
+}
+
+func (k *fakeKling) set(change func(*fakeKling)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change(k)
+}
+
+// waiting is a worker whose clock the test moves, and the Kling that it asks.
+type waiting struct {
+	*fixture
+	kling *fakeKling
+	mu    sync.Mutex // guards now
+	now   time.Time
+}
+
+func newWaiting(t *testing.T, addr string) *waiting {
+	t.Helper()
+	w := &waiting{now: time.Now().UTC().Truncate(time.Second), kling: &fakeKling{tasks: map[string]string{}, legacy: map[string]string{}}}
+	w.fixture = newFixture(t, addr, time.Second, func(cfg *worker.Config) {
+		cfg.Now = w.clock
+		cfg.Lookups = worker.Lookups{Kling: w.kling, NewAPI: true}
+		cfg.NotifyTypes = append(cfg.NotifyTypes, tasks.TypeLost)
+	})
+	w.lookUp(t) // from now on it is this worker that asks, when the test says so
+	return w
+}
+
+// work has another worker run what waits.
+func (w *waiting) work(t *testing.T) {
+	t.Helper()
+	cfg := w.cfg
+	cfg.Metrics = prometheus.NewRegistry()
+	var err error
+	asks := w.worker
+	if w.worker, err = worker.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.fixture.work(t)
+	w.worker = asks
+}
+
+func (w *waiting) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *waiting) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+func (w *waiting) lookUp(t *testing.T) {
+	t.Helper()
+	if err := w.worker.LookUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *waiting) track(t *testing.T, id, api string) {
+	t.Helper()
+	if _, err := w.store.Track(t.Context(), id, api, w.clock()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *waiting) job(t *testing.T, id string) store.Job {
+	t.Helper()
+	j, err := w.store.Job(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+const completedBody = `{"id":"881","status":"succeeded","update_time":1736937000000,"outputs":[{"type":"video","id":"1","url":"%s/v.mp4","duration":"5"}]}`
+
+// TestLookupSchedule holds when a job that never moves is asked for, and when it is
+// lost; and that what is heard of it after that counts.
+func TestLookupSchedule(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
+	w.track(t, "881", tasks.APITasks)
+	var asked []time.Duration
+	const step = 15 * time.Minute
+	for passed := time.Duration(0); passed <= 8*24*time.Hour; passed += step {
+		w.lookUp(t)
+		if len(w.kling.taken()) > 0 {
+			asked = append(asked, passed)
+			if len(asked) == 1 {
+				// Its answer is the job's first event: the clock starts once more, and then no
+				// answer says anything new.
+				w.work(t)
+				w.kling.taken()
+			}
+		}
+		w.pass(step)
+	}
+	w.work(t)
+	const quarter, hour = 15 * time.Minute, time.Hour
+	want := []time.Duration{quarter}
+	for _, since := range []time.Duration{quarter, 3 * quarter, 7 * quarter, 15 * quarter, 31 * quarter, 63 * quarter, 127 * quarter} {
+		want = append(want, quarter+since)
+	}
+	for last := quarter + 127*quarter; len(want) < len(asked); {
+		last += 24 * hour
+		want = append(want, last)
+	}
+	if diff := cmp.Diff(want, asked); diff != "" || len(asked) < 13 {
+		t.Errorf("asked %d times (-want +got):\n%s", len(asked), diff)
+	}
+	if j := w.job(t, "881"); j.Status != tasks.StatusLost {
+		t.Fatalf("after 8 days the job is %s, want lost", j.Status)
+	}
+	if got := w.told(); !slices.Equal(got, []string{"video.lost 881"}) {
+		t.Errorf("told %q, want that the job is lost, once", got)
+	}
+
+	// A webhook that comes after all is what counts.
+	body := strings.Replace(fmt.Sprintf(completedBody, w.cdn.URL), "1736937000000", fmt.Sprint(w.clock().UnixMilli()), 1)
+	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
+	w.work(t)
+	if j := w.job(t, "881"); j.Status != tasks.StatusCompleted {
+		t.Errorf("after its webhook the job is %s, want completed", j.Status)
+	}
+}
+
+// told returns what the receiver was told, each as often as it was.
+func (f *fixture) told() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var told []string
+	for _, id := range slices.Sorted(maps.Keys(f.forwarded)) {
+		for _, m := range f.forwarded[id] {
+			told = append(told, m.Type+" "+m.Data.Job.ID)
+		}
+	}
+	return told
+}
+
+// TestLookupThenWebhook holds that a look-up does what a webhook would have done,
+// and that the webhook, when it comes late, changes nothing.
+func TestLookupThenWebhook(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		w := newWaiting(t, addr)
+		body := fmt.Sprintf(completedBody, w.cdn.URL)
+		w.track(t, "881", "")
+		w.kling.tasks["881"] = body
+		w.pass(16 * time.Minute)
+		w.lookUp(t)
+		w.work(t)
+		before := w.job(t, "881")
+		if before.Status != tasks.StatusCompleted || before.Source != tasks.SourceLookup {
+			t.Errorf("job is %s by %s, want completed by the look-up", before.Status, before.Source)
+		}
+		if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaStored {
+			t.Errorf("video is %s, %v", m.State, err)
+		}
+		w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
+		w.work(t)
+		if after := w.job(t, "881"); after.Status != before.Status || !after.FinishedAt.Equal(before.FinishedAt) {
+			t.Errorf("the late webhook made %+v of %+v", after, before)
+		}
+		if got := w.told(); !slices.Equal(got, []string{"video.completed 881"}) {
+			t.Errorf("told %q, want it once", got)
+		}
+		w.kling.taken()
+		w.pass(48 * time.Hour)
+		w.lookUp(t)
+		if asked := w.kling.taken(); len(asked) > 0 {
+			t.Errorf("asked for %q, which is finished", asked)
+		}
+	})
+}
+
+// TestUnsignedCallback holds that nothing in an unsigned callback is believed.
+func TestUnsignedCallback(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
+	w.deliver(t, source.CallbackName, "", source.TypeCallback, "881", fmt.Sprintf(completedBody, w.cdn.URL))
+	w.deliver(t, source.CallbackName, "", source.TypeCallback, "made-up", `{"task_id":"made-up","task_status":"succeed"}`)
+	w.work(t)
+	w.lookUp(t)
+	w.work(t)
+	if j := w.job(t, "881"); j.Status != tasks.StatusProcessing {
+		t.Errorf("job is %s, want what Kling says: processing", j.Status)
+	}
+	if _, err := w.store.Job(t.Context(), "made-up"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a job that Kling does not know: %v, want no row", err)
+	}
+	if diff := cmp.Diff([]string{"881", "legacy made-up"}, w.kling.taken()); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+	w.lookUp(t)
+	if asked := w.kling.taken(); len(asked) > 0 {
+		t.Errorf("asked again for %q", asked)
+	}
+	events, err := w.store.Events(t.Context(), store.EventFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ev := range events {
+		if ev.ProcessedAt.IsZero() {
+			t.Errorf("event %s is not processed", ev.ID)
+		}
+	}
+}
+
+func TestLookupTroubles(t *testing.T) {
+	noCredit := &kling.APIError{Status: http.StatusTooManyRequests, Code: 1102}
+	tests := []struct {
+		name  string
+		err   error
+		asked int // calls in five minutes of looking every second
+		least int
+		due   bool // whether the job is due still
+	}{
+		{"Kling does not know it", nil, 2, 2, false},
+		{"an answer that cannot be read", fmt.Errorf("look up: %w", kling.ErrUnreadable), 2, 2, false},
+		{"no credit", noCredit, 20, 5, true},
+		{"no network", errors.New("connection refused"), 20, 5, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWaiting(t, miniredis.RunT(t).Addr())
+			w.track(t, "881", "")
+			w.pass(16 * time.Minute)
+			w.kling.err = tt.err
+			for range 300 {
+				_ = w.worker.LookUp(t.Context()) // what counts is how often Kling hears of it
+				w.pass(time.Second)
+			}
+			if n := len(w.kling.taken()); n > tt.asked || n < tt.least {
+				t.Errorf("Kling was asked %d times, want %d to %d", n, tt.least, tt.asked)
+			}
+			now := w.clock()
+			due, err := w.store.StaleJobs(t.Context(), now.Add(-15*time.Minute), now, 10)
+			if err != nil || (len(due) == 1) != tt.due {
+				t.Errorf("%d jobs are due, %v; want it due: %t", len(due), err, tt.due)
+			}
+			if j := w.job(t, "881"); j.Status != tasks.StatusCreated {
+				t.Errorf("job is %s", j.Status)
+			}
+		})
+	}
+}
+
+// TestOneWorkerAsks holds that of a fleet one asks, and another when that is gone.
+func TestOneWorkerAsks(t *testing.T) {
+	server := miniredis.RunT(t)
+	first, second := newWaiting(t, server.Addr()), newWaiting(t, server.Addr()) // the first has the lease
+	for _, w := range []*waiting{first, second} {
+		w.track(t, "881", "")
+		w.pass(16 * time.Minute)
+	}
+	first.lookUp(t)
+	second.lookUp(t)
+	if a, b := len(first.kling.taken()), len(second.kling.taken()); a == 0 || b != 0 {
+		t.Errorf("the workers asked %d and %d times, want only the first", a, b)
+	}
+	server.FastForward(31 * time.Second)
+	second.lookUp(t)
+	if len(second.kling.taken()) == 0 {
+		t.Error("nobody took over from a worker that is gone")
+	}
+}
+
+// TestDeadLinkIsRenewed holds that a link which has died is replaced by asking Kling,
+// once in an attempt.
+func TestDeadLinkIsRenewed(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			w := newWaiting(t, miniredis.RunT(t).Addr())
+			old := fmt.Sprintf(completedBody, w.cdn.URL)
+			fresh := strings.Replace(old, "/v.mp4", "/v.mp4?fresh=1", 1)
+			w.kling.tasks["881"] = fresh
+			serve := w.serve
+			w.serve = func(rw http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery == "" {
+					rw.WriteHeader(status)
+					return
+				}
+				serve(rw, r)
+			}
+			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", old)
+			w.work(t)
+			if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaStored {
+				t.Errorf("video is %s (%s), %v; want it stored from the fresh link", m.State, m.Error, err)
+			}
+			if asked := w.kling.taken(); !slices.Equal(asked, []string{"881"}) {
+				t.Errorf("asked %q, want once", asked)
+			}
+			if list := w.deadLetters(t); len(list) > 0 {
+				t.Errorf("%d dead letters, want none", len(list))
+			}
+		})
+	}
+}
+
+// TestDeadLinkWithoutAnother holds that a dead link to which there is no other ends
+// as a dead letter, and that it does not while Kling cannot be asked.
+func TestDeadLinkWithoutAnother(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusGone) }
+	w.kling.set(func(k *fakeKling) { k.err = errors.New("connection refused") })
+	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
+	w.work(t)
+	if list := w.deadLetters(t); len(list) > 0 {
+		t.Fatalf("%d dead letters while Kling cannot be asked, want none", len(list))
+	}
+	w.kling.set(func(k *fakeKling) { k.err = nil })
+	w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL+"/other"))
+	w.work(t)
+	list := w.deadLetters(t)
+	if len(list) == 0 {
+		t.Error("no dead letter, though no link is left")
+	}
+	for _, d := range list {
+		if !strings.Contains(d.Error, "410") {
+			t.Errorf("dead letter of %q, want the 410", d.Error)
+		}
+	}
+	if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaFailed {
+		t.Errorf("video is %s, %v; want failed", m.State, err)
+	}
+}

@@ -1,0 +1,61 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/klinghook/klinghook/kling"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker/media"
+)
+
+// mayRenew reports whether a download failed in a way that a fresh link may mend.
+func (w *Worker) mayRenew(err error) bool {
+	var answered *media.StatusError
+	return w.cfg.Lookups.Kling != nil && errors.As(err, &answered) &&
+		slices.Contains([]int{http.StatusForbidden, http.StatusNotFound, http.StatusGone}, answered.Status)
+}
+
+// renewLink asks Kling for a job's links, takes the answer in as an event like any
+// other, and returns the file with the link that counts then. A job that Kling does
+// not know has no other links.
+func (w *Worker) renewLink(ctx context.Context, m store.Media) (store.Media, error) {
+	api, err := w.cfg.Store.JobAPI(ctx, m.JobID)
+	if err != nil {
+		return m, err
+	}
+	job, err := w.cfg.Lookups.Kling.Job(ctx, m.JobID, kindsOf(api)...)
+	switch {
+	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid), errors.Is(err, kling.ErrNeedsAPIKey):
+		return m, nil
+	case err != nil:
+		return m, tasks.RetryAfter(err, kling.WaitOf(err))
+	}
+	ev, err := LookupEvent(job, w.cfg.Now())
+	if err != nil {
+		return m, err
+	}
+	task, err := tasks.RecordEvent(ev)
+	if err != nil {
+		return m, err
+	}
+	if err := w.recordEvent(ctx, task.Payload); err != nil {
+		return m, err
+	}
+	return w.cfg.Store.Medium(ctx, m.JobID, m.Name)
+}
+
+// kindsOf are where to ask for a job of which the store has this of its API; none
+// means everywhere.
+func kindsOf(api string) []kling.Kind {
+	switch api {
+	case "":
+		return nil
+	case tasks.APITasks:
+		return []kling.Kind{kling.KindTasks}
+	}
+	return legacyKinds(api)
+}
