@@ -1,0 +1,206 @@
+package simulate
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const thousand = 1000
+
+// createMany makes jobs and waits until nothing more happens.
+func createMany(t *testing.T, s *Simulator, n int) {
+	t.Helper()
+	for range n {
+		create(t, s)
+	}
+	pass(time.Hour)
+	if stats := s.Stats(); stats.Jobs.InHand != 0 || stats.Callbacks.Waiting != 0 {
+		t.Errorf("something is still to happen: %+v", stats)
+	}
+}
+
+// near reports whether a count is within four standard deviations of a share.
+func near(t *testing.T, what string, got, of int, share float64) {
+	t.Helper()
+	n := float64(of)
+	if off := math.Abs(float64(got) - n*share); off > 4*math.Sqrt(n*share*(1-share)) {
+		t.Errorf("%s: %d of %d, which is far from %v", what, got, of, share)
+	}
+}
+
+// Of a thousand jobs each knob has its share, and every fate is counted: what the
+// statistics say is what the receiver saw.
+func TestSharesOfCallbacks(t *testing.T) {
+	const planned = 3 * thousand
+	tests := []struct {
+		name  string
+		cfg   Config
+		check func(t *testing.T, c CallbackStats, seen sight)
+	}{
+		{"nothing", Config{}, func(t *testing.T, c CallbackStats, seen sight) {
+			want := CallbackStats{Planned: planned, Posts: planned, Delivered: planned, Answers: map[string]int{"200": planned}}
+			if diff := cmp.Diff(want, c); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if want := (sight{posts: planned, distinct: planned}); seen != want {
+				t.Errorf("saw %+v", seen)
+			}
+		}},
+		{"lost", Config{Lost: 0.3}, func(t *testing.T, c CallbackStats, seen sight) {
+			near(t, "lost", c.Lost, planned, 0.3)
+			if seen.distinct != planned-c.Lost || seen.posts != seen.distinct {
+				t.Errorf("%d of %d are lost, and saw %+v", c.Lost, planned, seen)
+			}
+		}},
+		{"all lost", Config{Lost: 1}, func(t *testing.T, c CallbackStats, seen sight) {
+			if c.Lost != planned || seen.posts != 0 {
+				t.Errorf("%d of %d are lost, and saw %+v", c.Lost, planned, seen)
+			}
+		}},
+		{"repeated", Config{Repeat: 0.2}, func(t *testing.T, c CallbackStats, seen sight) {
+			near(t, "repeated", c.Repeated, planned, 0.2)
+			if seen.distinct != planned || seen.posts != planned+c.Repeated {
+				t.Errorf("%d are repeated, and saw %+v", c.Repeated, seen)
+			}
+		}},
+		{"reordered", Config{Reorder: 0.2}, func(t *testing.T, c CallbackStats, seen sight) {
+			near(t, "reordered", c.Reordered, planned-thousand, 0.2) // the last of a job has no successor
+			if seen.inversions != c.Reordered || seen.posts != planned {
+				t.Errorf("%d are reordered, and saw %+v", c.Reordered, seen)
+			}
+		}},
+		{"late", Config{Late: 0.1, LateBy: 7 * time.Second}, func(t *testing.T, c CallbackStats, seen sight) {
+			near(t, "late", c.Late, planned, 0.1)
+			if seen.late != c.Late || seen.posts != planned {
+				t.Errorf("%d are late, and saw %+v", c.Late, seen)
+			}
+		}},
+		{"all at once", Config{Lost: 0.3, Repeat: 0.2, Reorder: 0.2}, func(t *testing.T, c CallbackStats, seen sight) {
+			near(t, "lost", c.Lost, planned, 0.3)
+			near(t, "repeated", c.Repeated, planned-c.Lost, 0.2)
+			near(t, "reordered", c.Reordered, planned-thousand, 0.2)
+			if seen.distinct != planned-c.Lost || seen.posts != seen.distinct+c.Repeated || c.Delivered != seen.posts {
+				t.Errorf("%+v, and saw %+v", c, seen)
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.cfg.RandomSeed, tt.cfg.OfficialSecret = 7, officialSecret
+			run(t, tt.cfg, func(t *testing.T, s *Simulator, b *inbox) {
+				createMany(t, s, thousand)
+				tt.check(t, s.Stats().Callbacks, look(b.all(), tt.cfg.LateBy))
+			})
+		})
+	}
+}
+
+// sight is what a receiver saw.
+type sight struct {
+	posts, distinct int
+	// inversions counts callbacks that came after the next one of their job, late
+	// those that came so much after they were due.
+	inversions, late int
+}
+
+// look sorts what arrived by webhook-id, which ends in the callback's place in
+// its job's life.
+func look(all []arrival, lateBy time.Duration) sight {
+	seen := sight{posts: len(all)}
+	due := []time.Duration{0, time.Second, 4 * time.Second}
+	first := map[string]time.Time{}
+	for _, a := range all {
+		id := a.header.Get("Webhook-Id")
+		if _, again := first[id]; !again {
+			first[id] = a.at
+			seen.distinct++
+		}
+	}
+	begun := begin(all)
+	for id, at := range first {
+		var job, place int
+		_, _ = fmt.Sscanf(id, "msg_%d_0_%d", &job, &place)
+		next, ok := first[fmt.Sprintf("msg_%d_0_%d", job, place+1)]
+		seen.inversions += one(ok && at.After(next))
+		seen.late += one(lateBy > 0 && at.Sub(begun) == due[place]+lateBy)
+	}
+	return seen
+}
+
+func begin(all []arrival) time.Time {
+	if len(all) == 0 {
+		return time.Time{}
+	}
+	return all[0].at
+}
+
+func TestSharesOfJobs(t *testing.T) {
+	run(t, Config{RandomSeed: 3, Fail: 0.3, Cancel: 0.1}, func(t *testing.T, s *Simulator, _ *inbox) {
+		createMany(t, s, thousand)
+		jobs := s.Stats().Jobs
+		near(t, "failed", jobs.Failed, thousand, 0.3)
+		near(t, "cancelled", jobs.Cancelled, thousand, 0.1)
+		if jobs.Created != thousand || jobs.Succeeded+jobs.Failed+jobs.Cancelled != thousand {
+			t.Errorf("%+v", jobs)
+		}
+	})
+	cfg := Config{DeadLinks: 0.25, BrokenMedia: 0.4, Drift: true}
+	dead, broken := map[int]int{}, 0
+	drifts := map[drift]int{}
+	for n := range uint64(thousand) {
+		f := cfg.jobFate(n)
+		dead[f.deadLink]++
+		broken += one(f.cut > 0)
+		drifts[f.drift]++
+	}
+	near(t, "broken", broken, thousand, 0.4)
+	near(t, "living links", dead[0], thousand, 0.75)
+	for _, status := range []int{403, 404, 410} {
+		near(t, fmt.Sprint(status), dead[status], thousand, 0.25/3)
+	}
+	if len(drifts) != 7 || drifts[drift{}] != 0 {
+		t.Errorf("the drifts are %v: want each of the seven, and never none", drifts)
+	}
+	troubled := 0
+	for n := range uint64(thousand) {
+		troubled += one(Config{Trouble: 0.2}.trouble(n) != 0)
+	}
+	near(t, "trouble", troubled, thousand, 0.2)
+}
+
+// The same seed gives the same run, and a knob that is turned leaves the fates
+// that others decide alone.
+func TestSameSeedSameFate(t *testing.T) {
+	cfg := Config{RandomSeed: 11, Lost: 0.3, Repeat: 0.2, Reorder: 0.2, Late: 0.1, Fail: 0.2, OfficialSecret: officialSecret}
+	log := func(cfg Config) (lines []string) {
+		run(t, cfg, func(t *testing.T, s *Simulator, b *inbox) {
+			begun := time.Now()
+			for range 100 {
+				create(t, s)
+			}
+			pass(time.Hour)
+			for _, a := range b.all() {
+				lines = append(lines, fmt.Sprint(a.at.Sub(begun), a.header.Get("Webhook-Id"), text(decodeBody(t, a.body), "task_status")))
+			}
+		})
+		slices.Sort(lines) // those of one instant are posted side by side
+		return lines
+	}
+	first := log(cfg)
+	if diff := cmp.Diff(first, log(cfg)); diff != "" {
+		t.Errorf("the second run differs (-first +second)\n%s", diff)
+	}
+	cfg.DeadLinks = 1
+	if diff := cmp.Diff(first, log(cfg)); diff != "" {
+		t.Errorf("dead links change the callbacks (-first +second)\n%s", diff)
+	}
+	cfg.RandomSeed = 12
+	if cmp.Equal(first, log(cfg)) {
+		t.Error("another seed gives the same run")
+	}
+}
