@@ -5,15 +5,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/klinghook/klinghook/kling"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -224,79 +220,6 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-func TestLists(t *testing.T) {
-	run(t, Config{}, func(t *testing.T, s *Simulator, _ *inbox) {
-		begun := time.Now().UnixMilli()
-		var want []string // the newest first
-		for range 7 {
-			want = append([]string{create(t, s)}, want...)
-			pass(time.Second)
-		}
-		ask(t, s, "POST", "/v1/videos/image2video", `{}`) // of another kind
-
-		var got []string
-		for page := range 4 {
-			_, answer := ask(t, s, "GET", fmt.Sprintf("/v1/videos/text2video?pageNum=%d&pageSize=3", page+1), "")
-			got = append(got, ids(t, answer, "task_id")...)
-		}
-		compare(t, "pages of 3", want, got)
-		_, answer := ask(t, s, "GET", "/v1/videos/text2video", "")
-		compare(t, "a page", want, ids(t, answer, "task_id"))
-
-		got = nil
-		body := `{"limit":3}`
-		for body != "" {
-			_, answer := ask(t, s, "POST", "/tasks", body)
-			got = append(got, ids(t, answer, "id")...)
-			if cursor := text(answer, "cursor"); cursor != "" {
-				body = `{"limit":3,"cursor":"` + cursor + `"}`
-			} else {
-				body = ""
-			}
-		}
-		compare(t, "by cursor", want, got[1:])
-		_, answer = ask(t, s, "POST", "/tasks", fmt.Sprintf(`{"start_time":%d,"end_time":%d}`, begun+1000, begun+2000))
-		compare(t, "by time", want[4:6], ids(t, answer, "id"))
-		_, answer = ask(t, s, "POST", "/tasks", `{"filters":{"status":"succeeded"}}`)
-		compare(t, "by status", want[3:], ids(t, answer, "id"))
-		_, answer = ask(t, s, "GET", "/tasks?task_ids="+strings.Join(append(want, want...), ","), "")
-		compare(t, "by id, each once", want, ids(t, answer, "id"))
-	})
-}
-
-func ids(t *testing.T, answer map[string]any, key string) []string {
-	t.Helper()
-	list, ok := answer["data"].([]any)
-	if !ok {
-		t.Fatalf("the data is no list: %v", answer)
-	}
-	var found []string
-	for _, task := range list {
-		found = append(found, text(task, key))
-	}
-	return found
-}
-
-func TestLookupRate(t *testing.T) {
-	run(t, Config{LookupRate: 5}, func(t *testing.T, s *Simulator, _ *inbox) {
-		id := create(t, s)
-		codes := map[any]int{}
-		for second := range 4 {
-			for range 20 {
-				_, answer := ask(t, s, "GET", "/v1/videos/text2video/"+id, "")
-				codes[answer["code"]]++
-			}
-			if want := 5 * (second + 1); codes[0.0] != want || codes[1302.0] != 20*(second+1)-want {
-				t.Errorf("second %d: codes %v, want %d of 0 and the others of 1302", second, codes, want)
-			}
-			pass(time.Second)
-		}
-		if stats := s.Stats(); stats.Lookups.Answered != 20 || stats.Refused["1302"] != 60 {
-			t.Errorf("%+v", stats)
-		}
-	})
-}
-
 func TestMemoryIsBounded(t *testing.T) {
 	run(t, Config{Parallel: 10, Keep: 4}, func(t *testing.T, s *Simulator, _ *inbox) {
 		var made []string
@@ -335,128 +258,6 @@ func TestTrouble(t *testing.T) {
 	}
 	if len(seen) != 3 || seen[5000.0] == 0 || seen[5001.0] == 0 || seen[5002.0] == 0 {
 		t.Errorf("codes %v", seen)
-	}
-}
-
-// Answers drift in each of the known ways, and in none without the knob.
-func TestDrift(t *testing.T) {
-	for _, on := range []bool{false, true} {
-		run(t, Config{Drift: on}, func(t *testing.T, s *Simulator, _ *inbox) {
-			seen := map[string]bool{}
-			for range 40 {
-				id := create(t, s)
-				pass(4 * time.Second)
-				_, answer := ask(t, s, "GET", "/v1/videos/text2video/"+id, "")
-				_, list := answer["data"].([]any)
-				seen["list"] = seen["list"] || list
-				seen["code"] = seen["code"] || answer["code"] == "0"
-				seen["status"] = seen["status"] || text(answer, "data", "task_status") == "succeeded"
-				seen["number"] = seen["number"] || text(answer, "data", "created_at") != ""
-				_, answer = ask(t, s, "GET", "/tasks?task_ids="+id, "")
-				_, list = answer["data"].([]any)
-				seen["object"] = seen["object"] || !list
-				seen["new status"] = seen["new status"] || text(answer, "data", "status") == "succeed"
-			}
-			for what, drifted := range seen {
-				if drifted != on {
-					t.Errorf("drift is %t, and that of %s was seen: %t", on, what, drifted)
-				}
-			}
-		})
-	}
-}
-
-// Kling's own client registers webhooks, and each gets its events, signed with its
-// own secret.
-func TestWebhooks(t *testing.T) {
-	b := &inbox{}
-	s := newSimulator(t, Config{Transport: b, Duration: 4 * time.Millisecond, SeedSecret: seedSecret})
-	s.Start(t.Context())
-	defer s.Close()
-	srv := httptest.NewServer(s)
-	defer srv.Close()
-	client, err := kling.New(kling.Config{BaseURL: srv.URL, APIKey: "any", HTTPClient: srv.Client()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := client.RegisterWebhook(t.Context(), "https://hooks.example/all", []string{"video.created", "video.processing", "video.completed"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	some, err := client.RegisterWebhook(t.Context(), "https://hooks.example/some", []string{"video.completed", "video.failed"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if all.ID != "wh_1" || some.ID != "wh_2" || all.Secret == some.Secret {
-		t.Errorf("%+v and %+v", all, some)
-	}
-	_, list := ask(t, s, "GET", "/v1/webhooks", "")
-	if first := text(list, "data", "url"); first != "https://hooks.example/all" || strings.Contains(fmt.Sprint(list), "whsec_") {
-		t.Errorf("the list is %v", list)
-	}
-	ask(t, s, "POST", "/v1/webhooks", `{"url":"https://hooks.example/off","active":false}`)
-	ask(t, s, "POST", "/v1/webhooks", `{"url":"https://hooks.example/removed"}`)
-	if status, _ := ask(t, s, "DELETE", "/v1/webhooks/wh_4", ""); status != http.StatusOK {
-		t.Errorf("remove: %d", status)
-	}
-	createWith(t, s, `{"prompt":"p"}`)
-	settle(t, s)
-	got := map[string]int{}
-	for _, a := range b.all() {
-		secret := map[string]string{"https://hooks.example/all": all.Secret, "https://hooks.example/some": some.Secret}[a.url]
-		got[a.url+" "+a.identify(t, "klingai", secret).Type]++
-	}
-	compare(t, "events", map[string]int{
-		"https://hooks.example/all video.created": 1, "https://hooks.example/all video.processing": 2, "https://hooks.example/all video.completed": 1,
-		"https://hooks.example/some video.completed": 1,
-	}, got)
-}
-
-// settle waits in real time until nothing more is to happen.
-func settle(t *testing.T, s *Simulator) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
-	for s.Stats().Jobs.InHand > 0 {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("still in hand after 30 s: %+v", s.Stats())
-		}
-	}
-}
-
-// Over real connections nothing is lost that is not meant to be.
-func TestOverTheNetwork(t *testing.T) {
-	var seen atomic.Int64
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen.Add(1)
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	defer receiver.Close()
-	s := newSimulator(t, Config{Duration: 20 * time.Millisecond, Lost: 0.3, Repeat: 0.2, Reorder: 0.2})
-	s.Start(t.Context())
-	defer s.Close()
-	srv := httptest.NewServer(s)
-	defer srv.Close()
-	var creators sync.WaitGroup
-	for range 4 {
-		creators.Go(func() {
-			for range 50 {
-				createWith(t, s, `{"prompt":"p","callback_url":"`+receiver.URL+`"}`)
-			}
-		})
-	}
-	creators.Wait()
-	settle(t, s)
-	c := s.Stats().Callbacks
-	if c.Planned != 600 || c.Waiting != 0 || c.Posts != c.Planned-c.Lost+c.Repeated || int(seen.Load()) != c.Posts || c.Delivered != c.Posts {
-		t.Errorf("%d arrived of %+v", seen.Load(), c)
-	}
-	status, stats := ask(t, s, "GET", "/simulator/stats", "")
-	if jobs, _ := stats["jobs"].(map[string]any); status != http.StatusOK || jobs["created"] != 200.0 || jobs["succeeded"] != 200.0 {
-		t.Errorf("%d %v", status, stats)
 	}
 }
 

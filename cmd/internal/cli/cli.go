@@ -50,7 +50,9 @@ func FlagError(command string, err error) error {
 		return Usagef("%w; `%s --help` lists the flags", err, command)
 	}
 	form := bad.GetFlag().Value.Type()
-	words := map[string]string{"int": "a whole number", "float64": "a number", "bool": "true or false"}
+	words := map[string]string{
+		"int": "a whole number", "uint64": "a whole number from 0", "float64": "a number", "bool": "true or false", "duration": "a time, such as 5s or 2m",
+	}
 	if w, ok := words[form]; ok {
 		form = w
 	}

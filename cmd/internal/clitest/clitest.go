@@ -149,6 +149,9 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	req, err := http.NewRequestWithContext(context.Background(), args[0], args[1], strings.NewReader(body))
 	ts.Check(err)
 	req.Header.Set("Content-Type", "application/json")
+	if authorization := ts.Getenv("AUTHORIZATION"); authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
 	res, err := http.DefaultClient.Do(req)
 	ts.Check(err)
 	answer, err := io.ReadAll(res.Body)

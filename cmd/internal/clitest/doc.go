@@ -10,7 +10,8 @@
 //	address <var> <for> <log>         wait until a log tells where the program
 //	                                  listens, and keep the host:port
 //	field <var> <name> <file>         keep a field of a JSON object
-//	http <method> <url> [file]        ask; stdout is the status and the answer
+//	http <method> <url> [file]        ask, with $AUTHORIZATION where it is set;
+//	                                  stdout is the status and the answer
 //	taken <var>                       keep an address that is in use
 //	redis <var>                       start a Redis in memory and keep its URL
 //	kling <status> <answer-file>      start what plays Kling's API, and set
