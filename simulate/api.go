@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,7 +110,20 @@ func write(w http.ResponseWriter, number uint64, a answer, refused *fault) {
 	if a.status != 0 {
 		w.WriteHeader(a.status)
 	}
-	_ = json.NewEncoder(w).Encode(body) // a client that is gone
+	text, err := encode(body)
+	if err != nil {
+		text = []byte(`{"code":5000,"message":"the answer cannot be written"}`)
+	}
+	_, _ = w.Write(text) // a client that is gone
+}
+
+// encode writes JSON in which links can be read: their & stays what it is.
+func encode(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // decode reads a call's body.

@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,7 +32,7 @@ func (cb *callback) body(l links) ([]byte, error) {
 	default:
 		content = v.drifted(v.official())
 	}
-	body, err := json.Marshal(content)
+	body, err := encode(content)
 	if err != nil {
 		return nil, fmt.Errorf("word callback: %w", err)
 	}

@@ -210,7 +210,7 @@ func (o *simulateOptions) run(ctx context.Context, out io.Writer, cfg *config.Co
 	simulator.Close()
 	stats := simulator.Stats()
 	c := stats.Callbacks
-	fmt.Fprintf(out, "\nStopped. %d jobs; %d callbacks delivered, %d lost, %d given up, %d never due.\n", stats.Jobs.Created, c.Delivered, c.Lost, c.GivenUp, c.Waiting)
+	fmt.Fprintf(out, "\nStopped. Jobs: %d. Callbacks: %d delivered, %d lost, %d given up, %d not sent.\n", stats.Jobs.Created, c.Delivered, c.Lost, c.GivenUp, c.Waiting)
 	return err
 }
 
