@@ -19,8 +19,6 @@ const maxBody = 16 << 20
 type answer struct {
 	status int
 	data   any
-	// cursor is where POST /tasks goes on; empty at the end.
-	cursor string
 	// bare answers are not in Kling's envelope.
 	bare bool
 	// numbers says that the envelope's numbers drift.
@@ -38,14 +36,14 @@ func (s *Simulator) routes() *http.ServeMux {
 		api("GET /v1/videos/"+kind, legacyForm, func(r *http.Request) (answer, *fault) { return s.listLegacy(r, kind) })
 		api("GET /v1/videos/"+kind+"/{id}", legacyForm, func(r *http.Request) (answer, *fault) { return s.lookUpLegacy(r, kind) })
 	}
-	for path, kind := range newKinds() {
-		api("POST /"+path+"/{model}", newForm, func(r *http.Request) (answer, *fault) { return s.createNew(r, kind) })
+	for _, kind := range newKinds() {
+		api("POST /"+kind+"/{model}", newForm, func(r *http.Request) (answer, *fault) { return s.createNew(r, kind) })
 	}
 	api("GET /tasks", newForm, s.lookUpNew)
 	api("POST /tasks", newForm, s.listNew)
-	api("POST /v1/webhooks", legacyForm, s.registerWebhook)
-	api("GET /v1/webhooks", legacyForm, s.listWebhooks)
-	api("DELETE /v1/webhooks/{id}", legacyForm, s.removeWebhook)
+	api("POST /v1/webhooks", newForm, s.registerWebhook)
+	api("GET /v1/webhooks", newForm, s.listWebhooks)
+	api("DELETE /v1/webhooks/{id}", newForm, s.removeWebhook)
 	api("/", legacyForm, func(*http.Request) (answer, *fault) {
 		return answer{}, codeMethod.fault("there is no such method; see `klinghook simulate --help`")
 	})
@@ -56,15 +54,15 @@ func (s *Simulator) routes() *http.ServeMux {
 
 // legacyKinds are what follows /v1/videos/.
 func legacyKinds() []string {
-	return []string{"text2video", "image2video", "multi-image2video", "omni-video", "motion-control", "video-extend", "lip-sync", "effects"}
+	return []string{
+		"text2video", "image2video", "omni-video", "motion-control", "multi-image2video", "multi-elements", "video-extend",
+		"avatar/image2video", "lip-sync", "advanced-lip-sync", "effects",
+	}
 }
 
-// newKinds are what precedes the model in the new form, with the legacy form's
-// word.
-func newKinds() map[string]string {
-	return map[string]string{
-		"text-to-video": "text2video", "image-to-video": "image2video", "omni-video": "omni-video", "motion-control": "motion-control",
-	}
+// newKinds are what precedes the model in the new form.
+func newKinds() []string {
+	return []string{"text-to-video", "image-to-video", "omni-video", "motion-control"}
 }
 
 // api makes a handler of a call: credentials first, then the trouble that is
@@ -98,9 +96,6 @@ func write(w http.ResponseWriter, number uint64, a answer, refused *fault) {
 	}
 	if a.numbers {
 		envelope["code"] = "0"
-	}
-	if a.cursor != "" {
-		envelope["cursor"] = a.cursor
 	}
 	var body any = envelope
 	if a.bare && refused == nil {

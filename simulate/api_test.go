@@ -72,7 +72,8 @@ func TestShapes(t *testing.T) {
 		compare(t, "look-up, legacy", envelope("sim-3", receipt), got)
 		_, got = ask(t, s, "GET", "/tasks?task_ids="+other+",unknown", "")
 		compare(t, "look-up, new", envelope("sim-4", []any{map[string]any{
-			"id": other, "status": "succeeded", "message": "", "create_time": now, "update_time": now + 4000, "external_id": "other", "billing": []any{},
+			"id": other, "status": "succeeded", "message": "", "create_time": now, "update_time": now + 4000, "external_id": "other",
+			"billing": []any{map[string]any{"charge_type": "unit", "amount": "1", "package_type": "video"}},
 			"outputs": []any{map[string]any{
 				"type": "video", "id": other + "-1", "url": text(got, "data", "outputs", "url"), "watermark_url": "", "duration": "5.1",
 			}},
@@ -149,6 +150,10 @@ func TestRefusals(t *testing.T) {
 		{"no ids", "GET /tasks?task_ids=,", ``, 400, 1200},
 		{"both ids", "GET /tasks?task_ids=1&external_task_ids=2", ``, 400, 1200},
 		{"21 ids", "GET /tasks?task_ids=" + strings.Repeat("1,", 21), ``, 400, 1201},
+		{"a task of the other form", "GET /v1/videos/text2video/newer", ``, 404, 1203},
+		{"a time", "POST /tasks", `{"start_time":"yesterday"}`, 400, 1201},
+		{"another time", "POST /tasks", `{"end_time":1.5}`, 400, 1201},
+		{"a filter", "POST /tasks", `{"filters":[{"key":"colour"}]}`, 400, 1201},
 		{"a limit", "POST /tasks", `{"limit":501}`, 400, 1201},
 		{"a cursor", "POST /tasks", `{"cursor":"1"}`, 400, 1201},
 		{"a webhook's URL", "POST /v1/webhooks", `{"url":"/webhooks"}`, 400, 1201},
@@ -157,6 +162,7 @@ func TestRefusals(t *testing.T) {
 	}
 	s := newSimulator(t, Config{})
 	createWith(t, s, `{"prompt":"p","external_task_id":"taken"}`)
+	ask(t, s, "POST", "/text-to-video/kling-3.0", `{"prompt":"p","options":{"external_task_id":"newer"}}`)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			method, path, _ := strings.Cut(tt.call, " ")
@@ -264,7 +270,7 @@ func TestTrouble(t *testing.T) {
 func FuzzCall(f *testing.F) {
 	f.Add("POST", "/v1/videos/text2video", `{"prompt":"p","duration":5,"callback_url":"https://x.example"}`)
 	f.Add("POST", "/text-to-video/kling-3.0", `{"contents":[{"type":"prompt","text":"p"}],"settings":{"duration":"5"},"options":{"external_task_id":"x"}}`)
-	f.Add("POST", "/tasks", `{"cursor":1,"limit":1,"filters":{"status":"failed"}}`)
+	f.Add("POST", "/tasks", `{"cursor":1,"limit":1,"filters":[{"key":"status","values":["failed"]}]}`)
 	f.Add("POST", "/v1/webhooks", `{"url":"https://x.example","events":["video.created"]}`)
 	f.Add("GET", "/tasks?task_ids=1,2&external_task_ids=", "")
 	f.Add("GET", "/v1/videos/text2video?pageNum=9999999999&pageSize=2", "")

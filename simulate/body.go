@@ -125,8 +125,12 @@ func (v view) official() map[string]any {
 	for _, video := range outputs {
 		video["type"], video["watermark_url"] = "video", ""
 	}
+	billing := []any{}
+	if len(outputs) > 0 {
+		billing = append(billing, map[string]any{"charge_type": "unit", "amount": "1", "package_type": "video"})
+	}
 	task := v.officialReceipt()
-	task["outputs"], task["billing"] = outputs, []any{}
+	task["outputs"], task["billing"] = outputs, billing
 	return task
 }
 

@@ -89,7 +89,7 @@ func (s *Simulator) create(o order, length string) (*job, *fault) {
 	seconds, err := strconv.Atoi(length)
 	o.seconds = seconds
 	switch {
-	case o.prompt == "" && o.kind == "text2video":
+	case o.prompt == "" && strings.HasPrefix(o.kind, "text"):
 		return nil, codeParameterValue.fault("prompt is empty")
 	case utf8.RuneCountInString(o.prompt) > maxPrompt:
 		return nil, codeParameterValue.fault(fmt.Sprintf("prompt is longer than %d characters", maxPrompt))

@@ -9,18 +9,16 @@
 //	GET    /v1/videos/{kind}/{id}    look a job up by its id or external_task_id
 //	POST   /{kind}/{model}           create a job, new form
 //	GET    /tasks                    look up to 20 jobs up (task_ids or external_task_ids)
-//	POST   /tasks                    list jobs (start_time, end_time, cursor, limit, filters.status)
+//	POST   /tasks                    list jobs (start_time, end_time, cursor, limit, filters)
 //	POST   /v1/webhooks              register a webhook of the seed protocol
 //	GET    /v1/webhooks              list the webhooks, without their secrets
 //	DELETE /v1/webhooks/{id}         forget a webhook
 //	GET    /media/{id}/{name}        video.mp4 and thumbnail.jpg, by signed links
 //	GET    /simulator/stats          what happened so far: [Stats]
 //
-// Shapes, codes and signatures are those that Kling documents. Where its
-// documentation is silent: a job is found at its own kind's legacy route and at
-// /tasks, whichever form created it; the cursor of POST /tasks is the id of the
-// last job that was read; a prompt that contains "simulate 1301", or another
-// documented code, is refused with it.
+// Shapes, codes and signatures are those that Kling documents. A job is found
+// where it was created only: at its kind's legacy route, or at /tasks. A prompt
+// that contains "simulate 1301", or another documented code, is refused with it.
 //
 // What goes wrong is the [Config]'s: lost, late, repeated and reordered
 // callbacks, failed jobs, links that die, slow and broken media, answers in the

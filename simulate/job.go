@@ -34,7 +34,7 @@ type moment struct {
 // order is what was asked for when a job was created.
 type order struct {
 	form                    form
-	kind                    string // in the legacy form's words
+	kind                    string // as in the path
 	model, prompt           string
 	seconds                 int
 	callbackURL, externalID string

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,7 +14,8 @@ import (
 const (
 	maxBatch        = 20
 	maxPage         = 500
-	defaultPageSize = 30
+	defaultPageSize = 30  // legacy
+	defaultLimit    = 100 // new
 )
 
 // lookup counts a look-up, and refuses it when there are too many.
@@ -34,7 +36,7 @@ func (s *Simulator) lookUpLegacy(r *http.Request, kind string) (answer, *fault) 
 	if j == nil {
 		j = s.book.findExternal(r.PathValue("id"))
 	}
-	if j == nil || j.kind != kind {
+	if j == nil || j.form != legacyForm || j.kind != kind {
 		return answer{}, codeNotFound.fault("there is no such task of " + kind)
 	}
 	v := s.view(j, time.Now())
@@ -61,7 +63,7 @@ func (s *Simulator) listLegacy(r *http.Request, kind string) (answer, *fault) {
 	var found []*job
 	skip := (page - 1) * size
 	for j := range s.book.newestFirst {
-		if j.kind != kind {
+		if j.form != legacyForm || j.kind != kind {
 			continue
 		}
 		if skip--; skip < 0 {
@@ -110,7 +112,7 @@ func (s *Simulator) lookUpNew(r *http.Request) (answer, *fault) {
 	}
 	var found []*job
 	for _, id := range append(ids, external...) {
-		if j := find(id); j != nil && !slices.Contains(found, j) {
+		if j := find(id); j != nil && j.form == newForm && !slices.Contains(found, j) {
 			found = append(found, j)
 		}
 	}
@@ -124,11 +126,7 @@ func split(list string) []string {
 // answerNew tells of jobs in the new form. An answer of one job may drift as that
 // job does.
 func (s *Simulator) answerNew(jobs []*job) answer {
-	data := []any{}
-	for _, j := range jobs {
-		v := s.view(j, time.Now())
-		data = append(data, v.drifted(v.official()))
-	}
+	data := s.officially(jobs)
 	if len(jobs) != 1 {
 		return answer{data: data}
 	}
@@ -139,57 +137,112 @@ func (s *Simulator) answerNew(jobs []*job) answer {
 	return a
 }
 
-// listNew is POST /tasks, the newest jobs first.
+func (s *Simulator) officially(jobs []*job) []any {
+	data := []any{}
+	for _, j := range jobs {
+		v := s.view(j, time.Now())
+		data = append(data, v.drifted(v.official()))
+	}
+	return data
+}
+
+// listed is what POST /tasks asks for.
+type listed struct {
+	StartTime loose `json:"start_time"` // milliseconds since 1970
+	EndTime   loose `json:"end_time"`
+	Cursor    loose `json:"cursor"`
+	Limit     int   `json:"limit"`
+	Filters   []struct {
+		Key    string   `json:"key"`
+		Values []string `json:"values"`
+	} `json:"filters"`
+
+	start, end int64
+	// before is the number of the last job that the page before had.
+	before uint64
+}
+
+// read checks the question and completes it.
+func (l *listed) read(b *book) *fault {
+	if l.Limit == 0 {
+		l.Limit = defaultLimit
+	}
+	var err error
+	if l.start, err = millis(l.StartTime, 0); err != nil {
+		return codeParameterValue.fault("start_time is no time in milliseconds")
+	}
+	if l.end, err = millis(l.EndTime, math.MaxInt64); err != nil {
+		return codeParameterValue.fault("end_time is no time in milliseconds")
+	}
+	l.before = math.MaxUint64
+	if l.Cursor != "" {
+		last := b.find(string(l.Cursor))
+		if last == nil {
+			return codeParameterValue.fault("cursor is not one of these answers'")
+		}
+		l.before, l.start, l.end = last.number, 0, math.MaxInt64
+	}
+	if l.Limit < 1 || l.Limit > maxPage {
+		return codeParameterValue.fault(fmt.Sprintf("limit is not a number from 1 to %d", maxPage))
+	}
+	for _, f := range l.Filters {
+		if f.Key != "status" && f.Key != "product_type" {
+			return codeParameterValue.fault("filters go by status or product_type")
+		}
+	}
+	return nil
+}
+
+func millis(text loose, missing int64) (int64, error) {
+	if text == "" {
+		return missing, nil
+	}
+	return strconv.ParseInt(string(text), 10, 64)
+}
+
+// wants reports whether a job is one of those asked for.
+func (l *listed) wants(j *job, now time.Time) bool {
+	created := j.created().UnixMilli()
+	if j.form != newForm || j.number >= l.before || created < l.start || created > l.end {
+		return false
+	}
+	is := map[string]string{"status": view{job: j, moment: j.asOf(now)}.officialStatus("succeeded"), "product_type": "video"}
+	for _, f := range l.Filters {
+		if !slices.Contains(f.Values, is[f.Key]) {
+			return false
+		}
+	}
+	return true
+}
+
+// listNew is POST /tasks, the newest jobs first. The next page's cursor is the id
+// of this one's last job.
 func (s *Simulator) listNew(r *http.Request) (answer, *fault) {
 	if refused := s.lookup(); refused != nil {
 		return answer{}, refused
 	}
-	var asked struct {
-		StartTime int64 `json:"start_time"` // milliseconds, as all times in the API
-		EndTime   int64 `json:"end_time"`
-		Cursor    loose `json:"cursor"`
-		Limit     int   `json:"limit"`
-		Filters   struct {
-			Status string `json:"status"`
-		} `json:"filters"`
-	}
+	var asked listed
 	if refused := decode(r, &asked); refused != nil {
 		return answer{}, refused
 	}
-	if asked.Limit == 0 {
-		asked.Limit = defaultPageSize
-	}
-	if asked.Limit < 1 || asked.Limit > maxPage {
-		return answer{}, codeParameterValue.fault(fmt.Sprintf("limit is not a number from 1 to %d", maxPage))
-	}
-	before := ^uint64(0)
-	if asked.Cursor != "" {
-		last := s.book.find(string(asked.Cursor))
-		if last == nil {
-			return answer{}, codeParameterValue.fault("cursor is not the id of a task")
-		}
-		before = last.number
+	if refused := asked.read(s.book); refused != nil {
+		return answer{}, refused
 	}
 	now := time.Now()
 	var found []*job
 	for j := range s.book.newestFirst {
-		created := j.created().UnixMilli()
-		v := view{job: j, moment: j.asOf(now)}
-		switch {
-		case j.number >= before, created < asked.StartTime, asked.EndTime != 0 && created > asked.EndTime:
-		case asked.Filters.Status != "" && asked.Filters.Status != v.officialStatus("succeeded"):
-		default:
+		if asked.wants(j, now) {
 			found = append(found, j)
 		}
 		if len(found) > asked.Limit {
 			break
 		}
 	}
-	if len(found) <= asked.Limit {
-		return s.answerNew(found), nil
+	page := map[string]any{"next_cursor": "", "has_more": len(found) > asked.Limit}
+	if len(found) > asked.Limit {
+		found = found[:asked.Limit]
+		page["next_cursor"] = found[asked.Limit-1].id
 	}
-	found = found[:asked.Limit]
-	a := s.answerNew(found)
-	a.cursor = found[len(found)-1].id
-	return a, nil
+	page["result"], page["count"] = s.officially(found), len(found)
+	return answer{data: page}, nil
 }

@@ -10,74 +10,65 @@ import (
 func TestLists(t *testing.T) {
 	run(t, Config{}, func(t *testing.T, s *Simulator, _ *inbox) {
 		begun := time.Now().UnixMilli()
-		var want []string // the newest first
+		var legacy, newer []string // the newest first
 		for range 7 {
-			want = append([]string{create(t, s)}, want...)
+			legacy = append([]string{create(t, s)}, legacy...)
+			newer = append([]string{createNew(t, s)}, newer...)
 			pass(time.Second)
 		}
-		ask(t, s, "POST", "/v1/videos/image2video", `{}`) // of another kind
-
 		var got []string
 		for page := range 4 {
 			_, answer := ask(t, s, "GET", fmt.Sprintf("/v1/videos/text2video?pageNum=%d&pageSize=3", page+1), "")
-			got = append(got, ids(t, answer, "task_id")...)
+			got = append(got, ids(t, answer["data"], "task_id")...)
 		}
-		compare(t, "pages of 3", want, got)
+		compare(t, "pages of 3", legacy, got)
 		_, answer := ask(t, s, "GET", "/v1/videos/text2video", "")
-		compare(t, "a page", want, ids(t, answer, "task_id"))
+		compare(t, "a page", legacy, ids(t, answer["data"], "task_id"))
+		_, answer = ask(t, s, "GET", "/v1/videos/image2video", "")
+		compare(t, "of another kind", []string(nil), ids(t, answer["data"], "task_id"))
 
-		got = nil
-		body := `{"limit":3}`
-		for body != "" {
-			_, answer := ask(t, s, "POST", "/tasks", body)
-			got = append(got, ids(t, answer, "id")...)
-			if cursor := text(answer, "cursor"); cursor != "" {
-				body = `{"limit":3,"cursor":"` + cursor + `"}`
-			} else {
-				body = ""
+		for what, tt := range map[string]struct {
+			body string
+			want []string
+		}{
+			"all":                {`{}`, newer},
+			"by time":            {fmt.Sprintf(`{"start_time":"%d","end_time":%d}`, begun+1000, begun+2000), newer[4:6]},
+			"by status":          {`{"filters":[{"key":"status","values":["succeeded","failed"]}]}`, newer[3:]},
+			"by product":         {`{"filters":[{"key":"product_type","values":["image"]}]}`, nil},
+			"by both":            {`{"filters":[{"key":"product_type","values":["video"]},{"key":"status","values":["processing"]}]}`, newer[:3]},
+			"the first":          {`{"limit":1}`, newer[:1]},
+			"where a page ended": {`{"cursor":"` + newer[4] + `"}`, newer[5:]},
+		} {
+			_, answer = ask(t, s, "POST", "/tasks", tt.body)
+			data, _ := answer["data"].(map[string]any)
+			compare(t, what, tt.want, ids(t, data["result"], "id"))
+			if data["count"] != float64(len(tt.want)) || data["has_more"] != (what == "the first") {
+				t.Errorf("%s: %v", what, data)
 			}
 		}
-		compare(t, "by cursor", want, got[1:])
-		_, answer = ask(t, s, "POST", "/tasks", fmt.Sprintf(`{"start_time":%d,"end_time":%d}`, begun+1000, begun+2000))
-		compare(t, "by time", want[4:6], ids(t, answer, "id"))
-		_, answer = ask(t, s, "POST", "/tasks", `{"filters":{"status":"succeeded"}}`)
-		compare(t, "by status", want[3:], ids(t, answer, "id"))
-		_, answer = ask(t, s, "GET", "/tasks?task_ids="+strings.Join(append(want, want...), ","), "")
-		compare(t, "by id, each once", want, ids(t, answer, "id"))
+		_, answer = ask(t, s, "GET", "/tasks?task_ids="+strings.Join(append(newer, newer...), ","), "")
+		compare(t, "by id, each once", newer, ids(t, answer["data"], "id"))
 	})
 }
 
-func ids(t *testing.T, answer map[string]any, key string) []string {
+// createNew makes a job of the new form and returns its id.
+func createNew(t *testing.T, s *Simulator) string {
 	t.Helper()
-	list, ok := answer["data"].([]any)
+	_, answer := ask(t, s, "POST", "/text-to-video/kling-3.0", `{"prompt":"p"}`)
+	return text(answer, "data", "id")
+}
+
+func ids(t *testing.T, data any, key string) []string {
+	t.Helper()
+	list, ok := data.([]any)
 	if !ok {
-		t.Fatalf("the data is no list: %v", answer)
+		t.Fatalf("the data is no list: %v", data)
 	}
 	var found []string
 	for _, task := range list {
 		found = append(found, text(task, key))
 	}
 	return found
-}
-
-func TestLookupRate(t *testing.T) {
-	run(t, Config{LookupRate: 5}, func(t *testing.T, s *Simulator, _ *inbox) {
-		id := create(t, s)
-		codes := map[any]int{}
-		for second := range 4 {
-			for range 20 {
-				_, answer := ask(t, s, "GET", "/v1/videos/text2video/"+id, "")
-				codes[answer["code"]]++
-			}
-			if want := 5 * (second + 1); codes[0.0] != want || codes[1302.0] != 20*(second+1)-want {
-				t.Errorf("second %d: codes %v, want %d of 0 and the others of 1302", second, codes, want)
-			}
-			pass(time.Second)
-		}
-		if stats := s.Stats(); stats.Lookups.Answered != 20 || stats.Refused["1302"] != 60 {
-			t.Errorf("%+v", stats)
-		}
-	})
 }
 
 // Answers drift in each of the known ways, and in none without the knob.
@@ -94,6 +85,8 @@ func TestDrift(t *testing.T) {
 				seen["code"] = seen["code"] || answer["code"] == "0"
 				seen["status"] = seen["status"] || text(answer, "data", "task_status") == "succeeded"
 				seen["number"] = seen["number"] || text(answer, "data", "created_at") != ""
+				id = createNew(t, s)
+				pass(4 * time.Second)
 				_, answer = ask(t, s, "GET", "/tasks?task_ids="+id, "")
 				_, list = answer["data"].([]any)
 				seen["object"] = seen["object"] || !list
