@@ -171,6 +171,19 @@ func TestRegisterWebhookRefusesBeforeAsking(t *testing.T) {
 	}
 }
 
+// What is on this machine may be told of by http only to what is on it too.
+func TestRegisterWebhookOfThisMachine(t *testing.T) {
+	const local = "http://localhost:5000/webhooks/klingai"
+	srv := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"id":"wh_1","secret":"s1"}`) })
+	if got, err := newTestClient(t, srv.URL).RegisterWebhook(context.Background(), local, tasks.KnownTypes()); err != nil || got.Secret != "s1" {
+		t.Errorf("with a Kling on this machine: %+v, %v", got, err)
+	}
+	_, err := newTestClient(t, "https://kling.invalid").RegisterWebhook(context.Background(), local, tasks.KnownTypes())
+	if err == nil || !strings.Contains(err.Error(), "can reach from outside") {
+		t.Errorf("with Kling elsewhere: %v", err)
+	}
+}
+
 func TestRegisterWebhookUnusableAnswers(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -21,11 +21,12 @@ type Webhook struct {
 }
 
 // RegisterWebhook asks Kling to post the events to the URL, by the seed
-// protocol's POST /v1/webhooks. The URL must be absolute and https; the events
-// must be of tasks.KnownTypes. It needs an API key. It is not idempotent: after an error that is not
-// an *APIError Kling may have made the registration all the same.
+// protocol's POST /v1/webhooks. The URL must be absolute and https, or, where
+// Kling's API is a fake on this machine, http to this machine; the events must be
+// of tasks.KnownTypes. It needs an API key. It is not idempotent: after an error
+// that is not an *APIError Kling may have made the registration all the same.
 func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
-	if err := checkWebhook(webhookURL, events); err != nil {
+	if err := c.checkWebhook(webhookURL, events); err != nil {
 		return Webhook{}, fmt.Errorf("register webhook: %w", err)
 	}
 	got, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/webhooks", apiKeyOnly: true, in: struct {
@@ -49,10 +50,15 @@ func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events 
 	return w, nil
 }
 
-func checkWebhook(webhookURL string, events []string) error {
+// local reports whether Kling and the webhook both are this machine.
+func (c *Client) local(webhook *url.URL) bool {
+	return webhook.Scheme == "http" && isLoopback(webhook.Hostname()) && isLoopback(c.base.Hostname())
+}
+
+func (c *Client) checkWebhook(webhookURL string, events []string) error {
 	u, err := url.Parse(webhookURL)
 	switch {
-	case err != nil, u.Scheme != "https", u.Hostname() == "":
+	case err != nil, u.Hostname() == "", u.Scheme != "https" && !c.local(u):
 		return errors.New("the URL must be one that Kling can reach from outside, such as https://example.com/webhooks/klingai; " +
 			"on a laptop, a tunnel gives you one")
 	case len(events) == 0:

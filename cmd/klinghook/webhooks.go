@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/klinghook/klinghook/admin"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/kling"
@@ -31,6 +33,8 @@ put it into KLINGAI_WEBHOOK_SECRET, or into the file that KLINGAI_WEBHOOK_SECRET
 names. During a rotation both the old and the new one go there, with a comma
 between them.
 
+With a "klinghook simulate" as KLINGAI_API_URL the URL may be http, on this machine.
+
 With --json it prints an object with id and secret.`,
 		Example: `  klinghook webhooks register --url https://hooks.example.com/webhooks/klingai
   klinghook webhooks register --url https://x.example.com/webhooks/klingai --events completed,failed`,
@@ -48,7 +52,9 @@ With --json it prints an object with id and secret.`,
 }
 
 func runRegister(cmd *cobra.Command, to string, events []string, asJSON bool) error {
-	if u, err := url.Parse(to); err != nil || u.Scheme != "https" || u.Hostname() == "" {
+	// Whether http is right, as it is with "klinghook simulate", the client knows.
+	u, err := url.Parse(to)
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && (u.Scheme != "http" || !admin.IsLoopback(net.JoinHostPort(u.Hostname(), ""))) {
 		return cli.Usagef("--url takes the public https URL at which Kling reaches this klinghook, such as https://hooks.example.com/webhooks/klingai; on a laptop, a tunnel gives you one")
 	}
 	if len(events) == 0 {
