@@ -9,7 +9,7 @@ import (
 )
 
 // maxWebhooks bounds the webhooks that are registered at once.
-const maxWebhooks = 100
+const maxWebhooks = 20
 
 // webhook is a registration, as it is listed. Only the answer to its making has
 // the secret.

@@ -59,6 +59,16 @@ func TestWebhooks(t *testing.T) {
 	}, got)
 }
 
+func TestWebhooksAreBounded(t *testing.T) {
+	s := newSimulator(t, Config{})
+	for i := range maxWebhooks + 1 {
+		status, answer := ask(t, s, "POST", "/v1/webhooks", `{"url":"https://hooks.example"}`)
+		if refused := status == http.StatusBadRequest && answer["code"] == 1201.0; refused != (i == maxWebhooks) {
+			t.Errorf("webhook %d: %d %v", i+1, status, answer)
+		}
+	}
+}
+
 // settle waits in real time until nothing more is to happen.
 func settle(t *testing.T, s *Simulator) {
 	t.Helper()
