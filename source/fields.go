@@ -162,11 +162,13 @@ func (o object) requiredID(key, path string) (string, error) {
 // checkToken says what keeps a string from naming an event, a job or a type.
 func checkToken(path, token string, limit int) error {
 	switch {
-	case token == "":
+	case strings.TrimSpace(token) == "":
 		return fmt.Errorf("%q is empty", path)
 	case len(token) > limit:
 		return fmt.Errorf("%q is longer than %d bytes", path, limit)
-	case !utf8.ValidString(token):
+	case strings.ContainsRune(token, utf8.RuneError):
+		// Reading JSON puts this rune in the place of whatever is not UTF-8, which
+		// would make one name of several.
 		return fmt.Errorf("%q is not UTF-8", path)
 	case strings.ContainsFunc(token, unicode.IsControl):
 		return fmt.Errorf("%q has a control character", path)

@@ -223,6 +223,9 @@ func TestSeedIdentifyRefuses(t *testing.T) {
 		{"job_id long", job(`"` + strings.Repeat("a", 257) + `"`), `"data.job_id" is longer than 256 bytes`},
 		{"job_id long number", job(strings.Repeat("1", 257)), `"data.job_id" is longer than 256 bytes`},
 		{"job_id with NUL", job(`"vid\u0000"`), `"data.job_id" has a control character`},
+		{"job_id of blanks", job(`" \u00a0"`), `"data.job_id" is empty`},
+		{"job_id with half a surrogate", job(`"vid\ud800"`), `"data.job_id" is not UTF-8`},
+		{"job_id that is not UTF-8", job("\"vid\xff\""), `"data.job_id" is not UTF-8`},
 		{"job_id with delete", job("\"vid\x7f\""), `"data.job_id" has a control character`},
 		{"job_id with C1 control", job(`"vid\u0085"`), `"data.job_id" has a control character`},
 	}
