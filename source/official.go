@@ -180,8 +180,17 @@ func parseCallback(raw []byte) (callback, error) {
 	if err != nil {
 		return callback{}, err
 	}
-	return callback{jobID, officialType(status), keys, body}, nil
+	cb := callback{jobID, officialType(status), keys, body}
+	if n := len(cb.outputs()); n > maxOutputs {
+		return callback{}, fmt.Errorf("body has %d outputs: %d at most", n, maxOutputs)
+	}
+	return cb, nil
 }
+
+// maxOutputs is how many outputs a callback may list. Each video of them becomes
+// a row and a download, so that one body of a megabyte could ask for 80,000.
+// Kling's own tasks make a few at most.
+const maxOutputs = 100
 
 const typePrefix = "video."
 
@@ -242,16 +251,23 @@ func (cb callback) externalID() string {
 	return cb.body.text("external_id")
 }
 
+// outputs returns what the task made; nil unless it is completed.
+func (cb callback) outputs() []object {
+	switch {
+	case cb.eventType != tasks.TypeCompleted:
+		return nil
+	case cb.keys == legacyKeys():
+		return cb.body.object("task_result").objects("videos")
+	}
+	return cb.body.objects("outputs")
+}
+
 // videos returns the links of the task's videos, and how long the first is. A
 // video is named by its place among the videos even when another has no link
 // yet, so that a later event gives it the same name.
 func (cb callback) videos() (media []tasks.MediaLink, first time.Duration) {
-	outputs := cb.body.objects("outputs")
-	if cb.keys == legacyKeys() {
-		outputs = cb.body.object("task_result").objects("videos")
-	}
 	n := 0
-	for _, output := range outputs {
+	for _, output := range cb.outputs() {
 		if kind := output.text("type"); kind != "" && kind != "video" {
 			continue
 		}

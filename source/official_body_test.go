@@ -39,6 +39,8 @@ func TestOfficialIdentify(t *testing.T) {
 		{"status in the seed's word", `{"id":"1","status":"completed"}`, identity("video.completed")},
 		{"number for id", `{"id":1,"status":"failed"}`, identity("video.failed")},
 		{"null beside id", `{"id":"1","task_id":null,"status":"failed"}`, identity("video.failed")},
+		{"all outputs there may be", `{"id":"1","status":"succeeded","outputs":[{}` + strings.Repeat(`,{}`, 99) + `]}`, identity("video.completed")},
+		{"outputs of what is not done", `{"id":"1","status":"processing","outputs":[{}` + strings.Repeat(`,{}`, 100) + `]}`, identity("video.processing")},
 		{"keys in other case", `{"id":"1","ID":"2","Task_Id":"3","status":"failed","STATUS":"x"}`, identity("video.failed")},
 	}
 	src := newSource(t, "klingai-official")
@@ -73,6 +75,8 @@ func TestOfficialIdentifyRefuses(t *testing.T) {
 		{"legacy, status of the other body", `{"task_id":"1","status":"failed"}`, `"task_status" is missing`},
 		{"status number", `{"id":"1","status":99}`, `"status" is a number, not a string`},
 		{"status empty", `{"id":"1","status":""}`, `"status" is empty`},
+		{"too many outputs", `{"id":"1","status":"succeeded","outputs":[{}` + strings.Repeat(`,{"url":"https://x/1.mp4"}`, 100) + `]}`, `body has 101 outputs: 100 at most`},
+		{"too many legacy videos", `{"task_id":"1","task_status":"succeed","task_result":{"videos":[{}` + strings.Repeat(`,{}`, 100) + `]}}`, `body has 101 outputs: 100 at most`},
 		{"status long", `{"id":"1","status":"` + strings.Repeat("s", 123) + `"}`, `"status" is longer than 122 bytes`},
 	}
 	src := newSource(t, "klingai-official")
