@@ -2,6 +2,7 @@ package media
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,9 @@ type LookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
 // dialTimeout bounds the connection to one address, so that one that swallows
 // packets leaves time for the next.
 const dialTimeout = 10 * time.Second
+
+// maxHost is the longest host name in bytes, with the dot at its end.
+const maxHost = 254
 
 // guard decides where downloads may go. It looks twice: at the URL, to refuse
 // early and in clear words, and at the address of each connection, which alone
@@ -89,6 +93,10 @@ func hostPort(u *url.URL) (string, error) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	if host == "" {
 		return "", fmt.Errorf("%w: the link names no host", ErrForbiddenAddress)
+	}
+	// No name is longer (RFC 1035). What is would stand whole in every error.
+	if len(host) > maxHost {
+		return "", fmt.Errorf("%w: the link's host has %d bytes, and a name %d at most", ErrForbiddenAddress, len(host), maxHost)
 	}
 	if port == "" {
 		port = "443"
@@ -219,5 +227,21 @@ func (g *guard) special(addr netip.Addr) string {
 	case !g.unicast.Contains(addr):
 		return "not global unicast"
 	}
+	if v4, ok := isatap(addr); ok {
+		if what := g.special(v4); what != "" {
+			return "ISATAP of " + v4.String() + ", which is " + what
+		}
+	}
 	return ""
+}
+
+// isatap returns the IPv4 address that a machine with an ISATAP interface would
+// tunnel to, when addr has an interface identifier of that form (RFC 5214).
+func isatap(addr netip.Addr) (v4 netip.Addr, ok bool) {
+	bytes := addr.As16()
+	switch binary.BigEndian.Uint32(bytes[8:12]) {
+	case 0x00005efe, 0x02005efe:
+		return netip.AddrFrom4([4]byte(bytes[12:])), true
+	}
+	return netip.Addr{}, false
 }

@@ -34,6 +34,7 @@ func TestGuardAddresses(t *testing.T) {
 		{"2a00:1450:4001::8a", ""},
 		{"3ffe:ffff::1", ""},
 		{"64:ff9b::101:101", ""},
+		{"2606:4700::5efe:101:101", ""},
 
 		{"0.0.0.0", "of this network"},
 		{"0.255.0.1", "of this network"},
@@ -42,6 +43,8 @@ func TestGuardAddresses(t *testing.T) {
 		{"100.127.255.255", "behind a carrier's NAT"},
 		{"127.0.0.1", "loopback"},
 		{"127.255.255.254", "loopback"},
+		{"168.63.129.15", ""},
+		{"168.63.129.16", "Azure's platform, as its machines see it"},
 		{"169.254.169.254", "link-local"},
 		{"172.16.0.0", "private"},
 		{"172.31.255.255", "private"},
@@ -70,6 +73,8 @@ func TestGuardAddresses(t *testing.T) {
 		{"::ffff:0:8.8.8.8", "not global unicast"},
 		{"64:ff9b::7f00:1", "NAT64 of 127.0.0.1, which is loopback"},
 		{"64:ff9b::a9fe:a9fe", "NAT64 of 169.254.169.254, which is link-local"},
+		{"2606:4700::5efe:7f00:1", "ISATAP of 127.0.0.1, which is loopback"},
+		{"2606:4700::200:5efe:a00:1", "ISATAP of 10.0.0.1, which is private"},
 		{"64:ff9b:0:0:0:1::", "not global unicast"},
 		{"64:ff9b:1::808:808", "local-use NAT64"},
 		{"100::1", "discarded"},
@@ -167,6 +172,8 @@ func TestGuardLinks(t *testing.T) {
 		{"too many parts", "https://127.0.0.0.1/", true},
 		{"number, trailing dot", "https://2130706433./", true},
 		{"unbracketed IPv6", "https://::1/", true},
+		{"host longer than a name", "https://" + strings.Repeat("pass.", 51) + "/", true},
+		{"longest name", "https://" + strings.Repeat("a.", 127) + "/", false},
 	}
 	allow := []string{"cdn.internal:8080", "plain.internal:80", "10.1.2.3:443", "[::1]:9000"}
 	g := newGuard(allow, lookupNothing, time.Second)

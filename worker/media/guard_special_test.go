@@ -1,0 +1,348 @@
+package media
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// registered are the blocks of IANA's IPv4 and IPv6 Special-Purpose Address
+// Registries, by the names that they have there, with the multicast blocks and
+// those of IPv6 that are set aside within no registry. They are written down here
+// once more, so that a slip in ranges.go is seen.
+func registered() map[string]string {
+	return map[string]string{
+		"0.0.0.0/8":          "This network",
+		"0.0.0.0/32":         "This host on this network",
+		"10.0.0.0/8":         "Private-Use",
+		"100.64.0.0/10":      "Shared Address Space",
+		"127.0.0.0/8":        "Loopback",
+		"169.254.0.0/16":     "Link Local",
+		"172.16.0.0/12":      "Private-Use",
+		"192.0.0.0/24":       "IETF Protocol Assignments",
+		"192.0.0.0/29":       "IPv4 Service Continuity Prefix",
+		"192.0.0.8/32":       "IPv4 dummy address",
+		"192.0.0.9/32":       "Port Control Protocol Anycast",
+		"192.0.0.10/32":      "Traversal Using Relays around NAT Anycast",
+		"192.0.0.170/31":     "NAT64/DNS64 Discovery",
+		"192.0.2.0/24":       "Documentation (TEST-NET-1)",
+		"192.31.196.0/24":    "AS112-v4",
+		"192.52.193.0/24":    "AMT",
+		"192.88.99.0/24":     "Deprecated (6to4 Relay Anycast)",
+		"192.88.99.2/32":     "6a44-relay anycast address",
+		"192.168.0.0/16":     "Private-Use",
+		"192.175.48.0/24":    "Direct Delegation AS112 Service",
+		"198.18.0.0/15":      "Benchmarking",
+		"198.51.100.0/24":    "Documentation (TEST-NET-2)",
+		"203.0.113.0/24":     "Documentation (TEST-NET-3)",
+		"240.0.0.0/4":        "Reserved",
+		"255.255.255.255/32": "Limited Broadcast",
+		"224.0.0.0/4":        "multicast",
+
+		"::1/128":           "Loopback Address",
+		"::/128":            "Unspecified Address",
+		"::ffff:0:0/96":     "IPv4-mapped Address",
+		"64:ff9b:1::/48":    "IPv4-IPv6 Translat.",
+		"100::/64":          "Discard-Only Address Block",
+		"100:0:0:1::/64":    "Dummy IPv6 Prefix",
+		"2001::/23":         "IETF Protocol Assignments",
+		"2001::/32":         "TEREDO",
+		"2001:1::1/128":     "Port Control Protocol Anycast",
+		"2001:1::2/128":     "Traversal Using Relays around NAT Anycast",
+		"2001:1::3/128":     "DNS-SD Service Registration Protocol Anycast",
+		"2001:2::/48":       "Benchmarking",
+		"2001:3::/32":       "AMT",
+		"2001:4:112::/48":   "AS112-v6",
+		"2001:10::/28":      "Deprecated (previously ORCHID)",
+		"2001:20::/28":      "ORCHIDv2",
+		"2001:30::/28":      "Drone Remote ID Protocol Entity Tags (DETs) Prefix",
+		"2001:db8::/32":     "Documentation",
+		"2002::/16":         "6to4",
+		"2620:4f:8000::/48": "Direct Delegation AS112 Service",
+		"3fff::/20":         "Documentation",
+		"5f00::/16":         "Segment Routing (SRv6) SIDs",
+		"fc00::/7":          "Unique-Local",
+		"fe80::/10":         "Link-Local Unicast",
+		"fec0::/10":         "site-local, deprecated",
+		"ff00::/8":          "multicast",
+		"::/96":             "IPv4-compatible, deprecated",
+		"::ffff:0:0:0/96":   "IPv4-translated",
+	}
+}
+
+// lastOf returns the last address of a block.
+func lastOf(block netip.Prefix) netip.Addr {
+	bytes := block.Addr().AsSlice()
+	for bit := block.Bits(); bit < len(bytes)*8; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	addr, _ := netip.AddrFromSlice(bytes)
+	return addr
+}
+
+// spellings returns the hosts by which an address, or an IPv4 address within IPv6,
+// may be written.
+func spellings(addr netip.Addr) []string {
+	if addr.Is6() {
+		return []string{"[" + addr.String() + "]", "[" + addr.StringExpanded() + "]", "[" + strings.ToUpper(addr.String()) + "]", "[" + addr.String() + "%25lo]"}
+	}
+	p := addr.As4()
+	whole := binary.BigEndian.Uint32(p[:])
+	hosts := []string{
+		addr.String(), addr.String() + ".",
+		fmt.Sprint(whole), fmt.Sprintf("%d.", whole), fmt.Sprintf("0x%08x", whole), fmt.Sprintf("0X%X", whole), fmt.Sprintf("0%o", whole),
+		fmt.Sprintf("0%o.0%o.0%o.0%o", p[0], p[1], p[2], p[3]), fmt.Sprintf("0x%x.0x%x.0x%x.0x%x", p[0], p[1], p[2], p[3]),
+		fmt.Sprintf("%03d.%03d.%03d.%03d", p[0], p[1], p[2], p[3]), fmt.Sprintf("%d.0x%x.0%o.%d", p[0], p[1], p[2], p[3]),
+		fmt.Sprintf("%d.%d", p[0], whole&0xffffff), fmt.Sprintf("%d.%d.%d", p[0], p[1], whole&0xffff), fmt.Sprintf("0x%x.%d", p[0], whole&0xffffff),
+	}
+	for _, wrapped := range wrappings(addr) {
+		hosts = append(hosts, "["+wrapped.String()+"]")
+	}
+	return hosts
+}
+
+// wrappings returns the IPv6 addresses that lead, or once led, to an IPv4 address.
+func wrappings(v4 netip.Addr) []netip.Addr {
+	p := v4.As4()
+	at := func(prefix string, offset int) netip.Addr {
+		bytes := netip.MustParseAddr(prefix).As16()
+		copy(bytes[offset:], p[:])
+		return netip.AddrFrom16(bytes)
+	}
+	return []netip.Addr{
+		at("::ffff:0:0", 12), at("::ffff:0:0:0", 12), at("::", 12), // mapped, translated, compatible
+		at("64:ff9b::", 12), at("64:ff9b:1::", 12), at("64:ff9b:1:ffff::", 12), // NAT64, RFC 6052 and RFC 8215
+		at("2002::", 2), at("2001::", 4), // 6to4, a Teredo server
+		at("2606:4700::5efe:0:0", 12), at("2606:4700::200:5efe:0:0", 12), at("fe80::5efe:0:0", 12), // ISATAP
+	}
+}
+
+// TestGuardRegistries holds that no address of a registered block is reached, in
+// whatever way it is written or wrapped, whether a link or a name leads there.
+func TestGuardRegistries(t *testing.T) {
+	t.Parallel()
+	for block, name := range registered() {
+		t.Run(block, func(t *testing.T) {
+			t.Parallel()
+			prefix := netip.MustParsePrefix(block)
+			for _, addr := range []netip.Addr{prefix.Addr(), prefix.Addr().Next(), lastOf(prefix)} {
+				if !prefix.Contains(addr) {
+					continue // the block is one address
+				}
+				refuseEverywhere(t, addr, name)
+			}
+		})
+	}
+}
+
+func refuseEverywhere(t *testing.T, addr netip.Addr, name string) {
+	t.Helper()
+	resolved := []netip.Addr{addr}
+	if addr.Is4() {
+		resolved = append(resolved, wrappings(addr)...)
+	}
+	for _, a := range resolved {
+		g := newGuard(nil, func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{a}, nil }, time.Second)
+		conn, err := g.dial(t.Context(), "tcp", "cdn.example:443")
+		if err == nil {
+			_ = conn.Close()
+		}
+		if !errors.Is(err, ErrForbiddenAddress) {
+			t.Errorf("a name that leads to %s (%s): %v, want a refusal", a, name, err)
+		}
+	}
+	g := newGuard(nil, lookupNothing, time.Second)
+	for _, host := range spellings(addr) {
+		for _, port := range []string{"", ":443", ":8443"} {
+			if _, err := g.parse("https://" + host + port + "/a.mp4"); !errors.Is(err, ErrForbiddenAddress) {
+				t.Errorf("https://%s%s (%s, %s): %v, want a refusal", host, port, addr, name, err)
+			}
+		}
+	}
+}
+
+// TestGuardRangesAreRegistered holds that each block of ours is one of the
+// registries', or within one, so that none is wider than it should be.
+func TestGuardRangesAreRegistered(t *testing.T) {
+	t.Parallel()
+	for _, r := range specialRanges() {
+		if r.prefix == netip.MustParsePrefix("168.63.129.16/32") {
+			continue // of no registry, but inside a cloud
+		}
+		if _, ok := registered()[r.prefix.String()]; !ok {
+			t.Errorf("%s (%s) is in no registry", r.prefix, r.what)
+		}
+	}
+}
+
+// outsideGuard returns a guard for which 127.0.0.2 stands outside, and all else of
+// the loopback inside: the true outside is out of a test's reach.
+func outsideGuard(f *Fetcher) *guard {
+	f.guard.ranges = []addressRange{{netip.MustParsePrefix("127.0.0.0/31"), "inside"}, {netip.MustParsePrefix("::/8"), "inside"}}
+	return f.guard
+}
+
+// serveAt serves over TLS at a loopback address and port ("0" for any), counts the
+// connections that are made, and returns the port.
+func serveAt(t *testing.T, host, port string, reached *atomic.Int32, handler http.HandlerFunc) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		t.Skipf("no listener on %s: %v", host, err)
+	}
+	srv := httptest.NewUnstartedServer(handler)
+	_ = srv.Listener.Close()
+	srv.Listener = ln
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			reached.Add(1)
+		}
+	}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	_, port, _ = net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
+// TestGuardNameOfBothKinds holds that of a name's addresses only the public ones
+// are connected to, in whatever order they come.
+func TestGuardNameOfBothKinds(t *testing.T) {
+	t.Parallel()
+	var outside, inside atomic.Int32
+	port := serveAt(t, "127.0.0.2", "0", &outside, http.NotFound)
+	serveAt(t, "127.0.0.1", port, &inside, http.NotFound)
+	addrs := []netip.Addr{
+		netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::ffff:127.0.0.1"), netip.MustParseAddr("::1"),
+		netip.MustParseAddr("127.0.0.2"),
+	}
+	for at := range addrs {
+		order := slices.Concat(addrs[at:], addrs[:at])
+		f := NewFetcher(Config{Lookup: func(context.Context, string) ([]netip.Addr, error) { return order, nil }})
+		conn, err := outsideGuard(f).dial(t.Context(), "tcp", "cdn.example:"+port)
+		if err != nil {
+			t.Fatalf("resolved to %s: %v", order, err)
+		}
+		if got := conn.RemoteAddr().String(); got != "127.0.0.2:"+port {
+			t.Errorf("resolved to %s: connected to %s", order, got)
+		}
+		_ = conn.Close()
+	}
+	if n := inside.Load(); n > 0 {
+		t.Errorf("the inside was connected to %d times", n)
+	}
+}
+
+// TestGuardNameThatChanges holds that an address is judged by the look-up that it
+// is connected by: a name that led outside when it was first looked up and leads
+// inside later reaches nothing, neither for a redirect nor for a resume.
+func TestGuardNameThatChanges(t *testing.T) {
+	t.Parallel()
+	video := testVideo(64<<10, 1)
+	for name, first := range map[string]http.HandlerFunc{
+		"redirect to itself": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/again")
+			w.WriteHeader(http.StatusFound)
+		},
+		"resume": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", `"1"`)
+			_, _ = (&cut{w, len(video) / 2}).Write(video)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var lookups, outside, inside atomic.Int32
+			port := serveAt(t, "127.0.0.2", "0", &outside, first)
+			serveAt(t, "127.0.0.1", port, &inside, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(video) })
+			f := NewFetcher(Config{Lookup: func(context.Context, string) ([]netip.Addr, error) {
+				if lookups.Add(1) == 1 {
+					return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+				}
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			}})
+			outsideGuard(f)
+			f.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its certificate has another name
+			_, _, err := fetch(t, f, "https://cdn.example:"+port+"/a.mp4", Video)
+			if !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
+				t.Errorf("Download = %v, want a permanent refusal", err)
+			}
+			if l, o, i := lookups.Load(), outside.Load(), inside.Load(); l != 2 || o != 1 || i != 0 {
+				t.Errorf("%d look-ups, %d connections outside and %d inside; want 2, 1 and 0", l, o, i)
+			}
+		})
+	}
+}
+
+// TestGuardAsksNoProxy holds that a proxy of the environment, which would resolve
+// names where no guard looks, is not used.
+func TestGuardAsksNoProxy(t *testing.T) {
+	var asked, reached atomic.Int32
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		http.Error(w, "no", http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
+		t.Setenv(name, proxy.URL)
+	}
+	video := testVideo(1000, 1)
+	port := serveAt(t, "127.0.0.1", "0", &reached, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(video) })
+	f := NewFetcher(Config{Allow: []string{"cdn.example:" + port}, Lookup: func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}})
+	f.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its certificate has another name
+	got, _, err := fetch(t, f, "https://cdn.example:"+port+"/a.mp4", Video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, video)
+	// net/http reads the environment once in a process, so that what was asked
+	// proves less than what is set.
+	if asked.Load() > 0 || f.transport.Proxy != nil {
+		t.Errorf("the proxy was asked %d times, a proxy is set: %t", asked.Load(), f.transport.Proxy != nil)
+	}
+}
+
+// FuzzGuardAddress holds the guard against what the standard library says of an
+// address, and of an IPv4 address that it carries.
+func FuzzGuardAddress(f *testing.F) {
+	for block := range registered() {
+		f.Add(netip.MustParsePrefix(block).Addr().AsSlice())
+	}
+	for _, wrapped := range wrappings(netip.MustParseAddr("169.254.169.254")) {
+		f.Add(wrapped.AsSlice())
+	}
+	g := newGuard(nil, lookupNothing, time.Second)
+	f.Fuzz(func(t *testing.T, bytes []byte) {
+		addr, ok := netip.AddrFromSlice(bytes)
+		if !ok || g.judge(addr) != nil {
+			return
+		}
+		for block, name := range registered() {
+			if netip.MustParsePrefix(block).Contains(addr) {
+				t.Errorf("accepted %s, which is of %s, %s", addr, block, name)
+			}
+		}
+		if addr.IsPrivate() || addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() || !addr.IsGlobalUnicast() {
+			t.Errorf("accepted %s", addr)
+		}
+		if addr.Is4() {
+			return
+		}
+		if v4 := netip.AddrFrom4([4]byte(bytes[12:])); netip.MustParsePrefix("64:ff9b::/96").Contains(addr) && g.judge(v4) != nil {
+			t.Errorf("accepted %s, which carries %s", addr, v4)
+		}
+	})
+}
