@@ -2,11 +2,7 @@ package ingest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -23,6 +19,8 @@ const (
 	outcomeSignature = "invalid_signature"
 	outcomeMalformed = "malformed"
 	outcomeTooLarge  = "too_large"
+	outcomeEncoded   = "encoded"
+	outcomeBusy      = "busy"
 	outcomeCut       = "cut_short"
 	outcomeQueue     = "queue_unreachable"
 )
@@ -60,7 +58,8 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 // receive takes one delivery as far as the queue. It returns the body as far as it
 // was read.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request, e Endpoint, at time.Time) (body []byte, ev tasks.Event, duplicate bool, _ *refusal) {
-	body, refused := s.readBody(w, r)
+	body, release, refused := s.bodies.read(w, r)
+	defer release()
 	if refused != nil {
 		return body, ev, false, refused
 	}
@@ -95,39 +94,6 @@ func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (e
 		return ev, false, &refusal{http.StatusServiceUnavailable, "the event could not be queued; send it again", outcomeQueue, err}
 	}
 	return ev, duplicate, nil
-}
-
-// readBody reads the whole body, or refuses it: one that is over the limit is
-// never cut, and one that ends early is never taken for whole.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	tooLarge := func(err error) *refusal {
-		message := fmt.Sprintf("the body is larger than the %d bytes that this server takes", s.maxBody)
-		return &refusal{http.StatusRequestEntityTooLarge, message, outcomeTooLarge, err}
-	}
-	if r.ContentLength > s.maxBody {
-		// Unread, the rest would stand in the way of the connection's next request.
-		w.Header().Set("Connection", "close")
-		return nil, tooLarge(errors.New("declared length over the limit"))
-	}
-	limited := http.MaxBytesReader(w, r.Body, s.maxBody)
-	var body []byte
-	var err error
-	if r.ContentLength >= 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(limited, body)
-	} else {
-		body, err = io.ReadAll(limited)
-	}
-	var limit *http.MaxBytesError
-	switch {
-	case errors.As(err, &limit):
-		return body, tooLarge(err)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &refusal{http.StatusRequestTimeout, "the body took too long", outcomeCut, err}
-	case err != nil:
-		return nil, &refusal{http.StatusBadRequest, "the body ended early", outcomeCut, err}
-	}
-	return body, nil
 }
 
 // keep copies the named headers.

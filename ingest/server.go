@@ -43,8 +43,8 @@ type Config struct {
 	Samples Queue
 	// MaxBody is the largest body in bytes; default 1 MiB.
 	MaxBody int64
-	// EnqueueTimeout is how long a delivery waits for the queue before it is
-	// answered with 503; default 3 s.
+	// EnqueueTimeout is how long a delivery waits for the queue, or a large body
+	// for a place in memory, before it is answered with 503; default 3 s.
 	EnqueueTimeout time.Duration
 	// Live and Ready answer GET /healthz and /readyz. Required.
 	Live, Ready http.HandlerFunc
@@ -60,7 +60,7 @@ type Config struct {
 type Server struct {
 	echo           *echo.Echo
 	queue          Queue
-	maxBody        int64
+	bodies         *bodies
 	enqueueTimeout time.Duration
 	log            *zap.Logger
 	// rejectLog is log with sampling: whoever has no secret must not be able to
@@ -76,7 +76,6 @@ func New(cfg Config) *Server {
 	s := &Server{
 		echo:           echo.New(),
 		queue:          cfg.Queue,
-		maxBody:        cfg.MaxBody,
 		enqueueTimeout: cfg.EnqueueTimeout,
 		log:            cfg.Log,
 		rejectLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
@@ -86,12 +85,10 @@ func New(cfg Config) *Server {
 		metrics: newMetrics(cfg.Metrics),
 		now:     cfg.Now,
 	}
-	if s.maxBody == 0 {
-		s.maxBody = 1 << 20
-	}
 	if s.enqueueTimeout == 0 {
 		s.enqueueTimeout = 3 * time.Second
 	}
+	s.bodies = newBodies(cmp.Or(cfg.MaxBody, 1<<20), s.enqueueTimeout)
 	if s.now == nil {
 		s.now = time.Now
 	}

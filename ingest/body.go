@@ -1,0 +1,141 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	// smallBody is the largest body that is always read, in bytes. Kling's are a
+	// few KiB. It bounds what a connection costs whose sender has no secret.
+	smallBody = 16 << 10
+	// largeBodies is how much memory all larger bodies together may take, in bytes.
+	largeBodies = 64 << 20
+)
+
+// bodies reads request bodies. However many senders there are, and however slow
+// they are, what they make us keep is smallBody for each connection and
+// largeBodies for all of them.
+type bodies struct {
+	// max is the largest body in bytes.
+	max int64
+	// large has a place for each body above smallBody that is in memory.
+	large chan struct{}
+	// wait is how long such a body waits for a place.
+	wait time.Duration
+}
+
+func newBodies(maxBody int64, wait time.Duration) *bodies {
+	return &bodies{max: maxBody, large: make(chan struct{}, max(1, largeBodies/maxBody)), wait: wait}
+}
+
+// read returns the whole body, or refuses it: one that is over the limit is never
+// cut, and one that ends early is never taken for whole. release is to be called
+// once the body is done with, refused or not.
+func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, release func(), _ *refusal) {
+	release = func() {}
+	if refused := b.refuse(w, r); refused != nil {
+		return nil, release, refused
+	}
+	limited := http.MaxBytesReader(w, r.Body, b.max)
+	if 0 <= r.ContentLength && r.ContentLength <= smallBody {
+		body = make([]byte, r.ContentLength)
+		n, err := io.ReadFull(limited, body)
+		return body[:n], release, b.broken(err)
+	}
+	body, err := io.ReadAll(io.LimitReader(limited, smallBody))
+	if err != nil || len(body) < smallBody {
+		return body, release, b.broken(err)
+	}
+	if !b.takePlace() {
+		// Unread, the rest would stand in the way of the connection's next request.
+		w.Header().Set("Connection", "close")
+		return nil, release, &refusal{http.StatusServiceUnavailable, "too many large bodies at once; send it again", outcomeBusy, errors.New("no place for another large body")}
+	}
+	body, err = readRest(limited, body, r.ContentLength)
+	return body, func() { <-b.large }, b.broken(err)
+}
+
+// refuse refuses a body by what its headers say of it.
+func (b *bodies) refuse(w http.ResponseWriter, r *http.Request) *refusal {
+	if isEncoded(r.Header) {
+		// A signature is over the bytes that are sent. Those that were packed on the
+		// way have none, and what unpacks to more than it weighs is no event.
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Accept-Encoding", "identity")
+		return &refusal{http.StatusUnsupportedMediaType, "send the body as it was signed, without a Content-Encoding", outcomeEncoded, errors.New("the body is encoded")}
+	}
+	if r.ContentLength > b.max {
+		w.Header().Set("Connection", "close")
+		return b.tooLarge(errors.New("declared length over the limit"))
+	}
+	return nil
+}
+
+// isEncoded reports whether a body is said to be packed, by gzip or another coding.
+func isEncoded(header http.Header) bool {
+	for _, value := range header.Values("Content-Encoding") {
+		for coding := range strings.SplitSeq(value, ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// takePlace waits for a place among the large bodies.
+func (b *bodies) takePlace() bool {
+	select {
+	case b.large <- struct{}{}:
+		return true
+	default:
+	}
+	timer := time.NewTimer(b.wait)
+	defer timer.Stop()
+	select {
+	case b.large <- struct{}{}:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// readRest reads what follows the head of a body of the given length, which is
+// negative when it was not declared.
+func readRest(from io.Reader, head []byte, length int64) ([]byte, error) {
+	if length < 0 {
+		body := bytes.NewBuffer(head)
+		_, err := body.ReadFrom(from)
+		return body.Bytes(), err
+	}
+	body := make([]byte, length)
+	n := copy(body, head)
+	more, err := io.ReadFull(from, body[n:])
+	return body[:n+more], err
+}
+
+// broken words the error of a body that could not be read whole; nil for nil.
+func (b *bodies) broken(err error) *refusal {
+	var limit *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &limit):
+		return b.tooLarge(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &refusal{http.StatusRequestTimeout, "the body took too long", outcomeCut, err}
+	}
+	return &refusal{http.StatusBadRequest, "the body ended early", outcomeCut, err}
+}
+
+func (b *bodies) tooLarge(err error) *refusal {
+	message := fmt.Sprintf("the body is larger than the %d bytes that this server takes", b.max)
+	return &refusal{http.StatusRequestEntityTooLarge, message, outcomeTooLarge, err}
+}
