@@ -101,7 +101,7 @@ func fuzzBody(f *testing.F, name string) {
 			}
 			return
 		}
-		if id.Type == "" || len(id.Type) > 128 || len(id.JobID) > 256 {
+		if strings.TrimSpace(id.Type) == "" || len(id.Type) > 128 || len(id.JobID) > 256 || strings.ContainsRune(id.Type+id.JobID, utf8.RuneError) {
 			t.Errorf("Identify = %+v", id)
 		}
 		wantStorable(t, id.Type, id.JobID)
@@ -138,6 +138,9 @@ func checkUpdate(t *testing.T, u *tasks.JobUpdate) {
 	}
 	if u.Status != tasks.StatusCompleted && len(u.Media) > 0 {
 		t.Errorf("%s, but has %d media", u.Status, len(u.Media))
+	}
+	if len(u.Media) > 100 {
+		t.Errorf("%d media", len(u.Media))
 	}
 	names := make(map[string]bool)
 	for _, link := range u.Media {

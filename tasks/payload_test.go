@@ -157,6 +157,44 @@ func FuzzDecodeEvent(f *testing.F) {
 	})
 }
 
+// FuzzDecodePayload checks the same of the other kinds, and that what can be read
+// can be enqueued again, as a sweep and a replay do, under an id that the queue
+// pages can address.
+func FuzzDecodePayload(f *testing.F) {
+	f.Add([]byte(`{"job_id":"../\ud800","name":"video"}`))
+	f.Add([]byte(`{"notification_id":"n/1","job_id":"\u0000"}`))
+	f.Add([]byte(`{"id":"rej_1","received_at":"9999-12-31T23:59:59Z","source":"klingai","reason":"malformed","peer":"[::1]:1","headers":{"A":"b"},"body":"AA=="}`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		media, mediaErr := tasks.DecodeMediaDownload(payload)
+		notification, notificationErr := tasks.DecodeNotifySend(payload)
+		rejection, rejectionErr := tasks.DecodeRejection(payload)
+		wantEnqueuable(t, mediaErr, func() (tasks.Task, error) {
+			return tasks.DownloadMedia(media.JobID, media.Name, "https://cdn.example/")
+		})
+		wantEnqueuable(t, notificationErr, func() (tasks.Task, error) {
+			return tasks.SendNotification(notification.NotificationID, notification.JobID)
+		})
+		wantEnqueuable(t, rejectionErr, func() (tasks.Task, error) { return tasks.KeepRejection(rejection) })
+	})
+}
+
+func wantEnqueuable(t *testing.T, decodeErr error, again func() (tasks.Task, error)) {
+	t.Helper()
+	if decodeErr != nil {
+		if !tasks.IsPermanent(decodeErr) {
+			t.Errorf("%v is not permanent", decodeErr)
+		}
+		return
+	}
+	task, err := again()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(task.Payload) || strings.ContainsAny(task.ID, "/\\\x00 ") || len(task.ID) > 512 {
+		t.Errorf("task %q with payload %q", task.ID, task.Payload)
+	}
+}
+
 func TestTaskIDs(t *testing.T) {
 	id := func(task tasks.Task, err error) string {
 		t.Helper()
