@@ -22,5 +22,14 @@ func Endpoints(secrets func(setting string) []string) (enabled []Endpoint, disab
 		}
 		enabled = append(enabled, Endpoint{Protocol: p, Source: src})
 	}
-	return enabled, disabled, nil
+	unsigned := source.CallbackProtocol()
+	tokens := secrets(unsigned.SecretSetting)
+	if len(tokens) == 0 {
+		return enabled, append(disabled, unsigned), nil
+	}
+	src, err := unsigned.New(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(enabled, Endpoint{Protocol: unsigned, Source: src, Tokens: tokens}), disabled, nil
 }

@@ -23,6 +23,8 @@ const (
 	outcomeBusy      = "busy"
 	outcomeCut       = "cut_short"
 	outcomeQueue     = "queue_unreachable"
+	outcomeToken     = "unknown_token"
+	outcomeOff       = "off"
 )
 
 // receiver handles the deliveries of one endpoint and writes one log line each.
@@ -31,7 +33,13 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 	rejectLog := s.rejectLog.With(zap.String("source", e.Protocol.Name))
 	return func(c echo.Context) error {
 		start := s.now()
-		body, ev, duplicate, refused := s.receive(c.Response(), c.Request(), e, start)
+		var body []byte
+		var ev tasks.Event
+		var duplicate bool
+		refused := e.admit(c.Request().Context(), c.Param("token"))
+		if refused == nil {
+			body, ev, duplicate, refused = s.receive(c.Response(), c.Request(), e, start)
+		}
 		took := s.now().Sub(start)
 		switch {
 		case refused != nil:

@@ -30,6 +30,10 @@ type Queue interface {
 type Endpoint struct {
 	Protocol source.Protocol
 	Source   source.Source
+	// Tokens are set where the path ends in a token, which must be one of them.
+	Tokens []string
+	// Open, where set beside Tokens, returns why nothing is taken now.
+	Open func(context.Context) error
 }
 
 // Config is what a Server is made of.

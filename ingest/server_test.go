@@ -36,6 +36,7 @@ const (
 	secret         = "s3cret-of-the-test"
 	officialSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 	path           = "/webhooks/klingai"
+	callbackToken  = "a-token-of-the-test-ABCDEF-0123456789"
 	created        = `{"event":"video.created","timestamp":"2025-01-15T10:25:00Z","data":{"job_id":"vid_1"}}`
 )
 
@@ -72,17 +73,28 @@ type fixture struct {
 	logs   *observer.ObservedLogs
 	reg    *prometheus.Registry
 	now    time.Time
+	// closed is why unsigned callbacks are not taken.
+	closed error
 }
 
 func newFixture(t *testing.T, maxBody int64) *fixture {
 	t.Helper()
-	secrets := map[string][]string{"KLINGAI_WEBHOOK_SECRET": {"old", secret}, "KLINGAI_OFFICIAL_WEBHOOK_SECRET": {officialSecret}}
+	secrets := map[string][]string{
+		"KLINGAI_WEBHOOK_SECRET": {"old", secret}, "KLINGAI_OFFICIAL_WEBHOOK_SECRET": {officialSecret},
+		"KLINGHOOK_CALLBACK_TOKEN": {"an-old-token-of-the-test-0123456789", callbackToken},
+	}
 	endpoints, disabled, err := ingest.Endpoints(func(setting string) []string { return secrets[setting] })
 	if err != nil || len(disabled) > 0 {
 		t.Fatalf("endpoints: disabled %v, %v", disabled, err)
 	}
+	f := &fixture{}
+	for i := range endpoints {
+		if len(endpoints[i].Tokens) > 0 {
+			endpoints[i].Open = func(context.Context) error { return f.closed }
+		}
+	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	f := &fixture{queue: &fakeQueue{}, logs: logs, reg: prometheus.NewRegistry(), now: time.Unix(1781080800, 0)}
+	*f = fixture{queue: &fakeQueue{}, logs: logs, reg: prometheus.NewRegistry(), now: time.Unix(1781080800, 0)}
 	ok := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
 	f.server = ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: f.queue, MaxBody: maxBody, EnqueueTimeout: 50 * time.Millisecond,
@@ -399,7 +411,7 @@ func TestEndpoints(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || len(enabled) != 1 || len(disabled) != 1 || disabled[0].Name != "klingai-official" {
+	if err != nil || len(enabled) != 1 || len(disabled) != 2 || disabled[0].Name != "klingai-official" || disabled[1].Name != source.CallbackName {
 		t.Errorf("enabled %d, disabled %v, %v", len(enabled), disabled, err)
 	}
 }
