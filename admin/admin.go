@@ -18,6 +18,8 @@ type Config struct {
 	Live, Ready http.HandlerFunc
 	// Metrics is what GET /metrics shows. Required.
 	Metrics prometheus.Gatherer
+	// Jobs, where set, answers PUT /jobs/<id>.
+	Jobs http.Handler
 	// Queues, where set, are the queue pages, served at /queues.
 	Queues http.Handler
 }
@@ -34,6 +36,9 @@ func Handler(cfg Config) http.Handler {
 	e.GET("/healthz", echo.WrapHandler(cfg.Live))
 	e.GET("/readyz", echo.WrapHandler(cfg.Ready))
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})))
+	if cfg.Jobs != nil {
+		e.PUT("/jobs/:id", echo.WrapHandler(cfg.Jobs))
+	}
 	if cfg.Queues != nil {
 		e.Any(QueuesPath, echo.WrapHandler(cfg.Queues))
 		e.Any(QueuesPath+"/*", echo.WrapHandler(cfg.Queues))

@@ -34,8 +34,12 @@ const (
 type Config struct {
 	WebhookSecrets         []string `env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"whole" roles:"ingest dev replay client" help:"Secrets of webhooks registered with Kling's API, received at /webhooks/klingai. Any of them verifies a delivery, so that secrets can be rotated."`
 	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"whole" roles:"ingest dev replay client" help:"Webhook Secrets made in Kling's console, for callbacks received at /webhooks/klingai/official."`
-	APIKey                 string   `env:"KLINGAI_API_KEY" form:"secret" secret:"whole" roles:"client" help:"Kling's API key, with which webhooks are registered."`
-	APIURL                 string   `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"http-url" secret:"none" roles:"client" help:"Where Kling's API is."`
+	CallbackTokens         []string `env:"KLINGHOOK_CALLBACK_TOKEN" form:"tokens" secret:"whole" roles:"ingest dev" help:"Tokens at the end of /webhooks/klingai/t/<token>, where callbacks of Kling accounts without a Webhook Secret are received. Nothing in them is believed: a worker asks Kling, for which it needs credentials."`
+
+	APIKey    string `env:"KLINGAI_API_KEY" form:"secret" secret:"whole" roles:"worker dev replay client" help:"Kling's API key, with which webhooks are registered and jobs are looked up."`
+	AccessKey string `env:"KLINGAI_ACCESS_KEY" form:"secret" secret:"whole" roles:"worker dev replay client" help:"Kling's older credentials, in the place of an API key, for jobs of the legacy API."`
+	SecretKey string `env:"KLINGAI_SECRET_KEY" form:"secret" secret:"whole" roles:"worker dev replay client" help:"The secret key that belongs to KLINGAI_ACCESS_KEY."`
+	APIURL    string `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"http-url" secret:"none" roles:"worker dev replay client" help:"Where Kling's API is; outside China https://api-singapore.klingai.com is nearer."`
 
 	Addr      string `env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" secret:"none" roles:"ingest dev client" help:"Where webhooks are received."`
 	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" secret:"none" roles:"ingest worker dev" help:"Where metrics, health and, in dev, the queue pages are served. It has no login: keep it private."`
@@ -57,8 +61,14 @@ type Config struct {
 	MediaAllow   []string `env:"KLINGHOOK_MEDIA_ALLOW" form:"hosts" secret:"none" roles:"worker dev" help:"Hosts that downloads may reach although they are private or speak plain HTTP, such as a CDN inside the network."`
 	MediaMaxSize int64    `env:"KLINGHOOK_MEDIA_MAX_SIZE" envDefault:"2GiB" form:"size" secret:"none" roles:"worker dev" help:"The largest file that is downloaded."`
 
+	LookupAfter  time.Duration `env:"KLINGHOOK_LOOKUP_AFTER" envDefault:"15m" form:"duration" secret:"none" roles:"worker dev" help:"How long nothing may be heard of an unfinished job before Kling is asked about it. It doubles each time that brings no news, up to a day."`
+	LookupGiveUp time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" secret:"none" roles:"worker dev" help:"How long nothing may be heard of a job before it counts as lost."`
+	LookupRate   float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" secret:"none" roles:"worker dev replay client" help:"How many requests a second are made to Kling's API at most: for look-ups by the whole fleet, for fresh links by each worker."`
+	LinkLifetime time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" secret:"none" roles:"worker dev store" help:"How long links to media live: Kling's for 30 days, those of some relays for an hour. Files that are not stored in the last tenth of that are shown by jobs list --expiring."`
+	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"whole" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tells klinghook of a job that was submitted. Without one it is off."`
+
 	NotifyURLs    URLs   `env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Whom to tell: URLs of chat and e-mail services, as shoutrrr writes them."`
-	NotifyEvents  Events `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled" form:"events" secret:"none" roles:"worker dev" help:"The events to tell of, to people and to programs."`
+	NotifyEvents  Events `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled,video.lost" form:"events" secret:"none" roles:"worker dev" help:"The events to tell of, to people and to programs."`
 	ForwardURLs   URLs   `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" roles:"worker dev" help:"Programs to tell: each gets klinghook's own JSON, signed as Standard Webhooks says."`
 	ForwardSecret string `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what is forwarded; needed with KLINGHOOK_FORWARD_URLS."`
 
@@ -81,8 +91,9 @@ type URLs []string
 type Events []string
 
 // EventTypes returns the event types that [Events] may hold, in a job's order.
+// "video.lost" is klinghook's own.
 func EventTypes() []string {
-	return []string{"video.created", "video.processing", "video.completed", "video.failed", "video.cancelled"}
+	return []string{"video.created", "video.processing", "video.completed", "video.failed", "video.cancelled", "video.lost"}
 }
 
 // Queues says how many tasks of each queue one process runs at once; at least

@@ -47,6 +47,8 @@ func forms() map[string]form {
 		"database-url":    {"sqlite:<path> or a postgres:// URL", "postgres://user:password@127.0.0.1:5432/klinghook", checkDatabaseURL},
 		"bucket-url":      {"a file://, s3://, gs:// or azblob:// URL", "file:///srv/media or s3://bucket?region=eu-west-1", checkBucketURL},
 		"directory":       {"a directory's path", "/var/lib/klinghook", checkDirectory},
+		"rate":            {"a number above zero, to the second", "5", checkRate},
+		"tokens":          {"tokens with commas between, each of 32 letters, digits, - and _ at least", "what this prints: openssl rand -hex 32", checkToken},
 		"switch":          {"true or false", "true", nil},
 		"size":            {"a number of bytes, or of KiB, MiB, GiB, KB, MB or GB", "1MiB", nil},
 		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},
@@ -69,6 +71,26 @@ func checkChoice(choices []string) func(string) error {
 func checkSecret(item string) error {
 	if strings.ContainsFunc(item, unicode.IsControl) {
 		return errors.New("holds a line break or another control character")
+	}
+	return nil
+}
+
+// checkToken wants what cannot be guessed, and can stand in a URL as it is.
+func checkToken(item string) error {
+	switch {
+	case len(item) < 32:
+		return errors.New("is short enough to be guessed")
+	case strings.ContainsFunc(item, func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' && r != '_'
+	}):
+		return errors.New("has a character that cannot stand in a URL")
+	}
+	return nil
+}
+
+func checkRate(item string) error {
+	if n, err := strconv.ParseFloat(item, 64); err != nil || !(n > 0) || n > 1e6 {
+		return errors.New("is not a rate")
 	}
 	return nil
 }

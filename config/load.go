@@ -270,8 +270,12 @@ func (l *loader) check(checks []Check) {
 func (l *loader) require() {
 	c := l.config
 	if names := l.webhookSecrets(); l.role == Ingest && !slices.ContainsFunc(names, func(name string) bool { return !l.missing(name) }) {
-		l.report(names[0], "%s are not set, so no delivery could be verified; set one of them: KLINGAI_WEBHOOK_SECRET to the secret that `klinghook webhooks register` shows, "+
-			"or KLINGAI_OFFICIAL_WEBHOOK_SECRET to the Webhook Secret from Kling's console, or name the file that holds it in …_FILE", strings.Join(names, " and "))
+		l.report(names[0], "%s are not set, so nothing could be received; set one of them: KLINGAI_WEBHOOK_SECRET to the secret that `klinghook webhooks register` shows, "+
+			"or KLINGAI_OFFICIAL_WEBHOOK_SECRET to the Webhook Secret from Kling's console, or KLINGHOOK_CALLBACK_TOKEN for an account that has neither, or name the file that holds it in …_FILE",
+			strings.Join(names, ", "))
+	}
+	if l.role != All {
+		l.requireCredentials()
 	}
 	if len(c.ForwardURLs) > 0 && l.missing("KLINGHOOK_FORWARD_SECRET") && l.role != All {
 		l.report("KLINGHOOK_FORWARD_SECRET", "KLINGHOOK_FORWARD_SECRET (--forward-secret-file) is not set, and what goes to KLINGHOOK_FORWARD_URLS must be signed; set it to what this prints: %s", secretCommand)
@@ -279,6 +283,24 @@ func (l *loader) require() {
 	if !l.wrong("KLINGHOOK_ADDR") && !l.wrong("KLINGHOOK_ADMIN_ADDR") && collide(c.Addr, c.AdminAddr) {
 		l.report("KLINGHOOK_ADMIN_ADDR", "KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: it wants the port that KLINGHOOK_ADDR has; write another port, such as 127.0.0.1:5001", c.AdminAddr)
 	}
+}
+
+// requireCredentials reports credentials of Kling's that are half there, or twice.
+func (l *loader) requireCredentials() {
+	access, secret := l.given("KLINGAI_ACCESS_KEY"), l.given("KLINGAI_SECRET_KEY")
+	switch {
+	case access && !secret:
+		l.report("KLINGAI_SECRET_KEY", "KLINGAI_SECRET_KEY (--klingai-secret-key-file) is not set, and KLINGAI_ACCESS_KEY is no use without it; set it to the secret key that Kling showed with the access key")
+	case secret && !access:
+		l.report("KLINGAI_ACCESS_KEY", "KLINGAI_ACCESS_KEY (--klingai-access-key-file) is not set, and KLINGAI_SECRET_KEY is no use without it; set it to the access key that Kling shows")
+	case access && l.given("KLINGAI_API_KEY"):
+		l.report("KLINGAI_API_KEY", "KLINGAI_API_KEY and KLINGAI_ACCESS_KEY are both set; unset the access key and its secret key, for the API key is good for all that they are")
+	}
+}
+
+// given reports whether the role uses a setting that somebody set, to whatever.
+func (l *loader) given(name string) bool {
+	return l.config.origins[name] != "" && l.config.origins[name] != FromDefault
 }
 
 // webhookSecrets returns the names of the settings with which deliveries are

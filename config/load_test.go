@@ -16,6 +16,7 @@ import (
 
 const (
 	goodSigningSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+	goodToken         = "0123456789abcdefABCDEF-_0123456789"
 	nextSigningSecret = "whsec_bmV4dHNlY3JldG5leHRzZWNyZXRuZXh0c2VjcmV0MTI="
 )
 
@@ -62,17 +63,21 @@ func TestLoadDefaults(t *testing.T) {
 		SpoolDir:     "klinghook-data/spool",
 		SpoolMaxSize: 1 << 30,
 		MaxBody:      1 << 20,
+		LookupAfter:  15 * time.Minute,
+		LookupGiveUp: 7 * 24 * time.Hour,
+		LookupRate:   5,
+		LinkLifetime: 30 * 24 * time.Hour,
 		MediaMaxSize: 2 << 30,
-		NotifyEvents: Events{"video.completed", "video.failed", "video.cancelled"},
+		NotifyEvents: Events{"video.completed", "video.failed", "video.cancelled", "video.lost"},
 		Queues:       Queues{"events": 16, "media": 4, "notify": 8, "rejections": 1},
 		Grace:        30 * time.Second,
 		LogLevel:     "info",
 		LogFormat:    "auto",
 	}
 	dev := everything
-	dev.RedisURL, dev.APIURL = "", ""
+	dev.RedisURL = ""
 	worker := everything
-	worker.APIURL, worker.Addr, worker.MaxBody, worker.SpoolDir, worker.SpoolMaxSize = "", "", 0, "", 0
+	worker.Addr, worker.MaxBody, worker.SpoolDir, worker.SpoolMaxSize = "", 0, "", 0
 	tests := []struct {
 		name string
 		role Role
@@ -86,8 +91,8 @@ func TestLoadDefaults(t *testing.T) {
 			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0",
 			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, MaxBody: 1 << 20, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
-		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data"}},
-		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data"}},
+		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour}},
+		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data", LookupRate: 5}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,7 +111,10 @@ func TestLoadEveryVariable(t *testing.T) {
 	give := map[string]string{
 		"KLINGAI_WEBHOOK_SECRET":          " new , old,",
 		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret + "," + nextSigningSecret,
+		"KLINGHOOK_CALLBACK_TOKEN":        goodToken,
 		"KLINGAI_API_KEY":                 "key",
+		"KLINGAI_ACCESS_KEY":              "access",
+		"KLINGAI_SECRET_KEY":              "hush",
 		"KLINGAI_API_URL":                 "https://api-singapore.klingai.com",
 		"KLINGHOOK_ADDR":                  "[::1]:0",
 		"KLINGHOOK_ADMIN_ADDR":            "localhost:9000",
@@ -120,6 +128,11 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_MAX_BODY":              "512KiB",
 		"KLINGHOOK_MEDIA_ALLOW":           "127.0.0.1:8080, cdn.internal:443,",
 		"KLINGHOOK_MEDIA_MAX_SIZE":        "3GB",
+		"KLINGHOOK_LOOKUP_AFTER":          "5m",
+		"KLINGHOOK_LOOKUP_GIVE_UP":        "48h",
+		"KLINGHOOK_LOOKUP_RATE":           "0.5",
+		"KLINGHOOK_LINK_LIFETIME":         "1h",
+		"KLINGHOOK_API_TOKEN":             goodToken,
 		"KLINGHOOK_NOTIFY_URLS":           "smtp://u:p@mail:25/?to=a@x.org,b@x.org,discord://t@i",
 		"KLINGHOOK_NOTIFY_EVENTS":         "failed,video.completed,failed",
 		"KLINGHOOK_FORWARD_URLS":          "https://a.example/?t=1,2 http://b.example",
@@ -133,7 +146,10 @@ func TestLoadEveryVariable(t *testing.T) {
 	want := &Config{
 		WebhookSecrets:         []string{"new", "old"},
 		OfficialWebhookSecrets: []string{goodSigningSecret, nextSigningSecret},
+		CallbackTokens:         []string{goodToken},
 		APIKey:                 "key",
+		AccessKey:              "access",
+		SecretKey:              "hush",
 		APIURL:                 "https://api-singapore.klingai.com",
 		Addr:                   "[::1]:0",
 		AdminAddr:              "localhost:9000",
@@ -147,6 +163,11 @@ func TestLoadEveryVariable(t *testing.T) {
 		MaxBody:                512 << 10,
 		MediaAllow:             []string{"127.0.0.1:8080", "cdn.internal:443"},
 		MediaMaxSize:           3e9,
+		LookupAfter:            5 * time.Minute,
+		LookupGiveUp:           48 * time.Hour,
+		LookupRate:             0.5,
+		LinkLifetime:           time.Hour,
+		APITokens:              []string{goodToken},
 		NotifyURLs:             URLs{"smtp://u:p@mail:25/?to=a@x.org,b@x.org", "discord://t@i"},
 		NotifyEvents:           Events{"video.failed", "video.completed"},
 		ForwardURLs:            URLs{"https://a.example/?t=1,2", "http://b.example"},
@@ -272,7 +293,16 @@ func TestLoadProblems(t *testing.T) {
 		give, overrides map[string]string
 		want            []string // a piece of each problem, in order
 	}{
-		{"ingest without a secret", Ingest, nil, nil, []string{"KLINGAI_WEBHOOK_SECRET and KLINGAI_OFFICIAL_WEBHOOK_SECRET are not set"}},
+		{"ingest without a secret", Ingest, nil, nil, []string{"KLINGAI_WEBHOOK_SECRET, KLINGAI_OFFICIAL_WEBHOOK_SECRET, KLINGHOOK_CALLBACK_TOKEN are not set"}},
+		{"ingest with a token alone", Ingest, map[string]string{"KLINGHOOK_CALLBACK_TOKEN": goodToken}, nil, nil},
+		{"tokens that are none", Dev, map[string]string{"KLINGHOOK_CALLBACK_TOKEN": "guess", "KLINGHOOK_API_TOKEN": goodToken + "/"}, nil, []string{
+			"KLINGHOOK_CALLBACK_TOKEN (--callback-token-file): it is short enough to be guessed; write tokens",
+			"KLINGHOOK_API_TOKEN (--api-token-file): it has a character that cannot stand in a URL",
+		}},
+		{"an access key without its secret key", Worker, map[string]string{"KLINGAI_ACCESS_KEY": "x"}, nil, []string{"KLINGAI_SECRET_KEY (--klingai-secret-key-file) is not set"}},
+		{"a secret key without its access key", Client, map[string]string{"KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_ACCESS_KEY (--klingai-access-key-file) is not set"}},
+		{"credentials twice", Dev, map[string]string{"KLINGAI_API_KEY": "x", "KLINGAI_ACCESS_KEY": "x", "KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_API_KEY and KLINGAI_ACCESS_KEY are both set"}},
+		{"no rate", Worker, map[string]string{"KLINGHOOK_LOOKUP_RATE": "-1"}, nil, []string{`KLINGHOOK_LOOKUP_RATE (--lookup-rate) is "-1": it is not a rate; write a number above zero`}},
 		{"ingest with an official one", Ingest, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret}, nil, nil},
 		{"a bad secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": " , "}, nil, []string{
 			"KLINGAI_WEBHOOK_SECRET (--klingai-webhook-secret-file): it is a list with nothing in it; write secrets with commas between",
@@ -297,7 +327,7 @@ func TestLoadProblems(t *testing.T) {
 		{"the wrong prefix", Dev, map[string]string{"KLINGHOOK_WEBHOOK_SECRET_FILE": "x"}, nil, []string{"did you mean KLINGAI_WEBHOOK_SECRET_FILE?"}},
 		{"a file for no secret", Dev, map[string]string{"KLINGHOOK_ADDR_FILE": "x"}, nil, []string{"KLINGHOOK_ADDR is no secret and is not read from a file; set KLINGHOOK_ADDR itself"}},
 		{"an unknown override", Dev, nil, map[string]string{"ADDR": "x"}, []string{"ADDR is not a setting"}},
-		{"others' variables", Dev, map[string]string{"KLINGAI_ACCESS_KEY": "x", "KLINGHOOKS": "x"}, nil, nil},
+		{"others' variables", Dev, map[string]string{"KLINGAI_ORGANIZATION": "x", "KLINGHOOKS": "x"}, nil, nil},
 		{"Kubernetes' service links", Dev, map[string]string{
 			"KLINGHOOK_SERVICE_HOST": "10.0.0.1", "KLINGHOOK_SERVICE_PORT": "80", "KLINGHOOK_PORT": "tcp://10.0.0.1:80",
 			"KLINGHOOK_PORT_80_TCP_ADDR": "10.0.0.1", "KLINGHOOK_INGEST_SERVICE_HOST": "10.0.0.2", "KLINGHOOK_INGEST_PORT": "tcp://10.0.0.2:80",
@@ -312,7 +342,7 @@ func TestLoadProblems(t *testing.T) {
 		{"everything at once, in order", Ingest, map[string]string{
 			"KLINGHOOK_ZZZ": "x", "KLINGHOOK_LOG_LEVEL": "loud", "KLINGHOOK_MAX_BODY": "much", "KLINGHOOK_ADDR": "5000", "KLINGHOOK_GRACE": "30",
 		}, nil, []string{
-			"KLINGAI_WEBHOOK_SECRET and",
+			"KLINGAI_WEBHOOK_SECRET, ",
 			`KLINGHOOK_ADDR (--addr) is "5000": it has no port; write host:port, such as :5000 or 127.0.0.1:5001`,
 			`KLINGHOOK_MAX_BODY (--max-body) is "much": it is not a size; write a number of bytes`,
 			`KLINGHOOK_GRACE (--grace) is "30": it has no unit; write a number with its unit, ms, s, m or h, such as 30s`,
@@ -376,7 +406,8 @@ func TestUnused(t *testing.T) {
 		want []string
 	}{
 		{Ingest, []string{"KLINGAI_API_KEY_FILE", "KLINGHOOK_DATABASE_URL"}},
-		{Worker, []string{"KLINGAI_WEBHOOK_SECRET", "KLINGAI_API_KEY_FILE"}},
+		{Worker, []string{"KLINGAI_WEBHOOK_SECRET"}},
+		{Store, []string{"KLINGAI_WEBHOOK_SECRET", "KLINGAI_API_KEY_FILE"}},
 		{All, nil},
 	}
 	for _, tt := range tests {

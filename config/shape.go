@@ -20,6 +20,7 @@ import (
 func shapes() map[reflect.Type]env.ParserFunc {
 	return map[reflect.Type]env.ParserFunc{
 		reflect.TypeFor[bool]():          shape(parseSwitch),
+		reflect.TypeFor[float64]():       shape(parseRate),
 		reflect.TypeFor[int64]():         shape(parseSize),
 		reflect.TypeFor[time.Duration](): shape(parseDuration),
 		reflect.TypeFor[[]string]():      shape(splitList),
@@ -41,6 +42,15 @@ func parseSwitch(text string) (bool, error) {
 		return false, errors.New("is neither true nor false")
 	}
 	return on, nil
+}
+
+// parseRate reads a number, of which the form judges whether it is a rate.
+func parseRate(text string) (float64, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0, errors.New("is not a number")
+	}
+	return n, nil
 }
 
 var errEmptyList = errors.New("is a list with nothing in it")

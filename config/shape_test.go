@@ -103,7 +103,7 @@ func TestParseEvents(t *testing.T) {
 		err        string
 	}{
 		{"short", "completed, failed", Events{"video.completed", "video.failed"}, ""},
-		{"all, long", "video.created,video.processing,video.completed,video.failed,video.cancelled", Events(EventTypes()), ""},
+		{"all, long", "video.created,video.processing,video.completed,video.failed,video.cancelled,video.lost", Events(EventTypes()), ""},
 		{"repeated", "failed,video.failed", Events{"video.failed"}, ""},
 		{"misspelt", "canceled", nil, `"canceled", which Kling does not send (did you mean video.cancelled?)`},
 		{"unknown", "failed,video.done", nil, `the event "video.done"`},

@@ -73,10 +73,12 @@ func listOf(field reflect.Value) []string {
 		return []string{v}
 	case bool:
 		return []string{strconv.FormatBool(v)}
+	case float64:
+		return []string{strconv.FormatFloat(v, 'g', -1, 64)}
 	case int64:
 		return []string{formatSize(v)}
 	case time.Duration:
-		return []string{v.String()}
+		return []string{formatDuration(v)}
 	case Queues:
 		return []string{v.String()}
 	}
@@ -85,6 +87,18 @@ func listOf(field reflect.Value) []string {
 		items[i] = field.Index(i).String()
 	}
 	return items
+}
+
+// formatDuration writes a duration without the zeros that Go puts behind it.
+func formatDuration(d time.Duration) string {
+	text := d.String()
+	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = rest + "m"
+	}
+	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = rest + "h"
+	}
+	return text
 }
 
 // show returns what a problem may quote of a value that was refused; empty when

@@ -62,8 +62,9 @@ func TestValue(t *testing.T) {
 	}{
 		{"KLINGAI_WEBHOOK_SECRET", "(2 secrets)", FromEnvironment},
 		{"KLINGAI_OFFICIAL_WEBHOOK_SECRET", "(secret)", FromEnvironment},
-		{"KLINGAI_API_KEY", "", ""},
-		{"KLINGAI_API_URL", "", ""},
+		{"KLINGAI_API_KEY", "(secret)", FromEnvironment},
+		{"KLINGHOOK_LOOKUP_GIVE_UP", "168h", FromDefault},
+		{"KLINGHOOK_LOOKUP_RATE", "5", FromDefault},
 		{"KLINGHOOK_ADDR", ":5000", FromDefault},
 		{"KLINGHOOK_REDIS_URL", "", FromDefault},
 		{"KLINGHOOK_DATABASE_URL", "postgres://xxxxx@db/klinghook", FromEnvironment},
@@ -85,6 +86,13 @@ func TestValue(t *testing.T) {
 				t.Errorf("got %q from %q, want %q from %q", got, from, tt.want, tt.from)
 			}
 		})
+	}
+	// What a role does not use has no value in it.
+	if c, err = Load(Store, environment(map[string]string{"KLINGAI_API_KEY": "hunter2"}), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, from := c.Value("KLINGAI_API_KEY"), c.Origin("KLINGAI_API_KEY"); got != "" || from != "" {
+		t.Errorf("a setting of other roles is %q from %q", got, from)
 	}
 }
 

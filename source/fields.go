@@ -159,6 +159,9 @@ func (o object) requiredID(key, path string) (string, error) {
 	return o.requiredName(key, path, maxIDBytes)
 }
 
+// CheckJobID returns why no event could name a job by this id.
+func CheckJobID(id string) error { return checkToken("job id", id, maxIDBytes) }
+
 // checkToken says what keeps a string from naming an event, a job or a type.
 func checkToken(path, token string, limit int) error {
 	switch {

@@ -117,6 +117,10 @@ func (s *Store) JobAPI(ctx context.Context, jobID string) (string, error) {
 	return api, nil
 }
 
+// ExpiringSoon is how long before the end of its life a link counts as dying soon: a
+// tenth of that life.
+func ExpiringSoon(lifetime time.Duration) time.Duration { return lifetime / 10 }
+
 // ExpiringMedia returns the media that is owed and whose link dies before a time,
 // those that die first at the front: a link is taken to live this long from when
 // the sender gave it, by the sender's clock, else from when its file was first

@@ -27,7 +27,7 @@ func (w *Worker) renewLink(ctx context.Context, m store.Media) (store.Media, err
 	if err != nil {
 		return m, err
 	}
-	job, err := w.cfg.Lookups.Kling.Job(ctx, m.JobID, kindsOf(api)...)
+	job, err := w.cfg.Lookups.Kling.Job(ctx, m.JobID, KindsOf(api)...)
 	switch {
 	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid), errors.Is(err, kling.ErrNeedsAPIKey):
 		return m, nil
@@ -48,9 +48,9 @@ func (w *Worker) renewLink(ctx context.Context, m store.Media) (store.Media, err
 	return w.cfg.Store.Medium(ctx, m.JobID, m.Name)
 }
 
-// kindsOf are where to ask for a job of which the store has this of its API; none
-// means everywhere.
-func kindsOf(api string) []kling.Kind {
+// KindsOf returns where to ask Kling for a job of which the store has this as its
+// API, as in [tasks.JobUpdate]; none means everywhere.
+func KindsOf(api string) []kling.Kind {
 	switch api {
 	case "":
 		return nil

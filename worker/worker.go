@@ -34,6 +34,8 @@ type Config struct {
 	NotifyTypes []string
 	// Lookups says how Kling is asked about jobs; without a Kling it is not.
 	Lookups Lookups
+	// LinkLifetime is how long links to media live; default 30 days.
+	LinkLifetime time.Duration
 	// Concurrency is how many tasks of each queue are run at once. A queue that
 	// is not named is not run here.
 	Concurrency map[string]int
@@ -73,6 +75,9 @@ const interruptAhead = 500 * time.Millisecond
 func New(cfg Config) (*Worker, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = 30 * time.Second
+	}
+	if cfg.LinkLifetime == 0 {
+		cfg.LinkLifetime = 30 * 24 * time.Hour
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -112,6 +112,15 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if err != nil {
 		return err
 	}
+	for i, e := range endpoints {
+		if len(e.Tokens) == 0 {
+			continue
+		}
+		endpoints[i].Open = intake.LookupsOn(rdb)
+		if err := endpoints[i].Open(ctx); err != nil {
+			log.Warn("unsigned callbacks are refused for now", zap.String("path", e.Protocol.Path), zap.Error(err))
+		}
+	}
 	for _, p := range disabled {
 		log.Info("endpoint is off: its secret is not set", zap.String("source", p.Name), zap.String("path", p.Path), zap.String("setting", p.SecretSetting))
 	}

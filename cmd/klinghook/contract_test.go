@@ -19,7 +19,7 @@ func TestConfigKnowsTheOthersNames(t *testing.T) {
 		got, want []string
 	}{
 		{"queues", config.QueueNames(), tasks.Queues()},
-		{"event types", config.EventTypes(), tasks.KnownTypes()},
+		{"event types", config.EventTypes(), append(tasks.KnownTypes(), tasks.TypeLost)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

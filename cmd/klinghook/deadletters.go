@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
@@ -251,7 +252,24 @@ func endLetters(ctx context.Context, out io.Writer, r *worker.Replayer, filter s
 
 // withReplayer runs f with the database and the Redis of the command's settings,
 // or with those of the dev that runs on the same data folder.
-func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) error) (err error) {
+func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) error) error {
+	return withQueue(cmd, func(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, db *store.Store) error {
+		var unread error
+		sources, err := source.All(func(setting string) []string {
+			secrets, _, err := openedSecrets(cfg, setting)
+			unread = errors.Join(unread, err)
+			return secrets
+		})
+		if err := errors.Join(unread, err); err != nil {
+			return err
+		}
+		return f(ctx, &worker.Replayer{Redis: rdb, Store: db, Sources: sources, Now: time.Now})
+	})
+}
+
+// withQueue runs f with the database and the Redis of the command's settings, or
+// with those of the dev that runs on the same data folder.
+func withQueue(cmd *cobra.Command, f func(context.Context, *config.Config, redis.UniversalClient, *store.Store) error) (err error) {
 	cfg, err := load(config.Replay, cmd)
 	if err != nil {
 		return err
@@ -273,14 +291,5 @@ func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) 
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var unread error
-	sources, err := source.All(func(setting string) []string {
-		secrets, _, err := openedSecrets(cfg, setting)
-		unread = errors.Join(unread, err)
-		return secrets
-	})
-	if err := errors.Join(unread, err); err != nil {
-		return err
-	}
-	return f(cmd.Context(), &worker.Replayer{Redis: rdb, Store: db, Sources: sources, Now: time.Now})
+	return f(cmd.Context(), cfg, rdb, db)
 }

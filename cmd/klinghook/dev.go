@@ -30,7 +30,7 @@ import (
 )
 
 func devCommand() *cobra.Command {
-	var skipVerify bool
+	var o devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything in one process, on embedded parts",
@@ -54,19 +54,23 @@ Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
   klinghook dev --addr :8080 --data /tmp/try    # elsewhere
   KLINGHOOK_REDIS_URL=redis://localhost:6379 klinghook dev`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, skipVerify) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, o) },
 	}
-	cmd.Flags().BoolVar(&skipVerify, "insecure-skip-verify", false, "accept deliveries whoever sent them, unsigned ones too; never where others can reach it")
+	cmd.Flags().BoolVar(&o.simulate, "simulate", false, "run a Kling on this machine beside it, as klinghook simulate does, and ask that one about jobs")
+	cmd.Flags().BoolVar(&o.skipVerify, "insecure-skip-verify", false, "accept deliveries whoever sent them, unsigned ones too; never where others can reach it")
 	settings(cmd, config.Dev)
 	return cmd
 }
 
-func runDev(cmd *cobra.Command, skipVerify bool) (err error) {
+// devOptions are what the flags of dev say besides the settings.
+type devOptions struct{ skipVerify, simulate bool }
+
+func runDev(cmd *cobra.Command, o devOptions) (err error) {
 	cfg, log, err := loadWithLog(config.Dev, cmd)
 	if err != nil {
 		return err
 	}
-	d := &dev{cfg: cfg, log: log, out: cmd.OutOrStdout(), skipVerify: skipVerify, metrics: admin.NewMetrics(cli.Version(version))}
+	d := &dev{cfg: cfg, log: log, out: cmd.OutOrStdout(), devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(cmd.Context()); err != nil {
 		return err
@@ -76,11 +80,11 @@ func runDev(cmd *cobra.Command, skipVerify bool) (err error) {
 
 // dev is ingest and worker in one process, with what they work on.
 type dev struct {
-	cfg        *config.Config
-	log        *zap.Logger
-	out        io.Writer
-	skipVerify bool
-	metrics    *prometheus.Registry
+	devOptions
+	cfg     *config.Config
+	log     *zap.Logger
+	out     io.Writer
+	metrics *prometheus.Registry
 
 	secrets  devSecrets
 	embedded *embeddedRedis // nil with a real Redis
@@ -89,6 +93,7 @@ type dev struct {
 	store    *store.Store
 	intake   *intake.Intake
 	sample   *sampleServer
+	kling    *simulatedKling // nil without --simulate
 	crew     *crew
 	pages    *queues.Pages
 	// closers undo what open did, the last first.
@@ -126,8 +131,15 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.closers = append(d.closers, d.sample.close)
-	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics, grace: d.grace(),
-		allow: append([]string{d.sample.addr}, d.cfg.MediaAllow...)})
+	allow := append([]string{d.sample.addr}, d.cfg.MediaAllow...)
+	if d.simulate {
+		if d.kling, err = startSimulatedKling(ctx, d.log, d.cfg, d.secrets); err != nil {
+			return err
+		}
+		d.closers = append(d.closers, d.kling.close)
+		allow = append(allow, d.kling.addr)
+	}
+	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics, grace: d.grace(), allow: allow})
 	if err != nil {
 		return err
 	}
@@ -212,21 +224,16 @@ func (d *dev) close() error {
 
 // run receives and works until ctx ends, and then finishes what it holds.
 func (d *dev) run(ctx context.Context) error {
-	endpoints, _, err := ingest.Endpoints(d.secrets.list)
+	endpoints, err := d.endpoints()
 	if err != nil {
 		return err
-	}
-	if d.skipVerify {
-		for i := range endpoints {
-			endpoints[i].Source = source.Unverified(endpoints[i].Source)
-		}
 	}
 	health := process.NewHealth(d.log, d.intake.Check, process.Check{Name: "database", Probe: d.store.Ping})
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: d.intake, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics,
 	})
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store)})
 	server.Start(ctx)
 	defer server.Close()
 	listeners := process.NewListeners(d.log)
@@ -242,6 +249,24 @@ func (d *dev) run(ctx context.Context) error {
 	err = listeners.Wait(ctx)
 	fmt.Fprintln(d.out, "\nStopping: finishing what is held. Ctrl-C again stops at once.")
 	return errors.Join(err, d.stop(context.WithoutCancel(ctx), listeners))
+}
+
+// endpoints are where deliveries are received. Unsigned callbacks are of use only to
+// who can ask Kling.
+func (d *dev) endpoints() ([]ingest.Endpoint, error) {
+	endpoints, _, err := ingest.Endpoints(d.secrets.list)
+	if err != nil {
+		return nil, err
+	}
+	if !hasCredentials(d.cfg) {
+		endpoints = slices.DeleteFunc(endpoints, func(e ingest.Endpoint) bool { return len(e.Tokens) > 0 })
+	}
+	if d.skipVerify {
+		for i := range endpoints {
+			endpoints[i].Source = source.Unverified(endpoints[i].Source)
+		}
+	}
+	return endpoints, nil
 }
 
 // listen binds both addresses and notes them for the other commands.
@@ -282,6 +307,11 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	out := d.out
 	fmt.Fprintf(out, "\nklinghook dev is running; Ctrl-C stops it.\n\n")
 	for _, e := range endpoints {
+		if len(e.Tokens) > 0 {
+			path := strings.Replace(e.Protocol.Path, ":token", "<"+e.Protocol.SecretSetting+">", 1)
+			fmt.Fprintf(out, "  send to   %s%s\n  unsigned  nothing there is believed: Kling is asked\n", here.Webhooks, path)
+			continue
+		}
 		fmt.Fprintf(out, "  send to   %s%s\n", here.Webhooks, e.Protocol.Path)
 		if d.skipVerify {
 			continue
@@ -291,7 +321,14 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	fmt.Fprintf(out, "  queue     %s%s\n", here.Admin, admin.QueuesPath)
 	fmt.Fprintf(out, "  jobs in   %s\n", d.cfg.Value("KLINGHOOK_DATABASE_URL"))
 	fmt.Fprintf(out, "  media in  %s\n\n", d.cfg.Value("KLINGHOOK_BUCKET_URL"))
-	fmt.Fprintf(out, "  try       %s send --lifecycle%s\n\n", commandName(), d.dataFlag())
+	if d.kling != nil {
+		d.kling.greet(out, here.Webhooks)
+	} else {
+		fmt.Fprintf(out, "  try       %s send --lifecycle%s\n\n", commandName(), d.dataFlag())
+	}
+	if len(d.cfg.CallbackTokens) > 0 && !hasCredentials(d.cfg) {
+		fmt.Fprintf(out, "Unsigned callbacks are off: nothing in them is believed, and Kling cannot be asked without KLINGAI_API_KEY.\n\n")
+	}
 	switch {
 	case d.embedded != nil && d.intake.Spooled:
 		fmt.Fprintf(out, "The queue is in memory; what is answered with 200 is on the disk first, in %s.\nKLINGHOOK_REDIS_URL=redis://localhost:6379 takes a queue in Redis instead.\n\n", d.cfg.SpoolDir)

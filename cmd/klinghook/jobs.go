@@ -18,13 +18,13 @@ import (
 )
 
 func jobsCommand() *cobra.Command {
-	return group("jobs", "Look at Kling's jobs", jobsListCommand(), jobsShowCommand())
+	return group("jobs", "Look at Kling's jobs", jobsListCommand(), jobsShowCommand(), jobsTrackCommand(), jobsRefreshCommand())
 }
 
 func jobsListCommand() *cobra.Command {
 	var filter store.JobFilter
 	var status string
-	var asJSON bool
+	var asJSON, expiring bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, the one last heard of first",
@@ -35,8 +35,13 @@ With --json it prints a list of objects with id, status, progress (percent, null
 when unknown), contradicted (true when events claimed two ends), prompt, model,
 duration_seconds, error, external_id, source (the protocol), and the times
 created_at, started_at and finished_at by Kling's clock, first_received_at and
-last_received_at by ours. What is not known is left out. Times are RFC 3339, UTC.`,
+last_received_at by ours. What is not known is left out. Times are RFC 3339, UTC.
+
+With --expiring it lists files instead that are not stored yet and whose links die
+soon: within the last tenth of KLINGHOOK_LINK_LIFETIME, or by now. As JSON they have
+job_id, name and expires_at.`,
 		Example: `  klinghook jobs list --status failed
+  klinghook jobs list --expiring
   klinghook jobs list --json --limit 0 | jq -r '.[].id'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,6 +53,9 @@ last_received_at by ours. What is not known is left out. Times are RFC 3339, UTC
 			filter.Status = tasks.Status(status)
 			if err := checkLimit(filter.Limit); err != nil {
 				return err
+			}
+			if expiring {
+				return listExpiring(cmd, filter.Limit, asJSON)
 			}
 			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
 				jobs, err := db.Jobs(ctx, filter)
@@ -61,6 +69,8 @@ last_received_at by ours. What is not known is left out. Times are RFC 3339, UTC
 	cmd.Flags().StringVar(&status, "status", "", "only jobs of this `status`: "+strings.Join(jobStatuses(), ", "))
 	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files whose links die before they are stored")
+	cmd.MarkFlagsMutuallyExclusive("expiring", "status")
 	completes(cmd, "status", jobStatuses()...)
 	settings(cmd, config.Store)
 	return cmd
@@ -108,7 +118,7 @@ three lists besides:
 func jobStatuses() []string {
 	return []string{
 		string(tasks.StatusCreated), string(tasks.StatusProcessing),
-		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled),
+		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost),
 	}
 }
 

@@ -74,7 +74,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	defer func() { err = errors.Join(err, crew.close()) }()
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
 	listeners := process.NewListeners(log)
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db)})
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
 	}
@@ -120,10 +120,17 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
+	asks, err := lookups(c.cfg)
+	if err != nil {
+		return nil, errors.Join(err, bucket.Close())
+	}
+	if asks.Kling == nil {
+		c.log.Info("look-ups are off: no credentials for Kling's API", zap.Strings("settings", []string{"KLINGAI_API_KEY", "KLINGAI_ACCESS_KEY"}))
+	}
 	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: c.cfg.NotifyEvents, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics,
+		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

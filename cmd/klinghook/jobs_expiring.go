@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/store"
+)
+
+// expiringJSON is a file as "jobs list --expiring --json" prints it. Names once
+// printed stay.
+type expiringJSON struct {
+	JobID     string    `json:"job_id"`
+	Name      string    `json:"name"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// listExpiring lists the files whose links die first, limit at most; 0 is no limit.
+func listExpiring(cmd *cobra.Command, limit int, asJSON bool) error {
+	cfg, err := load(config.Store, cmd)
+	if err != nil {
+		return err
+	}
+	return withStore(cmd, func(ctx context.Context, db *store.Store) error {
+		list, err := db.ExpiringMedia(ctx, cfg.LinkLifetime, time.Now().Add(store.ExpiringSoon(cfg.LinkLifetime)))
+		if err != nil {
+			return err
+		}
+		if limit > 0 && len(list) > limit {
+			list = list[:limit]
+		}
+		return printExpiring(cmd.OutOrStdout(), list, asJSON)
+	})
+}
+
+func printExpiring(w io.Writer, list []store.ExpiringMedia, asJSON bool) error {
+	if asJSON {
+		files := make([]expiringJSON, len(list))
+		for i, m := range list {
+			files[i] = expiringJSON{m.JobID, m.Name, m.ExpiresAt}
+		}
+		return printJSON(w, files)
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no file waits whose link dies soon")
+		return err
+	}
+	rows := make([][]string, len(list))
+	for i, m := range list {
+		rows[i] = []string{m.JobID, m.Name, clock(m.ExpiresAt)}
+	}
+	return printTable(w, []string{"JOB", "FILE", "LINK DIES"}, rows)
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/kling"
+	"github.com/klinghook/klinghook/worker"
+)
+
+// hasCredentials reports whether Kling's API can be asked.
+func hasCredentials(cfg *config.Config) bool { return cfg.APIKey != "" || cfg.AccessKey != "" }
+
+// klingClient returns a client of Kling's API with the credentials of the settings,
+// which must have some.
+func klingClient(cfg *config.Config) (*kling.Client, error) {
+	client, err := kling.New(kling.Config{
+		BaseURL: cfg.APIURL, APIKey: cfg.APIKey, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, Rate: cfg.LookupRate,
+	})
+	if err != nil {
+		return nil, cli.Usagef("KLINGAI_API_URL, KLINGAI_API_KEY, KLINGAI_ACCESS_KEY: %w", err)
+	}
+	return client, nil
+}
+
+// lookups says how a worker asks Kling about jobs; without credentials it does not.
+func lookups(cfg *config.Config) (worker.Lookups, error) {
+	l := worker.Lookups{NewAPI: cfg.APIKey != "", After: cfg.LookupAfter, GiveUp: cfg.LookupGiveUp}
+	if !hasCredentials(cfg) {
+		return l, nil
+	}
+	client, err := klingClient(cfg)
+	if err != nil {
+		return l, err
+	}
+	l.Kling = client
+	return l, nil
+}
