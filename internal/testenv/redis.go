@@ -21,6 +21,7 @@ type RedisServer struct {
 	program string
 	dir     string
 	config  []string
+	cluster bool
 	port    int
 	process *process
 }
@@ -33,6 +34,15 @@ type RedisOption func(*RedisServer)
 func WithAOF(fsync string) RedisOption {
 	return func(s *RedisServer) {
 		s.config = append(s.config, "--appendonly", "yes", "--appendfsync", fsync)
+	}
+}
+
+// WithCluster makes the server a cluster of one node, which refuses what it would
+// refuse as one of many: a script or a transaction with keys of several slots.
+func WithCluster() RedisOption {
+	return func(s *RedisServer) {
+		s.cluster = true
+		s.config = append(s.config, "--cluster-enabled", "yes")
 	}
 }
 
@@ -49,6 +59,9 @@ func Redis(t testing.TB, opts ...RedisOption) *RedisServer {
 		s.port = port
 		return s.start(t.Context())
 	})
+	if err == nil && s.cluster {
+		err = takeSlots(t.Context(), s.Addr())
+	}
 	if err != nil {
 		t.Fatalf("redis: %v", err)
 	}
@@ -145,6 +158,47 @@ func isRedis(ctx context.Context, addr string, pid int) error {
 	}
 	err = converse(conn, pid)
 	return errors.Join(err, conn.Close())
+}
+
+// takeSlots gives a cluster's only node all slots, and waits until it serves them.
+func takeSlots(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for command := "CLUSTER ADDSLOTSRANGE 0 16383"; ; command = "CLUSTER INFO" {
+		answer, err := askRedis(ctx, addr, command)
+		switch {
+		case err != nil:
+			return err
+		case strings.Contains(answer, "cluster_state:ok"):
+			return nil
+		case strings.HasPrefix(answer, "-"):
+			return fmt.Errorf("%s: %s", command, answer)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the cluster does not serve its slots: %s", answer)
+		}
+	}
+}
+
+// askRedis returns what a server answers to a command.
+func askRedis(ctx context.Context, addr, command string) (string, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return "", errors.Join(err, conn.Close())
+	}
+	if _, err := io.WriteString(conn, command+"\r\nQUIT\r\n"); err != nil {
+		return "", errors.Join(err, conn.Close())
+	}
+	answer, err := io.ReadAll(conn)
+	return string(answer), errors.Join(err, conn.Close())
 }
 
 func converse(conn net.Conn, pid int) error {
