@@ -2,9 +2,9 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,10 +22,13 @@ const (
 	DeadLetterReplayed DeadLetterState = "replayed"
 	// DeadLetterDiscarded was looked at and let go.
 	DeadLetterDiscarded DeadLetterState = "discarded"
+	// DeadLetterDone needs nobody any more: its work was done after all, by a run
+	// of the task from the queue pages or because of another event.
+	DeadLetterDone DeadLetterState = "done"
 )
 
 // DeadLetter is a task that was given up. A task has one that is dead at most;
-// when it is replayed and given up again, it gets another.
+// when that has ended and the task is given up again, it gets another.
 type DeadLetter struct {
 	ID   int64
 	Task tasks.Task
@@ -39,7 +42,7 @@ type DeadLetter struct {
 	Failures []Failure
 	FailedAt time.Time
 	State    DeadLetterState
-	// EndedAt is when it was replayed or discarded.
+	// EndedAt is when it was replayed, discarded or done.
 	EndedAt time.Time
 }
 
@@ -55,7 +58,7 @@ type Failure struct {
 // the dead letter that the task may become.
 func (s *Store) NoteFailure(ctx context.Context, taskID string, f Failure) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-		taskID, s.dialect.time(f.At), f.Attempt, storable(f.Error))
+		storable(taskID), s.dialect.time(f.At), f.Attempt, storable(f.Error))
 	if err != nil {
 		return fmt.Errorf("note failure of %s: %w", taskID, err)
 	}
@@ -64,41 +67,8 @@ func (s *Store) NoteFailure(ctx context.Context, taskID string, f Failure) error
 
 // ForgetFailures drops the notes on a task that was done in the end.
 func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
-	if _, err := s.db.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, taskID); err != nil {
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, storable(taskID)); err != nil {
 		return fmt.Errorf("forget failures of %s: %w", taskID, err)
-	}
-	return nil
-}
-
-// Bury keeps a task that was given up as a dead letter, with the notes on its
-// attempts. d needs a task, an error and a time; its Failures are those of which
-// there is no note yet. A task that has a dead letter already keeps the one it has.
-func (s *Store) Bury(ctx context.Context, d DeadLetter) error {
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		failures, err := collect(ctx, tx, scanFailure, `SELECT attempt, failed_at, error FROM task_failures WHERE task_id = $1 ORDER BY failed_at, attempt`, d.Task.ID)
-		if err != nil {
-			return fmt.Errorf("read failures: %w", err)
-		}
-		failures = append(failures, d.Failures...)
-		text, err := json.Marshal(failures)
-		if err != nil {
-			return fmt.Errorf("encode failures: %w", err)
-		}
-		_, err = tx.ExecContext(ctx, `
-			INSERT INTO dead_letters (task_id, kind, payload, job_id, event_id, error, failures, failed_at, state)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'dead')
-			ON CONFLICT (task_id) WHERE state = 'dead' DO NOTHING`,
-			d.Task.ID, d.Task.Kind, d.Task.Payload, d.JobID, d.EventID, storable(d.Error), storable(string(text)), s.dialect.time(d.FailedAt))
-		if err != nil {
-			return fmt.Errorf("insert dead letter: %w", err)
-		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, d.Task.ID); err != nil {
-			return fmt.Errorf("forget failures: %w", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("bury %s: %w", d.Task.ID, err)
 	}
 	return nil
 }
@@ -108,33 +78,25 @@ func storable(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
 }
 
-func scanText(row scanner) (string, error) {
-	var text string
-	err := row.Scan(&text)
-	return text, err
-}
-
-func scanFailure(row scanner) (Failure, error) {
-	var f Failure
-	err := row.Scan(&f.Attempt, instant{&f.At}, &f.Error)
-	return f, err
-}
-
 // Buried reports which of the tasks have a dead letter that is dead.
 func (s *Store) Buried(ctx context.Context, taskIDs []string) (map[string]bool, error) {
 	if len(taskIDs) == 0 {
 		return nil, nil
 	}
+	kept := make([]string, len(taskIDs))
+	for i, id := range taskIDs {
+		kept[i] = storable(id)
+	}
 	var w where
 	w.andIf(true, "state = 'dead'")
-	andIn(&w, "task_id", taskIDs)
-	ids, err := collect(ctx, s.db, scanText, `SELECT task_id FROM dead_letters`+w.String(), w.args...)
+	andIn(&w, "task_id", kept)
+	ids, err := collect(ctx, s.db, scanOne[string], `SELECT task_id FROM dead_letters`+w.String(), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("look for dead letters: %w", err)
 	}
 	buried := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		buried[id] = true
+	for _, id := range taskIDs {
+		buried[id] = slices.Contains(ids, storable(id))
 	}
 	return buried, nil
 }
@@ -148,8 +110,10 @@ type DeadLetterFilter struct {
 	Error string
 	// Since and Before bound the time of the last failure.
 	Since, Before time.Time
-	// Ended chooses also those that were replayed or discarded.
+	// Ended chooses also those that were replayed, discarded or done.
 	Ended bool
+	// Outline leaves out what may be large, the payload and the failures.
+	Outline bool
 	// After is the id after which to go on; Limit is how many are returned at
 	// most, 0 is no limit. Ids grow.
 	After int64
@@ -169,8 +133,12 @@ func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLett
 	w.andIf(!f.Since.IsZero(), "failed_at >= ?", s.dialect.time(f.Since))
 	w.andIf(!f.Before.IsZero(), "failed_at < ?", s.dialect.time(f.Before))
 	w.andIf(!f.Ended, "state = 'dead'")
+	large := "payload, failures"
+	if f.Outline {
+		large = "NULL, '[]'"
+	}
 	list, err := collect(ctx, s.db, scanDeadLetter, `
-		SELECT id, task_id, kind, payload, job_id, event_id, error, failures, failed_at, state, ended_at
+		SELECT id, task_id, kind, job_id, event_id, error, failed_at, state, ended_at, `+large+`
 		FROM dead_letters`+w.String()+` ORDER BY id`+w.limit(f.Limit), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
@@ -181,8 +149,8 @@ func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLett
 func scanDeadLetter(row scanner) (DeadLetter, error) {
 	var d DeadLetter
 	var failures string
-	err := row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.Task.Payload, &d.JobID, &d.EventID, &d.Error, &failures,
-		instant{&d.FailedAt}, &d.State, instant{&d.EndedAt})
+	err := row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.JobID, &d.EventID, &d.Error,
+		instant{&d.FailedAt}, &d.State, instant{&d.EndedAt}, &d.Task.Payload, &failures)
 	if err != nil {
 		return d, err
 	}
@@ -192,13 +160,13 @@ func scanDeadLetter(row scanner) (DeadLetter, error) {
 	return d, nil
 }
 
-// EndDeadLetter notes what became of a dead letter. One that has ended stays as it
-// is.
-func (s *Store) EndDeadLetter(ctx context.Context, id int64, state DeadLetterState, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE dead_letters SET state = $2, ended_at = $3 WHERE id = $1 AND state = 'dead'`,
-		id, state, s.dialect.time(at))
+// EndDeadLetter notes what became of a dead letter as it was read. One that has
+// ended stays as it is, and so does one whose task has failed again since.
+func (s *Store) EndDeadLetter(ctx context.Context, d DeadLetter, state DeadLetterState, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE dead_letters SET state = $2, ended_at = $3 WHERE id = $1 AND state = 'dead' AND failed_at = $4`,
+		d.ID, state, s.dialect.time(at), s.dialect.time(d.FailedAt))
 	if err != nil {
-		return fmt.Errorf("mark dead letter %d %s: %w", id, state, err)
+		return fmt.Errorf("mark dead letter %d %s: %w", d.ID, state, err)
 	}
 	return nil
 }

@@ -59,10 +59,12 @@ func TestDeadLetterAgain(t *testing.T) {
 		if err := db.Bury(ctx, dead("task-1", "vid_1", "first", 0)); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.EndDeadLetter(ctx, 1, store.DeadLetterReplayed, received); err != nil {
+		letter := dead("task-1", "vid_1", "first", 0)
+		letter.ID = 1
+		if err := db.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, received); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.EndDeadLetter(ctx, 1, store.DeadLetterDiscarded, received.Add(time.Hour)); err != nil {
+		if err := db.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, received.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Bury(ctx, dead("task-1", "vid_1", "second", 5)); err != nil {
@@ -115,7 +117,9 @@ func TestDeadLetterFilter(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := db.EndDeadLetter(ctx, 2, store.DeadLetterDiscarded, received); err != nil {
+		ended := dead("b", "vid_1", "timeout", 10)
+		ended.ID = 2
+		if err := db.EndDeadLetter(ctx, ended, store.DeadLetterDiscarded, received); err != nil {
 			t.Fatal(err)
 		}
 		tests := []struct {

@@ -52,6 +52,9 @@ func (f *linkedFile) bury(given, reason string) {
 	}
 }
 
+// refute notes that a link is not dead: it served after all.
+func (f *linkedFile) refute(given string) { f.bury(given, "") }
+
 // revive makes every link worth another try.
 func (f *linkedFile) revive() {
 	for i := range f.links {

@@ -104,6 +104,9 @@ func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish f
 		if err != nil {
 			return err
 		}
+		if f.state() == MediaFailed {
+			f.refute(m.URL)
+		}
 		if f.state() != MediaPending || resource(f.current().URL) != resource(m.URL) {
 			superseded = true
 			return nil

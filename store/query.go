@@ -35,6 +35,12 @@ func collect[T any](ctx context.Context, q queryer, scan func(scanner) (T, error
 	return list, rows.Err()
 }
 
+// scanOne reads a row of one column.
+func scanOne[T any](row scanner) (v T, err error) {
+	err = row.Scan(&v)
+	return v, err
+}
+
 // notFound turns the driver's word for a missing row into ErrNotFound.
 func notFound(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {

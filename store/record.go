@@ -18,7 +18,10 @@ import (
 type Owed struct {
 	// Processed reports that an earlier run has finished with the event: nothing
 	// was changed and nothing is listed.
-	Processed     bool
+	Processed bool
+	// Buried reports that recording the event was given up before: it has a dead
+	// letter that is dead.
+	Buried        bool
 	Media         []Media
 	Notifications []Notification
 }
@@ -36,7 +39,7 @@ func (s *Store) Record(ctx context.Context, ev tasks.Event, update *tasks.JobUpd
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		r := recorder{tx: tx, dialect: s.dialect, ev: ev}
 		var err error
-		if owed.Processed, err = r.keepEvent(ctx); err != nil || owed.Processed {
+		if owed.Processed, owed.Buried, err = r.keepEvent(ctx); err != nil || owed.Processed {
 			return err
 		}
 		if update != nil && update.Unproven {
@@ -101,10 +104,10 @@ type recorder struct {
 }
 
 // keepEvent writes the event's row where there is none yet.
-func (r *recorder) keepEvent(ctx context.Context) (processed bool, err error) {
+func (r *recorder) keepEvent(ctx context.Context) (processed, buried bool, err error) {
 	headers, err := json.Marshal(r.ev.Headers)
 	if err != nil {
-		return false, fmt.Errorf("encode headers: %w", err)
+		return false, false, fmt.Errorf("encode headers: %w", err)
 	}
 	body := r.ev.Body
 	if body == nil {
@@ -116,13 +119,16 @@ func (r *recorder) keepEvent(ctx context.Context) (processed bool, err error) {
 		ON CONFLICT (id) DO NOTHING`,
 		r.ev.ID, r.ev.Source, r.ev.Type, r.ev.JobID, r.dialect.time(r.ev.ReceivedAt), r.ev.Secret, string(headers), body)
 	if err != nil {
-		return false, fmt.Errorf("insert event: %w", err)
+		return false, false, fmt.Errorf("insert event: %w", err)
 	}
-	err = r.tx.QueryRowContext(ctx, `SELECT processed_at IS NOT NULL FROM events WHERE id = $1`, r.ev.ID).Scan(&processed)
+	err = r.tx.QueryRowContext(ctx, `
+		SELECT processed_at IS NOT NULL,
+			EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')
+		FROM events WHERE id = $1`, r.ev.ID).Scan(&processed, &buried)
 	if err != nil {
-		return false, fmt.Errorf("read event: %w", err)
+		return false, false, fmt.Errorf("read event: %w", err)
 	}
-	return processed, nil
+	return processed, buried, nil
 }
 
 // moveJob takes the update into the job's row. The row is locked from here to

@@ -27,12 +27,16 @@ type handler struct {
 	// giveUp, where there is one, marks in the store what the task was about as
 	// given up, and why.
 	giveUp func(ctx context.Context, payload []byte, reason error) error
+	// endsLetter says that run itself ends the task's dead letter, if it has one: it
+	// learns that without asking for it. Of the others it is asked after each success,
+	// which is little beside a download or a message.
+	endsLetter bool
 }
 
 // newHandlers returns the handler of every kind.
 func (w *Worker) newHandlers() map[tasks.Kind]handler {
 	return map[tasks.Kind]handler{
-		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent},
+		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent, endsLetter: true},
 		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, trouble: w.mediaTrouble, giveUp: w.giveUpMedia},
 		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, trouble: w.notificationTrouble, giveUp: w.giveUpNotification},
 		tasks.KindRejectionKeep: {run: w.keepRejection, about: aboutNothing},
@@ -66,8 +70,8 @@ func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		number: retried + 1, last: maxRetry + 1, start: w.cfg.Now(),
 	}
 	a.handler = w.handlerOf(a.task.Kind)
-	queue, _ := asynq.GetQueueName(ctx)
-	a.log = w.cfg.Log.With(zap.String("kind", t.Type()), zap.String("queue", queue), zap.String("task_id", id),
+	a.queue, _ = asynq.GetQueueName(ctx)
+	a.log = w.cfg.Log.With(zap.String("kind", t.Type()), zap.String("queue", a.queue), zap.String("task_id", id),
 		zap.Int("attempt", a.number), zap.Int("max_attempts", a.last))
 	err := w.runBounded(ctx, a.task.Payload, a.handler.run)
 	a.log = a.log.With(zap.Duration("duration", w.cfg.Now().Sub(a.start)))
@@ -77,6 +81,7 @@ func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
 // attempt is one run of a task.
 type attempt struct {
 	task    tasks.Task
+	queue   string
 	handler handler
 	// number counts from 1; last is the number of the last one.
 	number, last int
@@ -114,6 +119,9 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 		if a.number > 1 {
 			w.noted(a, w.cfg.Store.ForgetFailures(noteCtx, a.task.ID))
 		}
+		if !a.handler.endsLetter {
+			w.noted(a, w.cfg.Store.EndDeadLetterOf(noteCtx, a.task.ID, w.cfg.Now()))
+		}
 		a.log.Info("task done")
 		return nil
 	case a.number < a.last && !tasks.IsPermanent(err):
@@ -129,6 +137,10 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 	if buryErr := w.bury(noteCtx, a.task, a.failure(err), err); buryErr != nil {
 		// The archive keeps it until a sweep finds it there.
 		err = errors.Join(err, buryErr)
+	}
+	// asynq deletes from a full archive, also what no sweep has seen yet.
+	if _, roomErr := tasks.MakeRoom(noteCtx, w.cfg.Redis, a.queue, tasks.ArchiveFull); roomErr != nil {
+		err = errors.Join(err, roomErr)
 	}
 	a.log.Error("task given up", zap.Error(err))
 	return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
@@ -148,17 +160,31 @@ func (w *Worker) noted(a attempt, err error) {
 // bury keeps a task as a dead letter and marks what it was about as given up for a
 // reason, which last has as text.
 func (w *Worker) bury(ctx context.Context, t tasks.Task, last store.Failure, reason error) error {
-	h := w.handlerOf(t.Kind)
-	if h.giveUp != nil {
-		// A payload that cannot be read is about nothing that could be marked.
-		if err := h.giveUp(ctx, t.Payload, reason); err != nil && !tasks.IsPermanent(err) {
-			return err
-		}
+	if err := w.giveUp(ctx, t, reason); err != nil {
+		return err
 	}
-	jobID, eventID := h.about(t.Payload)
-	return w.cfg.Store.Bury(ctx, store.DeadLetter{
+	return w.cfg.Store.Bury(ctx, w.letter(t, last))
+}
+
+// giveUp marks what a task is about as given up.
+func (w *Worker) giveUp(ctx context.Context, t tasks.Task, reason error) error {
+	h := w.handlerOf(t.Kind)
+	if h.giveUp == nil {
+		return nil
+	}
+	// A payload that cannot be read is about nothing that could be marked.
+	if err := h.giveUp(ctx, t.Payload, reason); err != nil && !tasks.IsPermanent(err) {
+		return err
+	}
+	return nil
+}
+
+// letter is the dead letter of a task with its last failure.
+func (w *Worker) letter(t tasks.Task, last store.Failure) store.DeadLetter {
+	jobID, eventID := w.handlerOf(t.Kind).about(t.Payload)
+	return store.DeadLetter{
 		Task: t, JobID: jobID, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
-	})
+	}
 }
 
 // runBounded runs f in a context that ends a little before asynq's does, or when

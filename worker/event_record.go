@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hibiken/asynq"
+
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -29,13 +31,19 @@ func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if owed.Processed {
+	if !owed.Processed {
+		if err := w.enqueueOwed(ctx, owed.Media, owed.Notifications); err != nil {
+			return err
+		}
+		if err := w.cfg.Store.MarkProcessed(ctx, ev.ID, w.cfg.Now()); err != nil {
+			return err
+		}
+	}
+	if !owed.Buried {
 		return nil
 	}
-	if err := w.enqueueOwed(ctx, owed.Media, owed.Notifications); err != nil {
-		return err
-	}
-	return w.cfg.Store.MarkProcessed(ctx, ev.ID, w.cfg.Now())
+	id, _ := asynq.GetTaskID(ctx)
+	return w.cfg.Store.EndDeadLetterOf(ctx, id, w.cfg.Now())
 }
 
 // keepUnread keeps an event that its protocol cannot make sense of, and gives the

@@ -80,6 +80,8 @@ func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason error) 
 	// The link that counts now may be another than the one that was tried.
 	if tried := (*linkError)(nil); errors.As(reason, &tried) {
 		m.URL = tried.link
+	} else if m.State == store.MediaStored {
+		return nil // nothing is left that could be given up
 	}
 	dead := m.URL
 	if m, err = w.cfg.Store.MediaFailed(ctx, m, reason.Error(), w.cfg.Now()); err != nil || m.State != store.MediaPending {

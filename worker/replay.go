@@ -2,12 +2,10 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/source"
@@ -45,22 +43,23 @@ func (r *Replayer) replay(ctx context.Context, d store.DeadLetter) error {
 	if err := r.reopen(ctx, d.Task); err != nil {
 		return err
 	}
-	// Its id must be free: the archive holds it, with one attempt left at most.
-	if err := r.unarchive(d.Task); err != nil {
+	// Its id must be free: the archive holds it, with one attempt left at most, or
+	// the list of what was done.
+	if err := tasks.Release(ctx, r.Redis, d.Task); err != nil {
 		return err
 	}
 	if _, err := tasks.NewClient(r.Redis).Enqueue(ctx, d.Task); err != nil {
 		return err
 	}
-	return r.Store.EndDeadLetter(ctx, d.ID, store.DeadLetterReplayed, r.Now())
+	return r.Store.EndDeadLetter(ctx, d, store.DeadLetterReplayed, r.Now())
 }
 
 // Discard lets go of a dead letter: what it was about stays undone.
 func (r *Replayer) Discard(ctx context.Context, d store.DeadLetter) error {
-	if err := r.unarchive(d.Task); err != nil {
+	if err := tasks.Unarchive(ctx, r.Redis, d.Task); err != nil {
 		return fmt.Errorf("discard dead letter %d: %w", d.ID, err)
 	}
-	return r.Store.EndDeadLetter(ctx, d.ID, store.DeadLetterDiscarded, r.Now())
+	return r.Store.EndDeadLetter(ctx, d, store.DeadLetterDiscarded, r.Now())
 }
 
 // reopen makes what a task is about owed again, so that losing the queue now would
@@ -102,31 +101,12 @@ func (r *Replayer) verify(ev tasks.Event) error {
 	for name, value := range ev.Headers {
 		header.Set(name, value)
 	}
-	if _, err := src.Verify(header, ev.Body, ev.ReceivedAt); err != nil {
-		return fmt.Errorf("verify event %s again: %w; it was accepted by the secret %q", ev.ID, err, ev.Secret)
+	_, err := src.Verify(header, ev.Body, ev.ReceivedAt)
+	if err != nil && ev.Secret == "" {
+		return fmt.Errorf("verify event %s again: %w; it was accepted while verification was switched off: discard it, or let it be sent again", ev.ID, err)
 	}
-	return nil
-}
-
-// unarchive removes a task from asynq's archive, if it is there. A task in any
-// other state is left alone.
-func (r *Replayer) unarchive(t tasks.Task) error {
-	p, err := tasks.PolicyOf(t.Kind)
 	if err != nil {
-		return err
-	}
-	inspector := asynq.NewInspectorFromRedisClient(r.Redis)
-	info, err := inspector.GetTaskInfo(p.Queue, t.ID)
-	switch {
-	case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look for the archived task: %w", err)
-	case info.State != asynq.TaskStateArchived:
-		return nil
-	}
-	if err := inspector.DeleteTask(p.Queue, t.ID); err != nil && !errors.Is(err, asynq.ErrTaskNotFound) {
-		return fmt.Errorf("take the task out of the archive: %w", err)
+		return fmt.Errorf("verify event %s again: %w; it was accepted by the secret %q", ev.ID, err, ev.Secret)
 	}
 	return nil
 }

@@ -1,12 +1,16 @@
 package worker_test
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
@@ -109,5 +113,112 @@ func TestDiscard(t *testing.T) {
 	}
 	if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, letter.Task.ID); err == nil {
 		t.Error("the discarded task is still in the queue")
+	}
+}
+
+// TestReplayTwiceAtOnce holds that two who replay the same dead letters at once
+// enqueue each once.
+func TestReplayTwiceAtOnce(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		const n = 20
+		f.deliverMany(t, n, seedCreated)
+		if _, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.worker.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		list := f.deadLetters(t)
+		var wg sync.WaitGroup
+		for range 3 {
+			replayer := f.replayer(t, addr, webhookSecret)
+			wg.Go(func() {
+				for _, d := range list {
+					if err := replayer.Replay(t.Context(), d); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		info, err := f.inspector.GetQueueInfo(tasks.QueueEvents)
+		if err != nil || info.Pending != n || info.Archived != 0 {
+			t.Errorf("%d pending, %d archived, %v; want the %d pending", info.Pending, info.Archived, err, n)
+		}
+		if got := f.letterStates(t)[tasks.KindEventRecord]; len(got) != n || slices.Contains(got, store.DeadLetterDead) {
+			t.Errorf("dead letters are %s, want each replayed once", got)
+		}
+	})
+}
+
+// TestReplayFreesTheID holds that a replay runs the task again although Redis still
+// has one of the same id, be it done or archived where no list tells of it.
+func TestReplayFreesTheID(t *testing.T) {
+	for _, state := range []string{"completed", "archived"} {
+		t.Run(state, func(t *testing.T) {
+			addr := miniredis.RunT(t).Addr()
+			f := newFixture(t, addr, time.Second)
+			task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
+			if err := f.inspector.ArchiveTask(tasks.QueueEvents, task.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.worker.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(f.redis.ZRem(t.Context(), "asynq:{events}:archived", task.ID).Err(),
+				f.redis.HSet(t.Context(), "asynq:{events}:t:"+task.ID, "state", state).Err()); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]); err != nil {
+				t.Fatal(err)
+			}
+			f.work(t)
+			if _, err := f.store.Job(t.Context(), "vid_1"); err != nil {
+				t.Errorf("the replayed event was not recorded: %v", err)
+			}
+		})
+	}
+}
+
+// TestReplayFailsAgain holds that what fails again after a replay is listed again,
+// as a dead letter of its own.
+func TestReplayFailsAgain(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	f := newFixture(t, addr, time.Second)
+	f.deliver(t, "klingai", "", tasks.TypeCreated, "vid_1", "not JSON")
+	for range 2 {
+		f.work(t)
+		f.renew(t)
+		if err := f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.work(t)
+	want := []store.DeadLetterState{store.DeadLetterReplayed, store.DeadLetterReplayed, store.DeadLetterDead}
+	if diff := cmp.Diff(want, f.letterStates(t)[tasks.KindEventRecord]); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+}
+
+// TestDiscardUnknownKind holds that what only another release can read can be let go
+// of all the same.
+func TestDiscardUnknownKind(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	f := newFixture(t, addr, time.Second)
+	_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask("event:dance", nil), asynq.TaskID("odd"), asynq.Queue(tasks.QueueEvents))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.work(t)
+	letter := f.deadLetters(t)[0]
+	if err := f.replayer(t, addr, webhookSecret).Discard(t.Context(), letter); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := f.deadLetters(t); len(left) != 0 {
+		t.Errorf("%d dead letters, want that it stays discarded", len(left))
 	}
 }

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -156,4 +157,18 @@ func holdMedia(f *fixture) (started <-chan struct{}, release chan<- struct{}) {
 		_, _ = io.WriteString(w, video)
 	}
 	return begun, released
+}
+
+// dieHolding leaves a pending task as a worker does that died with it a while ago.
+func (f *fixture) dieHolding(t *testing.T, queue string, task tasks.Task) {
+	t.Helper()
+	key := func(name string) string { return "asynq:{" + queue + "}:" + name }
+	err := errors.Join(
+		f.redis.LMove(t.Context(), key("pending"), key("active"), "RIGHT", "LEFT").Err(),
+		f.redis.HSet(t.Context(), key("t:"+task.ID), "state", "active").Err(),
+		f.redis.ZAdd(t.Context(), key("lease"), redis.Z{Score: float64(time.Now().Add(-time.Hour).Unix()), Member: task.ID}).Err(),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
 }

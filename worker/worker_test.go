@@ -2,184 +2,23 @@ package worker_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/klinghook/klinghook/internal/testenv"
-	"github.com/klinghook/klinghook/source"
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
-	"github.com/klinghook/klinghook/worker"
-	"github.com/klinghook/klinghook/worker/media"
-	"github.com/klinghook/klinghook/worker/notify"
 )
-
-func TestMain(m *testing.M) { testenv.Main(m) }
-
-// video is what http.DetectContentType takes for an MP4.
-const video = "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom and so on"
-
-// fixture is a worker on a queue, a database and a bucket of its own, a server
-// that it downloads from and one that it forwards to.
-type fixture struct {
-	cfg       worker.Config
-	worker    *worker.Worker
-	queue     *tasks.Client
-	inspector *asynq.Inspector
-	store     *store.Store
-	bucket    string
-	logs      *observer.ObservedLogs
-
-	cdn *httptest.Server
-	// serve is how the cdn answers.
-	serve http.HandlerFunc
-
-	mu sync.Mutex // guards forwarded
-	// forwarded are the messages that the receiver took, by webhook-id.
-	forwarded map[string][]forwarded
-}
-
-type forwarded struct {
-	Type string
-	Data struct {
-		Job struct {
-			ID, Status string
-		}
-	}
-}
-
-func newFixture(t *testing.T, redisAddr string, grace time.Duration, changes ...func(*worker.Config)) *fixture {
-	t.Helper()
-	f := &fixture{bucket: t.TempDir(), forwarded: map[string][]forwarded{}}
-	f.serve = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, video) }
-	f.cdn = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r) }))
-	t.Cleanup(f.cdn.Close)
-	receiver := httptest.NewServer(http.HandlerFunc(f.take))
-	t.Cleanup(receiver.Close)
-
-	rdb := redis.NewClient(&redis.Options{Addr: redisAddr})
-	t.Cleanup(func() { _ = rdb.Close() })
-	f.queue, f.inspector = tasks.NewClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
-	var err error
-	if f.store, err = store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.store.Close() })
-	if _, err := f.store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	bucket, err := media.OpenBucket(t.Context(), "file://"+f.bucket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = bucket.Close() })
-	notifier, err := notify.New(notify.Config{ForwardURLs: []string{receiver.URL}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(notifier.Close)
-	sources, err := source.All(source.NoSecrets)
-	if err != nil {
-		t.Fatal(err)
-	}
-	core, logs := observer.New(zapcore.InfoLevel)
-	f.logs = logs
-	cfg := worker.Config{
-		Redis: rdb, Store: f.store, Sources: sources, Bucket: bucket, Notify: notifier,
-		Fetcher:     media.NewFetcher(media.Config{Allow: []string{f.cdn.Listener.Addr().String()}}),
-		NotifyTypes: []string{tasks.TypeCompleted, tasks.TypeFailed}, Concurrency: map[string]int{"events": 8, "media": 4, "notify": 4},
-		Grace: grace, Log: zap.New(core), Metrics: prometheus.NewRegistry(),
-	}
-	for _, change := range changes {
-		change(&cfg)
-	}
-	f.cfg = cfg
-	if f.worker, err = worker.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-func (f *fixture) take(w http.ResponseWriter, r *http.Request) {
-	var m forwarded
-	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	id := r.Header.Get("webhook-id")
-	f.forwarded[id] = append(f.forwarded[id], m)
-}
-
-// deliver enqueues a body as ingest does.
-func (f *fixture) deliver(t *testing.T, protocol, sender, eventType, job, body string) tasks.Task {
-	t.Helper()
-	task, err := tasks.RecordEvent(tasks.Event{
-		ID: tasks.EventID(protocol, sender, []byte(body)), Source: protocol, Type: eventType, JobID: job, ReceivedAt: time.Now(), Body: []byte(body),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.queue.Enqueue(t.Context(), task); err != nil {
-		t.Fatal(err)
-	}
-	return task
-}
-
-func (f *fixture) deliverSeed(t *testing.T, event, job, more string) tasks.Task {
-	t.Helper()
-	return f.deliver(t, "klingai", "", event, job, `{"event":"`+event+`","timestamp":"2025-01-15T10:30:00Z","data":{"job_id":"`+job+`"`+more+`}}`)
-}
-
-// work runs the worker until nothing waits or runs.
-func (f *fixture) work(t *testing.T) {
-	t.Helper()
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer f.worker.Shutdown()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := f.worker.Drain(ctx); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (f *fixture) state(t *testing.T, task tasks.Task, queue string) *asynq.TaskInfo {
-	t.Helper()
-	info, err := f.inspector.GetTaskInfo(queue, task.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info
-}
-
-// onRedis runs a test on a real Redis and on the one that dev embeds.
-func onRedis(t *testing.T, f func(t *testing.T, addr string)) {
-	t.Helper()
-	t.Run("redis", func(t *testing.T) { f(t, testenv.Redis(t).Addr()) })
-	t.Run("miniredis", func(t *testing.T) { f(t, miniredis.RunT(t).Addr()) })
-}
 
 func TestWholeLife(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
@@ -384,31 +223,6 @@ func TestOwedComesBack(t *testing.T) {
 	}
 	if len(f.forwarded) != 1 {
 		t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
-	}
-}
-
-// completedAt delivers that a job was completed at a minute, with a link.
-func (f *fixture) completedAt(t *testing.T, minute, job, path string) {
-	t.Helper()
-	f.deliver(t, "klingai", "", tasks.TypeCompleted, job,
-		`{"event":"video.completed","timestamp":"2025-01-15T10:`+minute+`:00Z","data":{"job_id":"`+job+`","video_url":"`+f.cdn.URL+path+`"}}`)
-}
-
-// checkVideo holds what the bucket has of a job's video against the row and the
-// path that it should come from.
-func (f *fixture) checkVideo(t *testing.T, job, path string) {
-	t.Helper()
-	m, err := f.store.Medium(t.Context(), job, "video")
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(filepath.Join(f.bucket, job, "video.mp4"))
-	if err != nil || string(content) != video+path {
-		t.Errorf("%s has %q, %v; want what %s serves", job, content, err, path)
-	}
-	sum := sha256.Sum256(content)
-	if m.State != store.MediaStored || m.SHA256 != hex.EncodeToString(sum[:]) || m.Size != int64(len(content)) {
-		t.Errorf("the row of %s is %s with %d bytes of %s; the object has other bytes", job, m.State, m.Size, m.SHA256)
 	}
 }
 

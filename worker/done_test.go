@@ -1,0 +1,202 @@
+package worker_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/hibiken/asynq"
+
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// letterStates returns the states of all dead letters, by kind of task.
+func (f *fixture) letterStates(t *testing.T) map[tasks.Kind][]store.DeadLetterState {
+	t.Helper()
+	list, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[tasks.Kind][]store.DeadLetterState{}
+	for _, d := range list {
+		got[d.Task.Kind] = append(got[d.Task.Kind], d.State)
+		if (d.State == store.DeadLetterDead) != d.EndedAt.IsZero() {
+			t.Errorf("dead letter of %s is %s and ended at %s", d.Task.ID, d.State, d.EndedAt)
+		}
+	}
+	return got
+}
+
+// TestRunFromPagesEndsDeadLetter archives, buries and runs again one task of each
+// kind, as an operator does in the queue pages: its work takes effect, and its dead
+// letter ends by itself.
+func TestRunFromPagesEndsDeadLetter(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		f.completedAt(t, "30", "vid_1", "/v.mp4")
+		steps := []struct {
+			queue string
+			kind  tasks.Kind
+		}{{tasks.QueueEvents, tasks.KindEventRecord}, {tasks.QueueMedia, tasks.KindMediaDownload}, {tasks.QueueNotify, tasks.KindNotifySend}}
+		want := map[tasks.Kind][]store.DeadLetterState{}
+		for _, step := range steps {
+			if n, err := f.inspector.ArchiveAllPendingTasks(step.queue); err != nil || n != 1 {
+				t.Fatalf("%s: archived %d, %v; want 1", step.kind, n, err)
+			}
+			if err := f.worker.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want[step.kind] = []store.DeadLetterState{store.DeadLetterDead}
+			if diff := cmp.Diff(want, f.letterStates(t)); diff != "" {
+				t.Fatalf("%s: after the sweep (-want +got):\n%s", step.kind, diff)
+			}
+			if n, err := f.inspector.RunAllArchivedTasks(step.queue); err != nil || n != 1 {
+				t.Fatalf("%s: run %d, %v; want 1", step.kind, n, err)
+			}
+			f.workOn(t, step.queue)
+			want[step.kind][0] = store.DeadLetterDone
+			if diff := cmp.Diff(want, f.letterStates(t)); diff != "" {
+				t.Errorf("%s: after the run (-want +got):\n%s", step.kind, diff)
+			}
+		}
+		if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
+			t.Errorf("media is %s, %v; want stored", m.State, err)
+		}
+		if len(f.forwarded) != 1 {
+			t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
+		}
+		if open := f.deadLetters(t); len(open) != 0 {
+			t.Errorf("%d dead letters listed, want none", len(open))
+		}
+	})
+}
+
+// workOn runs what waits in one queue, with no sweep; the others are paused
+// meanwhile.
+func (f *fixture) workOn(t *testing.T, queue string) {
+	t.Helper()
+	// Another worker has swept a moment ago.
+	if err := f.redis.Set(t.Context(), "klinghook:sweep", 1, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range tasks.Queues() {
+		if other == queue {
+			continue
+		}
+		if err := f.inspector.PauseQueue(other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.worker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually(t, queue+" to be empty", func() bool {
+		info, err := f.inspector.GetQueueInfo(queue)
+		return err == nil && info.Pending+info.Active == 0
+	})
+	f.worker.Shutdown()
+	for _, other := range tasks.Queues() {
+		if other == queue {
+			continue
+		}
+		if err := f.inspector.UnpauseQueue(other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.renew(t)
+}
+
+// TestLaterEventEndsDeadLetter holds that the dead letter of a dead link ends when
+// the file comes from the link of a later event, and is not buried again because its
+// task is still in the archive.
+func TestLaterEventEndsDeadLetter(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	f.serve = func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/dead") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = io.WriteString(w, video)
+	}
+	f.completedAt(t, "30", "vid_1", "/dead.mp4")
+	f.completedAt(t, "30", "vid_2", "/dead.mp4")
+	f.work(t)
+	if open := f.deadLetters(t); len(open) != 2 {
+		t.Fatalf("%d dead letters, want two", len(open))
+	}
+	f.renew(t)
+	f.completedAt(t, "31", "vid_1", "/good.mp4")
+	f.work(t)
+	for range 2 {
+		if err := f.worker.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		open := f.deadLetters(t)
+		if len(open) != 1 || open[0].JobID != "vid_2" {
+			t.Errorf("dead letters %+v, want that of vid_2 alone", open)
+		}
+	}
+	all, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
+	if err != nil || len(all) != 2 || all[0].State == all[1].State {
+		t.Errorf("dead letters %+v, %v; want one done and one dead", all, err)
+	}
+}
+
+// TestArchivedAfterAttempts holds what a dead letter says that an operator archives
+// while its task waits for another attempt: the attempts there were, and no other.
+func TestArchivedAfterAttempts(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	var busy atomic.Int32
+	f.serve = func(w http.ResponseWriter, _ *http.Request) { busy.Add(1); w.WriteHeader(http.StatusTeapot) }
+	f.completedAt(t, "30", "vid_1", "/v.mp4")
+	f.work(t)
+	if n, err := f.inspector.ArchiveAllRetryTasks(tasks.QueueMedia); err != nil || n != 1 {
+		t.Fatalf("archived %d, %v; want 1", n, err)
+	}
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list := f.deadLetters(t)
+	if len(list) != 1 || len(list[0].Failures) != int(busy.Load()) {
+		t.Fatalf("dead letters %+v, want one with the %d attempts there were", list, busy.Load())
+	}
+	if d := list[0]; !strings.HasPrefix(d.Error, "archived by an operator") || !strings.Contains(d.Error, "418") || !strings.Contains(d.Failures[0].Error, "418") {
+		t.Errorf("dead letter says %q and %+v, want who archived it and the 418", d.Error, d.Failures)
+	}
+}
+
+// TestExpiredLease holds that a task whose worker dies at the last attempt is
+// archived by asynq, and is then a dead letter that says so.
+func TestExpiredLease(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
+	if err := f.inspector.DeleteTask(tasks.QueueEvents, task.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(task.Kind), task.Payload),
+		asynq.TaskID(task.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.dieHolding(t, tasks.QueueEvents, task)
+	if err := f.worker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually(t, "the task to be archived", func() bool {
+		return f.state(t, task, tasks.QueueEvents).State == asynq.TaskStateArchived
+	})
+	f.worker.Shutdown()
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list := f.deadLetters(t)
+	if len(list) != 1 || list[0].Error != "asynq: task lease expired" || len(list[0].Failures) != 1 || list[0].Failures[0].Attempt != 1 {
+		t.Errorf("dead letters %+v, want one that tells of the expired lease at attempt 1", list)
+	}
+}
