@@ -102,12 +102,14 @@ func deadlettersListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the oldest first",
-		Long: `list lists the tasks that were given up, because they ran out of attempts or
-failed for good, and that nobody has replayed or discarded yet.
+		Long: `list lists the tasks that were given up, because they ran out of attempts, failed
+for good or were archived by an operator, and that nobody has replayed or
+discarded yet. One whose work was done after all, by a run from the queue pages or
+because of another event, ends by itself and counts as done.
 
 With --json it prints a list of objects with id, kind, task_id, job_id, event_id,
-error, failed_at, state (dead, replayed, discarded) and ended_at. What is not
-known is left out. Times are RFC 3339, UTC.`,
+error, failed_at, state (dead, replayed, discarded, done) and ended_at. What is
+not known is left out. Times are RFC 3339, UTC.`,
 		Example: `  klinghook deadletters list --kind media:download --error 404
   klinghook deadletters list --since 24h --json | jq length`,
 		Args: noArgs,
@@ -116,6 +118,7 @@ known is left out. Times are RFC 3339, UTC.`,
 				return err
 			}
 			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
+				c.filter.Outline = true
 				letters, err := db.DeadLetters(ctx, c.filter)
 				if err != nil {
 					return err
@@ -125,7 +128,7 @@ known is left out. Times are RFC 3339, UTC.`,
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().BoolVar(&c.filter.Ended, "ended", false, "also those that were replayed or discarded")
+	cmd.Flags().BoolVar(&c.filter.Ended, "ended", false, "also those that were replayed, discarded or done")
 	cmd.Flags().IntVar(&c.filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	settings(cmd, config.Store)
@@ -170,9 +173,9 @@ with failures (attempt, at, error) and payload besides.`,
 func deadlettersReplayCommand() *cobra.Command {
 	return endCommand("replay", "Put dead letters back into the queue",
 		`replay enqueues the tasks of dead letters afresh, with all their attempts. It may be
-repeated: what is in the queue already, or done, is not done twice. The signature
-of an event is verified again, from the bytes that were kept, so the secret that
-it was signed with must still be set.`,
+repeated, also while it runs elsewhere: what is in the queue already, or done, is
+not done twice. The signature of an event is verified again, from the bytes that
+were kept, so the secret that it was signed with must still be set.`,
 		"replayed", (*worker.Replayer).Replay)
 }
 
@@ -217,23 +220,34 @@ Choose by ids, or by flags that all have to hold, or everything with --all.`,
 // that fails holds up no other.
 func endLetters(ctx context.Context, out io.Writer, r *worker.Replayer, filter store.DeadLetterFilter, done string,
 	do func(*worker.Replayer, context.Context, store.DeadLetter) error) error {
-	filter.Limit = 500
+	filter.Limit, filter.Outline = 500, true
 	var errs []error
 	n := 0
-	for {
-		letters, err := r.Store.DeadLetters(ctx, filter)
+	for ctx.Err() == nil {
+		page, err := r.Store.DeadLetters(ctx, filter)
 		if err != nil {
 			return err
 		}
-		for _, d := range letters {
-			filter.After = d.ID
-			if err := do(r, ctx, d); err != nil {
-				errs = append(errs, err)
-				continue
+		for _, outline := range page {
+			if ctx.Err() != nil {
+				break
 			}
-			n++
+			filter.After = outline.ID
+			// Whole only now and one by one: a payload may be large, and by now somebody
+			// else may have ended it.
+			letters, err := r.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{outline.ID}})
+			if err != nil {
+				return err
+			}
+			for _, d := range letters {
+				if err := do(r, ctx, d); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				n++
+			}
 		}
-		if len(letters) < filter.Limit || ctx.Err() != nil {
+		if len(page) < filter.Limit {
 			break
 		}
 	}
@@ -244,10 +258,21 @@ func endLetters(ctx context.Context, out io.Writer, r *worker.Replayer, filter s
 	if len(errs) > shown {
 		errs = append(errs[:shown], fmt.Errorf("and %d more", len(errs)-shown))
 	}
-	if n == 0 && len(errs) == 0 {
-		return fmt.Errorf("no such dead letter: %w", store.ErrNotFound)
+	errs = append(errs, ctx.Err())
+	if n == 0 && len(filter.IDs) > 0 {
+		errs = append(errs, checkLetters(ctx, r.Store, filter.IDs))
 	}
 	return errors.Join(errs...)
+}
+
+// checkLetters reports that none of the ids is that of a dead letter, not even of
+// one that has ended: ending one again is no error.
+func checkLetters(ctx context.Context, db *store.Store, ids []int64) error {
+	known, err := db.DeadLetters(ctx, store.DeadLetterFilter{IDs: ids, Ended: true, Outline: true, Limit: 1})
+	if err == nil && len(known) == 0 {
+		err = fmt.Errorf("no such dead letter: %w", store.ErrNotFound)
+	}
+	return err
 }
 
 // withReplayer runs f with the database and the Redis of the command's settings,

@@ -58,9 +58,17 @@ func printLetters(w io.Writer, letters []store.DeadLetter, asJSON bool) error {
 	return printTable(w, []string{"ID", "KIND", "JOB", "FAILED", "STATE", "ERROR"}, rows)
 }
 
+// stateText is a dead letter's state for people.
+func stateText(state store.DeadLetterState) string {
+	if state == store.DeadLetterDone {
+		return "done: its work was done after all, by another run of the task or because of another event"
+	}
+	return string(state)
+}
+
 func printLetter(w io.Writer, d store.DeadLetter) error {
 	err := printFields(w, [][2]string{
-		{"Dead letter", strconv.FormatInt(d.ID, 10)}, {"State", string(d.State)}, {"Ended", clock(d.EndedAt)},
+		{"Dead letter", strconv.FormatInt(d.ID, 10)}, {"State", stateText(d.State)}, {"Ended", clock(d.EndedAt)},
 		{"Kind", string(d.Task.Kind)}, {"Task", d.Task.ID}, {"Job", d.JobID}, {"Event", d.EventID}, {"Failed", clock(d.FailedAt)},
 	})
 	if err != nil {
