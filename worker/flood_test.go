@@ -254,3 +254,29 @@ func TestFailureAfterFlood(t *testing.T) {
 	}
 	f.checkLetters(t, n+failing)
 }
+
+// TestGuard holds that a worker makes room in a full archive although nobody sweeps:
+// asynq's recoverer archives without asking.
+func TestGuard(t *testing.T) {
+	f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
+	const n = tasks.ArchiveFull + 1
+	f.deliverMany(t, n, seedCreated)
+	if _, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.redis.Set(t.Context(), "klinghook:sweep", 1, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer f.worker.Shutdown()
+	f.eventually(t, "room in the archive", func() bool {
+		archived, err := f.redis.ZCard(t.Context(), "asynq:{events}:archived").Result()
+		return err == nil && archived == tasks.ArchiveKept
+	})
+	waiting, err := tasks.Overflow(t.Context(), f.redis, tasks.QueueEvents, n)
+	if err != nil || len(waiting) != n-tasks.ArchiveKept || taskCount(t, f.redis, tasks.QueueEvents) != n {
+		t.Errorf("%d wait to be buried, %d are in Redis, %v; want %d and all", len(waiting), taskCount(t, f.redis, tasks.QueueEvents), err, n-tasks.ArchiveKept)
+	}
+}

@@ -1,7 +1,10 @@
 package worker
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -48,6 +51,39 @@ func TestBackoff(t *testing.T) {
 			if span := tt.max - tt.min; high-low < span*9/10 {
 				t.Errorf("waits only between %s and %s, want them spread from %s to %s", low, high, tt.min, tt.max)
 			}
+		})
+	}
+}
+
+// TestAttemptEndsAhead holds that an attempt which hangs ends before asynq's time-out
+// throws its error away, and at a shutdown's word at once.
+func TestAttemptEndsAhead(t *testing.T) {
+	tests := []struct {
+		name        string
+		interrupt   time.Duration
+		want        time.Duration
+		interrupted bool
+	}{
+		{"time-out", time.Hour, 55 * time.Second, false},
+		{"shutdown", 10 * time.Second, 10 * time.Second, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &Worker{interrupt: make(chan struct{})}
+				timer := time.AfterFunc(tt.interrupt, func() { close(w.interrupt) })
+				defer timer.Stop()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				start := time.Now()
+				err := w.runBounded(ctx, nil, func(ctx context.Context, _ []byte) error {
+					<-ctx.Done()
+					return ctx.Err()
+				})
+				if took := time.Since(start); took != tt.want || err == nil || errors.Is(err, errInterrupted) != tt.interrupted || ctx.Err() != nil {
+					t.Errorf("ended after %s with %v, asynq's context: %v; want after %s, interrupted %t", took, err, ctx.Err(), tt.want, tt.interrupted)
+				}
+			})
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/klinghook/klinghook/source"
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -157,6 +158,43 @@ func holdMedia(f *fixture) (started <-chan struct{}, release chan<- struct{}) {
 		_, _ = io.WriteString(w, video)
 	}
 	return begun, released
+}
+
+// panicking is a protocol whose reader panics.
+type panicking struct{ source.Source }
+
+// Update implements [source.Source].
+func (panicking) Update(tasks.Event) (*tasks.JobUpdate, error) { panic("a poison payload") }
+
+// TestPanic holds that a task whose handler panics is tried as often as it may be,
+// and then is a dead letter that tells of each time.
+func TestPanic(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	f.cfg.Sources["klingai"] = panicking{f.cfg.Sources["klingai"]}
+	f.renew(t)
+	poison, err := tasks.RecordEvent(tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Body: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(poison.Kind), poison.Payload),
+		asynq.TaskID(poison.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer f.worker.Shutdown()
+	f.eventually(t, "the dead letter", func() bool { return len(f.deadLetters(t)) == 1 })
+	d := f.deadLetters(t)[0]
+	if len(d.Failures) != 2 || d.Failures[0].Attempt != 1 || d.Failures[1].Attempt != 2 {
+		t.Fatalf("failures %+v, want both attempts", d.Failures)
+	}
+	for _, failure := range d.Failures {
+		if !strings.Contains(failure.Error, "panic: a poison payload") {
+			t.Errorf("attempt %d failed of %s, want that it panicked", failure.Attempt, failure.Error)
+		}
+	}
 }
 
 // dieHolding leaves a pending task as a worker does that died with it a while ago.
