@@ -41,6 +41,13 @@ func scanOne[T any](row scanner) (v T, err error) {
 	return v, err
 }
 
+// scanText reads the one column of a row.
+func scanText(row scanner) (string, error) {
+	var text string
+	err := row.Scan(&text)
+	return text, err
+}
+
 // notFound turns the driver's word for a missing row into ErrNotFound.
 func notFound(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {

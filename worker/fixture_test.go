@@ -102,11 +102,9 @@ func newFixtureOn(t *testing.T, redisAddr, databaseURL string, grace time.Durati
 		t.Fatal(err)
 	}
 	t.Cleanup(notifier.Close)
-	sources := map[string]source.Source{}
-	for _, p := range source.Protocols() {
-		if sources[p.Name], err = p.New(nil); err != nil {
-			t.Fatal(err)
-		}
+	sources, err := source.All(source.NoSecrets)
+	if err != nil {
+		t.Fatal(err)
 	}
 	core, logs := observer.New(zapcore.InfoLevel)
 	f.logs = logs

@@ -14,7 +14,6 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/klinghook/klinghook/kling"
 	"github.com/klinghook/klinghook/source"
@@ -105,11 +104,11 @@ type waiting struct {
 func newWaiting(t *testing.T, addr string) *waiting {
 	t.Helper()
 	w := &waiting{now: time.Now().UTC().Truncate(time.Second), kling: &fakeKling{tasks: map[string]string{}, legacy: map[string]string{}}}
-	w.fixture = newFixture(t, addr, time.Second, func(cfg *worker.Config) {
-		cfg.Now = w.clock
-		cfg.Lookups = worker.Lookups{Kling: w.kling, NewAPI: true}
-		cfg.NotifyTypes = append(cfg.NotifyTypes, tasks.TypeLost)
-	})
+	w.fixture = newFixture(t, addr, time.Second)
+	w.cfg.Now = w.clock
+	w.cfg.Lookups = worker.Lookups{Kling: w.kling, NewAPI: true}
+	w.cfg.NotifyTypes = append(w.cfg.NotifyTypes, tasks.TypeLost)
+	w.renew(t)
 	w.lookUp(t) // from now on it is this worker that asks, when the test says so
 	return w
 }
@@ -117,13 +116,8 @@ func newWaiting(t *testing.T, addr string) *waiting {
 // work has another worker run what waits.
 func (w *waiting) work(t *testing.T) {
 	t.Helper()
-	cfg := w.cfg
-	cfg.Metrics = prometheus.NewRegistry()
-	var err error
 	asks := w.worker
-	if w.worker, err = worker.New(cfg); err != nil {
-		t.Fatal(err)
-	}
+	w.renew(t)
 	w.fixture.work(t)
 	w.worker = asks
 }

@@ -71,7 +71,12 @@ func (r *Replayer) reopen(ctx context.Context, t tasks.Task) error {
 		if err != nil {
 			return err
 		}
-		return r.verify(ev)
+		if err := r.verify(ev); err != nil {
+			return err
+		}
+		// From now on the store owes what follows from it.
+		_, err = r.Store.Record(ctx, ev, nil, nil)
+		return err
 	case tasks.KindMediaDownload:
 		p, err := tasks.DecodeMediaDownload(t.Payload)
 		if err != nil {

@@ -90,6 +90,13 @@ func TestReplayVerifies(t *testing.T) {
 	if err := f.replayer(t, addr, "wrong", "right").Replay(t.Context(), letter); err != nil {
 		t.Fatal(err)
 	}
+	// Losing the queue now does not lose the replay.
+	if err := f.redis.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	f.work(t)
 	if _, err := f.store.Job(t.Context(), "vid_1"); err != nil {
 		t.Errorf("the replayed event was not recorded: %v", err)

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -73,12 +74,23 @@ func (w *Worker) Sweep(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, w.sweepArchives(ctx), w.endDone(ctx))
+	errs = append(errs, w.sweepArchives(ctx), w.endDone(ctx), w.countExpiring(ctx))
 	n, err := w.enqueueMissing(ctx)
 	if n > 0 {
 		w.cfg.Log.Info("owed work enqueued again", zap.Int("tasks", n))
 	}
 	return errors.Join(append(errs, err)...)
+}
+
+// countExpiring measures how many links die before their files are stored.
+func (w *Worker) countExpiring(ctx context.Context) error {
+	soon := w.cfg.Now().Add(store.ExpiringSoon(w.cfg.LinkLifetime))
+	expiring, err := w.cfg.Store.ExpiringMedia(ctx, w.cfg.LinkLifetime, soon)
+	if err != nil {
+		return err
+	}
+	w.metrics.expiring.Set(float64(len(expiring)))
+	return nil
 }
 
 // enqueueMissing enqueues what is owed and in no queue.
