@@ -177,10 +177,18 @@ func printEvent(w io.Writer, ev store.StoredEvent) error {
 	if err := printFields(w, fields); err != nil {
 		return err
 	}
-	body := ev.Body
-	if indented, err := json.MarshalIndent(json.RawMessage(ev.Body), "", "  "); err == nil {
-		body = indented
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", terminalSafe(string(body)))
+	_, err := fmt.Fprintf(w, "\n%s\n", terminalSafe(string(readableBody(ev.Body))))
 	return err
+}
+
+// readableBody returns a body indented where it is JSON. One that is nested so
+// deeply that it would be little but blanks (18 KB can become 162 MB) stays as it
+// is.
+func readableBody(body []byte) []byte {
+	const mostGrowth, least = 10, 4 << 10
+	indented, err := json.MarshalIndent(json.RawMessage(body), "", "  ")
+	if err != nil || len(indented) > max(mostGrowth*len(body), least) {
+		return body
+	}
+	return indented
 }
