@@ -2,8 +2,8 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -52,7 +52,8 @@ func floodLength(t *testing.T) (length time.Duration, measured bool) {
 //
 // What is usual is measured on the same machine in the same run, in rounds that
 // take turns with the flood's, and the medians of the rounds are compared, so that
-// a moment in which the machine does something else counts in neither.
+// a moment in which the machine does something else counts in neither. Where the
+// machine is busy all the time, a short run is tried up to three times.
 func TestHostileFlood(t *testing.T) {
 	length, measured := floodLength(t)
 	w, redis := newWorld(t), testenv.Redis(t)
@@ -62,29 +63,25 @@ func TestHostileFlood(t *testing.T) {
 	settings["KLINGHOOK_REDIS_URL"] = redis.URL()
 	base := "http://" + start(t, "klinghook-ingest", settings).address("webhooks")
 
-	var usual, flooded []time.Duration
+	tries := 3
+	if measured {
+		tries = 1
+	}
 	var forged atomic.Int64
-	for round := range floodRounds {
-		usual = append(usual, p99(deliverReal(t, w, base, 2*round, length/floodRounds)))
-		ctx, stop := context.WithCancel(t.Context())
-		over := make(chan struct{})
-		go func() { defer close(over); forge(ctx, t, w, base, &forged) }()
-		flooded = append(flooded, p99(deliverReal(t, w, base, 2*round+1, length/floodRounds)))
-		stop()
-		<-over
-	}
-	usually, inFlood := median(usual), median(flooded)
-	t.Logf("99th percentile of real deliveries: usually %s %s, beside %d forged in %s %s %s",
-		usually, usual, forged.Load(), length, inFlood, flooded)
-	most := 2 * usually
-	if !measured {
-		most = max(most, usually+jitter)
-	}
-	if inFlood > most {
-		t.Errorf("beside the flood the 99th percentile is %s, want %s at most", inFlood, most)
-	}
-	if want := int64(length / forgedEvery); forged.Load() < want*9/10 {
-		t.Errorf("%d forged deliveries were answered in %s, want %d: the flood was none", forged.Load(), length, want)
+	began := time.Now()
+	for try := range tries {
+		usually, inFlood := flood(t, w, base, length, &forged)
+		most := 2 * usually
+		if !measured {
+			most = max(most, usually+jitter)
+		}
+		if inFlood <= most {
+			break
+		}
+		// A flood that gets in the way does so each time; another program does not.
+		if try == tries-1 {
+			t.Errorf("beside the flood the 99th percentile is %s, want %s at most", inFlood, most)
+		}
 	}
 	inspector := asynq.NewInspector(asynq.RedisClientOpt{Addr: redis.Addr()})
 	defer func() { _ = inspector.Close() }()
@@ -92,15 +89,39 @@ func TestHostileFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Three a second, ten at once; real rounds are time too.
-	if most := 3*int(2*length/time.Second) + 20; kept.Size > most {
+	// Three a second, and ten at once.
+	if most := 3*int(time.Since(began)/time.Second) + 20; kept.Size > most {
 		t.Errorf("of %d forged deliveries %d went to the queue, want %d at most", forged.Load(), kept.Size, most)
 	}
 }
 
+// flood takes turns with rest and flood, and returns the 99th percentile of real
+// deliveries in each, which is the median of its rounds.
+func flood(t *testing.T, w *world, base string, length time.Duration, forged *atomic.Int64) (usually, inFlood time.Duration) {
+	t.Helper()
+	var usual, flooded []time.Duration
+	before := forged.Load()
+	for range floodRounds {
+		usual = append(usual, p99(deliverReal(t, w, base, length/floodRounds)))
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); forge(ctx, t, w, base, forged) }()
+		flooded = append(flooded, p99(deliverReal(t, w, base, length/floodRounds)))
+		stop()
+		<-over
+	}
+	usually, inFlood = median(usual), median(flooded)
+	sent := forged.Load() - before
+	t.Logf("99th percentile of real deliveries: usually %s %s, beside %d forged in %s %s %s", usually, usual, sent, length, inFlood, flooded)
+	if want := int64(length / forgedEvery); sent < want*9/10 {
+		t.Errorf("%d forged deliveries were answered in %s, want %d: the flood was none", sent, length, want)
+	}
+	return usually, inFlood
+}
+
 // deliverReal sends real deliveries for a time, at their rate whether answers come
 // or not, and returns how long each took.
-func deliverReal(t *testing.T, w *world, base string, round int, length time.Duration) []time.Duration {
+func deliverReal(t *testing.T, w *world, base string, length time.Duration) []time.Duration {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: patience}
 	defer client.CloseIdleConnections()
@@ -110,7 +131,7 @@ func deliverReal(t *testing.T, w *world, base string, round int, length time.Dur
 	defer tick.Stop()
 	for i := range took {
 		<-tick.C
-		d := w.seed("video.processing", i%60, fmt.Sprintf("vid_%d_%d", round, i), "")
+		d := w.seed("video.processing", i%60, "vid_"+rand.Text(), "")
 		wg.Go(func() {
 			began := time.Now()
 			status, err := status(t.Context(), client, base, d)
