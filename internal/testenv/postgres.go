@@ -80,6 +80,15 @@ func (p *PostgresCluster) Kill() {
 	}
 }
 
+// Stop ends the server in good order, without waiting for its clients, and returns
+// once it is gone.
+func (p *PostgresCluster) Stop() {
+	p.t.Helper()
+	if err := p.cluster.stop(); err != nil {
+		p.t.Fatalf("stop postgres: %v", err)
+	}
+}
+
 // Restart brings the server back at the same address and with everything that
 // was committed, and returns once it answers. A running one is stopped first, in
 // good order but without waiting for its clients.
@@ -283,10 +292,11 @@ func (c *cluster) kill() error {
 	return c.process.kill()
 }
 
+// stop is PostgreSQL's fast shutdown: it ends all sessions and loses nothing.
+func (c *cluster) stop() error { return c.process.end(syscall.SIGINT) }
+
 func (c *cluster) restart(ctx context.Context) error {
-	// SIGINT is PostgreSQL's fast shutdown: it ends all sessions and loses
-	// nothing.
-	if err := c.process.end(syscall.SIGINT); err != nil {
+	if err := c.stop(); err != nil {
 		return err
 	}
 	return whileBusy(ctx, func() error { return c.start(ctx) })

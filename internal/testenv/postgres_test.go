@@ -60,6 +60,7 @@ func TestPostgresServerRestart(t *testing.T) {
 		end  func(*PostgresCluster)
 	}{
 		{"killed", (*PostgresCluster).Kill},
+		{"stopped", (*PostgresCluster).Stop},
 		{"running", func(*PostgresCluster) {}},
 	}
 	p := PostgresServer(t)

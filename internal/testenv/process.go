@@ -38,13 +38,17 @@ type command struct {
 	path string
 	args []string
 	dir  string
+	// env is the whole environment; nil means the test's, with messages in English.
+	env []string
 	// user is whom the server runs as; nil means as the test does.
 	user *syscall.Credential
 	// orphan is the signal that the server gets when the test process ends
 	// before it (Linux only).
 	orphan syscall.Signal
-	// log is the file that its output goes to, from this start on.
-	log string
+	// log is the file that its output goes to: from this start on, unless keepLog
+	// says that it is added to what is there.
+	log     string
+	keepLog bool
 }
 
 // process is a running server.
@@ -85,7 +89,11 @@ func start(c command) (*process, error) {
 // run starts the program. The log file that it returns is open as long as the
 // program writes to it.
 func (p *process) run() (*exec.Cmd, *os.File, error) {
-	log, err := os.OpenFile(p.command.log, os.O_CREATE|os.O_TRUNC|os.O_APPEND|os.O_WRONLY, 0o600)
+	flags := os.O_CREATE | os.O_TRUNC | os.O_APPEND | os.O_WRONLY
+	if p.command.keepLog {
+		flags &^= os.O_TRUNC
+	}
+	log, err := os.OpenFile(p.command.log, flags, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -94,8 +102,10 @@ func (p *process) run() (*exec.Cmd, *os.File, error) {
 	cmd := exec.CommandContext(context.Background(), p.command.path, p.command.args...)
 	cmd.Dir = p.command.dir
 	cmd.Stdout, cmd.Stderr = log, log
-	// waitReady reads the log, so it is in English.
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	if cmd.Env = p.command.env; cmd.Env == nil {
+		// waitReady reads the log, so it is in English.
+		cmd.Env = append(os.Environ(), "LC_ALL=C")
+	}
 	cmd.SysProcAttr = sysProcAttr(p.command.orphan)
 	cmd.SysProcAttr.Credential = p.command.user
 	if err := cmd.Start(); err != nil {
