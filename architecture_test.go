@@ -49,7 +49,9 @@ func rooms() []room {
 		{"config", nil},
 		{"internal/process", nil},
 		{"internal/testenv", nil},
-		{"internal/e2e", nil}, // Tests only.
+		{"internal/programs", []string{"internal/testenv"}},
+		{"internal/e2e", nil},   // Tests only.
+		{"internal/chaos", nil}, // Tests only.
 		{"cmd", []string{"ingest", "worker", "admin", "source", "kling", "store", "tasks", "simulate", "config", "internal/process"}},
 	}
 }

@@ -16,7 +16,7 @@ func TestDevKilled(t *testing.T) {
 	left := w.deliveries()
 	for len(left) > 0 {
 		dev := start(t, "klinghook", settings, "dev")
-		base := "http://" + dev.address("webhooks")
+		base := "http://" + dev.Address("webhooks")
 		rand.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
 		// The kill comes while the delivery after the last of these is on its way.
 		patient := rand.IntN(3)
@@ -27,7 +27,7 @@ func TestDevKilled(t *testing.T) {
 			left = left[1:]
 		}
 		if len(left) == 0 {
-			dev.kill()
+			dev.Kill()
 			break
 		}
 		acknowledged := make(chan bool, 1)
@@ -35,13 +35,13 @@ func TestDevKilled(t *testing.T) {
 			status, _, err := left[0].post(t.Context(), base)
 			acknowledged <- err == nil && status == http.StatusOK
 		}()
-		dev.kill()
+		dev.Kill()
 		if <-acknowledged {
 			left = left[1:]
 		}
 	}
 	dev := start(t, "klinghook", settings, "dev")
-	dev.address("webhooks")
+	dev.Address("webhooks")
 	w.check(settings, bucket)
-	dev.stop()
+	dev.Stop()
 }

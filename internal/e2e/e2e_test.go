@@ -32,8 +32,8 @@ type removeAfter struct{ *testing.M }
 // Run implements the interface of testenv.Main.
 func (r removeAfter) Run() int {
 	code := r.M.Run()
-	if dir, err := programs(); err == nil {
-		_ = os.RemoveAll(dir)
+	if set, err := built(); err == nil {
+		set.Remove()
 	}
 	return code
 }
@@ -365,11 +365,11 @@ func TestProduction(t *testing.T) {
 				t.Fatal(err)
 			}
 			ingest := start(t, "klinghook-ingest", settings)
-			w.deliver("http://" + ingest.address("webhooks"))
+			w.deliver("http://" + ingest.Address("webhooks"))
 			worker := start(t, "klinghook", settings, "worker")
 			w.check(settings, bucket)
-			worker.stop()
-			ingest.stop()
+			worker.Stop()
+			ingest.Stop()
 		})
 	}
 }
@@ -382,9 +382,9 @@ func TestDev(t *testing.T) {
 			settings := w.settings(database(t), bucket)
 			settings["KLINGHOOK_DATA"] = t.TempDir()
 			dev := start(t, "klinghook", settings, "dev")
-			w.deliver("http://" + dev.address("webhooks"))
+			w.deliver("http://" + dev.Address("webhooks"))
 			w.check(settings, bucket)
-			dev.stop()
+			dev.Stop()
 		})
 	}
 }

@@ -150,7 +150,7 @@ func TestHostileEvents(t *testing.T) {
 			if _, err := run(t, settings, "migrate"); err != nil {
 				t.Fatal(err)
 			}
-			base := "http://" + start(t, "klinghook-ingest", settings).address("webhooks")
+			base := "http://" + start(t, "klinghook-ingest", settings).Address("webhooks")
 			odd := w.oddEvents()
 			for _, ev := range append(odd, odd...) {
 				if status, answer := w.post(base, ev.request); status != ev.want {

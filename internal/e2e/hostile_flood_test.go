@@ -63,7 +63,7 @@ func TestHostileFlood(t *testing.T) {
 	delete(settings, "KLINGHOOK_DATABASE_URL")
 	delete(settings, "KLINGHOOK_BUCKET_URL")
 	settings["KLINGHOOK_REDIS_URL"] = redis.URL()
-	base := "http://" + start(t, "klinghook-ingest", settings).address("webhooks")
+	base := "http://" + start(t, "klinghook-ingest", settings).Address("webhooks")
 
 	tries := 3
 	if measured {

@@ -15,12 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klinghook/klinghook/internal/programs"
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // startIngest starts the public process on a Redis of its own and returns it with
 // its address.
-func startIngest(t *testing.T, w *world) (ingest *service, addr string) {
+func startIngest(t *testing.T, w *world) (ingest *programs.Service, addr string) {
 	t.Helper()
 	settings := w.settings("", "")
 	for _, name := range []string{"KLINGHOOK_DATABASE_URL", "KLINGHOOK_BUCKET_URL"} {
@@ -28,14 +29,14 @@ func startIngest(t *testing.T, w *world) (ingest *service, addr string) {
 	}
 	settings["KLINGHOOK_REDIS_URL"] = testenv.Redis(t).URL()
 	ingest = start(t, "klinghook-ingest", settings)
-	addr = ingest.address("webhooks")
+	addr = ingest.Address("webhooks")
 	return ingest, addr
 }
 
 // resident returns how much memory a process has, and had at its most, in bytes.
-func resident(t *testing.T, s *service) (now, peak int64) {
+func resident(t *testing.T, s *programs.Service) (now, peak int64) {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}

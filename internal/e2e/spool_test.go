@@ -21,10 +21,10 @@ func TestSpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	without := start(t, "klinghook-ingest", settings, "--no-spool")
-	withoutURL := "http://" + without.address("webhooks")
+	withoutURL := "http://" + without.Address("webhooks")
 	settings["KLINGHOOK_SPOOL_DIR"] = filepath.Join(t.TempDir(), "spool")
 	ingest := start(t, "klinghook-ingest", settings)
-	base := "http://" + ingest.address("webhooks")
+	base := "http://" + ingest.Address("webhooks")
 
 	if status, answer := w.post(base, w.seed("video.created", 25, "vid_1", "")); status != http.StatusOK {
 		t.Fatalf("with Redis: %d %s", status, answer)
@@ -46,9 +46,9 @@ func TestSpool(t *testing.T) {
 	if _, err := run(t, settings, "jobs", "list"); err != nil {
 		t.Error(err)
 	}
-	ingest.kill()
+	ingest.Kill()
 	ingest = start(t, "klinghook-ingest", settings)
-	base = "http://" + ingest.address("webhooks")
+	base = "http://" + ingest.Address("webhooks")
 	if status, _ := w.post(base, w.seed("video.created", 25, "vid_3", "")); status != http.StatusOK {
 		t.Errorf("without Redis, after a kill: %d, want 200", status)
 	}

@@ -35,6 +35,9 @@ func StartProgram(p Program) (*Process, error) {
 	return &Process{started}, nil
 }
 
+// PID is its process id.
+func (p *Process) PID() int { return p.process.pid }
+
 // Exited is closed when the program has ended.
 func (p *Process) Exited() <-chan struct{} { return p.process.exited }
 

@@ -1,0 +1,118 @@
+package programs
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
+)
+
+// patience is how long a program may take to listen.
+const patience = time.Minute
+
+// Service is a program that runs until it is stopped. Its methods fail the test
+// themselves, so they are called from its goroutine.
+type Service struct {
+	t       testing.TB
+	name    string
+	process *testenv.Process
+	log     string
+	stopped bool
+}
+
+// Start runs a program until the test ends, and expects that it then stops in good
+// order. Its log is shown when the test has failed.
+func (s *Set) Start(t testing.TB, name string, settings map[string]string, args ...string) *Service {
+	t.Helper()
+	dir := t.TempDir()
+	sv := &Service{t: t, name: name, log: filepath.Join(dir, "log")}
+	var err error
+	sv.process, err = testenv.StartProgram(testenv.Program{
+		Path: s.Path(name), Args: args, Env: Environment(settings), Dir: dir, Log: sv.log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		sv.Stop()
+		if t.Failed() {
+			t.Logf("%s logged:\n%s", name, sv.output())
+		}
+	})
+	return sv
+}
+
+// Address waits until the program says where it listens for something: "webhooks"
+// or "admin".
+func (s *Service) Address(what string) string {
+	s.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(patience)
+	for {
+		if addr := Listening(s.output(), what); addr != "" {
+			return addr
+		}
+		select {
+		case <-tick.C:
+		case <-s.process.Exited():
+			s.t.Fatalf("%s ended before it listened for %s:\n%s", s.name, what, s.output())
+		case <-timeout:
+			s.t.Fatalf("%s does not listen for %s", s.name, what)
+		}
+	}
+}
+
+// Listening returns the address of which a program's log in JSON says that it
+// listens there for something; empty when it says no such thing.
+func Listening(log []byte, what string) string {
+	for lines := bufio.NewScanner(bytes.NewReader(log)); lines.Scan(); {
+		var entry struct{ Message, For, Address string }
+		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Message == "listening" && entry.For == what {
+			return entry.Address
+		}
+	}
+	return ""
+}
+
+// output is what the program has logged and printed so far.
+func (s *Service) output() []byte {
+	out, err := os.ReadFile(s.log)
+	if err != nil {
+		s.t.Fatalf("read the log of %s: %v", s.name, err)
+	}
+	return out
+}
+
+// PID is the program's process id.
+func (s *Service) PID() int { return s.process.PID() }
+
+// Stop asks the program to stop and expects that it does so in good order. One that
+// was stopped or killed before is left alone.
+func (s *Service) Stop() {
+	s.t.Helper()
+	if s.stopped {
+		return
+	}
+	s.stopped = true
+	if err := s.process.End(syscall.SIGTERM); err != nil {
+		s.t.Error(err)
+	} else if err := s.process.Err(); err != nil {
+		s.t.Errorf("%s: %v", s.name, err)
+	}
+}
+
+// Kill ends the program as a crash would.
+func (s *Service) Kill() {
+	s.t.Helper()
+	s.stopped = true
+	if err := s.process.End(syscall.SIGKILL); err != nil {
+		s.t.Error(err)
+	}
+}
