@@ -143,6 +143,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	}
 	ctx, w.stopRounds = context.WithCancel(context.WithoutCancel(ctx))
 	w.rounds.Go(func() { w.runSweeps(ctx) })
+	w.rounds.Go(func() { w.tidyBucket(ctx) })
 	if w.inquirer != nil {
 		w.rounds.Go(func() { w.inquirer.run(ctx) })
 	}

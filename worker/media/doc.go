@@ -47,10 +47,11 @@
 // A file bucket is made with create_dir=1 and metadata=skip (no .attrs file
 // beside each video) unless its URL says otherwise. Temporary files always lie
 // beside the object, as <object>.<hex>.tmp, so that publishing is a rename within
-// one file system. What a killed process leaves of them is removed by the next
-// download of the same object after 24 hours, and may be deleted earlier. The
-// file and the directories down to it are synced before a download is reported
-// as done.
+// one file system. A download holds a lock on its own; what a killed process leaves
+// is nobody's, and the next attempt at the same object, or the next process that
+// starts, removes it (after 24 hours where the file system knows no locks). The
+// file and the directories down to it are synced before a download is reported as
+// done.
 //
 // An upload to a cloud that is abandoned leaves nothing visible, but S3 keeps
 // the parts of a multipart upload until a lifecycle rule

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +32,25 @@ type upload struct {
 
 // upload begins an object. The caller ends it with either publish or abort.
 func (b *Bucket) upload(ctx context.Context, object, contentType string) (*upload, error) {
+	for {
+		up, err := b.begin(ctx, object, contentType)
+		if err != nil {
+			return nil, err
+		}
+		if up.file == nil {
+			return up, nil
+		}
+		if hold(up.file) {
+			temp := strings.TrimSuffix(up.file.Name(), ".tmp")
+			removeLeftovers(strings.TrimSuffix(temp, filepath.Ext(temp)), time.Now())
+			return up, nil
+		}
+		up.abort()
+	}
+}
+
+// begin makes the temporary file of an object, or what a cloud has in its place.
+func (b *Bucket) begin(ctx context.Context, object, contentType string) (*upload, error) {
 	up := &upload{root: b.root}
 	ctx, up.cancel = context.WithCancel(ctx)
 	w, err := b.blob.NewWriter(ctx, object, &blob.WriterOptions{
@@ -49,34 +67,7 @@ func (b *Bucket) upload(ctx context.Context, object, contentType string) (*uploa
 		return nil, fmt.Errorf("write to bucket: %w", err)
 	}
 	up.w = w
-	if up.file != nil {
-		removeStale(up.file.Name(), time.Now())
-	}
 	return up, nil
-}
-
-// staleAfter is when a temporary file that nothing was written to any more is
-// taken for one of a killed process.
-const staleAfter = 24 * time.Hour
-
-// removeStale removes the stale temporary files of the object that temp is one
-// of; they are called <object>.<hex>.tmp. What cannot be removed is only in the
-// way, and no reason to fail a download.
-func removeStale(temp string, now time.Time) {
-	dir, name := filepath.Split(strings.TrimSuffix(temp, ".tmp"))
-	object := strings.TrimSuffix(name, filepath.Ext(name))
-	entries, _ := os.ReadDir(dir)
-	for _, entry := range entries {
-		id, isOfObject := strings.CutPrefix(entry.Name(), object+".")
-		id, isTemp := strings.CutSuffix(id, ".tmp")
-		if _, err := strconv.ParseUint(id, 16, 64); err != nil || !isOfObject || !isTemp {
-			continue
-		}
-		info, err := entry.Info()
-		if err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > staleAfter {
-			_ = os.Remove(filepath.Join(dir, entry.Name()))
-		}
-	}
 }
 
 func (up *upload) write(p []byte) error {
