@@ -51,7 +51,8 @@ type Policy struct {
 
 // Policies returns the policy table, one row for each kind.
 //
-// Recording is cheap and must outlast a database that is away for hours. A
+// Recording is cheap and must outlast a database that is away for hours; so must the
+// keeping of samples, or strangers could fill the dead letters meanwhile. A
 // download's attempts are spread over about a day: some relays' links die after
 // an hour, Kling's own after 30 days.
 func Policies() []Policy {
@@ -59,7 +60,7 @@ func Policies() []Policy {
 		{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 		{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
 		{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 20, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
-		{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 4, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: time.Minute},
+		{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 60, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 	}
 }
 
