@@ -5,10 +5,10 @@ GO       = go
 # then Go's fuzzer now and then reports its own deadline as a failure.
 FUZZTIME = 500000x
 # What CI runs, in this order: what is quick or fills the build cache first.
-CHECKS   = fmt-check build vet verify test lint race fuzz
+CHECKS   = fmt-check build vet verify test chaos-short lint race fuzz
 
 .DEFAULT_GOAL = help
-.PHONY: help test race fuzz lint fmt fmt-check vet verify vulncheck build cover check checks clean
+.PHONY: help test chaos chaos-short race fuzz lint fmt fmt-check vet verify vulncheck build cover check checks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,14 @@ test: ## run all tests; skips those whose server (Redis, PostgreSQL) is not inst
 		END { if (NR) printf "%d tests skipped: %s\n", NR, why }' "$$skips"; \
 	rm -f "$$skips"; \
 	exit $$status
+
+# CHAOS_SEED repeats a run, CHAOS_SCENARIO chooses scenarios by name, and
+# CHAOS_REPORT names a Markdown file whose table of scenarios is to be renewed.
+chaos: ## kill everything in turn, and count what is lost (15 minutes)
+	CGO_ENABLED=0 CHAOS=full $(GO) test -count=1 -timeout 60m -parallel 4 -v ./internal/chaos
+
+chaos-short: ## the two-minute form of chaos: all at once
+	CGO_ENABLED=0 CHAOS=short $(GO) test -count=1 -timeout 10m -v ./internal/chaos
 
 # vet has a target of its own: here it would be run once more on each dependency
 # as the race detector, or the fuzzer, compiles it.
