@@ -86,7 +86,7 @@ func TestDeadLetterCommands(t *testing.T) {
 	settings["KLINGHOOK_FORWARD_URLS"] = refusing.URL
 	settings["KLINGHOOK_NOTIFY_EVENTS"] = "video.failed"
 	ingest, _ := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	base := "http://" + ingest.address("webhooks")
+	base := "http://" + ingest.Address("webhooks")
 	for _, job := range []string{"vid_1", "vid_2", "vid_3", "vid_4"} {
 		w.post(base, w.completedFrom(job, cdn+"/"+job+".mp4"))
 	}
@@ -184,7 +184,7 @@ func TestPoison(t *testing.T) {
 		t.Fatal(err)
 	}
 	ingest := start(t, "klinghook-ingest", settings)
-	base := "http://" + ingest.address("webhooks")
+	base := "http://" + ingest.Address("webhooks")
 	w.post(base, w.completedFrom("vid_poison", cdn+"/poison.mp4"))
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
 	for attempt := range attempts {
@@ -203,7 +203,7 @@ func TestPoison(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("attempt %d does not begin", attempt+1)
 		}
-		worker.kill()
+		worker.Kill()
 		expire(t, rdb, poison)
 	}
 	worker := start(t, "klinghook", settings, "worker")
@@ -211,7 +211,7 @@ func TestPoison(t *testing.T) {
 		info, err := inspector.GetTaskInfo(tasks.QueueMedia, poison.ID)
 		return err == nil && info.State == asynq.TaskStateArchived, fmt.Sprint(info, err)
 	})
-	worker.stop()
+	worker.Stop()
 	w.post(base, w.completedFrom("vid_good", cdn+"/good.mp4"))
 	expire(t, rdb, poison)
 	start(t, "klinghook", settings, "worker")
@@ -258,7 +258,7 @@ func TestHangingReceiver(t *testing.T) {
 	t.Cleanup(receiver.Close)
 	settings["KLINGHOOK_FORWARD_URLS"] = receiver.URL + "," + w.receiver.URL
 	ingest, _ := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	w.post("http://"+ingest.address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
+	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
 	eventually(t, "both messages and the file", func() (bool, string) {
 		shown, err := showJob(t, settings, "vid_1")
 		return err == nil && shown.summary() == "completed, 1 events: video stored, video.completed sent, video.completed sent", fmt.Sprint(shown.summary(), err)

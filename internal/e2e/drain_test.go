@@ -45,32 +45,6 @@ func await(t *testing.T, asked <-chan string) {
 	}
 }
 
-// signal sends a signal to the program.
-func (s *service) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatalf("signal %s: %v", s.name, err)
-	}
-}
-
-// logged waits until the program logs a message.
-func (s *service) logged(message string) {
-	s.t.Helper()
-	timeout := time.After(patience)
-	for {
-		select {
-		case line := <-s.lines:
-			if strings.Contains(line, `"`+message+`"`) {
-				return
-			}
-		case <-s.done:
-			s.t.Fatalf("%s ended before it logged %q", s.name, message)
-		case <-timeout:
-			s.t.Fatalf("%s does not log %q", s.name, message)
-		}
-	}
-}
-
 // TestDrain holds that a worker which is asked to stop takes nothing new, and
 // finishes what it has begun.
 func TestDrain(t *testing.T) {
@@ -79,11 +53,11 @@ func TestDrain(t *testing.T) {
 	defer release()
 	settings, rdb, cdn := plant(t, w, serve)
 	ingest, worker := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	base := "http://" + ingest.address("webhooks")
+	base := "http://" + ingest.Address("webhooks")
 	w.post(base, w.completedFrom("vid_1", cdn+"/a.mp4"))
 	await(t, asked)
-	worker.signal(syscall.SIGTERM)
-	worker.logged("stopping")
+	worker.Signal(syscall.SIGTERM)
+	worker.Logged("stopping")
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
 	eventually(t, "the worker's servers to stop taking tasks", func() (bool, string) {
 		servers, err := inspector.Servers()
@@ -96,8 +70,7 @@ func TestDrain(t *testing.T) {
 	})
 	w.post(base, w.completedFrom("vid_2", cdn+"/b.mp4"))
 	release()
-	<-worker.done
-	if err := worker.cmd.Wait(); err != nil {
+	if err := worker.Wait(); err != nil {
 		t.Errorf("the worker ended with %v", err)
 	}
 	if shown, err := showJob(t, settings, "vid_1"); err != nil || !strings.Contains(shown.summary(), "video stored") {
@@ -118,9 +91,9 @@ func TestGraceEnds(t *testing.T) {
 	settings, rdb, cdn := plant(t, w, serve)
 	settings["KLINGHOOK_GRACE"] = "1s"
 	ingest, worker := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	w.post("http://"+ingest.address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
+	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
 	await(t, asked)
-	worker.stop()
+	worker.Stop()
 	pending, err := asynq.NewInspectorFromRedisClient(rdb).ListPendingTasks(tasks.QueueMedia)
 	if err != nil || len(pending) != 1 || pending[0].Retried != 0 || pending[0].LastErr != "" {
 		t.Fatalf("pending are %+v, %v; want the download with no attempt counted", pending, err)
@@ -141,17 +114,12 @@ func TestSecondSignal(t *testing.T) {
 	settings, rdb, cdn := plant(t, w, serve)
 	settings["KLINGHOOK_GRACE"] = "1h"
 	ingest, worker := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	w.post("http://"+ingest.address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
+	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
 	await(t, asked)
-	worker.signal(syscall.SIGTERM)
-	worker.logged("stopping")
-	worker.signal(syscall.SIGTERM)
-	select {
-	case <-worker.done:
-	case <-time.After(patience):
-		t.Fatal("the worker runs on after a second signal")
-	}
-	if err := worker.cmd.Wait(); err == nil {
+	worker.Signal(syscall.SIGTERM)
+	worker.Logged("stopping")
+	worker.Signal(syscall.SIGTERM)
+	if err := worker.Wait(); err == nil {
 		t.Error("the worker ended well although it broke off its work")
 	}
 	// It comes back as after a crash.
@@ -173,7 +141,7 @@ func TestFailingBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	ingest, _ := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	w.post("http://"+ingest.address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
+	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
 	eventually(t, "a second attempt to fail", func() (bool, string) {
 		retry, err := inspector.ListRetryTasks(tasks.QueueMedia)

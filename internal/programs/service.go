@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -52,21 +54,12 @@ func (s *Set) Start(t testing.TB, name string, settings map[string]string, args 
 // or "admin".
 func (s *Service) Address(what string) string {
 	s.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(patience)
-	for {
-		if addr := Listening(s.output(), what); addr != "" {
-			return addr
-		}
-		select {
-		case <-tick.C:
-		case <-s.process.Exited():
-			s.t.Fatalf("%s ended before it listened for %s:\n%s", s.name, what, s.output())
-		case <-timeout:
-			s.t.Fatalf("%s does not listen for %s", s.name, what)
-		}
-	}
+	var addr string
+	s.await("listen for "+what, func() bool {
+		addr = Listening(s.output(), what)
+		return addr != ""
+	})
+	return addr
 }
 
 // Listening returns the address of which a program's log in JSON says that it
@@ -114,5 +107,51 @@ func (s *Service) Kill() {
 	s.stopped = true
 	if err := s.process.End(syscall.SIGKILL); err != nil {
 		s.t.Error(err)
+	}
+}
+
+// Signal sends the program a signal.
+func (s *Service) Signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.process.Signal(sig); err != nil {
+		s.t.Fatalf("signal %s: %v", s.name, err)
+	}
+}
+
+// Logged waits until the program logs a message.
+func (s *Service) Logged(message string) {
+	s.t.Helper()
+	quoted := strconv.Quote(message)
+	s.await("log "+quoted, func() bool { return strings.Contains(string(s.output()), quoted) })
+}
+
+// Wait waits until the program has ended by itself and returns how.
+func (s *Service) Wait() error {
+	s.t.Helper()
+	s.stopped = true
+	select {
+	case <-s.process.Exited():
+		return s.process.Err()
+	case <-time.After(patience):
+		s.t.Fatalf("%s does not end", s.name)
+		return nil
+	}
+}
+
+// await polls until the program has done something, which is the end of a sentence
+// that begins with its name.
+func (s *Service) await(what string, done func() bool) {
+	s.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(patience)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-s.process.Exited():
+			s.t.Fatalf("%s ended before this: to %s:\n%s", s.name, what, s.output())
+		case <-timeout:
+			s.t.Fatalf("%s does not %s", s.name, what)
+		}
 	}
 }
