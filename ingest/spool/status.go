@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -47,6 +48,13 @@ func (s Status) refuses(now time.Time) error {
 		return fmt.Errorf("write to the spool: %w", s.Spool.WriteErr)
 	}
 	return nil
+}
+
+// Detail is the status as /readyz tells it.
+func (s Status) Detail() map[string]any {
+	return map[string]any{"spool": map[string]any{
+		"events": s.Spool.Events, "bytes": s.Spool.Bytes, "oldest_age_seconds": math.Round(s.OldestAge.Seconds()),
+	}}
 }
 
 // Check returns why an event that came now would be refused, or soon would be, and

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -18,6 +19,9 @@ type Check struct {
 	// called at the same time as other checks' probes, and must return when its
 	// context ends, which is after a second.
 	Probe func(context.Context) error
+	// Detail, where set, returns what else Ready tells of the thing, by name. It is
+	// asked each time, and must not wait.
+	Detail func() map[string]any
 }
 
 const (
@@ -53,13 +57,21 @@ func (h *Health) Live(w http.ResponseWriter, _ *http.Request) {
 // with the names of those that fail:
 //
 //	{"status":"not ready","checks":{"redis":"unreachable"}}
+//
+// What the checks tell in detail stands beside it, by names of theirs.
 func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
-	failing := h.probe(r.Context())
-	if len(failing) == 0 {
-		answer(w, http.StatusOK, map[string]any{"status": "ready"})
-		return
+	status, body := http.StatusOK, map[string]any{}
+	for _, c := range h.checks {
+		if c.Detail != nil {
+			maps.Copy(body, c.Detail())
+		}
 	}
-	answer(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "checks": failing})
+	body["status"] = "ready"
+	if failing := h.probe(r.Context()); len(failing) > 0 {
+		status = http.StatusServiceUnavailable
+		body["status"], body["checks"] = "not ready", failing
+	}
+	answer(w, status, body)
 }
 
 // probe returns the failing checks. The log gets a line when one begins to fail

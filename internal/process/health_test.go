@@ -50,6 +50,7 @@ func TestReady(t *testing.T) {
 	passes := func(context.Context) error { return nil }
 	fails := func(context.Context) error { return errors.New("dial 10.1.2.3: refused") }
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	depth := func() map[string]any { return map[string]any{"spool": map[string]any{"events": 3}} }
 	// Fails when its time is up before it can look.
 	inTime := func(ctx context.Context) error { return ctx.Err() }
 	tests := []struct {
@@ -60,11 +61,13 @@ func TestReady(t *testing.T) {
 		wantTook   time.Duration
 	}{
 		{"nothing to check", nil, 200, `{"status":"ready"}`, 0},
-		{"all well", []process.Check{{"redis", passes}, {"database", passes}}, 200, `{"status":"ready"}`, 0},
-		{"one down", []process.Check{{"redis", fails}, {"database", passes}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, 0},
-		{"all down", []process.Check{{"redis", fails}, {"database", fails}}, 503, `{"checks":{"database":"unreachable","redis":"unreachable"},"status":"not ready"}`, 0},
-		{"one hangs", []process.Check{{"redis", hangs}, {"database", inTime}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, time.Second},
-		{"all hang", []process.Check{{"redis", hangs}, {"database", hangs}}, 503, `{"checks":{"database":"unreachable","redis":"unreachable"},"status":"not ready"}`, time.Second},
+		{"all well", []process.Check{{"redis", passes, nil}, {"database", passes, nil}}, 200, `{"status":"ready"}`, 0},
+		{"one down", []process.Check{{"redis", fails, nil}, {"database", passes, nil}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, 0},
+		{"all down", []process.Check{{"redis", fails, nil}, {"database", fails, nil}}, 503, `{"checks":{"database":"unreachable","redis":"unreachable"},"status":"not ready"}`, 0},
+		{"one hangs", []process.Check{{"redis", hangs, nil}, {"database", inTime, nil}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, time.Second},
+		{"with a detail", []process.Check{{"spool", passes, depth}}, 200, `{"spool":{"events":3},"status":"ready"}`, 0},
+		{"down, with a detail", []process.Check{{"spool", fails, depth}}, 503, `{"checks":{"spool":"unreachable"},"spool":{"events":3},"status":"not ready"}`, 0},
+		{"all hang", []process.Check{{"redis", hangs, nil}, {"database", hangs, nil}}, 503, `{"checks":{"database":"unreachable","redis":"unreachable"},"status":"not ready"}`, time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

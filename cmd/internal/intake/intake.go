@@ -64,10 +64,13 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	case cfg.Kept == nil:
 		q := spool.NewQueue(spool.QueueConfig{Inner: client, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics})
 		in.Queue, in.Check = q, process.Check{Name: "queue", Probe: q.Check}
+		if in.Spooled {
+			in.Check.Detail = func() map[string]any { return q.Status().Detail() }
+		}
 		in.done.Go(func() { q.Run(ctx) })
 	case in.Spooled:
 		j := spool.NewJournal(spool.JournalConfig{Inner: client, Spool: in.spool, Kept: cfg.Kept, Log: cfg.Log, Metrics: cfg.Metrics})
-		in.Queue, in.Check = j, process.Check{Name: "spool", Probe: j.Check}
+		in.Queue, in.Check = j, process.Check{Name: "spool", Probe: j.Check, Detail: func() map[string]any { return j.Status().Detail() }}
 		in.done.Go(func() { j.Run(ctx) })
 	default:
 		in.Queue, in.Check = client, process.RedisCheck(cfg.Redis)
