@@ -26,6 +26,7 @@ func scenarios() []scenario {
 		{name: "spool disk full", layout: smallSpools, run: spoolFull},
 		{name: "bucket disk full", layout: smallBucket, run: bucketFull},
 		{name: "clocks 10 minutes apart", layout: fastClock, run: clocksApart},
+		{name: "dev SIGKILL", layout: oneProcess, run: devKilled},
 		{name: "all at once", short: true, run: allAtOnce},
 	}
 }

@@ -57,7 +57,7 @@ func (s *system) unrest() string {
 			busy = append(busy, fmt.Sprintf("%d events in spool %d", depth, i+1))
 		}
 	}
-	queued, err := s.queued()
+	queued, err := s.queued(ctx)
 	if err != nil {
 		busy = append(busy, err.Error())
 	}
@@ -73,8 +73,15 @@ func (s *system) unrest() string {
 }
 
 // queued says what is in the queues.
-func (s *system) queued() (busy []string, err error) {
-	inspector := asynq.NewInspectorFromRedisClient(s.rdb)
+func (s *system) queued(ctx context.Context) (busy []string, err error) {
+	rdb := s.rdb
+	if rdb == nil {
+		if rdb, err = s.embedded(ctx); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, rdb.Close()) }()
+	}
+	inspector := asynq.NewInspectorFromRedisClient(rdb)
 	for _, queue := range queues() {
 		info, err := inspector.GetQueueInfo(queue)
 		if errors.Is(err, asynq.ErrQueueNotFound) || err != nil && strings.Contains(err.Error(), "NOT_FOUND") {
@@ -103,7 +110,7 @@ func spoolDepth(ctx context.Context, admin string) (int, error) {
 		return 0, err
 	}
 	body, err := io.ReadAll(res.Body)
-	if err = errors.Join(err, res.Body.Close()); err != nil {
+	if err := errors.Join(err, res.Body.Close()); err != nil {
 		return 0, err
 	}
 	found := depthMetric.FindSubmatch(body)

@@ -60,44 +60,62 @@ type layout struct {
 	bucket string
 	// worker2 is the set that the second worker is of; default that of the others.
 	worker2 *programs.Set
+	// dev has everything in one process instead, with the queue in memory.
+	dev bool
 }
 
 // newSystem starts everything. ctx ends the scenario.
 func newSystem(ctx context.Context, t *testing.T, set *programs.Set, seed uint64, l layout) *system {
 	s := &system{t: t, ctx: ctx, set: set, dir: artifacts(t), rng: rand.New(rand.NewPCG(seed, 1))}
-	s.redis = testenv.Redis(t, testenv.WithAOF("always"))
-	s.rdb = redis.NewClient(&redis.Options{Addr: s.redis.Addr()})
-	t.Cleanup(func() { _ = s.rdb.Close() })
-	s.postgres = testenv.PostgresServer(t)
-	var err error
-	if s.db, err = sql.Open("pgx", s.postgres.URL()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.db.Close() })
 	s.media, s.receiver = newMediaServer(t, seed), newReceiver(t, seed)
 	s.bucket = l.bucket
 	if s.bucket == "" {
 		s.bucket = filepath.Join(s.dir, "media")
 	}
-	if _, err := set.Run(ctx, s.settings(), "migrate"); err != nil {
-		t.Fatal(err)
-	}
 	var targets []string
-	for i := range ingests {
-		targets = append(targets, s.startIngest(i, l.spools[i]))
-	}
-	for i := range workers {
-		of := set
-		if i == 1 && l.worker2 != nil {
-			of = l.worker2
-		}
-		s.workers = append(s.workers, s.startWorker(i, of))
+	if l.dev {
+		targets = s.startDev()
+	} else {
+		targets = s.startAll(l)
 	}
 	s.sender = newSender(targets)
 	t.Cleanup(s.sender.client.CloseIdleConnections)
 	s.script = &script{rng: s.rng, media: s.media.address(), prefix: "job"}
 	s.awaitListening()
 	return s
+}
+
+// startAll starts the servers, two ingest processes and two workers, and returns
+// where deliveries go.
+func (s *system) startAll(l layout) (targets []string) {
+	s.redis = testenv.Redis(s.t, testenv.WithAOF("always"))
+	s.rdb = redis.NewClient(&redis.Options{Addr: s.redis.Addr()})
+	s.t.Cleanup(func() { _ = s.rdb.Close() })
+	s.postgres = testenv.PostgresServer(s.t)
+	s.openDatabase("pgx", s.postgres.URL())
+	if _, err := s.set.Run(s.ctx, s.settings(), "migrate"); err != nil {
+		s.t.Fatal(err)
+	}
+	for i := range ingests {
+		targets = append(targets, s.startIngest(i, l.spools[i]))
+	}
+	for i := range workers {
+		of := s.set
+		if i == 1 && l.worker2 != nil {
+			of = l.worker2
+		}
+		s.workers = append(s.workers, s.startWorker(i, of))
+	}
+	return targets
+}
+
+// openDatabase opens what the suite itself reads.
+func (s *system) openDatabase(driver, source string) {
+	var err error
+	if s.db, err = sql.Open(driver, source); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = s.db.Close() })
 }
 
 // artifacts returns a folder that outlives a failed test.
@@ -120,9 +138,7 @@ func artifacts(t *testing.T) string {
 
 // settings are those of the commands and the workers.
 func (s *system) settings() map[string]string {
-	return map[string]string{
-		"KLINGHOOK_REDIS_URL":      s.redis.URL(),
-		"KLINGHOOK_DATABASE_URL":   s.postgres.URL(),
+	settings := map[string]string{
 		"KLINGHOOK_BUCKET_URL":     "file://" + s.bucket,
 		"KLINGHOOK_MEDIA_ALLOW":    s.media.address(),
 		"KLINGHOOK_FORWARD_URLS":   s.receiver.server.URL,
@@ -131,6 +147,12 @@ func (s *system) settings() map[string]string {
 		"KLINGHOOK_GRACE":          "5s",
 		"KLINGHOOK_ADMIN_ADDR":     "127.0.0.1:0",
 	}
+	if s.redis == nil {
+		settings["KLINGHOOK_DATA"] = filepath.Join(s.dir, "data")
+		return settings
+	}
+	settings["KLINGHOOK_REDIS_URL"], settings["KLINGHOOK_DATABASE_URL"] = s.redis.URL(), s.postgres.URL()
+	return settings
 }
 
 // secrets are those of the deliveries.
