@@ -27,7 +27,7 @@ test: ## run all tests; skips those whose server (Redis, PostgreSQL) is not inst
 
 # CHAOS_SEED repeats a run, CHAOS_SCENARIO chooses scenarios by name, and
 # CHAOS_REPORT names a Markdown file whose table of scenarios is to be renewed.
-chaos: ## kill everything in turn, and count what is lost (15 minutes)
+chaos: ## kill everything in turn, and count what is lost (10 minutes)
 	CGO_ENABLED=0 CHAOS=full $(GO) test -count=1 -timeout 60m -parallel 4 -v ./internal/chaos
 
 chaos-short: ## the two-minute form of chaos: all at once

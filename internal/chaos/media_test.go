@@ -53,7 +53,8 @@ func file(path string) []byte {
 	copy(key[:], sum[:])
 	noise := rand.NewChaCha8(key)
 	size := 10_000 + int(binary.BigEndian.Uint32(sum[:])%300_000)
-	content := append(head, make([]byte, size)...)
+	content := make([]byte, len(head)+size)
+	copy(content, head)
 	_, _ = noise.Read(content[len(head):]) // never fails
 	return content
 }

@@ -32,17 +32,7 @@ func (s *system) reconcile() (row, []string) {
 		s.t.Fatal(err)
 	}
 	r := &reconciler{system: s}
-	said := r.checkEvents(k)
-	outcomes := map[string]outcome{}
-	for job, events := range jobsOf(said) {
-		outcomes[job] = outcomeOf(events)
-	}
-	r.checkJobs(k, outcomes)
-	r.checkFiles(k, outcomes)
-	r.checkNotifications(k, outcomes)
-	for _, d := range k.deadLetters {
-		r.wrong("dead letter of %s, job %s: %s", d.task, d.job, d.cause)
-	}
+	r.check(k)
 	for _, p := range s.all() {
 		r.problems = append(r.problems, p.troubles()...)
 	}
@@ -55,6 +45,24 @@ func (s *system) reconcile() (row, []string) {
 		r.row.repeatsIn += times - 1
 	}
 	return r.row, r.problems
+}
+
+// check holds what is kept against what was sent.
+func (r *reconciler) check(k kept) {
+	said := r.checkEvents(k)
+	outcomes := map[string]outcome{}
+	for job, events := range jobsOf(said) {
+		outcomes[job] = outcomeOf(events)
+	}
+	r.checkJobs(k, outcomes)
+	r.checkFiles(k, outcomes)
+	r.checkNotifications(k, outcomes)
+	for _, d := range k.deadLetters {
+		r.wrong("dead letter of %s, job %s: %s", d.task, d.job, d.cause)
+	}
+	if forged := r.sender.ledger.forgeries(); k.rejections > forged {
+		r.wrong("%d samples of refused deliveries were kept of %d", k.rejections, forged)
+	}
 }
 
 // checkEvents holds the events against the answers that the sender got, and returns

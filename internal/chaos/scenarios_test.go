@@ -23,6 +23,7 @@ func scenarios() []scenario {
 		{name: "worker SIGKILL in media:download", run: killedDownloading},
 		{name: "worker SIGKILL in notify:send", run: killedSending},
 		{name: "worker SIGKILL in rejection:keep", run: killedKeeping},
+		{name: "all restarted with SIGTERM", run: restarted},
 		{name: "spool disk full", layout: smallSpools, run: spoolFull},
 		{name: "bucket disk full", layout: smallBucket, run: bucketFull},
 		{name: "clocks 10 minutes apart", layout: fastClock, run: clocksApart},
@@ -163,6 +164,19 @@ func ingestKilled(s *system, _ form) {
 			s.redis.Kill()
 		case 5:
 			s.redis.Restart()
+		}
+	}
+	load.finish()
+}
+
+// restarted restarts one process after another, in good order, as for an upgrade.
+func restarted(s *system, _ form) {
+	load := s.load(rate)
+	for range 2 {
+		for _, p := range s.all() {
+			s.pass(s.between(500*time.Millisecond, 1500*time.Millisecond))
+			p.stop()
+			p.start()
 		}
 	}
 	load.finish()

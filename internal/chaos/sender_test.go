@@ -85,6 +85,13 @@ func (l *ledger) sent() map[string]*event {
 	return maps.Clone(l.events)
 }
 
+// forgeries returns how many forged deliveries were sent so far.
+func (l *ledger) forgeries() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.forged
+}
+
 // refusals returns how many deliveries were answered with 503 so far.
 func (l *ledger) refusals() int {
 	l.mu.Lock()
@@ -227,7 +234,7 @@ func (s *sender) post(ctx context.Context, rng *rand.Rand, e *event, secretSuffi
 		return 0
 	}
 	answer, err := io.ReadAll(res.Body)
-	if err = errors.Join(err, res.Body.Close()); err != nil {
+	if err := errors.Join(err, res.Body.Close()); err != nil {
 		return 0
 	}
 	if res.StatusCode == http.StatusOK && string(answer) != `{"received": true}` {
