@@ -28,10 +28,10 @@ test: ## run all tests; skips those whose server (Redis, PostgreSQL) is not inst
 # CHAOS_SEED repeats a run, CHAOS_SCENARIO chooses scenarios by name, and
 # CHAOS_REPORT names a Markdown file whose table of scenarios is to be renewed.
 chaos: ## kill everything in turn, and count what is lost (10 minutes)
-	CGO_ENABLED=0 CHAOS=full $(GO) test -count=1 -timeout 60m -parallel 4 -v ./internal/chaos
+	CGO_ENABLED=0 CHAOS=full $(GO) test -run '^TestChaos$$' -count=1 -timeout 60m -parallel 4 -v ./internal/chaos
 
 chaos-short: ## the two-minute form of chaos: all at once
-	CGO_ENABLED=0 CHAOS=short $(GO) test -count=1 -timeout 10m -v ./internal/chaos
+	CGO_ENABLED=0 CHAOS=short $(GO) test -run '^TestChaos$$' -count=1 -timeout 10m -v ./internal/chaos
 
 # vet has a target of its own: here it would be run once more on each dependency
 # as the race detector, or the fuzzer, compiles it.

@@ -9,8 +9,9 @@ import (
 	"github.com/klinghook/klinghook/internal/programs"
 )
 
-// patience is how long anything may take before the test gives up.
-const patience = time.Minute
+// patience is how long anything may take before the test gives up. What a lost reply
+// or a killed worker leaves behind is taken up again within two minutes.
+const patience = 3 * time.Minute
 
 // built is the programs, built once.
 var built = sync.OnceValues(func() (*programs.Set, error) { return programs.Build(context.Background()) })

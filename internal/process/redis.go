@@ -25,6 +25,11 @@ func NewRedis(redisURL string) (*redis.Client, error) {
 	if opts.DialTimeout == 0 { // where the URL does not say
 		opts.DialTimeout = 2 * time.Second
 	}
+	if opts.ReadTimeout == 0 {
+		// A worker's dequeue whose reply is given up for lost costs the task an attempt
+		// and minutes, so a slow Redis is waited for; deliveries have limits of their own.
+		opts.ReadTimeout = 10 * time.Second
+	}
 	// Who is refused is refused at once; commands have tries of their own.
 	opts.DialerRetries = 1
 	// A command ends when its caller's context does, not only when its socket
