@@ -9,20 +9,26 @@ import (
 	"syscall"
 )
 
-// hold locks a temporary file for as long as it is open, which ends with the
-// process however that ends. It reports false when the file was taken for a leftover
+// hold locks a temporary file until what it returns is closed, or the process ends,
+// however it ends. That is another handle than the writer's, so that the file is held
+// until it has the object's name. ok is false when the file was taken for a leftover
 // before it was locked. Where there are no locks, its age must tell.
-func hold(f *os.File) bool {
+func hold(path string) (held *os.File, ok bool) {
+	held, err := os.Open(path)
+	if err != nil {
+		return nil, !errors.Is(err, fs.ErrNotExist)
+	}
 	// Whoever has the lock is about to remove the file, and takes no time for it.
-	if flock(f, syscall.LOCK_EX) != nil {
-		return true
+	if flock(held, syscall.LOCK_EX) != nil {
+		return held, true
 	}
-	named, err := os.Stat(f.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false
+	named, err := os.Stat(path)
+	mine, mineErr := held.Stat()
+	if errors.Is(err, fs.ErrNotExist) || err == nil && mineErr == nil && !os.SameFile(named, mine) {
+		_ = held.Close() // nothing was written
+		return nil, false
 	}
-	mine, mineErr := f.Stat()
-	return err != nil || mineErr != nil || os.SameFile(named, mine)
+	return held, true
 }
 
 // removeUnheld removes a temporary file if nobody holds it. It does so under the

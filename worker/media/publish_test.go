@@ -199,8 +199,16 @@ func TestLeftoverOfAKilledDownload(t *testing.T) {
 	if got := filesIn(t, dir); len(got) != 1 {
 		t.Errorf("files %q, want the temporary file of the download that is at work", got)
 	}
-	// What the kernel does with a killed process.
+	// The writer closes the file before it has the object's name.
 	if err := dying.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	begin().abort()
+	if got := filesIn(t, dir); len(got) != 1 {
+		t.Errorf("files %q, want the temporary file that is about to be published", got)
+	}
+	// With that, what the kernel does with a killed process is done.
+	if err := dying.held.Close(); err != nil {
 		t.Fatal(err)
 	}
 	begin().abort()

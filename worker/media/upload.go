@@ -27,6 +27,8 @@ type upload struct {
 	cancel context.CancelFunc
 	// file is the temporary file of a file bucket, else nil.
 	file *os.File
+	// held keeps others from taking that file for a leftover; nil without locks.
+	held *os.File
 	root string
 }
 
@@ -40,7 +42,8 @@ func (b *Bucket) upload(ctx context.Context, object, contentType string) (*uploa
 		if up.file == nil {
 			return up, nil
 		}
-		if hold(up.file) {
+		var ok bool
+		if up.held, ok = hold(up.file.Name()); ok {
 			temp := strings.TrimSuffix(up.file.Name(), ".tmp")
 			removeLeftovers(strings.TrimSuffix(temp, filepath.Ext(temp)), time.Now())
 			return up, nil
@@ -87,7 +90,7 @@ func (up *upload) publish() error {
 			return fmt.Errorf("write to bucket: %w", err)
 		}
 	}
-	defer up.cancel()
+	defer up.end()
 	if err := up.w.Close(); err != nil {
 		return fmt.Errorf("write to bucket: %w", err)
 	}
@@ -108,4 +111,13 @@ func (up *upload) abort() {
 	// error.
 	up.cancel()
 	_ = up.w.Close()
+	up.end()
+}
+
+// end lets go of what the upload held.
+func (up *upload) end() {
+	up.cancel()
+	if up.held != nil {
+		_ = up.held.Close() // nothing was written to it
+	}
 }
