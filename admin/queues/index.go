@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -28,23 +30,42 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
 
-// withoutForeignLinks returns the page without its links to other hosts, which
-// are style sheets with fonts. The pages show in the browser's own fonts.
-func withoutForeignLinks(page []byte) []byte {
-	return regexp.MustCompile(`<link\b[^>]*\bhref="(?:https?:)?//[^>]*>`).ReplaceAll(page, nil)
+// beforeScripts is what the page gets before its own scripts: on a phone the menu,
+// which covers half of it, begins closed. The pages keep what the user chooses after
+// that where this looks for it.
+const beforeScripts = `<script>if(matchMedia("(max-width: 700px)").matches&&!localStorage.getItem("asynqmon:state"))` +
+	`localStorage.setItem("asynqmon:state",'{"settings":{"isDrawerOpen":false}}')</script>`
+
+// logoutButton is a button in the corner that the pages leave free.
+const logoutButton = `<form method="post" action="%s" style="position:fixed;top:14px;right:16px;z-index:1300">` +
+	`<button style="font:inherit;padding:6px 12px;border:1px solid;border-radius:4px;background:none;color:gray;cursor:pointer">Log out</button></form>`
+
+// ownIndex returns asynqmon's page without its links to other hosts, which are style
+// sheets with fonts, and with what is ours: it shows in the browser's own fonts.
+func ownIndex(page []byte, logoutPath string) []byte {
+	page = regexp.MustCompile(`<link\b[^>]*\bhref="(?:https?:)?//[^>]*>`).ReplaceAll(page, nil)
+	page = bytes.Replace(page, []byte("<script>"), []byte(beforeScripts+"<script>"), 1)
+	if logoutPath != "" {
+		page = bytes.Replace(page, []byte(`<div id="root">`), fmt.Appendf(nil, logoutButton+`<div id="root">`, html.EscapeString(logoutPath)), 1)
+	}
+	return page
 }
 
-// contentSecurityPolicy lets the pages load what they bring, run the scripts in
-// the index page as it is now, and do nothing else. Their styles are made by
+// contentSecurityPolicy lets the page load what it brings, run the scripts that it
+// has, send its form if it has one, and do nothing else. Its styles are made by
 // scripts as they run, so none of them is known before.
-func contentSecurityPolicy(page []byte) string {
+func contentSecurityPolicy(page []byte, hasForm bool) string {
 	scripts := []string{"script-src 'self'"}
 	for _, inline := range regexp.MustCompile(`(?s)<script>(.*?)</script>`).FindAllSubmatch(page, -1) {
 		sum := sha256.Sum256(inline[1])
 		scripts = append(scripts, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 	}
+	forms := "form-action 'none'"
+	if hasForm {
+		forms = "form-action 'self'"
+	}
 	return strings.Join([]string{
 		"default-src 'none'", strings.Join(scripts, " "), "style-src 'unsafe-inline'", "img-src 'self' data:",
-		"connect-src 'self'", "manifest-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+		"connect-src 'self'", "manifest-src 'self'", "base-uri 'none'", forms, "frame-ancestors 'none'",
 	}, "; ")
 }

@@ -8,7 +8,24 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/hibiken/asynqmon"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/admin/guard"
 )
+
+// Config is what Pages are made of.
+type Config struct {
+	// RootPath is where the pages are: it begins with a slash and does not end with
+	// one. Required.
+	RootPath string
+	// Redis is the Redis that holds the queue. Required.
+	Redis *redis.Options
+	// Guard says by which names the pages may be asked for.
+	Guard guard.Guard
+	// ReadOnly lets nobody change anything.
+	ReadOnly bool
+	// LogoutPath, where set, is what a button in the pages posts to.
+	LogoutPath string
+}
 
 // Pages are the queue pages. They are safe for concurrent use.
 type Pages struct {
@@ -19,20 +36,19 @@ type Pages struct {
 	guarded http.Handler
 }
 
-// New returns the pages, rooted at rootPath, for the queue in Redis. It does not
-// connect yet. rootPath begins with a slash and does not end with one. The caller
-// closes the pages.
-func New(rootPath string, options *redis.Options) *Pages {
+// New returns the pages for cfg. It does not connect yet. The caller closes them.
+func New(cfg Config) *Pages {
 	show := newFormatter()
 	monitor := asynqmon.New(asynqmon.Options{
-		RootPath:         rootPath,
-		RedisConnOpt:     connOpt{options},
+		RootPath:         cfg.RootPath,
+		RedisConnOpt:     connOpt{cfg.Redis},
 		PayloadFormatter: asynqmon.PayloadFormatterFunc(show.format),
 		ResultFormatter:  asynqmon.ResultFormatterFunc(show.format),
+		ReadOnly:         cfg.ReadOnly,
 	})
-	index := get(monitor, rootPath+"/").body.Bytes()
-	p := &Pages{rootPath: rootPath, monitor: monitor, index: withoutForeignLinks(index)}
-	p.guarded = guard(http.HandlerFunc(p.serve), contentSecurityPolicy(index))
+	index := ownIndex(get(monitor, cfg.RootPath+"/").body.Bytes(), cfg.LogoutPath)
+	p := &Pages{rootPath: cfg.RootPath, monitor: monitor, index: index}
+	p.guarded = cfg.Guard.Protect(contentSecurityPolicy(index, cfg.LogoutPath != ""), http.HandlerFunc(p.serve))
 	return p
 }
 
@@ -53,6 +69,8 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = w.Write(p.index) // the asker has gone; there is nobody to tell
+	case r.URL.Path == p.rootPath+"/api/metrics": // It would be asked of a Prometheus that nobody named.
+		http.NotFound(w, r)
 	case r.Method == http.MethodGet && r.URL.Path == p.rootPath+redisInfoPath:
 		p.serveRedisInfo(w)
 	default:

@@ -36,7 +36,7 @@ func newQueue(t *testing.T) queue {
 
 func newQueueOn(t *testing.T, options *redis.Options) queue {
 	t.Helper()
-	q := queue{redis: redis.NewClient(options), pages: queues.New("/queues", options)}
+	q := queue{redis: redis.NewClient(options), pages: queues.New(queues.Config{RootPath: "/queues", Redis: options})}
 	t.Cleanup(func() {
 		for _, close := range []func() error{q.pages.Close, q.redis.Close} {
 			if err := close(); err != nil {
@@ -278,7 +278,7 @@ func acl(t *testing.T, rdb *redis.Client, user string, rules ...any) {
 // TestRedisAway checks that the pages themselves open without Redis, and say that
 // it is away.
 func TestRedisAway(t *testing.T) {
-	pages := queues.New("/queues", &redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	pages := queues.New(queues.Config{RootPath: "/queues", Redis: &redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}})
 	q := queue{pages: pages}
 	if w := q.ask(t, "GET", "/queues", "", "Accept", "text/html"); w.Code != http.StatusOK {
 		t.Errorf("the page answers %d", w.Code)
