@@ -17,6 +17,8 @@ const (
 	Worker Role = "worker"
 	// Dev is ingest and worker in one process.
 	Dev Role = "dev"
+	// Admin is the process with the queue pages.
+	Admin Role = "admin"
 	// Store is a command that needs the database only, such as migrate or jobs.
 	Store Role = "store"
 	// Replay is a command that puts work back into the queue: it needs the
@@ -42,10 +44,18 @@ type Config struct {
 	APIURL    string `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"http-url" secret:"none" roles:"worker dev replay client" help:"Where Kling's API is; outside China https://api-singapore.klingai.com is nearer."`
 
 	Addr      string `env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" secret:"none" roles:"ingest dev client" help:"Where webhooks are received."`
-	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" secret:"none" roles:"ingest worker dev" help:"Where metrics, health and, in dev, the queue pages are served. It has no login: keep it private."`
+	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" secret:"none" roles:"ingest worker dev admin" help:"Where metrics and health are served and, by admin and dev, the queue pages. Only the pages of admin can have a login: keep it private."`
+
+	AdminUser         string   `env:"KLINGHOOK_ADMIN_USER" form:"user" secret:"none" roles:"admin" help:"Who logs in to the queue pages, with the password that KLINGHOOK_ADMIN_PASSWORD_HASH is of."`
+	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"whole" roles:"admin" help:"The bcrypt hash of a password, as \"klinghook admin hash-password\" makes it."`
+	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"whole" roles:"admin" help:"Bearer tokens for the queue pages: for programs in a header, for people in the login page."`
+	AdminProxyHeader  string   `env:"KLINGHOOK_ADMIN_PROXY_HEADER" form:"header-name" secret:"none" roles:"admin" help:"A header in which a reverse proxy names the user that it has logged in. The proxy must take it off what clients send. It is believed from KLINGHOOK_ADMIN_PROXIES only."`
+	AdminProxies      []string `env:"KLINGHOOK_ADMIN_PROXIES" form:"networks" secret:"none" roles:"admin" help:"The addresses of the proxies that KLINGHOOK_ADMIN_PROXY_HEADER is believed from."`
+	AdminHosts        []string `env:"KLINGHOOK_ADMIN_HOSTS" form:"host-names" secret:"none" roles:"admin" help:"The names by which browsers may ask for the queue pages, besides localhost, loopback addresses and the address of KLINGHOOK_ADMIN_ADDR."`
+	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" secret:"none" roles:"admin" help:"Let nobody change anything by the queue pages."`
 
 	// RedisURL is empty in Dev unless it is set: the queue is embedded then.
-	RedisURL string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev replay" help:"The Redis that holds the queue. When it is not set, dev embeds a queue in memory."`
+	RedisURL string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis that holds the queue. When it is not set, dev embeds a queue in memory."`
 	// DatabaseURL lies in Data unless it is set.
 	DatabaseURL string `env:"KLINGHOOK_DATABASE_URL" derived:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store replay" help:"The database of events, jobs and media: a file of SQLite's, or a PostgreSQL server."`
 	// BucketURL lies in Data unless it is set.
@@ -73,10 +83,10 @@ type Config struct {
 	ForwardSecret string `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what is forwarded; needed with KLINGHOOK_FORWARD_URLS."`
 
 	Queues Queues        `env:"KLINGHOOK_QUEUES" envDefault:"events=16,media=4,notify=8,rejections=1" form:"queues" secret:"none" roles:"worker dev" help:"How many tasks of each queue one process runs at once. A queue that is left out is not run in this process."`
-	Grace  time.Duration `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" secret:"none" roles:"ingest worker dev" help:"How long a process that is asked to stop lets running work finish."`
+	Grace  time.Duration `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" secret:"none" roles:"ingest worker dev admin" help:"How long a process that is asked to stop lets running work finish."`
 
-	LogLevel  string `env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" secret:"none" roles:"ingest worker dev" help:"The least level that is logged."`
-	LogFormat string `env:"KLINGHOOK_LOG_FORMAT" envDefault:"auto" form:"log-format" secret:"none" roles:"ingest worker dev" help:"How logs are written; auto means console on a terminal and json elsewhere."`
+	LogLevel  string `env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" secret:"none" roles:"ingest worker dev admin" help:"The least level that is logged."`
+	LogFormat string `env:"KLINGHOOK_LOG_FORMAT" envDefault:"auto" form:"log-format" secret:"none" roles:"ingest worker dev admin" help:"How logs are written; auto means console on a terminal and json elsewhere."`
 
 	// origins says of each setting that the role uses where its value is from.
 	origins map[string]Origin

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,11 @@ func forms() map[string]form {
 		"directory":       {"a directory's path", "/var/lib/klinghook", checkDirectory},
 		"rate":            {"a number above zero, to the second", "5", checkRate},
 		"tokens":          {"tokens with commas between, each of 32 letters, digits, - and _ at least", "what this prints: openssl rand -hex 32", checkToken},
+		"user":            {"a name", "operator", checkUser},
+		"password-hash":   {"a bcrypt hash of cost 10 or more", "what this prints: klinghook admin hash-password", checkPasswordHash},
+		"header-name":     {"a header's name", "X-Forwarded-User", checkHeaderName},
+		"networks":        {"addresses or networks with commas between", "10.0.0.7,10.1.0.0/16", checkNetwork},
+		"host-names":      {"names or addresses without a port and with commas between", "queue.example.com", checkHostName},
 		"switch":          {"true or false", "true", nil},
 		"size":            {"a number of bytes, or of KiB, MiB, GiB, KB, MB or GB", "1MiB", nil},
 		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},
@@ -109,6 +115,65 @@ func checkSigningSecret(item string) error {
 	}
 	if len(key) == 0 {
 		return errors.New("has nothing after whsec_")
+	}
+	return nil
+}
+
+func checkUser(item string) error {
+	if strings.TrimSpace(item) != item || strings.ContainsFunc(item, unicode.IsControl) {
+		return errors.New("has white space around it or a control character in it")
+	}
+	return nil
+}
+
+// checkPasswordHash accepts the versions of bcrypt that differ in name only. Below
+// the least cost a hash that leaked is guessed too fast; htpasswd makes such ones.
+func checkPasswordHash(item string) error {
+	const leastCost, mostCost = 10, 16
+	parts := regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`).FindStringSubmatch(item)
+	if parts == nil {
+		return errors.New("is not a bcrypt hash (in a compose file each $ of it is written $$)")
+	}
+	switch cost, _ := strconv.Atoi(parts[1]); { // of two digits
+	case cost < leastCost:
+		return fmt.Errorf("has the cost %d, by which passwords are guessed too fast", cost)
+	case cost > mostCost:
+		return fmt.Errorf("has the cost %d, by which a login takes minutes", cost)
+	}
+	return nil
+}
+
+func checkHeaderName(item string) error {
+	if !regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`).MatchString(item) {
+		return errors.New("is not the name of a header")
+	}
+	if slices.Contains([]string{"authorization", "cookie", "host", "origin"}, strings.ToLower(item)) {
+		return errors.New("is a header that browsers send themselves")
+	}
+	return nil
+}
+
+// checkNetwork refuses the networks that everybody is in.
+func checkNetwork(item string) error {
+	if _, err := netip.ParseAddr(item); err == nil {
+		return nil
+	}
+	network, err := netip.ParsePrefix(item)
+	switch {
+	case err != nil:
+		return errors.New("has an item that is neither an IP address nor a network")
+	case network.Bits() == 0:
+		return errors.New("has a network that everybody is in")
+	}
+	return nil
+}
+
+func checkHostName(item string) error {
+	if _, err := netip.ParseAddr(item); err == nil {
+		return nil
+	}
+	if !isHostname(item) {
+		return errors.New("has an item that is neither a name nor an address")
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 // values that only other packages understand. When the configuration is wrong the
 // error is an [*Error] with every problem.
 func Load(role Role, environ []string, overrides map[string]string, checks ...Check) (*Config, error) {
-	if !slices.Contains([]Role{Ingest, Worker, Dev, Store, Replay, Client, All}, role) {
+	if !slices.Contains([]Role{Ingest, Worker, Dev, Admin, Store, Replay, Client, All}, role) {
 		return nil, fmt.Errorf("read configuration: no role %q", role)
 	}
 	l := &loader{
@@ -276,6 +276,7 @@ func (l *loader) require() {
 	}
 	if l.role != All {
 		l.requireCredentials()
+		l.requireLogin()
 	}
 	if len(c.ForwardURLs) > 0 && l.missing("KLINGHOOK_FORWARD_SECRET") && l.role != All {
 		l.report("KLINGHOOK_FORWARD_SECRET", "KLINGHOOK_FORWARD_SECRET (--forward-secret-file) is not set, and what goes to KLINGHOOK_FORWARD_URLS must be signed; set it to what this prints: %s", secretCommand)
@@ -295,6 +296,24 @@ func (l *loader) requireCredentials() {
 		l.report("KLINGAI_ACCESS_KEY", "KLINGAI_ACCESS_KEY (--klingai-access-key-file) is not set, and KLINGAI_SECRET_KEY is no use without it; set it to the access key that Kling shows")
 	case access && l.given("KLINGAI_API_KEY"):
 		l.report("KLINGAI_API_KEY", "KLINGAI_API_KEY and KLINGAI_ACCESS_KEY are both set; unset the access key and its secret key, for the API key is good for all that they are")
+	}
+}
+
+// requireLogin reports ways to log in to the queue pages that are half there.
+func (l *loader) requireLogin() {
+	user, hash := l.given("KLINGHOOK_ADMIN_USER"), l.given("KLINGHOOK_ADMIN_PASSWORD_HASH")
+	header, proxies := l.given("KLINGHOOK_ADMIN_PROXY_HEADER"), l.given("KLINGHOOK_ADMIN_PROXIES")
+	switch {
+	case user && !hash:
+		l.report("KLINGHOOK_ADMIN_PASSWORD_HASH", "KLINGHOOK_ADMIN_PASSWORD_HASH (--admin-password-hash-file) is not set, and KLINGHOOK_ADMIN_USER has no password without it; set it to what `klinghook admin hash-password` prints")
+	case hash && !user:
+		l.report("KLINGHOOK_ADMIN_USER", "KLINGHOOK_ADMIN_USER (--admin-user) is not set, and KLINGHOOK_ADMIN_PASSWORD_HASH is nobody's without it; set it to a name to log in with")
+	}
+	switch {
+	case header && !proxies:
+		l.report("KLINGHOOK_ADMIN_PROXIES", "KLINGHOOK_ADMIN_PROXIES (--admin-proxies) is not set, so that anybody could send the header of KLINGHOOK_ADMIN_PROXY_HEADER; set it to the addresses of the proxies that send it, such as 10.0.0.7")
+	case proxies && !header:
+		l.report("KLINGHOOK_ADMIN_PROXY_HEADER", "KLINGHOOK_ADMIN_PROXY_HEADER (--admin-proxy-header) is not set, and KLINGHOOK_ADMIN_PROXIES means nothing without it; set it to the header in which the proxy names the user, such as X-Forwarded-User")
 	}
 }
 

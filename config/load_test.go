@@ -16,6 +16,7 @@ import (
 
 const (
 	goodSigningSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+	goodHash          = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 	goodToken         = "0123456789abcdefABCDEF-_0123456789"
 	nextSigningSecret = "whsec_bmV4dHNlY3JldG5leHRzZWNyZXRuZXh0c2VjcmV0MTI="
 )
@@ -91,6 +92,7 @@ func TestLoadDefaults(t *testing.T) {
 			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0",
 			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, MaxBody: 1 << 20, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
+		{"admin", Admin, nil, Config{AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto"}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour}},
 		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data", LookupRate: 5}},
 	}
@@ -118,6 +120,13 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGAI_API_URL":                 "https://api-singapore.klingai.com",
 		"KLINGHOOK_ADDR":                  "[::1]:0",
 		"KLINGHOOK_ADMIN_ADDR":            "localhost:9000",
+		"KLINGHOOK_ADMIN_USER":            "operator",
+		"KLINGHOOK_ADMIN_PASSWORD_HASH":   goodHash,
+		"KLINGHOOK_ADMIN_TOKEN":           goodToken,
+		"KLINGHOOK_ADMIN_PROXY_HEADER":    "X-Forwarded-User",
+		"KLINGHOOK_ADMIN_PROXIES":         "10.0.0.7, fd00::/8",
+		"KLINGHOOK_ADMIN_HOSTS":           "queue.example.com,10.0.0.9",
+		"KLINGHOOK_READ_ONLY":             "true",
 		"KLINGHOOK_REDIS_URL":             "rediss://me:pw@redis.internal:6380/2",
 		"KLINGHOOK_DATABASE_URL":          "postgresql://me:pw@db.internal/klinghook?sslmode=require",
 		"KLINGHOOK_BUCKET_URL":            "s3://videos?region=eu-west-1",
@@ -153,6 +162,13 @@ func TestLoadEveryVariable(t *testing.T) {
 		APIURL:                 "https://api-singapore.klingai.com",
 		Addr:                   "[::1]:0",
 		AdminAddr:              "localhost:9000",
+		AdminUser:              "operator",
+		AdminPasswordHash:      goodHash,
+		AdminTokens:            []string{goodToken},
+		AdminProxyHeader:       "X-Forwarded-User",
+		AdminProxies:           []string{"10.0.0.7", "fd00::/8"},
+		AdminHosts:             []string{"queue.example.com", "10.0.0.9"},
+		ReadOnly:               true,
 		RedisURL:               "rediss://me:pw@redis.internal:6380/2",
 		DatabaseURL:            "postgresql://me:pw@db.internal/klinghook?sslmode=require",
 		BucketURL:              "s3://videos?region=eu-west-1",
@@ -302,6 +318,14 @@ func TestLoadProblems(t *testing.T) {
 		{"an access key without its secret key", Worker, map[string]string{"KLINGAI_ACCESS_KEY": "x"}, nil, []string{"KLINGAI_SECRET_KEY (--klingai-secret-key-file) is not set"}},
 		{"a secret key without its access key", Client, map[string]string{"KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_ACCESS_KEY (--klingai-access-key-file) is not set"}},
 		{"credentials twice", Dev, map[string]string{"KLINGAI_API_KEY": "x", "KLINGAI_ACCESS_KEY": "x", "KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_API_KEY and KLINGAI_ACCESS_KEY are both set"}},
+		{"a user without a password", Admin, map[string]string{"KLINGHOOK_ADMIN_USER": "me"}, nil, []string{"KLINGHOOK_ADMIN_PASSWORD_HASH (--admin-password-hash-file) is not set"}},
+		{"a password without a user", Admin, map[string]string{"KLINGHOOK_ADMIN_PASSWORD_HASH": goodHash}, nil, []string{"KLINGHOOK_ADMIN_USER (--admin-user) is not set"}},
+		{"a password and no hash", Admin, map[string]string{"KLINGHOOK_ADMIN_USER": "me", "KLINGHOOK_ADMIN_PASSWORD_HASH": "hunter2"}, nil, []string{
+			"KLINGHOOK_ADMIN_PASSWORD_HASH (--admin-password-hash-file): it is not a bcrypt hash (in a compose file each $ of it is written $$); write a bcrypt hash of cost 10 or more, such as what this prints: klinghook admin hash-password",
+		}},
+		{"a header from anybody", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXY_HEADER": "X-User"}, nil, []string{"KLINGHOOK_ADMIN_PROXIES (--admin-proxies) is not set, so that anybody could send the header"}},
+		{"a proxy without a header", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXIES": "10.0.0.7"}, nil, []string{"KLINGHOOK_ADMIN_PROXY_HEADER (--admin-proxy-header) is not set"}},
+		{"everybody is a proxy", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXIES": "10.0.0.7,::/0", "KLINGHOOK_ADMIN_PROXY_HEADER": "X-User"}, nil, []string{"it has a network that everybody is in"}},
 		{"no rate", Worker, map[string]string{"KLINGHOOK_LOOKUP_RATE": "-1"}, nil, []string{`KLINGHOOK_LOOKUP_RATE (--lookup-rate) is "-1": it is not a rate; write a number above zero`}},
 		{"ingest with an official one", Ingest, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret}, nil, nil},
 		{"a bad secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": " , "}, nil, []string{
@@ -425,7 +449,7 @@ func TestLoadLeavesOthersSettingsOut(t *testing.T) {
 		"KLINGAI_WEBHOOK_SECRET": "s", "KLINGAI_API_KEY": "s", "KLINGHOOK_DATABASE_URL": "postgres://h/d",
 		"KLINGHOOK_BUCKET_URL": "s3://b", "KLINGHOOK_QUEUES": "media=1", "KLINGHOOK_ADDR": ":1",
 	}
-	for _, role := range []Role{Ingest, Worker, Dev, Store, Replay, Client} {
+	for _, role := range []Role{Ingest, Worker, Dev, Admin, Store, Replay, Client} {
 		c, err := Load(role, environment(give), maps.Clone(give))
 		if err != nil {
 			t.Fatal(err)
