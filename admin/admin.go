@@ -22,6 +22,8 @@ type Config struct {
 	Jobs http.Handler
 	// Queues, where set, are the queue pages, served at /queues.
 	Queues http.Handler
+	// Login, where set, answers /login and /logout.
+	Login http.Handler
 }
 
 // QueuesPath is where the queue pages are served.
@@ -43,6 +45,10 @@ func Handler(cfg Config) http.Handler {
 		e.Any(QueuesPath, echo.WrapHandler(cfg.Queues))
 		e.Any(QueuesPath+"/*", echo.WrapHandler(cfg.Queues))
 		e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, QueuesPath) })
+	}
+	if cfg.Login != nil {
+		e.Any("/login", echo.WrapHandler(cfg.Login))
+		e.Any("/logout", echo.WrapHandler(cfg.Login))
 	}
 	return e
 }

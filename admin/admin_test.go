@@ -23,6 +23,8 @@ func TestHandler(t *testing.T) {
 	private := admin.Config{Live: says("live", 200), Ready: says("ready", 503), Metrics: admin.NewMetrics("v1.2.3")}
 	withQueues := private
 	withQueues.Queues = says("queues", 200)
+	withLogin := withQueues
+	withLogin.Login = says("login", 200)
 	tests := []struct {
 		name           string
 		cfg            admin.Config
@@ -45,6 +47,10 @@ func TestHandler(t *testing.T) {
 		{"a task's id", withQueues, "DELETE", "/queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F", 200,
 			"queues: DELETE /queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F"},
 		{"not below queues", withQueues, "GET", "/queuesx", 404, ""},
+		{"no login", withQueues, "GET", "/login", 404, ""},
+		{"login", withLogin, "POST", "/login", 200, "login: POST /login"},
+		{"log out", withLogin, "POST", "/logout", 200, "login: POST /logout"},
+		{"health with a login", withLogin, "GET", "/readyz", 503, "ready"},
 		{"health with queues", withQueues, "GET", "/healthz", 200, "live"},
 	}
 	for _, tt := range tests {
