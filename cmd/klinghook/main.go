@@ -74,7 +74,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found.`,
 	root.AddGroup(&cobra.Group{ID: groupRun, Title: "Run:"},
 		&cobra.Group{ID: groupLook, Title: "Try out and look:"},
 		&cobra.Group{ID: groupOther, Title: "Set up:"})
-	root.AddCommand(inGroup(groupRun, devCommand(), workerCommand(), migrateCommand())...)
+	root.AddCommand(inGroup(groupRun, devCommand(), workerCommand(), adminCommand(), migrateCommand())...)
 	root.AddCommand(inGroup(groupLook, sendCommand(), simulateCommand(), jobsCommand(), eventsCommand(), deadlettersCommand(), rejectionsCommand())...)
 	root.AddCommand(inGroup(groupOther, webhooksCommand(), configCommand(), versionCommand())...)
 	root.SetCompletionCommandGroupID(groupOther)
