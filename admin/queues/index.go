@@ -36,15 +36,25 @@ func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
 const beforeScripts = `<script>if(matchMedia("(max-width: 700px)").matches&&!localStorage.getItem("asynqmon:state"))` +
 	`localStorage.setItem("asynqmon:state",'{"settings":{"isDrawerOpen":false}}')</script>`
 
-// logoutButton is a button in the corner that the pages leave free.
-const logoutButton = `<form method="post" action="%s" style="position:fixed;top:14px;right:16px;z-index:1300">` +
-	`<button style="font:inherit;padding:6px 12px;border:1px solid;border-radius:4px;background:none;color:gray;cursor:pointer">Log out</button></form>`
+// ownStyle breaks long ids and errors, which else push the rest off the screen, sets
+// the charts of a narrow screen one below the other, and colours our button so that it
+// can be read in the pages' light and dark theme.
+const ownStyle = `<style>` +
+	`.MuiTableCell-body{overflow-wrap:anywhere;min-width:8em}.MuiTableCell-paddingCheckbox{min-width:0}.MuiTableCell-paddingCheckbox+.MuiTableCell-body{min-width:16em}` +
+	`@media (max-width:700px){.MuiGrid-grid-xs-6{max-width:100%!important;flex-basis:100%!important}}` +
+	`#logout{position:fixed;top:15px;right:16px;z-index:1300;margin:0}` +
+	`#logout button{font:inherit;padding:6px 12px;border:0;border-radius:4px;background:#2f55d4;color:#fff;cursor:pointer}` +
+	`</style>`
 
-// ownIndex returns asynqmon's page without its links to other hosts, which are style
-// sheets with fonts, and with what is ours: it shows in the browser's own fonts.
+// logoutButton is a button in the corner that the pages leave free.
+const logoutButton = `<form id="logout" method="post" action="%s"><button>Log out</button></form>`
+
+// ownIndex returns asynqmon's page with what is ours, and without its links to other
+// hosts, which are style sheets with fonts: it shows in the browser's own. The link to
+// its manifest goes too, which browsers ask for without being logged in.
 func ownIndex(page []byte, logoutPath string) []byte {
-	page = regexp.MustCompile(`<link\b[^>]*\bhref="(?:https?:)?//[^>]*>`).ReplaceAll(page, nil)
-	page = bytes.Replace(page, []byte("<script>"), []byte(beforeScripts+"<script>"), 1)
+	page = regexp.MustCompile(`<link\b[^>]*\bhref="(?:https?:)?//[^>]*>|<link rel="manifest"[^>]*>`).ReplaceAll(page, nil)
+	page = bytes.Replace(page, []byte("<script>"), []byte(ownStyle+beforeScripts+"<script>"), 1)
 	if logoutPath != "" {
 		page = bytes.Replace(page, []byte(`<div id="root">`), fmt.Appendf(nil, logoutButton+`<div id="root">`, html.EscapeString(logoutPath)), 1)
 	}
@@ -66,6 +76,6 @@ func contentSecurityPolicy(page []byte, hasForm bool) string {
 	}
 	return strings.Join([]string{
 		"default-src 'none'", strings.Join(scripts, " "), "style-src 'unsafe-inline'", "img-src 'self' data:",
-		"connect-src 'self'", "manifest-src 'self'", "base-uri 'none'", forms, "frame-ancestors 'none'",
+		"connect-src 'self'", "base-uri 'none'", forms, "frame-ancestors 'none'",
 	}, "; ")
 }
