@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -244,6 +245,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 		}
 		create(t, s)
+		synctest.Wait() // what it has in hand may be looked at
 		want := JobStats{Created: 11, InHand: 1, Forgotten: 6, Submitted: 1, Succeeded: 4}
 		compare(t, "jobs", want, s.Stats().Jobs)
 		if len(s.book.byID) != 5 || s.book.jobs.Len() != 5 || len(s.courier.agenda.items) == 0 {
