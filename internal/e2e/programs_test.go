@@ -41,6 +41,12 @@ func run(t *testing.T, settings map[string]string, args ...string) (string, erro
 // eventually asks until the answer is yes.
 func eventually(t *testing.T, what string, ask func() (done bool, state string)) {
 	t.Helper()
+	eventuallyWithin(t, patience, what, ask)
+}
+
+// eventuallyWithin asks until the answer is yes, for no longer than this.
+func eventuallyWithin(t *testing.T, patience time.Duration, what string, ask func() (done bool, state string)) {
+	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	timeout := time.After(patience)

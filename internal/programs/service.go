@@ -44,7 +44,7 @@ func (s *Set) Start(t testing.TB, name string, settings map[string]string, args 
 	t.Cleanup(func() {
 		sv.Stop()
 		if t.Failed() {
-			t.Logf("%s logged:\n%s", name, sv.output())
+			t.Logf("%s logged:\n%s", name, sv.Output())
 		}
 	})
 	return sv
@@ -56,7 +56,7 @@ func (s *Service) Address(what string) string {
 	s.t.Helper()
 	var addr string
 	s.await("listen for "+what, func() bool {
-		addr = Listening(s.output(), what)
+		addr = Listening(s.Output(), what)
 		return addr != ""
 	})
 	return addr
@@ -74,14 +74,17 @@ func Listening(log []byte, what string) string {
 	return ""
 }
 
-// output is what the program has logged and printed so far.
-func (s *Service) output() []byte {
+// Output is what the program has logged and printed so far.
+func (s *Service) Output() []byte {
 	out, err := os.ReadFile(s.log)
 	if err != nil {
 		s.t.Fatalf("read the log of %s: %v", s.name, err)
 	}
 	return out
 }
+
+// Name is the program's.
+func (s *Service) Name() string { return s.name }
 
 // PID is the program's process id.
 func (s *Service) PID() int { return s.process.PID() }
@@ -122,7 +125,7 @@ func (s *Service) Signal(sig syscall.Signal) {
 func (s *Service) Logged(message string) {
 	s.t.Helper()
 	quoted := strconv.Quote(message)
-	s.await("log "+quoted, func() bool { return strings.Contains(string(s.output()), quoted) })
+	s.await("log "+quoted, func() bool { return strings.Contains(string(s.Output()), quoted) })
 }
 
 // Wait waits until the program has ended by itself and returns how.
@@ -149,7 +152,7 @@ func (s *Service) await(what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-s.process.Exited():
-			s.t.Fatalf("%s ended before this: to %s:\n%s", s.name, what, s.output())
+			s.t.Fatalf("%s ended before this: to %s:\n%s", s.name, what, s.Output())
 		case <-timeout:
 			s.t.Fatalf("%s does not %s", s.name, what)
 		}
