@@ -29,7 +29,13 @@ type link struct {
 	Stamp stamp `json:"stamp"`
 	// Dead is why the link was given up; empty while it may be good.
 	Dead string `json:"dead,omitempty"`
+	// Task is, of a link that was asked for in the place of a dead one, the link whose
+	// task goes on with this one; empty for a link that has a task of its own.
+	Task string `json:"task,omitempty"`
 }
+
+// task is the link by which the task is named that fetches this one.
+func (l link) task() string { return cmp.Or(l.Task, l.URL) }
 
 // take takes a link in.
 func (f *linkedFile) take(given string, from stamp) {
@@ -40,7 +46,30 @@ func (f *linkedFile) take(given string, from stamp) {
 	case from.compare(f.links[at].Stamp) > 0:
 		f.links[at].Stamp = from
 	}
+	f.sort()
+}
+
+func (f *linkedFile) sort() {
 	slices.SortFunc(f.links, func(a, b link) int { return cmp.Or(b.Stamp.compare(a.Stamp), cmp.Compare(a.URL, b.URL)) })
+}
+
+// renew takes in a link that was asked for in the place of another. From then on it
+// alone counts, and the other's task goes on with it: Kling may sign a link anew each
+// time that it is asked, and as many tasks would never come to an end. Of the links
+// that were asked for only the last is kept.
+func (f *linkedFile) renew(given string, from stamp, dead string) {
+	at := slices.IndexFunc(f.links, func(l link) bool { return l.URL == dead })
+	if given == dead || at < 0 {
+		f.take(given, from)
+		return
+	}
+	fresh := link{URL: given, Stamp: from, Task: f.links[at].task()}
+	f.links = slices.DeleteFunc(f.links, func(l link) bool { return l.Task != "" || l.URL == given })
+	for i := range f.links {
+		f.links[i].Dead = cmp.Or(f.links[i].Dead, "Kling gave another")
+	}
+	f.links = append(f.links, fresh)
+	f.sort()
 }
 
 // bury notes that a link is dead.

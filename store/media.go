@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -28,8 +29,11 @@ type Media struct {
 	Name string
 	// URL is the link that counts: of those that the sender gave, the newest that
 	// was not given up. Its query holds a signature: it is not for logs.
-	URL   string
-	State MediaState
+	URL string
+	// TaskLink is the link by which the task is named that fetches the file from URL:
+	// URL itself, or the dead link in whose place it was asked for.
+	TaskLink string
+	State    MediaState
 	// Object is the file's name in the bucket; Size is in bytes, SHA256 in hex.
 	// They are empty until it is stored.
 	Object      string
@@ -49,15 +53,26 @@ type queryer interface {
 
 func queryMedia(ctx context.Context, q queryer, where string, args ...any) ([]Media, error) {
 	return collect(ctx, q, scanMedia, `
-		SELECT job_id, name, url, state, object, size_bytes, sha256, content_type, error, created_at, updated_at, stored_at
+		SELECT job_id, name, url, links, state, object, size_bytes, sha256, content_type, error, created_at, updated_at, stored_at
 		FROM media `+where, args...)
 }
 
 func scanMedia(row scanner) (Media, error) {
 	var m Media
-	err := row.Scan(&m.JobID, &m.Name, &m.URL, &m.State, &m.Object, &m.Size, &m.SHA256, &m.ContentType, &m.Error,
+	var text string
+	err := row.Scan(&m.JobID, &m.Name, &m.URL, &text, &m.State, &m.Object, &m.Size, &m.SHA256, &m.ContentType, &m.Error,
 		instant{&m.CreatedAt}, instant{&m.UpdatedAt}, instant{&m.StoredAt})
-	return m, err
+	if err != nil {
+		return m, err
+	}
+	var f linkedFile
+	if err := json.Unmarshal([]byte(text), &f.links); err != nil {
+		return m, fmt.Errorf("decode links: %w", err)
+	}
+	if m.TaskLink = m.URL; len(f.links) > 0 {
+		m.TaskLink = f.current().task()
+	}
+	return m, nil
 }
 
 // MediaOf returns a job's media by name.

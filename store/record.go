@@ -201,8 +201,17 @@ func (r *recorder) takeLink(ctx context.Context, up tasks.JobUpdate, given tasks
 	if err != nil {
 		return err
 	}
+	from := stampOf(up)
 	return changeLinks(ctx, r.tx, r.dialect, up.JobID, given.Name, r.ev.ReceivedAt, func(f *linkedFile) {
-		f.take(given.URL, stampOf(up))
+		if given.Renews == "" {
+			f.take(given.URL, from)
+			return
+		}
+		// It is as old as the answer, however long ago the job ended.
+		if from.At.Before(r.ev.ReceivedAt) {
+			from.At = r.ev.ReceivedAt.UTC()
+		}
+		f.renew(given.URL, from, given.Renews)
 	})
 }
 

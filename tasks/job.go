@@ -90,6 +90,9 @@ type MediaLink struct {
 	// URL is the sender's link; it carries a signature in its query, so it is
 	// never logged whole.
 	URL string
+	// Renews is the dead link in whose place Kling gave this one when it was asked;
+	// empty for a link that came by itself.
+	Renews string
 }
 
 // The names of a job's media. Further videos are "video-2", "video-3", …

@@ -19,6 +19,12 @@ func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	return w.record(ctx, ev, nil)
+}
+
+// record is recordEvent. Of a file whose link is dead, if there is one, the event has
+// the fresh link.
+func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) error {
 	src, ok := w.cfg.Sources[ev.Source]
 	if !ok {
 		return fmt.Errorf("record event %s: this worker does not know the protocol %q; is it older than the ingest that received it?", ev.ID, ev.Source)
@@ -26,6 +32,13 @@ func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
 	update, err := src.Update(ev)
 	if err != nil {
 		return w.keepUnread(ctx, ev, err)
+	}
+	if dead != nil && update != nil {
+		for i := range update.Media {
+			if update.Media[i].Name == dead.Name {
+				update.Media[i].Renews = dead.URL
+			}
+		}
 	}
 	owed, err := w.cfg.Store.Record(ctx, ev, update, w.destinations(ev))
 	if err != nil {
@@ -71,7 +84,7 @@ func (w *Worker) destinations(ev tasks.Event) []string {
 // enqueueOwed enqueues the downloads and the sendings that are owed.
 func (w *Worker) enqueueOwed(ctx context.Context, media []store.Media, notifications []store.Notification) error {
 	for _, m := range media {
-		if err := w.enqueue(ctx)(tasks.DownloadMedia(m.JobID, m.Name, m.URL)); err != nil {
+		if err := w.enqueue(ctx)(tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)); err != nil {
 			return err
 		}
 	}

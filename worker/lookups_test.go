@@ -28,6 +28,9 @@ type fakeKling struct {
 	// tasks and legacy are the jobs of both APIs: the raw object by id.
 	tasks, legacy map[string]string
 	err           error
+	// answer, where set, makes the answer to the nth question.
+	answer    func(n int) string
+	questions int
 	// asked are the ids, "+" between those of one call, with "legacy " before where
 	// the legacy API was asked.
 	asked []string
@@ -49,6 +52,11 @@ func (k *fakeKling) Jobs(_ context.Context, ids ...string) ([]kling.Job, error) 
 func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.Kind) (kling.Job, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.answer != nil {
+		k.asked = append(k.asked, id)
+		k.questions++
+		return klingJob(id, kling.KindTasks, k.answer(k.questions)), nil
+	}
 	if len(kinds) == 1 && kinds[0] == kling.KindTasks {
 		k.asked = append(k.asked, id)
 		if raw, ok := k.tasks[id]; ok && k.err == nil {
@@ -378,6 +386,47 @@ func TestDeadLinkIsRenewed(t *testing.T) {
 				t.Errorf("%d dead letters, want none", len(list))
 			}
 		})
+	}
+}
+
+// TestFreshLinksAreDeadToo holds that a file which no link serves ends as a dead
+// letter, though Kling signs another link each time that it is asked, and that each
+// attempt asks once.
+func TestFreshLinksAreDeadToo(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			w := newWaiting(t, miniredis.RunT(t).Addr())
+			w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }
+			w.kling.set(func(k *fakeKling) {
+				k.answer = func(n int) string { return fmt.Sprintf(completedBody, fmt.Sprintf("%s/v.mp4?fresh=%d#", w.cdn.URL, n)) }
+			})
+			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
+			policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range policy.Attempts + 5 {
+				w.work(t)
+				w.runRetries(t, policy.Queue)
+			}
+			if n := len(w.kling.taken()); n != policy.Attempts {
+				t.Errorf("Kling was asked %d times, want once for each of %d attempts", n, policy.Attempts)
+			}
+			if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaFailed {
+				t.Errorf("video is %s, %v; want failed", m.State, err)
+			}
+			if list := w.deadLetters(t); len(list) != 1 {
+				t.Errorf("%d dead letters, want one", len(list))
+			}
+		})
+	}
+}
+
+// runRetries makes the tasks that wait for another attempt due.
+func (f *fixture) runRetries(t *testing.T, queue string) {
+	t.Helper()
+	if _, err := f.inspector.RunAllRetryTasks(queue); err != nil {
+		t.Fatal(err)
 	}
 }
 

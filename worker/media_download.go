@@ -33,7 +33,12 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	case fresh.State != store.MediaPending || fresh.URL == m.URL:
 		return err
 	}
-	return w.fetch(ctx, fresh)
+	if err = w.fetch(ctx, fresh); !w.mayRenew(err) {
+		return err
+	}
+	// A link that has just been given may be ahead of its file. This task's attempts
+	// are all that a file gets, however many links Kling has for it.
+	return &linkError{fresh.URL, errors.New(err.Error() + "; Kling gave this link just now")}
 }
 
 // fetch downloads a file from the link in m, publishes it and notes it.

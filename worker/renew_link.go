@@ -38,11 +38,7 @@ func (w *Worker) renewLink(ctx context.Context, m store.Media) (store.Media, err
 	if err != nil {
 		return m, err
 	}
-	task, err := tasks.RecordEvent(ev)
-	if err != nil {
-		return m, err
-	}
-	if err := w.recordEvent(ctx, task.Payload); err != nil {
+	if err := w.record(ctx, ev, &m); err != nil {
 		return m, err
 	}
 	return w.cfg.Store.Medium(ctx, m.JobID, m.Name)

@@ -134,7 +134,7 @@ func (w *Worker) owed(ctx context.Context) ([]tasks.Task, error) {
 		return nil, err
 	}
 	for _, m := range media {
-		if err := add(tasks.DownloadMedia(m.JobID, m.Name, m.URL)); err != nil {
+		if err := add(tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)); err != nil {
 			return nil, err
 		}
 	}
