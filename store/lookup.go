@@ -59,13 +59,29 @@ func (s *Store) Track(ctx context.Context, jobID, api string, at time.Time) (cre
 	return false, nil
 }
 
-// RequestedLookups returns jobs that somebody asked to be looked up, those that have
-// waited longest first, limit at most.
-func (s *Store) RequestedLookups(ctx context.Context, limit int) ([]Lookup, error) {
+// RequestFilter chooses requested look-ups.
+type RequestFilter struct {
+	// Known chooses between jobs that have a row and those that were only named.
+	Known bool
+	// Newest puts the latest request first, not the one that has waited longest.
+	Newest bool
+	// Now is the time by which one that was put off must be due again.
+	Now time.Time
+	// Limit is how many are returned at most.
+	Limit int
+}
+
+// RequestedLookups returns jobs that somebody asked to be looked up.
+func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup, error) {
+	direction := ""
+	if f.Newest {
+		direction = "DESC"
+	}
 	list, err := collect(ctx, s.db, scanLookup, `
 		SELECT r.job_id, j.id IS NOT NULL, coalesce(nullif(j.api, ''), r.api), coalesce(j.lookups, 0), coalesce(j.last_received_at, r.requested_at), r.generation
 		FROM lookup_requests r LEFT JOIN jobs j ON j.id = r.job_id
-		ORDER BY r.requested_at, r.job_id LIMIT $1`, limit)
+		WHERE (j.id IS NOT NULL) = $1 AND (r.retry_at IS NULL OR r.retry_at <= $2)
+		ORDER BY coalesce(r.retry_at, r.requested_at) `+direction+`, r.job_id LIMIT $3`, f.Known, s.dialect.time(f.Now), f.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list requested look-ups: %w", err)
 	}
@@ -74,13 +90,21 @@ func (s *Store) RequestedLookups(ctx context.Context, limit int) ([]Lookup, erro
 
 // StaleJobs returns unfinished jobs that are due for a look-up: nothing was heard of
 // them since heardBefore and they were not asked for since, or the time that
-// [Store.LookedUp] set has come. Those that were last heard of longest ago come
-// first, limit at most.
+// [Store.LookedUp] or [Store.PostponeLookup] set has come. Those that have been due
+// longest come first, limit at most.
 func (s *Store) StaleJobs(ctx context.Context, heardBefore, now time.Time, limit int) ([]Lookup, error) {
+	// Each half has an index of its own, which ends where nothing more is due.
 	list, err := collect(ctx, s.db, scanLookup, `
-		SELECT id, TRUE, api, lookups, last_received_at, 0 FROM jobs
-		WHERE status IN ('created', 'processing') AND last_received_at <= $1 AND (lookup_at IS NULL OR lookup_at <= $2)
-		ORDER BY last_received_at, id LIMIT $3`, s.dialect.time(heardBefore), s.dialect.time(now), limit)
+		SELECT id, TRUE, api, lookups, last_received_at, 0 FROM (
+			SELECT * FROM (
+				SELECT id, api, lookups, last_received_at, last_received_at AS due FROM jobs
+				WHERE status IN ('created', 'processing') AND lookup_at IS NULL AND last_received_at <= $1
+				ORDER BY last_received_at LIMIT $3) never
+			UNION ALL SELECT * FROM (
+				SELECT id, api, lookups, last_received_at, lookup_at AS due FROM jobs
+				WHERE status IN ('created', 'processing') AND lookup_at <= $2 AND last_received_at <= $1
+				ORDER BY lookup_at LIMIT $3) again
+		) stale ORDER BY due, id LIMIT $3`, s.dialect.time(heardBefore), s.dialect.time(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list stale jobs: %w", err)
 	}
@@ -88,21 +112,70 @@ func (s *Store) StaleJobs(ctx context.Context, heardBefore, now time.Time, limit
 }
 
 // LookedUp notes that Kling was asked about a job, and when to ask next if the job
-// does not move until then. A request that came while Kling was asked stays.
+// does not move until then. One that was requested does not count among those by
+// which klinghook asks ever more rarely, and at most puts the next one off: whoever
+// sends callbacks has no say in that. A request that came while Kling was asked stays.
 //
 // What l says of the API is kept with the job.
 func (s *Store) LookedUp(ctx context.Context, l Lookup, next time.Time) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		if l.Request != 0 {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM lookup_requests WHERE job_id = $1 AND generation = $2`, l.JobID, l.Request); err != nil {
-				return err
-			}
+		if err := answerRequest(ctx, tx, l); err != nil {
+			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE jobs SET lookups = lookups + 1, lookup_at = $2, api = $3 WHERE id = $1`, l.JobID, s.dialect.time(next), l.API)
+		_, err := tx.ExecContext(ctx, `
+			UPDATE jobs SET lookups = CASE WHEN $2 THEN lookups + 1 ELSE lookups END,
+				lookup_at = CASE WHEN $2 OR lookup_at IS NULL OR lookup_at < $3 THEN $3 ELSE lookup_at END,
+				api = CASE WHEN $4 = '' THEN api ELSE $4 END
+			WHERE id = $1`, l.JobID, l.Request == 0, s.dialect.time(next), l.API)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("note look-up of %s: %w", l.JobID, err)
+	}
+	return nil
+}
+
+func answerRequest(ctx context.Context, tx *sql.Tx, l Lookup) error {
+	if l.Request == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM lookup_requests WHERE job_id = $1 AND generation = $2`, l.JobID, l.Request)
+	return err
+}
+
+// PostponeLookup puts a look-up that failed off, behind all others that are due: one
+// job about which Kling has nothing but trouble holds up no other.
+func (s *Store) PostponeLookup(ctx context.Context, l Lookup, until time.Time) error {
+	query := `UPDATE jobs SET lookup_at = $2 WHERE id = $1`
+	if l.Request != 0 {
+		query = `UPDATE lookup_requests SET retry_at = $2 WHERE job_id = $1`
+	}
+	if _, err := s.db.ExecContext(ctx, query, l.JobID, s.dialect.time(until)); err != nil {
+		return fmt.Errorf("put look-up of %s off: %w", l.JobID, err)
+	}
+	return nil
+}
+
+// FoundByAnotherName notes that what was looked up in l is the name that its creator
+// gave to a job, whose own id is jobID: it is waited for under that, and no more under
+// the name, unless something was heard under that too.
+func (s *Store) FoundByAnotherName(ctx context.Context, l Lookup, jobID, api string) error {
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		if err := answerRequest(ctx, tx, l); err != nil {
+			return err
+		}
+		heard := s.dialect.time(l.HeardAt)
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO jobs (id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4, $4)
+			ON CONFLICT (id) DO NOTHING`, jobID, tasks.StatusCreated, api, heard)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM jobs WHERE id = $1 AND facts = '{}'`, l.JobID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note that %s is job %s: %w", l.JobID, jobID, err)
 	}
 	return nil
 }

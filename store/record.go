@@ -158,11 +158,11 @@ func (r *recorder) moveJob(ctx context.Context, up tasks.JobUpdate) error {
 		return err
 	}
 	j := f.view(up.JobID)
-	if r.ev.ReceivedAt.After(last) {
-		last = r.ev.ReceivedAt
-	}
 	// Kling may date each answer anew: one that says what was known is no news.
 	moved := r.ev.Source != tasks.SourceLookup || j.Status != before.Status || !reflect.DeepEqual(j.Progress, before.Progress)
+	if moved && r.ev.ReceivedAt.After(last) {
+		last = r.ev.ReceivedAt
+	}
 	_, err = r.tx.ExecContext(ctx, `
 		UPDATE jobs SET status = $2, progress = $3, prompt = $4, model = $5, duration_ms = $6, error = $7,
 			external_id = $8, source = $9, contradicted = $10, created_at = $11, started_at = $12,

@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -91,9 +92,25 @@ func ListQueues(ctx context.Context, rdb redis.UniversalClient) error {
 // jobs. It is there while one does.
 const LookupLease = "klinghook:lookups"
 
-// LookupsOn reports whether a worker asks Kling about jobs.
+// lookupsMark is the Redis key that tells that a worker asks Kling, or did within
+// lookupsKnown: workers that are replaced or down for a while have not given it up,
+// and what is to be asked waits for them.
+const (
+	lookupsMark  = "klinghook:lookups:on"
+	lookupsKnown = 24 * time.Hour
+)
+
+// NoteLookups notes that a worker asks Kling about jobs.
+func NoteLookups(ctx context.Context, rdb redis.UniversalClient) error {
+	if err := rdb.Set(ctx, lookupsMark, 1, lookupsKnown).Err(); err != nil {
+		return fmt.Errorf("note who asks Kling: %w", err)
+	}
+	return nil
+}
+
+// LookupsOn reports whether a worker asks Kling about jobs, or did within a day.
 func LookupsOn(ctx context.Context, rdb redis.UniversalClient) (bool, error) {
-	n, err := rdb.Exists(ctx, LookupLease).Result()
+	n, err := rdb.Exists(ctx, lookupsMark).Result()
 	if err != nil {
 		return false, fmt.Errorf("look for who asks Kling: %w", err)
 	}

@@ -4,18 +4,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/kling"
-	"github.com/klinghook/klinghook/source"
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -45,20 +42,13 @@ const (
 	lookupEvery = time.Second
 	// lookupBatch is how many of each sort are asked about in one go.
 	lookupBatch = 2 * kling.BatchSize
+	// lookupRound is how long one go may take before others have their turn.
+	lookupRound = 10 * time.Second
+	// lookupAgain is how soon a job is due again, at the latest, when Kling failed.
+	lookupAgain = time.Minute
 	// lookupCap is the longest wait between two look-ups of a job.
 	lookupCap = 24 * time.Hour
-	// lookupLeaseTime is how soon another worker may take over from one that has died.
-	lookupLeaseTime = 30 * time.Second
 )
-
-// extendLease takes the lease, or extends it for who has it already.
-//
-// KEYS: the lease. ARGV: the holder, milliseconds.
-const extendLease = `
-local holder = redis.call("GET", KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
-return 1`
 
 // inquirer asks Kling about jobs: one in the whole fleet, so that its client's rate
 // is the fleet's.
@@ -71,6 +61,8 @@ type inquirer struct {
 	// often it did in a row.
 	quietUntil time.Time
 	failures   int
+	// rounds is how often jobs were asked about.
+	rounds int
 }
 
 func newInquirer(w *Worker) *inquirer {
@@ -96,19 +88,6 @@ func (q *inquirer) run(ctx context.Context) {
 	}
 }
 
-// inTurn asks about what is due if this worker has the lease.
-func (q *inquirer) inTurn(ctx context.Context) error {
-	// The lease is kept while Kling is left alone, too: it tells that somebody asks.
-	mine, err := redis.NewScript(extendLease).Run(ctx, q.w.cfg.Redis, []string{tasks.LookupLease}, q.name, lookupLeaseTime.Milliseconds()).Bool()
-	if err != nil {
-		return fmt.Errorf("take turn: %w", err)
-	}
-	if !mine || q.w.cfg.Now().Before(q.quietUntil) {
-		return nil
-	}
-	return q.ask(ctx)
-}
-
 // LookUp asks Kling once about the jobs that are due, unless another worker of the
 // fleet does, or Kling wants to be left alone. A running Worker does so by itself.
 func (w *Worker) LookUp(ctx context.Context) error {
@@ -118,27 +97,58 @@ func (w *Worker) LookUp(ctx context.Context) error {
 	return w.inquirer.inTurn(ctx)
 }
 
-// ask asks once about the jobs that are due: some of those that somebody asked for,
-// and some of those that nobody did, so that neither waits for the other.
+// ask asks once about the jobs that are due.
 func (q *inquirer) ask(ctx context.Context) error {
-	// The lease must not run out while a slow rate is waited for.
-	ctx, cancel := context.WithTimeout(ctx, lookupLeaseTime/2)
-	defer cancel()
-	requested, err := q.w.cfg.Store.RequestedLookups(ctx, lookupBatch)
+	now := q.w.cfg.Now()
+	known, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Known: true, Now: now, Limit: lookupBatch})
 	if err != nil {
 		return err
 	}
-	now := q.w.cfg.Now()
+	// Of jobs that were only named there may be any number, made up by somebody: the
+	// latest take turns with the oldest, so that there is no waiting for all of them.
+	q.rounds++
+	named, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Newest: q.rounds%2 == 0, Now: now, Limit: lookupBatch})
+	if err != nil {
+		return err
+	}
 	stale, err := q.w.cfg.Store.StaleJobs(ctx, now.Add(-q.After), now, lookupBatch)
 	if err != nil {
 		return err
 	}
-	return q.askAbout(ctx, append(requested, stale...))
+	return q.askAbout(ctx, inOrder(known, stale, named))
 }
 
-// askAbout asks about each job once. Those of the new API, and those of which that
-// is not known, are asked for together.
+// inOrder returns whom to ask about first: those that were asked for and those of
+// which nothing was heard, in turns, so that neither wait for the other, and of those
+// that were only named one to eight of the others. Each comes once.
+func inOrder(known, stale, named []store.Lookup) []store.Lookup {
+	var order []store.Lookup
+	seen := make(map[string]bool)
+	next := func(list *[]store.Lookup) {
+		if len(*list) == 0 {
+			return
+		}
+		if l := (*list)[0]; !seen[l.JobID] {
+			seen[l.JobID] = true
+			order = append(order, l)
+		}
+		*list = (*list)[1:]
+	}
+	for turn := 1; len(known)+len(stale)+len(named) > 0; turn++ {
+		next(&known)
+		next(&stale)
+		if turn%4 == 0 || len(known)+len(stale) == 0 {
+			next(&named)
+		}
+	}
+	return order
+}
+
+// askAbout asks about each job once, until lookupRound is over: what is due then may
+// be another's turn. Those of the new API, and those of which that is not known, are
+// asked for together.
 func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
+	began := q.w.cfg.Now()
 	var together, single []store.Lookup
 	for _, l := range due {
 		if q.NewAPI && (l.API == "" || l.API == tasks.APITasks) {
@@ -149,15 +159,20 @@ func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
 	}
 	missing, err := q.askTogether(ctx, together)
 	if err != nil {
-		return q.rest(err)
+		return err
 	}
 	for _, l := range append(single, missing...) {
+		if q.w.cfg.Now().Sub(began) > lookupRound {
+			return nil
+		}
 		job, err := q.find(ctx, l)
+		if err != nil && !q.about(err) {
+			return q.rest(ctx, err, l)
+		}
 		if err := q.settle(ctx, l, &job, err); err != nil {
-			return q.rest(err)
+			return err
 		}
 	}
-	q.failures = 0
 	return nil
 }
 
@@ -175,13 +190,15 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	for i := range jobs {
 		found[jobs[i].ID] = &jobs[i]
 	}
+	refused := askErr != nil && !q.about(askErr)
+	var unasked []store.Lookup
 	for _, l := range list {
 		job := found[l.JobID]
 		switch {
 		case job != nil:
 			err = q.settle(ctx, l, job, nil)
-		case askErr != nil && !kling.AboutJobs(askErr):
-			// It was not asked for; it is due still.
+		case refused:
+			unasked = append(unasked, l)
 		case l.API == "":
 			missing = append(missing, l)
 		default:
@@ -191,10 +208,16 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 			return nil, err
 		}
 	}
-	if askErr != nil && !kling.AboutJobs(askErr) {
-		return nil, askErr
+	if refused {
+		return nil, q.rest(ctx, askErr, unasked...)
 	}
 	return missing, nil
+}
+
+// about reports whether an error is about the jobs that were asked for, and not about
+// Kling or the way to it.
+func (q *inquirer) about(err error) bool {
+	return kling.AboutJobs(err) || errors.Is(err, kling.ErrNeedsAPIKey)
 }
 
 // find asks for one job of the legacy API.
@@ -215,97 +238,17 @@ func legacyKinds(api string) []kling.Kind {
 }
 
 // rest leaves Kling alone for as long as an error of it asks for, and longer from
-// failure to failure. What was not asked about is due still.
-func (q *inquirer) rest(err error) error {
-	var wait *kling.WaitError
-	if errors.As(err, &wait) && wait.For < lookupLeaseTime || errors.Is(err, context.DeadlineExceeded) {
-		return nil // the rate is used up; the next round goes on
-	}
+// failure to failure. The jobs that were asked for then are due again, but after
+// others, and not all at once: it may be one of them that Kling has trouble with.
+func (q *inquirer) rest(ctx context.Context, err error, about ...store.Lookup) error {
+	now := q.w.cfg.Now()
 	pause := max(kling.WaitOf(err), lookupEvery<<min(q.failures, 10))
 	q.failures++
-	q.quietUntil = q.w.cfg.Now().Add(min(pause, q.After))
-	return fmt.Errorf("ask Kling: %w", err)
-}
-
-// settle takes an answer in. Its error is that of Kling or of a part of klinghook
-// which concerns other jobs as well.
-func (q *inquirer) settle(ctx context.Context, l store.Lookup, job *kling.Job, err error) error {
-	switch {
-	case err == nil:
-		l.API = string(job.Kind)
-		if err := q.take(ctx, *job); err != nil {
-			return err
-		}
-		return q.conclude(ctx, l, lookupFound, job.Status.Terminal())
-	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid):
-		return q.conclude(ctx, l, lookupUnknown, false)
-	case errors.Is(err, kling.ErrNeedsAPIKey), kling.AboutJobs(err):
-		// Kling may know it, and cannot be understood or may not tell.
-		q.w.cfg.Log.Warn("look-up without a clear answer", zap.String("job_id", l.JobID), zap.Error(err))
-		return q.conclude(ctx, l, lookupUnclear, true)
+	q.quietUntil = now.Add(min(pause, q.After))
+	err = fmt.Errorf("ask Kling: %w", err)
+	for _, l := range about {
+		until := now.Add(mathrand.N(min(q.After, lookupAgain)))
+		err = errors.Join(err, q.w.cfg.Store.PostponeLookup(ctx, l, until))
 	}
 	return err
-}
-
-// conclude notes a look-up. A job that is not settled by it, and of which nothing
-// was heard for too long, is lost.
-func (q *inquirer) conclude(ctx context.Context, l store.Lookup, outcome string, settled bool) error {
-	now := q.w.cfg.Now()
-	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
-	if l.Known && !settled && now.Sub(l.HeardAt) >= q.GiveUp {
-		q.w.metrics.lookups.WithLabelValues(lookupLost).Inc()
-		if err := q.lose(ctx, l, now); err != nil {
-			return err
-		}
-	}
-	return q.w.cfg.Store.LookedUp(ctx, l, now.Add(q.wait(l.Asked+1)))
-}
-
-// wait is how long a job is left alone after it was asked about this often without
-// news.
-func (q *inquirer) wait(asked int) time.Duration {
-	wait := q.After
-	for ; asked > 0 && wait < lookupCap; asked-- {
-		wait *= 2
-	}
-	return min(wait, max(lookupCap, q.After))
-}
-
-// take puts what Kling answered on the way that a webhook goes. An answer that says
-// what the one before it said is the same event.
-func (q *inquirer) take(ctx context.Context, job kling.Job) error {
-	ev, err := LookupEvent(job, q.w.cfg.Now())
-	if err != nil {
-		// Kling has another word for how the job is than those that are known.
-		q.w.cfg.Log.Warn("answer of a look-up cannot be used", zap.String("job_id", job.ID), zap.Error(err))
-		return nil
-	}
-	return q.w.enqueue(ctx)(tasks.RecordEvent(ev))
-}
-
-// lose gives a job up. Whatever is heard of it later counts.
-func (q *inquirer) lose(ctx context.Context, l store.Lookup, now time.Time) error {
-	body, err := json.Marshal(map[string]any{"id": l.JobID, "status": string(tasks.StatusLost), "update_time": now.UnixMilli()})
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
-	q.w.cfg.Log.Warn("job is lost: nothing was heard of it for too long", zap.String("job_id", l.JobID), zap.Time("heard_at", l.HeardAt))
-	return q.w.enqueue(ctx)(tasks.RecordEvent(tasks.Event{
-		// Once for each time that the job went silent.
-		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", l.JobID, l.HeardAt.UnixMilli()), nil),
-		Source: tasks.SourceLookup, Type: tasks.TypeLost, JobID: l.JobID, ReceivedAt: now.UTC(), Body: body,
-	}))
-}
-
-// LookupEvent returns the event that Kling's answer to a look-up makes, at the time
-// when it came. Its error says that the answer tells nothing of the job.
-func LookupEvent(job kling.Job, at time.Time) (tasks.Event, error) {
-	identity, err := source.Lookup().Identify(http.Header{}, job.Raw)
-	if err != nil {
-		return tasks.Event{}, fmt.Errorf("read answer about job %s: %w", job.ID, err)
-	}
-	return tasks.Event{
-		ID:     tasks.EventID(tasks.SourceLookup, "", job.Raw),
-		Source: tasks.SourceLookup, Type: identity.Type, JobID: identity.JobID, ReceivedAt: at.UTC(), Body: job.Raw,
-	}, nil
 }

@@ -1,0 +1,157 @@
+package worker_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/klinghook/klinghook/kling"
+	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// TestPoisonedLookup holds that jobs about which Kling has nothing but trouble hold
+// up no other, whether they were asked for or not.
+func TestPoisonedLookup(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
+	w.kling.troubles = map[string]error{"stale-poison": trouble, "named-poison": trouble}
+	w.deliver(t, source.CallbackName, "", source.TypeCallback, "named-poison", `{"task_id":"named-poison","task_status":"succeed"}`)
+	w.deliver(t, source.CallbackName, "", source.TypeCallback, "named", `{"task_id":"named","task_status":"succeed"}`)
+	w.work(t)
+	w.kling.legacy["named"] = `{"task_id":"named","task_status":"processing"}`
+	w.track(t, "stale-poison", "text2video")
+	w.pass(time.Second)
+	for n := range 20 {
+		id := fmt.Sprintf("stale-%d", n)
+		w.track(t, id, "text2video")
+		w.kling.legacy[id] = fmt.Sprintf(`{"task_id":%q,"task_status":"processing"}`, id)
+	}
+	w.pass(16 * time.Minute)
+	w.kling.taken()
+	// Two minutes, of which Kling is left alone for a few seconds after each trouble.
+	for range 120 {
+		_ = w.worker.LookUp(t.Context()) // the poison's error
+		w.pass(time.Second)
+	}
+	asked := map[string]int{}
+	for _, what := range w.kling.taken() {
+		asked[strings.TrimPrefix(what, "legacy ")]++
+	}
+	for n := range 20 {
+		if id := fmt.Sprintf("stale-%d", n); asked[id] != 1 {
+			t.Errorf("%s was asked about %d times, want once", id, asked[id])
+		}
+	}
+	if asked["named"] != 1 {
+		t.Errorf("the job that was named was asked about %d times, want once", asked["named"])
+	}
+	for _, id := range []string{"stale-poison", "named-poison"} {
+		if n := asked[id]; n < 2 || n > 30 {
+			t.Errorf("%s was asked about %d times, want that it is tried again now and then", id, n)
+		}
+	}
+}
+
+// TestMadeUpIDsHoldUpNoJob holds that a flood of callbacks about jobs that nobody
+// knows is not waited for: jobs that are known, asked for or silent, come before most
+// of it.
+func TestMadeUpIDsHoldUpNoJob(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	for n := range 200 {
+		id := fmt.Sprintf("made-up-%d", n)
+		w.deliver(t, source.CallbackName, "", source.TypeCallback, id, fmt.Sprintf(`{"task_id":%q,"task_status":"succeed"}`, id))
+	}
+	w.track(t, "silent", "text2video")
+	w.track(t, "called", "text2video")
+	w.deliver(t, source.CallbackName, "", source.TypeCallback, "called", `{"task_id":"called","task_status":"succeed"}`)
+	w.work(t)
+	w.pass(16 * time.Minute)
+	w.lookUp(t)
+	asked := w.kling.taken()
+	for _, id := range []string{"silent", "called"} {
+		if at := slices.Index(asked, "legacy "+id); at < 0 || at > 3 {
+			t.Errorf("%s was asked about after %d others, want nearly at once", id, at)
+		}
+	}
+	// Once the known are done with, there is time for all that was made up.
+	for range 10 {
+		w.pass(time.Second)
+		w.lookUp(t)
+	}
+	if n := len(w.kling.taken()) + len(asked); n != 202 {
+		t.Errorf("Kling was asked %d times, want once for each of 202 ids", n)
+	}
+}
+
+// TestFoundByItsCreatorsName holds that a job that was tracked by the name that its
+// creator gave it is the one that Kling then tells of, and no second one.
+func TestFoundByItsCreatorsName(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w.track(t, "mine-1", "text2video")
+	w.kling.legacy["881"] = `{"task_id":"881","task_status":"processing","updated_at":1736936700000,"task_info":{"external_task_id":"mine-1"}}`
+	w.kling.names = map[string]string{"mine-1": "881"}
+	w.pass(16 * time.Minute)
+	w.lookUp(t)
+	w.work(t)
+	if j := w.job(t, "881"); j.Status != tasks.StatusProcessing || j.ExternalID != "mine-1" {
+		t.Errorf("job is %s of %q", j.Status, j.ExternalID)
+	}
+	if _, err := w.store.Job(t.Context(), "mine-1"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a job of its creator's name: %v, want no row", err)
+	}
+	w.kling.taken()
+	w.pass(16 * time.Minute)
+	w.lookUp(t)
+	if asked := w.kling.taken(); !slices.Equal(asked, []string{"legacy 881"}) {
+		t.Errorf("asked %q, want the job by its own id", asked)
+	}
+}
+
+// TestUnclearIsLost holds that a job of which Kling says nothing that can be used is
+// not waited for for ever.
+func TestUnclearIsLost(t *testing.T) {
+	for name, err := range map[string]error{
+		"may not tell":        &kling.APIError{Status: http.StatusForbidden, Code: 1103},
+		"cannot be read":      fmt.Errorf("look up: %w", kling.ErrUnreadable),
+		"needs other keys":    kling.ErrNeedsAPIKey,
+		"is of no known form": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWaiting(t, miniredis.RunT(t).Addr())
+			w.kling.troubles = map[string]error{"881": err}
+			w.kling.legacy["881"] = `{"task_id":"881","task_status":"on_hold"}`
+			w.track(t, "881", "text2video")
+			for range 9 * 24 {
+				w.lookUp(t)
+				w.pass(time.Hour)
+			}
+			w.work(t)
+			if j := w.job(t, "881"); j.Status != tasks.StatusLost {
+				t.Errorf("job is %s, want lost", j.Status)
+			}
+		})
+	}
+}
+
+// TestCallbacksWaitForWorkers holds that unsigned callbacks are taken while the
+// workers are down for a while, since what they ask for is kept, and that a fleet that
+// asks no more is found out.
+func TestCallbacksWaitForWorkers(t *testing.T) {
+	server := miniredis.RunT(t)
+	w := newWaiting(t, server.Addr())
+	for after, want := range map[time.Duration]bool{time.Hour: true, 25 * time.Hour: false} {
+		w.lookUp(t)
+		server.FastForward(after)
+		if on, err := tasks.LookupsOn(t.Context(), w.redis); err != nil || on != want {
+			t.Errorf("%s after the last worker look-ups are on: %t, %v; want %t", after, on, err, want)
+		}
+	}
+}
