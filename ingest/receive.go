@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ const (
 	outcomeBusy      = "busy"
 	outcomeCut       = "cut_short"
 	outcomeQueue     = "queue_unreachable"
+	outcomeOverload  = "overloaded"
 	outcomeToken     = "unknown_token"
 	outcomeOff       = "off"
 )
@@ -98,6 +100,9 @@ func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (e
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.enqueueTimeout)
 	defer cancel()
 	duplicate, err = s.queue.Enqueue(ctx, task)
+	if errors.Is(err, tasks.ErrOverloaded) {
+		return ev, false, &refusal{http.StatusServiceUnavailable, "too many deliveries at once; send it again", outcomeOverload, err}
+	}
 	if err != nil {
 		return ev, false, &refusal{http.StatusServiceUnavailable, "the event could not be queued; send it again", outcomeQueue, err}
 	}

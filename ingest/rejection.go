@@ -48,7 +48,7 @@ func newSampler(queue Queue, log *zap.Logger) *sampler {
 // never waits.
 func (s *sampler) offer(r *http.Request, e Endpoint, body []byte, refused *refusal, at time.Time) {
 	// A sample is not worth a place in a queue that takes no events.
-	if refused.outcome == outcomeQueue || !s.limiter.AllowN(at, 1) {
+	if refused.outcome == outcomeQueue || refused.outcome == outcomeOverload || !s.limiter.AllowN(at, 1) {
 		return
 	}
 	sample := tasks.Rejection{

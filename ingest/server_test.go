@@ -264,6 +264,7 @@ func TestQueueTrouble(t *testing.T) {
 	}{
 		{"unreachable", func(context.Context) (bool, error) { return false, errors.New("connection refused") }, 503},
 		{"hung", func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }, 503},
+		{"overloaded", func(context.Context) (bool, error) { return false, fmt.Errorf("enqueue: %w", tasks.ErrOverloaded) }, 503},
 		{"has it already", func(context.Context) (bool, error) { return true, nil }, 200},
 	}
 	for _, tt := range tests {
@@ -279,6 +280,9 @@ func TestQueueTrouble(t *testing.T) {
 			}
 			if strings.Contains(w.Body.String(), "refused") {
 				t.Errorf("the answer tells of the inside: %s", w.Body)
+			}
+			if overloaded := strings.Contains(w.Body.String(), "too many deliveries at once"); overloaded != (tt.name == "overloaded") {
+				t.Errorf("the sender reads %s", w.Body)
 			}
 		})
 	}

@@ -9,6 +9,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// ErrOverloaded is that more is being enqueued than is let in at once. It says nothing
+// against the queue, and a task that it is the answer to was not enqueued.
+var ErrOverloaded = errors.New("too much is being enqueued at once; try again in a moment")
+
 // Client enqueues tasks. It is safe for concurrent use.
 type Client struct {
 	asynq *asynq.Client

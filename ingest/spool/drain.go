@@ -16,6 +16,8 @@ const (
 	idleRest = time.Second
 	// troubleRest is how long a disk that failed is left alone.
 	troubleRest = time.Second
+	// busyRest is how long a queue that has too much to do is.
+	busyRest = 100 * time.Millisecond
 	// lastDelete bounds the delete at the end of a process.
 	lastDelete = 2 * time.Second
 )
@@ -33,6 +35,8 @@ type drain struct {
 	idle bool
 	// trouble says that the disk failed, which is logged once.
 	trouble bool
+	// busy says that the queue had too much to do: deliveries come first.
+	busy bool
 }
 
 func newDrain(q *Queue) *drain {
@@ -71,6 +75,7 @@ func (d *drain) step(ctx context.Context) time.Duration {
 	if d.began.IsZero() {
 		d.began = time.Now()
 	}
+	d.busy = false
 	records, err := d.q.cfg.Spool.Read(ctx, 0, d.q.cfg.DrainBatch)
 	if err == nil {
 		err = d.hand(ctx, records)
@@ -80,6 +85,9 @@ func (d *drain) step(ctx context.Context) time.Duration {
 	d.note(ctx, err)
 	if err != nil && confirmed == 0 {
 		return troubleRest
+	}
+	if d.busy {
+		return busyRest
 	}
 	return 0
 }
@@ -117,6 +125,9 @@ func (d *drain) enqueue(ctx context.Context, r Record) bool {
 		return true
 	case ctx.Err() != nil:
 		attempt.Done(context.Canceled) // this process ends
+	case errors.Is(err, tasks.ErrOverloaded):
+		attempt.Done(context.Canceled)
+		d.busy = true
 	default:
 		// No second failure is waited for: nothing is lost by resting.
 		attempt.Fail(err)

@@ -16,6 +16,7 @@ import (
 
 // Inner is the queue that is tried first and drained to. [tasks.Client] is one. It
 // must return when its context ends, and recognise a task that it was given before.
+// [tasks.ErrOverloaded] is its word for having too much to do, which is no failure.
 type Inner interface {
 	Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error)
 }
@@ -95,6 +96,10 @@ func NewQueue(cfg QueueConfig) *Queue {
 // An error means that it may not be kept: the queue could not be reached, and the
 // spool was full, could not be written, did not answer before ctx ended, or is not
 // there. As with [tasks.Client], enqueuing again is always safe.
+//
+// [tasks.ErrOverloaded] is passed on, and such a task not spooled: the disk is slower
+// than the queue, so that what is too much for the one would soon be too much for the
+// other, and each sync would take from the machine what it lacks.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
 	// What the queue will never take must not stand in the spool.
 	if _, err := tasks.PolicyOf(t.Kind); err != nil {
@@ -105,6 +110,10 @@ func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err 
 		if err == nil {
 			attempt.Done(nil)
 			return duplicate, nil
+		}
+		if errors.Is(err, tasks.ErrOverloaded) {
+			attempt.Done(context.Canceled)
+			return false, err
 		}
 		attempt.Done(errors.Join(err, canceled(ctx)))
 	} else {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/ingest/pipeline"
 	"github.com/klinghook/klinghook/ingest/spool"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/tasks"
@@ -39,7 +40,8 @@ type Intake struct {
 	// Spooled says that it has a spool.
 	Spooled bool
 
-	spool *spool.Spool // nil without one
+	spool *spool.Spool    // nil without one
+	pipes *pipeline.Queue // nil where Redis is memory
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 	log   *zap.Logger
@@ -62,7 +64,8 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	client := tasks.NewClient(cfg.Redis)
 	switch {
 	case cfg.Kept == nil:
-		q := spool.NewQueue(spool.QueueConfig{Inner: client, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics})
+		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis})
+		q := spool.NewQueue(spool.QueueConfig{Inner: in.pipes, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics})
 		in.Queue, in.Check = q, process.Check{Name: "queue", Probe: q.Check}
 		if in.Spooled {
 			in.Check.Detail = func() map[string]any { return q.Status().Detail() }
@@ -110,6 +113,9 @@ func healthy(rdb redis.UniversalClient) func(context.Context) error {
 func (in *Intake) Close() error {
 	in.stop()
 	in.done.Wait()
+	if in.pipes != nil {
+		in.pipes.Close()
+	}
 	if in.spool == nil {
 		return nil
 	}

@@ -1,0 +1,215 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// pending returns the IDs of the tasks that wait in a queue of a real Redis.
+func pending(t *testing.T, rdb redis.UniversalClient, queue string) []string {
+	t.Helper()
+	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	var ids []string
+	for page := 1; ; page++ {
+		list, err := inspector.ListPendingTasks(queue, asynq.Page(page), asynq.PageSize(1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			return ids
+		}
+		for _, info := range list {
+			ids = append(ids, info.ID)
+		}
+	}
+}
+
+func connect(t *testing.T, addr string) *redis.Client {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, DialerRetries: 1})
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// TestScriptsForgotten holds that commands whose script Redis does not know, as after
+// a restart, succeed nevertheless.
+func TestScriptsForgotten(t *testing.T) {
+	rdb := connect(t, testenv.Redis(t).Addr())
+	q := New(Config{Redis: rdb, Flushers: 1})
+	defer q.Close()
+	for round := range 3 {
+		for _, r := range enqueue(t, q, 200*round, 200*round+200, 30*time.Second)() {
+			if r.err != nil {
+				t.Error(r.err)
+			}
+		}
+		if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(pending(t, rdb, tasks.QueueEvents)); n != 600 {
+		t.Errorf("%d tasks are in the queue, want 600", n)
+	}
+}
+
+func TestDuplicatesWithinAPipeline(t *testing.T) {
+	rdb := connect(t, testenv.Redis(t).Addr())
+	q := New(Config{Redis: rdb, Flushers: 1})
+	defer q.Close()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	first := 0
+	for range 300 {
+		wg.Go(func() {
+			duplicate, err := q.Enqueue(t.Context(), task(1))
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !duplicate {
+				first++
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(pending(t, rdb, tasks.QueueEvents)); n != 1 || first != 1 {
+		t.Errorf("%d tasks in the queue, of which %d were called new; want one", n, first)
+	}
+}
+
+// TestOneQueueBroken holds, on a real Redis, that what is wrong with one command of a
+// pipeline is not the others' trouble.
+func TestOneQueueBroken(t *testing.T) {
+	rdb := connect(t, testenv.Redis(t).Addr())
+	if err := rdb.Set(t.Context(), "asynq:{notify}:pending", "no list", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	q := New(Config{Redis: rdb, Flushers: 1})
+	defer q.Close()
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			one := task(i)
+			if i%10 == 0 {
+				one.Kind = tasks.KindNotifySend
+			}
+			if _, err := q.Enqueue(t.Context(), one); (err != nil) != (i%10 == 0) {
+				t.Errorf("task %d of kind %s: %v", i, one.Kind, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(pending(t, rdb, tasks.QueueEvents)); n != 90 {
+		t.Errorf("%d tasks are in the queue, want 90", n)
+	}
+}
+
+// TestCluster holds that pipelines go by slot: the queues are in different ones.
+func TestCluster(t *testing.T) {
+	server := testenv.Redis(t, testenv.WithCluster())
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr()}, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	q := New(Config{Redis: rdb, Flushers: 2})
+	defer q.Close()
+	kinds := []tasks.Kind{tasks.KindEventRecord, tasks.KindMediaDownload, tasks.KindNotifySend}
+	var wg sync.WaitGroup
+	for i := range 300 {
+		wg.Go(func() {
+			one := task(i)
+			one.Kind = kinds[i%len(kinds)]
+			if _, err := q.Enqueue(t.Context(), one); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, queue := range []string{tasks.QueueEvents, tasks.QueueMedia, tasks.QueueNotify} {
+		if n := len(pending(t, rdb, queue)); n != 100 {
+			t.Errorf("%d tasks are in %s, want 100", n, queue)
+		}
+	}
+}
+
+// TestRedisKilledUnderLoad holds that no success is lost when Redis is killed in the
+// midst of pipelines, that nobody waits longer than allowed, and that enqueuing
+// everything again leaves each task once.
+func TestRedisKilledUnderLoad(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { // go-redis looks for a lost server once a second, and may be in between
+		deadline := time.Now().Add(10 * time.Second)
+		for goleak.Find(before) != nil && time.Now().Before(deadline) {
+			continue // Find waits a while itself
+		}
+	})
+	server := testenv.Redis(t, testenv.WithAOF("always"))
+	rdb := connect(t, server.Addr())
+	q := New(Config{Redis: rdb})
+	defer q.Close()
+	const callers, wait = 100, 2 * time.Second
+	var mu sync.Mutex // guards the three
+	var tried, kept []string
+	var failures int
+	ctx, stop := context.WithCancel(t.Context())
+	some := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			for i := caller; ctx.Err() == nil; i += callers {
+				one, cancel := context.WithTimeout(t.Context(), wait)
+				_, err := q.Enqueue(one, task(i))
+				cancel()
+				mu.Lock()
+				tried = append(tried, task(i).ID)
+				if err == nil {
+					kept = append(kept, task(i).ID)
+				} else {
+					failures++
+				}
+				if len(kept) == 2000 {
+					some <- struct{}{}
+				}
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	<-some
+	server.Kill()
+	wg.Wait()
+	stop()
+	server.Restart()
+	if failures == 0 {
+		t.Fatal("no caller noticed that Redis was killed")
+	}
+	there := pending(t, rdb, tasks.QueueEvents)
+	slices.Sort(there)
+	for _, id := range kept {
+		if _, found := slices.BinarySearch(there, id); !found {
+			t.Errorf("%s was called kept, and is not there", id)
+		}
+	}
+	for _, id := range tried {
+		if _, err := q.Enqueue(t.Context(), tasks.Task{Kind: tasks.KindEventRecord, ID: id, Payload: []byte("{}")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there = pending(t, rdb, tasks.QueueEvents)
+	slices.Sort(there)
+	slices.Sort(tried)
+	if !slices.Equal(there, tried) {
+		t.Errorf("%d tasks are in the queue, want each of %d once", len(there), len(tried))
+	}
+}
