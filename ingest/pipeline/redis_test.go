@@ -141,6 +141,22 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// answers waits until a client whose server was away has found it again, for which
+// go-redis looks once a second.
+func answers(t *testing.T, rdb redis.UniversalClient) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(30 * time.Second)
+	for rdb.Ping(t.Context()).Err() != nil {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatal("Redis does not answer")
+		}
+	}
+}
+
 // TestRedisKilledUnderLoad holds that no success is lost when Redis is killed in the
 // midst of pipelines, that nobody waits longer than allowed, and that enqueuing
 // everything again leaves each task once.
@@ -191,6 +207,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 	wg.Wait()
 	stop()
 	server.Restart()
+	answers(t, rdb)
 	if failures == 0 {
 		t.Fatal("no caller noticed that Redis was killed")
 	}
