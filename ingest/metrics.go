@@ -29,7 +29,31 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	return m
 }
 
-func (m metrics) observe(source, outcome string, took time.Duration) {
-	m.deliveries.WithLabelValues(source, outcome).Inc()
-	m.duration.WithLabelValues(source).Observe(took.Seconds())
+// of returns the metrics of one protocol.
+func (m metrics) of(source string) protocolMetrics {
+	deliveries := m.deliveries.MustCurryWith(prometheus.Labels{"source": source})
+	return protocolMetrics{
+		deliveries: deliveries, duration: m.duration.WithLabelValues(source),
+		accepted: deliveries.WithLabelValues(outcomeAccepted), duplicate: deliveries.WithLabelValues(outcomeDuplicate),
+	}
+}
+
+// protocolMetrics count the deliveries of one protocol. Those of the outcomes that
+// are to be expected are looked up once and for all.
+type protocolMetrics struct {
+	deliveries          *prometheus.CounterVec
+	duration            prometheus.Observer
+	accepted, duplicate prometheus.Counter
+}
+
+func (m protocolMetrics) observe(outcome string, took time.Duration) {
+	switch outcome {
+	case outcomeAccepted:
+		m.accepted.Inc()
+	case outcomeDuplicate:
+		m.duplicate.Inc()
+	default:
+		m.deliveries.WithLabelValues(outcome).Inc()
+	}
+	m.duration.Observe(took.Seconds())
 }

@@ -33,6 +33,8 @@ const (
 func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 	log := s.log.With(zap.String("source", e.Protocol.Name))
 	rejectLog := s.rejectLog.With(zap.String("source", e.Protocol.Name))
+	counted := s.metrics.of(e.Protocol.Name)
+	received := []byte(`{"received": true}`)
 	return func(c echo.Context) error {
 		start := s.now()
 		var body []byte
@@ -45,7 +47,7 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 		took := s.now().Sub(start)
 		switch {
 		case refused != nil:
-			s.metrics.observe(e.Protocol.Name, refused.outcome, took)
+			counted.observe(refused.outcome, took)
 			to := rejectLog
 			if refused.outcome == outcomeQueue {
 				to = log
@@ -55,13 +57,13 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 			s.sampler.offer(c.Request(), e, body, refused, start)
 			return refused
 		case duplicate:
-			s.metrics.observe(e.Protocol.Name, outcomeDuplicate, took)
+			counted.observe(outcomeDuplicate, took)
 		default:
-			s.metrics.observe(e.Protocol.Name, outcomeAccepted, took)
+			counted.observe(outcomeAccepted, took)
 		}
 		log.Info("delivery accepted", zap.String("event_id", ev.ID), zap.String("type", ev.Type), zap.String("job_id", ev.JobID),
 			zap.Bool("duplicate", duplicate), zap.Duration("duration", took))
-		return c.JSONBlob(http.StatusOK, []byte(`{"received": true}`))
+		return c.JSONBlob(http.StatusOK, received)
 	}
 }
 

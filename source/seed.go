@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -34,8 +36,10 @@ type seed struct {
 }
 
 type seedSecret struct {
-	key         []byte
 	fingerprint string
+	// macs are hashes of the key, as hmac.New makes them: the key is mixed in once
+	// for all bodies.
+	macs *sync.Pool
 }
 
 func newSeed(secrets []string) (Source, error) {
@@ -45,7 +49,7 @@ func newSeed(secrets []string) (Source, error) {
 		if secret == "" {
 			return nil, fmt.Errorf("webhook secret %d of %d is empty: leave it out or fill it in", i+1, len(secrets))
 		}
-		s.secrets = append(s.secrets, seedSecret{[]byte(secret), Fingerprint(secret)})
+		s.secrets = append(s.secrets, seedSecret{Fingerprint(secret), &sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(secret)) }}})
 	}
 	return s, nil
 }
@@ -67,7 +71,7 @@ func (s *seed) Verify(header http.Header, body []byte, _ time.Time) (string, err
 	// Every secret is tried, so that the time taken does not tell which matched.
 	var matched string
 	for _, secret := range s.secrets {
-		if hmac.Equal(mac, seedMAC(secret.key, body)) {
+		if hmac.Equal(mac, secret.mac(body)) {
 			matched = secret.fingerprint
 		}
 	}
@@ -75,6 +79,15 @@ func (s *seed) Verify(header http.Header, body []byte, _ time.Time) (string, err
 		return "", fmt.Errorf("%w: %s matches none of %d secrets", ErrSignature, seedSignatureHeader, len(s.secrets))
 	}
 	return matched, nil
+}
+
+// mac returns the body's HMAC by the secret.
+func (s seedSecret) mac(body []byte) []byte {
+	h, _ := s.macs.Get().(hash.Hash) // there is nothing else in it
+	defer s.macs.Put(h)
+	h.Reset()
+	h.Write(body)
+	return h.Sum(nil)
 }
 
 func seedMAC(key, body []byte) []byte {

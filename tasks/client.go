@@ -16,12 +16,18 @@ var ErrOverloaded = errors.New("too much is being enqueued at once; try again in
 // Client enqueues tasks. It is safe for concurrent use.
 type Client struct {
 	asynq *asynq.Client
+	// options are what the policy of each kind makes of its tasks.
+	options map[Kind][]asynq.Option
 }
 
 // NewClient returns a Client on a Redis connection, which stays the caller's to
 // close.
 func NewClient(rdb redis.UniversalClient) *Client {
-	return &Client{asynq: asynq.NewClientFromRedisClient(rdb)}
+	c := &Client{asynq: asynq.NewClientFromRedisClient(rdb), options: make(map[Kind][]asynq.Option)}
+	for _, p := range Policies() {
+		c.options[p.Kind] = []asynq.Option{asynq.Queue(p.Queue), asynq.MaxRetry(p.Attempts - 1), asynq.Timeout(p.Timeout), asynq.Retention(p.Retention)}
+	}
+	return c
 }
 
 // Enqueue puts a task into its kind's queue. It returns once Redis has it.
@@ -31,19 +37,14 @@ func NewClient(rdb redis.UniversalClient) *Client {
 // An error never proves that the task was not enqueued: the answer of Redis may
 // be what was lost. Enqueuing again is always safe.
 func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error) {
-	p, err := PolicyOf(t.Kind)
-	if err != nil {
+	options, ok := c.options[t.Kind]
+	if !ok {
+		_, err := PolicyOf(t.Kind)
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
 	// TaskID alone: together with asynq.Unique a conflict would leave the unique
 	// lock behind.
-	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTask(string(t.Kind), t.Payload),
-		asynq.TaskID(t.ID),
-		asynq.Queue(p.Queue),
-		asynq.MaxRetry(p.Attempts-1),
-		asynq.Timeout(p.Timeout),
-		asynq.Retention(p.Retention),
-	)
+	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTask(string(t.Kind), t.Payload, asynq.TaskID(t.ID)), options...)
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return true, nil
 	}

@@ -44,7 +44,9 @@ func EventID(source, senderID string, body []byte) string {
 		return source + ":" + SafeID(senderID)
 	}
 	sum := sha256.Sum256(body)
-	return source + ":" + hex.EncodeToString(sum[:])
+	id := make([]byte, 0, len(source)+1+hex.EncodedLen(len(sum)))
+	id = append(append(id, source...), ':')
+	return string(hex.AppendEncode(id, sum[:]))
 }
 
 // maxSafeID is the longest SafeID in bytes. Object stores allow 1,024 bytes for

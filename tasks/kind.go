@@ -56,7 +56,13 @@ type Policy struct {
 // download's attempts are spread over about a day: some relays' links die after
 // an hour, Kling's own after 30 days.
 func Policies() []Policy {
-	return []Policy{
+	table := policies()
+	return table[:]
+}
+
+// policies is Policies as a value: it is looked at several times a delivery.
+func policies() [4]Policy {
+	return [...]Policy{
 		{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 		{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
 		{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 20, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
@@ -66,11 +72,14 @@ func Policies() []Policy {
 
 // PolicyOf returns the policy of a kind. Its error names the kinds there are.
 func PolicyOf(kind Kind) (Policy, error) {
-	var known []Kind
-	for _, p := range Policies() {
-		if p.Kind == kind {
-			return p, nil
+	table := policies()
+	for i := range table {
+		if table[i].Kind == kind {
+			return table[i], nil
 		}
+	}
+	known := make([]Kind, 0, len(table))
+	for _, p := range table {
 		known = append(known, p.Kind)
 	}
 	return Policy{}, fmt.Errorf("unknown task kind %q: known are %q", kind, known)

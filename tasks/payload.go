@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Task is a unit of work as it is queued.
@@ -85,16 +84,12 @@ type eventWire struct {
 // RecordEvent returns the task that records an event. Its ID carries the
 // event's idempotency key.
 func RecordEvent(ev Event) (Task, error) {
-	wire := eventWire{
-		ID: ev.ID, Source: ev.Source, Type: ev.Type, JobID: ev.JobID,
-		ReceivedAt: ev.ReceivedAt.UTC(), Secret: ev.Secret, Headers: ev.Headers,
+	// Room for what stands around the body, and for its quotation marks.
+	payload, err := appendEvent(make([]byte, 0, 384+len(ev.Body)+len(ev.Body)/8), ev)
+	if err != nil {
+		return Task{}, fmt.Errorf("encode %s payload: %w", KindEventRecord, err)
 	}
-	if utf8.Valid(ev.Body) {
-		wire.Body = string(ev.Body)
-	} else {
-		wire.BodyBase64 = ev.Body
-	}
-	return newTask(KindEventRecord, recordPrefix+ev.ID, wire)
+	return Task{Kind: KindEventRecord, ID: recordPrefix + ev.ID, Payload: payload}, nil
 }
 
 // recordPrefix stands before the event's ID in the ID of a task that records it.

@@ -116,6 +116,7 @@ func TestDecodeUnreadable(t *testing.T) {
 func FuzzEventCodec(f *testing.F) {
 	f.Add("klingai:1", "video.completed", "vid_1", "X-A", "v", []byte(`{"a":1}`))
 	f.Add("a:b", "\u2028<&>", "\x00", "H", "\\", []byte{0xff, 0})
+	f.Add("a\x01\b\f\n\r\t\x1f\x7f", "\u2027\u2028\u2029\u202a", "\u20e2", "", "", []byte("\u2028\u2029\xe2\x80"))
 	f.Fuzz(func(t *testing.T, id, kind, job, header, value string, body []byte) {
 		if id == "" {
 			return
@@ -129,8 +130,12 @@ func FuzzEventCodec(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !json.Valid(task.Payload) {
-			t.Fatalf("payload is not JSON: %q", task.Payload)
+		want, err := tasks.ReflectedPayload(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(task.Payload, want) {
+			t.Fatalf("payload is %q, want %q", task.Payload, want)
 		}
 		out, err := tasks.DecodeEvent(task.Payload)
 		if err != nil {

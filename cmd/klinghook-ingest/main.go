@@ -27,7 +27,10 @@ import (
 // version is stamped by the linker: -X main.version=v1.2.3.
 var version string
 
-func main() { os.Exit(run()) }
+func main() {
+	boundMemory(os.LookupEnv)
+	os.Exit(run())
+}
 
 // run does what the arguments ask for and returns the exit code.
 func run() int {
