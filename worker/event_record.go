@@ -51,6 +51,7 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 		if err := w.cfg.Store.MarkProcessed(ctx, ev.ID, w.cfg.Now()); err != nil {
 			return err
 		}
+		w.metrics.latency.WithLabelValues(ev.Source).Observe(w.cfg.Now().Sub(ev.ReceivedAt).Seconds())
 	}
 	if !owed.Buried {
 		return nil

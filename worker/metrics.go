@@ -29,6 +29,9 @@ type metrics struct {
 	lookups  *prometheus.CounterVec
 	expiring prometheus.Gauge
 	duration *prometheus.HistogramVec
+	latency  *prometheus.HistogramVec
+
+	concurrency *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -51,10 +54,19 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 11),
 		}, []string{"kind"}),
 	}
+	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "klinghook_event_latency_seconds",
+		Help:    "Time from an event's receipt to its being recorded, by protocol.",
+		Buckets: prometheus.ExponentialBuckets(0.005, 4, 11),
+	}, []string{"source"})
+	m.concurrency = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "klinghook_worker_concurrency",
+		Help: "Tasks of a queue that this process runs at once, at most.",
+	}, []string{"queue"})
 	for _, outcome := range []string{lookupFound, lookupUnknown, lookupUnclear, lookupLost} {
 		m.lookups.WithLabelValues(outcome)
 	}
-	reg.MustRegister(m.attempts, m.duration, m.lookups, m.expiring)
+	reg.MustRegister(m.attempts, m.duration, m.latency, m.concurrency, m.lookups, m.expiring)
 	return m
 }
 

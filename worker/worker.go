@@ -100,6 +100,7 @@ func New(cfg Config) (*Worker, error) {
 		}
 		if n > 0 {
 			w.servers = append(w.servers, w.newServer(queue, n))
+			w.metrics.concurrency.WithLabelValues(queue).Set(float64(n))
 		}
 	}
 	if len(w.servers) == 0 {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/klinghook/klinghook/admin"
+	"github.com/klinghook/klinghook/admin/backlog"
 	"github.com/klinghook/klinghook/admin/guard"
 	"github.com/klinghook/klinghook/admin/login"
 	"github.com/klinghook/klinghook/admin/queues"
@@ -78,6 +79,9 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 		RootPath: admin.QueuesPath, Redis: rdb.Options(), Guard: own, ReadOnly: cfg.ReadOnly, LogoutPath: logoutPath(gate),
 	})
 	defer func() { err = errors.Join(err, pages.Close()) }()
+	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, Log: log})
+	defer func() { err = errors.Join(err, waiting.Close()) }()
+	metrics.MustRegister(waiting)
 	health := process.NewHealth(log, process.RedisCheck(rdb))
 	handler := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Queues: gate.Protect(pages), Login: gate})
 	listeners := process.NewListeners(log)

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/admin"
+	"github.com/klinghook/klinghook/admin/backlog"
 	"github.com/klinghook/klinghook/admin/queues"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/cmd/internal/intake"
@@ -124,6 +125,9 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if _, err := d.store.Migrate(ctx); err != nil {
 		return err
 	}
+	waiting := backlog.New(ctx, backlog.Config{Redis: d.rdb, Store: d.store, Log: d.log})
+	d.closers = append(d.closers, waiting.Close)
+	d.metrics.MustRegister(waiting)
 	if err := d.openIntake(ctx); err != nil {
 		return err
 	}

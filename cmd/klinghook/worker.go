@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/admin"
+	"github.com/klinghook/klinghook/admin/backlog"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
@@ -72,6 +73,9 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, crew.close()) }()
+	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, Store: db, Log: log})
+	defer func() { err = errors.Join(err, waiting.Close()) }()
+	metrics.MustRegister(waiting)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
 	listeners := process.NewListeners(log)
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db)})
@@ -127,7 +131,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	if asks.Kling == nil {
 		c.log.Info("look-ups are off: no credentials for Kling's API", zap.Strings("settings", []string{"KLINGAI_API_KEY", "KLINGAI_ACCESS_KEY"}))
 	}
-	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow})
+	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Metrics: c.metrics})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
 		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics,

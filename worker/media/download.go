@@ -270,6 +270,7 @@ func (d *download) take(ctx context.Context, p []byte) error {
 		return err
 	}
 	d.received += int64(len(p))
+	d.fetcher.received.Add(float64(len(p)))
 	d.digest.Write(p)
 	if d.up != nil {
 		return d.up.write(p)

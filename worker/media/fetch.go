@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -49,6 +51,8 @@ type Config struct {
 	UserAgent string
 	// Lookup resolves names; default the system's resolver.
 	Lookup LookupFunc
+	// Metrics, where set, is where the Fetcher registers its metrics.
+	Metrics prometheus.Registerer
 }
 
 // File is what a download put into the bucket.
@@ -93,6 +97,7 @@ type Fetcher struct {
 	cfg       Config
 	guard     *guard
 	transport *http.Transport
+	received  prometheus.Counter
 }
 
 // NewFetcher returns a Fetcher. It need not be closed.
@@ -113,7 +118,14 @@ func NewFetcher(cfg Config) *Fetcher {
 	// one, and HTTP/2 would share it among downloads.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	return &Fetcher{cfg: cfg, guard: g, transport: &http.Transport{
+	received := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "klinghook_download_bytes_total",
+		Help: "Bytes of files that were received, also of downloads that came to nothing.",
+	})
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(received)
+	}
+	return &Fetcher{cfg: cfg, guard: g, received: received, transport: &http.Transport{
 		Proxy:                  nil,
 		DialContext:            g.dial,
 		TLSHandshakeTimeout:    cfg.StallTimeout,
