@@ -69,6 +69,7 @@ type lookupRun struct {
 // come to the end that Kling says, within the time and with no more look-ups than the
 // settings allow, of one worker of two.
 func TestLookups(t *testing.T) {
+	t.Parallel()
 	n, rate := lookupJobs(t)
 	r := &lookupRun{world: newWorld(t), bucket: t.TempDir()}
 	databaseURL := testenv.Postgres(t)
@@ -95,6 +96,7 @@ func TestLookups(t *testing.T) {
 
 // TestLookupsDev is the same in one process, for an account that signs nothing.
 func TestLookupsDev(t *testing.T) {
+	t.Parallel()
 	r := &lookupRun{world: newWorld(t), bucket: t.TempDir()}
 	data := t.TempDir()
 	r.settings = r.world.settings("sqlite:"+data+"/k.db", r.bucket)
