@@ -8,12 +8,16 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/kling"
 	"github.com/klinghook/klinghook/source"
@@ -35,6 +39,8 @@ type Handler struct {
 	Tokens []string
 	// Tracker is required.
 	Tracker Tracker
+	// Log is told why a job could not be kept; default nobody is.
+	Log *zap.Logger
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -70,6 +76,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	created, err := h.Tracker.Track(r.Context(), id, api, now())
 	switch {
 	case err != nil:
+		if h.Log != nil {
+			h.Log.Error("job not tracked", zap.String("job_id", id), zap.Error(err))
+		}
 		w.Header().Set("Retry-After", "5")
 		refuse(w, http.StatusServiceUnavailable, "the job could not be kept; send it again")
 	case created:
@@ -103,7 +112,10 @@ func readAPI(w http.ResponseWriter, r *http.Request) (string, error) {
 	}
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&body); err != nil {
+	switch err := decoder.Decode(&body); {
+	case errors.Is(err, io.EOF): // no body, though its length was not announced
+		return "", nil
+	case err != nil:
 		return "", fmt.Errorf(`body: want none, or JSON such as {"api": "text2video"}: %w`, err)
 	}
 	if body.API != "" && !slices.Contains(APIs(), body.API) {
@@ -130,5 +142,7 @@ func refuse(w http.ResponseWriter, status int, reason string) {
 func answer(w http.ResponseWriter, status int, body map[string]any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // whoever went away does not read it
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(body) // whoever went away does not read it
 }

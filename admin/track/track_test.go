@@ -3,6 +3,7 @@ package track_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -81,5 +82,18 @@ func TestTrack(t *testing.T) {
 				t.Errorf("kept %v, want %s as %q", tracker.jobs, tt.job, tt.api)
 			}
 		})
+	}
+}
+
+// TestNoLength holds that a request whose body has no announced length, and nothing
+// in it, has no body.
+func TestNoLength(t *testing.T) {
+	tracker := &fakeTracker{jobs: map[string]string{}}
+	r := httptest.NewRequest(http.MethodPut, "/jobs/881", io.MultiReader())
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	(&track.Handler{Tokens: []string{token}, Tracker: tracker}).ServeHTTP(w, r)
+	if w.Code != http.StatusCreated || r.ContentLength != -1 {
+		t.Errorf("answered %d %s to a body of length %d, want 201", w.Code, w.Body, r.ContentLength)
 	}
 }

@@ -237,7 +237,7 @@ func (d *dev) run(ctx context.Context) error {
 		Endpoints: endpoints, Queue: d.intake, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics,
 	})
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store)})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log)})
 	server.Start(ctx)
 	defer server.Close()
 	listeners := process.NewListeners(d.log)

@@ -54,6 +54,9 @@ job_id, name and expires_at.`,
 			if err := checkLimit(filter.Limit); err != nil {
 				return err
 			}
+			if expiring && status != "" {
+				return cli.Usagef("--expiring lists files, which --status does not choose; leave one of them out")
+			}
 			if expiring {
 				return listExpiring(cmd, filter.Limit, asJSON)
 			}
@@ -70,7 +73,6 @@ job_id, name and expires_at.`,
 	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files whose links die before they are stored")
-	cmd.MarkFlagsMutuallyExclusive("expiring", "status")
 	completes(cmd, "status", jobStatuses()...)
 	settings(cmd, config.Store)
 	return cmd

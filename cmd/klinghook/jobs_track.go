@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/admin/track"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
@@ -21,11 +22,11 @@ import (
 )
 
 // jobsAPI is what is behind PUT /jobs/<id>; nil where no token is set for it.
-func jobsAPI(cfg *config.Config, db *store.Store) http.Handler {
+func jobsAPI(cfg *config.Config, db *store.Store, log *zap.Logger) http.Handler {
 	if len(cfg.APITokens) == 0 {
 		return nil
 	}
-	return &track.Handler{Tokens: cfg.APITokens, Tracker: db}
+	return &track.Handler{Tokens: cfg.APITokens, Tracker: db, Log: log}
 }
 
 func jobsTrackCommand() *cobra.Command {
@@ -36,7 +37,7 @@ func jobsTrackCommand() *cobra.Command {
 		Long: `track makes jobs known before anything was heard of them. When nothing is heard
 for KLINGHOOK_LOOKUP_AFTER, a worker that has credentials asks Kling about them; a job
 whose first callback never comes is found like that. Tracking a job again changes
-nothing.
+nothing. A job of the legacy API may be named by its external_task_id, too.
 
 A program does the same with PUT /jobs/<job-id> on the worker's private address, with
 one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>. The body may be
@@ -126,7 +127,7 @@ func refresh(ctx context.Context, cmd *cobra.Command, cfg *config.Config, rdb re
 		if !news {
 			word = "no"
 		}
-		rows = append(rows, []string{id, job.KlingStatus, clock(job.UpdatedAt), word})
+		rows = append(rows, []string{job.ID, job.KlingStatus, clock(job.UpdatedAt), word})
 	}
 	if len(rows) > 0 {
 		errs = append(errs, printTable(cmd.OutOrStdout(), []string{"JOB", "STATUS AT KLING", "UPDATED", "NEWS"}, rows))

@@ -78,7 +78,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	metrics.MustRegister(waiting)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
 	listeners := process.NewListeners(log)
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db)})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db, log)})
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
 	}
