@@ -5,10 +5,10 @@ GO       = go
 # then Go's fuzzer now and then reports its own deadline as a failure.
 FUZZTIME = 500000x
 # What CI runs, in this order: what is quick or fills the build cache first.
-CHECKS   = fmt-check build vet verify test chaos-short lint race fuzz
+CHECKS   = fmt-check build vet verify test bench-test chaos-short lint race fuzz
 
 .DEFAULT_GOAL = help
-.PHONY: help test chaos chaos-short race fuzz lint fmt fmt-check vet verify vulncheck build cover check checks clean
+.PHONY: help test chaos chaos-short bench bench-short bench-test race fuzz lint fmt fmt-check vet verify vulncheck build cover check checks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,20 @@ chaos: ## kill everything in turn, and count what is lost (10 minutes)
 
 chaos-short: ## the two-minute form of chaos: all at once
 	CGO_ENABLED=0 CHAOS=short $(GO) test -run '^TestChaos$$' -count=1 -timeout 10m -v ./internal/chaos
+
+# The harness is a module of its own. SOAK=10m adds a soak of as long; ONLY=growth,drain
+# measures these sections and leaves the others as they were. .ci needs none of it:
+# wrk, node-express, python3-flask and gunicorn take part where they are installed.
+BENCH = cd bench && CGO_ENABLED=0 $(GO) run . -root .. $(if $(SOAK),-soak $(SOAK)) $(if $(ONLY),-only $(ONLY))
+
+bench: build ## measure klinghook beside what else there is, into docs/PERFORMANCE.md (25 minutes)
+	$(BENCH)
+
+bench-short: build ## try the harness in two minutes; its figures mean nothing
+	$(BENCH) -short
+
+bench-test: ## vet and test the harness
+	cd bench && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -shuffle=on ./...
 
 # vet has a target of its own: here it would be run once more on each dependency
 # as the race detector, or the fuzzer, compiles it. The end-to-end tests run the
@@ -60,6 +74,7 @@ fuzz: ## fuzz each target with FUZZTIME inputs (500000x by default)
 
 lint: bin/golangci-lint ## run the linters of .golangci.yml
 	CGO_ENABLED=0 bin/golangci-lint run ./...
+	cd bench && CGO_ENABLED=0 ../bin/golangci-lint run ./...
 
 fmt: ## format all Go files
 	gofmt -s -w .
@@ -73,6 +88,7 @@ vet: ## run go vet
 
 verify: ## check the downloaded modules against go.sum
 	$(GO) mod verify
+	cd bench && $(GO) mod verify
 
 vulncheck: bin/govulncheck ## look for known vulnerabilities (asks a database on the internet)
 	bin/govulncheck ./...
