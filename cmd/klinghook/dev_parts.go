@@ -196,7 +196,12 @@ func (a devAddresses) write(data string) error {
 	if err != nil {
 		return fmt.Errorf("note addresses: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(data, devAddressesFile), append(content, '\n'), 0o600); err != nil {
+	// Whoever looks for the file finds it whole or not at all.
+	file := filepath.Join(data, devAddressesFile)
+	if err := os.WriteFile(file+".new", append(content, '\n'), 0o600); err != nil {
+		return fmt.Errorf("note addresses: %w", err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
 		return fmt.Errorf("note addresses: %w", err)
 	}
 	return nil
