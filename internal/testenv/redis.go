@@ -2,16 +2,10 @@ package testenv
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // RedisServer is a redis-server that one test has for itself. Unless [WithAOF]
@@ -22,8 +16,14 @@ type RedisServer struct {
 	dir     string
 	config  []string
 	cluster bool
-	port    int
-	process *process
+	// sentinel makes it a Sentinel, which reads and rewrites its configuration in a
+	// file.
+	sentinel bool
+	tls      *TLSFiles // nil without TLS
+	// user and password are what this package itself logs in with.
+	user, password string
+	port           int
+	process        *process
 }
 
 // RedisOption changes how a server of [Redis] runs.
@@ -46,9 +46,35 @@ func WithCluster() RedisOption {
 	}
 }
 
+// WithUser makes the server let in that user only, who may do what the rules of
+// Redis's ACL say; everything, when there are none.
+func WithUser(name, password string, rules ...string) RedisOption {
+	return func(s *RedisServer) {
+		s.user, s.password = name, password
+		if len(rules) == 0 {
+			rules = []string{"~*", "&*", "+@all"}
+		}
+		s.config = append(s.config, "--user", name, "on", ">"+password)
+		s.config = append(s.config, rules...)
+		s.config = append(s.config, "--user", "default", "off")
+	}
+}
+
 // Redis starts a server that ends with the test. The test is skipped where
 // redis-server is not installed.
 func Redis(t testing.TB, opts ...RedisOption) *RedisServer {
+	t.Helper()
+	s := newRedis(t, opts...)
+	if s.cluster {
+		if err := takeSlots(t.Context(), []*RedisServer{s}); err != nil {
+			t.Fatalf("redis: %v", err)
+		}
+	}
+	return s
+}
+
+// newRedis is Redis without what makes a cluster of it.
+func newRedis(t testing.TB, opts ...RedisOption) *RedisServer {
 	t.Helper()
 	s := &RedisServer{t: t, program: redisProgram(t), dir: t.TempDir()}
 	for _, opt := range opts {
@@ -59,9 +85,6 @@ func Redis(t testing.TB, opts ...RedisOption) *RedisServer {
 		s.port = port
 		return s.start(t.Context())
 	})
-	if err == nil && s.cluster {
-		err = takeSlots(t.Context(), s.Addr())
-	}
 	if err != nil {
 		t.Fatalf("redis: %v", err)
 	}
@@ -71,7 +94,8 @@ func Redis(t testing.TB, opts ...RedisOption) *RedisServer {
 // Addr returns the server's host:port, the same for as long as the test runs.
 func (s *RedisServer) Addr() string { return loopback(s.port) }
 
-// URL returns the server's address as a redis:// URL with database 0.
+// URL returns the server's address as a redis:// URL with database 0, for a server
+// without TLS and users.
 func (s *RedisServer) URL() string { return "redis://" + s.Addr() + "/0" }
 
 // Kill ends the server with SIGKILL, as a crash would, and returns once it is
@@ -127,13 +151,9 @@ func (s *RedisServer) signal(sig syscall.Signal) {
 
 // start starts the server on its port and waits until it answers.
 func (s *RedisServer) start(ctx context.Context) error {
-	args := []string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-		"--dir", s.dir, "--save", "", "--daemonize", "no",
-	}
 	p, err := start(command{
 		path:   s.program,
-		args:   append(args, s.config...),
+		args:   s.args(),
 		dir:    s.dir,
 		orphan: syscall.SIGKILL,
 		log:    filepath.Join(s.dir, "redis.log"),
@@ -142,82 +162,24 @@ func (s *RedisServer) start(ctx context.Context) error {
 		return err
 	}
 	s.process = p
-	return p.waitReady(ctx, func(ctx context.Context) error { return isRedis(ctx, s.Addr(), p.pid) })
+	return p.waitReady(ctx, func(ctx context.Context) error { return s.answers(ctx, p.pid) })
 }
 
-// isRedis reports whether the server with this process id answers: when two
-// tests chose the same port, the other's would answer just as well. A server
-// that still loads its data does not count as answering.
-//
-// It speaks Redis's protocol itself, because a client that retries and keeps
-// connections is no good for looking whether there is a server yet.
-func isRedis(ctx context.Context, addr string, pid int) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
+// args are the server's arguments.
+func (s *RedisServer) args() []string {
+	var args []string
+	if s.sentinel {
+		args = append(args, filepath.Join(s.dir, sentinelConf), "--sentinel")
+	} else {
+		args = append(args, "--save", "")
 	}
-	err = converse(conn, pid)
-	return errors.Join(err, conn.Close())
-}
-
-// takeSlots gives a cluster's only node all slots, and waits until it serves them.
-func takeSlots(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for command := "CLUSTER ADDSLOTSRANGE 0 16383"; ; command = "CLUSTER INFO" {
-		answer, err := askRedis(ctx, addr, command)
-		switch {
-		case err != nil:
-			return err
-		case strings.Contains(answer, "cluster_state:ok"):
-			return nil
-		case strings.HasPrefix(answer, "-"):
-			return fmt.Errorf("%s: %s", command, answer)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the cluster does not serve its slots: %s", answer)
-		}
+	port, listen := "0", strconv.Itoa(s.port)
+	if s.tls == nil {
+		port, listen = listen, "0"
 	}
-}
-
-// askRedis returns what a server answers to a command.
-func askRedis(ctx context.Context, addr, command string) (string, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return "", err
+	args = append(args, "--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no")
+	if s.tls != nil {
+		args = append(args, "--tls-port", listen)
 	}
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return "", errors.Join(err, conn.Close())
-	}
-	if _, err := io.WriteString(conn, command+"\r\nQUIT\r\n"); err != nil {
-		return "", errors.Join(err, conn.Close())
-	}
-	answer, err := io.ReadAll(conn)
-	return string(answer), errors.Join(err, conn.Close())
-}
-
-func converse(conn net.Conn, pid int) error {
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(conn, "PING\r\nINFO server\r\nQUIT\r\n"); err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(conn)
-	if err != nil {
-		return err
-	}
-	pong, info, _ := strings.Cut(string(answer), "\r\n")
-	if pong != "+PONG" {
-		return fmt.Errorf("PING: %s", pong)
-	}
-	if !strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", pid)) {
-		return fmt.Errorf("another server answers at %s", conn.RemoteAddr())
-	}
-	return nil
+	return append(args, s.config...)
 }

@@ -116,7 +116,7 @@ func TestRedisOnTakenPort(t *testing.T) {
 	if err := second.start(t.Context()); !errors.Is(err, errBusy) {
 		t.Errorf("a second server on %s: error %v, want %v", first.Addr(), err, errBusy)
 	}
-	if err := isRedis(t.Context(), first.Addr(), second.process.pid); err == nil {
+	if err := first.answers(t.Context(), second.process.pid); err == nil {
 		t.Error("the first server was taken for the second")
 	}
 }
