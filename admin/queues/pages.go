@@ -17,8 +17,9 @@ type Config struct {
 	// RootPath is where the pages are: it begins with a slash and does not end with
 	// one. Required.
 	RootPath string
-	// Redis is the Redis that holds the queue. Required.
-	Redis *redis.Options
+	// Redis is the Redis that holds the queue, a [redis.Client] or a
+	// [redis.ClusterClient]. It stays the caller's to close. Required.
+	Redis redis.UniversalClient
 	// Guard says by which names the pages may be asked for.
 	Guard guard.Guard
 	// ReadOnly lets nobody change anything.
@@ -36,7 +37,7 @@ type Pages struct {
 	guarded http.Handler
 }
 
-// New returns the pages for cfg. It does not connect yet. The caller closes them.
+// New returns the pages for cfg.
 func New(cfg Config) *Pages {
 	show := newFormatter()
 	monitor := asynqmon.New(asynqmon.Options{
@@ -55,11 +56,6 @@ func New(cfg Config) *Pages {
 // ServeHTTP implements [http.Handler].
 func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.guarded.ServeHTTP(w, r)
-}
-
-// Close closes the pages' own connections to Redis.
-func (p *Pages) Close() error {
-	return p.monitor.Close()
 }
 
 // serve answers what a browser opens as a page with the one that there is, and
@@ -85,7 +81,8 @@ const redisInfoPath = "/api/redis_info"
 // that dev embeds: the page would make "NaN" of it.
 func (p *Pages) serveRedisInfo(w http.ResponseWriter) {
 	info := get(p.monitor, p.rootPath+redisInfoPath)
-	if info.status == http.StatusOK && !bytes.Contains(info.body.Bytes(), []byte(`"redis_version"`)) {
+	tells := bytes.Contains(info.body.Bytes(), []byte(`"redis_version"`)) || bytes.Contains(info.body.Bytes(), []byte(`"cluster":true`))
+	if info.status == http.StatusOK && !tells {
 		http.Error(w, "this Redis tells nothing of itself", http.StatusNotFound)
 		return
 	}
@@ -93,11 +90,11 @@ func (p *Pages) serveRedisInfo(w http.ResponseWriter) {
 	_, _ = w.Write(info.body.Bytes()) // as above
 }
 
-// connOpt hands asynq a client made of options that it did not parse itself: its
-// own parser drops the user's name.
-type connOpt struct{ options *redis.Options }
+// connOpt hands asynqmon a client that is there already: asynq's own options know
+// neither users nor much of TLS.
+type connOpt struct{ rdb redis.UniversalClient }
 
 // MakeRedisClient implements [asynq.RedisConnOpt].
-func (o connOpt) MakeRedisClient() any { return redis.NewClient(o.options) }
+func (o connOpt) MakeRedisClient() any { return o.rdb }
 
 var _ asynq.RedisConnOpt = connOpt{}

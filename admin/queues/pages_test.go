@@ -24,24 +24,22 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 
 // queue is a queue with one event in it, and pages that show it.
 type queue struct {
-	redis  *redis.Client
+	redis  redis.UniversalClient
 	pages  *queues.Pages
 	taskID string
 }
 
 func newQueue(t *testing.T) queue {
 	t.Helper()
-	return newQueueOn(t, &redis.Options{Addr: miniredis.RunT(t).Addr()})
+	return newQueueOn(t, redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()}))
 }
 
-func newQueueOn(t *testing.T, options *redis.Options) queue {
+func newQueueOn(t *testing.T, rdb redis.UniversalClient) queue {
 	t.Helper()
-	q := queue{redis: redis.NewClient(options), pages: queues.New(queues.Config{RootPath: "/queues", Redis: options})}
+	q := queue{redis: rdb, pages: queues.New(queues.Config{RootPath: "/queues", Redis: rdb})}
 	t.Cleanup(func() {
-		for _, close := range []func() error{q.pages.Close, q.redis.Close} {
-			if err := close(); err != nil {
-				t.Error(err)
-			}
+		if err := rdb.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 	task, err := tasks.RecordEvent(tasks.Event{
@@ -243,13 +241,29 @@ func TestRedisInfo(t *testing.T) {
 	if w := embedded.ask(t, "GET", "/queues/api/redis_info", ""); w.Code != http.StatusNotFound {
 		t.Errorf("of the embedded queue: %d %s", w.Code, w.Body)
 	}
-	server := newQueueOn(t, &redis.Options{Addr: testenv.Redis(t).Addr()})
+	server := newQueueOn(t, redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()}))
 	w := server.ask(t, "GET", "/queues/api/redis_info", "")
 	if !json.Valid(w.Body.Bytes()) || !strings.Contains(w.Body.String(), `"redis_version"`) || w.Code != http.StatusOK {
 		t.Errorf("of a server: %d %.200s", w.Code, w.Body)
 	}
 	if w.Header().Get("Content-Security-Policy") == "" {
 		t.Error("of a server: no policy")
+	}
+}
+
+// TestCluster checks that the pages show a queue that lies in a cluster, and the
+// cluster.
+func TestCluster(t *testing.T) {
+	nodes := testenv.RedisCluster(t, 3)
+	q := newQueueOn(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}}))
+	for target, want := range map[string]string{
+		"/queues/api/queues":                      `"queue":"events"`,
+		"/queues/api/queues/events/pending_tasks": `"id":"` + q.taskID + `"`,
+		"/queues/api/redis_info":                  "cluster_state:ok",
+	} {
+		if w := q.ask(t, "GET", target, ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s answers %d %s, want %s", target, w.Code, w.Body, want)
+		}
 	}
 }
 
@@ -261,7 +275,7 @@ func TestNamedUser(t *testing.T) {
 	defer setup.Close()
 	acl(t, setup, "operator", "on", ">pw", "~*", "&*", "+@all")
 	acl(t, setup, "default", "off")
-	q := newQueueOn(t, &redis.Options{Addr: addr, Username: "operator", Password: "pw"})
+	q := newQueueOn(t, redis.NewClient(&redis.Options{Addr: addr, Username: "operator", Password: "pw"}))
 	if w := q.ask(t, "GET", "/queues/api/queues", ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"queue":"events"`) {
 		t.Errorf("queues answer %d %s", w.Code, w.Body)
 	}
@@ -278,8 +292,8 @@ func acl(t *testing.T, rdb *redis.Client, user string, rules ...any) {
 // TestRedisAway checks that the pages themselves open without Redis, and say that
 // it is away.
 func TestRedisAway(t *testing.T) {
-	pages := queues.New(queues.Config{RootPath: "/queues", Redis: &redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}})
-	q := queue{pages: pages}
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	q := queue{pages: queues.New(queues.Config{RootPath: "/queues", Redis: rdb})}
 	if w := q.ask(t, "GET", "/queues", "", "Accept", "text/html"); w.Code != http.StatusOK {
 		t.Errorf("the page answers %d", w.Code)
 	}
@@ -288,7 +302,7 @@ func TestRedisAway(t *testing.T) {
 			t.Errorf("%s answers %d %s", target, w.Code, w.Body)
 		}
 	}
-	if err := pages.Close(); err != nil {
+	if err := rdb.Close(); err != nil {
 		t.Error(err)
 	}
 }

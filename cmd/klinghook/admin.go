@@ -76,9 +76,8 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, rdb.Close()) }()
 	pages := queues.New(queues.Config{
-		RootPath: admin.QueuesPath, Redis: rdb.Options(), Guard: own, ReadOnly: cfg.ReadOnly, LogoutPath: logoutPath(gate),
+		RootPath: admin.QueuesPath, Redis: rdb, Guard: own, ReadOnly: cfg.ReadOnly, LogoutPath: logoutPath(gate),
 	})
-	defer func() { err = errors.Join(err, pages.Close()) }()
 	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, Log: log})
 	defer func() { err = errors.Join(err, waiting.Close()) }()
 	metrics.MustRegister(waiting)

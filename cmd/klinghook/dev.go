@@ -170,8 +170,7 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 	if err := pingRedis(ctx, d.cfg, client, "start it, or unset KLINGHOOK_REDIS_URL for a queue in memory"); err != nil {
 		return err
 	}
-	d.pages = queues.New(queues.Config{RootPath: admin.QueuesPath, Redis: client.Options()})
-	d.closers = append(d.closers, d.pages.Close)
+	d.pages = queues.New(queues.Config{RootPath: admin.QueuesPath, Redis: client})
 	return nil
 }
 

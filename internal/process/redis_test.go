@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/internal/process"
 )
@@ -42,7 +43,7 @@ func TestNewRedis(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer rdb.Close()
-			opts := rdb.Options()
+			opts := as[*redis.Client](t, rdb).Options()
 			got := form{Network: opts.Network, Addr: opts.Addr, Username: opts.Username, Password: opts.Password, DB: opts.DB, DialTimeout: opts.DialTimeout}
 			if opts.TLSConfig != nil {
 				got.ServerName = opts.TLSConfig.ServerName
@@ -72,6 +73,13 @@ func TestNewRedisKeepsPasswords(t *testing.T) {
 		"http://user:hunter2@host:6379",
 		"redis://user:hunter2@host:port",
 		"redis://user:hunter2@host:6379/hunter2",
+		"rediss+sentinel://user:hunter2@host:6379/mymaster",
+		"redis-sentinel://user:hunter2@host:6379",
+		"redis-sentinel://user:hunter2@host:26379/mymaster/hunter2",
+		"redis-sentinel://user:hunter2@host:26379/mymaster?password=hunter2",
+		"redis-sentinel://user:hunter2@host:26379/mymaster?addr=hunter2",
+		"redis-cluster://user:hunter2@host:6379?addr=hunter2",
+		"redis-cluster://user:hunter2@a:6379,hunter2:6379",
 		"redis://user:hun/hunter2@host:6379/0",
 		"redis://user:1/hunter2@host:6379/0",
 		"redis://user:1?hunter2@host:6379/0",
