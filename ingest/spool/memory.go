@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -25,33 +26,67 @@ const (
 // "allkeys-…" (which loses tasks, whoever is careful), and where INFO is not to be
 // had, it passes.
 //
-// In a cluster it asks one node.
+// In a cluster it goes by the fullest of the masters that answer: the queues lie on
+// different ones, and a queue that cannot be emptied fills up.
 func MemoryProbe(rdb redis.UniversalClient) func(context.Context) error {
 	var high atomic.Bool
 	return func(ctx context.Context) error {
-		info, err := rdb.Info(ctx, "memory").Result()
-		if refused(err) {
-			return nil
-		}
+		fullest, err := fullestOf(ctx, rdb)
 		if err != nil {
 			return fmt.Errorf("ask Redis for its memory: %w", err)
 		}
-		used, limit, policy := parseMemory(info)
-		if limit == 0 || strings.HasPrefix(policy, "allkeys-") {
-			high.Store(false)
-			return nil
-		}
-		percent := float64(used) / float64(limit) * 100
 		threshold := float64(memoryHigh)
 		if high.Load() {
 			threshold = memoryLow
 		}
-		high.Store(percent >= threshold)
-		if percent >= threshold {
-			return fmt.Errorf("memory of Redis is %.0f %% full, of %d bytes: raise maxmemory, or let the workers catch up", percent, limit)
+		high.Store(fullest.percent >= threshold)
+		if fullest.percent >= threshold {
+			return fmt.Errorf("memory of Redis is %.0f %% full, of %d bytes: raise maxmemory, or let the workers catch up", fullest.percent, fullest.limit)
 		}
 		return nil
 	}
+}
+
+// fullness is how much of its memory limit a Redis uses; zero without a limit that
+// matters.
+type fullness struct {
+	percent float64
+	limit   uint64
+}
+
+// fullestOf returns the fullness of a server, or of the fullest master.
+func fullestOf(ctx context.Context, rdb redis.UniversalClient) (fullness, error) {
+	cluster, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		return fullnessOf(ctx, rdb)
+	}
+	var mu sync.Mutex // guards fullest
+	var fullest fullness
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		f, err := fullnessOf(ctx, node)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && f.percent > fullest.percent {
+			fullest = f
+		}
+		return nil // whether events are taken shows when they are
+	})
+	return fullest, err
+}
+
+func fullnessOf(ctx context.Context, node redis.Cmdable) (fullness, error) {
+	info, err := node.Info(ctx, "memory").Result()
+	if refused(err) {
+		return fullness{}, nil
+	}
+	if err != nil {
+		return fullness{}, err
+	}
+	used, limit, policy := parseMemory(info)
+	if limit == 0 || strings.HasPrefix(policy, "allkeys-") {
+		return fullness{}, nil
+	}
+	return fullness{percent: float64(used) / float64(limit) * 100, limit: limit}, nil
 }
 
 // refused reports whether Redis is there but does not answer INFO: the user may not

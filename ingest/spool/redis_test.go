@@ -325,6 +325,25 @@ func TestMemoryProbe(t *testing.T) {
 	}
 }
 
+// TestMemoryProbeInCluster holds that one full master of three is seen, and that one
+// which is away says nothing of memory.
+func TestMemoryProbeInCluster(t *testing.T) {
+	nodes := testenv.RedisCluster(t, 3)
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}})
+	t.Cleanup(func() { _ = rdb.Close() })
+	probe := MemoryProbe(rdb)
+	must(t, probe(t.Context()))
+	full := dial(t, nodes[2].Addr(), "")
+	used, _, _ := parseMemory(full.Info(t.Context(), "memory").Val())
+	must(t, full.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(used/2)).Err())
+	if err := probe(t.Context()); err == nil || !strings.Contains(err.Error(), "full") {
+		t.Errorf("with a full master: %v", err)
+	}
+	must(t, full.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	nodes[1].Kill()
+	must(t, probe(t.Context()))
+}
+
 func TestMemoryProbeWithoutInfo(t *testing.T) {
 	server := miniredis.RunT(t)
 	probe := MemoryProbe(dial(t, server.Addr(), ""))
