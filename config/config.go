@@ -55,7 +55,7 @@ type Config struct {
 	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" secret:"none" roles:"admin" help:"Let nobody change anything by the queue pages."`
 
 	// RedisURL is empty in Dev unless it is set: the queue is embedded then.
-	RedisURL string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis that holds the queue. When it is not set, dev embeds a queue in memory."`
+	RedisURL string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis that holds the queue: a server, redis-sentinel://…/<master>/0 with the Sentinels that know it, or redis-cluster://…. With rediss it is spoken to by TLS, for which ca_file, cert_file and key_file may be in the query. When it is not set, dev embeds a queue in memory."`
 	// DatabaseURL lies in Data unless it is set.
 	DatabaseURL string `env:"KLINGHOOK_DATABASE_URL" derived:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store replay" help:"The database of events, jobs and media: a file of SQLite's, or a PostgreSQL server."`
 	// BucketURL lies in Data unless it is set.

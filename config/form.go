@@ -44,7 +44,7 @@ func forms() map[string]form {
 		"service-urls":    {"URLs with commas or spaces between", "discord://token@id,smtp://user:password@mail.example.com:587/?from=a@example.com&to=b@example.com", checkServiceURL},
 		"listen-address":  {"host:port", ":5000 or 127.0.0.1:5001", checkListenAddress},
 		"hosts":           {"host:port items with commas between", "cdn.internal:443,10.0.0.7:8080", checkRemoteAddress},
-		"redis-url":       {"a redis://, rediss:// or unix:// URL", "redis://user:password@127.0.0.1:6379/0", checkRedisURL},
+		"redis-url":       {"a redis://, redis-sentinel://, redis-cluster:// or unix:// URL, with rediss for redis where there is TLS", "redis://user:password@127.0.0.1:6379/0 or redis-sentinel://user:password@sentinel-1:26379/mymaster/0?addr=sentinel-2:26379", checkRedisURL},
 		"database-url":    {"sqlite:<path> or a postgres:// URL", "postgres://user:password@127.0.0.1:5432/klinghook", checkDatabaseURL},
 		"bucket-url":      {"a file://, s3://, gs:// or azblob:// URL", "file:///srv/media or s3://bucket?region=eu-west-1", checkBucketURL},
 		"directory":       {"a directory's path", "/var/lib/klinghook", checkDirectory},
@@ -298,26 +298,6 @@ func checkHTTPBase(item string) error {
 func checkServiceURL(item string) error {
 	if schemeOf(item) == "" {
 		return errors.New("does not begin with a service's scheme and ://")
-	}
-	return nil
-}
-
-func checkRedisURL(item string) error {
-	u, err := parseServerURL(item, "redis", "rediss", "unix")
-	switch {
-	case err != nil:
-		return err
-	case u.Scheme == "unix" && (u.Host != "" || u.Path == ""):
-		return errors.New("has no absolute path to a socket after unix://")
-	case u.Scheme == "unix":
-		return nil
-	case u.Hostname() == "":
-		return errors.New("has no host")
-	}
-	if database := strings.Trim(u.Path, "/"); database != "" {
-		if _, err := strconv.ParseUint(database, 10, 31); err != nil {
-			return errors.New("has a path that is not a database's number")
-		}
 	}
 	return nil
 }
