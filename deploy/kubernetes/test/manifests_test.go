@@ -1,0 +1,162 @@
+package kubernetes
+
+import (
+	"fmt"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// manifests are the objects of one kustomization.
+type manifests []object
+
+// of returns those of one type.
+func of[T object](m manifests) []T {
+	var list []T
+	for _, o := range m {
+		if typed, ok := o.(T); ok {
+			list = append(list, typed)
+		}
+	}
+	return list
+}
+
+// named returns the object of a type and a name.
+func named[T object](t *testing.T, m manifests, name string) T {
+	t.Helper()
+	for _, o := range of[T](m) {
+		if o.GetName() == name {
+			return o
+		}
+	}
+	var none T
+	t.Fatalf("there is no %T of the name %s", none, name)
+	return none
+}
+
+// workload is what makes pods.
+type workload struct {
+	kind, name string
+	// selector is nil for a Job, which makes one of its own.
+	selector *metav1.LabelSelector
+	pod      corev1.PodTemplateSpec
+	claims   []corev1.PersistentVolumeClaim
+	// replicas is nil where an autoscaler has the say.
+	replicas *int32
+}
+
+// component is the process that the pods are.
+func (w workload) component() string { return w.pod.Labels["app.kubernetes.io/component"] }
+
+// container is the only one of the pod.
+func (w workload) container() corev1.Container { return w.pod.Spec.Containers[0] }
+
+func (w workload) String() string { return w.kind + " " + w.name }
+
+func workloads(m manifests) []workload {
+	var list []workload
+	for _, d := range of[*appsv1.Deployment](m) {
+		list = append(list, workload{"Deployment", d.Name, d.Spec.Selector, d.Spec.Template, nil, d.Spec.Replicas})
+	}
+	for _, s := range of[*appsv1.StatefulSet](m) {
+		list = append(list, workload{"StatefulSet", s.Name, s.Spec.Selector, s.Spec.Template, s.Spec.VolumeClaimTemplates, s.Spec.Replicas})
+	}
+	for _, j := range of[*batchv1.Job](m) {
+		list = append(list, workload{"Job", j.Name, nil, j.Spec.Template, nil, j.Spec.Parallelism})
+	}
+	return list
+}
+
+// workloadOf returns the workload of a process.
+func workloadOf(t *testing.T, m manifests, component string) workload {
+	t.Helper()
+	for _, w := range workloads(m) {
+		if w.component() == component {
+			return w
+		}
+	}
+	t.Fatalf("nothing makes pods of %s", component)
+	return workload{}
+}
+
+// selected returns the workloads whose pods a selector picks.
+func selected(t *testing.T, m manifests, selector *metav1.LabelSelector) []workload {
+	t.Helper()
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []workload
+	for _, w := range workloads(m) {
+		if s.Matches(labels.Set(w.pod.Labels)) {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// components are the processes of workloads.
+func components(list []workload) []string {
+	var names []string
+	for _, w := range list {
+		names = append(names, w.component())
+	}
+	return names
+}
+
+// environment is what a container is given, by name; of what stands in a Secret the
+// value is that of the example.
+func environment(t *testing.T, m manifests, w workload) map[string]string {
+	t.Helper()
+	env := map[string]string{}
+	add := func(name, value string) {
+		if _, twice := env[name]; twice {
+			t.Errorf("%s gets %s twice", w, name)
+		}
+		env[name] = value
+	}
+	secrets := exampleSecrets(t)
+	for _, from := range w.container().EnvFrom {
+		switch {
+		case from.ConfigMapRef != nil:
+			for name, value := range named[*corev1.ConfigMap](t, m, from.ConfigMapRef.Name).Data {
+				add(name, value)
+			}
+		case from.SecretRef != nil:
+			secret, ok := secrets[from.SecretRef.Name]
+			if !ok {
+				t.Fatalf("%s wants Secret %s, of which there is no example", w, from.SecretRef.Name)
+			}
+			for name, value := range secret.StringData {
+				add(name, value)
+			}
+		default:
+			t.Errorf("%s gets its environment from %+v", w, from)
+		}
+	}
+	for _, e := range w.container().Env {
+		add(e.Name, e.Value)
+	}
+	return env
+}
+
+// ports are those of a container, by name.
+func ports(w workload) map[string]int32 {
+	list := map[string]int32{}
+	for _, p := range w.container().Ports {
+		list[p.Name] = p.ContainerPort
+	}
+	return list
+}
+
+// text is for messages.
+func text(v any) string { return fmt.Sprintf("%+v", v) }
+
+// asSelector is a Service's selector as the others write it.
+func asSelector(m map[string]string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: m}
+}

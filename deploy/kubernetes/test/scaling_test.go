@@ -1,0 +1,122 @@
+package kubernetes
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	kedav1alpha1 "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	policyv1 "k8s.io/api/policy/v1"
+)
+
+// TestSelectors holds that workloads, Services, budgets and spreads pick the pods that
+// they are about, and no others.
+func TestSelectors(t *testing.T) {
+	onEach(t, func(t *testing.T, m manifests) {
+		for _, w := range workloads(m) {
+			if w.selector == nil {
+				continue
+			}
+			if got := selected(t, m, w.selector); len(got) != 1 || got[0].name != w.name {
+				t.Errorf("%s picks the pods of %v", w, components(got))
+			}
+			for _, spread := range w.pod.Spec.TopologySpreadConstraints {
+				if got := selected(t, m, spread.LabelSelector); len(got) != 1 || got[0].name != w.name {
+					t.Errorf("%s is spread by the pods of %v", w, components(got))
+				}
+			}
+		}
+		for _, b := range of[*policyv1.PodDisruptionBudget](m) {
+			if got := selected(t, m, b.Spec.Selector); len(got) != 1 || got[0].name != b.Name {
+				t.Errorf("budget %s is about the pods of %v", b.Name, components(got))
+			}
+		}
+		for _, component := range []string{"ingest", "worker"} {
+			if len(workloadOf(t, m, component).pod.Spec.TopologySpreadConstraints) == 0 {
+				t.Errorf("%s may all be on one machine", component)
+			}
+			named[*policyv1.PodDisruptionBudget](t, m, "klinghook-"+component)
+		}
+	})
+}
+
+// TestScaling holds that autoscalers are about workloads that there are, of which no
+// more than one has the say, and the manifest none.
+func TestScaling(t *testing.T) {
+	onEach(t, func(t *testing.T, m manifests) {
+		scalers := map[string]int{}
+		for _, h := range of[*autoscalingv2.HorizontalPodAutoscaler](m) {
+			scalers[h.Spec.ScaleTargetRef.Kind+" "+h.Spec.ScaleTargetRef.Name]++
+			if h.Spec.MinReplicas == nil || *h.Spec.MinReplicas < 2 || h.Spec.MaxReplicas <= *h.Spec.MinReplicas {
+				t.Errorf("%s scales from %s to %d", h.Name, text(h.Spec.MinReplicas), h.Spec.MaxReplicas)
+			}
+		}
+		for _, s := range of[*kedav1alpha1.ScaledObject](m) {
+			scalers["Deployment "+s.Spec.ScaleTargetRef.Name]++ // KEDA's default kind
+		}
+		for _, w := range workloads(m) {
+			if n := scalers[w.String()]; n > 1 || n == 1 && w.replicas != nil {
+				t.Errorf("%s has %d autoscalers, and %s replicas", w, n, text(w.replicas))
+			}
+			delete(scalers, w.String())
+		}
+		if len(scalers) > 0 {
+			t.Errorf("autoscalers are about %v, which is not there", scalers)
+		}
+	})
+}
+
+// queuesOf are the queues that klinghook's own code names, in tasks/kind.go.
+func queuesOf(t *testing.T) []string {
+	t.Helper()
+	source, err := os.ReadFile("../../../tasks/kind.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, match := range regexp.MustCompile(`(?m)^\tQueue\w+\s+= "(\w+)"$`).FindAllStringSubmatch(string(source), -1) {
+		names = append(names, match[1])
+	}
+	return names
+}
+
+// TestKEDA holds that it looks at lists that asynq keeps of queues that there are, and
+// logs in with what the Secret has.
+func TestKEDA(t *testing.T) {
+	m := build(t, "../overlays/keda")
+	scaled := named[*kedav1alpha1.ScaledObject](t, m, "klinghook-worker")
+	queues, seen := queuesOf(t), []string{}
+	for _, trigger := range scaled.Spec.Triggers {
+		list := trigger.Metadata["listName"]
+		queue := strings.TrimSuffix(strings.TrimPrefix(list, "asynq:{"), "}:pending")
+		if trigger.Type != "redis" || !slices.Contains(queues, queue) || list != "asynq:{"+queue+"}:pending" || trigger.Name != queue {
+			t.Errorf("trigger %s of type %s looks at %q; the queues are %q", trigger.Name, trigger.Type, list, queues)
+		}
+		if n, err := strconv.Atoi(trigger.Metadata["listLength"]); err != nil || n < 1 {
+			t.Errorf("trigger %s: listLength is %q", trigger.Name, trigger.Metadata["listLength"])
+		}
+		named[*kedav1alpha1.TriggerAuthentication](t, m, trigger.AuthenticationRef.Name)
+		seen = append(seen, queue)
+	}
+	for _, queue := range queues {
+		// A few samples of what was refused are no reason to scale.
+		if !slices.Contains(seen, queue) && queue != "rejections" {
+			t.Errorf("queue %s scales nothing", queue)
+		}
+	}
+	secrets := exampleSecrets(t)
+	for _, login := range of[*kedav1alpha1.TriggerAuthentication](m) {
+		for _, ref := range login.Spec.SecretTargetRef {
+			if secret := secrets[ref.Name]; secret == nil || secret.StringData[ref.Key] == "" {
+				t.Errorf("%s wants %s of Secret %s, of which there is no example", login.Name, ref.Key, ref.Name)
+			}
+			if !slices.Contains([]string{"address", "username", "password", "tls"}, ref.Parameter) {
+				t.Errorf("%s has the parameter %s, which KEDA's redis scaler does not know", login.Name, ref.Parameter)
+			}
+		}
+	}
+}
