@@ -77,10 +77,11 @@ type Config struct {
 	LinkLifetime time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" secret:"none" roles:"worker dev store" help:"How long links to media live: Kling's for 30 days, those of some relays for an hour. Files that are not stored in the last tenth of that are shown by jobs list --expiring."`
 	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"whole" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tells klinghook of a job that was submitted. Without one it is off."`
 
-	NotifyURLs    URLs   `env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Whom to tell: URLs of chat and e-mail services, as shoutrrr writes them."`
-	NotifyEvents  Events `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled,video.lost" form:"events" secret:"none" roles:"worker dev" help:"The events to tell of, to people and to programs."`
-	ForwardURLs   URLs   `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" roles:"worker dev" help:"Programs to tell: each gets klinghook's own JSON, signed as Standard Webhooks says."`
-	ForwardSecret string `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what is forwarded; needed with KLINGHOOK_FORWARD_URLS."`
+	NotifyURLs    URLs    `env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Whom to tell: URLs of chat and e-mail services, as shoutrrr writes them."`
+	NotifyEvents  Events  `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled,video.lost" form:"events" secret:"none" roles:"worker dev" help:"The events to tell of, to people and to programs."`
+	NotifyRate    float64 `env:"KLINGHOOK_NOTIFY_RATE" envDefault:"100" form:"rate" secret:"none" roles:"worker dev" help:"How many messages a second each destination, of people and of programs, gets from one worker at most. Slack wants 1, Discord 2. What is put off for it counts as no attempt."`
+	ForwardURLs   URLs    `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" roles:"worker dev" help:"Programs to tell: each gets klinghook's own JSON, signed as Standard Webhooks says."`
+	ForwardSecret string  `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what is forwarded; needed with KLINGHOOK_FORWARD_URLS."`
 
 	Queues Queues        `env:"KLINGHOOK_QUEUES" envDefault:"events=16,media=4,notify=8,rejections=1" form:"queues" secret:"none" roles:"worker dev" help:"How many tasks of each queue one process runs at once. A queue that is left out is not run in this process."`
 	Grace  time.Duration `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" secret:"none" roles:"ingest worker dev admin" help:"How long a process that is asked to stop lets running work finish."`

@@ -46,6 +46,30 @@ func RetryAfterOf(err error) time.Duration {
 	return 0
 }
 
+// PutOff declares that the task was not tried, since it is not its turn: it is to run
+// again after the wait, which counts as no attempt. A task's last attempt cannot be
+// put off.
+func PutOff(reason error, wait time.Duration) error {
+	return &putOffError{reason, wait}
+}
+
+// PutOffOf returns the wait that err, or one that it wraps, was declared with by
+// PutOff, and whether it was.
+func PutOffOf(err error) (wait time.Duration, putOff bool) {
+	var p *putOffError
+	if errors.As(err, &p) {
+		return p.wait, true
+	}
+	return 0, false
+}
+
+type putOffError struct {
+	error
+	wait time.Duration
+}
+
+func (e *putOffError) Unwrap() error { return e.error }
+
 // maxRetryAfter keeps a mistaken header from putting work off for days, in which a
 // link may die.
 const maxRetryAfter = time.Hour

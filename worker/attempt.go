@@ -110,6 +110,11 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 		<-ctx.Done()
 		return err
 	}
+	if wait, putOff := tasks.PutOffOf(err); putOff && a.number < a.last {
+		w.metrics.attempts.WithLabelValues(string(a.task.Kind), outcomePutOff).Inc()
+		a.log.Debug("task put off", zap.Duration("wait", wait), zap.Error(err))
+		return err
+	}
 	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
 	took := w.cfg.Now().Sub(a.start)
@@ -144,6 +149,13 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 	}
 	a.log.Error("task given up", zap.Error(err))
 	return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+}
+
+// isLast reports whether the attempt that ctx belongs to is the task's last.
+func isLast(ctx context.Context) bool {
+	retried, _ := asynq.GetRetryCount(ctx)
+	maxRetry, known := asynq.GetMaxRetry(ctx)
+	return known && retried >= maxRetry
 }
 
 func (a attempt) failure(err error) store.Failure {

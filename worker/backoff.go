@@ -12,6 +12,9 @@ import (
 // retryDelay is asynq's RetryDelayFunc: n is how often the task was retried so
 // far, so 0 after the first attempt.
 func retryDelay(n int, err error, t *asynq.Task) time.Duration {
+	if wait, putOff := tasks.PutOffOf(err); putOff {
+		return wait
+	}
 	p, policyErr := tasks.PolicyOf(tasks.Kind(t.Type()))
 	if policyErr != nil {
 		return time.Minute
@@ -31,4 +34,10 @@ func backoff(p tasks.Policy, retries int, asked time.Duration) time.Duration {
 		bound *= 2
 	}
 	return asked + rand.N(min(bound, p.BackoffCap)+1)
+}
+
+// isFailure is asynq's IsFailure: a task that was put off has cost no attempt.
+func isFailure(err error) bool {
+	_, putOff := tasks.PutOffOf(err)
+	return err != nil && !putOff
 }

@@ -52,6 +52,9 @@ type fixture struct {
 	// serve is how the cdn answers.
 	serve http.HandlerFunc
 
+	// receiver is the URL to which messages are forwarded.
+	receiver string
+
 	mu sync.Mutex // guards forwarded
 	// forwarded are the messages that the receiver took, by webhook-id.
 	forwarded map[string][]forwarded
@@ -97,11 +100,8 @@ func newFixtureOn(t *testing.T, redisAddr, databaseURL string, grace time.Durati
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = bucket.Close() })
-	notifier, err := notify.New(notify.Config{ForwardURLs: []string{receiver.URL}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(notifier.Close)
+	f.receiver = receiver.URL
+	notifier := f.notifier(t, 0)
 	sources, err := source.All(source.NoSecrets)
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +116,18 @@ func newFixtureOn(t *testing.T, redisAddr, databaseURL string, grace time.Durati
 	}
 	f.renew(t)
 	return f
+}
+
+// notifier makes one that forwards to the fixture's receiver, so many messages a
+// second.
+func (f *fixture) notifier(t *testing.T, rate float64) *notify.Notifier {
+	t.Helper()
+	n, err := notify.New(notify.Config{ForwardURLs: []string{f.receiver}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0", Rate: rate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return n
 }
 
 // renew makes another worker, as a restart does: one can be started only once.

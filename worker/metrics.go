@@ -12,6 +12,7 @@ import (
 const (
 	outcomeDone     = "done"
 	outcomeRetry    = "retry"
+	outcomePutOff   = "put_off" // not its turn; no attempt
 	outcomeArchived = "archived"
 )
 

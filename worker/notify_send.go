@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -23,6 +24,10 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	}
 	if err != nil || n.State == store.NotificationSent {
 		return err
+	}
+	// A last attempt takes no turn: asynq would give up what is put off then.
+	if wait := w.cfg.Notify.Turn(n.Destination); wait > 0 && !isLast(ctx) {
+		return tasks.PutOff(fmt.Errorf("notify %s: its rate is used up", n.Destination), wait)
 	}
 	message, err := w.message(ctx, n)
 	if err != nil {

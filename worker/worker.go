@@ -126,6 +126,7 @@ func (w *Worker) newServer(queue string, concurrency int) *asynq.Server {
 		DelayedTaskCheckInterval: time.Second,
 		ShutdownTimeout:          w.cfg.Grace,
 		RetryDelayFunc:           retryDelay,
+		IsFailure:                isFailure,
 		Logger:                   asynqLogger{w.cfg.Log.Named("asynq").Sugar()},
 	})
 }

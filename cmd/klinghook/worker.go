@@ -112,7 +112,7 @@ type crewConfig struct {
 }
 
 func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
-	notifier, err := notify.New(notify.Config{ChatURLs: c.cfg.NotifyURLs, ForwardURLs: c.cfg.ForwardURLs, ForwardSecret: c.cfg.ForwardSecret})
+	notifier, err := notify.New(notify.Config{ChatURLs: c.cfg.NotifyURLs, ForwardURLs: c.cfg.ForwardURLs, ForwardSecret: c.cfg.ForwardSecret, Rate: c.cfg.NotifyRate})
 	if err != nil {
 		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS: %w", err)
 	}

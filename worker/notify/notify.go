@@ -25,6 +25,9 @@ type Config struct {
 	ForwardSecret string
 	// Timeout bounds one send from start to answer. Default 15 s.
 	Timeout time.Duration
+	// Rate is how many messages a second [Notifier.Turn] lets each destination have.
+	// Default no limit.
+	Rate float64
 }
 
 // Notifier sends messages to its destinations. It is safe for concurrent use.
@@ -32,6 +35,8 @@ type Notifier struct {
 	timeout      time.Duration
 	names        []string
 	destinations map[string]destination
+	// paces are empty without a rate.
+	paces map[string]*pace
 }
 
 // destination is one place to tell. close lets go of what is kept between sends.
@@ -76,6 +81,12 @@ func New(cfg Config) (*Notifier, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
+	if cfg.Rate > 0 {
+		n.paces = map[string]*pace{}
+		for _, name := range n.names {
+			n.paces[name] = newPace(cfg.Rate)
+		}
+	}
 	return n, nil
 }
 
@@ -106,6 +117,17 @@ func fingerprint(rawURL string) string {
 // can stand in a task id: "slack-1a2b3c4d", "forward-example.com-1a2b3c4d".
 func (n *Notifier) Names() []string {
 	return append([]string(nil), n.names...)
+}
+
+// Turn takes a destination's turn: zero means that a message may be sent to it now.
+// Else it returns after how long to come for a turn again; who comes at the times
+// that it gave finds one, as long as nobody comes in between.
+func (n *Notifier) Turn(name string) time.Duration {
+	p, ok := n.paces[name]
+	if !ok {
+		return 0
+	}
+	return p.turn(time.Now())
 }
 
 // Send tells one destination, within the Config's Timeout. A name that is not

@@ -1,0 +1,69 @@
+package notify
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestTurn holds that a destination gets its rate and no more, however many come at
+// once, that each of those comes back few times, and that others are not held up.
+func TestTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := New(Config{ForwardURLs: []string{"http://a.example/", "http://b.example/"}, ForwardSecret: testSecret, Rate: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		a, b := n.Names()[0], n.Names()[1]
+		const messages = 100
+		start, sent, asked := time.Now(), 0, 0
+		due := make(map[int]time.Time, messages) // when each comes for its turn
+		for i := range messages {
+			due[i] = start
+		}
+		for ; len(due) > 0; time.Sleep(time.Millisecond) {
+			for i, at := range due {
+				if at.After(time.Now()) {
+					continue
+				}
+				asked++
+				wait := n.Turn(a)
+				if wait > 0 {
+					due[i] = time.Now().Add(wait)
+					continue
+				}
+				delete(due, i)
+				sent++
+				if most := 2 + 2*time.Since(start).Seconds(); float64(sent) > most {
+					t.Fatalf("%d were sent after %s, want %.0f at most", sent, time.Since(start), most)
+				}
+			}
+		}
+		if took := time.Since(start); took > 60*time.Second {
+			t.Errorf("%d messages at 2 a second took %s", messages, took)
+		}
+		if asked > 3*messages {
+			t.Errorf("%d turns were asked for, for %d messages", asked, messages)
+		}
+		if wait := n.Turn(b); wait != 0 {
+			t.Errorf("another destination waits %s", wait)
+		}
+	})
+}
+
+func TestTurnWithoutARate(t *testing.T) {
+	n, err := New(Config{ForwardURLs: []string{"http://a.example/"}, ForwardSecret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	for range 1000 {
+		if wait := n.Turn(n.Names()[0]); wait != 0 {
+			t.Fatalf("waits %s", wait)
+		}
+	}
+	if wait := n.Turn("gone-12345678"); wait != 0 {
+		t.Errorf("a destination that is no more waits %s: Send says that it is gone", wait)
+	}
+}

@@ -1,0 +1,114 @@
+package worker_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// TestNotifyRate holds that messages beyond the rate come later, and that what is put
+// off has cost no attempt and counts as no failure.
+func TestNotifyRate(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		f.cfg.Notify = f.notifier(t, 3)
+		f.renew(t)
+		const jobs = 6
+		for i := range jobs {
+			f.deliverSeed(t, tasks.TypeFailed, fmt.Sprintf("vid_%d", i), `,"error":"no"`)
+		}
+		if err := f.worker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer f.worker.Shutdown()
+		sent := func() int {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return len(f.forwarded)
+		}
+		f.eventually(t, "all messages", func() bool { return sent() == jobs })
+		var done []*asynq.TaskInfo
+		f.eventually(t, "all tasks to be done", func() (all bool) {
+			var err error
+			done, err = f.inspector.ListCompletedTasks(tasks.QueueNotify)
+			return err == nil && len(done) == jobs
+		})
+		for _, info := range done {
+			if info.Retried != 0 {
+				t.Errorf("%s has used %d attempts for nothing", info.ID, info.Retried)
+			}
+		}
+		if n := f.attempts(t, "put_off"); n == 0 {
+			t.Error("nothing was put off")
+		}
+		if n := f.attempts(t, "retry"); n != 0 {
+			t.Errorf("%g attempts count as failed", n)
+		}
+	})
+}
+
+// TestNotifyRateAtTheLastAttempt holds that a message is sent out of turn rather than
+// given up, as asynq would do with one that is put off then.
+func TestNotifyRateAtTheLastAttempt(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		f.cfg.Notify = f.notifier(t, 0.001)
+		f.renew(t)
+		for f.cfg.Notify.Turn(f.cfg.Notify.Names()[0]) == 0 {
+			// The only turn for a long time is gone.
+		}
+		f.deliverSeed(t, tasks.TypeFailed, "vid_1", `,"error":"no"`)
+		if err := f.worker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer f.worker.Shutdown()
+		var waiting []*asynq.TaskInfo
+		f.eventually(t, "the message to be put off", func() bool {
+			var err error
+			waiting, err = f.inspector.ListRetryTasks(tasks.QueueNotify)
+			return err == nil && len(waiting) == 1
+		})
+		if err := f.inspector.DeleteTask(tasks.QueueNotify, waiting[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		last := asynq.NewTask(waiting[0].Type, waiting[0].Payload)
+		if _, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), last, asynq.Queue(tasks.QueueNotify), asynq.MaxRetry(0)); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually(t, "the message", func() bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return len(f.forwarded) == 1
+		})
+	})
+}
+
+// attempts is how many attempts at notifications the worker counts that ended so.
+func (f *fixture) attempts(t *testing.T, outcome string) float64 {
+	t.Helper()
+	registry, ok := f.cfg.Metrics.(*prometheus.Registry)
+	if !ok {
+		t.Fatalf("the metrics are a %T", f.cfg.Metrics)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if family.GetName() == "klinghook_task_attempts_total" && labels["kind"] == string(tasks.KindNotifySend) && labels["outcome"] == outcome {
+				return metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
