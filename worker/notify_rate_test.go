@@ -59,8 +59,8 @@ func TestNotifyRateAtTheLastAttempt(t *testing.T) {
 		f := newFixture(t, addr, time.Second)
 		f.cfg.Notify = f.notifier(t, 0.001)
 		f.renew(t)
-		for f.cfg.Notify.Turn(f.cfg.Notify.Names()[0]) == 0 {
-			// The only turn for a long time is gone.
+		if wait := f.cfg.Notify.Turn(f.cfg.Notify.Names()[0]); wait != 0 { // the only one for a long time
+			t.Fatalf("the first turn comes after %s", wait)
 		}
 		f.deliverSeed(t, tasks.TypeFailed, "vid_1", `,"error":"no"`)
 		if err := f.worker.Start(t.Context()); err != nil {
