@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrNotEmpty is matched when a database that is to be filled holds something.
+var ErrNotEmpty = errors.New("the database is not empty")
+
+// tables are all tables of the schema, those that others refer to first. A test holds
+// this list against the schema.
+func tables() []string {
+	return []string{"events", "jobs", "media", "notifications", "task_failures", "dead_letters", "rejections", "lookup_requests"}
+}
+
+// Copy fills a database with all that another one holds, whatever kind either is, and
+// returns how many rows that was. Both must have this build's schema, and nobody may
+// work on either meanwhile. s must be empty, else the error matches [ErrNotEmpty];
+// when Copy fails, s stays empty.
+func (s *Store) Copy(ctx context.Context, from *Store) (rows int64, err error) {
+	for _, db := range []*Store{s, from} {
+		if err := db.CheckSchema(ctx); err != nil {
+			return 0, err
+		}
+	}
+	err = from.inTx(ctx, func(source *sql.Tx) error {
+		return s.inTx(ctx, func(target *sql.Tx) error {
+			for _, table := range tables() {
+				n, err := s.copyTable(ctx, table, source, target)
+				if err != nil {
+					return fmt.Errorf("copy %s: %w", table, err)
+				}
+				rows += n
+			}
+			return s.dialect.afterCopy(ctx, target)
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return rows, nil
+}
+
+// copyTable copies a table's rows, by the names of its columns.
+func (s *Store) copyTable(ctx context.Context, table string, source, target *sql.Tx) (n int64, err error) {
+	types, err := columnTypes(ctx, target, table)
+	if err != nil {
+		return 0, err
+	}
+	names := make([]string, len(types))
+	places := make([]string, len(types))
+	for i, t := range types {
+		names[i], places[i] = t.Name(), fmt.Sprintf("$%d", i+1)
+	}
+	insert, err := target.PrepareContext(ctx, fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, strings.Join(names, ", "), strings.Join(places, ", ")))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, insert.Close()) }()
+	rows, err := source.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s", strings.Join(names, ", "), table))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	values, pointers := make([]any, len(types)), make([]any, len(types))
+	for i := range values {
+		pointers[i] = &values[i]
+	}
+	for ; rows.Next(); n++ {
+		if err := rows.Scan(pointers...); err != nil {
+			return n, err
+		}
+		for i := range values {
+			values[i] = s.dialect.converted(values[i], types[i].DatabaseTypeName())
+		}
+		if _, err := insert.ExecContext(ctx, values...); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// columnTypes returns a table's columns, and [ErrNotEmpty] when it has a row.
+func columnTypes(ctx context.Context, tx *sql.Tx, table string) (types []*sql.ColumnType, err error) {
+	rows, err := tx.QueryContext(ctx, "SELECT * FROM "+table+" LIMIT 1")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if types, err = rows.ColumnTypes(); err != nil {
+		return nil, err
+	}
+	if rows.Next() {
+		return nil, ErrNotEmpty
+	}
+	return types, rows.Err()
+}
+
+// converted returns a value of the other dialect as this one binds it to a column.
+// SQLite knows neither truth values nor times.
+func (d dialect) converted(value any, column string) any {
+	switch v := value.(type) {
+	case time.Time:
+		return d.time(v)
+	case int64:
+		if column == "BOOL" {
+			return v != 0
+		}
+	}
+	return value
+}
+
+// afterCopy makes the ids of new dead letters begin behind those that were copied;
+// SQLite does so by itself.
+func (d dialect) afterCopy(ctx context.Context, tx *sql.Tx) error {
+	if d.forUpdate == "" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), max(id)) FROM dead_letters HAVING max(id) IS NOT NULL")
+	if err != nil {
+		return fmt.Errorf("set the next id of dead letters: %w", err)
+	}
+	return nil
+}
