@@ -57,3 +57,11 @@ func (m protocolMetrics) observe(outcome string, took time.Duration) {
 	}
 	m.duration.Observe(took.Seconds())
 }
+
+// announce makes an endpoint's counters be there before they count: what begins at one
+// has not increased, as far as Prometheus can tell.
+func (m metrics) announce(source string) {
+	for _, outcome := range []string{outcomeAccepted, outcomeDuplicate, outcomeSignature, outcomeMalformed, outcomeBusy, outcomeQueue} {
+		m.deliveries.WithLabelValues(source, outcome)
+	}
+}

@@ -104,6 +104,7 @@ func New(cfg Config) *Server {
 		s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(handler))
 	}
 	for _, endpoint := range cfg.Endpoints {
+		s.metrics.announce(endpoint.Protocol.Name)
 		s.echo.POST(endpoint.Protocol.Path, s.receiver(endpoint))
 		s.echo.OPTIONS(endpoint.Protocol.Path, refuseOptions)
 	}

@@ -367,6 +367,14 @@ func TestForgedFloodIsSampled(t *testing.T) {
 		klinghook_deliveries_total{outcome="duplicate",source="klingai-unsigned"} 0
 		klinghook_deliveries_total{outcome="invalid_signature",source="klingai"} 500
 	`
+	// The others are there, and have counted nothing.
+	for _, source := range []string{"klingai", "klingai-official", "klingai-unsigned"} {
+		for _, outcome := range []string{"accepted", "busy", "duplicate", "invalid_signature", "malformed", "queue_unreachable"} {
+			if source+outcome != "klingai"+"invalid_signature" {
+				want += fmt.Sprintf("klinghook_deliveries_total{outcome=%q,source=%q} 0\n", outcome, source)
+			}
+		}
+	}
 	if err := testutil.GatherAndCompare(f.reg, strings.NewReader(want), "klinghook_deliveries_total"); err != nil {
 		t.Error(err)
 	}

@@ -64,6 +64,12 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		Name: "klinghook_worker_concurrency",
 		Help: "Tasks of a queue that this process runs at once, at most.",
 	}, []string{"queue"})
+	// Counters are there before they count: what begins at one has not increased.
+	for _, p := range tasks.Policies() {
+		for _, outcome := range []string{outcomeDone, outcomeRetry, outcomeArchived, outcomePutOff} {
+			m.attempts.WithLabelValues(string(p.Kind), outcome)
+		}
+	}
 	for _, outcome := range []string{lookupFound, lookupUnknown, lookupUnclear, lookupLost} {
 		m.lookups.WithLabelValues(outcome)
 	}
