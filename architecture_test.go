@@ -50,6 +50,7 @@ func rooms() []room {
 		{"internal/process", nil},
 		{"internal/testenv", nil},
 		{"internal/programs", []string{"internal/testenv"}},
+		{"deploy", nil},         // Tests only.
 		{"internal/e2e", nil},   // Tests only.
 		{"internal/chaos", nil}, // Tests only.
 		{"cmd", []string{"ingest", "worker", "admin", "source", "kling", "store", "tasks", "simulate", "config", "internal/process"}},
