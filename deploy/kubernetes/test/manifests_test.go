@@ -1,7 +1,7 @@
 package kubernetes
 
 import (
-	"fmt"
+	"encoding/json"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -153,8 +153,14 @@ func ports(w workload) map[string]int32 {
 	return list
 }
 
-// text is for messages.
-func text(v any) string { return fmt.Sprintf("%+v", v) }
+// text is for messages: what pointers point to, too.
+func text(v any) string {
+	out, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}
 
 // asSelector is a Service's selector as the others write it.
 func asSelector(m map[string]string) *metav1.LabelSelector {
