@@ -48,12 +48,13 @@ func rooms() []room {
 		// Only cmd imports config: a package takes what it needs as parameters.
 		{"config", nil},
 		{"internal/process", nil},
+		{"internal/tracing", nil},
 		{"internal/testenv", nil},
 		{"internal/programs", []string{"internal/testenv"}},
 		{"deploy", nil},         // Tests only.
 		{"internal/e2e", nil},   // Tests only.
 		{"internal/chaos", nil}, // Tests only.
-		{"cmd", []string{"ingest", "worker", "admin", "source", "kling", "store", "tasks", "simulate", "config", "internal/process"}},
+		{"cmd", []string{"ingest", "worker", "admin", "source", "kling", "store", "tasks", "simulate", "config", "internal/process", "internal/tracing"}},
 	}
 }
 
@@ -71,6 +72,7 @@ func owners() map[string][]string {
 		"go.etcd.io/bbolt":                   {"ingest/spool"},
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
 		"github.com/golang-jwt":              {"kling", "simulate"},
+		"go.opentelemetry.io/otel/sdk":       {"internal/tracing"},
 	}
 }
 
