@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ func NewClient(rdb redis.UniversalClient) *Client {
 // duplicate reports that a task of the same ID was there already, in whatever
 // state, which is success: the work is in hand or done.
 //
+// The task's trace is the one in it, else that of ctx.
+//
 // An error never proves that the task was not enqueued: the answer of Redis may
 // be what was lost. Enqueuing again is always safe.
 func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error) {
@@ -44,7 +47,8 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error
 	}
 	// TaskID alone: together with asynq.Unique a conflict would leave the unique
 	// lock behind.
-	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTask(string(t.Kind), t.Payload, asynq.TaskID(t.ID)), options...)
+	task := asynq.NewTaskWithHeaders(string(t.Kind), t.Payload, traceHeaders(cmp.Or(t.Trace, TraceOf(ctx))), asynq.TaskID(t.ID))
+	_, err = c.asynq.EnqueueContext(ctx, task, options...)
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return true, nil
 	}

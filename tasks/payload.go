@@ -19,6 +19,9 @@ type Task struct {
 	ID string
 	// Payload is JSON, of the shape that the kind's Decode function reads.
 	Payload []byte
+	// Trace is the span that the task follows from, as [TraceOf] writes it; empty where
+	// nothing is traced.
+	Trace string
 }
 
 // MediaDownload is the payload of KindMediaDownload: which file of which job.

@@ -25,6 +25,9 @@ type Record struct {
 
 const (
 	recordVersion = 1
+	// tracedVersion is that of a record whose task is traced: its trace stands before
+	// the payload. Others stay as every release reads them.
+	tracedVersion = 2
 	// recordFixed is the length of a record whose kind, ID and payload are empty.
 	recordFixed = 1 + 4 + 8 + 4 + 4
 )
@@ -35,8 +38,8 @@ func checksum(data []byte) uint32 {
 
 // encodeRecord returns the stored form of a task.
 func encodeRecord(t tasks.Task, arrived time.Time) ([]byte, error) {
-	if len(t.Kind) > math.MaxUint32 || len(t.ID) > math.MaxUint32 {
-		return nil, errors.New("the task's kind or ID is longer than 4 GiB")
+	if len(t.Kind) > math.MaxUint32 || len(t.ID) > math.MaxUint32 || len(t.Trace) > math.MaxUint32 {
+		return nil, errors.New("the task's kind, ID or trace is longer than 4 GiB")
 	}
 	b := make([]byte, 5, recordFixed+len(t.Kind)+len(t.ID)+len(t.Payload))
 	b = binary.BigEndian.AppendUint64(b, uint64(arrived.UnixMicro()))
@@ -44,8 +47,13 @@ func encodeRecord(t tasks.Task, arrived time.Time) ([]byte, error) {
 	b = append(b, t.Kind...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(t.ID)))
 	b = append(b, t.ID...)
-	b = append(b, t.Payload...)
 	b[0] = recordVersion
+	if t.Trace != "" {
+		b[0] = tracedVersion
+		b = binary.BigEndian.AppendUint32(b, uint32(len(t.Trace)))
+		b = append(b, t.Trace...)
+	}
+	b = append(b, t.Payload...)
 	binary.BigEndian.PutUint32(b[1:5], checksum(b[5:]))
 	return b, nil
 }
@@ -56,8 +64,8 @@ func decodeRecord(b []byte) (tasks.Task, time.Time, error) {
 	if len(b) < recordFixed {
 		return tasks.Task{}, time.Time{}, fmt.Errorf("it has %d bytes, which is too short", len(b))
 	}
-	if b[0] != recordVersion {
-		return tasks.Task{}, time.Time{}, fmt.Errorf("its version is %d; this release reads %d", b[0], recordVersion)
+	if b[0] != recordVersion && b[0] != tracedVersion {
+		return tasks.Task{}, time.Time{}, fmt.Errorf("its version is %d; this release reads %d and %d", b[0], recordVersion, tracedVersion)
 	}
 	if binary.BigEndian.Uint32(b[1:5]) != checksum(b[5:]) {
 		return tasks.Task{}, time.Time{}, errors.New("its checksum does not match")
@@ -71,7 +79,13 @@ func decodeRecord(b []byte) (tasks.Task, time.Time, error) {
 	if !ok {
 		return tasks.Task{}, time.Time{}, errors.New("its task ID is cut short")
 	}
-	return tasks.Task{Kind: tasks.Kind(kind), ID: string(id), Payload: append([]byte(nil), payload...)}, arrived, nil
+	var trace []byte
+	if b[0] == tracedVersion {
+		if trace, payload, ok = cutField(payload); !ok || len(trace) == 0 {
+			return tasks.Task{}, time.Time{}, errors.New("its trace is cut short")
+		}
+	}
+	return tasks.Task{Kind: tasks.Kind(kind), ID: string(id), Payload: append([]byte(nil), payload...), Trace: string(trace)}, arrived, nil
 }
 
 // arrivalOf returns when a record arrived; the zero time when it is too short to

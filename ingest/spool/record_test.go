@@ -19,6 +19,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		arrived time.Time
 	}{
 		{"event", tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:klingai:1", Payload: []byte(`{"id":"1"}`)}, time.Date(2026, 7, 1, 12, 0, 0, 123456000, time.UTC)},
+		{"traced event", tasks.Task{Kind: "k", ID: "i", Payload: []byte("{}"), Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, time.Unix(1, 0).UTC()},
 		{"nothing in it", tasks.Task{}, time.Unix(0, 0).UTC()},
 		{"bytes that are no text", tasks.Task{Kind: "\x00\xff", ID: "a\x00/b", Payload: []byte{0, 0xff, 0xfe}}, time.Unix(1, 0).UTC()},
 		{"long id", tasks.Task{Kind: "k", ID: strings.Repeat("i", 10<<10), Payload: bytes.Repeat([]byte("p"), 64<<10)}, time.Unix(1, 0).UTC()},
@@ -42,6 +43,15 @@ func TestRecordRoundTrip(t *testing.T) {
 				t.Errorf("arrived %v, want %v", arrived, tt.arrived)
 			}
 		})
+	}
+}
+
+// TestUntracedRecordStaysAsItWas checks that who traces nothing can go back to a
+// release that reads only the first version.
+func TestUntracedRecordStaysAsItWas(t *testing.T) {
+	b, err := encodeRecord(goldenTask())
+	if err != nil || hex.EncodeToString(b) != goldenRecord {
+		t.Errorf("the record is %x, %v; want %s", b, err, goldenRecord)
 	}
 }
 
@@ -91,6 +101,12 @@ func FuzzDecodeRecord(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	task.Trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	traced, err := encodeRecord(task, arrived)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(traced)
 	f.Add(good)
 	f.Add(good[:recordFixed])
 	f.Add([]byte{})

@@ -1,0 +1,60 @@
+package tasks_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+func TestTraceRoundTrip(t *testing.T) {
+	for name, tt := range map[string]struct{ text, want string }{
+		"a span":          {traceparent, traceparent},
+		"none":            {"", ""},
+		"nonsense":        {"00-xyz", ""},
+		"an empty one":    {"00-00000000000000000000000000000000-0000000000000000-01", ""},
+		"one not sampled": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"},
+	} {
+		if got := tasks.TraceOf(tasks.WithTrace(t.Context(), tt.text)); got != tt.want {
+			t.Errorf("%s came out as %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestTraceTravels checks that a task's trace reaches who runs it: its own, as the
+// spool keeps it, before that of the caller.
+func TestTraceTravels(t *testing.T) {
+	const other = "00-11111111111111111111111111111111-2222222222222222-01"
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer rdb.Close()
+	client, inspector := tasks.NewClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
+	for _, tt := range []struct{ name, own, caller, want string }{
+		{"caller", "", traceparent, traceparent},
+		{"own", traceparent, other, traceparent},
+		{"none", "", "", ""},
+	} {
+		task, err := tasks.SendNotification("ntf_"+tt.name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		task.Trace = tt.own
+		if _, err := client.Enqueue(tasks.WithTrace(t.Context(), tt.caller), task); err != nil {
+			t.Fatal(err)
+		}
+		info, err := inspector.GetTaskInfo(tasks.QueueNotify, task.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := tasks.WithTraceOf(context.WithoutCancel(t.Context()), info.Headers)
+		if got := tasks.TraceOf(ctx); got != tt.want || trace.SpanContextFromContext(ctx).IsRemote() != (tt.want != "") {
+			t.Errorf("%s: %q arrives, want %q", tt.name, got, tt.want)
+		}
+	}
+}
