@@ -89,6 +89,9 @@ type Config struct {
 	LogLevel  string `env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" secret:"none" roles:"ingest worker dev admin" help:"The least level that is logged."`
 	LogFormat string `env:"KLINGHOOK_LOG_FORMAT" envDefault:"auto" form:"log-format" secret:"none" roles:"ingest worker dev admin" help:"How logs are written; auto means console on a terminal and json elsewhere."`
 
+	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" form:"http-url" secret:"none" roles:"ingest worker dev" help:"The OpenTelemetry collector to which traces are sent, by OTLP over HTTP: its port 4318, as a rule. Without it nothing is traced. OTEL_TRACES_SAMPLER and the SDK's other variables are heeded."`
+	OTLPHeaders  string `env:"OTEL_EXPORTER_OTLP_HEADERS" form:"otlp-headers" secret:"whole" roles:"ingest worker dev" help:"Headers for the collector, such as a key."`
+
 	// origins says of each setting that the role uses where its value is from.
 	origins map[string]Origin
 }

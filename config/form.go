@@ -55,6 +55,7 @@ func forms() map[string]form {
 		"header-name":     {"a header's name", "X-Forwarded-User", checkHeaderName},
 		"networks":        {"addresses or networks with commas between", "10.0.0.7,10.1.0.0/16", checkNetwork},
 		"host-names":      {"names or addresses without a port and with commas between", "queue.example.com", checkHostName},
+		"otlp-headers":    {"name=value items with commas between, the values escaped as in a URL", "x-api-key=…", checkSecret},
 		"switch":          {"true or false", "true", nil},
 		"size":            {"a number of bytes, or of KiB, MiB, GiB, KB, MB or GB", "1MiB", nil},
 		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},

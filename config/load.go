@@ -323,11 +323,12 @@ func (l *loader) given(name string) bool {
 }
 
 // webhookSecrets returns the names of the settings with which deliveries are
-// verified: what is secret and ingest's.
+// verified: the lists of secrets that are ingest's.
 func (l *loader) webhookSecrets() []string {
 	var names []string
 	for _, s := range l.settings {
-		if s.Secret == SecretWhole && s.UsedBy(Ingest) {
+		_, isList := s.value(l.config).Interface().([]string)
+		if isList && s.Secret == SecretWhole && s.UsedBy(Ingest) {
 			names = append(names, s.Name)
 		}
 	}

@@ -152,6 +152,8 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_GRACE":                 "0s",
 		"KLINGHOOK_LOG_LEVEL":             "debug",
 		"KLINGHOOK_LOG_FORMAT":            "json",
+		"OTEL_EXPORTER_OTLP_ENDPOINT":     "https://otel.example:4318",
+		"OTEL_EXPORTER_OTLP_HEADERS":      "x-api-key=a%2Cb,x=y",
 		"PATH":                            "/usr/bin",
 	}
 	want := &Config{
@@ -194,6 +196,8 @@ func TestLoadEveryVariable(t *testing.T) {
 		Queues:                 Queues{"media": 2},
 		LogLevel:               "debug",
 		LogFormat:              "json",
+		OTLPEndpoint:           "https://otel.example:4318",
+		OTLPHeaders:            "x-api-key=a%2Cb,x=y",
 	}
 	got, err := Load(All, environment(give), nil)
 	if err != nil {
