@@ -101,7 +101,10 @@ func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (e
 	// The sender's going away must not take back an event that it has sent whole.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.enqueueTimeout)
 	defer cancel()
+	ctx, end := s.begin(ctx, ev, at)
+	task.Trace = tasks.TraceOf(ctx)
 	duplicate, err = s.queue.Enqueue(ctx, task)
+	end(duplicate, err)
 	if errors.Is(err, tasks.ErrOverloaded) {
 		return ev, false, &refusal{http.StatusServiceUnavailable, "too many deliveries at once; send it again", outcomeOverload, err}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -56,6 +57,9 @@ type Config struct {
 	Log *zap.Logger
 	// Metrics is where the server registers its metrics. Required.
 	Metrics prometheus.Registerer
+	// Tracer traces the deliveries that are verified, if there is one: what strangers
+	// send leaves no trace.
+	Tracer trace.Tracer
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -72,6 +76,7 @@ type Server struct {
 	rejectLog *zap.Logger
 	sampler   *sampler
 	metrics   metrics
+	tracer    trace.Tracer // nil where nothing is traced
 	now       func() time.Time
 }
 
@@ -87,6 +92,7 @@ func New(cfg Config) *Server {
 		})),
 		sampler: newSampler(cmp.Or(cfg.Samples, cfg.Queue), cfg.Log),
 		metrics: newMetrics(cfg.Metrics),
+		tracer:  cfg.Tracer,
 		now:     cfg.Now,
 	}
 	if s.enqueueTimeout == 0 {

@@ -73,7 +73,9 @@ func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	a.queue, _ = asynq.GetQueueName(ctx)
 	a.log = w.cfg.Log.With(zap.String("kind", t.Type()), zap.String("queue", a.queue), zap.String("task_id", id),
 		zap.Int("attempt", a.number), zap.Int("max_attempts", a.last))
+	ctx, end := w.traceAttempt(ctx, a, t)
 	err := w.runBounded(ctx, a.task.Payload, a.handler.run)
+	end(err)
 	a.log = a.log.With(zap.Duration("duration", w.cfg.Now().Sub(a.start)))
 	return w.conclude(ctx, a, err)
 }

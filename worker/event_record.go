@@ -40,7 +40,11 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 			}
 		}
 	}
-	owed, err := w.cfg.Store.Record(ctx, ev, update, w.destinations(ev))
+	var owed store.Owed
+	err = w.traced(ctx, "store event", func(ctx context.Context) (err error) {
+		owed, err = w.cfg.Store.Record(ctx, ev, update, w.destinations(ev))
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -43,19 +46,38 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 
 // fetch downloads a file from the link in m, publishes it and notes it.
 func (w *Worker) fetch(ctx context.Context, m store.Media) error {
-	_, err := w.cfg.Fetcher.Download(ctx, media.Request{
-		Link: m.URL, Kind: mediaKind(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
-		Publish: func(ctx context.Context, file media.File, put func() error) error {
-			m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType
-			// When another file counts by now, its link has a task of its own.
-			_, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), put)
-			return err
-		},
-	})
+	err := w.traced(ctx, "download file", func(ctx context.Context) error {
+		_, err := w.cfg.Fetcher.Download(ctx, media.Request{
+			Link: m.URL, Kind: mediaKind(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
+			Publish: func(ctx context.Context, file media.File, put func() error) error {
+				return w.publish(ctx, m, file, put)
+			},
+		})
+		return err
+	}, attribute.String("klinghook.media", m.Name), attribute.String("server.address", hostOf(m.URL)))
 	if err != nil {
 		return &linkError{m.URL, fmt.Errorf("download %s of %s: %w", m.Name, m.JobID, err)}
 	}
 	return nil
+}
+
+// publish notes a whole file in the store and makes it the object, if it still counts.
+func (w *Worker) publish(ctx context.Context, m store.Media, file media.File, put func() error) error {
+	m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType
+	return w.traced(ctx, "store file", func(ctx context.Context) error {
+		// When another file counts by now, its link has a task of its own.
+		_, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), put)
+		return err
+	}, attribute.Int64("klinghook.media.size", file.Size))
+}
+
+// hostOf returns the host of a link, of which no more may be told.
+func hostOf(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // linkError is why a link did not serve.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker/notify"
@@ -33,7 +35,9 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := w.cfg.Notify.Send(ctx, n.Destination, message); err != nil {
+	err = w.traced(ctx, "send message", func(ctx context.Context) error { return w.cfg.Notify.Send(ctx, n.Destination, message) },
+		attribute.String("klinghook.destination", n.Destination))
+	if err != nil {
 		return err
 	}
 	return w.cfg.Store.NotificationSent(ctx, n.ID, w.cfg.Now())

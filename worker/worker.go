@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/source"
@@ -44,6 +45,8 @@ type Config struct {
 	Log   *zap.Logger
 	// Metrics is where the worker registers its metrics.
 	Metrics prometheus.Registerer
+	// Tracer traces attempts, if there is one.
+	Tracer trace.Tracer
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }

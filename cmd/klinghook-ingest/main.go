@@ -127,6 +127,11 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	for _, p := range disabled {
 		log.Info("endpoint is off: its secret is not set", zap.String("source", p.Name), zap.String("path", p.Path), zap.String("setting", p.SecretSetting))
 	}
+	traces, err := cli.Tracing(cfg, "klinghook-ingest", version, log)
+	if err != nil {
+		return err
+	}
+	defer traces.Shutdown(ctx)
 	metrics := admin.NewMetrics(cli.Version(version))
 	queue, err := intake.Open(ctx, intake.Config{Settings: cfg, Redis: rdb, Log: log, Metrics: metrics})
 	if err != nil {
@@ -136,7 +141,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	health := process.NewHealth(log, queue.Check)
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: queue, Samples: tasks.NewClient(rdb), MaxBody: cfg.MaxBody,
-		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics,
+		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics, Tracer: traces.Tracer(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
 	server.Start(ctx)

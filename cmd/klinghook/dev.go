@@ -25,6 +25,7 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/tracing"
 	"github.com/klinghook/klinghook/source"
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -72,6 +73,10 @@ func runDev(cmd *cobra.Command, o devOptions) (err error) {
 		return err
 	}
 	d := &dev{cfg: cfg, log: log, out: cmd.OutOrStdout(), devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
+	if d.traces, err = cli.Tracing(cfg, "klinghook-dev", version, log); err != nil {
+		return err
+	}
+	defer d.traces.Shutdown(cmd.Context())
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(cmd.Context()); err != nil {
 		return err
@@ -86,6 +91,7 @@ type dev struct {
 	log     *zap.Logger
 	out     io.Writer
 	metrics *prometheus.Registry
+	traces  *tracing.Provider
 
 	secrets  devSecrets
 	embedded *embeddedRedis // nil with a real Redis
@@ -143,7 +149,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 		d.closers = append(d.closers, d.kling.close)
 		allow = append(allow, d.kling.addr)
 	}
-	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics, grace: d.grace(), allow: allow})
+	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics, tracer: d.traces.Tracer(), grace: d.grace(), allow: allow})
 	if err != nil {
 		return err
 	}
@@ -234,7 +240,7 @@ func (d *dev) run(ctx context.Context) error {
 	health := process.NewHealth(d.log, d.intake.Check, process.Check{Name: "database", Probe: d.store.Ping})
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: d.intake, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
-		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics,
+		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log)})
 	server.Start(ctx)

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/admin"
@@ -67,8 +68,13 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
+	traces, err := cli.Tracing(cfg, "klinghook-worker", version, log)
+	if err != nil {
+		return err
+	}
+	defer traces.Shutdown(ctx)
 	metrics := admin.NewMetrics(cli.Version(version))
-	crew, err := newCrew(ctx, crewConfig{cfg: cfg, redis: rdb, store: db, log: log, metrics: metrics, grace: cfg.Grace, allow: cfg.MediaAllow})
+	crew, err := newCrew(ctx, crewConfig{cfg: cfg, redis: rdb, store: db, log: log, metrics: metrics, tracer: traces.Tracer(), grace: cfg.Grace, allow: cfg.MediaAllow})
 	if err != nil {
 		return err
 	}
@@ -105,6 +111,7 @@ type crewConfig struct {
 	store   *store.Store
 	log     *zap.Logger
 	metrics prometheus.Registerer
+	tracer  trace.Tracer // nil where nothing is traced
 	// grace is how long a worker that stops lets running tasks finish.
 	grace time.Duration
 	// allow is the hosts that downloads may reach although they are private.
@@ -134,7 +141,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Metrics: c.metrics})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics,
+		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

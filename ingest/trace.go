@@ -1,0 +1,32 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// begin begins the span of a delivery that was verified, from which all that is done
+// about its event follows. It is the first of its trace, whatever the sender says.
+// end takes how the delivery ended.
+func (s *Server) begin(ctx context.Context, ev tasks.Event, at time.Time) (_ context.Context, end func(duplicate bool, err error)) {
+	if s.tracer == nil {
+		return ctx, func(bool, error) {}
+	}
+	ctx, span := s.tracer.Start(ctx, "delivery "+ev.Source, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(at),
+		trace.WithAttributes(
+			attribute.String("klinghook.event_id", ev.ID), attribute.String("klinghook.event_type", ev.Type), attribute.String("klinghook.job_id", ev.JobID),
+			attribute.Int("http.request.body.size", len(ev.Body))))
+	return ctx, func(duplicate bool, err error) {
+		span.SetAttributes(attribute.Bool("klinghook.duplicate", duplicate))
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}
+}

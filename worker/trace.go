@@ -1,0 +1,48 @@
+package worker
+
+import (
+	"context"
+	"strings"
+
+	"github.com/hibiken/asynq"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// traceAttempt begins the span of an attempt, which follows from the span that its
+// task names. end takes how it ended. What strangers sent leaves no trace.
+func (w *Worker) traceAttempt(ctx context.Context, a attempt, t *asynq.Task) (_ context.Context, end func(error)) {
+	if w.cfg.Tracer == nil || a.task.Kind == tasks.KindRejectionKeep {
+		return ctx, func(error) {}
+	}
+	jobID, eventID := a.handler.about(a.task.Payload)
+	ctx, span := w.cfg.Tracer.Start(tasks.WithTraceOf(ctx, t.Headers()), string(a.task.Kind), trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(
+			attribute.String("messaging.system", "asynq"), attribute.String("messaging.destination.name", a.queue), attribute.String("messaging.message.id", a.task.ID),
+			attribute.Int("klinghook.attempt", a.number), attribute.String("klinghook.job_id", jobID), attribute.String("klinghook.event_id", eventID)))
+	return ctx, func(err error) { endSpan(span, err) }
+}
+
+// traced does a part of a task's work in a span of its own.
+func (w *Worker) traced(ctx context.Context, name string, work func(context.Context) error, attributes ...attribute.KeyValue) error {
+	if w.cfg.Tracer == nil {
+		return work(ctx)
+	}
+	ctx, span := w.cfg.Tracer.Start(ctx, name, trace.WithAttributes(attributes...))
+	err := work(ctx)
+	endSpan(span, err)
+	return err
+}
+
+// endSpan ends a span with the first line of an error: behind it stands a panic's
+// stack.
+func endSpan(span trace.Span, err error) {
+	if err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		span.SetStatus(codes.Error, first)
+	}
+	span.End()
+}
