@@ -11,6 +11,9 @@ import (
 // asynq's own names of its keys (internal/base in its source, v0.26).
 func queueKey(queue, name string) string { return "asynq:{" + queue + "}:" + name }
 
+// PendingKey is the key of the list of tasks that wait to be run, the next one last.
+func PendingKey(queue string) string { return queueKey(queue, "pending") }
+
 func taskKey(queue, id string) string { return queueKey(queue, "t:") + id }
 
 // Missing returns those of the tasks that are in no queue, in whatever state. It

@@ -1,7 +1,7 @@
 // Package worker does the slow work behind the queue: it records events, downloads
 // media and sends notifications. Each kind of task is one file with one handler;
-// [Worker] runs one asynq server per queue, so that no kind of work waits for
-// another.
+// [Worker] runs asynq servers of their own for each queue, so that no kind of work
+// waits for another.
 //
 // A handler may run twice, at once or after a crash at any line, with the same
 // result: what it does is guarded by the store, not by the queue. It returns an

@@ -59,6 +59,8 @@ type Worker struct {
 	metrics   metrics
 	handlers  map[tasks.Kind]handler
 	servers   []*asynq.Server
+	// fetcher is the servers' Redis.
+	fetcher *fetchClient
 	// inquirer is nil where Kling is not asked.
 	inquirer *inquirer
 	// interrupt is closed when a shutdown has waited long enough: handlers are
@@ -90,6 +92,7 @@ func New(cfg Config) (*Worker, error) {
 		queue:     tasks.NewClient(cfg.Redis),
 		inspector: asynq.NewInspectorFromRedisClient(cfg.Redis),
 		metrics:   newMetrics(cfg.Metrics),
+		fetcher:   newFetchClient(cfg.Redis),
 		interrupt: make(chan struct{}),
 	}
 	w.handlers = w.newHandlers()
@@ -102,7 +105,7 @@ func New(cfg Config) (*Worker, error) {
 			return nil, fmt.Errorf("run queue %q: there is none of that name; known are %q", queue, known)
 		}
 		if n > 0 {
-			w.servers = append(w.servers, w.newServer(queue, n))
+			w.servers = append(w.servers, w.newServers(queue, n)...)
 			w.metrics.concurrency.WithLabelValues(queue).Set(float64(n))
 		}
 	}
@@ -112,26 +115,56 @@ func New(cfg Config) (*Worker, error) {
 	return w, nil
 }
 
-// pickUp is how often an idle server asks its queue for work; the mean wait is
-// half of it. Events are what people wait for.
-func pickUp(queue string) time.Duration {
+const (
+	// A server fetches one task in each round trip to Redis, whatever its concurrency.
+	// Events take little more than that, so that their queue has a server for every
+	// tasksPerServer that it runs at once, up to maxServers; downloads and messages take
+	// so long that one is enough.
+	tasksPerServer = 2
+	maxServers     = 6
+	// askAgain is how long a server sleeps after an answer that there is no task, on
+	// average; the waiting is done by its Redis.
+	askAgain = time.Millisecond
+	// seldom is for what one server of a queue does for all.
+	seldom = time.Hour
+)
+
+// newServers returns the servers that run n tasks of a queue at once.
+func (w *Worker) newServers(queue string, n int) []*asynq.Server {
+	count := 1
 	if queue == tasks.QueueEvents {
-		return 75 * time.Millisecond
+		count = min((n+tasksPerServer-1)/tasksPerServer, maxServers)
 	}
-	return 250 * time.Millisecond
+	servers := make([]*asynq.Server, 0, count)
+	for i := range count {
+		cfg := asynq.Config{
+			Concurrency:              n / count,
+			Queues:                   map[string]int{queue: 1},
+			TaskCheckInterval:        askAgain,
+			DelayedTaskCheckInterval: forwardEvery(queue),
+			ShutdownTimeout:          w.cfg.Grace,
+			RetryDelayFunc:           retryDelay,
+			IsFailure:                isFailure,
+			Logger:                   asynqLogger{w.cfg.Log.Named("asynq").Sugar()},
+		}
+		if i < n%count {
+			cfg.Concurrency++
+		}
+		if i > 0 {
+			cfg.DelayedTaskCheckInterval, cfg.JanitorInterval = seldom, seldom
+		}
+		servers = append(servers, asynq.NewServerFromRedisClient(w.fetcher, cfg))
+	}
+	return servers
 }
 
-func (w *Worker) newServer(queue string, concurrency int) *asynq.Server {
-	return asynq.NewServerFromRedisClient(w.cfg.Redis, asynq.Config{
-		Concurrency:              concurrency,
-		Queues:                   map[string]int{queue: 1},
-		TaskCheckInterval:        pickUp(queue),
-		DelayedTaskCheckInterval: time.Second,
-		ShutdownTimeout:          w.cfg.Grace,
-		RetryDelayFunc:           retryDelay,
-		IsFailure:                isFailure,
-		Logger:                   asynqLogger{w.cfg.Log.Named("asynq").Sugar()},
-	})
+// forwardEvery is how often a queue is asked for tasks whose wait for another attempt
+// is over. Events are what people wait for.
+func forwardEvery(queue string) time.Duration {
+	if queue == tasks.QueueEvents {
+		return time.Second
+	}
+	return 2 * time.Second
 }
 
 // Start begins to run tasks, to sweep (see [Worker.Sweep]) and to look jobs up. It
@@ -140,6 +173,7 @@ func (w *Worker) newServer(queue string, concurrency int) *asynq.Server {
 func (w *Worker) Start(ctx context.Context) error {
 	for i, server := range w.servers {
 		if err := server.Start(w); err != nil {
+			w.fetcher.close()
 			for _, started := range w.servers[:i] {
 				started.Shutdown()
 			}
@@ -163,6 +197,7 @@ func (w *Worker) Shutdown() {
 	timer := time.AfterFunc(max(w.cfg.Grace-interruptAhead, 0), func() { close(w.interrupt) })
 	defer timer.Stop()
 	var wg sync.WaitGroup
+	wg.Go(w.fetcher.close)
 	for _, server := range w.servers {
 		wg.Go(server.Shutdown)
 	}
