@@ -3,6 +3,7 @@ package process_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,10 @@ func TestNewRedisRefuses(t *testing.T) {
 	}
 }
 
+func containsAny(text string, pieces []string) bool {
+	return slices.ContainsFunc(pieces, func(piece string) bool { return strings.Contains(text, piece) })
+}
+
 // TestNewRedisTLS holds that a server is believed for its certificate only, and is
 // shown one.
 func TestNewRedisTLS(t *testing.T) {
@@ -93,13 +98,13 @@ func TestNewRedisTLS(t *testing.T) {
 	login, all := "rediss://worker:s3cret@", "ca_file="+files.CA+"&cert_file="+files.Cert+"&key_file="+files.Key
 	tests := []struct {
 		name, url string
-		want      string // a piece of the error; empty when Redis answers
+		want      string // a piece of the error, or another behind a |; empty when Redis answers
 	}{
 		{"all given", login + server.Addr() + "/0?" + all, ""},
 		{"the certificate's other name", login + server.Addr() + "/0?server_name=redis.test&" + all, ""},
 		{"a name that it has not", login + server.Addr() + "/0?server_name=redis.example&" + all, "not redis.example"},
 		{"a CA that is not known", login + server.Addr() + "/0", "unknown authority"},
-		{"no certificate of its own", login + server.Addr() + "/0?ca_file=" + files.CA, "certificate required"},
+		{"no certificate of its own", login + server.Addr() + "/0?ca_file=" + files.CA, "certificate required|connection reset by peer|broken pipe"}, // by who is first
 		{"a wrong password", "rediss://worker:other@" + server.Addr() + "/0?" + all, "WRONGPASS"},
 		{"no TLS", "redis://worker:s3cret@" + server.Addr() + "/0", ""},
 	}
@@ -116,7 +121,7 @@ func TestNewRedisTLS(t *testing.T) {
 				if err == nil {
 					t.Error("a server that wants TLS answers without")
 				}
-			case tt.want == "" && err != nil, tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			case tt.want == "" && err != nil, tt.want != "" && (err == nil || !containsAny(err.Error(), strings.Split(tt.want, "|"))):
 				t.Errorf("Ping = %v, want %q", err, tt.want)
 			}
 		})
