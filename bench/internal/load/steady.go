@@ -16,13 +16,18 @@ import (
 	"github.com/klinghook/klinghook/bench/internal/stats"
 )
 
+// steadyConnections bounds how many connections a receiver gets that has fallen
+// behind: requests wait for one, and count as waiting. A sender that opened one more
+// for each of them would measure how many connections fit into a receiver's memory.
+const steadyConnections = 256
+
 // Steady sends at a constant rate, whether or not answers come. A request that is
 // sent late, because this machine was busy, counts as waiting since it was due.
 func Steady(ctx context.Context, url string, span Span, perSecond int, d time.Duration) (Result, error) {
 	if perSecond < 1 {
 		return Result{}, fmt.Errorf("a rate of %d requests a second is none", perSecond)
 	}
-	attacker := vegeta.NewAttacker(vegeta.Timeout(requestTimeout), vegeta.Connections(1024), vegeta.MaxWorkers(4096))
+	attacker := vegeta.NewAttacker(vegeta.Timeout(requestTimeout), vegeta.Connections(steadyConnections), vegeta.MaxConnections(steadyConnections), vegeta.MaxWorkers(1<<14))
 	return attack(ctx, attacker, vegeta.Rate{Freq: perSecond, Per: time.Second}, url, span, d)
 }
 

@@ -157,11 +157,13 @@ func steady(s *results.Steady) string {
 		return unmeasured
 	}
 	var rows [][]string
+	bare := s.Contender(rig.Echo).Series(p99)
 	for _, c := range s.Contenders {
-		rows = append(rows, []string{c.Name, c.Summary(rate).Format(0), c.Summary(p50).Format(2), c.Summary(p99).Format(2), c.Summary(p99Sent).Format(2), errorsOf(c), median(c, cpu, 1)})
+		over := stats.Summarize(stats.Differences(c.Series(p99), bare))
+		rows = append(rows, []string{c.Name, c.Summary(rate).Format(0), c.Summary(p50).Format(2), c.Summary(p99).Format(2), over.Format(2), c.Summary(p99Sent).Format(2), errorsOf(c), median(c, cpu, 1)})
 	}
 	return fmt.Sprintf("%s deliveries a second, %.0f s a round.\n\n", stats.Number(float64(s.Rate), 0), s.Seconds) +
-		table([]string{"contestant", "answers/s", "p50 ms", "p99 ms", "p99 ms since sent", "errors", "CPU µs/event"}, rows) + stamped(s.Stamp)
+		table([]string{"contestant", "answers/s", "p50 ms", "p99 ms", "p99 over bare Echo's, ms", "p99 ms since sent", "errors", "CPU µs/event"}, rows) + stamped(s.Stamp)
 }
 
 // size writes a number of bytes as the settings do.

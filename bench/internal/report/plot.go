@@ -42,7 +42,12 @@ func Plots(r *results.Results, dir string) error {
 	return errors.Join(errs...)
 }
 
-func save(p *plot.Plot, path string) error { return p.Save(plotWidth, plotHeight, path) }
+// save leaves room for the legend above the lines, and for the last tick's label.
+func save(p *plot.Plot, path string) error {
+	p.X.Max += (p.X.Max - p.X.Min) / 20
+	p.Y.Max += (p.Y.Max - p.Y.Min) / 4
+	return p.Save(plotWidth, plotHeight, path)
+}
 
 // newPlot returns a plot with lines that are told apart in colour and in grey.
 func newPlot(title, x, y string, lines []line) *plot.Plot {
@@ -64,9 +69,13 @@ func newPlot(title, x, y string, lines []line) *plot.Plot {
 		drawn.Color, drawn.Width = colours[i%len(colours)], vg.Points(1.6)
 		drawn.Dashes = [][]vg.Length{nil, {vg.Points(6), vg.Points(3)}, {vg.Points(2), vg.Points(2)}}[i%3]
 		p.Add(drawn)
-		p.Legend.Add(l.name, drawn)
+		if len(lines) > 1 {
+			p.Legend.Add(l.name, drawn)
+		}
 	}
 	p.Legend.Top = true
+	p.Legend.XOffs, p.Legend.YOffs = -vg.Points(4), -vg.Points(4)
+	p.Title.Padding = vg.Points(6)
 	return p
 }
 
@@ -115,7 +124,7 @@ func latencyPlot(s *results.Steady) *plot.Plot {
 		levels = append(levels, plot.Tick{Value: math.Log10(level), Label: strconv.FormatFloat(level, 'g', -1, 64)})
 	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(marks), plot.ConstantTicks(levels)
-	p.Legend.Left = true
+	p.Legend.Left, p.Legend.XOffs = true, vg.Points(4)
 	return p
 }
 
@@ -125,7 +134,7 @@ func memoryPlot(s *results.Soak) *plot.Plot {
 	for _, sample := range s.Samples {
 		l.points = append(l.points, plotter.XY{X: sample.Second / 60, Y: sample.MiB})
 	}
-	p := newPlot(fmt.Sprintf("resident memory at %d deliveries a second", s.Rate), "minutes", "MiB", []line{l})
+	p := newPlot(fmt.Sprintf("klinghook-ingest: resident memory at %d deliveries a second", s.Rate), "minutes", "MiB", []line{l})
 	p.Y.Min = 0
 	return p
 }

@@ -62,6 +62,12 @@ func TestRatios(t *testing.T) {
 	}
 }
 
+func TestDifferences(t *testing.T) {
+	if got := Differences([]float64{5, 7, 9}, []float64{4, 9}); !slices.Equal(got, []float64{1, -2}) {
+		t.Errorf("differences = %v, want [1 -2]", got)
+	}
+}
+
 func TestFormat(t *testing.T) {
 	for want, got := range map[string]string{
 		"–":                        Summary{}.Format(1),

@@ -54,6 +54,16 @@ func Ratios(a, b []float64) []float64 {
 	return ratios
 }
 
+// Differences returns how much greater a is than b, round by round. Rounds that only
+// one of them has are left out.
+func Differences(a, b []float64) []float64 {
+	differences := make([]float64, 0, min(len(a), len(b)))
+	for i := range min(len(a), len(b)) {
+		differences = append(differences, a[i]-b[i])
+	}
+	return differences
+}
+
 // Format writes the median with the range behind it: "1.52 (1.48 to 1.60)"; "–" of no
 // rounds. digits are those after the point.
 func (s Summary) Format(digits int) string {
