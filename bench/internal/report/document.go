@@ -24,7 +24,7 @@ func Update(path string, blocks []Block) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // it is for everybody
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
 // fill returns the document with the blocks between its marks. Each has marks, and

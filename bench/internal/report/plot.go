@@ -26,7 +26,7 @@ type line struct {
 
 // Plots draws what was measured into a folder, which it makes.
 func Plots(r *results.Results, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // it is for everybody
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	var errs []error

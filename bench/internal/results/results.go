@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/klinghook/klinghook/bench/internal/stats"
@@ -176,13 +177,16 @@ type MemoryRow struct {
 	Retained float64 `json:"retained"`
 }
 
-// Write keeps the results in a file.
+// Write keeps the results in a file, whose folder it makes.
 func (r *Results) Write(path string) error {
 	text, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // they are for everybody
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
 // Read returns the results of a file; none where there is no file.

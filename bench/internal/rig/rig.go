@@ -54,7 +54,7 @@ func New(ctx context.Context, root string) (_ *Rig, err error) {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if err := os.Chmod(r.dir, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(r.dir, 0o755); err != nil {
 		return nil, err
 	}
 	// Who waits for a Redis to start knows that it does not answer yet.
