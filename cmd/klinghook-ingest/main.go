@@ -65,6 +65,7 @@ Usage:
 Examples:
   KLINGAI_WEBHOOK_SECRET=… klinghook-ingest
   klinghook-ingest --klingai-webhook-secret-file /run/secrets/kling --addr :8080
+  klinghook-ingest --healthcheck    # is the one that runs here ready?
 `
 
 // ingestOrTell receives webhooks until ctx ends, unless the arguments ask for the
@@ -73,6 +74,7 @@ func ingestOrTell(ctx context.Context, args []string) error {
 	fs := pflag.NewFlagSet("klinghook-ingest", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	cli.AddFlags(fs, config.Ingest)
+	checkHealth := fs.Bool("healthcheck", false, "ask the klinghook-ingest that runs with these settings whether it is ready, and exit with 0 or 1")
 	showVersion := fs.BoolP("version", "v", false, "print the version and exit")
 	showHelp := fs.BoolP("help", "h", false, "print this help and exit")
 	err := fs.Parse(args)
@@ -91,6 +93,9 @@ func ingestOrTell(ctx context.Context, args []string) error {
 	cfg, err := cli.Load(config.Ingest, os.Environ(), fs)
 	if err != nil {
 		return err
+	}
+	if *checkHealth {
+		return cli.CheckHealth(ctx, cfg.AdminAddr)
 	}
 	log, err := process.NewLogger(cfg.LogLevel, cfg.LogFormat, os.Stderr)
 	if err != nil {

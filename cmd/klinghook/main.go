@@ -76,7 +76,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found.`,
 		&cobra.Group{ID: groupOther, Title: "Set up:"})
 	root.AddCommand(inGroup(groupRun, devCommand(), workerCommand(), adminCommand(), migrateCommand())...)
 	root.AddCommand(inGroup(groupLook, sendCommand(), simulateCommand(), jobsCommand(), eventsCommand(), deadlettersCommand(), rejectionsCommand())...)
-	root.AddCommand(inGroup(groupOther, webhooksCommand(), configCommand(), versionCommand())...)
+	root.AddCommand(inGroup(groupOther, webhooksCommand(), configCommand(), healthcheckCommand(), versionCommand())...)
 	root.SetCompletionCommandGroupID(groupOther)
 	root.SetHelpCommandGroupID(groupOther)
 	speakOurWay(root)
