@@ -27,6 +27,12 @@
 // events in it wait for that process, or the next on the same directory: do not
 // delete the directory with the container.
 //
+// # Shared directories
+//
+// Processes that are started alike on one machine, as a service that is scaled, can
+// share a directory: with [OpenShared] each takes a numbered one in it. What a process
+// has left that was not started again is adopted by one that runs: see [Spool.Adopt].
+//
 // # The files
 //
 // spool.db is a bbolt file. Its bucket "records" maps a sequence number (8 bytes,

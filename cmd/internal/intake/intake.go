@@ -78,17 +78,25 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	default:
 		in.Queue, in.Check = client, process.RedisCheck(cfg.Redis)
 	}
+	if in.Spooled && cfg.Settings.SpoolShared {
+		cfg.Log.Info("spool is one of several", zap.String("directory", in.spool.Dir()))
+		in.done.Go(func() { in.adopt(ctx) })
+	}
 	return in, nil
 }
 
 // openSpool opens the spool that the settings name.
 func openSpool(cfg *config.Config) (*spool.Spool, error) {
-	kept, err := spool.Open(spool.Config{Dir: cfg.SpoolDir, MaxBytes: cfg.SpoolMaxSize})
+	open := spool.Open
+	if cfg.SpoolShared {
+		open = spool.OpenShared
+	}
+	kept, err := open(spool.Config{Dir: cfg.SpoolDir, MaxBytes: cfg.SpoolMaxSize})
 	switch {
 	case err == nil:
 		return kept, nil
 	case errors.Is(err, spool.ErrLocked):
-		return nil, fmt.Errorf("%w, with KLINGHOOK_SPOOL_DIR (--spool-dir)", err)
+		return nil, fmt.Errorf("%w, with KLINGHOOK_SPOOL_DIR (--spool-dir), or let them share it with --spool-shared", err)
 	case errors.Is(err, spool.ErrDamaged):
 		return nil, err // it says what to do
 	}
