@@ -1,0 +1,235 @@
+package compose
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/compose-spec/compose-go/v2/template"
+	"github.com/compose-spec/compose-go/v2/types"
+	"gopkg.in/yaml.v3"
+)
+
+// root is the repository.
+const root = "../.."
+
+// load reads compose.yaml, and what is laid over it, as `docker compose` would with
+// all profiles and these variables.
+func load(t *testing.T, variables map[string]string, over ...string) *types.Project {
+	t.Helper()
+	files := []string{filepath.Join(root, "compose.yaml")}
+	files = append(files, over...)
+	var env []string
+	for name, value := range variables {
+		env = append(env, name+"="+value)
+	}
+	options, err := cli.NewProjectOptions(files, cli.WithEnv(env), cli.WithName("klinghook"), cli.WithProfiles([]string{"*"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := options.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return project
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestServices(t *testing.T) {
+	got := slices.Sorted(maps.Keys(load(t, nil).Services))
+	want := []string{"admin", "grafana", "ingest", "klinghook", "migrate", "postgres", "prometheus", "proxy", "redis", "s3", "simulate", "worker"}
+	if !slices.Equal(got, want) {
+		t.Errorf("services %q, want %q", got, want)
+	}
+}
+
+// TestNothingIsOpenToOthers holds that whoever starts the stack as it is opens this
+// machine to nobody: its secrets are known to all.
+func TestNothingIsOpenToOthers(t *testing.T) {
+	for _, s := range load(t, nil).Services {
+		for _, port := range s.Ports {
+			if port.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes port %s at %q", s.Name, port.Published, port.HostIP)
+			}
+		}
+		if s.Privileged || s.NetworkMode != "" || slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool {
+			return v.Type == types.VolumeTypeBind && !v.ReadOnly
+		}) {
+			t.Errorf("%s can write to this machine, or has its network", s.Name)
+		}
+	}
+}
+
+func TestNetworksKeepApart(t *testing.T) {
+	project := load(t, nil)
+	for name, network := range project.Networks {
+		if want := name != "default"; network.Internal != want {
+			t.Errorf("network %s: internal is %v", name, network.Internal)
+		}
+	}
+	want := map[string][]string{
+		"ingest":   {"front", "queue"},
+		"migrate":  {"database"},
+		"redis":    {"queue"},
+		"postgres": {"database"},
+		"proxy":    {"default", "front"},
+	}
+	for service, networks := range want {
+		if got := slices.Sorted(maps.Keys(project.Services[service].Networks)); !slices.Equal(got, networks) {
+			t.Errorf("%s is on %q, want %q", service, got, networks)
+		}
+	}
+}
+
+func TestContainersMayDoLittle(t *testing.T) {
+	for _, s := range load(t, nil).Services {
+		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s may gain privileges", s.Name)
+		}
+		if s.Logging == nil || s.Logging.Options["max-size"] == "" {
+			t.Errorf("the log of %s grows without bounds", s.Name)
+		}
+		if s.Build == nil {
+			continue
+		}
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 || s.User != "" {
+			t.Errorf("%s: read_only %v, drops %q, adds %q, user %q; want what the image has and no more", s.Name, s.ReadOnly, s.CapDrop, s.CapAdd, s.User)
+		}
+		if s.PullPolicy != types.PullPolicyNever {
+			t.Errorf("%s may be fetched, though it is built here", s.Name)
+		}
+	}
+}
+
+// TestImagesArePinned wants whole versions: a digest cannot be read by people, and
+// is for those who deploy to add.
+func TestImagesArePinned(t *testing.T) {
+	pinned := regexp.MustCompile(`^[a-z/]+:v?\d+\.\d+(\.\d+)?(-alpine)?$`)
+	for _, s := range load(t, nil).Services {
+		if s.Build == nil && !pinned.MatchString(s.Image) {
+			t.Errorf("%s has the image %s", s.Name, s.Image)
+		}
+	}
+	dockerfile := read(t, "deploy/Dockerfile")
+	compiler := regexp.MustCompile(`(?m)^ARG GO_VERSION=(1\.\d+)\.\d+$`).FindStringSubmatch(dockerfile)
+	language := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindStringSubmatch(read(t, "go.mod"))
+	if compiler == nil || language == nil || compiler[1] != language[1] {
+		t.Errorf("the Dockerfile compiles with %q, go.mod says %q", compiler, language)
+	}
+	for _, s := range load(t, nil).Services {
+		if s.Build != nil && !strings.Contains(dockerfile, " AS "+s.Build.Target+"\n") {
+			t.Errorf("the Dockerfile has no target %q, which %s wants", s.Build.Target, s.Name)
+		}
+	}
+}
+
+// TestStartsInOrder holds what waits for what.
+func TestStartsInOrder(t *testing.T) {
+	project := load(t, nil)
+	for service, needs := range map[string]map[string]string{
+		"proxy":   {"ingest": types.ServiceConditionHealthy},
+		"ingest":  {"redis": types.ServiceConditionHealthy},
+		"worker":  {"redis": types.ServiceConditionHealthy, "migrate": types.ServiceConditionCompletedSuccessfully},
+		"admin":   {"redis": types.ServiceConditionHealthy},
+		"migrate": {"postgres": types.ServiceConditionHealthy},
+	} {
+		got := map[string]string{}
+		for name, dependency := range project.Services[service].DependsOn {
+			got[name] = dependency.Condition
+		}
+		if !maps.Equal(got, needs) {
+			t.Errorf("%s waits for %v, want %v", service, got, needs)
+		}
+	}
+}
+
+// TestEnvExample holds that .env.example changes nothing as it is, that what it has
+// commented out is there to be set, and that it leaves nothing out.
+func TestEnvExample(t *testing.T) {
+	text := read(t, ".env.example")
+	given, err := dotenv.Parse(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, example := load(t, nil), load(t, given)
+	for name, s := range plain.Services {
+		got, want := example.Services[name], s
+		for _, view := range []func(types.ServiceConfig) any{
+			func(s types.ServiceConfig) any { return s.Environment.ToMapping() },
+			func(s types.ServiceConfig) any { return s.Ports },
+			func(s types.ServiceConfig) any { return s.Command },
+		} {
+			a, errA := yaml.Marshal(view(got))
+			b, errB := yaml.Marshal(view(want))
+			if errA != nil || errB != nil || string(a) != string(b) {
+				t.Errorf("%s is another with .env.example:\n%s\nwithout:\n%s", name, a, b)
+			}
+		}
+	}
+	var raw map[string]any
+	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &raw); err != nil {
+		t.Fatal(err)
+	}
+	variables := template.ExtractVariables(raw, template.DefaultPattern)
+	for _, m := range regexp.MustCompile(`(?m)^#?([A-Z0-9_]+)=`).FindAllStringSubmatch(text, -1) {
+		if _, used := variables[m[1]]; !used && m[1] != "COMPOSE_PROFILES" {
+			t.Errorf(".env.example has %s, which compose.yaml does not use", m[1])
+		}
+	}
+	for name, v := range variables {
+		line := regexp.MustCompile(`(?m)^#?` + name + `=`)
+		if v.DefaultValue != "" && name != "SIMULATE_API_KEY" && name != "KLINGHOOK_SITE" && name != "KLINGHOOK_MEDIA_ALLOW" && !line.MatchString(text) {
+			t.Errorf(".env.example says nothing of %s, whose default is %q", name, v.DefaultValue)
+		}
+	}
+}
+
+// TestPublicWantsSecrets holds that the stack cannot be opened to the internet with
+// the secrets that everybody knows.
+func TestPublicWantsSecrets(t *testing.T) {
+	given := map[string]string{"KLINGHOOK_SITE": "hooks.example.com", "KLINGHOOK_ADMIN_TOKEN": "one", "POSTGRES_PASSWORD": "two"}
+	project := load(t, given, "public.yaml")
+	for name, value := range project.Services["ingest"].Environment {
+		if strings.HasSuffix(name, "_SECRET") && (value == nil || *value != "") {
+			t.Errorf("ingest has %s, which nobody set", name)
+		}
+	}
+	var open []string
+	for _, s := range project.Services {
+		for _, port := range s.Ports {
+			if port.HostIP != "127.0.0.1" {
+				open = append(open, s.Name+" "+port.Published)
+			}
+		}
+	}
+	slices.Sort(open)
+	if want := []string{"proxy 443", "proxy 443", "proxy 80"}; !slices.Equal(open, want) {
+		t.Errorf("open to the internet: %q, want %q", open, want)
+	}
+	for name := range given {
+		without := maps.Clone(given)
+		delete(without, name)
+		options, err := cli.NewProjectOptions([]string{filepath.Join(root, "compose.yaml"), "public.yaml"}, cli.WithName("klinghook"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		options.Environment = types.Mapping(without)
+		if _, err := options.LoadProject(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v, want an error that names it", name, err)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package compose
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestStack is a day in the life of the stack, told in order: each step stands on the
+// one before.
+func TestStack(t *testing.T) {
+	s := newStack(t)
+	s.profiles = []string{"simulate"}
+	s.up(1, 1)
+	s.answers()
+	jobs := 1
+	video := s.simulated(jobs)
+
+	t.Log("a job's whole life, from inside the stack")
+	s.send(1, video)
+	jobs++
+	s.settled(jobs)
+
+	t.Log("scaled: four workers, two ingests, and one worker killed under load")
+	s.up(4, 2)
+	before := s.deliveries()
+	s.send(40, video)
+	jobs += 40
+	s.docker("kill", s.containers("worker")[0])
+	s.settled(jobs)
+	if after := s.deliveries(); after[0] == before[0] || after[1] == before[1] {
+		t.Errorf("the ingests took %v deliveries, and %v before: not each got some", after, before)
+	}
+
+	t.Log("Redis gone, and both ingests taken away before it is back")
+	s.up(4, 2)
+	s.must("stop", "redis")
+	s.send(10, video)
+	jobs += 10
+	if out := s.must("logs", "--no-color", "ingest"); !strings.Contains(out, "circuit breaker opened") {
+		t.Errorf("ingest says nothing of Redis:\n%s", out)
+	}
+	s.must("rm", "--stop", "--force", "ingest")
+	s.up(2, 1) // one of the two spools has nobody now
+	s.settled(jobs)
+	if out := s.must("logs", "--no-color", "ingest"); !strings.Contains(out, "took over events") {
+		t.Errorf("the one ingest says nothing of the other's spool:\n%s", out)
+	}
+
+	t.Log("down and up again")
+	kept := s.query("SELECT count(*) FROM events")
+	s.must("down")
+	s.up(1, 1)
+	s.settled(jobs)
+	if got := s.query("SELECT count(*) FROM events"); got != kept {
+		t.Errorf("%s events are left of %s", got, kept)
+	}
+	s.simulated(jobs + 1)
+}
+
+// answers asks each published port.
+func (s *stack) answers() {
+	s.t.Helper()
+	for _, tt := range []struct {
+		method, port, path string
+		want               int
+	}{
+		{http.MethodGet, "KLINGHOOK_PORT", "/healthz", http.StatusOK},
+		{http.MethodPost, "KLINGHOOK_PORT", "/webhooks/klingai", http.StatusUnauthorized},
+		{http.MethodPost, "KLINGHOOK_PORT", "/webhooks/klingai/official", http.StatusUnauthorized},
+		{http.MethodGet, "KLINGHOOK_ADMIN_PORT", "/readyz", http.StatusOK},
+	} {
+		if got, answer := s.ask(tt.method, tt.port, tt.path, "{}", http.Header{}); got != tt.want {
+			s.t.Errorf("%s %s answers %d %s, want %d", tt.method, tt.path, got, answer, tt.want)
+		}
+	}
+	if got, _ := s.ask(http.MethodGet, "KLINGHOOK_ADMIN_PORT", "/queues/", "", http.Header{}); got == http.StatusOK {
+		s.t.Error("the queue pages are open to whoever asks")
+	}
+}
+
+// simulated has the fake Kling make a video, waits until klinghook has so many jobs
+// and this one's video, and returns its link.
+func (s *stack) simulated(jobs int) string {
+	s.t.Helper()
+	// The links are of the host that was asked: the one that workers know it by.
+	header := http.Header{"Host": {"simulate:5010"}, "Authorization": {"Bearer simulated"}}
+	var created struct {
+		Data struct {
+			TaskID string `json:"task_id"`
+		}
+	}
+	s.until("the fake Kling takes a job", func() (bool, string) {
+		status, answer := s.ask(http.MethodPost, "SIMULATE_PORT", "/v1/videos/text2video",
+			`{"prompt": "A lighthouse at dawn", "callback_url": "http://proxy:5000/webhooks/klingai/official"}`, header)
+		if status != http.StatusOK {
+			return false, fmt.Sprint(status, " ", answer)
+		}
+		decode(s.t, answer, &created)
+		return true, ""
+	})
+	s.settled(jobs)
+	var shown struct {
+		Media []struct{ URL, Object, State string }
+	}
+	decode(s.t, s.operator("jobs", "show", "--json", created.Data.TaskID), &shown)
+	if len(shown.Media) != 1 || shown.Media[0].Object == "" {
+		s.t.Fatalf("the job %s has %+v, want its video", created.Data.TaskID, shown.Media)
+	}
+	_, answer := s.ask(http.MethodGet, "SIMULATE_PORT", "/v1/videos/text2video/"+created.Data.TaskID, "", header)
+	var looked struct {
+		Data struct {
+			TaskResult struct{ Videos []struct{ URL string } } `json:"task_result"`
+		}
+	}
+	decode(s.t, answer, &looked)
+	if len(looked.Data.TaskResult.Videos) != 1 {
+		s.t.Fatalf("the fake Kling shows %s, want a video", answer)
+	}
+	return looked.Data.TaskResult.Videos[0].URL
+}
+
+// send sends the whole life of so many jobs, from inside the stack, and expects that
+// every delivery is answered with 200.
+func (s *stack) send(jobs int, video string) {
+	s.t.Helper()
+	out := s.operator("send", "--lifecycle", "--protocol", "official", "--count", fmt.Sprint(jobs), "--video-url", video)
+	if want := fmt.Sprintf("%d × 200 OK", 4*jobs); !strings.Contains(out, want) {
+		s.t.Fatalf("send printed no %q:\n%s", want, out)
+	}
+}
+
+// deliveries returns how many deliveries each ingest has logged.
+func (s *stack) deliveries() []int {
+	s.t.Helper()
+	var counts []int
+	for _, id := range s.containers("ingest") {
+		counts = append(counts, strings.Count(s.docker("logs", id), "delivery"))
+	}
+	return counts
+}

@@ -1,0 +1,52 @@
+package compose
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestUnits has systemd judge the units in deploy/systemd: that it understands every
+// line, and how much the processes may do.
+func TestUnits(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed (Debian: apt-get install systemd)")
+	}
+	units, err := filepath.Glob(filepath.Join(root, "deploy", "systemd", "*.service"))
+	if err != nil || len(units) == 0 {
+		t.Fatalf("found %d units, %v", len(units), err)
+	}
+	// The programs need not be installed here.
+	program := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/klinghook(-ingest)?\b`)
+	dir := t.TempDir()
+	for _, unit := range units {
+		content, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !program.Match(content) {
+			t.Errorf("%s starts no program of ours", unit)
+		}
+		name := strings.Replace(filepath.Base(unit), "@.", "@1.", 1)
+		if err := os.WriteFile(filepath.Join(dir, name), program.ReplaceAll(content, []byte("ExecStart=/bin/true")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, unit := range units {
+		name := strings.Replace(filepath.Base(unit), "@.", "@1.", 1)
+		path := filepath.Join(dir, name)
+		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", path).CombinedOutput()
+		// It also has something to say about this machine's own units.
+		if err != nil || strings.Contains(string(out), name) {
+			t.Errorf("systemd-analyze verify %s: %v\n%s", name, err, out)
+		}
+		// In tenths: 100 is the most exposed.
+		out, err = exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--threshold=15", path).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s may do too much: %v\n%s", name, err, out)
+		}
+	}
+}
