@@ -5,13 +5,13 @@ GO       = go
 # then Go's fuzzer now and then reports its own deadline as a failure.
 FUZZTIME = 500000x
 # What CI runs, in this order: what is quick or fills the build cache first.
-CHECKS   = fmt-check build vet verify test bench-test chaos-short lint race fuzz kube-test
+CHECKS   = fmt-check build vet verify test bench-test chaos-short compose-check compose-test lint race fuzz kube-test
 
 .DEFAULT_GOAL = help
-.PHONY: help test chaos chaos-short bench bench-short bench-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check checks clean
+.PHONY: help test chaos chaos-short bench bench-short bench-test images compose-check compose-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check checks clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 # The tests note in a file what they skipped for want of a server. The status of
 # go test is the status of the target, whatever is printed after it.
@@ -80,6 +80,7 @@ kube-test: ## hold the Kubernetes manifests against Kubernetes' own types
 lint: bin/golangci-lint ## run the linters of .golangci.yml
 	CGO_ENABLED=0 bin/golangci-lint run ./...
 	cd bench && CGO_ENABLED=0 ../bin/golangci-lint run ./...
+	cd deploy/compose && CGO_ENABLED=0 ../../bin/golangci-lint run ./...
 
 fmt: ## format all Go files
 	gofmt -s -w .
@@ -94,6 +95,7 @@ vet: ## run go vet
 verify: ## check the downloaded modules against go.sum
 	$(GO) mod verify
 	cd bench && $(GO) mod verify
+	cd deploy/compose && $(GO) mod verify
 
 vulncheck: bin/govulncheck ## look for known vulnerabilities (asks a database on the internet)
 	bin/govulncheck ./...
@@ -102,6 +104,16 @@ build: ## build both programs into bin, stripped, with their version
 	@version=$$(git describe --tags --always --dirty 2>/dev/null || echo dev); \
 	set -x; \
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$$version" -o bin/ ./cmd/klinghook ./cmd/klinghook-ingest
+
+images: ## build both container images (deploy/Dockerfile), with their version
+	sh deploy/images.sh
+
+# What it reads lies outside its module, where go test sees no changes: -count=1.
+compose-check: ## check compose.yaml with Compose's own loader, and what it mounts
+	cd deploy/compose && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -count=1 ./...
+
+compose-test: ## try the stack on this machine's Docker, where the images are there (5 minutes)
+	@GO='$(GO)' CGO_ENABLED=0 sh deploy/compose/test.sh
 
 cover: ## run all tests and say how much of each function they reach
 	CGO_ENABLED=0 $(GO) test -shuffle=on -coverpkg=./... -coverprofile=coverage.out ./...
