@@ -128,6 +128,15 @@ func resource(link string) string {
 	return u.String()
 }
 
+// encode returns the links as the file's row has them.
+func (f *linkedFile) encode() (string, error) {
+	text, err := json.Marshal(f.links)
+	if err != nil {
+		return "", fmt.Errorf("encode links: %w", err)
+	}
+	return storable(string(text)), nil
+}
+
 // readLinks reads and locks what decides about a file.
 func readLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string) (*linkedFile, error) {
 	f := new(linkedFile)
@@ -156,13 +165,13 @@ func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string,
 // writeLinks writes what decides about a file, and what follows from it, to the
 // row that readLinks has locked.
 func writeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, f *linkedFile) error {
-	text, err := json.Marshal(f.links)
+	links, err := f.encode()
 	if err != nil {
-		return fmt.Errorf("encode links: %w", err)
+		return err
 	}
 	_, err = tx.ExecContext(ctx, `
 		UPDATE media SET links = $3, stored_url = $4, url = $5, state = $6, error = $7, updated_at = $8
 		WHERE job_id = $1 AND name = $2`,
-		jobID, name, storable(string(text)), f.storedURL, f.current().URL, f.state(), storable(f.trouble()), d.time(at))
+		jobID, name, links, f.storedURL, f.current().URL, f.state(), storable(f.trouble()), d.time(at))
 	return err
 }

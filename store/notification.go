@@ -33,9 +33,10 @@ type Notification struct {
 	CreatedAt, UpdatedAt, SentAt time.Time
 }
 
-const selectNotification = `
-	SELECT id, job_id, event_id, type, destination, state, error, created_at, updated_at, sent_at
-	FROM notifications `
+const (
+	notificationColumns = `id, job_id, event_id, type, destination, state, error, created_at, updated_at, sent_at`
+	selectNotification  = `SELECT ` + notificationColumns + ` FROM notifications `
+)
 
 func scanNotification(row scanner) (Notification, error) {
 	var n Notification

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -87,8 +88,11 @@ func (s *Store) KeptEvents(ctx context.Context, ids []string) (map[string]bool, 
 
 // MarkProcessed notes that everything that follows from an event is queued. The
 // first time counts.
+//
+// PostgreSQL does not sync it to the disk at once: where it is lost, a sweep has the
+// event recorded again, with the same result.
 func (s *Store) MarkProcessed(ctx context.Context, eventID string, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE events SET processed_at = $1 WHERE id = $2 AND processed_at IS NULL`,
+	_, err := s.db.ExecContext(ctx, `UPDATE events SET processed_at = $1 WHERE id = $2 AND processed_at IS NULL`+s.dialect.andUnsynced,
 		s.dialect.time(at), eventID)
 	if err != nil {
 		return fmt.Errorf("mark event %s processed: %w", eventID, err)
@@ -113,70 +117,118 @@ func (r *recorder) keepEvent(ctx context.Context) (processed, buried bool, err e
 	if body == nil {
 		body = []byte{}
 	}
-	_, err = r.tx.ExecContext(ctx, `
+	const buriedEvent = `EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')`
+	err = r.tx.QueryRowContext(ctx, `
 		INSERT INTO events (id, source, type, job_id, received_at, secret, headers, body)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO NOTHING`,
-		r.ev.ID, r.ev.Source, r.ev.Type, r.ev.JobID, r.dialect.time(r.ev.ReceivedAt), r.ev.Secret, string(headers), body)
-	if err != nil {
-		return false, false, fmt.Errorf("insert event: %w", err)
+		ON CONFLICT (id) DO NOTHING
+		RETURNING `+buriedEvent,
+		r.ev.ID, r.ev.Source, r.ev.Type, r.ev.JobID, r.dialect.time(r.ev.ReceivedAt), r.ev.Secret, string(headers), body).Scan(&buried)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return false, buried, wrap("insert event", err)
 	}
-	err = r.tx.QueryRowContext(ctx, `
-		SELECT processed_at IS NOT NULL,
-			EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')
-		FROM events WHERE id = $1`, r.ev.ID).Scan(&processed, &buried)
-	if err != nil {
-		return false, false, fmt.Errorf("read event: %w", err)
+	err = r.tx.QueryRowContext(ctx, `SELECT processed_at IS NOT NULL, `+buriedEvent+` FROM events WHERE id = $1`, r.ev.ID).Scan(&processed, &buried)
+	return processed, buried, wrap("read event", err)
+}
+
+// wrap says what an error came from; nil stays nil.
+func wrap(doing string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return processed, buried, nil
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // moveJob takes the update into the job's row. The row is locked from here to
 // the end of the transaction, so that events of one job follow one another.
 func (r *recorder) moveJob(ctx context.Context, up tasks.JobUpdate) error {
-	received := r.dialect.time(r.ev.ReceivedAt)
-	_, err := r.tx.ExecContext(ctx, `
-		INSERT INTO jobs (id, status, first_received_at, last_received_at) VALUES ($1, $2, $3, $3)
-		ON CONFLICT (id) DO NOTHING`, up.JobID, tasks.StatusCreated, received)
-	if err != nil {
-		return fmt.Errorf("insert job: %w", err)
+	row, err := r.lockJob(ctx, up.JobID)
+	if errors.Is(err, ErrNotFound) {
+		var made bool
+		if made, err = r.makeJob(ctx, up); made || err != nil {
+			return err
+		}
+		// Another event of the job was faster, and is committed by now.
+		row, err = r.lockJob(ctx, up.JobID)
 	}
-	var text string
-	var first, last time.Time
-	err = r.tx.QueryRowContext(ctx, `SELECT facts, first_received_at, last_received_at FROM jobs WHERE id = $1`+r.dialect.forUpdate, up.JobID).
-		Scan(&text, instant{&first}, instant{&last})
-	if err != nil {
-		return fmt.Errorf("read job: %w", err)
-	}
-	f, err := decodeFacts(text)
 	if err != nil {
 		return err
 	}
-	before := f.view(up.JobID)
-	f.apply(r.ev.Source, up)
-	if text, err = f.encode(); err != nil {
+	before := row.facts.view(up.JobID)
+	row.facts.apply(r.ev.Source, up)
+	text, err := row.facts.encode()
+	if err != nil {
 		return err
 	}
-	j := f.view(up.JobID)
+	j := row.facts.view(up.JobID)
 	// Kling may date each answer anew: one that says what was known is no news.
 	moved := r.ev.Source != tasks.SourceLookup || j.Status != before.Status || !reflect.DeepEqual(j.Progress, before.Progress)
-	if moved && r.ev.ReceivedAt.After(last) {
-		last = r.ev.ReceivedAt
+	if moved && r.ev.ReceivedAt.After(row.last) {
+		row.last = r.ev.ReceivedAt
 	}
 	_, err = r.tx.ExecContext(ctx, `
 		UPDATE jobs SET status = $2, progress = $3, prompt = $4, model = $5, duration_ms = $6, error = $7,
 			external_id = $8, source = $9, contradicted = $10, created_at = $11, started_at = $12,
-			finished_at = $13, first_received_at = $14, last_received_at = $15, facts = $16,
-			lookups = CASE WHEN $17 THEN 0 ELSE lookups END, lookup_at = CASE WHEN $17 THEN NULL ELSE lookup_at END,
-			api = CASE WHEN api = '' THEN $18 ELSE api END
+			finished_at = $13, first_received_at = $14, last_received_at = $15, facts = $16, api = CASE WHEN api = '' THEN $17 ELSE api END,
+			lookups = CASE WHEN $18 THEN 0 ELSE lookups END, lookup_at = CASE WHEN $18 THEN NULL ELSE lookup_at END
 		WHERE id = $1`,
+		append(r.jobValues(j, earlier(row.first, r.ev.ReceivedAt), row.last, text, up.API), moved)...)
+	return wrap("update job", err)
+}
+
+// jobRow is what of a job's row an update is taken into.
+type jobRow struct {
+	facts       *facts
+	first, last time.Time
+}
+
+// lockJob reads and locks a job's row; its error matches ErrNotFound where there is
+// none.
+func (r *recorder) lockJob(ctx context.Context, jobID string) (row jobRow, err error) {
+	var text string
+	err = r.tx.QueryRowContext(ctx, `SELECT facts, first_received_at, last_received_at FROM jobs WHERE id = $1`+r.dialect.forUpdate, jobID).
+		Scan(&text, instant{&row.first}, instant{&row.last})
+	if err != nil {
+		return row, wrap("read job", notFound(err))
+	}
+	row.facts, err = decodeFacts(text)
+	return row, err
+}
+
+// makeJob writes the row of a job of which nothing was known; made is false where
+// there is one by now.
+func (r *recorder) makeJob(ctx context.Context, up tasks.JobUpdate) (made bool, err error) {
+	f := new(facts)
+	f.apply(r.ev.Source, up)
+	text, err := f.encode()
+	if err != nil {
+		return false, err
+	}
+	res, err := r.tx.ExecContext(ctx, `
+		INSERT INTO jobs (id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
+			created_at, started_at, finished_at, first_received_at, last_received_at, facts, api)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		ON CONFLICT (id) DO NOTHING`, r.jobValues(f.view(up.JobID), r.ev.ReceivedAt, r.ev.ReceivedAt, text, up.API)...)
+	if err != nil {
+		return false, wrap("insert job", err)
+	}
+	return inserted(res)
+}
+
+// jobValues are the values of a job's columns, in the order in which both statements
+// have them.
+func (r *recorder) jobValues(j Job, first, last time.Time, text, api string) []any {
+	return []any{
 		j.ID, j.Status, j.Progress, j.Prompt, j.Model, j.Duration.Milliseconds(), j.Error,
 		j.ExternalID, j.Source, j.Contradicted, r.dialect.time(j.CreatedAt), r.dialect.time(j.StartedAt),
-		r.dialect.time(j.FinishedAt), r.dialect.time(earlier(first, r.ev.ReceivedAt)), r.dialect.time(last), text, moved, up.API)
-	if err != nil {
-		return fmt.Errorf("update job: %w", err)
+		r.dialect.time(j.FinishedAt), r.dialect.time(first), r.dialect.time(last), text, api,
 	}
-	return nil
+}
+
+// inserted reports whether an INSERT that does nothing on conflict did something.
+func inserted(res sql.Result) (bool, error) {
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 // oweMedia takes in the update's links and returns what of the job's media is
@@ -192,13 +244,21 @@ func (r *recorder) oweMedia(ctx context.Context, up tasks.JobUpdate) ([]Media, e
 
 // takeLink takes a file's link in.
 func (r *recorder) takeLink(ctx context.Context, up tasks.JobUpdate, given tasks.MediaLink) error {
-	now := r.dialect.time(r.ev.ReceivedAt)
-	_, err := r.tx.ExecContext(ctx, `
-		INSERT INTO media (job_id, name, url, links, state, created_at, updated_at)
-		VALUES ($1, $2, $3, '[]', 'pending', $4, $4)
-		ON CONFLICT (job_id, name) DO NOTHING`,
-		up.JobID, given.Name, given.URL, now)
+	f := new(linkedFile)
+	f.take(given.URL, stampOf(up))
+	links, err := f.encode()
 	if err != nil {
+		return err
+	}
+	res, err := r.tx.ExecContext(ctx, `
+		INSERT INTO media (job_id, name, url, links, state, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $6)
+		ON CONFLICT (job_id, name) DO NOTHING`,
+		up.JobID, given.Name, f.current().URL, links, f.state(), r.dialect.time(r.ev.ReceivedAt))
+	if err != nil {
+		return err
+	}
+	if first, err := inserted(res); first || err != nil {
 		return err
 	}
 	from := stampOf(up)
@@ -221,17 +281,18 @@ func (r *recorder) oweNotifications(ctx context.Context, destinations []string) 
 	var owed []Notification
 	for _, destination := range destinations {
 		n := notificationOf(r.ev, destination)
-		_, err := r.tx.ExecContext(ctx, `
+		id := n.ID
+		n, err := scanNotification(r.tx.QueryRowContext(ctx, `
 			INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, 'pending', $6, $6)
-			ON CONFLICT (id) DO NOTHING`,
-			n.ID, n.JobID, n.EventID, n.Type, n.Destination, r.dialect.time(r.ev.ReceivedAt))
+			ON CONFLICT (id) DO NOTHING
+			RETURNING `+notificationColumns,
+			n.ID, n.JobID, n.EventID, n.Type, n.Destination, r.dialect.time(r.ev.ReceivedAt)))
+		if errors.Is(err, ErrNotFound) { // there is one already
+			n, err = scanNotification(r.tx.QueryRowContext(ctx, selectNotification+`WHERE id = $1`, id))
+		}
 		if err != nil {
 			return nil, fmt.Errorf("insert notification: %w", err)
-		}
-		n, err = scanNotification(r.tx.QueryRowContext(ctx, selectNotification+`WHERE id = $1`, n.ID))
-		if err != nil {
-			return nil, fmt.Errorf("read notification: %w", err)
 		}
 		if n.State == NotificationPending {
 			owed = append(owed, n)

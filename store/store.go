@@ -32,6 +32,9 @@ type dialect struct {
 	// forUpdate locks the rows of a SELECT until the transaction ends. SQLite
 	// needs no such thing: its writing transactions exclude each other whole.
 	forUpdate string
+	// andUnsynced, after the WHERE of a statement that is a transaction of its own, has
+	// the commit not wait for the disk.
+	andUnsynced string
 	// time is how an instant is bound; a zero instant is NULL.
 	time func(time.Time) any
 }
@@ -41,7 +44,8 @@ func sqliteDialect() dialect {
 }
 
 func postgresDialect() dialect {
-	return dialect{goose: goose.DialectPostgres, migrations: "migrations/postgres", forUpdate: " FOR UPDATE", time: postgresTime}
+	return dialect{goose: goose.DialectPostgres, migrations: "migrations/postgres", forUpdate: " FOR UPDATE", time: postgresTime,
+		andUnsynced: " AND set_config('synchronous_commit', 'off', TRUE) IS NOT NULL"}
 }
 
 // postgresConns bounds the connections of one process: more than the default

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/hibiken/asynq"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -86,19 +87,18 @@ func (w *Worker) destinations(ev tasks.Event) []string {
 	return w.cfg.Notify.Names()
 }
 
-// enqueueOwed enqueues the downloads and the sendings that are owed.
+// enqueueOwed enqueues the downloads and the sendings that are owed, at the same time:
+// together they take one round trip.
 func (w *Worker) enqueueOwed(ctx context.Context, media []store.Media, notifications []store.Notification) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8) // a job may have a hundred files, and the connections are everybody's
 	for _, m := range media {
-		if err := w.enqueue(ctx)(tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)); err != nil {
-			return err
-		}
+		group.Go(func() error { return w.enqueue(ctx)(tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)) })
 	}
 	for _, n := range notifications {
-		if err := w.enqueue(ctx)(tasks.SendNotification(n.ID, n.JobID)); err != nil {
-			return err
-		}
+		group.Go(func() error { return w.enqueue(ctx)(tasks.SendNotification(n.ID, n.JobID)) })
 	}
-	return nil
+	return group.Wait()
 }
 
 // enqueue takes what a task constructor returns and enqueues it.
