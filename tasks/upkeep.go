@@ -16,21 +16,37 @@ func PendingKey(queue string) string { return queueKey(queue, "pending") }
 
 func taskKey(queue, id string) string { return queueKey(queue, "t:") + id }
 
-// Missing returns those of the tasks that are in no queue, in whatever state. It
-// asks in one round trip for each thousand.
+// forgetDone answers whether a task is in its queue and will be run, or was given up
+// there. One that is remembered as done, for its kind's retention, is neither: it is
+// forgotten.
+//
+// KEYS: the task, the set of what is done. ARGV: its id.
+const forgetDone = `
+local state = redis.call("HGET", KEYS[1], "state")
+if state == "completed" then
+	redis.call("ZREM", KEYS[2], ARGV[1])
+	redis.call("DEL", KEYS[1])
+	return 0
+end
+return state and 1 or 0`
+
+// Missing returns those of the tasks that no queue has, of tasks that are still to be
+// done. One that is remembered there as done, and yet is owed, has lost its effect: the
+// database did not keep it, or is an older copy of itself. It is forgotten, so that it
+// can be enqueued again. Missing asks in one round trip for each thousand.
 func Missing(ctx context.Context, rdb redis.UniversalClient, list []Task) ([]Task, error) {
 	const batch = 1000
 	var missing []Task
 	for len(list) > 0 {
 		n := min(batch, len(list))
-		answers := make([]*redis.IntCmd, n)
+		answers := make([]*redis.Cmd, n)
 		_, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i, t := range list[:n] {
 				p, err := PolicyOf(t.Kind)
 				if err != nil {
 					return err
 				}
-				answers[i] = pipe.Exists(ctx, taskKey(p.Queue, t.ID))
+				answers[i] = pipe.Eval(ctx, forgetDone, []string{taskKey(p.Queue, t.ID), queueKey(p.Queue, "completed")}, t.ID)
 			}
 			return nil
 		})
@@ -38,7 +54,11 @@ func Missing(ctx context.Context, rdb redis.UniversalClient, list []Task) ([]Tas
 			return nil, fmt.Errorf("look for tasks: %w", err)
 		}
 		for i, answer := range answers {
-			if answer.Val() == 0 {
+			there, err := answer.Int()
+			if err != nil {
+				return nil, fmt.Errorf("look for task %s: %w", list[i].ID, err)
+			}
+			if there == 0 {
 				missing = append(missing, list[i])
 			}
 		}

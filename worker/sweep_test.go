@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +129,73 @@ func TestOrphansComeBack(t *testing.T) {
 			t.Errorf("orphan is %s after %d retries, want pending and none", info.State, info.Retried)
 		}
 	})
+}
+
+// TestDoneAndOwedAgain holds that what the store says is owed is done again although
+// the queue remembers it as done: PostgreSQL had not synced the note of it when it
+// died, or the database is one that was restored from a backup.
+func TestDoneAndOwedAgain(t *testing.T) {
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		task := f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
+		f.work(t)
+		if info := f.state(t, task, tasks.QueueEvents); info.State != asynq.TaskStateCompleted {
+			t.Fatalf("the task is %s, want that it is remembered as done", info.State)
+		}
+		// The backup was made when only the event was in the database.
+		f.restore(t, task)
+		// Recorded again, it lists the file and the notification, whose tasks are
+		// remembered as done too: the next sweep finds these.
+		for range 2 {
+			f.renew(t)
+			if err := f.worker.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.work(t)
+		}
+		events, err := f.store.UnprocessedEvents(t.Context())
+		if err != nil || len(events) != 0 {
+			t.Errorf("%d events are not processed, %v; want none", len(events), err)
+		}
+		f.checkVideo(t, "vid_1", "")
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.forwarded) != 1 {
+			t.Errorf("there are %d messages, want the one", len(f.forwarded))
+		}
+		for id, times := range f.forwarded {
+			if len(times) != 2 {
+				t.Errorf("message %s was forwarded %d times, want once for each database", id, len(times))
+			}
+		}
+	})
+}
+
+// restore gives the fixture another database, in which an event is recorded and
+// nothing else, and an empty bucket.
+func (f *fixture) restore(t *testing.T, recorded tasks.Task) {
+	t.Helper()
+	older, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "restored.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := older.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ev, err := tasks.DecodeEvent(recorded.Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := older.Record(t.Context(), ev, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.store, f.cfg.Store = older, older // closed as the first one would have been
+	if err := os.Remove(filepath.Join(f.bucket, "vid_1", "video.mp4")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestRunningTasksAreNoOrphans sweeps while a task is running.
