@@ -31,13 +31,15 @@ const QueuesPath = "/queues"
 
 // Handler returns the private handler. Health and metrics are answered whatever
 // name the request is for: probes and Prometheus come by names of their own, and
-// there is nothing secret in them.
+// there is nothing secret in them. Profiles are at /debug/pprof, for who is on this
+// machine only.
 func Handler(cfg Config) http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.GET("/healthz", echo.WrapHandler(cfg.Live))
 	e.GET("/readyz", echo.WrapHandler(cfg.Ready))
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})))
+	e.Any(profilesPath+"*", echo.WrapHandler(profiles()))
 	if cfg.Jobs != nil {
 		e.PUT("/jobs/:id", echo.WrapHandler(cfg.Jobs))
 	}
