@@ -3,50 +3,51 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 const (
-	// A pipeline has at most this many commands, and takes none more once they have
-	// this many bytes of payload: who waits for one should not wait for all of them.
-	maxCommands = 64
-	maxBytes    = 256 << 10
+	// A batch has at most this many tasks, and takes none more once they have this many
+	// bytes: who waits for one should not wait for all of them.
+	maxTasks = 64
+	maxBytes = 256 << 10
 )
 
-// errStuck is that there is no room because of commands whose callers have gone: they
-// are dropped as soon as a flusher gets to them.
-var errStuck = errors.New("no command was sent in the time of many callers: Redis is slow, or does not answer")
+// errStuck is that there is no room because of calls whose callers have gone: they are
+// dropped as soon as a flusher gets to them.
+var errStuck = errors.New("no task was sent in the time of many callers: Redis is slow, or does not answer")
 
-// batcher is a Redis client whose EvalSha joins others. Everything else, EVAL after a
-// NOSCRIPT also, goes straight through.
+// batcher enqueues the tasks of one queue, those that come at the same time together.
 type batcher struct {
-	redis.UniversalClient
-	// busy counts what is under way: pipelines, and lone commands.
+	bulk *tasks.Bulk
+	// busy counts what is under way: batches, and lone tasks.
 	busy  atomic.Int64
 	calls chan *call
+	// turn has a place, which the flusher that waits for calls takes.
+	turn chan struct{}
 	// stop tells the flushers to end, and ended is closed when they have.
 	stop, ended chan struct{}
 	closing     sync.Once
 }
 
-// call is an EvalSha that waits.
+// call is a task that waits.
 type call struct {
-	ctx  context.Context
-	sha  string
-	keys []string
-	args []any
-	// cmd is the answer. It is the caller's once done is closed.
-	cmd  *redis.Cmd
-	done chan struct{}
+	ctx     context.Context
+	message tasks.Message
+	// The answer is the caller's once done is closed.
+	duplicate bool
+	err       error
+	done      chan struct{}
 }
 
 // newBatcher returns a batcher with room for as many calls to wait.
-func newBatcher(rdb redis.UniversalClient, flushers, room int) *batcher {
-	b := &batcher{UniversalClient: rdb, calls: make(chan *call, room), stop: make(chan struct{}), ended: make(chan struct{})}
+func newBatcher(bulk *tasks.Bulk, flushers, room int) *batcher {
+	b := &batcher{bulk: bulk, calls: make(chan *call, room), turn: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
 	var wg sync.WaitGroup
 	for range flushers {
 		wg.Go(b.flush)
@@ -58,38 +59,37 @@ func newBatcher(rdb redis.UniversalClient, flushers, room int) *batcher {
 	return b
 }
 
-// EvalSha overrides that of the client. When its context ends it returns, and the
-// command may still be run.
-func (b *batcher) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+// enqueue returns once the task is in Redis. When its context ends it returns, and the
+// task may still be enqueued.
+func (b *batcher) enqueue(ctx context.Context, m tasks.Message) (duplicate bool, err error) {
 	if b.busy.CompareAndSwap(0, 1) {
 		defer b.busy.Add(-1)
-		return b.UniversalClient.EvalSha(ctx, sha, keys, args...)
+		return b.alone(ctx, m)
 	}
-	c := &call{ctx: ctx, sha: sha, keys: keys, args: args, done: make(chan struct{})}
+	c := &call{ctx: ctx, message: m, done: make(chan struct{})}
 	select {
 	case b.calls <- c:
 	default:
-		return failed(ctx, errStuck)
+		return false, errStuck
 	}
 	select {
 	case <-c.done:
-		return c.cmd
+		return c.duplicate, c.err
 	case <-ctx.Done():
-		return failed(ctx, ctx.Err())
+		return false, ctx.Err()
 	case <-b.ended:
 	}
 	select {
 	case <-c.done:
-		return c.cmd
+		return c.duplicate, c.err
 	default: // it came when the flushers had looked for the last time
-		return b.UniversalClient.EvalSha(ctx, sha, keys, args...)
+		return b.alone(ctx, m)
 	}
 }
 
-func failed(ctx context.Context, err error) *redis.Cmd {
-	cmd := redis.NewCmd(ctx)
-	cmd.SetErr(err)
-	return cmd
+func (b *batcher) alone(ctx context.Context, m tasks.Message) (duplicate bool, err error) {
+	duplicates, err := b.bulk.Enqueue(ctx, []tasks.Message{m})
+	return err == nil && duplicates[0], err
 }
 
 // close ends the flushers when nothing waits any more.
@@ -100,22 +100,36 @@ func (b *batcher) close() {
 
 // flush sends what waits until the batcher is closed.
 func (b *batcher) flush() {
-	batch := make([]*call, 0, maxCommands)
+	batch := make([]*call, 0, maxTasks)
 	for {
+		var ok bool
+		if batch, ok = b.next(batch[:0]); !ok {
+			return
+		}
+		b.send(batch)
+		clear(batch)
+	}
+}
+
+// next waits for a call and takes those that are there with it. One flusher does so at
+// a time: were all to wait, each would be woken for a call of its own. It returns false
+// when the batcher is closed and nothing waits.
+func (b *batcher) next(batch []*call) ([]*call, bool) {
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	var first *call
+	select {
+	case first = <-b.calls:
+	case <-b.stop:
 		select {
-		case c := <-b.calls:
-			batch = b.gather(batch[:0], c)
-			b.send(batch)
-			clear(batch)
-		case <-b.stop:
-			select {
-			case c := <-b.calls:
-				b.send(b.gather(batch[:0], c))
-			default:
-				return
-			}
+		case first = <-b.calls:
+		default:
+			return nil, false
 		}
 	}
+	// Who is about to call may do so first. Where nobody is, that takes no time.
+	runtime.Gosched()
+	return b.gather(batch, first), true
 }
 
 // gather appends the call and whichever others wait, without waiting for more. Those
@@ -124,9 +138,9 @@ func (b *batcher) gather(batch []*call, c *call) []*call {
 	for size := 0; ; {
 		if c.ctx.Err() == nil {
 			batch = append(batch, c)
-			size += c.size()
+			size += len(c.message.Encoded)
 		}
-		if len(batch) == maxCommands || size >= maxBytes {
+		if len(batch) == maxTasks || size >= maxBytes {
 			return batch
 		}
 		select {
@@ -137,37 +151,22 @@ func (b *batcher) gather(batch []*call, c *call) []*call {
 	}
 }
 
-// size is about how many bytes the command's arguments have.
-func (c *call) size() (n int) {
-	for _, arg := range c.args {
-		if payload, ok := arg.([]byte); ok {
-			n += len(payload)
-		}
-	}
-	return n
-}
-
-// send runs the calls and answers them.
+// send enqueues the tasks and answers their callers.
 func (b *batcher) send(batch []*call) {
+	if len(batch) == 0 {
+		return
+	}
 	b.busy.Add(1)
 	defer b.busy.Add(-1)
-	switch len(batch) {
-	case 0:
-		return
-	case 1:
-		c := batch[0]
-		c.cmd = b.UniversalClient.EvalSha(c.ctx, c.sha, c.keys, c.args...)
-	default:
-		ctx, cancel := lasting(batch)
-		defer cancel()
-		pipe := b.Pipeline()
-		for _, c := range batch {
-			c.cmd = pipe.EvalSha(ctx, c.sha, c.keys, c.args...)
-		}
-		// It returns the first error only; each command has its own.
-		_, _ = pipe.Exec(ctx)
+	ctx, cancel := lasting(batch)
+	defer cancel()
+	list := make([]tasks.Message, len(batch))
+	for i, c := range batch {
+		list[i] = c.message
 	}
-	for _, c := range batch {
+	duplicates, err := b.bulk.Enqueue(ctx, list)
+	for i, c := range batch {
+		c.duplicate, c.err = err == nil && duplicates[i], err
 		close(c.done)
 	}
 }

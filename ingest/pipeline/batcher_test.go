@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,8 +25,8 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // every task is new. What it was sent is kept by round trip.
 type hook struct {
 	takes time.Duration
-	// answer, where set, gives a command's result; nil is success.
-	answer func(taskID string) error
+	// answer, where set, gives the result of a call with these tasks; nil is success.
+	answer func(taskIDs []string) error
 
 	mu    sync.Mutex
 	trips [][]string // the tasks of each round trip
@@ -36,52 +38,45 @@ func (h *hook) DialHook(redis.DialHook) redis.DialHook {
 	return func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("there is no server") }
 }
 
-func (h *hook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error { return h.roundTrip(ctx, []redis.Cmder{cmd}) }
+func (h *hook) ProcessHook(redis.ProcessHook) redis.ProcessHook { return h.roundTrip }
+
+func (h *hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }
 
-func (h *hook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return h.roundTrip
-}
-
-func (h *hook) roundTrip(ctx context.Context, cmds []redis.Cmder) error {
-	if cmds[0].Name() == "sadd" {
+func (h *hook) roundTrip(ctx context.Context, cmd redis.Cmder) error {
+	if cmd.Name() == "sadd" {
 		return nil
 	}
-	timer := time.NewTimer(h.begin(cmds))
+	ids := tasksOf(cmd)
+	timer := time.NewTimer(h.begin(ids))
 	defer h.end()
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-		for _, cmd := range cmds {
-			cmd.SetErr(ctx.Err())
-		}
+		cmd.SetErr(ctx.Err())
 		return ctx.Err()
 	}
-	for _, cmd := range cmds {
-		script, ok := cmd.(*redis.Cmd)
-		if !ok {
-			return fmt.Errorf("unexpected command %s", cmd)
-		}
-		script.SetVal(int64(1))
-		if h.answer != nil {
-			if err := h.answer(taskOf(cmd)); err != nil {
-				script.SetErr(err)
-			}
-		}
+	script, ok := cmd.(*redis.Cmd)
+	if !ok {
+		return fmt.Errorf("unexpected command %s", cmd)
 	}
-	return cmds[0].Err()
+	answers := make([]any, len(ids))
+	for i := range answers {
+		answers[i] = int64(1)
+	}
+	script.SetVal(answers)
+	if h.answer != nil {
+		script.SetErr(h.answer(ids))
+	}
+	return script.Err()
 }
 
 // begin notes a round trip and returns how long it takes.
-func (h *hook) begin(cmds []redis.Cmder) time.Duration {
+func (h *hook) begin(ids []string) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var ids []string
-	for _, cmd := range cmds {
-		ids = append(ids, taskOf(cmd))
-	}
 	h.trips = append(h.trips, ids)
 	h.under++
 	h.most = max(h.most, h.under)
@@ -101,11 +96,16 @@ func (h *hook) sent() [][]string {
 	return slices.Clone(h.trips)
 }
 
-// taskOf returns the ID of the task that a command enqueues: evalsha, hash, number of
-// keys, two keys, message, ID.
-func taskOf(cmd redis.Cmder) string {
-	id, _ := cmd.Args()[6].(string)
-	return id
+// tasksOf returns the IDs of the tasks that a script call enqueues: evalsha, hash,
+// number of keys, the keys, the time, and then the message and the ID of each.
+func tasksOf(cmd redis.Cmder) (ids []string) {
+	args := cmd.Args()
+	keys, _ := args[2].(int)
+	for i := 3 + keys + 2; i < len(args); i += 2 {
+		id, _ := args[i].(string)
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // newQueue returns a Queue on a stand-in.
@@ -170,8 +170,8 @@ func TestConcurrentEnqueuesShareRoundTrips(t *testing.T) {
 		}
 		var all []string
 		for _, trip := range h.sent() {
-			if len(trip) > maxCommands {
-				t.Errorf("a pipeline has %d commands, want %d at most", len(trip), maxCommands)
+			if len(trip) > maxTasks {
+				t.Errorf("a batch has %d tasks, want %d at most", len(trip), maxTasks)
 			}
 			all = append(all, trip...)
 		}
@@ -180,7 +180,7 @@ func TestConcurrentEnqueuesShareRoundTrips(t *testing.T) {
 			t.Errorf("%d different tasks were sent, want %d", len(all), n)
 		}
 		// One goes alone, a flusher each may begin with few, and the others are full.
-		if most := 1 + 2 + n/maxCommands + 1; len(h.sent()) > most {
+		if most := 1 + 2 + n/maxTasks + 1; len(h.sent()) > most {
 			t.Errorf("%d round trips for %d tasks, want %d at most", len(h.sent()), n, most)
 		}
 		if h.most > 3 {
@@ -284,18 +284,28 @@ func TestWhoHasGoneIsNotSent(t *testing.T) {
 	})
 }
 
-func TestErrorsAreEachTheirOwn(t *testing.T) {
+// TestErrorIsOfItsBatch holds that a batch that fails is an error to those in it, and
+// to nobody else.
+func TestErrorIsOfItsBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &hook{takes: time.Millisecond, answer: func(id string) error {
-			if id == task(7).ID {
-				return errors.New("WRONGTYPE of the test")
+		h := &hook{takes: time.Millisecond, answer: func(ids []string) error {
+			if slices.Contains(ids, task(7).ID) {
+				return errors.New("OOM of the test")
 			}
 			return nil
 		}}
-		q := newQueue(t, h, nil)
-		for i, r := range enqueue(t, q, 0, 20, time.Minute)() {
-			if failed := r.err != nil; failed != (i == 7) {
-				t.Errorf("task %d: %v", i, r.err)
+		q := newQueue(t, h, func(cfg *Config) { cfg.Flushers = 1 })
+		results := enqueue(t, q, 0, 200, time.Minute)()
+		for _, trip := range h.sent() {
+			isBad := slices.Contains(trip, task(7).ID)
+			for _, id := range trip {
+				n, err := strconv.Atoi(strings.TrimPrefix(id, "event:record:"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if failed := results[n].err != nil; failed != isBad {
+					t.Errorf("task %d, in a batch with the bad one: %t: %v", n, isBad, results[n].err)
+				}
 			}
 		}
 	})

@@ -1,13 +1,13 @@
 // Package pipeline enqueues tasks so that deliveries which arrive at the same time
-// share their round trips to Redis.
+// share their round trips to Redis, and there a script call.
 //
-// An enqueue is one script call. While nothing else is under way it is made as it
-// is, by its caller. While something is, it joins a queue in memory, from which a few
-// flushers take what there is and send it as one pipeline. Nobody waits for others to
-// come: a pipeline is as long as the one before it took, and no longer.
+// While nothing else is under way a task is sent as it is, by its caller. While
+// something is, it joins those that wait in memory, from which flushers take what there
+// is and send it together ([tasks.Bulk]). Nobody waits for others to come: a batch is
+// what has come while the one before it was being written, or sent.
 //
 // Each caller waits no longer than its own context allows, whatever becomes of the
-// pipeline. Above a number of enqueues at once the next is refused with
+// batch. Above a number of enqueues at once the next is refused with
 // [tasks.ErrOverloaded], at once.
 //
 // go-redis's own AutoPipeline does not serve: it is experimental, runs pipelines

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -12,11 +13,11 @@ import (
 )
 
 const (
-	// defaultFlushers is how many pipelines are under way at once. Each makes the
-	// others shorter, and one alone leaves Redis idle while it is being written.
-	defaultFlushers = 4
-	// defaultMaxPending is more than the pipelines hold together, and few enough that
-	// a Redis which answers at all gets through them in a caller's time.
+	// defaultFlushers is how many batches of a queue are under way at once: enough that
+	// at a distant Redis who comes finds one that is free.
+	defaultFlushers = 8
+	// defaultMaxPending is more than the batches hold together, and few enough that a
+	// Redis which answers at all gets through them in a caller's time.
 	defaultMaxPending = 1024
 )
 
@@ -25,7 +26,7 @@ type Config struct {
 	// Redis stays the caller's to close, after Close. Its ContextTimeoutEnabled must be
 	// set. Required.
 	Redis redis.UniversalClient
-	// Flushers is how many pipelines may be under way at once; default 4.
+	// Flushers is how many batches of each queue may be under way at once; default 8.
 	Flushers int
 	// MaxPending is how many enqueues may be under way at once; default 1,024.
 	MaxPending int
@@ -33,29 +34,65 @@ type Config struct {
 
 // Queue enqueues tasks. It is safe for concurrent use, and must be closed.
 type Queue struct {
-	client  *tasks.Client
-	batcher *batcher
-	pending atomic.Int64
-	max     int64
+	bulk     *tasks.Bulk
+	flushers int
+	max      int64
+	pending  atomic.Int64
+
+	mu       sync.RWMutex // guards batchers
+	batchers map[string]*batcher
 }
 
 // New returns a Queue for cfg.
 func New(cfg Config) *Queue {
-	most := cmp.Or(cfg.MaxPending, defaultMaxPending)
-	b := newBatcher(cfg.Redis, cmp.Or(cfg.Flushers, defaultFlushers), most)
-	return &Queue{client: tasks.NewClient(b), batcher: b, max: int64(most)}
+	return &Queue{
+		bulk: tasks.NewBulk(cfg.Redis), flushers: cmp.Or(cfg.Flushers, defaultFlushers),
+		max: int64(cmp.Or(cfg.MaxPending, defaultMaxPending)), batchers: make(map[string]*batcher),
+	}
 }
 
 // Enqueue is [tasks.Client.Enqueue]. Where too many enqueues are under way it returns
 // an error that matches [tasks.ErrOverloaded], at once; such a task was not enqueued.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
+	t.Trace = cmp.Or(t.Trace, tasks.TraceOf(ctx))
+	m, err := tasks.NewMessage(t)
+	if err != nil {
+		return false, err
+	}
 	defer q.pending.Add(-1)
 	if q.pending.Add(1) > q.max {
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, tasks.ErrOverloaded)
 	}
-	return q.client.Enqueue(ctx, t)
+	duplicate, err = q.batcherOf(m.Queue).enqueue(ctx, m)
+	if err != nil {
+		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
+	}
+	return duplicate, nil
+}
+
+// batcherOf returns the batcher of a queue, and makes it for the first task.
+func (q *Queue) batcherOf(queue string) *batcher {
+	q.mu.RLock()
+	b, ok := q.batchers[queue]
+	q.mu.RUnlock()
+	if ok {
+		return b
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b, ok = q.batchers[queue]; !ok {
+		b = newBatcher(q.bulk, q.flushers, int(q.max))
+		q.batchers[queue] = b
+	}
+	return b
 }
 
 // Close returns when what waits was sent. What is enqueued after it is sent one by
 // one.
-func (q *Queue) Close() { q.batcher.close() }
+func (q *Queue) Close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, b := range q.batchers {
+		b.close()
+	}
+}

@@ -88,8 +88,9 @@ func TestDuplicatesWithinAPipeline(t *testing.T) {
 	}
 }
 
-// TestOneQueueBroken holds, on a real Redis, that what is wrong with one command of a
-// pipeline is not the others' trouble.
+// TestOneQueueBroken holds, on a real Redis, that what is wrong with one queue is not
+// the others' trouble, and that nothing is left of what it did not take: enqueued again
+// when it is mended, it is no duplicate.
 func TestOneQueueBroken(t *testing.T) {
 	rdb := connect(t, testenv.Redis(t).Addr())
 	if err := rdb.Set(t.Context(), "asynq:{notify}:pending", "no list", 0).Err(); err != nil {
@@ -113,9 +114,17 @@ func TestOneQueueBroken(t *testing.T) {
 	if n := len(pending(t, rdb, tasks.QueueEvents)); n != 90 {
 		t.Errorf("%d tasks are in the queue, want 90", n)
 	}
+	if err := rdb.Del(t.Context(), "asynq:{notify}:pending").Err(); err != nil {
+		t.Fatal(err)
+	}
+	one := task(0)
+	one.Kind = tasks.KindNotifySend
+	if duplicate, err := q.Enqueue(t.Context(), one); err != nil || duplicate {
+		t.Errorf("when it is mended: a duplicate: %t, %v", duplicate, err)
+	}
 }
 
-// TestCluster holds that pipelines go by slot: the queues are in different ones.
+// TestCluster holds that batches go by queue: these are in different slots.
 func TestCluster(t *testing.T) {
 	server := testenv.Redis(t, testenv.WithCluster())
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr()}, ContextTimeoutEnabled: true})
