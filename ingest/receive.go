@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -99,9 +98,9 @@ func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (e
 		return ev, false, &refusal{http.StatusInternalServerError, "internal error", outcomeMalformed, err}
 	}
 	// The sender's going away must not take back an event that it has sent whole.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.enqueueTimeout)
-	defer cancel()
-	ctx, end := s.begin(ctx, ev, at)
+	limited, release := withDeadline(r.Context(), time.Now().Add(s.enqueueTimeout))
+	defer release()
+	ctx, end := s.begin(limited, ev, at)
 	task.Trace = tasks.TraceOf(ctx)
 	duplicate, err = s.queue.Enqueue(ctx, task)
 	end(duplicate, err)

@@ -21,7 +21,7 @@ type object []byte
 // parseBody reads a whole body, which must be one JSON object. The errors are
 // worded for the sender.
 func parseBody(raw []byte) (object, error) {
-	if !json.Valid(raw) {
+	if !valid(raw) {
 		var reason json.RawMessage
 		return nil, fmt.Errorf("body is not JSON: %w", json.Unmarshal(raw, &reason))
 	}

@@ -25,6 +25,10 @@ var errStuck = errors.New("no task was sent in the time of many callers: Redis i
 // batcher enqueues the tasks of one queue, those that come at the same time together.
 type batcher struct {
 	bulk *tasks.Bulk
+	// limit, where set, is how long a caller waits at most.
+	limit time.Duration
+	// timers are stopped: to make one costs as much as the rest of a call.
+	timers sync.Pool
 	// busy counts what is under way: batches, and lone tasks.
 	busy  atomic.Int64
 	calls chan *call
@@ -39,6 +43,8 @@ type batcher struct {
 type call struct {
 	ctx     context.Context
 	message tasks.Message
+	// until is when its caller stops waiting; zero where it never does.
+	until time.Time
 	// The answer is the caller's once done is closed.
 	duplicate bool
 	err       error
@@ -46,8 +52,8 @@ type call struct {
 }
 
 // newBatcher returns a batcher with room for as many calls to wait.
-func newBatcher(bulk *tasks.Bulk, flushers, room int) *batcher {
-	b := &batcher{bulk: bulk, calls: make(chan *call, room), turn: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
+func newBatcher(bulk *tasks.Bulk, limit time.Duration, flushers, room int) *batcher {
+	b := &batcher{bulk: bulk, limit: limit, calls: make(chan *call, room), turn: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
 	var wg sync.WaitGroup
 	for range flushers {
 		wg.Go(b.flush)
@@ -59,36 +65,71 @@ func newBatcher(bulk *tasks.Bulk, flushers, room int) *batcher {
 	return b
 }
 
-// enqueue returns once the task is in Redis. When its context ends it returns, and the
+// enqueue returns once the task is in Redis. At the end of its time it returns, and the
 // task may still be enqueued.
 func (b *batcher) enqueue(ctx context.Context, m tasks.Message) (duplicate bool, err error) {
+	c := &call{ctx: ctx, message: m, until: b.until(ctx)}
 	if b.busy.CompareAndSwap(0, 1) {
 		defer b.busy.Add(-1)
-		return b.alone(ctx, m)
+		return b.alone(c)
 	}
-	c := &call{ctx: ctx, message: m, done: make(chan struct{})}
+	c.done = make(chan struct{})
 	select {
 	case b.calls <- c:
 	default:
 		return false, errStuck
 	}
+	timeout, stop := b.timerAt(c.until)
+	defer stop()
 	select {
 	case <-c.done:
 		return c.duplicate, c.err
-	case <-ctx.Done():
-		return false, ctx.Err()
+	case <-timeout:
+		return false, context.DeadlineExceeded
 	case <-b.ended:
 	}
 	select {
 	case <-c.done:
 		return c.duplicate, c.err
 	default: // it came when the flushers had looked for the last time
-		return b.alone(ctx, m)
+		return b.alone(c)
 	}
 }
 
-func (b *batcher) alone(ctx context.Context, m tasks.Message) (duplicate bool, err error) {
-	duplicates, err := b.bulk.Enqueue(ctx, []tasks.Message{m})
+// until is when who calls now stops waiting; zero for never.
+func (b *batcher) until(ctx context.Context) time.Time {
+	until, ok := ctx.Deadline()
+	if b.limit == 0 {
+		return until
+	}
+	if limit := time.Now().Add(b.limit); !ok || limit.Before(until) {
+		return limit
+	}
+	return until
+}
+
+// timerAt returns a channel on which something comes at a time, and what gives it
+// back; for no time, nothing ever does.
+func (b *batcher) timerAt(at time.Time) (c <-chan time.Time, stop func()) {
+	if at.IsZero() {
+		return nil, func() {}
+	}
+	timer, ok := b.timers.Get().(*time.Timer)
+	if ok {
+		timer.Reset(time.Until(at))
+	} else {
+		timer = time.NewTimer(time.Until(at))
+	}
+	return timer.C, func() {
+		timer.Stop() // and nothing comes on its channel any more
+		b.timers.Put(timer)
+	}
+}
+
+func (b *batcher) alone(c *call) (duplicate bool, err error) {
+	ctx, cancel := lasting(c)
+	defer cancel()
+	duplicates, err := b.bulk.Enqueue(ctx, []tasks.Message{c.message})
 	return err == nil && duplicates[0], err
 }
 
@@ -135,8 +176,9 @@ func (b *batcher) next(batch []*call) ([]*call, bool) {
 // gather appends the call and whichever others wait, without waiting for more. Those
 // whose callers have gone are dropped.
 func (b *batcher) gather(batch []*call, c *call) []*call {
+	now := time.Now()
 	for size := 0; ; {
-		if c.ctx.Err() == nil {
+		if c.until.IsZero() || now.Before(c.until) {
 			batch = append(batch, c)
 			size += len(c.message.Encoded)
 		}
@@ -158,7 +200,7 @@ func (b *batcher) send(batch []*call) {
 	}
 	b.busy.Add(1)
 	defer b.busy.Add(-1)
-	ctx, cancel := lasting(batch)
+	ctx, cancel := lasting(batch...)
 	defer cancel()
 	list := make([]tasks.Message, len(batch))
 	for i, c := range batch {
@@ -173,16 +215,15 @@ func (b *batcher) send(batch []*call) {
 
 // lasting returns a context that lasts as long as the last of the callers waits. The
 // one that goes first must not take the others' answers away.
-func lasting(batch []*call) (context.Context, context.CancelFunc) {
+func lasting(batch ...*call) (context.Context, context.CancelFunc) {
 	ctx := context.WithoutCancel(batch[0].ctx)
 	var last time.Time
 	for _, c := range batch {
-		deadline, ok := c.ctx.Deadline()
-		if !ok {
+		if c.until.IsZero() {
 			return ctx, func() {} // the client's own time-outs are left
 		}
-		if deadline.After(last) {
-			last = deadline
+		if c.until.After(last) {
+			last = c.until
 		}
 	}
 	return context.WithDeadline(ctx, last)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -28,6 +29,9 @@ type Config struct {
 	Redis redis.UniversalClient
 	// Flushers is how many batches of each queue may be under way at once; default 8.
 	Flushers int
+	// Timeout, where set, is how long an Enqueue takes at most, if its context allows as
+	// much.
+	Timeout time.Duration
 	// MaxPending is how many enqueues may be under way at once; default 1,024.
 	MaxPending int
 }
@@ -35,6 +39,7 @@ type Config struct {
 // Queue enqueues tasks. It is safe for concurrent use, and must be closed.
 type Queue struct {
 	bulk     *tasks.Bulk
+	timeout  time.Duration
 	flushers int
 	max      int64
 	pending  atomic.Int64
@@ -46,12 +51,13 @@ type Queue struct {
 // New returns a Queue for cfg.
 func New(cfg Config) *Queue {
 	return &Queue{
-		bulk: tasks.NewBulk(cfg.Redis), flushers: cmp.Or(cfg.Flushers, defaultFlushers),
+		bulk: tasks.NewBulk(cfg.Redis), timeout: cfg.Timeout, flushers: cmp.Or(cfg.Flushers, defaultFlushers),
 		max: int64(cmp.Or(cfg.MaxPending, defaultMaxPending)), batchers: make(map[string]*batcher),
 	}
 }
 
-// Enqueue is [tasks.Client.Enqueue]. Where too many enqueues are under way it returns
+// Enqueue is [tasks.Client.Enqueue], but that it goes by its context's deadline and
+// does not end when that is cancelled: it takes no longer than it may anyway. Where too many enqueues are under way it returns
 // an error that matches [tasks.ErrOverloaded], at once; such a task was not enqueued.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
 	t.Trace = cmp.Or(t.Trace, tasks.TraceOf(ctx))
@@ -81,7 +87,7 @@ func (q *Queue) batcherOf(queue string) *batcher {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if b, ok = q.batchers[queue]; !ok {
-		b = newBatcher(q.bulk, q.flushers, int(q.max))
+		b = newBatcher(q.bulk, q.timeout, q.flushers, int(q.max))
 		q.batchers[queue] = b
 	}
 	return b

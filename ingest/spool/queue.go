@@ -28,7 +28,8 @@ type QueueConfig struct {
 	// Spool takes what Inner does not; it stays the caller's to close, after Run has
 	// returned. Nil means none: what Inner does not take is refused.
 	Spool *Spool
-	// CallTimeout bounds each call to Inner; default 250 ms.
+	// CallTimeout bounds each call to Inner; default [CallTimeout]. A negative one leaves
+	// that to Inner, which is cheaper where it can do so.
 	CallTimeout time.Duration
 	// Breaker is the circuit breaker's; its OnOpen and OnClose are the Queue's own.
 	Breaker BreakerConfig
@@ -64,10 +65,13 @@ type Queue struct {
 	spooled atomic.Int64
 }
 
+// CallTimeout is how long a delivery waits for the queue before it is spooled.
+const CallTimeout = 250 * time.Millisecond
+
 // NewQueue returns a Queue for cfg. Run drains its spool.
 func NewQueue(cfg QueueConfig) *Queue {
 	if cfg.CallTimeout == 0 {
-		cfg.CallTimeout = 250 * time.Millisecond
+		cfg.CallTimeout = CallTimeout
 	}
 	if cfg.DrainRate == 0 {
 		cfg.DrainRate = 1000
@@ -150,8 +154,11 @@ func canceled(ctx context.Context) error {
 
 // call is one bounded call to the inner queue.
 func (q *Queue) call(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, q.cfg.CallTimeout)
-	defer cancel()
+	if q.cfg.CallTimeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, q.cfg.CallTimeout)
+		defer cancel()
+		ctx = limited
+	}
 	return q.cfg.Inner.Enqueue(ctx, t)
 }
 

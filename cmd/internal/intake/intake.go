@@ -64,8 +64,10 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	client := tasks.NewClient(cfg.Redis)
 	switch {
 	case cfg.Kept == nil:
-		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis})
-		q := spool.NewQueue(spool.QueueConfig{Inner: in.pipes, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics})
+		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis, Timeout: spool.CallTimeout})
+		q := spool.NewQueue(spool.QueueConfig{
+			Inner: in.pipes, CallTimeout: -1, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics,
+		})
 		in.Queue, in.Check = q, process.Check{Name: "queue", Probe: q.Check}
 		if in.Spooled {
 			in.Check.Detail = func() map[string]any { return q.Status().Detail() }
