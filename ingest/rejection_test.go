@@ -31,7 +31,7 @@ func TestRejectionIsSampled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(got.Detail, "matches none of 2 secrets") || got.ID == "" {
+	if !strings.Contains(got.Detail, "signature does not match; secrets tried: 2; body of 5000 bytes; ") || got.ID == "" {
 		t.Errorf("detail %q, id %q", got.Detail, got.ID)
 	}
 	want := tasks.Rejection{

@@ -21,6 +21,8 @@ const (
 	webhookSignatureHeader = "Webhook-Signature"
 )
 
+const officialSetting = "KLINGAI_OFFICIAL_WEBHOOK_SECRET"
+
 // signatureTolerance is how far apart, either way, the signing and the arrival
 // of a delivery may be.
 const signatureTolerance = 5 * time.Minute
@@ -32,7 +34,7 @@ func officialProtocol() Protocol {
 	return Protocol{
 		Name:          "klingai-official",
 		Path:          "/webhooks/klingai/official",
-		SecretSetting: "KLINGAI_OFFICIAL_WEBHOOK_SECRET",
+		SecretSetting: officialSetting,
 		Headers:       []string{webhookIDHeader, webhookTimestampHeader, webhookSignatureHeader},
 		New:           newOfficial,
 	}
@@ -84,7 +86,7 @@ func (o *official) Verify(header http.Header, body []byte, at time.Time) (string
 		}
 	}
 	if matched == "" {
-		return "", fmt.Errorf("%w: %s matches none of %d secrets", ErrSignature, webhookSignatureHeader, len(o.secrets))
+		return "", &mismatchError{len(o.secrets), len(body), officialSetting}
 	}
 	// The age comes last: only an honest sender's is worth a word on clocks.
 	switch age := at.Sub(signedAt); {

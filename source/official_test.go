@@ -49,7 +49,7 @@ func TestOfficialVerify(t *testing.T) {
 }
 
 func TestOfficialVerifyRefuses(t *testing.T) {
-	const mismatch = "Webhook-Signature matches none of 1 secrets"
+	const mismatch = "signature does not match; secrets tried: 1; body of "
 	timestamp := strconv.Itoa(klingTimestamp)
 	tests := []struct {
 		name   string
@@ -129,7 +129,7 @@ func TestOfficialRotation(t *testing.T) {
 			t.Errorf("Verify = %q, %v, want %q", got, err, want)
 		}
 	}
-	wantRefused(t, newSource(t, "klingai-official"), klingHeaders(), klingBody, klingSignedAt(), "matches none of 0 secrets")
+	wantRefused(t, newSource(t, "klingai-official"), klingHeaders(), klingBody, klingSignedAt(), "secrets tried: 0; ")
 }
 
 func TestOfficialNewRefuses(t *testing.T) {

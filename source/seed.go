@@ -17,6 +17,7 @@ import (
 const (
 	seedSignatureHeader = "X-Kling-Signature"
 	seedPrefix          = "sha256="
+	seedSetting         = "KLINGAI_WEBHOOK_SECRET"
 )
 
 // seedProtocol is the protocol of webhooks registered at /v1/webhooks: events
@@ -25,7 +26,7 @@ func seedProtocol() Protocol {
 	return Protocol{
 		Name:          "klingai",
 		Path:          "/webhooks/klingai",
-		SecretSetting: "KLINGAI_WEBHOOK_SECRET",
+		SecretSetting: seedSetting,
 		Headers:       []string{seedSignatureHeader},
 		New:           newSeed,
 	}
@@ -76,7 +77,7 @@ func (s *seed) Verify(header http.Header, body []byte, _ time.Time) (string, err
 		}
 	}
 	if matched == "" {
-		return "", fmt.Errorf("%w: %s matches none of %d secrets", ErrSignature, seedSignatureHeader, len(s.secrets))
+		return "", &mismatchError{len(s.secrets), len(body), seedSetting}
 	}
 	return matched, nil
 }

@@ -55,7 +55,7 @@ func TestSeedVerifyRefuses(t *testing.T) {
 	const (
 		missing   = "X-Kling-Signature is missing"
 		malformed = "X-Kling-Signature is malformed"
-		mismatch  = "X-Kling-Signature matches none of 1 secrets"
+		mismatch  = "signature does not match; secrets tried: 1; body of "
 	)
 	tests := []struct {
 		name   string
@@ -96,9 +96,10 @@ func TestSeedRotation(t *testing.T) {
 			t.Errorf("signed with %s: Verify = %q, %v, want %q", secret, got, err, want)
 		}
 	}
-	wantRefused(t, src, source.SignSeed("older", []byte(seedBody)), seedBody, time.Time{}, "matches none of 2 secrets")
+	wantRefused(t, src, source.SignSeed("older", []byte(seedBody)), seedBody, time.Time{},
+		fmt.Sprintf("signature does not match; secrets tried: 2; body of %d bytes; is the sender's secret in KLINGAI_WEBHOOK_SECRET, ", len(seedBody)))
 	none := newSource(t, "klingai")
-	wantRefused(t, none, source.SignSeed("", []byte(seedBody)), seedBody, time.Time{}, "matches none of 0 secrets")
+	wantRefused(t, none, source.SignSeed("", []byte(seedBody)), seedBody, time.Time{}, "secrets tried: 0; ")
 }
 
 func TestSeedNewRefusesEmptySecret(t *testing.T) {

@@ -29,3 +29,18 @@ func onlyValue(header http.Header, name string) (string, error) {
 	}
 	return values[0], nil
 }
+
+// mismatchError says that a signature of the right form is by none of the secrets.
+type mismatchError struct {
+	// tried is how many secrets there are, and bodyBytes how long the body is.
+	tried, bodyBytes int
+	// setting is where the secrets are from.
+	setting string
+}
+
+func (e *mismatchError) Error() string {
+	return fmt.Sprintf("signature does not match; secrets tried: %d; body of %d bytes; is the sender's secret in %s, and the body passed on unchanged?",
+		e.tried, e.bodyBytes, e.setting)
+}
+
+func (e *mismatchError) Is(target error) bool { return target == ErrSignature }
