@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -28,10 +27,9 @@ const (
 	outcomeOff       = "off"
 )
 
-// receiver handles the deliveries of one endpoint and writes one log line each.
+// receiver handles the deliveries of one endpoint and tells of each.
 func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
-	log := s.log.With(zap.String("source", e.Protocol.Name))
-	rejectLog := s.rejectLog.With(zap.String("source", e.Protocol.Name))
+	tell := s.teller(e)
 	counted := s.metrics.of(e.Protocol.Name)
 	received := []byte(`{"received": true}`)
 	return func(c echo.Context) error {
@@ -43,25 +41,20 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 		if refused == nil {
 			body, ev, duplicate, refused = s.receive(c.Response(), c.Request(), e, start)
 		}
-		took := s.now().Sub(start)
+		d := Delivery{Source: e.Protocol.Name, Status: http.StatusOK, Outcome: outcomeAccepted, Peer: c.Request().RemoteAddr, Took: s.now().Sub(start)}
 		switch {
 		case refused != nil:
-			counted.observe(refused.outcome, took)
-			to := rejectLog
-			if refused.outcome == outcomeQueue {
-				to = log
-			}
-			to.Warn("delivery refused", zap.String("outcome", refused.outcome), zap.Int("status", refused.status),
-				zap.String("peer", c.Request().RemoteAddr), zap.Duration("duration", took), zap.NamedError("error", refused.reason))
+			d.Status, d.Outcome, d.Reason = refused.status, refused.outcome, refused.reason
+		case duplicate:
+			d.Outcome = outcomeDuplicate
+		}
+		d.EventID, d.Type, d.JobID, d.Duplicate = ev.ID, ev.Type, ev.JobID, duplicate
+		counted.observe(d.Outcome, d.Took)
+		tell(d)
+		if refused != nil {
 			s.sampler.offer(c.Request(), e, body, refused, start)
 			return refused
-		case duplicate:
-			counted.observe(outcomeDuplicate, took)
-		default:
-			counted.observe(outcomeAccepted, took)
 		}
-		log.Info("delivery accepted", zap.String("event_id", ev.ID), zap.String("type", ev.Type), zap.String("job_id", ev.JobID),
-			zap.Bool("duplicate", duplicate), zap.Duration("duration", took))
 		return c.JSONBlob(http.StatusOK, received)
 	}
 }

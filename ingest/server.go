@@ -60,6 +60,9 @@ type Config struct {
 	// Tracer traces the deliveries that are verified, if there is one: what strangers
 	// send leaves no trace.
 	Tracer trace.Tracer
+	// Observe, where set, is told of each delivery in the place of the log. It is for
+	// a person who looks on: nothing bounds how often strangers make it be called.
+	Observe func(Delivery)
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -76,7 +79,8 @@ type Server struct {
 	rejectLog *zap.Logger
 	sampler   *sampler
 	metrics   metrics
-	tracer    trace.Tracer // nil where nothing is traced
+	tracer    trace.Tracer   // nil where nothing is traced
+	observe   func(Delivery) // nil where the log is told
 	now       func() time.Time
 }
 
@@ -93,6 +97,7 @@ func New(cfg Config) *Server {
 		sampler: newSampler(cmp.Or(cfg.Samples, cfg.Queue), cfg.Log),
 		metrics: newMetrics(cfg.Metrics),
 		tracer:  cfg.Tracer,
+		observe: cfg.Observe,
 		now:     cfg.Now,
 	}
 	if s.enqueueTimeout == 0 {

@@ -102,11 +102,11 @@ const (
 // errInterrupted is the cause of a context that a shutdown has ended.
 var errInterrupted = errors.New("interrupted by shutdown")
 
-// conclude notes how an attempt ended, writes its log line, and returns what asynq
-// makes its decision by.
+// conclude notes how an attempt ended, tells of it, and returns what asynq makes its
+// decision by.
 func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 	if errors.Is(err, errInterrupted) {
-		a.log.Warn("task interrupted")
+		w.tell(context.WithoutCancel(ctx), a, Attempt{Outcome: Interrupted, Err: err})
 		// The task is asynq's until it pushes it back at the end of the grace
 		// period; an error returned now would cost it an attempt.
 		<-ctx.Done()
@@ -129,7 +129,7 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 		if !a.handler.endsLetter {
 			w.noted(a, w.cfg.Store.EndDeadLetterOf(noteCtx, a.task.ID, w.cfg.Now()))
 		}
-		a.log.Info("task done")
+		w.tell(noteCtx, a, Attempt{Outcome: Done})
 		return nil
 	case a.number < a.last && !tasks.IsPermanent(err):
 		w.metrics.observe(a.task.Kind, outcomeRetry, took)
@@ -137,8 +137,9 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 		if a.handler.trouble != nil {
 			w.noted(a, a.handler.trouble(noteCtx, a.task.Payload, err))
 		}
-		a.log.Warn("task will be retried", zap.Error(err))
-		return err
+		wait := delay(a.task.Kind, a.number-1, err)
+		w.tell(noteCtx, a, Attempt{Outcome: Retried, Err: err, RetryIn: wait})
+		return &retryError{err, wait}
 	}
 	w.metrics.observe(a.task.Kind, outcomeArchived, took)
 	if buryErr := w.bury(noteCtx, a.task, a.failure(err), err); buryErr != nil {
@@ -149,7 +150,7 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 	if _, roomErr := tasks.MakeRoom(noteCtx, w.cfg.Redis, a.queue, tasks.ArchiveFull); roomErr != nil {
 		err = errors.Join(err, roomErr)
 	}
-	a.log.Error("task given up", zap.Error(err))
+	w.tell(noteCtx, a, Attempt{Outcome: GivenUp, Err: err})
 	return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 }
 

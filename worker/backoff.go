@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -12,10 +13,28 @@ import (
 // retryDelay is asynq's RetryDelayFunc: n is how often the task was retried so
 // far, so 0 after the first attempt.
 func retryDelay(n int, err error, t *asynq.Task) time.Duration {
+	var drawn *retryError
+	if errors.As(err, &drawn) {
+		return drawn.wait
+	}
+	return delay(tasks.Kind(t.Type()), n, err)
+}
+
+// retryError is an error with the wait that was drawn before the next attempt, so
+// that it can be told what asynq will do.
+type retryError struct {
+	error
+	wait time.Duration
+}
+
+func (e *retryError) Unwrap() error { return e.error }
+
+// delay is how long a task of a kind that was retried n times waits after an error.
+func delay(kind tasks.Kind, n int, err error) time.Duration {
 	if wait, putOff := tasks.PutOffOf(err); putOff {
 		return wait
 	}
-	p, policyErr := tasks.PolicyOf(tasks.Kind(t.Type()))
+	p, policyErr := tasks.PolicyOf(kind)
 	if policyErr != nil {
 		return time.Minute
 	}

@@ -49,6 +49,7 @@ func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 	err := w.traced(ctx, "download file", func(ctx context.Context) error {
 		_, err := w.cfg.Fetcher.Download(ctx, media.Request{
 			Link: m.URL, Kind: mediaKind(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
+			Progress: w.downloading(m),
 			Publish: func(ctx context.Context, file media.File, put func() error) error {
 				return w.publish(ctx, m, file, put)
 			},

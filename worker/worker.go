@@ -47,6 +47,8 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Tracer traces attempts, if there is one.
 	Tracer trace.Tracer
+	// Observer, where set, is told of each attempt in the place of the log.
+	Observer Observer
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }

@@ -34,6 +34,9 @@ func ObjectName(jobID, mediaName string) string {
 type Bucket struct {
 	blob *blob.Bucket
 	root string // of a file bucket, absolute; else empty
+	// cloud is the URL of what objects are in, with a slash at the end; empty for a
+	// file bucket.
+	cloud string
 }
 
 // OpenBucket opens a file://, s3://, gs:// or azblob:// URL; the package comment
@@ -70,7 +73,20 @@ func OpenBucket(ctx context.Context, bucketURL string) (*Bucket, error) {
 	if err := syncDirs(made); err != nil {
 		return nil, errors.Join(fmt.Errorf("open bucket %s: %w", bucketURL, err), b.Close())
 	}
-	return &Bucket{blob: b, root: root}, nil
+	opened := &Bucket{blob: b, root: root}
+	if root == "" {
+		opened.cloud = u.Scheme + "://" + u.Host + "/" + u.Query().Get("prefix")
+	}
+	return opened, nil
+}
+
+// Location returns where an object is, for people: a path, or the URL of an object in
+// a cloud.
+func (b *Bucket) Location(object string) string {
+	if b.root != "" {
+		return filepath.Join(b.root, filepath.FromSlash(object))
+	}
+	return b.cloud + object
 }
 
 // Close releases what the bucket holds. Downloads into it must have ended.

@@ -271,6 +271,9 @@ func (d *download) take(ctx context.Context, p []byte) error {
 	}
 	d.received += int64(len(p))
 	d.fetcher.received.Add(float64(len(p)))
+	if d.Progress != nil && len(p) > 0 {
+		d.Progress(d.received, d.total)
+	}
 	d.digest.Write(p)
 	if d.up != nil {
 		return d.up.write(p)

@@ -79,6 +79,9 @@ type Request struct {
 	Object string
 	// Publish decides whether it becomes visible; by default it does.
 	Publish PublishFunc
+	// Progress, where set, is told how much of the file was received, and how large
+	// it is, -1 where the server does not say. After a restart received is less.
+	Progress func(received, total int64)
 }
 
 // PublishFunc is called once a file is whole and checked, with what would become
