@@ -73,6 +73,7 @@ func owners() map[string][]string {
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
 		"github.com/golang-jwt":              {"kling", "simulate"},
 		"go.opentelemetry.io/otel/sdk":       {"internal/tracing"},
+		"github.com/vbauerster":              {"cmd/internal/terminal"},
 	}
 }
 
@@ -96,6 +97,7 @@ func notInIngest() map[string]string {
 		"github.com/hibiken/asynqmon":        "the queue pages",
 		"github.com/nicholas-fedor/shoutrrr": "notifiers",
 		"github.com/alicebob/miniredis":      "the embedded queue",
+		"github.com/vbauerster":              "progress bars",
 	}
 }
 

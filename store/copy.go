@@ -21,21 +21,29 @@ func tables() []string {
 // Copy fills a database with all that another one holds, whatever kind either is, and
 // returns how many rows that was. Both must have this build's schema, and nobody may
 // work on either meanwhile. s must be empty, else the error matches [ErrNotEmpty];
-// when Copy fails, s stays empty.
-func (s *Store) Copy(ctx context.Context, from *Store) (rows int64, err error) {
+// when Copy fails, s stays empty. progress, unless it is nil, is told after each row
+// how many of how many there are by then.
+func (s *Store) Copy(ctx context.Context, from *Store, progress func(done, total int64)) (rows int64, err error) {
 	for _, db := range []*Store{s, from} {
 		if err := db.CheckSchema(ctx); err != nil {
 			return 0, err
 		}
 	}
 	err = from.inTx(ctx, func(source *sql.Tx) error {
+		total, err := countRows(ctx, source)
+		if err != nil {
+			return err
+		}
+		copied := func() {
+			if rows++; progress != nil {
+				progress(rows, total)
+			}
+		}
 		return s.inTx(ctx, func(target *sql.Tx) error {
 			for _, table := range tables() {
-				n, err := s.copyTable(ctx, table, source, target)
-				if err != nil {
+				if err := s.copyTable(ctx, table, source, target, copied); err != nil {
 					return fmt.Errorf("copy %s: %w", table, err)
 				}
-				rows += n
 			}
 			return s.dialect.afterCopy(ctx, target)
 		})
@@ -46,11 +54,24 @@ func (s *Store) Copy(ctx context.Context, from *Store) (rows int64, err error) {
 	return rows, nil
 }
 
-// copyTable copies a table's rows, by the names of its columns.
-func (s *Store) copyTable(ctx context.Context, table string, source, target *sql.Tx) (n int64, err error) {
+// countRows counts all that is to be copied.
+func countRows(ctx context.Context, source *sql.Tx) (total int64, err error) {
+	for _, table := range tables() {
+		var n int64
+		if err := source.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&n); err != nil {
+			return 0, fmt.Errorf("count rows of %s: %w", table, err)
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// copyTable copies a table's rows, by the names of its columns, and calls copied after
+// each.
+func (s *Store) copyTable(ctx context.Context, table string, source, target *sql.Tx, copied func()) (err error) {
 	types, err := columnTypes(ctx, target, table)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	names := make([]string, len(types))
 	places := make([]string, len(types))
@@ -59,30 +80,31 @@ func (s *Store) copyTable(ctx context.Context, table string, source, target *sql
 	}
 	insert, err := target.PrepareContext(ctx, fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, strings.Join(names, ", "), strings.Join(places, ", ")))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, insert.Close()) }()
 	rows, err := source.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s", strings.Join(names, ", "), table))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	values, pointers := make([]any, len(types)), make([]any, len(types))
 	for i := range values {
 		pointers[i] = &values[i]
 	}
-	for ; rows.Next(); n++ {
+	for rows.Next() {
 		if err := rows.Scan(pointers...); err != nil {
-			return n, err
+			return err
 		}
 		for i := range values {
 			values[i] = s.dialect.converted(values[i], types[i].DatabaseTypeName())
 		}
 		if _, err := insert.ExecContext(ctx, values...); err != nil {
-			return n, err
+			return err
 		}
+		copied()
 	}
-	return n, rows.Err()
+	return rows.Err()
 }
 
 // columnTypes returns a table's columns, and [ErrNotEmpty] when it has a row.

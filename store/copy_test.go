@@ -104,8 +104,13 @@ func TestCopy(t *testing.T) {
 	source, between, target := migrated(t, "sqlite:"+first), migrated(t, testenv.Postgres(t)), migrated(t, "sqlite:"+last)
 	fill(t, source)
 	for _, step := range []struct{ from, to *store.Store }{{source, between}, {between, target}} {
-		if n, err := step.to.Copy(t.Context(), step.from); err != nil || n == 0 {
+		var steps, done, total int64
+		n, err := step.to.Copy(t.Context(), step.from, func(d, of int64) { steps, done, total = steps+1, d, of })
+		if err != nil || n == 0 {
 			t.Fatalf("copied %d rows, %v", n, err)
+		}
+		if steps != n || done != n || total != n {
+			t.Errorf("copied %d rows and told of it %d times, at last as %d of %d", n, steps, done, total)
 		}
 	}
 	want := dump(t, first)
@@ -133,7 +138,7 @@ func TestCopyRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The last of the tables but one is not empty: all before it are copied by then.
-		if _, err := db.Copy(t.Context(), source); !errors.Is(err, store.ErrNotEmpty) {
+		if _, err := db.Copy(t.Context(), source, nil); !errors.Is(err, store.ErrNotEmpty) {
 			t.Errorf("error %v, want %v", err, store.ErrNotEmpty)
 		}
 		if events, err := db.Events(t.Context(), store.EventFilter{}); err != nil || len(events) != 0 {
@@ -144,7 +149,7 @@ func TestCopyRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer empty.Close()
-		if _, err := db.Copy(t.Context(), empty); !errors.Is(err, store.ErrSchema) {
+		if _, err := db.Copy(t.Context(), empty, nil); !errors.Is(err, store.ErrSchema) {
 			t.Errorf("from a database without a schema: %v, want %v", err, store.ErrSchema)
 		}
 	})

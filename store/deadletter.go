@@ -122,17 +122,7 @@ type DeadLetterFilter struct {
 
 // DeadLetters returns the chosen dead letters, by id.
 func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLetter, error) {
-	var w where
-	if len(f.IDs) > 0 {
-		andIn(&w, "id", f.IDs)
-	}
-	w.andIf(f.After > 0, "id > ?", f.After)
-	w.andIf(f.JobID != "", "job_id = ?", f.JobID)
-	w.andIf(f.Kind != "", "kind = ?", f.Kind)
-	w.andIf(f.Error != "", "replace(error, ?, '') <> error", f.Error) // contains, without patterns
-	w.andIf(!f.Since.IsZero(), "failed_at >= ?", s.dialect.time(f.Since))
-	w.andIf(!f.Before.IsZero(), "failed_at < ?", s.dialect.time(f.Before))
-	w.andIf(!f.Ended, "state = 'dead'")
+	w := s.chosen(f)
 	large := "payload, failures"
 	if f.Outline {
 		large = "NULL, '[]'"
@@ -144,6 +134,31 @@ func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLett
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
 	return list, nil
+}
+
+// CountDeadLetters counts the chosen dead letters, whatever the limit.
+func (s *Store) CountDeadLetters(ctx context.Context, f DeadLetterFilter) (n int64, err error) {
+	w := s.chosen(f)
+	if err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM dead_letters`+w.String(), w.args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count dead letters: %w", err)
+	}
+	return n, nil
+}
+
+// chosen is what a filter asks for.
+func (s *Store) chosen(f DeadLetterFilter) where {
+	var w where
+	if len(f.IDs) > 0 {
+		andIn(&w, "id", f.IDs)
+	}
+	w.andIf(f.After > 0, "id > ?", f.After)
+	w.andIf(f.JobID != "", "job_id = ?", f.JobID)
+	w.andIf(f.Kind != "", "kind = ?", f.Kind)
+	w.andIf(f.Error != "", "replace(error, ?, '') <> error", f.Error) // contains, without patterns
+	w.andIf(!f.Since.IsZero(), "failed_at >= ?", s.dialect.time(f.Since))
+	w.andIf(!f.Before.IsZero(), "failed_at < ?", s.dialect.time(f.Before))
+	w.andIf(!f.Ended, "state = 'dead'")
+	return w
 }
 
 func scanDeadLetter(row scanner) (DeadLetter, error) {

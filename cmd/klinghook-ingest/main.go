@@ -97,7 +97,7 @@ func ingestOrTell(ctx context.Context, args []string) error {
 	if *checkHealth {
 		return cli.CheckHealth(ctx, cfg.AdminAddr)
 	}
-	log, err := process.NewLogger(cfg.LogLevel, cfg.LogFormat, os.Stderr)
+	log, err := process.NewLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: cli.Coloured(os.Stderr), File: os.Stderr})
 	if err != nil {
 		return err
 	}

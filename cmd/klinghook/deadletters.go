@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/source"
@@ -206,7 +207,7 @@ Choose by ids, or by flags that all have to hold, or everything with --all.`,
 				return cli.Usagef("choose dead letters by id or by flags, or all of them with --all; `%s --help` tells how", cmd.CommandPath())
 			}
 			return withReplayer(cmd, func(ctx context.Context, r *worker.Replayer) error {
-				return endLetters(ctx, cmd.OutOrStdout(), r, c.filter, done, do)
+				return endLetters(ctx, terminal.New(os.Stdout, os.Stderr), r, c.filter, done, do)
 			})
 		},
 	}
@@ -218,11 +219,17 @@ Choose by ids, or by flags that all have to hold, or everything with --all.`,
 
 // endLetters does something to all dead letters of the filter, page by page. One
 // that fails holds up no other.
-func endLetters(ctx context.Context, out io.Writer, r *worker.Replayer, filter store.DeadLetterFilter, done string,
+func endLetters(ctx context.Context, screen *terminal.Screen, r *worker.Replayer, filter store.DeadLetterFilter, done string,
 	do func(*worker.Replayer, context.Context, store.DeadLetter) error) error {
 	filter.Limit, filter.Outline = 500, true
+	total, err := r.Store.CountDeadLetters(ctx, filter)
+	if err != nil {
+		return err
+	}
+	bar := screen.Bar("dead letters "+done, countText)
+	defer bar.End()
 	var errs []error
-	n := 0
+	n, seen := 0, int64(0)
 	for ctx.Err() == nil {
 		page, err := r.Store.DeadLetters(ctx, filter)
 		if err != nil {
@@ -233,6 +240,8 @@ func endLetters(ctx context.Context, out io.Writer, r *worker.Replayer, filter s
 				break
 			}
 			filter.After = outline.ID
+			bar.Set(seen, total)
+			seen++
 			// Whole only now and one by one: a payload may be large, and by now somebody
 			// else may have ended it.
 			letters, err := r.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{outline.ID}})
@@ -251,7 +260,8 @@ func endLetters(ctx context.Context, out io.Writer, r *worker.Replayer, filter s
 			break
 		}
 	}
-	if _, err := fmt.Fprintf(out, "%d dead letters %s\n", n, done); err != nil {
+	bar.End()
+	if _, err := fmt.Fprintf(screen.Out(), "%d dead letters %s\n", n, done); err != nil {
 		return err
 	}
 	const shown = 10

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/klinghook/klinghook/admin/queues"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/cmd/internal/intake"
+	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/process"
@@ -50,6 +52,10 @@ Where no secret is set it makes one, keeps it in the data folder and shows it. I
 also serves a small video and thumbnail of its own, which "klinghook send" puts
 into the deliveries that it makes up.
 
+On a terminal it tells what becomes of each delivery, in a line for each step. With
+another KLINGHOOK_LOG_FORMAT or KLINGHOOK_LOG_LEVEL than those it has by itself, and
+where its output goes elsewhere, there is the log instead.
+
 Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
 		Example: `  klinghook dev
   klinghook send --lifecycle                    # in another terminal
@@ -68,11 +74,17 @@ Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
 type devOptions struct{ skipVerify, simulate bool }
 
 func runDev(cmd *cobra.Command, o devOptions) (err error) {
-	cfg, log, err := loadWithLog(config.Dev, cmd)
+	cfg, err := load(config.Dev, cmd)
 	if err != nil {
 		return err
 	}
-	d := &dev{cfg: cfg, log: log, out: cmd.OutOrStdout(), devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
+	screen := terminal.New(os.Stdout, os.Stderr)
+	d := &dev{cfg: cfg, out: screen.Out(), devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
+	log, err := d.tellOn(screen)
+	if err != nil {
+		return err
+	}
+	d.log = log
 	if d.traces, err = cli.Tracing(cfg, "klinghook-dev", version, log); err != nil {
 		return err
 	}
@@ -102,6 +114,7 @@ type dev struct {
 	sample   *sampleServer
 	kling    *simulatedKling // nil without --simulate
 	crew     *crew
+	narrator *narrator // nil where the log tells what happens
 	pages    *queues.Pages
 	// closers undo what open did, the last first.
 	closers []func() error
@@ -149,7 +162,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 		d.closers = append(d.closers, d.kling.close)
 		allow = append(allow, d.kling.addr)
 	}
-	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics, tracer: d.traces.Tracer(), grace: d.grace(), allow: allow})
+	d.crew, err = newCrew(ctx, crewConfig{cfg: d.cfg, redis: d.rdb, store: d.store, log: d.log, metrics: d.metrics, tracer: d.traces.Tracer(), grace: d.grace(), allow: allow, observer: d.narrator.worker()})
 	if err != nil {
 		return err
 	}
@@ -240,7 +253,7 @@ func (d *dev) run(ctx context.Context) error {
 	health := process.NewHealth(d.log, d.intake.Check, process.Check{Name: "database", Probe: d.store.Ping})
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: d.intake, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
-		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(),
+		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log)})
 	server.Start(ctx)
@@ -343,6 +356,9 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 		fmt.Fprintf(out, "The queue is in memory; what is answered with 200 is on the disk first, in %s.\nKLINGHOOK_REDIS_URL=redis://localhost:6379 takes a queue in Redis instead.\n\n", d.cfg.SpoolDir)
 	case d.embedded != nil:
 		fmt.Fprintf(out, "The queue is in memory and ends with this process: --no-spool loses what it has not recorded.\n\n")
+	}
+	if d.narrator != nil {
+		fmt.Fprintf(out, "What happens is told below, in a line for each step; --log-format console shows the log instead.\n\n")
 	}
 	if d.skipVerify {
 		fmt.Fprintf(out, "!! SIGNATURES ARE NOT CHECKED (--insecure-skip-verify): anybody who reaches %s can\n!! make up events. Never do this where others can reach it.\n\n", here.Webhooks)

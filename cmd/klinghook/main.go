@@ -101,11 +101,16 @@ func loadWithLog(role config.Role, cmd *cobra.Command) (*config.Config, *zap.Log
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := process.NewLogger(cfg.LogLevel, cfg.LogFormat, os.Stderr)
+	log, err := process.NewLogger(logConfig(cfg))
 	if err != nil {
 		return nil, nil, err
 	}
 	return cfg, log, nil
+}
+
+// logConfig is how the settings want logs to be written.
+func logConfig(cfg *config.Config) process.LogConfig {
+	return process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: cli.Coloured(os.Stderr), File: os.Stderr}
 }
 
 // pingRedis reports that Redis cannot be reached, and what to do about it.

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/store"
 )
@@ -81,7 +83,9 @@ func copyFrom(cmd *cobra.Command, db *store.Store, from string) (err error) {
 	if _, err := source.Migrate(ctx); err != nil {
 		return fmt.Errorf("--copy-from: %w", err)
 	}
-	rows, err := db.Copy(ctx, source)
+	bar := terminal.New(os.Stdout, os.Stderr).Bar("rows copied", countText)
+	rows, err := db.Copy(ctx, source, bar.Set)
+	bar.End()
 	if errors.Is(err, store.ErrNotEmpty) {
 		return fmt.Errorf("%w: it would be mixed up with what is to be copied; name an empty one with KLINGHOOK_DATABASE_URL (--database-url)", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -102,6 +103,9 @@ func sizeText(n int64) string {
 	}
 	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
+
+// countText is a number for people.
+func countText(n int64) string { return strconv.FormatInt(n, 10) }
 
 // terminalSafe is oneLine for a text that may have lines.
 func terminalSafe(text string) string {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/source"
 	"github.com/klinghook/klinghook/tasks"
@@ -111,7 +113,8 @@ func runSend(cmd *cobra.Command, o sendOptions) error {
 		return err
 	}
 	protocol := protocolNamed(o.protocol)
-	p := poster{out: cmd.OutOrStdout(), perSecond: o.rate}
+	screen := terminal.New(os.Stdout, os.Stderr)
+	p := poster{out: screen.Out(), screen: screen, perSecond: o.rate}
 	if p.target, err = o.fill(cmd.Context(), cfg, protocol); err != nil {
 		return err
 	}

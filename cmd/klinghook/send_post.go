@@ -18,6 +18,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
+
+	"github.com/klinghook/klinghook/cmd/internal/terminal"
 )
 
 const (
@@ -34,6 +36,7 @@ const (
 // poster posts deliveries and counts the answers.
 type poster struct {
 	out       io.Writer
+	screen    *terminal.Screen
 	target    *url.URL
 	writer    deliveryWriter
 	perSecond float64 // 0 is no limit
@@ -43,6 +46,9 @@ type poster struct {
 
 	client http.Client
 	total  int
+
+	// bar stands in for the lines where there are too many.
+	bar *terminal.Bar // nil where there are few
 
 	mu      sync.Mutex // guards what follows
 	sent    int
@@ -64,6 +70,11 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery) error {
 	}
 	p.openClient()
 	defer p.client.CloseIdleConnections()
+	if p.total > listedAtMost {
+		p.bar = p.screen.Bar("sent", countText)
+		defer p.bar.End()
+		p.bar.Set(0, int64(p.total))
+	}
 
 	start := time.Now()
 	group, sending := errgroup.WithContext(ctx)
@@ -92,6 +103,9 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery) error {
 		})
 	}
 	err := group.Wait()
+	if p.bar != nil {
+		p.bar.End()
+	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %d of %d deliveries were sent", p.sent, p.total)
 	}
@@ -151,7 +165,9 @@ func (p *poster) count(d delivery, res *http.Response, answer string, took time.
 			p.refusal += fmt.Sprintf("; signed with the secret from %s, which is not in the receiver's %s", p.secretFrom, p.secretSetting)
 		}
 	}
-	if p.total <= listedAtMost {
+	if p.bar != nil {
+		p.bar.Set(int64(p.sent), int64(p.total))
+	} else {
 		fmt.Fprintf(p.out, "%-8s %-18s %-24s %6s  %s\n", res.Status, d.eventType, d.jobID, took.Round(100*time.Microsecond), cut(answer, 200))
 	}
 }

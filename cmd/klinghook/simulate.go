@@ -187,7 +187,7 @@ func (o *simulateOptions) openSecrets(cfg *config.Config) error {
 
 // run serves until ctx ends.
 func (o *simulateOptions) run(ctx context.Context, out io.Writer, cfg *config.Config, simulator *simulate.Simulator) error {
-	log, err := process.NewLogger("info", "auto", os.Stderr)
+	log, err := process.NewLogger(process.LogConfig{Level: "info", Format: "auto", Coloured: cli.Coloured(os.Stderr), File: os.Stderr})
 	if err != nil {
 		return err
 	}

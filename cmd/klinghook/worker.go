@@ -112,6 +112,8 @@ type crewConfig struct {
 	log     *zap.Logger
 	metrics prometheus.Registerer
 	tracer  trace.Tracer // nil where nothing is traced
+	// observer is told of attempts in the place of the log; nil for nobody.
+	observer worker.Observer
 	// grace is how long a worker that stops lets running tasks finish.
 	grace time.Duration
 	// allow is the hosts that downloads may reach although they are private.
@@ -141,7 +143,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Metrics: c.metrics})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer,
+		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer, Observer: c.observer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

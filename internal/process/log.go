@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"go.uber.org/zap"
@@ -9,34 +10,61 @@ import (
 	"golang.org/x/term"
 )
 
-// NewLogger returns a logger on file, of lines without stack traces. level is
-// debug, info, warn or error; format is json, console, or auto, which is console
-// on a terminal and json elsewhere.
-func NewLogger(level, format string, file *os.File) (*zap.Logger, error) {
-	lvl, err := zapcore.ParseLevel(level)
+// LogConfig says how logs are written.
+type LogConfig struct {
+	// Level is the least that is logged: debug, info, warn or error.
+	Level string
+	// Format is json, console, or auto, which is console where File is a terminal and
+	// json elsewhere.
+	Format string
+	// Coloured colours the levels of the console format.
+	Coloured bool
+	// File is where logs are written.
+	File *os.File
+	// Through, where set, is what is written to in the place of File: something that
+	// writes to it in turn.
+	Through io.Writer
+}
+
+// NewLogger returns a logger, of lines without stack traces.
+func NewLogger(cfg LogConfig) (*zap.Logger, error) {
+	lvl, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
 		return nil, fmt.Errorf("make logger: %w", err)
 	}
+	encoder, err := newEncoder(cfg)
+	if err != nil {
+		return nil, err
+	}
+	sink := zapcore.WriteSyncer(cfg.File)
+	if cfg.Through != nil {
+		sink = zapcore.AddSync(cfg.Through)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(sink), lvl)), nil
+}
+
+func newEncoder(cfg LogConfig) (zapcore.Encoder, error) {
 	enc := zap.NewProductionEncoderConfig()
 	enc.TimeKey, enc.MessageKey = "time", "message"
 	enc.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	enc.EncodeDuration = zapcore.StringDurationEncoder
+	format := cfg.Format
 	if format == "auto" {
 		format = "json"
-		if term.IsTerminal(int(file.Fd())) {
+		if term.IsTerminal(int(cfg.File.Fd())) {
 			format = "console"
 		}
 	}
-	var encoder zapcore.Encoder
 	switch format {
 	case "json":
-		encoder = zapcore.NewJSONEncoder(enc)
+		return zapcore.NewJSONEncoder(enc), nil
 	case "console":
 		enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(enc)
-	default:
-		return nil, fmt.Errorf("make logger: unknown format %q: known are auto, console and json", format)
+		if cfg.Coloured {
+			enc.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		}
+		return zapcore.NewConsoleEncoder(enc), nil
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(file), lvl)), nil
+	return nil, fmt.Errorf("make logger: unknown format %q: known are auto, console and json", format)
 }

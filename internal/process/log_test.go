@@ -25,7 +25,7 @@ func logged(t *testing.T, level, format string) string {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	log, err := process.NewLogger(level, format, file)
+	log, err := process.NewLogger(process.LogConfig{Level: level, Format: format, File: file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestLoggerRefuses(t *testing.T) {
 		{"", "pretty", `"pretty"`},
 		{"info", "", `""`},
 	} {
-		if _, err := process.NewLogger(tt.level, tt.format, os.Stderr); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := process.NewLogger(process.LogConfig{Level: tt.level, Format: tt.format, File: os.Stderr}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("NewLogger(%q, %q) = %v, want an error that names %s", tt.level, tt.format, err, tt.want)
 		}
 	}

@@ -1,0 +1,13 @@
+package cli
+
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+// Coloured reports whether what is written to a file may be coloured: it is a
+// terminal that knows colours, and NO_COLOR (https://no-color.org) is not set.
+func Coloured(file *os.File) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd()))
+}
