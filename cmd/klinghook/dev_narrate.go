@@ -186,9 +186,9 @@ func (n *narrator) Attempted(a worker.Attempt) {
 	case worker.Done:
 		n.done(job, a)
 	case worker.Retried:
-		n.say(job, stepFailed, "%s, attempt %d of %d: %s; tries again in %s", work(a), a.Number, a.Last, reasonOf(a.Err), shortly(a.RetryIn))
+		n.say(job, stepFailed, "%s, attempt %d of %d: %s; tries again in %s", work(a), a.Number, a.Last, reasonOf(a), shortly(a.RetryIn))
 	case worker.GivenUp:
-		n.say(job, stepGivenUp, "%s, attempt %d: %s; `%s` shows it, and it can be replayed", work(a), a.Number, reasonOf(a.Err), n.deadLetters)
+		n.say(job, stepGivenUp, "%s, attempt %d: %s; `%s` shows it, and it can be replayed", work(a), a.Number, reasonOf(a), n.deadLetters)
 	case worker.Interrupted:
 		n.say(job, stepPutBack, "%s: this process stops; it goes on with the next", work(a))
 	}
@@ -227,13 +227,14 @@ func work(a worker.Attempt) string {
 	return string(a.Kind)
 }
 
-// reasonOf is the first line of an error: behind it stands a panic's stack.
-func reasonOf(err error) string {
-	if err == nil {
+// reasonOf is the first line of an error, for behind it stands a panic's stack, without
+// what the rest of the line says.
+func reasonOf(a worker.Attempt) string {
+	if a.Err == nil {
 		return "no reason was given"
 	}
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return first
+	first, _, _ := strings.Cut(a.Err.Error(), "\n")
+	return strings.TrimPrefix(first, "download "+a.Media+" of "+a.JobID+": ")
 }
 
 // shortly is how long something took, to two or three digits.

@@ -32,7 +32,7 @@ func (s *Screen) Bar(name string, format Format) *Bar {
 	progress := decor.Any(func(at decor.Statistics) string { return describe(at.Current, at.Total, time.Since(began), format) })
 	// Without a total it does not end by itself: End takes it away.
 	bar, err := s.progress.Add(0, mpb.BarStyle().Build(),
-		mpb.PrependDecorators(decor.Name("  "+name+"  ")), mpb.AppendDecorators(decor.Name("  "), progress))
+		mpb.PrependDecorators(decor.Name("  "+name+" ")), mpb.AppendDecorators(decor.Name(" "), progress))
 	if err != nil {
 		return b // the terminal could not be written to
 	}

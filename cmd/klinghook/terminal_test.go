@@ -1,0 +1,343 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/klinghook/klinghook/cmd/internal/clitest"
+	"github.com/klinghook/klinghook/cmd/internal/terminal"
+	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker"
+)
+
+const (
+	colours = `\x1b\[[0-9;]*m`
+	escape  = "\x1b"
+)
+
+// slowFile is a server of a video of 256 KiB, of which the second half comes when
+// release is closed.
+func slowFile(t *testing.T) (server *httptest.Server, release func()) {
+	t.Helper()
+	half := bytes.Repeat([]byte{'x'}, 128<<10)
+	head := append([]byte("\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"), half...)[:len(half)]
+	held := make(chan struct{})
+	release = sync.OnceFunc(func() { close(held) })
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/gone.mp4" {
+			http.Error(w, "gone", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Length", "262144")
+		_, _ = w.Write(head)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-held:
+			_, _ = w.Write(half)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() {
+		release()
+		server.Close()
+	})
+	return server, release
+}
+
+// devVariables are the settings of a dev on free ports and a data folder of its own,
+// which may download from the server.
+func devVariables(t *testing.T, server *httptest.Server) []string {
+	t.Helper()
+	return []string{
+		"KLINGHOOK_ADDR=127.0.0.1:0", "KLINGHOOK_ADMIN_ADDR=127.0.0.1:0", "KLINGHOOK_DATA=" + t.TempDir(),
+		"KLINGHOOK_MEDIA_ALLOW=" + server.Listener.Addr().String(),
+	}
+}
+
+// klinghook runs a command to its end and returns what it printed.
+func klinghook(t *testing.T, variables []string, args ...string) (output string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "klinghook", args...)
+	cmd.Env = append(os.Environ(), variables...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func mustKlinghook(t *testing.T, variables []string, args ...string) {
+	t.Helper()
+	if out, err := klinghook(t, variables, args...); err != nil {
+		t.Fatalf("klinghook %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// interrupt ends a command as Ctrl-C does.
+func interrupt(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%s: %v", cmd, err)
+	}
+}
+
+// TestDevNarrates follows jobs on a terminal: one whose video comes, with a bar while
+// it does, one whose video does not, one that failed, and a delivery with another
+// secret.
+func TestDevNarrates(t *testing.T) {
+	for name, noColor := range map[string]string{"coloured": "", "NO_COLOR": "1"} {
+		t.Run(name, func(t *testing.T) {
+			server, release := slowFile(t)
+			variables := devVariables(t, server)
+			tty := clitest.OpenTerminal(t)
+			cmd := tty.Start(t, append(variables, "NO_COLOR="+noColor), "klinghook", "dev")
+			tty.Wait(t, "What happens is told below, in a line for each step")
+
+			mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4?sig=hush")
+			tty.Wait(t, `vid_1  video  .*\[=.*\]  128\.0 KiB of 256\.0 KiB`)
+			// These lines come while the bar stands.
+			mustKlinghook(t, variables, "send", "--fail", "--job-id", "vid_2")
+			tty.Wait(t, `vid_2 .*video\.failed in `)
+			mustKlinghook(t, variables, "send", "--job-id", "vid_3", "--video-url", server.URL+"/gone.mp4?sig=hush")
+			tty.Wait(t, `vid_3 .*tries again in `)
+			if out, err := klinghook(t, append(variables, "KLINGAI_WEBHOOK_SECRET=hush"), "send"); err == nil {
+				t.Errorf("a delivery with another secret was taken:\n%s", out)
+			}
+			tty.Wait(t, `secrets tried: 1`)
+			release()
+			tty.Wait(t, `vid_1 .*video, 256\.0 KiB in `)
+			interrupt(t, cmd)
+			checkNarration(t, tty, noColor == "")
+		})
+	}
+}
+
+func checkNarration(t *testing.T, tty *clitest.Terminal, coloured bool) {
+	t.Helper()
+	shown := tty.Shown()
+	_, narration, _ := strings.Cut(shown, "shows the log instead.\n\n")
+	narration, _, _ = strings.Cut(narration, "\n\nStopping")
+	const took = `[\d.]+(µs|ms|s)`
+	for _, want := range []string{
+		`vid_1 +received     video\.completed, answered in ` + took,
+		`vid_1 +recorded     video\.completed in ` + took,
+		`vid_1 +downloading  video from 127\.0\.0\.1`,
+		`vid_1 +stored       video, 256\.0 KiB in ` + took + `: /.*/media/vid_1/video\.mp4`,
+		`vid_2 +recorded     video\.failed in ` + took + `: the prompt was refused by the content check`,
+		`vid_3 +failed       downloading video, attempt 1 of 30: .*503.*; tries again in ` + took,
+		`klingai +refused      a delivery with 401: signature does not match; secrets tried: 1; body of \d+ bytes; .*`,
+	} {
+		if n := len(regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  `+want+`$`).FindAllString(narration, -1)); n != 1 {
+			t.Errorf("%d lines match %s", n, want)
+		}
+	}
+	line := regexp.MustCompile(`^\d\d:\d\d:\d\d  (vid_\d|klingai) +(received|recorded|downloading|stored|failed|refused) +\S.*$`)
+	for _, got := range strings.Split(narration, "\n") {
+		if !line.MatchString(got) {
+			t.Errorf("this is no whole line of the narration: %q", got)
+		}
+	}
+	if strings.Contains(shown, "hush") {
+		t.Error("a secret was shown")
+	}
+	if got := regexp.MustCompile(colours).MatchString(tty.Raw()); got != coloured {
+		t.Errorf("coloured: %t, want %t", got, coloured)
+	}
+	if t.Failed() {
+		t.Logf("the terminal shows\n%s", shown)
+	}
+}
+
+// TestDevLogs holds that the log is there, and no narration, where it was asked for.
+func TestDevLogs(t *testing.T) {
+	for name, flags := range map[string][]string{"debug": {"--log-level", "debug"}, "json": {"--log-format", "json"}, "console": {"--log-format", "console"}} {
+		t.Run(name, func(t *testing.T) {
+			server, release := slowFile(t)
+			release()
+			variables := devVariables(t, server)
+			tty := clitest.OpenTerminal(t)
+			cmd := tty.Start(t, variables, "klinghook", append([]string{"dev"}, flags...)...)
+			tty.Wait(t, "klinghook dev is running")
+			mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4")
+			tty.Wait(t, `delivery accepted`)
+			tty.Wait(t, `task done.*media:download`)
+			interrupt(t, cmd)
+			if got := tty.Shown(); strings.Contains(got, "answered in") || strings.Contains(got, "What happens is told below") {
+				t.Errorf("it narrates:\n%s", got)
+			}
+			if name == "json" && strings.Contains(tty.Raw(), escape) {
+				t.Errorf("an escape sequence is in %q", tty.Raw())
+			}
+		})
+	}
+}
+
+// TestDevIntoFiles holds that what is no terminal gets the log in JSON, and no escape
+// sequence.
+func TestDevIntoFiles(t *testing.T) {
+	server, release := slowFile(t)
+	release()
+	variables := devVariables(t, server)
+	cmd := exec.CommandContext(t.Context(), "klinghook", "dev")
+	cmd.Env = append(os.Environ(), variables...)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan string, 1)
+	stored := make(chan struct{})
+	go func() {
+		var log strings.Builder
+		buf := make([]byte, 4<<10)
+		found := sync.OnceFunc(func() { close(stored) })
+		for {
+			n, err := stderr.Read(buf)
+			log.Write(buf[:n])
+			if regexp.MustCompile(`"message":"task done","kind":"media:download".*video`).MatchString(log.String()) {
+				found()
+			}
+			if err != nil {
+				read <- log.String()
+				return
+			}
+		}
+	}()
+	file := filepath.Join(strings.TrimPrefix(variables[2], "KLINGHOOK_DATA="), devAddressesFile)
+	patient(t, file, func() bool { _, err := os.Stat(file); return err == nil })
+	mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4")
+	select {
+	case <-stored:
+	case <-time.After(time.Minute):
+		t.Error("waited in vain for the video")
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	log := <-read
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(out.String()+log, escape) || strings.Contains(out.String(), "answered in") {
+		t.Errorf("stdout has\n%q\nand stderr\n%q", out.String(), log)
+	}
+}
+
+// patient waits until something is so.
+func patient(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// TestSendShowsABar has a receiver that answers the second half of the deliveries only
+// once the bar was seen.
+func TestSendShowsABar(t *testing.T) {
+	variables := []string{"KLINGAI_WEBHOOK_SECRET=s", "KLINGHOOK_DATA=" + t.TempDir()}
+	var came atomic.Int32
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if came.Add(1) > 50 {
+			select {
+			case <-held:
+			case <-r.Context().Done():
+			}
+		}
+		_, _ = io.WriteString(w, `{"received": true}`)
+	}))
+	defer receiver.Close()
+	defer release()
+	tty := clitest.OpenTerminal(t)
+	cmd := tty.Start(t, variables, "klinghook", "send", "--count", "100", "--url", receiver.URL)
+	tty.Wait(t, `sent  \[=+>-+\]  50 of 100`)
+	release()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	tty.Wait(t, `100 × 200 OK`)
+	if got := tty.Shown(); !regexp.MustCompile(`^sent 100 to http://\S+ in \S+: 100 × 200 OK\n$`).MatchString(got) {
+		t.Errorf("the terminal shows\n%s", got)
+	}
+	if out, err := klinghook(t, variables, "send", "--count", "100", "--url", receiver.URL); err != nil || strings.Contains(out, escape) {
+		t.Errorf("without a terminal it prints %q, %v", out, err)
+	}
+}
+
+// TestDeadLettersShowABar ends some, of which the last waits until the bar was seen.
+func TestDeadLettersShowABar(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	db, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		letter := store.DeadLetter{Task: tasks.Task{Kind: tasks.KindNotifySend, ID: id, Payload: []byte("{}")}, Error: "gone", FailedAt: time.Now()}
+		if err := db.Bury(t.Context(), letter); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tty := clitest.OpenTerminal(t)
+	do := func(_ *worker.Replayer, _ context.Context, d store.DeadLetter) error {
+		if d.Task.ID == "c" {
+			tty.Wait(t, `dead letters replayed  \[=+>-+\]  2 of 3`)
+			return errors.New("refused")
+		}
+		return nil
+	}
+	err = endLetters(t.Context(), terminal.New(tty.TTY, tty.TTY), &worker.Replayer{Store: db}, store.DeadLetterFilter{}, "replayed", do)
+	if err == nil || err.Error() != "refused" {
+		t.Error(err)
+	}
+	tty.Wait(t, "2 dead letters replayed\r\n")
+	if got, want := tty.Shown(), "2 dead letters replayed\n"; got != want {
+		t.Errorf("the terminal shows %q, want %q", got, want)
+	}
+}
+
+func TestMigrateShowsABar(t *testing.T) {
+	dir := t.TempDir()
+	from, to := "sqlite:"+filepath.Join(dir, "old.db"), "sqlite:"+filepath.Join(dir, "new.db")
+	mustKlinghook(t, nil, "migrate", "--database-url", from)
+	mustKlinghook(t, nil, "jobs", "track", "--database-url", from, "vid_1", "vid_2")
+	tty := clitest.OpenTerminal(t)
+	cmd := tty.Start(t, nil, "klinghook", "migrate", "--database-url", to, "--copy-from", from)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	tty.Wait(t, `copied \d+ rows; start`)
+	// However quick it is, the bar is drawn once.
+	if !regexp.MustCompile(`rows copied  \[.*\]  2 of 2`).MatchString(tty.Raw()) {
+		t.Errorf("there was no bar in %q", tty.Raw())
+	}
+	if got := tty.Shown(); strings.Contains(got, "2 of 2") {
+		t.Errorf("the bar was left:\n%s", got)
+	}
+}
