@@ -77,7 +77,7 @@ type fixture struct {
 	closed error
 }
 
-func newFixture(t *testing.T, maxBody int64) *fixture {
+func newFixture(t *testing.T, maxBody int64, options ...func(*ingest.Config)) *fixture {
 	t.Helper()
 	secrets := map[string][]string{
 		"KLINGAI_WEBHOOK_SECRET": {"old", secret}, "KLINGAI_OFFICIAL_WEBHOOK_SECRET": {officialSecret},
@@ -96,10 +96,14 @@ func newFixture(t *testing.T, maxBody int64) *fixture {
 	core, logs := observer.New(zapcore.DebugLevel)
 	*f = fixture{queue: &fakeQueue{}, logs: logs, reg: prometheus.NewRegistry(), now: time.Unix(1781080800, 0)}
 	ok := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
-	f.server = ingest.New(ingest.Config{
+	cfg := ingest.Config{
 		Endpoints: endpoints, Queue: f.queue, MaxBody: maxBody, EnqueueTimeout: 50 * time.Millisecond,
 		Live: ok, Ready: ok, Log: zap.New(core), Metrics: f.reg, Now: func() time.Time { return f.now },
-	})
+	}
+	for _, option := range options {
+		option(&cfg)
+	}
+	f.server = ingest.New(cfg)
 	return f
 }
 

@@ -70,7 +70,11 @@ func OpenBucket(ctx context.Context, bucketURL string) (*Bucket, error) {
 	}
 	// What create_dir made is synced: files in a folder that a power cut takes
 	// away are no better than files that were never synced.
-	if err := syncDirs(made); err != nil {
+	err = syncDirs(made)
+	if err == nil && root != "" {
+		err = checkWritable(root)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open bucket %s: %w", bucketURL, err), b.Close())
 	}
 	opened := &Bucket{blob: b, root: root}
@@ -144,6 +148,16 @@ func fileURL(path string) string {
 		return "file:///absolute/folder"
 	}
 	return (&url.URL{Scheme: "file", Path: abs}).String()
+}
+
+// checkWritable reports that no file can be made in a folder, which the first download
+// would find too late for who has just started a process.
+func checkWritable(dir string) error {
+	file, err := os.CreateTemp(dir, ".klinghook-*.tmp")
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 // missingDirs returns the directories whose entries change when dir is made: it

@@ -1,0 +1,134 @@
+package worker_test
+
+import (
+	"errors"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker"
+)
+
+// audience keeps what it is told.
+type audience struct {
+	mu       sync.Mutex // guards what follows
+	attempts []worker.Attempt
+	// downloads are those that began, "<job>/<name> from <host>", and progress the last
+	// that was told of each: received and total.
+	downloads []string
+	progress  map[string][2]int64
+}
+
+func (a *audience) Downloading(jobID, name, host string) func(received, total int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := jobID + "/" + name
+	a.downloads = append(a.downloads, key+" from "+host)
+	return func(received, total int64) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.progress[key] = [2]int64{received, total}
+	}
+}
+
+func (a *audience) Attempted(attempt worker.Attempt) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.attempts = append(a.attempts, attempt)
+}
+
+// TestObserver holds what is told of a job whose video comes and of one whose link is
+// dead, and that the log is not told of them.
+func TestObserver(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	serve := f.serve
+	f.serve = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/gone.mp4" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		serve(w, r)
+	}
+	a := &audience{progress: map[string][2]int64{}}
+	f.cfg.Observer = a
+	f.renew(t)
+	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4?sig=hush"`)
+	f.deliverSeed(t, tasks.TypeFailed, "vid_2", `,"error":"refused","video_url":""`)
+	f.deliverSeed(t, tasks.TypeCompleted, "vid_3", `,"video_url":"`+f.cdn.URL+`/gone.mp4?sig=hush"`)
+	f.work(t)
+
+	destination := f.cfg.Notify.Names()[0]
+	record := func(job, event string) worker.Attempt {
+		return worker.Attempt{Kind: tasks.KindEventRecord, JobID: job, EventType: event, Number: 1, Last: 60}
+	}
+	notify := func(job, event string) worker.Attempt {
+		return worker.Attempt{Kind: tasks.KindNotifySend, JobID: job, Destination: destination, Message: event, Number: 1, Last: 20}
+	}
+	failed := record("vid_2", tasks.TypeFailed)
+	failed.JobError = "refused"
+	want := []worker.Attempt{
+		record("vid_1", tasks.TypeCompleted), failed, record("vid_3", tasks.TypeCompleted),
+		{Kind: tasks.KindMediaDownload, JobID: "vid_1", Media: "video", Size: int64(len(video)), Location: filepath.Join(f.bucket, "vid_1", "video.mp4"), Number: 1, Last: 30},
+		{Kind: tasks.KindMediaDownload, JobID: "vid_3", Media: "video", Outcome: worker.GivenUp, Number: 1, Last: 30},
+		notify("vid_1", tasks.TypeCompleted), notify("vid_2", tasks.TypeFailed), notify("vid_3", tasks.TypeCompleted),
+	}
+	less := func(x, y worker.Attempt) bool { return string(x.Kind)+x.JobID < string(y.Kind)+y.JobID }
+	if diff := cmp.Diff(want, a.attempts, cmpopts.SortSlices(less), cmpopts.IgnoreFields(worker.Attempt{}, "Took", "Err", "EventID")); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+	for _, attempt := range a.attempts {
+		if (attempt.Err != nil) != (attempt.Outcome == worker.GivenUp) || attempt.Took <= 0 {
+			t.Errorf("%+v", attempt)
+		}
+	}
+	if diff := cmp.Diff([]string{"vid_1/video from 127.0.0.1", "vid_3/video from 127.0.0.1"}, a.downloads, cmpopts.SortSlices(func(x, y string) bool { return x < y })); diff != "" {
+		t.Errorf("downloads (-want +got):\n%s", diff)
+	}
+	if got, size := a.progress["vid_1/video"], int64(len(video)); got != [2]int64{size, size} {
+		t.Errorf("the last progress is %d, want all of %d", got, size)
+	}
+	for _, entry := range f.logs.All() {
+		if entry.ContextMap()["kind"] != nil {
+			t.Errorf("the log was told of an attempt: %s %v", entry.Message, entry.ContextMap())
+		}
+	}
+}
+
+// TestRetryIsTold holds that the wait that is told before another attempt is the one
+// that asynq makes.
+func TestRetryIsTold(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	f.serve = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1000")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	a := &audience{progress: map[string][2]int64{}}
+	f.cfg.Observer = a
+	f.renew(t)
+	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
+	f.work(t)
+	waiting, err := f.inspector.ListRetryTasks(tasks.QueueMedia)
+	if err != nil || len(waiting) != 1 {
+		t.Fatalf("%d tasks wait, %v", len(waiting), err)
+	}
+	for _, attempt := range a.attempts {
+		if attempt.Kind != tasks.KindMediaDownload {
+			continue
+		}
+		next := time.Now().Add(attempt.RetryIn)
+		if attempt.Outcome != worker.Retried || attempt.Err == nil || errors.Unwrap(attempt.Err) == nil || attempt.RetryIn < 1000*time.Second {
+			t.Errorf("%+v", attempt)
+		}
+		// asynq counts in seconds, and the wait began a moment ago.
+		if off := next.Sub(waiting[0].NextProcessAt).Abs(); off > 30*time.Second {
+			t.Errorf("told of %s, which is %s off", attempt.RetryIn, off)
+		}
+	}
+}
