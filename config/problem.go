@@ -40,6 +40,20 @@ func nearest(word string, candidates []string) string {
 	return best
 }
 
+// Near returns the candidate that a word is probably a misspelling of; ok is false
+// when none is near enough.
+func Near(word string, candidates []string) (near string, ok bool) {
+	if len(candidates) == 0 {
+		return "", false
+	}
+	near = nearest(word, candidates)
+	most := max(len(word)/3, 1)
+	if len(word) > 3 {
+		most = max(most, 2) // two letters that changed places
+	}
+	return near, distance(word, near) <= most
+}
+
 // distance counts the bytes to insert, delete or replace to make b from a.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)

@@ -72,7 +72,8 @@ func Create(ctx context.Context, databaseURL string) (*Store, error) {
 }
 
 // Open opens the database at "sqlite:<path>" or "postgres://…" and checks that
-// it answers. It creates nothing, and the schema is not touched: see [Create],
+// it answers. Of a file of SQLite's its errors match [io/fs.ErrPermission], [ErrBusy] or
+// [ErrNoDatabase] where that is why. It creates nothing, and the schema is not touched: see [Create],
 // [Store.Migrate] and [Store.CheckSchema].
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	var s *Store
@@ -90,7 +91,11 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 		return nil, err
 	}
 	if err := s.Ping(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+		err = errors.Join(err, s.Close())
+		if isSQLite {
+			err = explainSQLite(path, err)
+		}
+		return nil, err
 	}
 	return s, nil
 }

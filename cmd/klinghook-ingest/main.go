@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
@@ -80,7 +81,7 @@ func ingestOrTell(ctx context.Context, args []string) error {
 	err := fs.Parse(args)
 	switch {
 	case err != nil:
-		return cli.FlagError("klinghook-ingest", err)
+		return cli.FlagError("klinghook-ingest", fs, err)
 	case *showHelp:
 		fmt.Print(help)
 		return cli.WriteFlags(os.Stdout, fs)
@@ -158,7 +159,25 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server}); err != nil {
 		return err
 	}
+	warnOfRedis(ctx, cfg, rdb, log)
 	err = listeners.Wait(ctx)
 	log.Info("stopping")
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
+}
+
+// warnOfRedis says at the start that Redis cannot be reached: that is no reason to
+// turn events away, and yet more probably a wrong setting than an outage.
+func warnOfRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger) {
+	pinging, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	err := rdb.Ping(pinging).Err()
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	meanwhile := "events are kept in the spool until it can"
+	if cfg.NoSpool {
+		meanwhile = "events are answered with 503 until it can"
+	}
+	log.Warn("Redis cannot be reached; start it, or name another with KLINGHOOK_REDIS_URL (--redis-url)",
+		zap.String("redis", cfg.Value("KLINGHOOK_REDIS_URL")), zap.String("meanwhile", meanwhile), zap.Error(err))
 }

@@ -23,11 +23,11 @@ const devLockFile = "dev.lock"
 // what the other has in hand.
 func lockData(data string) (*dataLock, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("make data folder: %w", err)
+		return nil, dataError(fmt.Errorf("make data folder: %w", err))
 	}
 	file, err := os.OpenFile(filepath.Join(data, devLockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock data folder: %w", err)
+		return nil, dataError(fmt.Errorf("lock data folder: %w", err))
 	}
 	held, err := tryLock(file)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -130,13 +131,16 @@ func keptSecret(path string) (string, error) {
 	_, _ = rand.Read(key) // never fails
 	secret = "whsec_" + base64.StdEncoding.EncodeToString(key)
 	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("keep secret: %w", err)
+		return "", dataError(fmt.Errorf("keep secret: %w", err))
 	}
 	return secret, nil
 }
 
 func readSecretFile(path string) (string, error) {
 	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return "", fmt.Errorf("read secret: %w; be the user who started `klinghook dev`, or name another folder with KLINGHOOK_DATA (--data)", err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("read secret: %w", err)
 	}

@@ -115,10 +115,16 @@ func logConfig(cfg *config.Config) process.LogConfig {
 
 // pingRedis reports that Redis cannot be reached, and what to do about it.
 func pingRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, advice string) error {
-	if err := rdb.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("reach Redis at %s: %w; %s", cfg.Value("KLINGHOOK_REDIS_URL"), err, advice)
+	err := rdb.Ping(ctx).Err()
+	if err == nil {
+		return nil
 	}
-	return nil
+	for _, refusal := range []string{"NOAUTH", "WRONGPASS", "NOPERM"} {
+		if redis.HasErrorPrefix(err, refusal) {
+			advice = "it is there, and wants another user or password than KLINGHOOK_REDIS_URL (--redis-url) has"
+		}
+	}
+	return fmt.Errorf("reach Redis at %s: %w; %s", cfg.Value("KLINGHOOK_REDIS_URL"), err, advice)
 }
 
 // openStore opens the database that is there already, and checks that its schema
@@ -138,9 +144,23 @@ func openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	return db, nil
 }
 
-// databaseError says which database an error is about.
+// databaseError says which database an error is about, and what to do.
 func databaseError(cfg *config.Config, err error) error {
-	return fmt.Errorf("%s: %w; is KLINGHOOK_DATABASE_URL (--database-url) right, and the database there?", cfg.Value("KLINGHOOK_DATABASE_URL"), err)
+	advice := "is KLINGHOOK_DATABASE_URL (--database-url) right, and the database there?"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		advice = "let this user write to the file and its folder, or name another with KLINGHOOK_DATABASE_URL (--database-url), or its folder with KLINGHOOK_DATA (--data)"
+	case errors.Is(err, store.ErrBusy):
+		advice = "end what has it open, such as another klinghook or a program to look into databases, or name another with KLINGHOOK_DATABASE_URL (--database-url)"
+	case errors.Is(err, store.ErrNoDatabase):
+		advice = "name another with KLINGHOOK_DATABASE_URL (--database-url); `klinghook migrate` makes a file that is missing"
+	}
+	return fmt.Errorf("%s: %w; %s", cfg.Value("KLINGHOOK_DATABASE_URL"), err, advice)
+}
+
+// dataError says of an error about a file in the data folder what to do.
+func dataError(err error) error {
+	return fmt.Errorf("%w; let this user write there, or name another folder with KLINGHOOK_DATA (--data)", err)
 }
 
 // withStore runs f on the database of the command's settings.

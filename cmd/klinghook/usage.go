@@ -21,7 +21,7 @@ func speakOurWay(root *cobra.Command) {
 		if given := cmd.Flags().Args(); cmd.HasSubCommands() && len(given) > 0 {
 			return unknownCommand(cmd, given[0])
 		}
-		return cli.FlagError(cmd.CommandPath(), err)
+		return cli.FlagError(cmd.CommandPath(), cmd.Flags(), err)
 	})
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.InitDefaultCompletionCmd()

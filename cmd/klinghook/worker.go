@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -126,6 +128,9 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS: %w", err)
 	}
 	bucket, err := media.OpenBucket(ctx, c.cfg.BucketURL)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; let this user write there, or name another folder with KLINGHOOK_BUCKET_URL (--bucket-url)", err)
+	}
 	if err != nil {
 		return nil, err
 	}

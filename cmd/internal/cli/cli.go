@@ -42,9 +42,17 @@ type usageError struct{ error }
 func (e usageError) Is(target error) bool { return target == ErrUsage }
 func (e usageError) Unwrap() error        { return e.error }
 
-// FlagError says what is wrong with a flag, by pflag's error, as a usage error.
+// FlagError says what is wrong with a flag of fs, by pflag's error, as a usage error.
 // command is what the user called, e.g. "klinghook send".
-func FlagError(command string, err error) error {
+func FlagError(command string, fs *pflag.FlagSet, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var known []string
+		fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if near, ok := config.Near(unknown.GetSpecifiedName(), known); ok {
+			return Usagef("%w; did you mean --%s? `%s --help` lists the flags", err, near, command)
+		}
+	}
 	var bad *pflag.InvalidValueError
 	if !errors.As(err, &bad) {
 		return Usagef("%w; `%s --help` lists the flags", err, command)

@@ -152,6 +152,9 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	if authorization := ts.Getenv("AUTHORIZATION"); authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
+	if signature := ts.Getenv("SIGNATURE"); signature != "" {
+		req.Header.Set("X-Kling-Signature", signature)
+	}
 	res, err := http.DefaultClient.Do(req)
 	ts.Check(err)
 	answer, err := io.ReadAll(res.Body)
@@ -169,8 +172,11 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func startRedis(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, 1)
+	need(ts, neg, args, 1, 2)
 	redis := miniredis.NewMiniRedis()
+	if len(args) == 2 {
+		redis.RequireAuth(args[1])
+	}
 	ts.Check(redis.Start())
 	ts.Defer(redis.Close)
 	ts.Setenv(args[0], "redis://"+redis.Addr())

@@ -10,10 +10,12 @@
 //	address <var> <for> <log>         wait until a log tells where the program
 //	                                  listens, and keep the host:port
 //	field <var> <name> <file>         keep a field of a JSON object
-//	http <method> <url> [file]        ask, with $AUTHORIZATION where it is set;
+//	http <method> <url> [file]        ask, with $AUTHORIZATION where it is set, and
+//	                                  $SIGNATURE as Kling's;
 //	                                  stdout is the status and the answer
 //	taken <var>                       keep an address that is in use
-//	redis <var>                       start a Redis in memory and keep its URL
+//	redis <var> [password]            start a Redis in memory and keep its URL, without
+//	                                  the password
 //	kling <status> <answer-file>      start what plays Kling's API, and set
 //	                                  KLINGAI_API_URL
 //	asked                             stdout is what Kling's API was last asked

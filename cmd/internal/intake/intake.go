@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -101,6 +102,9 @@ func openSpool(cfg *config.Config) (*spool.Spool, error) {
 		return nil, fmt.Errorf("%w, with KLINGHOOK_SPOOL_DIR (--spool-dir), or let them share it with --spool-shared", err)
 	case errors.Is(err, spool.ErrDamaged):
 		return nil, err // it says what to do
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; let this user write there, or name another directory with KLINGHOOK_SPOOL_DIR (--spool-dir), or go without one with --no-spool", err)
 	}
 	return nil, fmt.Errorf("%w; name a directory on a disk of this machine with KLINGHOOK_SPOOL_DIR (--spool-dir), or go without one with --no-spool", err)
 }

@@ -1,0 +1,101 @@
+//go:build unix
+
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestNoPermission has a user who may not write where klinghook wants to. Root may
+// write anywhere, so that where the test is root's the program is not.
+func TestNoPermission(t *testing.T) {
+	// Not t.TempDir, which is closed to other users.
+	dir, err := os.MkdirTemp("", "klinghook-permission-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	mustMkdir(t, dir, 0o755)
+	program := filepath.Join(dir, "klinghook")
+	copyProgram(t, program)
+	for _, name := range []string{"closed", "data", "closed-media", "closed-spool"} {
+		mustMkdir(t, filepath.Join(dir, name), 0o555)
+	}
+	own := filepath.Join(dir, "own")
+	mustMkdir(t, own, 0o777)
+	mustKlinghook(t, nil, "migrate", "--database-url", "sqlite:"+filepath.Join(dir, "data", "klinghook.db"))
+
+	const notThere = "let this user write there, or name another "
+	for _, tt := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"no folder for data", []string{"dev", "--data", "closed/data"}, []string{"klinghook: make data folder: mkdir closed/data: permission denied; " + notThere + "folder with KLINGHOOK_DATA (--data)"}},
+		{"data", []string{"dev", "--data", "closed"}, []string{"klinghook: lock data folder: open closed/dev.lock: permission denied; " + notThere + "folder with KLINGHOOK_DATA (--data)"}},
+		{"bucket", []string{"dev", "--data", "own", "--bucket-url", "file://" + dir + "/closed-media"}, []string{"permission denied; " + notThere + "folder with KLINGHOOK_BUCKET_URL (--bucket-url)"}},
+		{"spool", []string{"dev", "--data", "own", "--spool-dir", "closed-spool"}, []string{"klinghook: open spool closed-spool: ", "permission denied; " + notThere + "directory with KLINGHOOK_SPOOL_DIR (--spool-dir)"}},
+		{"no file for a database", []string{"migrate", "--data", "closed"}, []string{"klinghook: sqlite:closed/klinghook.db: ", "permission denied; let this user write to the file and its folder, "}},
+		{"database", []string{"jobs", "list", "--data", "data"}, []string{"klinghook: sqlite:data/klinghook.db: ", "permission denied; let this user write to the file and its folder, ", "KLINGHOOK_DATA (--data)"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), program, tt.args...)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "KLINGHOOK_ADDR=127.0.0.1:0", "KLINGHOOK_ADMIN_ADDR=127.0.0.1:0", "KLINGHOOK_LOG_LEVEL=error")
+			if os.Getuid() == 0 {
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			}
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatalf("it worked:\n%s", out)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("it says\n%s\nwithout %q", out, want)
+				}
+			}
+		})
+	}
+}
+
+// mustMkdir makes a folder with these rights, whatever the umask.
+func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, mode); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+}
+
+// copyProgram puts the program where other users may run it.
+func copyProgram(t *testing.T, to string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(file, from); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
