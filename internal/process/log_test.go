@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -87,6 +88,27 @@ func TestLoggerConsole(t *testing.T) {
 $`)
 	if got := logged(t, "info", "console"); !want.MatchString(got) {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestLoggerColours holds that levels are coloured where it is asked for, in the
+// console format only.
+func TestLoggerColours(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for format, want := range map[string]bool{"console": true, "json": false, "auto": false} {
+		var out bytes.Buffer
+		log, err := process.NewLogger(process.LogConfig{Level: "info", Format: format, Coloured: true, File: file, Through: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Warn("retried")
+		if got := strings.Contains(out.String(), "\x1b["); got != want || !strings.Contains(out.String(), "retried") {
+			t.Errorf("%s: %q; want colours: %t", format, out.String(), want)
+		}
 	}
 }
 

@@ -159,3 +159,24 @@ func TestUpload(t *testing.T) {
 		t.Errorf("the object is %q, %v, want the one that was published", got, err)
 	}
 }
+
+func TestLocation(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for url, want := range map[string]string{
+		"file://" + dir: filepath.Join(dir, "vid_1", "video.mp4"),
+		"s3://media?region=eu-west-1&prefix=kling/": "s3://media/kling/vid_1/video.mp4",
+		"s3://media?region=eu-west-1":               "s3://media/vid_1/video.mp4",
+	} {
+		b, err := OpenBucket(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Location("vid_1/video.mp4"); got != want {
+			t.Errorf("Location in %s = %q, want %q", url, got, want)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
