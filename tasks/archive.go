@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -138,17 +139,18 @@ func findLeakedOn(ctx context.Context, s nodeScan) (found int, err error) {
 
 // takeLeakedOf takes those of the task keys that were forgotten.
 func takeLeakedOf(ctx context.Context, rdb redis.UniversalClient, keys []string) (found int, err error) {
-	for _, queue := range Queues() {
-		prefix := taskKey(queue, "")
-		args := []any{prefix}
-		for _, key := range keys {
-			if id, ok := strings.CutPrefix(key, prefix); ok {
-				args = append(args, id)
-			}
-		}
-		if len(args) == 1 {
+	byQueue := make(map[string][]any) // the arguments of the script
+	for _, key := range keys {
+		queue, id, ok := splitTaskKey(key)
+		if !ok {
 			continue
 		}
+		if byQueue[queue] == nil {
+			byQueue[queue] = []any{taskKey(queue, "")}
+		}
+		byQueue[queue] = append(byQueue[queue], id)
+	}
+	for queue, args := range byQueue {
 		n, err := redis.NewScript(takeLeaked).Run(ctx, rdb, archiveKeys(queue), args...).Int()
 		if err != nil {
 			return found, fmt.Errorf("take leaked tasks of %s: %w", queue, err)
@@ -156,6 +158,17 @@ func takeLeakedOf(ctx context.Context, rdb redis.UniversalClient, keys []string)
 		found += n
 	}
 	return found, nil
+}
+
+// splitTaskKey returns the queue, which is one of ours, and the ID of the task with
+// this key.
+func splitTaskKey(key string) (queue, id string, ok bool) {
+	rest, found := strings.CutPrefix(key, "asynq:{")
+	if !found {
+		return "", "", false
+	}
+	queue, id, ok = strings.Cut(rest, "}:t:")
+	return queue, id, ok && slices.Contains(Queues(), BaseQueue(queue))
 }
 
 // Overflow returns the ids of the n oldest tasks in a queue's overflow.
@@ -216,12 +229,11 @@ func Release(ctx context.Context, rdb redis.UniversalClient, t Task) error {
 }
 
 func releaseFrom(ctx context.Context, rdb redis.UniversalClient, t Task, states ...any) error {
-	queues := Queues()
-	// A kind that only another release knows may be in any queue.
-	if p, err := PolicyOf(t.Kind); err == nil {
-		queues = []string{p.Queue}
+	known, err := KnownQueues(ctx, rdb)
+	if err != nil {
+		return err
 	}
-	for _, queue := range queues {
+	for _, queue := range queuesOf(t.Kind, known) {
 		args := append([]any{taskKey(queue, ""), t.ID}, states...)
 		if err := redis.NewScript(release).Run(ctx, rdb, archiveKeys(queue), args...).Err(); err != nil {
 			return fmt.Errorf("free the id of task %s: %w", t.ID, err)

@@ -37,8 +37,8 @@ func onQueue(t *testing.T, f func(t *testing.T, q queue)) {
 	})
 }
 
-// add enqueues an event's task.
-func (q queue) add(t *testing.T, id string) tasks.Task {
+// record returns an event's task.
+func (queue) record(t *testing.T, id string) tasks.Task {
 	t.Helper()
 	ev := goldenEvent()
 	ev.ID = "klingai:" + id
@@ -46,6 +46,13 @@ func (q queue) add(t *testing.T, id string) tasks.Task {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return task
+}
+
+// add enqueues an event's task.
+func (q queue) add(t *testing.T, id string) tasks.Task {
+	t.Helper()
+	task := q.record(t, id)
 	if _, err := q.client.Enqueue(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +219,7 @@ func TestRelease(t *testing.T) {
 	onQueue(t, func(t *testing.T, q queue) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) { checkRelease(t, q, tt.prepare(t, q), tt.unarchived, tt.released) })
-			if err := errors.Join(q.rdb.FlushAll(t.Context()).Err(), tasks.ListQueues(t.Context(), q.rdb)); err != nil {
+			if err := errors.Join(q.rdb.FlushAll(t.Context()).Err(), tasks.ListQueues(t.Context(), q.rdb, 1)); err != nil {
 				t.Fatal(err)
 			}
 		}

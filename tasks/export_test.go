@@ -14,6 +14,9 @@ func FindLeakedAtMost(ctx context.Context, rdb redis.UniversalClient, most int) 
 	return findLeaked(ctx, rdb, most)
 }
 
+// ShardOf is the shard, from 0, of the task with this ID.
+func ShardOf(taskID string, shards int) int { return shardOf(taskID, shards) }
+
 // ReflectedPayload is the payload of RecordEvent as encoding/json writes it.
 func ReflectedPayload(ev Event) ([]byte, error) {
 	wire := eventWire{

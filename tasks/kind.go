@@ -23,6 +23,7 @@ const (
 // The queues. Each has workers of its own, so that slow downloads hold up
 // neither events nor notifications.
 const (
+	// QueueEvents may have shards, which [EventQueues] names.
 	QueueEvents = "events"
 	QueueMedia  = "media"
 	QueueNotify = "notify"
@@ -32,7 +33,8 @@ const (
 
 // Policy is how one kind of task is queued and retried.
 type Policy struct {
-	Kind  Kind
+	Kind Kind
+	// Queue is [QueueEvents] for all its shards.
 	Queue string
 	// Attempts is how often a task is run before it is given up. It is never
 	// below 4: asynq counts a killed worker's run and a lost dequeue reply.
@@ -85,7 +87,8 @@ func PolicyOf(kind Kind) (Policy, error) {
 	return Policy{}, fmt.Errorf("unknown task kind %q: known are %q", kind, known)
 }
 
-// Queues returns the names of all queues, in the policy table's order.
+// Queues returns the names of all queues, in the policy table's order. Of events, that
+// is the first shard; [KnownQueues] has the others.
 func Queues() []string {
 	var names []string
 	seen := make(map[string]bool)

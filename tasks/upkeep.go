@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,36 +34,49 @@ return state and 1 or 0`
 // Missing returns those of the tasks that no queue has, of tasks that are still to be
 // done. One that is remembered there as done, and yet is owed, has lost its effect: the
 // database did not keep it, or is an older copy of itself. It is forgotten, so that it
-// can be enqueued again. Missing asks in one round trip for each thousand.
+// can be enqueued again. An event is looked for in every shard that there is, since it
+// may have been enqueued when there were more or fewer. Missing asks about a thousand
+// times in one round trip.
 func Missing(ctx context.Context, rdb redis.UniversalClient, list []Task) ([]Task, error) {
-	const batch = 1000
+	if len(list) == 0 {
+		return nil, nil
+	}
+	known, err := KnownQueues(ctx, rdb)
+	if err != nil {
+		return nil, err
+	}
+	batch := max(1000/len(queuesOf(KindEventRecord, known)), 1)
 	var missing []Task
-	for len(list) > 0 {
-		n := min(batch, len(list))
-		answers := make([]*redis.Cmd, n)
+	for page := range slices.Chunk(list, batch) {
+		answers := make([][]*redis.Cmd, len(page))
 		_, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, t := range list[:n] {
-				p, err := PolicyOf(t.Kind)
-				if err != nil {
+			for i, t := range page {
+				if _, err := PolicyOf(t.Kind); err != nil {
 					return err
 				}
-				answers[i] = pipe.Eval(ctx, forgetDone, []string{taskKey(p.Queue, t.ID), queueKey(p.Queue, "completed")}, t.ID)
+				for _, queue := range queuesOf(t.Kind, known) {
+					keys := []string{taskKey(queue, t.ID), queueKey(queue, "completed")}
+					answers[i] = append(answers[i], pipe.Eval(ctx, forgetDone, keys, t.ID))
+				}
 			}
 			return nil
 		})
 		if err != nil {
 			return nil, fmt.Errorf("look for tasks: %w", err)
 		}
-		for i, answer := range answers {
-			there, err := answer.Int()
-			if err != nil {
-				return nil, fmt.Errorf("look for task %s: %w", list[i].ID, err)
+		for i, t := range page {
+			there := 0
+			for _, answer := range answers[i] {
+				n, err := answer.Int()
+				if err != nil {
+					return nil, fmt.Errorf("look for task %s: %w", t.ID, err)
+				}
+				there += n
 			}
 			if there == 0 {
-				missing = append(missing, list[i])
+				missing = append(missing, t)
 			}
 		}
-		list = list[n:]
 	}
 	return missing, nil
 }
@@ -96,19 +110,6 @@ func RequeueOrphans(ctx context.Context, rdb redis.UniversalClient, queue string
 		return 0, fmt.Errorf("requeue orphans of %s: %w", queue, err)
 	}
 	return n, nil
-}
-
-// ListQueues puts all queues on asynq's list of queues, by which its inspector and
-// the queue pages find them.
-func ListQueues(ctx context.Context, rdb redis.UniversalClient) error {
-	names := make([]any, 0, len(Queues()))
-	for _, queue := range Queues() {
-		names = append(names, queue)
-	}
-	if err := rdb.SAdd(ctx, "asynq:queues", names...).Err(); err != nil {
-		return fmt.Errorf("list queues: %w", err)
-	}
-	return nil
 }
 
 // LookupLease is the Redis key of the one worker in the fleet that asks Kling about

@@ -34,7 +34,7 @@ func (w *Worker) guardArchives(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, queue := range tasks.Queues() {
+		for _, queue := range w.shards.queues() {
 			if _, err := tasks.MakeRoom(ctx, w.cfg.Redis, queue, tasks.ArchiveFull); err != nil && ctx.Err() == nil {
 				w.cfg.Log.Debug("archive not guarded", zap.Error(err)) // Redis is away, which others tell
 			}
@@ -42,15 +42,16 @@ func (w *Worker) guardArchives(ctx context.Context) {
 	}
 }
 
-// sweepArchives keeps every archived task as a dead letter, whoever archived it and
-// whether or not a list has it, and deletes all but the newest of each queue.
-func (w *Worker) sweepArchives(ctx context.Context) error {
+// sweepArchives keeps every archived task of the queues as a dead letter, whoever
+// archived it and whether or not a list has it, and deletes all but the newest of each
+// queue.
+func (w *Worker) sweepArchives(ctx context.Context, queues []string) error {
 	leaked, err := tasks.FindLeaked(ctx, w.cfg.Redis)
 	if leaked > 0 {
 		w.cfg.Log.Warn("archived tasks found that no list has", zap.Int("tasks", leaked))
 	}
 	errs := []error{err}
-	for _, queue := range tasks.Queues() {
+	for _, queue := range queues {
 		if _, err := tasks.MakeRoom(ctx, w.cfg.Redis, queue, tasks.ArchiveKept); err != nil {
 			errs = append(errs, err)
 			continue

@@ -40,7 +40,7 @@ type fetchClient struct {
 
 func newFetchClient(rdb redis.UniversalClient) *fetchClient {
 	c := &fetchClient{UniversalClient: rdb, bells: make(map[string]*bell), stop: make(chan struct{})}
-	for _, queue := range tasks.Queues() {
+	for _, queue := range append(tasks.Queues(), tasks.EventQueues(tasks.MaxEventShards)...) {
 		c.bells[tasks.PendingKey(queue)] = &bell{}
 	}
 	return c

@@ -18,6 +18,8 @@ import (
 type Replayer struct {
 	Redis redis.UniversalClient
 	Store *store.Store
+	// EventShards is over how many queues events are spread; default 1.
+	EventShards int
 	// Sources are the protocols by name, with their secrets: an event is verified
 	// again before it is recorded after all.
 	Sources map[string]source.Source
@@ -48,7 +50,7 @@ func (r *Replayer) replay(ctx context.Context, d store.DeadLetter) error {
 	if err := tasks.Release(ctx, r.Redis, d.Task); err != nil {
 		return err
 	}
-	if _, err := tasks.NewClient(r.Redis).Enqueue(ctx, d.Task); err != nil {
+	if _, err := tasks.NewShardedClient(r.Redis, r.EventShards).Enqueue(ctx, d.Task); err != nil {
 		return err
 	}
 	return r.Store.EndDeadLetter(ctx, d, store.DeadLetterReplayed, r.Now())

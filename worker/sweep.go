@@ -62,19 +62,24 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 // owed and no queue has. It may run at any time and more than once.
 func (w *Worker) Sweep(ctx context.Context) error {
 	// asynq lists a queue once per client and never again: after Redis lost its
-	// data, tasks would be run but not be seen.
-	if err := tasks.ListQueues(ctx, w.cfg.Redis); err != nil {
+	// data, tasks would be run but not be seen; those of a shard that only ingest has
+	// been told of would not even be run.
+	if err := tasks.ListQueues(ctx, w.cfg.Redis, w.cfg.EventShards); err != nil {
+		return err
+	}
+	queues, err := tasks.KnownQueues(ctx, w.cfg.Redis)
+	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, queue := range tasks.Queues() {
+	for _, queue := range queues {
 		n, err := tasks.RequeueOrphans(ctx, w.cfg.Redis, queue)
 		if n > 0 {
 			w.cfg.Log.Warn("tasks without a lease put back", zap.String("queue", queue), zap.Int("tasks", n))
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, w.sweepArchives(ctx), w.endDone(ctx), w.countExpiring(ctx))
+	errs = append(errs, w.sweepArchives(ctx, queues), w.endDone(ctx), w.countExpiring(ctx))
 	n, err := w.enqueueMissing(ctx)
 	if n > 0 {
 		w.cfg.Log.Info("owed work enqueued again", zap.Int("tasks", n))

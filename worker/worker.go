@@ -37,9 +37,12 @@ type Config struct {
 	Lookups Lookups
 	// LinkLifetime is how long links to media live; default 30 days.
 	LinkLifetime time.Duration
-	// Concurrency is how many tasks of each queue are run at once. A queue that
-	// is not named is not run here.
+	// Concurrency is how many tasks of each queue are run at once; of events, of all
+	// shards together. A queue that is not named is not run here.
 	Concurrency map[string]int
+	// EventShards is over how many queues events are spread; default 1. Other shards
+	// that have tasks are run too.
+	EventShards int
 	// Grace is how long Shutdown lets running tasks finish; default 30 s.
 	Grace time.Duration
 	Log   *zap.Logger
@@ -60,7 +63,9 @@ type Worker struct {
 	inspector *asynq.Inspector
 	metrics   metrics
 	handlers  map[tasks.Kind]handler
-	servers   []*asynq.Server
+	// servers are added to by the rounds only, once they have begun.
+	servers []*asynq.Server
+	shards  *shards
 	// fetcher is the servers' Redis.
 	fetcher *fetchClient
 	// inquirer is nil where Kling is not asked.
@@ -91,7 +96,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg:       cfg,
-		queue:     tasks.NewClient(cfg.Redis),
+		queue:     tasks.NewShardedClient(cfg.Redis, cfg.EventShards),
 		inspector: asynq.NewInspectorFromRedisClient(cfg.Redis),
 		metrics:   newMetrics(cfg.Metrics),
 		fetcher:   newFetchClient(cfg.Redis),
@@ -107,13 +112,13 @@ func New(cfg Config) (*Worker, error) {
 			return nil, fmt.Errorf("run queue %q: there is none of that name; known are %q", queue, known)
 		}
 		if n > 0 {
-			w.servers = append(w.servers, w.newServers(queue, n)...)
-			w.metrics.concurrency.WithLabelValues(queue).Set(float64(n))
+			w.servers = append(w.servers, w.newShardServers(queue, n)...)
 		}
 	}
 	if len(w.servers) == 0 {
 		return nil, errors.New("run queues: none is chosen")
 	}
+	w.shards = newShards(w)
 	return w, nil
 }
 
@@ -133,8 +138,9 @@ const (
 
 // newServers returns the servers that run n tasks of a queue at once.
 func (w *Worker) newServers(queue string, n int) []*asynq.Server {
+	w.metrics.concurrency.WithLabelValues(queue).Set(float64(n))
 	count := 1
-	if queue == tasks.QueueEvents {
+	if tasks.BaseQueue(queue) == tasks.QueueEvents {
 		count = min((n+tasksPerServer-1)/tasksPerServer, maxServers)
 	}
 	servers := make([]*asynq.Server, 0, count)
@@ -163,7 +169,7 @@ func (w *Worker) newServers(queue string, n int) []*asynq.Server {
 // forwardEvery is how often a queue is asked for tasks whose wait for another attempt
 // is over. Events are what people wait for.
 func forwardEvery(queue string) time.Duration {
-	if queue == tasks.QueueEvents {
+	if tasks.BaseQueue(queue) == tasks.QueueEvents {
 		return time.Second
 	}
 	return 2 * time.Second
@@ -183,6 +189,7 @@ func (w *Worker) Start(ctx context.Context) error {
 		}
 	}
 	ctx, w.stopRounds = context.WithCancel(context.WithoutCancel(ctx))
+	w.rounds.Go(func() { w.shards.run(ctx) })
 	w.rounds.Go(func() { w.runSweeps(ctx) })
 	w.rounds.Go(func() { w.tidyBucket(ctx) })
 	if w.inquirer != nil {
@@ -209,13 +216,13 @@ func (w *Worker) Shutdown() {
 // Drain waits until no task is waiting or running, or ctx ends. Tasks that wait
 // for another attempt are left: the store knows that they are owed.
 func (w *Worker) Drain(ctx context.Context) error {
-	if err := tasks.ListQueues(ctx, w.cfg.Redis); err != nil {
+	if err := tasks.ListQueues(ctx, w.cfg.Redis, w.cfg.EventShards); err != nil {
 		return err
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left, err := w.unfinished()
+		left, err := w.unfinished(ctx)
 		if err != nil || left == 0 {
 			return err
 		}
@@ -228,9 +235,13 @@ func (w *Worker) Drain(ctx context.Context) error {
 }
 
 // unfinished counts the tasks that are pending or active in all queues.
-func (w *Worker) unfinished() (int, error) {
+func (w *Worker) unfinished(ctx context.Context) (int, error) {
+	queues, err := tasks.KnownQueues(ctx, w.cfg.Redis)
+	if err != nil {
+		return 0, err
+	}
 	total := 0
-	for _, queue := range tasks.Queues() {
+	for _, queue := range queues {
 		info, err := w.inspector.GetQueueInfo(queue)
 		if err != nil {
 			return 0, fmt.Errorf("count tasks of %s: %w", queue, err)
