@@ -61,6 +61,7 @@ func forms() map[string]form {
 		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},
 		"events":          {"event types with commas between, of " + strings.Join(EventTypes(), ", "), "completed,failed", nil},
 		"queues":          {"queue=tasks pairs with commas between, of the queues " + strings.Join(QueueNames(), ", "), "events=16,media=4,notify=8,rejections=1", nil},
+		"shards":          {fmt.Sprintf("a whole number from 1 to %d", MaxEventShards), "4", checkShards},
 		"log-level":       {"debug, info, warn or error", "info", checkChoice(levels)},
 		"log-format":      {"auto, console or json", "json", checkChoice(formats)},
 	}
@@ -98,6 +99,13 @@ func checkToken(item string) error {
 func checkRate(item string) error {
 	if n, err := strconv.ParseFloat(item, 64); err != nil || !(n > 0) || n > 1e6 {
 		return errors.New("is not a rate")
+	}
+	return nil
+}
+
+func checkShards(item string) error {
+	if n, err := strconv.Atoi(item); err != nil || n > MaxEventShards {
+		return errors.New("is too many")
 	}
 	return nil
 }

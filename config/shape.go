@@ -20,6 +20,7 @@ import (
 func shapes() map[reflect.Type]env.ParserFunc {
 	return map[reflect.Type]env.ParserFunc{
 		reflect.TypeFor[bool]():          shape(parseSwitch),
+		reflect.TypeFor[int]():           shape(parseCount),
 		reflect.TypeFor[float64]():       shape(parseRate),
 		reflect.TypeFor[int64]():         shape(parseSize),
 		reflect.TypeFor[time.Duration](): shape(parseDuration),
@@ -49,6 +50,19 @@ func parseRate(text string) (float64, error) {
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil {
 		return 0, errors.New("is not a number")
+	}
+	return n, nil
+}
+
+// parseCount reads a whole number above zero, of which the form judges how large it
+// may be.
+func parseCount(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil:
+		return 0, errors.New("is not a whole number")
+	case n < 1:
+		return 0, errors.New("is not above zero")
 	}
 	return n, nil
 }

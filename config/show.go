@@ -73,6 +73,8 @@ func listOf(field reflect.Value) []string {
 		return []string{v}
 	case bool:
 		return []string{strconv.FormatBool(v)}
+	case int:
+		return []string{strconv.Itoa(v)}
 	case float64:
 		return []string{strconv.FormatFloat(v, 'g', -1, 64)}
 	case int64:

@@ -34,12 +34,16 @@ const (
 )
 
 // NewMessage encodes a task as asynq's own client does, by its kind's policy, in a
-// tenth of the time: each delivery passes through here. Its error is that of an unknown
-// kind.
-func NewMessage(t Task) (Message, error) {
+// tenth of the time: each delivery passes through here. shards are the queues over which
+// events are spread, as [EventQueues] names them, where they are. Its error is that of
+// an unknown kind.
+func NewMessage(t Task, shards ...string) (Message, error) {
 	p, err := PolicyOf(t.Kind)
 	if err != nil {
 		return Message{}, fmt.Errorf("enqueue %s: %w", t.ID, err)
+	}
+	if p.Queue == QueueEvents && len(shards) > 0 {
+		p.Queue = shards[shardOf(t.ID, len(shards))]
 	}
 	b := make([]byte, 0, 96+len(t.Kind)+len(t.Payload)+len(t.ID)+len(p.Queue)+len(t.Trace))
 	b = appendField(b, fieldType, string(t.Kind))

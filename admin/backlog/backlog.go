@@ -31,6 +31,8 @@ type Config struct {
 	// Redis holds the queues; it stays the caller's to close, after the Collector.
 	// Required.
 	Redis redis.UniversalClient
+	// EventShards is over how many queues events are spread; default 1.
+	EventShards int
 	// Store is left out where a process has none.
 	Store Store
 	// Log is required.
@@ -55,7 +57,7 @@ func New(ctx context.Context, cfg Config) *Collector {
 	c := &Collector{
 		log:   cfg.Log,
 		stop:  stop,
-		queue: &reading[[]queueState]{every: queueEvery, read: func() ([]queueState, error) { return readQueues(inspector) }},
+		queue: &reading[[]queueState]{every: queueEvery, read: func() ([]queueState, error) { return readQueues(inspector, cfg.EventShards) }},
 
 		queueUp:     prometheus.NewDesc("klinghook_queue_up", "1 when the queues could be read, else 0.", nil, nil),
 		queueTasks:  prometheus.NewDesc("klinghook_queue_tasks", "Tasks in a queue, by their state.", []string{"queue", "state"}, nil),

@@ -65,6 +65,10 @@ func TestQueues(t *testing.T) {
 	if err := inspector.ArchiveTask(tasks.QueueMedia, "t0"); err != nil {
 		t.Fatal(err)
 	}
+	// A shard that has been left behind when there were more.
+	if _, err := client.Enqueue(asynq.NewTask("event:record", nil), asynq.Queue("events-3")); err != nil {
+		t.Fatal(err)
+	}
 	if err := inspector.PauseQueue(tasks.QueueMedia); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +82,7 @@ func TestQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	c := New(t.Context(), Config{Redis: rdb, Log: zap.NewNop()})
+	c := New(t.Context(), Config{Redis: rdb, EventShards: 2, Log: zap.NewNop()})
 	got := gathered(t, c)
 	for series, want := range map[string]float64{
 		"klinghook_queue_up{}":                               1,
@@ -88,6 +92,8 @@ func TestQueues(t *testing.T) {
 		"klinghook_queue_tasks{media,active}":                0,
 		"klinghook_queue_tasks{media,completed}":             0,
 		"klinghook_queue_tasks{events,pending}":              0, // which has never had a task
+		"klinghook_queue_tasks{events-1,pending}":            0,
+		"klinghook_queue_tasks{events-3,pending}":            1,
 		"klinghook_queue_tasks{rejections,retry}":            0,
 		"klinghook_queue_paused{media}":                      1,
 		"klinghook_queue_paused{events}":                     0,
@@ -97,6 +103,9 @@ func TestQueues(t *testing.T) {
 		if value, ok := got[series]; !ok || value != want {
 			t.Errorf("%s is %v (there: %t), want %v", series, value, ok, want)
 		}
+	}
+	if _, ok := got["klinghook_queue_tasks{events-2,pending}"]; ok {
+		t.Error("it tells of a shard that no setting names and that is not there")
 	}
 	for series, least := range map[string]float64{
 		"klinghook_queue_oldest_age_seconds{media,pending}":   3600,

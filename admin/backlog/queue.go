@@ -24,14 +24,21 @@ type queueState struct {
 	paused bool
 }
 
-// readQueues looks at every queue. One that never had a task is empty.
-func readQueues(inspector *asynq.Inspector) ([]queueState, error) {
+// readQueues looks at every queue: those of the policy table, so many shards of events,
+// and whichever other shards there are. One that never had a task is empty.
+func readQueues(inspector *asynq.Inspector, eventShards int) ([]queueState, error) {
 	known, err := inspector.Queues()
 	if err != nil {
 		return nil, fmt.Errorf("list queues: %w", err)
 	}
+	queues := append(tasks.Queues(), tasks.EventQueues(eventShards)[1:]...)
+	for _, name := range known {
+		if tasks.BaseQueue(name) == tasks.QueueEvents && !slices.Contains(queues, name) {
+			queues = append(queues, name)
+		}
+	}
 	var all []queueState
-	for _, name := range tasks.Queues() {
+	for _, name := range queues {
 		info := &asynq.QueueInfo{Queue: name}
 		if slices.Contains(known, name) {
 			if info, err = inspector.GetQueueInfo(name); err != nil {

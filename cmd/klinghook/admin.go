@@ -78,7 +78,7 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	pages := queues.New(queues.Config{
 		RootPath: admin.QueuesPath, Redis: rdb, Guard: own, ReadOnly: cfg.ReadOnly, LogoutPath: logoutPath(gate),
 	})
-	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, Log: log})
+	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, EventShards: cfg.EventShards, Log: log})
 	defer func() { err = errors.Join(err, waiting.Close()) }()
 	metrics.MustRegister(waiting)
 	health := process.NewHealth(log, process.RedisCheck(rdb))

@@ -32,6 +32,12 @@ func TestConfigKnowsTheOthersNames(t *testing.T) {
 	}
 }
 
+func TestConfigKnowsHowManyShardsThereMayBe(t *testing.T) {
+	if config.MaxEventShards != tasks.MaxEventShards {
+		t.Errorf("config allows %d shards of events, tasks %d", config.MaxEventShards, tasks.MaxEventShards)
+	}
+}
+
 func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
 	files := make(map[string]string)
 	for _, p := range source.Protocols() {

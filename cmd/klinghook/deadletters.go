@@ -298,7 +298,7 @@ func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) 
 		if err := errors.Join(unread, err); err != nil {
 			return err
 		}
-		return f(ctx, &worker.Replayer{Redis: rdb, Store: db, Sources: sources, Now: time.Now})
+		return f(ctx, &worker.Replayer{Redis: rdb, Store: db, EventShards: cfg.EventShards, Sources: sources, Now: time.Now})
 	})
 }
 

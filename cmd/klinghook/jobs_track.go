@@ -114,7 +114,7 @@ func refresh(ctx context.Context, cmd *cobra.Command, cfg *config.Config, rdb re
 	if err != nil {
 		return err
 	}
-	queue := tasks.NewClient(rdb)
+	queue := tasks.NewShardedClient(rdb, cfg.EventShards)
 	var rows [][]string
 	var errs []error
 	for _, id := range ids {

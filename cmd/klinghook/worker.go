@@ -81,7 +81,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, crew.close()) }()
-	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, Store: db, Log: log})
+	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer func() { err = errors.Join(err, waiting.Close()) }()
 	metrics.MustRegister(waiting)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
@@ -93,7 +93,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	if err := crew.worker.Start(ctx); err != nil {
 		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
 	}
-	log.Info("working", zap.Stringer("queues", cfg.Queues), zap.Int("pid", os.Getpid()))
+	log.Info("working", zap.Stringer("queues", cfg.Queues), zap.Int("event_shards", cfg.EventShards), zap.Int("pid", os.Getpid()))
 	err = listeners.Wait(ctx)
 	log.Info("stopping")
 	crew.worker.Shutdown()
@@ -148,7 +148,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Metrics: c.metrics})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer, Observer: c.observer,
+		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, EventShards: c.cfg.EventShards, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer, Observer: c.observer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

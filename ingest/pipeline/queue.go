@@ -27,6 +27,8 @@ type Config struct {
 	// Redis stays the caller's to close, after Close. Its ContextTimeoutEnabled must be
 	// set. Required.
 	Redis redis.UniversalClient
+	// EventShards is over how many queues events are spread; default 1.
+	EventShards int
 	// Flushers is how many batches of each queue may be under way at once; default 8.
 	Flushers int
 	// Timeout, where set, is how long an Enqueue takes at most, if its context allows as
@@ -39,6 +41,7 @@ type Config struct {
 // Queue enqueues tasks. It is safe for concurrent use, and must be closed.
 type Queue struct {
 	bulk     *tasks.Bulk
+	shards   []string // the queues of events
 	timeout  time.Duration
 	flushers int
 	max      int64
@@ -51,17 +54,18 @@ type Queue struct {
 // New returns a Queue for cfg.
 func New(cfg Config) *Queue {
 	return &Queue{
-		bulk: tasks.NewBulk(cfg.Redis), timeout: cfg.Timeout, flushers: cmp.Or(cfg.Flushers, defaultFlushers),
+		bulk: tasks.NewBulk(cfg.Redis), shards: tasks.EventQueues(cfg.EventShards), timeout: cfg.Timeout, flushers: cmp.Or(cfg.Flushers, defaultFlushers),
 		max: int64(cmp.Or(cfg.MaxPending, defaultMaxPending)), batchers: make(map[string]*batcher),
 	}
 }
 
 // Enqueue is [tasks.Client.Enqueue], but that it goes by its context's deadline and
-// does not end when that is cancelled: it takes no longer than it may anyway. Where too many enqueues are under way it returns
-// an error that matches [tasks.ErrOverloaded], at once; such a task was not enqueued.
+// does not end when that is cancelled: it takes no longer than it may anyway. Where too
+// many enqueues are under way it returns an error that matches [tasks.ErrOverloaded], at
+// once; such a task was not enqueued.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
 	t.Trace = cmp.Or(t.Trace, tasks.TraceOf(ctx))
-	m, err := tasks.NewMessage(t)
+	m, err := tasks.NewMessage(t, q.shards...)
 	if err != nil {
 		return false, err
 	}

@@ -239,3 +239,39 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 		t.Errorf("%d tasks are in the queue, want each of %d once", len(there), len(tried))
 	}
 }
+
+// TestShardsOfACluster holds that events which are spread over the nodes of a cluster
+// share pipelines, each of which reaches every node with what is its own: also where a
+// node does not know the script yet, and when a delivery is repeated.
+func TestShardsOfACluster(t *testing.T) {
+	nodes := testenv.RedisCluster(t, 3)
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	q := New(Config{Redis: rdb, EventShards: 3, Flushers: 2})
+	defer q.Close()
+	const events = 300
+	for _, repeat := range []bool{false, true} {
+		var wg sync.WaitGroup
+		for i := range events {
+			wg.Go(func() {
+				if duplicate, err := q.Enqueue(t.Context(), task(i)); err != nil || duplicate != repeat {
+					t.Errorf("event %d: duplicate %t, %v; want %t", i, duplicate, err, repeat)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	total := 0
+	for _, queue := range tasks.EventQueues(3) {
+		total += len(pending(t, rdb, queue))
+	}
+	if total != events {
+		t.Errorf("%d tasks are in the queues, want %d", total, events)
+	}
+	for i, node := range nodes {
+		// The keys of a queue are its tasks and the list of these.
+		if n, err := connect(t, node.Addr()).DBSize(t.Context()).Result(); err != nil || n < events/6 {
+			t.Errorf("node %d has %d keys, %v; want its part of %d", i, n, err, events)
+		}
+	}
+}

@@ -62,10 +62,10 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 		}
 		in.Spooled = true
 	}
-	client := tasks.NewClient(cfg.Redis)
+	client := tasks.NewShardedClient(cfg.Redis, cfg.Settings.EventShards)
 	switch {
 	case cfg.Kept == nil:
-		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis, Timeout: spool.CallTimeout})
+		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis, EventShards: cfg.Settings.EventShards, Timeout: spool.CallTimeout})
 		q := spool.NewQueue(spool.QueueConfig{
 			Inner: in.pipes, CallTimeout: -1, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics,
 		})
