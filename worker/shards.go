@@ -97,16 +97,17 @@ func (s *shards) look(ctx context.Context) error {
 func (s *shards) adopt(queue string, n int) error {
 	var started []*asynq.Server
 	for _, server := range s.w.newServers(queue, n) {
-		if err := server.Start(s.w); err != nil && len(started) == 0 {
-			return fmt.Errorf("run queue %s: %w", queue, err)
-		} else if err != nil {
+		if err := server.Start(s.w); err != nil {
+			if len(started) == 0 {
+				return fmt.Errorf("run queue %s: %w", queue, err)
+			}
 			break // fewer will do
 		}
 		started = append(started, server)
 	}
 	s.w.servers = append(s.w.servers, started...)
 	s.running = append(s.running, queue)
-	s.w.cfg.Log.Warn("running a queue of events that is not among those of the settings; is KLINGHOOK_EVENT_SHARDS the same everywhere?",
+	s.w.cfg.Log.Warn("running a queue of events that the settings do not name: another process has, or had, more of KLINGHOOK_EVENT_SHARDS",
 		zap.String("queue", queue), zap.Int("event_shards", max(s.w.cfg.EventShards, 1)), zap.Int("concurrency", n))
 	return nil
 }

@@ -32,20 +32,6 @@ func (f *fixture) failed(t *testing.T, prefix string, n int) {
 	}
 }
 
-// waiting returns how many tasks are pending in each shard.
-func (f *fixture) waiting(t *testing.T, shards int) map[string]int {
-	t.Helper()
-	counts := map[string]int{}
-	for _, queue := range tasks.EventQueues(shards) {
-		n, err := f.redis.LLen(t.Context(), tasks.PendingKey(queue)).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		counts[queue] = int(n)
-	}
-	return counts
-}
-
 // once holds that each of n events had its effect, and once.
 func (f *fixture) once(t *testing.T, n int) {
 	t.Helper()
@@ -77,9 +63,9 @@ func TestFewerShards(t *testing.T) {
 		f.spread(4)
 		const n = 40
 		f.failed(t, "vid", n)
-		for queue, count := range f.waiting(t, 4) {
-			if count == 0 {
-				t.Fatalf("nothing waits in %s", queue)
+		for _, queue := range tasks.EventQueues(4) {
+			if waiting, err := f.redis.LLen(t.Context(), tasks.PendingKey(queue)).Result(); err != nil || waiting == 0 {
+				t.Fatalf("%d wait in %s, %v", waiting, queue, err)
 			}
 		}
 		// One is active without a lease, as a killed Redis leaves it; one is archived.
@@ -184,7 +170,11 @@ func TestConcurrencyOfShards(t *testing.T) {
 		f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
 		f.cfg.Concurrency = map[string]int{"events": tt.events, "media": 4}
 		f.toldOf(t, tt.shards)
-		families, err := f.cfg.Metrics.(*prometheus.Registry).Gather()
+		registry, ok := f.cfg.Metrics.(*prometheus.Registry)
+		if !ok {
+			t.Fatal("the fixture's metrics are in no registry")
+		}
+		families, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)
 		}
