@@ -36,14 +36,30 @@ type fetchClient struct {
 	mu sync.Mutex // guards the bells, and that none listens anew after stop
 	// bells are the queues', by the key of their pending tasks.
 	bells map[string]*bell
+	// slots has room for as many as may listen at once: each holds a connection.
+	slots chan struct{}
 }
 
 func newFetchClient(rdb redis.UniversalClient) *fetchClient {
-	c := &fetchClient{UniversalClient: rdb, bells: make(map[string]*bell), stop: make(chan struct{})}
+	c := &fetchClient{UniversalClient: rdb, bells: make(map[string]*bell), stop: make(chan struct{}), slots: make(chan struct{}, mayListen(rdb))}
 	for _, queue := range append(tasks.Queues(), tasks.EventQueues(tasks.MaxEventShards)...) {
 		c.bells[tasks.PendingKey(queue)] = &bell{}
 	}
 	return c
+}
+
+// mayListen returns how many queues may be listened to at once: so many that half of
+// the client's connections are left for everything else, however many shards of events
+// there are; but as many as there are without shards.
+func mayListen(rdb redis.UniversalClient) int {
+	connections := 0
+	switch c := rdb.(type) {
+	case *redis.Client:
+		connections = c.Options().PoolSize
+	case *redis.ClusterClient:
+		connections = c.Options().PoolSize // of each node, and all may lie on one
+	}
+	return max(connections/2, len(tasks.Queues()))
 }
 
 // close lets go of all who wait, and returns when nobody listens any more, which takes
@@ -120,11 +136,19 @@ func (c *fetchClient) listener(ctx context.Context, pending string, b *bell) <-c
 	return b.rung
 }
 
-// listen rests, waits until the queue has something, and rings.
+// listen rests, waits until the queue has something, and rings. Where too many are
+// listened to it rings after troubleRest, so that the queue is asked instead.
 func (c *fetchClient) listen(ctx context.Context, pending string, b *bell, rest time.Duration) {
 	defer c.ring(b)
 	if rest > 0 {
 		c.rest(rest)
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	default:
+		c.rest(troubleRest - rest)
+		return
 	}
 	for timeout := shortListen; !c.stopped(); timeout = min(2*timeout, longListen) {
 		err := c.listenOnce(ctx, pending, timeout)

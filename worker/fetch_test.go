@@ -94,8 +94,17 @@ func (q *fakeQueue) push(n int) {
 // newFetch returns a client on a stand-in, and a function that fetches as asynq does.
 func newFetch(t *testing.T, q *fakeQueue) (*fetchClient, func() error) {
 	t.Helper()
+	c := newFetchOn(t, q, 0)
+	return c, func() error {
+		return c.EvalSha(t.Context(), "sha", []string{tasks.PendingKey(tasks.QueueEvents), "paused", "active", "lease"}).Err()
+	}
+}
+
+// newFetchOn returns a client on a stand-in, with so many connections; 0 is the default.
+func newFetchOn(t *testing.T, q *fakeQueue, connections int) *fetchClient {
+	t.Helper()
 	q.filled = make(chan struct{})
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, PoolSize: connections})
 	rdb.AddHook(q)
 	c := newFetchClient(rdb)
 	t.Cleanup(func() {
@@ -104,9 +113,41 @@ func newFetch(t *testing.T, q *fakeQueue) (*fetchClient, func() error) {
 		}
 		_ = rdb.Close()
 	})
-	return c, func() error {
-		return c.EvalSha(t.Context(), "sha", []string{tasks.PendingKey(tasks.QueueEvents), "paused", "active", "lease"}).Err()
-	}
+	return c
+}
+
+// TestListenersLeaveConnections holds that many shards do not take all connections to
+// listen: those that find none left are asked seldom, and what comes there is found soon.
+func TestListenersLeaveConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &fakeQueue{}
+		c := newFetchOn(t, q, 8)
+		var got atomic.Int64
+		for _, queue := range tasks.EventQueues(12) {
+			go func() {
+				for !c.stopped() {
+					if err := c.EvalSha(t.Context(), "sha", []string{tasks.PendingKey(queue), "paused", "active", "lease"}).Err(); err == nil {
+						got.Add(1)
+					}
+					time.Sleep(askAgain)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := len(c.slots); n != 4 {
+			t.Errorf("%d of 8 connections listen, want half of them", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := q.fetches.Load(); n > 12+8*41 {
+			t.Errorf("12 empty shards were asked %d times in 10 s", n)
+		}
+		q.push(12)
+		time.Sleep(troubleRest + askAgain)
+		if n := got.Load(); n != 12 {
+			t.Errorf("%d of 12 were fetched %v later", n, troubleRest)
+		}
+		c.close()
+	})
 }
 
 // TestFetchWaitsForWork holds that an empty queue is not asked for, and that what comes
