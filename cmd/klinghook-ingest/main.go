@@ -35,9 +35,14 @@ func main() {
 
 // run does what the arguments ask for and returns the exit code.
 func run() int {
-	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
+	var ended logEnd
+	ctx, stop := process.Signals(context.Background(), func() {
+		ended.write()
+		os.Exit(cli.ExitFailure)
+	})
 	defer stop()
-	err := ingestOrTell(ctx, os.Args[1:])
+	err := ingestOrTell(ctx, os.Args[1:], &ended)
+	ended.write()
 	if err != nil {
 		cli.PrintError(os.Stderr, "klinghook-ingest", err)
 	}
@@ -71,7 +76,7 @@ Examples:
 
 // ingestOrTell receives webhooks until ctx ends, unless the arguments ask for the
 // help or the version.
-func ingestOrTell(ctx context.Context, args []string) error {
+func ingestOrTell(ctx context.Context, args []string, ended *logEnd) error {
 	fs := pflag.NewFlagSet("klinghook-ingest", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	cli.AddFlags(fs, config.Ingest)
@@ -98,10 +103,11 @@ func ingestOrTell(ctx context.Context, args []string) error {
 	if *checkHealth {
 		return cli.CheckHealth(ctx, cfg.AdminAddr)
 	}
-	log, err := process.NewLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: cli.Coloured(os.Stderr), File: os.Stderr})
+	log, flush, err := process.NewBufferedLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: cli.Coloured(os.Stderr), File: os.Stderr})
 	if err != nil {
 		return err
 	}
+	ended.set(flush)
 	for _, name := range config.Unused(config.Ingest, os.Environ()) {
 		log.Warn("this variable is not for ingest; leave it out of the public process's environment", zap.String("variable", name))
 	}

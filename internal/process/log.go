@@ -48,23 +48,21 @@ func newEncoder(cfg LogConfig) (zapcore.Encoder, error) {
 	enc.TimeKey, enc.MessageKey = "time", "message"
 	enc.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	enc.EncodeDuration = zapcore.StringDurationEncoder
-	format := cfg.Format
-	if format == "auto" {
-		format = "json"
-		if term.IsTerminal(int(cfg.File.Fd())) {
-			format = "console"
-		}
-	}
-	switch format {
-	case "json":
-		return zapcore.NewJSONEncoder(enc), nil
-	case "console":
+	switch {
+	case cfg.isConsole():
 		enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
 		if cfg.Coloured {
 			enc.EncodeLevel = zapcore.CapitalColorLevelEncoder
 		}
 		return zapcore.NewConsoleEncoder(enc), nil
+	case cfg.Format == "json" || cfg.Format == "auto":
+		return zapcore.NewJSONEncoder(enc), nil
 	}
-	return nil, fmt.Errorf("make logger: unknown format %q: known are auto, console and json", format)
+	return nil, fmt.Errorf("make logger: unknown format %q: known are auto, console and json", cfg.Format)
+}
+
+// isConsole reports whether lines are for people.
+func (cfg LogConfig) isConsole() bool {
+	return cfg.Format == "console" || cfg.Format == "auto" && term.IsTerminal(int(cfg.File.Fd()))
 }

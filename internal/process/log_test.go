@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -121,5 +122,60 @@ func TestLoggerRefuses(t *testing.T) {
 		if _, err := process.NewLogger(process.LogConfig{Level: tt.level, Format: tt.format, File: os.Stderr}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("NewLogger(%q, %q) = %v, want an error that names %s", tt.level, tt.format, err, tt.want)
 		}
+	}
+}
+
+// TestBufferedLogger holds how long lines are gathered: for a while, until they are
+// many, until a warning, or until the end.
+func TestBufferedLogger(t *testing.T) {
+	tests := []struct {
+		name   string
+		format string
+		do     func(log *zap.Logger, flush func())
+		want   int
+	}{
+		{"a line alone", "json", func(log *zap.Logger, _ func()) { log.Info("first") }, 0},
+		{"a warning", "json", func(log *zap.Logger, _ func()) { log.Info("first"); log.Debug("below"); log.Warn("second") }, 2},
+		{"an error of a derived logger", "json", func(log *zap.Logger, _ func()) {
+			log.Info("first")
+			log.With(zap.String("source", "klingai")).Error("second")
+			log.Info("third")
+		}, 2},
+		{"the end", "json", func(log *zap.Logger, flush func()) { log.Info("first"); log.Info("second"); flush() }, 2},
+		{"more than is gathered", "json", func(log *zap.Logger, _ func()) {
+			for range 10 {
+				log.Info("long", zap.String("detail", strings.Repeat("x", 10_000)))
+			}
+		}, 6},
+		{"a line that has waited", "json", func(log *zap.Logger, _ func()) {
+			log.Info("first")
+			time.Sleep(101 * time.Millisecond) // in the bubble
+			synctest.Wait()
+		}, 1},
+		{"for people", "console", func(log *zap.Logger, _ func()) { log.Info("first") }, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			synctest.Test(t, func(t *testing.T) {
+				log, flush, err := process.NewBufferedLogger(process.LogConfig{Level: "info", Format: tt.format, File: file})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer flush()
+				tt.do(log, flush)
+				content, err := os.ReadFile(file.Name())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := strings.Count(string(content), "\n"); got != tt.want {
+					t.Errorf("%d lines are in the file, want %d:\n%.300s", got, tt.want, content)
+				}
+			})
+		})
 	}
 }
