@@ -80,7 +80,7 @@ func (b *Bulk) Enqueue(ctx context.Context, list []Message) (duplicates []bool, 
 	}
 	answers, err := b.script.Run(ctx, b.rdb, keys, args...).Int64Slice()
 	if err == nil && len(answers) != len(list) {
-		err = fmt.Errorf("Redis has %d answers", len(answers))
+		err = fmt.Errorf("there are %d answers from Redis", len(answers))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("enqueue %d tasks in %s: %w", len(list), queue, err)
