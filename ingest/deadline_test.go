@@ -29,17 +29,17 @@ func TestDeadline(t *testing.T) {
 			if err := ctx.Err(); err != nil {
 				t.Errorf("ended with its parent: %v", err)
 			}
-			child, cancelChild := context.WithTimeout(ctx, time.Hour)
 			if waits {
+				child, cancelChild := context.WithTimeout(ctx, time.Hour)
 				<-ctx.Done()
 				<-child.Done()
+				cancelChild()
 			} else {
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // of the bubble's time
 			}
 			if time.Since(start) != time.Second || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				t.Errorf("after %s: %v", time.Since(start), ctx.Err())
 			}
-			cancelChild()
 			release()
 			start = time.Now()
 		}
