@@ -17,6 +17,8 @@ const (
 	smallBody = 16 << 10
 	// largeBodies is how much memory all larger bodies together may take, in bytes.
 	largeBodies = 64 << 20
+	// droppedBody is how much of a refused body is still taken in, in bytes.
+	droppedBody = 8 << 20
 )
 
 // bodies reads request bodies. However many senders there are, and however slow
@@ -47,11 +49,11 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	if 0 <= r.ContentLength && r.ContentLength <= smallBody {
 		body = make([]byte, r.ContentLength)
 		n, err := io.ReadFull(limited, body)
-		return body[:n], release, b.broken(err)
+		return body[:n], release, b.broken(w, err)
 	}
 	body, err := io.ReadAll(io.LimitReader(limited, smallBody))
 	if err != nil || len(body) < smallBody {
-		return body, release, b.broken(err)
+		return body, release, b.broken(w, err)
 	}
 	if !b.takePlace() {
 		// Unread, the rest would stand in the way of the connection's next request.
@@ -59,7 +61,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 		return nil, release, &refusal{http.StatusServiceUnavailable, "too many large bodies at once; send it again", outcomeBusy, errors.New("no place for another large body")}
 	}
 	body, err = readRest(limited, body, r.ContentLength)
-	return body, func() { <-b.large }, b.broken(err)
+	return body, func() { <-b.large }, b.broken(w, err)
 }
 
 // refuse refuses a body by what its headers say of it.
@@ -122,12 +124,13 @@ func readRest(from io.Reader, head []byte, length int64) ([]byte, error) {
 }
 
 // broken words the error of a body that could not be read whole; nil for nil.
-func (b *bodies) broken(err error) *refusal {
+func (b *bodies) broken(w http.ResponseWriter, err error) *refusal {
 	var limit *http.MaxBytesError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &limit):
+		w.Header().Set("Connection", "close") // what follows is not looked at
 		return b.tooLarge(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &refusal{http.StatusRequestTimeout, "the body took too long", outcomeCut, err}
@@ -138,4 +141,15 @@ func (b *bodies) broken(err error) *refusal {
 func (b *bodies) tooLarge(err error) *refusal {
 	message := fmt.Sprintf("the body is larger than the %d bytes that this server takes", b.max)
 	return &refusal{http.StatusRequestEntityTooLarge, message, outcomeTooLarge, err}
+}
+
+// drop takes in what is left of a refused body, after the answer. Many senders read
+// no answer before they have written all, and a connection that is closed on bytes
+// which nobody read is reset, with the answer lost. Who announces more than is worth
+// it, or waits to be asked for the body, is not waited for.
+func drop(r *http.Request) {
+	if r.ContentLength > droppedBody || r.Header.Get("Expect") != "" {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, droppedBody) // the answer was given, however it ends
 }

@@ -176,6 +176,37 @@ func TestHostileSizes(t *testing.T) {
 	}
 }
 
+// TestHostileRefusedWhole writes bodies to their end before it reads anything, as many
+// clients do: it learns why they were refused, and is not cut off.
+func TestHostileRefusedWhole(t *testing.T) {
+	const limit, size = 100_000, 4 << 20 // more than fits into the connection's buffers
+	o := newOutside(t, limit)
+	body := ofLength(size)
+	for _, tt := range []struct {
+		name, request string
+		want          int
+	}{
+		{"length declared", head(body) + length(size) + body, http.StatusRequestEntityTooLarge},
+		{"chunked", head(body) + "Transfer-Encoding: chunked\r\n\r\n" + chunked(body, 50_000), http.StatusRequestEntityTooLarge},
+		{"encoded", head(body) + "Content-Encoding: gzip\r\n" + length(size) + body, http.StatusUnsupportedMediaType},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conn := o.dial(t)
+			if _, err := io.WriteString(conn, tt.request); err != nil {
+				t.Fatalf("write: %v", err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			if res.StatusCode != tt.want {
+				t.Errorf("answered %d, want %d", res.StatusCode, tt.want)
+			}
+		})
+	}
+}
+
 // TestHostileFraming sends requests whose headers lie about the body, contradict
 // each other or are no headers: each is answered, and only what was signed whole
 // is queued.

@@ -180,6 +180,10 @@ func (s *Server) answerError(err error, c echo.Context) {
 		quoted, _ := json.Marshal(message) // a string always can be
 		err = c.JSONBlob(status, fmt.Appendf(nil, `{"error": %s}`, quoted))
 	}
+	if err == nil && c.Response().Header().Get(echo.HeaderConnection) == "close" { // the body was not read to its end
+		err = http.NewResponseController(c.Response()).Flush()
+		drop(c.Request())
+	}
 	if err != nil {
 		s.log.Debug("answer not written", zap.Error(err))
 	}
