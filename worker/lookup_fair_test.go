@@ -141,6 +141,46 @@ func TestUnclearIsLost(t *testing.T) {
 	}
 }
 
+// TestTroubleForEverIsLost holds that a job about which Kling has nothing but trouble is
+// asked about ever more rarely and not waited for for ever, and that a callback that
+// named another is forgotten.
+func TestTroubleForEverIsLost(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
+	w.kling.troubles = map[string]error{"881": trouble, "named": trouble}
+	w.track(t, "881", "text2video")
+	w.deliver(t, source.CallbackName, "", source.TypeCallback, "named", `{"task_id":"named","task_status":"succeed"}`)
+	w.work(t)
+	askedIn := func(days int) (n int) {
+		for range days * 24 * 6 {
+			_ = w.worker.LookUp(t.Context()) // Kling's error
+			w.pass(10 * time.Minute)
+		}
+		for _, what := range w.kling.taken() {
+			if what == "legacy 881" {
+				n++
+			}
+		}
+		return n
+	}
+	first, second := askedIn(1), askedIn(6)/6
+	if first < 10 || second == 0 || second > first/3 {
+		t.Errorf("Kling was asked %d times on the first day and %d times a day on the next six, want ever fewer", first, second)
+	}
+	if j := w.job(t, "881"); j.Status != tasks.StatusCreated {
+		t.Errorf("job is %s while Kling may be down", j.Status)
+	}
+	askedIn(2)
+	w.work(t)
+	if j := w.job(t, "881"); j.Status != tasks.StatusLost {
+		t.Errorf("job is %s, want lost", j.Status)
+	}
+	left, err := w.store.RequestedLookups(t.Context(), store.RequestFilter{Now: w.clock().AddDate(1, 0, 0), Limit: 10})
+	if err != nil || len(left) > 0 {
+		t.Errorf("asked for still: %v, %v", left, err)
+	}
+}
+
 // TestCallbacksWaitForWorkers holds that unsigned callbacks are taken while the
 // workers are down for a while, since what they ask for is kept, and that a fleet that
 // asks no more is found out.

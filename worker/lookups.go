@@ -44,8 +44,10 @@ const (
 	lookupBatch = 2 * kling.BatchSize
 	// lookupRound is how long one go may take before others have their turn.
 	lookupRound = 10 * time.Second
-	// lookupAgain is how soon a job is due again, at the latest, when Kling failed.
+	// lookupAgain is how soon a job is due again, at the latest, when Kling failed; later
+	// for one of which nothing was heard for long, by the lookupShare of that.
 	lookupAgain = time.Minute
+	lookupShare = 32
 	// lookupCap is the longest wait between two look-ups of a job.
 	lookupCap = 24 * time.Hour
 )
@@ -239,7 +241,9 @@ func legacyKinds(api string) []kling.Kind {
 
 // rest leaves Kling alone for as long as an error of it asks for, and longer from
 // failure to failure. The jobs that were asked for then are due again, but after
-// others, and not all at once: it may be one of them that Kling has trouble with.
+// others, and not all at once: it may be one of them that Kling has trouble with. One
+// of which nothing was heard for a day longer than a job is waited for, or for twice as
+// long, is waited for no more, though Kling may only be down.
 func (q *inquirer) rest(ctx context.Context, err error, about ...store.Lookup) error {
 	now := q.w.cfg.Now()
 	pause := max(kling.WaitOf(err), lookupEvery<<min(q.failures, 10))
@@ -247,8 +251,13 @@ func (q *inquirer) rest(ctx context.Context, err error, about ...store.Lookup) e
 	q.quietUntil = now.Add(min(pause, q.After))
 	err = fmt.Errorf("ask Kling: %w", err)
 	for _, l := range about {
-		until := now.Add(mathrand.N(min(q.After, lookupAgain)))
-		err = errors.Join(err, q.w.cfg.Store.PostponeLookup(ctx, l, until))
+		silent := now.Sub(l.HeardAt)
+		if silent >= q.GiveUp+min(q.GiveUp, lookupCap) {
+			err = errors.Join(err, q.conclude(ctx, l, lookupUnclear, false))
+			continue
+		}
+		again := max(min(q.After, lookupAgain), min(silent/lookupShare, lookupCap))
+		err = errors.Join(err, q.w.cfg.Store.PostponeLookup(ctx, l, now.Add(mathrand.N(again))))
 	}
 	return err
 }
