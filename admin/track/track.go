@@ -30,7 +30,7 @@ type Tracker interface {
 	Track(ctx context.Context, jobID, api string, at time.Time) (created bool, err error)
 }
 
-// Handler answers PUT <prefix>/<job id>. The body is {"api": "text2video"}, which
+// Handler answers PUT <prefix>/<job id>, the prefix being one part of a path. The body is {"api": "text2video"}, which
 // says where Kling keeps the job (see [APIs]), or there is none. The answer is 201,
 // or 200 for a job that was known already, with {"id": …, "created": …}; 400, 401 and
 // 503 come with {"error": …}.
@@ -55,11 +55,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnauthorized, "send one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>")
 		return
 	}
-	escaped := r.URL.EscapedPath()
-	id, err := url.PathUnescape(escaped[strings.LastIndexByte(escaped, '/')+1:])
-	if err == nil {
-		err = source.CheckJobID(id)
-	}
+	id, err := jobIn(r.URL.EscapedPath())
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
@@ -88,10 +84,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// jobIn returns the job that an escaped path of <prefix>/<job id> is about.
+func jobIn(path string) (id string, err error) {
+	_, escaped, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if strings.Contains(escaped, "/") {
+		// The last part alone would be another job.
+		return "", errors.New("the path has more than a job's id; write a slash in the id as %2F")
+	}
+	if id, err = url.PathUnescape(escaped); err != nil {
+		return "", err
+	}
+	return id, source.CheckJobID(id)
+}
+
 // authorized compares with every token, in a time that tells nothing of any.
 func (h *Handler) authorized(r *http.Request) bool {
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
 	sum := sha256.Sum256([]byte(given))

@@ -44,6 +44,8 @@ func TestTrack(t *testing.T) {
 		{"a known job", "PUT", "/jobs/known", bearer, "", nil, 200, `"created":false`, "known", ""},
 		{"where it is", "PUT", "/jobs/881", bearer, `{"api":"text2video"}`, nil, 201, `"created":true`, "881", "text2video"},
 		{"an id with a slash", "PUT", "/jobs/a%2Fb", bearer, "", nil, 201, `"id":"a/b"`, "a/b", ""},
+		{"a path below an id", "PUT", "/jobs/a/b", bearer, "", nil, 400, "%2F", "", ""},
+		{"the scheme in other letters", "PUT", "/jobs/881", "bearer " + token, "", nil, 201, `"id":"881"`, "881", ""},
 		{"no token", "PUT", "/jobs/881", "", "", nil, 401, "KLINGHOOK_API_TOKEN", "", ""},
 		{"another token", "PUT", "/jobs/881", bearer[:len(bearer)-1], "", nil, 401, "KLINGHOOK_API_TOKEN", "", ""},
 		{"no bearer", "PUT", "/jobs/881", token, "", nil, 401, "KLINGHOOK_API_TOKEN", "", ""},
