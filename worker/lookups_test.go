@@ -3,6 +3,7 @@ package worker_test
 import (
 	stdcmp "cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -91,6 +92,11 @@ func klingJob(id string, kind kling.Kind, raw string) kling.Job {
 	job := kling.Job{ID: id, Kind: kind, Raw: []byte(raw), Status: tasks.StatusProcessing, KlingStatus: "processing"}
 	if strings.Contains(raw, "succe") {
 		job.Status = tasks.StatusCompleted
+	}
+	var body struct{ Outputs []struct{ URL string } }
+	_ = json.Unmarshal([]byte(raw), &body) // what is not of this form has no outputs
+	for _, output := range body.Outputs {
+		job.Outputs = append(job.Outputs, kling.Output{Type: kling.OutputVideo, URL: output.URL})
 	}
 	return job
 }

@@ -28,11 +28,14 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	if !w.mayRenew(err) {
 		return err
 	}
-	fresh, renewErr := w.renewLink(ctx, m)
+	fresh, same, renewErr := w.renewLink(ctx, m)
 	switch {
 	case renewErr != nil:
 		// Kling may tell later: this attempt is not the last because of the link.
 		return &linkError{m.URL, fmt.Errorf("%s; a fresh link was asked for: %w", err.Error(), renewErr)}
+	case same && fresh.URL == m.URL:
+		// It is no dead link, but ahead of its file.
+		return &linkError{m.URL, errors.New(err.Error() + "; Kling gives the same link still")}
 	case fresh.State != store.MediaPending || fresh.URL == m.URL:
 		return err
 	}

@@ -20,28 +20,30 @@ func (w *Worker) mayRenew(err error) bool {
 }
 
 // renewLink asks Kling for a job's links, takes the answer in as an event like any
-// other, and returns the file with the link that counts then. A job that Kling does
-// not know has no other links.
-func (w *Worker) renewLink(ctx context.Context, m store.Media) (store.Media, error) {
+// other, and returns the file with the link that counts then. same says that
+// the answer has the file's own link still. A job that Kling does not know has no links.
+func (w *Worker) renewLink(ctx context.Context, m store.Media) (fresh store.Media, same bool, err error) {
 	api, err := w.cfg.Store.JobAPI(ctx, m.JobID)
 	if err != nil {
-		return m, err
+		return m, false, err
 	}
 	job, err := w.cfg.Lookups.Kling.Job(ctx, m.JobID, KindsOf(api)...)
 	switch {
 	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid), errors.Is(err, kling.ErrNeedsAPIKey):
-		return m, nil
+		return m, false, nil
 	case err != nil:
-		return m, tasks.RetryAfter(err, kling.WaitOf(err))
+		return m, false, tasks.RetryAfter(err, kling.WaitOf(err))
 	}
 	ev, err := LookupEvent(job, w.cfg.Now())
 	if err != nil {
-		return m, err
+		return m, false, err
 	}
 	if err := w.record(ctx, ev, &m); err != nil {
-		return m, err
+		return m, false, err
 	}
-	return w.cfg.Store.Medium(ctx, m.JobID, m.Name)
+	same = slices.ContainsFunc(job.Outputs, func(o kling.Output) bool { return o.URL == m.URL })
+	fresh, err = w.cfg.Store.Medium(ctx, m.JobID, m.Name)
+	return fresh, same, err
 }
 
 // KindsOf returns where to ask Kling for a job of which the store has this as its

@@ -46,6 +46,40 @@ func TestDeadLinkIsRenewed(t *testing.T) {
 	}
 }
 
+// TestLinkAheadOfItsFile holds that a link which is not there yet, and which Kling gives
+// still, is tried again, and asked about once in each attempt.
+func TestLinkAheadOfItsFile(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			w := newWaiting(t, miniredis.RunT(t).Addr())
+			body := fmt.Sprintf(completedBody, w.cdn.URL)
+			w.kling.tasks["881"] = body
+			serve, early := w.serve, 2
+			w.serve = func(rw http.ResponseWriter, r *http.Request) {
+				if early--; early >= 0 {
+					rw.WriteHeader(status)
+					return
+				}
+				serve(rw, r)
+			}
+			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
+			for range 3 {
+				w.work(t)
+				w.runRetries(t, tasks.QueueMedia)
+			}
+			if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaStored {
+				t.Errorf("video is %s (%s), %v; want it stored when it was there", m.State, m.Error, err)
+			}
+			if asked := w.kling.taken(); !slices.Equal(asked, []string{"881", "881"}) {
+				t.Errorf("asked %q, want once in each of two attempts", asked)
+			}
+			if list := w.deadLetters(t); len(list) > 0 {
+				t.Errorf("%d dead letters, want none", len(list))
+			}
+		})
+	}
+}
+
 // TestFreshLinksAreDeadToo holds that a file which no link serves ends as a dead
 // letter, though Kling signs another link each time that it is asked, and that each
 // attempt asks once.
