@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -41,6 +42,45 @@ func TestRejectionIsSampled(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sample (-want +got):\n%s", diff)
+	}
+}
+
+// TestRejectionTellsNoSecret holds that a sample has no header whose name speaks of a
+// secret, and none by which a proxy repeats a token that is in the path.
+func TestRejectionTellsNoSecret(t *testing.T) {
+	f := newFixture(t, 0)
+	took := make(chan tasks.Task, 1)
+	f.queue.took = took
+	f.server.Start(t.Context())
+	defer f.server.Close()
+	kept := map[string]string{"X-Request-Id": "req-1", "X-Forwarded-For": "192.0.2.7"}
+	for _, token := range []string{callbackToken, "one-that-was-taken-back-hush"} {
+		r := httptest.NewRequest(http.MethodPost, "/webhooks/klingai/t/"+token, strings.NewReader("{}"))
+		for name, value := range kept {
+			r.Header.Set(name, value)
+		}
+		for _, name := range []string{
+			"Cookie", "Proxy-Authorization", "X-Credential", "X-Csrf", "X-Hub-Sig", "X-Jwt", "X-Passwd", "X-Payload-Hmac", "X-Session-Id", "X-Xsrf",
+		} {
+			r.Header.Set(name, "hush")
+		}
+		r.Header.Set("X-Original-Uri", "/webhooks/klingai/t/"+token)
+		r.Header.Set("X-Forwarded-Uri", "/elsewhere/"+callbackToken)
+		f.do(r)
+		got, err := tasks.DecodeRejection((<-took).Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range got.Headers {
+			if strings.Contains(value, "hush") || strings.Contains(value, callbackToken) {
+				t.Errorf("sample has %s: %s", name, value)
+			}
+		}
+		for name, want := range kept {
+			if got.Headers[name] != want {
+				t.Errorf("sample has %s: %q, want %q", name, got.Headers[name], want)
+			}
+		}
 	}
 }
 

@@ -27,10 +27,10 @@ func rejectionsListCommand() *cobra.Command {
 those the newest 1,000. All are counted in the metric klinghook_deliveries_total.
 
 With --json it prints a list of objects with id, received_at, source (the
-protocol of the endpoint), reason (invalid_signature, malformed, too_large,
-cut_short), detail, peer, headers (credentials and signatures only as their
-length), and body, or body_base64 where it is not UTF-8: how the body begins, 4 KiB
-at most.`,
+protocol of the endpoint), reason (invalid_signature, malformed, too_large, encoded,
+cut_short, busy, unknown_token, off), detail, peer, headers (credentials and
+signatures only as their length), and body, or body_base64 where it is not UTF-8:
+how the body begins, 4 KiB at most.`,
 		Example: `  klinghook rejections list --reason invalid_signature
   klinghook rejections list --json | jq -r '.[0].headers'`,
 		Args: noArgs,
