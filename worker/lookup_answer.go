@@ -40,19 +40,24 @@ func (q *inquirer) settle(ctx context.Context, l store.Lookup, job *kling.Job, e
 }
 
 // conclude notes a look-up. A job that is not settled by it, and of which nothing
-// was heard for too long, is lost.
+// was heard for too long, is lost; it is asked about a last time when that is so.
 func (q *inquirer) conclude(ctx context.Context, l store.Lookup, outcome string, settled bool) error {
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
-	if l.Known && !settled && now.Sub(l.HeardAt) >= q.GiveUp {
+	next := q.After
+	if l.Request == 0 {
+		next = q.wait(l.Asked + 1)
+	}
+	left := q.GiveUp - now.Sub(l.HeardAt)
+	switch {
+	case !l.Known || settled:
+	case left > 0:
+		next = min(next, left)
+	default:
 		q.w.metrics.lookups.WithLabelValues(lookupLost).Inc()
 		if err := q.lose(ctx, l, now); err != nil {
 			return err
 		}
-	}
-	next := q.After
-	if l.Request == 0 {
-		next = q.wait(l.Asked + 1)
 	}
 	return q.w.cfg.Store.LookedUp(ctx, l, now.Add(next))
 }
