@@ -53,7 +53,7 @@ func (s *sampler) offer(r *http.Request, e Endpoint, body []byte, refused *refus
 	}
 	sample := tasks.Rejection{
 		ID: "rej_" + rand.Text(), ReceivedAt: at.UTC(), Source: e.Protocol.Name, Reason: refused.outcome, Peer: r.RemoteAddr,
-		Headers: withoutSecrets(r.Header), Body: slices.Clone(body[:min(len(body), sampleBody)]),
+		Headers: withoutSecrets(r.Header, e), Body: slices.Clone(body[:min(len(body), sampleBody)]),
 	}
 	if refused.reason != nil {
 		sample.Detail = refused.reason.Error()
@@ -106,14 +106,15 @@ func (s *sampler) handOn(ctx context.Context, sample tasks.Rejection, timeout ti
 	return err
 }
 
-// withoutSecrets copies headers, those that may hold a credential or a signature
-// only as their length, and long ones cut.
-func withoutSecrets(header http.Header) map[string]string {
+// withoutSecrets copies headers, those that may hold a credential or a signature, or
+// in which a proxy tells the path to the endpoint with its token, only as their
+// length, and long ones cut.
+func withoutSecrets(header http.Header, e Endpoint) map[string]string {
 	kept := make(map[string]string, len(header))
 	for name, values := range header {
 		value := strings.Join(values, ", ")
 		switch {
-		case secretHeader(name):
+		case secretHeader(name), e.tells(value):
 			value = fmt.Sprintf("(%d bytes)", len(value))
 		case len(value) > sampleHeader:
 			value = value[:sampleHeader] + "…"
@@ -123,11 +124,20 @@ func withoutSecrets(header http.Header) map[string]string {
 	return kept
 }
 
+// tells reports whether a text has one of the endpoint's tokens, or one that was meant
+// to be.
+func (e Endpoint) tells(text string) bool {
+	if len(e.Tokens) == 0 {
+		return false
+	}
+	before, _, _ := strings.Cut(e.Protocol.Path, ":")
+	return strings.Contains(text, before) || slices.ContainsFunc(e.Tokens, func(token string) bool { return strings.Contains(text, token) })
+}
+
 // secretHeader reports whether a header's value is not for others to see. Unknown
 // senders have unknown headers, so a word in the name is enough.
 func secretHeader(name string) bool {
 	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"auth", "cookie", "key", "password", "secret", "signature", "token"}, func(word string) bool {
-		return strings.Contains(name, word)
-	})
+	words := []string{"auth", "bearer", "cookie", "credential", "csrf", "hmac", "jwt", "key", "pass", "secret", "session", "sig", "token", "xsrf"}
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
 }
