@@ -56,3 +56,41 @@ func TestInBrowser(t *testing.T) {
 		t.Errorf("the browser complains: %q", complaints)
 	}
 }
+
+// outside lists the elements that reach beyond the right edge of what they are in.
+func outside(selector, edge string) string {
+	return `[...document.querySelectorAll("` + selector + `")].filter(e => e.getBoundingClientRect().right > ` + edge + `).map(e => e.tagName + " " + e.textContent.slice(0, 40)).join("; ")`
+}
+
+// TestTaskFitsAPhone holds that a task can be read without scrolling sideways.
+func TestTaskFitsAPhone(t *testing.T) {
+	q := newQueue(t)
+	server := httptest.NewServer(q.pages)
+	defer server.Close()
+	b := browser.Open(t)
+	b.Do("open a task",
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
+		chromedp.Navigate(server.URL+"/queues/queues/events/tasks/"+q.taskID),
+		chromedp.WaitVisible(`//*[contains(text(), "Payload")]`))
+	if beyond := b.Evaluate(outside("main *", "innerWidth")); beyond != "" {
+		t.Errorf("beyond the screen is %s", beyond)
+	}
+}
+
+// TestListFitsALaptop holds that the buttons of tasks are in sight, the menu beside.
+func TestListFitsALaptop(t *testing.T) {
+	q := newQueue(t)
+	server := httptest.NewServer(q.pages)
+	defer server.Close()
+	if err := asynq.NewInspectorFromRedisClient(q.redis).ArchiveTask(tasks.QueueEvents, q.taskID); err != nil {
+		t.Fatal(err)
+	}
+	b := browser.Open(t)
+	b.Do("open the list of archived tasks",
+		chromedp.EmulateViewport(1280, 800),
+		chromedp.Navigate(server.URL+"/queues/queues/events?status=archived"),
+		chromedp.WaitVisible(`//tbody/tr/td[last()]//button`))
+	if beyond := b.Evaluate(outside("tbody button", `e.closest(".MuiPaper-root").getBoundingClientRect().right`)); beyond != "" {
+		t.Errorf("beyond the edge of the list is %s", beyond)
+	}
+}

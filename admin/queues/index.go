@@ -36,12 +36,22 @@ func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
 const beforeScripts = `<script>if(matchMedia("(max-width: 700px)").matches&&!localStorage.getItem("asynqmon:state"))` +
 	`localStorage.setItem("asynqmon:state",'{"settings":{"isDrawerOpen":false}}')</script>`
 
-// ownStyle breaks long ids and errors, which else push the rest off the screen, sets
-// the charts of a narrow screen one below the other, and colours our button so that it
-// can be read in the pages' light and dark theme.
+// ownStyle fits the pages to the screen. In lists of tasks long ids, errors and payloads
+// are broken, which else push the buttons off it, and the columns of those are the wide
+// ones, the second, fourth and sixth. A task's own page, whose payload is as wide as
+// its longest line, is broken likewise. On a narrow screen what stands side by side goes
+// one below the other. Our button has a colour that can be read in the light and the
+// dark theme.
 const ownStyle = `<style>` +
-	`.MuiTableCell-body{overflow-wrap:anywhere;min-width:8em}.MuiTableCell-paddingCheckbox{min-width:0}.MuiTableCell-paddingCheckbox+.MuiTableCell-body{min-width:16em}` +
-	`@media (max-width:700px){.MuiGrid-grid-xs-6{max-width:100%!important;flex-basis:100%!important}}` +
+	`.MuiTableCell-sizeSmall:not(.MuiTableCell-paddingCheckbox){padding:6px 8px}` +
+	`.MuiTableCell-paddingCheckbox~.MuiTableCell-body{overflow-wrap:anywhere;min-width:5em}` +
+	`.MuiTableCell-paddingCheckbox~.MuiTableCell-body:nth-child(2n):not(:nth-child(n+7)){min-width:12.5em}` +
+	`.MuiTableCell-paddingCheckbox~.MuiTableCell-body:nth-child(3){min-width:10em}` +
+	`.MuiTableCell-paddingCheckbox~.MuiTableCell-body:last-child{min-width:4em}` +
+	`main pre code{white-space:pre-wrap!important;overflow-wrap:anywhere}` +
+	`main h6+p{overflow-wrap:anywhere}main h6:has(+p){flex-shrink:9}main div:has(>pre){min-width:0}main .MuiBreadcrumbs-li,main .MuiChip-root{max-width:100%}` +
+	`@media (max-width:700px){.MuiGrid-grid-xs-6{max-width:100%!important;flex-basis:100%!important}` +
+	`main .MuiGrid-item>div:has(>div>.MuiTypography-gutterBottom){flex-wrap:wrap}}` +
 	`#logout{position:fixed;top:15px;right:16px;z-index:1300;margin:0}` +
 	`#logout button{font:inherit;padding:6px 12px;border:0;border-radius:4px;background:#2f55d4;color:#fff;cursor:pointer}` +
 	`</style>`

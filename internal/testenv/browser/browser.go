@@ -45,6 +45,16 @@ func (b *Browser) Text(selector string) string {
 	return text
 }
 
+// Evaluate returns what an expression of JavaScript says about the page, a text.
+func (b *Browser) Evaluate(expression string) string {
+	b.t.Helper()
+	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		b.t.Fatalf("evaluate %s: %v\n%s", expression, err, b.Sightings)
+	}
+	return text
+}
+
 // Open opens an empty page in a Chromium of its own, which is closed with the test.
 func Open(t *testing.T) *Browser {
 	t.Helper()
