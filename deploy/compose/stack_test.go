@@ -19,7 +19,8 @@ func TestStack(t *testing.T) {
 
 	t.Log("a job's whole life, from inside the stack")
 	s.send(1, video)
-	jobs++
+	s.operator("send", "--lifecycle", "--video-url", "http://proxy:8082/video.mp4", "--thumbnail-url", "http://proxy:8082/thumbnail.jpg")
+	jobs += 2
 	s.settled(jobs)
 
 	t.Log("scaled: four workers, two ingests, and one worker killed under load")
