@@ -77,8 +77,9 @@ func TestTaskFitsAPhone(t *testing.T) {
 	}
 }
 
-// TestListFitsALaptop holds that the buttons of tasks are in sight, the menu beside.
-func TestListFitsALaptop(t *testing.T) {
+// TestListsFitALaptop holds that the buttons of queues and tasks are in sight, with the
+// menu beside.
+func TestListsFitALaptop(t *testing.T) {
 	q := newQueue(t)
 	server := httptest.NewServer(q.pages)
 	defer server.Close()
@@ -86,11 +87,16 @@ func TestListFitsALaptop(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := browser.Open(t)
-	b.Do("open the list of archived tasks",
-		chromedp.EmulateViewport(1280, 800),
-		chromedp.Navigate(server.URL+"/queues/queues/events?status=archived"),
-		chromedp.WaitVisible(`//tbody/tr/td[last()]//button`))
-	if beyond := b.Evaluate(outside("tbody button", `e.closest(".MuiPaper-root").getBoundingClientRect().right`)); beyond != "" {
-		t.Errorf("beyond the edge of the list is %s", beyond)
+	for _, list := range []struct{ name, path, cells string }{
+		{"queues", "", "th"},
+		{"archived tasks", "/queues/events?status=archived", "tbody button"},
+	} {
+		b.Do("open the list of "+list.name,
+			chromedp.EmulateViewport(1280, 800),
+			chromedp.Navigate(server.URL+"/queues"+list.path),
+			chromedp.WaitVisible(`//tbody/tr`))
+		if beyond := b.Evaluate(outside(list.cells, `e.closest(".MuiPaper-root").getBoundingClientRect().right`)); beyond != "" {
+			t.Errorf("beyond the edge of the list of %s is %s", list.name, beyond)
+		}
 	}
 }
