@@ -164,14 +164,13 @@ func (s *Store) FoundByAnotherName(ctx context.Context, l Lookup, jobID, api str
 		if err := answerRequest(ctx, tx, l); err != nil {
 			return err
 		}
-		heard := s.dialect.time(l.HeardAt)
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO jobs (id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4, $4)
-			ON CONFLICT (id) DO NOTHING`, jobID, tasks.StatusCreated, api, heard)
-		if err != nil {
+		// What is there before what is new, as where events are recorded.
+		if _, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE id = $1 AND facts = '{}'`, l.JobID); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM jobs WHERE id = $1 AND facts = '{}'`, l.JobID)
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO jobs (id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4, $4)
+			ON CONFLICT (id) DO NOTHING`, jobID, tasks.StatusCreated, api, s.dialect.time(l.HeardAt))
 		return err
 	})
 	if err != nil {
@@ -239,14 +238,18 @@ func scanExpiring(row scanner) (ExpiringMedia, error) {
 	return m, nil
 }
 
-// requestLookup asks for a job to be looked up, in the transaction that keeps the
-// event which calls for it.
-func (r *recorder) requestLookup(ctx context.Context, up tasks.JobUpdate) error {
-	_, err := r.tx.ExecContext(ctx, `
-		INSERT INTO lookup_requests (job_id, api, requested_at) VALUES ($1, $2, $3)
-		ON CONFLICT (job_id) DO UPDATE SET generation = lookup_requests.generation + 1`, up.JobID, up.API, r.dialect.time(r.ev.ReceivedAt))
-	if err != nil {
-		return fmt.Errorf("request look-up: %w", err)
+// requestLookups asks for jobs to be looked up, in the transaction that keeps the
+// events which call for it.
+func (r *recorder) requestLookups(ctx context.Context, list []*entry) error {
+	list = slices.SortedStableFunc(slices.Values(list), func(a, b *entry) int { return cmp.Compare(a.Update.JobID, b.Update.JobID) })
+	for _, e := range list {
+		_, err := r.tx.ExecContext(ctx, `
+			INSERT INTO lookup_requests (job_id, api, requested_at) VALUES ($1, $2, $3)
+			ON CONFLICT (job_id) DO UPDATE SET generation = lookup_requests.generation + 1`,
+			e.Update.JobID, e.Update.API, r.dialect.time(e.Event.ReceivedAt))
+		if err != nil {
+			return fmt.Errorf("request look-up: %w", err)
+		}
 	}
 	return nil
 }

@@ -171,6 +171,14 @@ func (s *Store) UnprocessedEvents(ctx context.Context) ([]StoredEvent, error) {
 	return events, nil
 }
 
+// wrap says what an error came from; nil stays nil.
+func wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
 // where gathers the conditions of a query, and their arguments. In a condition
 // each ? stands for an argument.
 type where struct {

@@ -32,6 +32,11 @@ type dialect struct {
 	// forUpdate locks the rows of a SELECT until the transaction ends. SQLite
 	// needs no such thing: its writing transactions exclude each other whole.
 	forUpdate string
+	// forUpdateFree is forUpdate for those rows that no other transaction has locked, and
+	// leaves the others out.
+	forUpdateFree string
+	// writers is how many transactions that write are worth having at once.
+	writers int
 	// andUnsynced, after the WHERE of a statement that is a transaction of its own, has
 	// the commit not wait for the disk.
 	andUnsynced string
@@ -40,12 +45,15 @@ type dialect struct {
 }
 
 func sqliteDialect() dialect {
-	return dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", time: sqliteTime}
+	return dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", writers: 1, time: sqliteTime}
 }
 
 func postgresDialect() dialect {
-	return dialect{goose: goose.DialectPostgres, migrations: "migrations/postgres", forUpdate: " FOR UPDATE", time: postgresTime,
-		andUnsynced: " AND set_config('synchronous_commit', 'off', TRUE) IS NOT NULL"}
+	return dialect{
+		goose: goose.DialectPostgres, migrations: "migrations/postgres", time: postgresTime,
+		forUpdate: " FOR UPDATE", forUpdateFree: " FOR UPDATE SKIP LOCKED", writers: 2,
+		andUnsynced: " AND set_config('synchronous_commit', 'off', TRUE) IS NOT NULL",
+	}
 }
 
 // postgresConns bounds the connections of one process: more than the default
@@ -148,6 +156,11 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Writers is how many transactions that write are worth having at once: one where
+// they exclude each other, else as many as keep the database busy while another of
+// them waits for the disk.
+func (s *Store) Writers() int { return s.dialect.writers }
 
 // Close closes the database's connections.
 func (s *Store) Close() error {
