@@ -43,19 +43,21 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 	}
 	var owed store.Owed
 	err = w.traced(ctx, "store event", func(ctx context.Context) (err error) {
-		owed, err = w.cfg.Store.Record(ctx, ev, update, w.destinations(ev))
+		owed, err = w.records.call(ctx, store.Recording{Event: ev, Update: update, Destinations: w.destinations(ev)})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if !owed.Processed {
+	if !owed.Processed && !owed.Settled {
 		if err := w.enqueueOwed(ctx, owed.Media, owed.Notifications); err != nil {
 			return err
 		}
-		if err := w.cfg.Store.MarkProcessed(ctx, ev.ID, w.cfg.Now()); err != nil {
+		if _, err := w.marks.call(ctx, ev.ID); err != nil {
 			return err
 		}
+	}
+	if !owed.Processed {
 		w.metrics.latency.WithLabelValues(ev.Source).Observe(w.cfg.Now().Sub(ev.ReceivedAt).Seconds())
 	}
 	if !owed.Buried {
@@ -63,6 +65,20 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 	}
 	id, _ := asynq.GetTaskID(ctx)
 	return w.cfg.Store.EndDeadLetterOf(ctx, id, w.cfg.Now())
+}
+
+// joinEvents makes what has events that are worked on at the same time share a
+// transaction, in which they are kept, and another, in which they are marked as
+// processed.
+func (w *Worker) joinEvents() {
+	w.records = newJoiner(w.cfg.Store.Writers(), func(r store.Recording) string { return r.Event.ID },
+		func(ctx context.Context, list []store.Recording) ([]store.Owed, error) {
+			return w.cfg.Store.RecordAll(ctx, list, w.cfg.Now())
+		})
+	w.marks = newJoiner(w.cfg.Store.Writers(), func(id string) string { return id },
+		func(ctx context.Context, ids []string) ([]struct{}, error) {
+			return make([]struct{}, len(ids)), w.cfg.Store.MarkAllProcessed(ctx, ids, w.cfg.Now())
+		})
 }
 
 // keepUnread keeps an event that its protocol cannot make sense of, and gives the

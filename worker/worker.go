@@ -63,6 +63,10 @@ type Worker struct {
 	inspector *asynq.Inspector
 	metrics   metrics
 	handlers  map[tasks.Kind]handler
+	// records and marks have events that are worked on at the same time recorded
+	// together, and marked as processed.
+	records *joiner[store.Recording, store.Owed]
+	marks   *joiner[string, struct{}]
 	// servers are added to by the rounds only, once they have begun.
 	servers []*asynq.Server
 	shards  *shards
@@ -103,6 +107,7 @@ func New(cfg Config) (*Worker, error) {
 		interrupt: make(chan struct{}),
 	}
 	w.handlers = w.newHandlers()
+	w.joinEvents()
 	if cfg.Lookups.Kling != nil {
 		w.inquirer = newInquirer(w)
 	}
@@ -211,6 +216,8 @@ func (w *Worker) Shutdown() {
 		wg.Go(server.Shutdown)
 	}
 	wg.Wait()
+	w.records.wait()
+	w.marks.wait()
 }
 
 // Drain waits until no task is waiting or running, or ctx ends. Tasks that wait
