@@ -139,10 +139,9 @@ func (s *Store) MarkAllProcessed(ctx context.Context, eventIDs []string, at time
 	var w where
 	w.args = append(w.args, s.dialect.time(at))
 	andIn(&w, "id", eventIDs)
-	w.andIf(true, "processed_at IS NULL")
 	// Two that mark the same events lock them in the same order.
 	_, err := s.db.ExecContext(ctx, `UPDATE events SET processed_at = $1 WHERE id IN (SELECT id FROM events`+w.String()+
-		` ORDER BY id`+s.dialect.forUpdate+`)`+s.dialect.andUnsynced, w.args...)
+		` ORDER BY id`+s.dialect.forUpdate+`) AND processed_at IS NULL`+s.dialect.andUnsynced, w.args...)
 	switch {
 	case err != nil && len(eventIDs) == 1:
 		return fmt.Errorf("mark event %s processed: %w", eventIDs[0], err)

@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the "sqlite" driver
 )
@@ -139,14 +140,23 @@ func openSQLite(path string) (*Store, error) {
 }
 
 func openPostgres(databaseURL string) (*Store, error) {
-	db, err := sql.Open("pgx", databaseURL)
+	cfg, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(planAnew))
 	db.SetMaxOpenConns(postgresConns)
 	db.SetMaxIdleConns(postgresConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	return &Store{db: db, dialect: postgresDialect()}, nil
+}
+
+// planAnew has a connection plan its statements each time that they are run. A plan
+// that was made for all times while a table was small reads the table from end to end,
+// until statistics of it are gathered: too late, where a thousand rows come each second.
+func planAnew(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `SET plan_cache_mode = force_custom_plan`)
+	return err
 }
 
 // Ping reports whether the database answers.
