@@ -54,8 +54,9 @@ type rows struct {
 }
 
 // TestEveryOrderEndsTheSame is the heart of the store's promise: whatever the
-// order in which a job's events arrive, and however often, and whether the work
-// that they owe is done at once or later, the same rows are left.
+// order in which a job's events arrive, and however often, whether the work that
+// they owe is done at once or later, and whichever of them are recorded together, the
+// same rows are left.
 func TestEveryOrderEndsTheSame(t *testing.T) {
 	tests := []struct {
 		name             string
@@ -129,11 +130,11 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				var want rows
 				for i, order := range permutations(tt.events) {
-					for _, promptly := range []bool{true, false} {
-						job := fmt.Sprintf("%s-%d-%t", tt.name, i, promptly)
-						deliver(t, db, job, withRepeats(order), promptly)
+					for way, deliver := range []func(*testing.T, *store.Store, string, []occurrence){deliverPromptly, deliverLate, deliverTogether} {
+						job := fmt.Sprintf("%s-%d-%d", tt.name, i, way)
+						deliver(t, db, job, withRepeats(order))
 						got := read(t, db, job)
-						if i == 0 && promptly {
+						if i == 0 && way == 0 {
 							want = got
 							checkEnd(t, got, tt.want, tt.wantContradicted, tt.wantVideo)
 							continue
@@ -162,6 +163,19 @@ func checkEnd(t *testing.T, got rows, status tasks.Status, contradicted bool, vi
 	}
 }
 
+func deliverPromptly(t *testing.T, db *store.Store, job string, order []occurrence) {
+	t.Helper()
+	deliver(t, db, job, order, true)
+}
+
+func deliverLate(t *testing.T, db *store.Store, job string, order []occurrence) {
+	t.Helper()
+	deliver(t, db, job, order, false)
+}
+
+// destinations are who is told of the events.
+var destinations = []string{"slack-1", "forward-2"}
+
 // deliver records the events in their order. What they owe is done at once, or
 // after the last; all of it is done twice, as after a crash.
 func deliver(t *testing.T, db *store.Store, job string, order []occurrence, promptly bool) {
@@ -169,7 +183,7 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 	ctx := t.Context()
 	for i, o := range order {
 		ev, up := o.record(job)
-		owed, err := db.Record(ctx, ev, up, []string{"slack-1", "forward-2"})
+		owed, err := db.Record(ctx, ev, up, destinations)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,12 +197,64 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 			}
 		}
 	}
-	notifications, err := db.NotificationsOf(ctx, job)
+	workTwice(t, db, job)
+}
+
+// deliverTogether records the events in their order, some of them together, and does
+// what is owed after some of these.
+func deliverTogether(t *testing.T, db *store.Store, job string, order []occurrence) {
+	t.Helper()
+	ctx := t.Context()
+	r := rand.New(rand.NewPCG(2, uint64(len(order))))
+	for _, batch := range inBatches(r, order) {
+		var list []store.Recording
+		var ids []string
+		for _, o := range batch {
+			ev, up := o.record(job)
+			list, ids = append(list, store.Recording{Event: ev, Update: up, Destinations: destinations}), append(ids, ev.ID)
+		}
+		owed, err := db.RecordAll(ctx, list, received)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.IntN(2) == 0 {
+			for _, o := range owed {
+				work(ctx, t, db, job, o.Notifications)
+			}
+		}
+		if r.IntN(2) == 0 {
+			if err := db.MarkAllProcessed(ctx, ids, received); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	workTwice(t, db, job)
+}
+
+// inBatches cuts a list at random, and wherever an event would be there twice.
+func inBatches(r *rand.Rand, order []occurrence) [][]occurrence {
+	var batches [][]occurrence
+	for _, o := range order {
+		last := len(batches) - 1
+		same := func(x occurrence) bool { return x.id == o.id }
+		if last < 0 || r.IntN(3) == 0 || slices.ContainsFunc(batches[last], same) {
+			batches = append(batches, nil)
+			last++
+		}
+		batches[last] = append(batches[last], o)
+	}
+	return batches
+}
+
+// workTwice does all that is owed for a job, and tries to do it again.
+func workTwice(t *testing.T, db *store.Store, job string) {
+	t.Helper()
+	notifications, err := db.NotificationsOf(t.Context(), job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	work(ctx, t, db, job, notifications)
-	work(ctx, t, db, job, notifications)
+	work(t.Context(), t, db, job, notifications)
+	work(t.Context(), t, db, job, notifications)
 }
 
 // work fetches what is pending, and sends. Links to "dead-…" are dead. A file's
