@@ -37,15 +37,20 @@ type Owed struct {
 	Notifications []Notification
 }
 
+// errStoring is that a file's row is locked: the file is being stored.
+var errStoring = errors.New("the file is being stored")
+
 // errRaced is that another transaction was faster, and that one must begin anew.
 var errRaced = errors.New("another transaction has made, and holds, a job of this one")
 
-// Record records one event, as [Store.RecordAll] does, and leaves it to be marked as
-// processed, whatever follows from it.
+// Record records one event, as [Store.RecordAll] does, but leaves it to be marked as
+// processed, whatever follows from it. Where it has the link of a file that is being
+// stored, it waits until that is.
 func (s *Store) Record(ctx context.Context, ev tasks.Event, update *tasks.JobUpdate, destinations []string) (Owed, error) {
-	owed, err := s.RecordAll(ctx, []Recording{{Event: ev, Update: update, Destinations: destinations}}, time.Time{})
+	r := recorder{dialect: s.dialect, wait: true}
+	owed, err := s.record(ctx, r, []Recording{{Event: ev, Update: update, Destinations: destinations}})
 	if err != nil {
-		return Owed{}, err
+		return Owed{}, fmt.Errorf("record event %s: %w", ev.ID, err)
 	}
 	return owed[0], nil
 }
@@ -53,32 +58,38 @@ func (s *Store) Record(ctx context.Context, ev tasks.Event, update *tasks.JobUpd
 // RecordAll keeps events, of which no two have the same ID, and, in the same
 // transaction, moves their jobs forward, lists the jobs' media and one notification
 // for each destination. What of them nothing follows from counts as processed at a
-// time, unless that is zero.
+// time.
 //
 // It returns, for each, the notifications that are owed, and of one that has links
 // all of the job's media that is. Recording an event again changes nothing and returns
 // what is owed by then; once it counts as processed, nothing.
+//
+// It fails where one has the link of a file that is being stored, for which the others
+// should not wait.
 func (s *Store) RecordAll(ctx context.Context, list []Recording, at time.Time) ([]Owed, error) {
+	owed, err := s.record(ctx, recorder{dialect: s.dialect, at: at}, list)
+	if err != nil {
+		return nil, fmt.Errorf("record %d events: %w", len(list), err)
+	}
+	return owed, nil
+}
+
+// record has a recorder record events, again as long as others come in between.
+func (s *Store) record(ctx context.Context, r recorder, list []Recording) ([]Owed, error) {
 	for {
-		owed, err := s.recordAll(ctx, list, at)
-		switch {
-		case errors.Is(err, errRaced):
-		case err != nil && len(list) == 1:
-			return nil, fmt.Errorf("record event %s: %w", list[0].Event.ID, err)
-		case err != nil:
-			return nil, fmt.Errorf("record %d events: %w", len(list), err)
-		default:
-			return owed, nil
+		owed, err := s.recordOnce(ctx, r, list)
+		if !errors.Is(err, errRaced) {
+			return owed, err
 		}
 	}
 }
 
-func (s *Store) recordAll(ctx context.Context, list []Recording, at time.Time) ([]Owed, error) {
+func (s *Store) recordOnce(ctx context.Context, r recorder, list []Recording) ([]Owed, error) {
 	entries := make([]*entry, len(list))
 	for i, r := range list {
 		entries[i] = &entry{Recording: r}
 	}
-	r := recorder{dialect: s.dialect, at: at, list: slices.Clone(entries)}
+	r.list = slices.Clone(entries)
 	slices.SortFunc(r.list, func(a, b *entry) int { return cmp.Compare(a.Event.ID, b.Event.ID) })
 	for i, e := range r.list[min(1, len(r.list)):] {
 		if e.Event.ID == r.list[i].Event.ID {
@@ -168,7 +179,10 @@ func (e *entry) settles() bool {
 type recorder struct {
 	tx      *sql.Tx
 	dialect dialect
-	at      time.Time
+	// at is when that which nothing follows from counts as processed; zero for not yet.
+	at time.Time
+	// wait is whether to wait for files that are being stored.
+	wait bool
 	// list is in the order of the events' IDs.
 	list []*entry
 }

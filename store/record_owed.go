@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -109,8 +110,12 @@ func (r *recorder) takeLinks(ctx context.Context, links []givenLink) error {
 
 // takeLink takes a link to a file in that has a row.
 func (r *recorder) takeLink(ctx context.Context, g givenLink) error {
+	d := r.dialect
+	if !r.wait {
+		d.forUpdate = d.forUpdateFree
+	}
 	from := stampOf(*g.Update)
-	return changeLinks(ctx, r.tx, r.dialect, g.Update.JobID, g.link.Name, g.Event.ReceivedAt, func(f *linkedFile) {
+	err := changeLinks(ctx, r.tx, d, g.Update.JobID, g.link.Name, g.Event.ReceivedAt, func(f *linkedFile) {
 		if g.link.Renews == "" {
 			f.take(g.link.URL, from)
 			return
@@ -121,6 +126,10 @@ func (r *recorder) takeLink(ctx context.Context, g givenLink) error {
 		}
 		f.renew(g.link.URL, from, g.link.Renews)
 	})
+	if errors.Is(err, ErrNotFound) { // it has a row: that is locked
+		return errStoring
+	}
+	return err
 }
 
 // oweNotifications writes a notification for each destination and finds those that are

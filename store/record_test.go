@@ -180,6 +180,45 @@ func TestRecordAllOrNothing(t *testing.T) {
 	}
 }
 
+// TestRecordWhileAFileIsStored holds that events which are recorded together do not
+// wait for a file that is being stored, and that one that is recorded alone does.
+func TestRecordWhileAFileIsStored(t *testing.T) {
+	db, err := store.Create(t.Context(), testenv.Postgres(t)) // SQLite has no two transactions at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ev, update := completed()
+	if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
+		t.Fatal(err)
+	}
+	ev.ID, update.EventID, update.OccurredAt = "klingai:again", "klingai:again", update.OccurredAt.Add(time.Minute)
+	recorded := make(chan error, 1)
+	superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}, received, func() error {
+		_, err := db.RecordAll(t.Context(), []store.Recording{{Event: ev, Update: update}}, received)
+		if err == nil || !strings.Contains(err.Error(), "being stored") {
+			t.Errorf("RecordAll = %v, want that the file is being stored", err)
+		}
+		go func() {
+			_, err := db.Record(t.Context(), ev, update, nil)
+			recorded <- err
+		}()
+		return nil
+	})
+	if err != nil || superseded {
+		t.Fatalf("StoreMedia = %t, %v", superseded, err)
+	}
+	if err := <-recorded; err != nil {
+		t.Error(err)
+	}
+	if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
+		t.Errorf("media is %s, %v; want stored", m.State, err)
+	}
+}
+
 // TestManyLinks records more links than one statement takes.
 func TestManyLinks(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {

@@ -71,14 +71,27 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 // transaction, in which they are kept, and another, in which they are marked as
 // processed.
 func (w *Worker) joinEvents() {
-	w.records = newJoiner(w.cfg.Store.Writers(), func(r store.Recording) string { return r.Event.ID },
-		func(ctx context.Context, list []store.Recording) ([]store.Owed, error) {
-			return w.cfg.Store.RecordAll(ctx, list, w.cfg.Now())
-		})
-	w.marks = newJoiner(w.cfg.Store.Writers(), func(id string) string { return id },
-		func(ctx context.Context, ids []string) ([]struct{}, error) {
-			return make([]struct{}, len(ids)), w.cfg.Store.MarkAllProcessed(ctx, ids, w.cfg.Now())
-		})
+	db := w.cfg.Store
+	w.records = &joiner[store.Recording, store.Owed]{
+		flushers: db.Writers(),
+		key:      func(r store.Recording) string { return r.Event.ID },
+		do: func(ctx context.Context, list []store.Recording) ([]store.Owed, error) {
+			return db.RecordAll(ctx, list, w.cfg.Now())
+		},
+		alone: func(ctx context.Context, r store.Recording) (store.Owed, error) {
+			return db.Record(ctx, r.Event, r.Update, r.Destinations)
+		},
+	}
+	w.marks = &joiner[string, struct{}]{
+		flushers: db.Writers(),
+		key:      func(id string) string { return id },
+		do: func(ctx context.Context, ids []string) ([]struct{}, error) {
+			return make([]struct{}, len(ids)), db.MarkAllProcessed(ctx, ids, w.cfg.Now())
+		},
+		alone: func(ctx context.Context, id string) (struct{}, error) {
+			return struct{}{}, db.MarkProcessed(ctx, id, w.cfg.Now())
+		},
+	}
 }
 
 // keepUnread keeps an event that its protocol cannot make sense of, and gives the

@@ -8,17 +8,23 @@ import (
 	"sync/atomic"
 )
 
-// maxJoined is how many calls share a transaction at most: who waits for one should
-// not wait for all of them.
-const maxJoined = 64
+const (
+	// maxJoined is how many calls share a transaction at most: who waits for one should
+	// not wait for all of them.
+	maxJoined = 64
+	// minJoined is how many must wait for another batch to be begun while one is under
+	// way: fewer are better off with those that come until it is done.
+	minJoined = 8
+)
 
 // joiner has done together what is asked for at the same time. The first call is done
 // at once, and those that come meanwhile share what is done next: none waits for
 // others to come. There are goroutines only while there is something to do.
 type joiner[T, R any] struct {
-	// do does what several callers ask for, and has an answer for each. Where it fails,
-	// it is asked again for each of them alone: one of them fails for itself only.
+	// do does what several callers ask for, and has an answer for each.
 	do func(ctx context.Context, list []T) ([]R, error)
+	// alone does it for one, where do has failed: one fails, or waits, for itself only.
+	alone func(ctx context.Context, item T) (R, error)
 	// key tells calls apart: two of the same key are not done together.
 	key func(T) string
 	// flushers is how many batches are under way at once at most.
@@ -40,16 +46,12 @@ type joined[T, R any] struct {
 	done   chan struct{}
 }
 
-func newJoiner[T, R any](flushers int, key func(T) string, do func(context.Context, []T) ([]R, error)) *joiner[T, R] {
-	return &joiner[T, R]{do: do, key: key, flushers: flushers}
-}
-
 // call returns once the item is done, or when ctx ends; then it may still be done.
 func (j *joiner[T, R]) call(ctx context.Context, item T) (answer R, err error) {
 	c := &joined[T, R]{ctx: ctx, item: item, done: make(chan struct{})}
 	j.mu.Lock()
 	j.waiting = append(j.waiting, c)
-	if j.active < j.flushers {
+	if j.mayFlush() {
 		j.active++
 		j.running.Go(j.flush)
 	}
@@ -77,11 +79,20 @@ func (j *joiner[T, R]) flush() {
 	}
 }
 
+// mayFlush reports whether there is work for one more flusher. j.mu is held.
+func (j *joiner[T, R]) mayFlush() bool {
+	return len(j.waiting) > 0 && (j.active == 0 || j.active < j.flushers && len(j.waiting) >= minJoined)
+}
+
 // next takes the calls that wait, as many as can be done together. It returns nil when
-// there is none, and counts the flusher out.
+// there is nothing for this flusher, and counts it out.
 func (j *joiner[T, R]) next() []*joined[T, R] {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.active--
+	if !j.mayFlush() {
+		return nil
+	}
 	var batch, later []*joined[T, R]
 	keys := make(map[string]bool, len(j.waiting))
 	for _, c := range j.waiting {
@@ -96,32 +107,44 @@ func (j *joiner[T, R]) next() []*joined[T, R] {
 		}
 	}
 	j.waiting = later
-	if batch == nil {
-		j.active--
+	if batch != nil {
+		j.active++
 	}
 	return batch
 }
 
 // send does what the calls ask for, and answers them.
 func (j *joiner[T, R]) send(batch []*joined[T, R]) {
-	answers, err := j.try(batch)
-	if err != nil && len(batch) > 1 {
+	answers, err := j.try(batch, j.do)
+	if err != nil {
 		for _, c := range batch {
-			j.send([]*joined[T, R]{c})
+			if c.ctx.Err() == nil { // else its caller has gone
+				j.running.Go(func() { j.sendAlone(c) })
+			}
 		}
 		return
 	}
 	for i, c := range batch {
-		if c.err = err; err == nil {
-			c.answer = answers[i]
-		}
+		c.answer = answers[i]
 		close(c.done)
 	}
 }
 
-// try does what the calls ask for, in a context that lasts until the last of their
+// sendAlone does what one call asks for, and answers it.
+func (j *joiner[T, R]) sendAlone(c *joined[T, R]) {
+	answers, err := j.try([]*joined[T, R]{c}, func(ctx context.Context, list []T) ([]R, error) {
+		answer, err := j.alone(ctx, list[0])
+		return []R{answer}, err
+	})
+	if c.err = err; err == nil {
+		c.answer = answers[0]
+	}
+	close(c.done)
+}
+
+// try has done what the calls ask for, in a context that lasts until the last of their
 // callers has gone. No panic gets out of it: there is no task here that it would end.
-func (j *joiner[T, R]) try(batch []*joined[T, R]) (answers []R, err error) {
+func (j *joiner[T, R]) try(batch []*joined[T, R], do func(context.Context, []T) ([]R, error)) (answers []R, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
@@ -140,5 +163,5 @@ func (j *joiner[T, R]) try(batch []*joined[T, R]) (answers []R, err error) {
 			}
 		})()
 	}
-	return j.do(ctx, list)
+	return do(ctx, list)
 }

@@ -50,7 +50,13 @@ func (j *joint) do(ctx context.Context, list []string) ([]string, error) {
 // letters are.
 func newJoint(flushers int, release chan struct{}) (*joint, *joiner[string, string]) {
 	j := &joint{release: release}
-	return j, newJoiner(flushers, func(item string) string { return item[:min(3, len(item))] }, j.do)
+	return j, &joiner[string, string]{
+		flushers: flushers, key: func(item string) string { return item[:min(3, len(item))] }, do: j.do,
+		alone: func(ctx context.Context, item string) (string, error) {
+			answers, err := j.do(ctx, []string{item})
+			return strings.Join(answers, ""), err
+		},
+	}
 }
 
 // callAll makes calls, each after the one before waits, and returns what gives their
@@ -82,7 +88,12 @@ func TestJoin(t *testing.T) {
 		wantAnswers []string
 	}{
 		{"the first at once, the others together", 1, []string{"a", "b", "c", "d"}, [][]string{{"a"}, {"b", "c", "d"}}, []string{"did a", "did b", "did c", "did d"}},
-		{"two at once", 2, []string{"a", "b", "c", "d"}, [][]string{{"a"}, {"b"}, {"c", "d"}}, []string{"did a", "did b", "did c", "did d"}},
+		{"few share one", 2, []string{"a", "b", "c"}, [][]string{{"a"}, {"b", "c"}}, []string{"did a", "did b", "did c"}},
+		{
+			"many have another begun", 2, []string{"a", "1", "2", "3", "4", "5", "6", "7", "8", "b", "c"},
+			[][]string{{"a"}, {"1", "2", "3", "4", "5", "6", "7", "8"}, {"b", "c"}},
+			[]string{"did a", "did 1", "did 2", "did 3", "did 4", "did 5", "did 6", "did 7", "did 8", "did b", "did c"},
+		},
 		{
 			"the same in batches of their own", 1, []string{"a", "one-1", "b", "one-2", "one-3", "c"},
 			[][]string{{"a"}, {"one-1", "b", "c"}, {"one-2"}, {"one-3"}}, []string{"did a", "did one-1", "did b", "did one-2", "did one-3", "did c"},
@@ -93,7 +104,7 @@ func TestJoin(t *testing.T) {
 		},
 		{
 			"one that panics, fails alone", 1, []string{"a", "worse", "b"},
-			[][]string{{"a"}, {"worse", "b"}, {"worse"}, {"b"}}, []string{"did a", "panic: a poison item", "did b"},
+			[][]string{{"a"}, {"worse", "b"}, {"b"}, {"worse"}}, []string{"did a", "panic: a poison item", "did b"},
 		},
 	}
 	for _, tt := range tests {
@@ -110,12 +121,36 @@ func TestJoin(t *testing.T) {
 					t.Errorf("answers (-want +got):\n%s", diff)
 				}
 				j.wait()
+				slices.SortStableFunc(work.batches[min(2, len(work.batches)):], slices.Compare) // those that go alone have no order
 				if diff := cmp.Diff(tt.wantBatches, work.batches); diff != "" {
 					t.Errorf("batches (-want +got):\n%s", diff)
 				}
 			})
 		})
 	}
+}
+
+// TestJoinedCallWaitsAlone holds that one which takes long when it is done alone holds
+// up no batch.
+func TestJoinedCallWaitsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, j := newJoint(1, nil)
+		release := make(chan struct{})
+		j.alone = func(_ context.Context, item string) (string, error) {
+			if item == "bad" {
+				<-release
+			}
+			return "did " + item + " alone", nil
+		}
+		slow := callAll(t.Context(), j, "bad")
+		if got := callAll(t.Context(), j, "a")(); got[0] != "did a" {
+			t.Errorf("the next got %q", got)
+		}
+		close(release)
+		if got := slow(); got[0] != "did bad alone" {
+			t.Errorf("who waited alone got %q", got)
+		}
+	})
 }
 
 // TestJoinIsBounded holds that a batch has no more than so many calls.
