@@ -135,23 +135,28 @@ func (r *recorder) takeLink(ctx context.Context, g givenLink) error {
 // oweNotifications writes a notification for each destination and finds those that are
 // still to be sent.
 func (r *recorder) oweNotifications(ctx context.Context, list []*entry) error {
-	var rows [][]any
 	due := make(map[string]Notification) // by ID; several events may say the same
+	var first []Notification
 	for _, e := range list {
 		for _, destination := range e.Destinations {
 			n := notificationOf(e.Event, destination)
 			if _, ok := due[n.ID]; ok {
 				continue
 			}
+			n.CreatedAt = e.Event.ReceivedAt
 			due[n.ID] = n
-			at := r.dialect.time(e.Event.ReceivedAt)
-			rows = append(rows, []any{n.ID, n.JobID, n.EventID, n.Type, n.Destination, NotificationPending, at, at})
+			first = append(first, n)
 		}
 	}
-	if len(rows) == 0 {
+	if len(first) == 0 {
 		return nil
 	}
-	slices.SortFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
+	slices.SortFunc(first, func(a, b Notification) int { return cmp.Compare(a.ID, b.ID) })
+	rows := make([][]any, len(first))
+	for i, n := range first {
+		at := r.dialect.time(n.CreatedAt)
+		rows[i] = []any{n.ID, n.JobID, n.EventID, n.Type, n.Destination, NotificationPending, at, at}
+	}
 	made, err := insertRows(ctx, r.tx, scanNotification, `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING `+notificationColumns)
 	if err != nil {

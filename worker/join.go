@@ -142,26 +142,40 @@ func (j *joiner[T, R]) sendAlone(c *joined[T, R]) {
 	close(c.done)
 }
 
-// try has done what the calls ask for, in a context that lasts until the last of their
-// callers has gone. No panic gets out of it: there is no task here that it would end.
+// try has done what the calls ask for. No panic gets out of it: there is no task here
+// that it would end.
 func (j *joiner[T, R]) try(batch []*joined[T, R], do func(context.Context, []T) ([]R, error)) (answers []R, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(batch[0].ctx))
+	ctx, cancel := lasting(batch)
 	defer cancel()
-	var left atomic.Int64
-	left.Store(int64(len(batch)))
 	list := make([]T, len(batch))
 	for i, c := range batch {
 		list[i] = c.item
-		defer context.AfterFunc(c.ctx, func() {
+	}
+	return do(ctx, list)
+}
+
+// lasting returns a context that ends when the last of the callers has gone.
+func lasting[T, R any](batch []*joined[T, R]) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(batch[0].ctx))
+	var left atomic.Int64
+	left.Store(int64(len(batch)))
+	stops := make([]func() bool, len(batch))
+	for i, c := range batch {
+		stops[i] = context.AfterFunc(c.ctx, func() {
 			if left.Add(-1) == 0 {
 				cancel()
 			}
-		})()
+		})
 	}
-	return do(ctx, list)
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
 }
