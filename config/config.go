@@ -84,7 +84,7 @@ type Config struct {
 	ForwardURLs   URLs    `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" roles:"worker dev" help:"Programs to tell: each gets klinghook's own JSON, signed as Standard Webhooks says."`
 	ForwardSecret string  `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what is forwarded; needed with KLINGHOOK_FORWARD_URLS."`
 
-	Queues Queues `env:"KLINGHOOK_QUEUES" envDefault:"events=16,media=4,notify=8,rejections=1" form:"queues" secret:"none" roles:"worker dev" help:"How many tasks of each queue one process runs at once; of events, of all their shards together. A queue that is left out is not run in this process."`
+	Queues Queues `env:"KLINGHOOK_QUEUES" envDefault:"events=64,media=4,notify=8,rejections=1" form:"queues" secret:"none" roles:"worker dev" help:"How many tasks of each queue one process runs at once; of events, of all their shards together. A queue that is left out is not run in this process."`
 	// EventShards is 1 to MaxEventShards.
 	EventShards int `env:"KLINGHOOK_EVENT_SHARDS" envDefault:"1" form:"shards" secret:"none" roles:"ingest worker dev admin replay" help:"Over how many queues events are spread, for a Redis cluster, in which each queue lies on one node. It may be changed at any time; every process should have the same."`
 

@@ -60,7 +60,7 @@ func forms() map[string]form {
 		"size":            {"a number of bytes, or of KiB, MiB, GiB, KB, MB or GB", "1MiB", nil},
 		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},
 		"events":          {"event types with commas between, of " + strings.Join(EventTypes(), ", "), "completed,failed", nil},
-		"queues":          {"queue=tasks pairs with commas between, of the queues " + strings.Join(QueueNames(), ", "), "events=16,media=4,notify=8,rejections=1", nil},
+		"queues":          {"queue=tasks pairs with commas between, of the queues " + strings.Join(QueueNames(), ", "), "events=64,media=4,notify=8,rejections=1", nil},
 		"shards":          {fmt.Sprintf("a whole number from 1 to %d", MaxEventShards), "4", checkShards},
 		"log-level":       {"debug, info, warn or error", "info", checkChoice(levels)},
 		"log-format":      {"auto, console or json", "json", checkChoice(formats)},

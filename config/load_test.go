@@ -71,7 +71,7 @@ func TestLoadDefaults(t *testing.T) {
 		MediaMaxSize: 2 << 30,
 		NotifyEvents: Events{"video.completed", "video.failed", "video.cancelled", "video.lost"},
 		NotifyRate:   100,
-		Queues:       Queues{"events": 16, "media": 4, "notify": 8, "rejections": 1},
+		Queues:       Queues{"events": 64, "media": 4, "notify": 8, "rejections": 1},
 		EventShards:  1,
 		Grace:        30 * time.Second,
 		LogLevel:     "info",

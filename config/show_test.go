@@ -75,7 +75,7 @@ func TestValue(t *testing.T) {
 		{"KLINGHOOK_NOTIFY_EVENTS", "video.failed,video.completed", FromEnvironment},
 		{"KLINGHOOK_MEDIA_ALLOW", "", FromDefault},
 		{"KLINGHOOK_MAX_BODY", "2MiB", FromEnvironment},
-		{"KLINGHOOK_QUEUES", "events=16,media=4,notify=8,rejections=1", FromDefault},
+		{"KLINGHOOK_QUEUES", "events=64,media=4,notify=8,rejections=1", FromDefault},
 		{"KLINGHOOK_EVENT_SHARDS", "1", FromDefault},
 		{"KLINGHOOK_GRACE", "0s", FromEnvironment},
 		{"KLINGHOOK_LOG_LEVEL", "debug", FromFlag},

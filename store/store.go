@@ -57,9 +57,9 @@ func postgresDialect() dialect {
 	}
 }
 
-// postgresConns bounds the connections of one process: more than the default
-// number of events worked on at once, few enough for many workers to share a
-// server's usual 100.
+// postgresConns bounds the connections of one process: more than what is usually
+// written at once, as events share transactions, and few enough for many workers to
+// share a server's usual 100.
 const postgresConns = 24
 
 // Create makes the file of a SQLite database, and its folder, where they are

@@ -18,7 +18,8 @@ import (
 //go:embed pgbench/*.sql
 var pgbenchScripts embed.FS
 
-// pgbenchClients are as many as a worker records events at once.
+// pgbenchClients are how many transactions pgbench has at once, and how many tasks the
+// plain asynq Server runs: more than keep a small machine busy.
 const pgbenchClients = 16
 
 // pgbench runs a script on an empty database and returns its transactions a second.
