@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/store"
@@ -183,7 +184,8 @@ func TestRecordAllOrNothing(t *testing.T) {
 // TestRecordWhileAFileIsStored holds that events which are recorded together do not
 // wait for a file that is being stored, and that one that is recorded alone does.
 func TestRecordWhileAFileIsStored(t *testing.T) {
-	db, err := store.Create(t.Context(), testenv.Postgres(t)) // SQLite has no two transactions at once
+	url := testenv.Postgres(t) // SQLite has no two transactions at once
+	db, err := store.Create(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +208,7 @@ func TestRecordWhileAFileIsStored(t *testing.T) {
 			_, err := db.Record(t.Context(), ev, update, nil)
 			recorded <- err
 		}()
+		awaitLocked(t, url)
 		return nil
 	})
 	if err != nil || superseded {
@@ -216,6 +219,30 @@ func TestRecordWhileAFileIsStored(t *testing.T) {
 	}
 	if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
 		t.Errorf("media is %s, %v; want stored", m.State, err)
+	}
+}
+
+// awaitLocked waits until a transaction waits for another.
+func awaitLocked(t *testing.T, databaseURL string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(30 * time.Second)
+	for n := 0; n == 0; {
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatal("no transaction waits for another")
+		}
 	}
 }
 

@@ -31,7 +31,9 @@ type dialect struct {
 	goose      goose.Dialect
 	migrations string
 	// forUpdate locks the rows of a SELECT until the transaction ends. SQLite
-	// needs no such thing: its writing transactions exclude each other whole.
+	// needs no such thing: its writing transactions exclude each other whole. Keys
+	// never change: PostgreSQL's lock lets others refer to the rows meanwhile, where
+	// FOR UPDATE would have who holds a file wait for who holds its job.
 	forUpdate string
 	// forUpdateFree is forUpdate for those rows that no other transaction has locked, and
 	// leaves the others out.
@@ -52,7 +54,7 @@ func sqliteDialect() dialect {
 func postgresDialect() dialect {
 	return dialect{
 		goose: goose.DialectPostgres, migrations: "migrations/postgres", time: postgresTime,
-		forUpdate: " FOR UPDATE", forUpdateFree: " FOR UPDATE SKIP LOCKED", writers: 2,
+		forUpdate: " FOR NO KEY UPDATE", forUpdateFree: " FOR NO KEY UPDATE SKIP LOCKED", writers: 2,
 		andUnsynced: " AND set_config('synchronous_commit', 'off', TRUE) IS NOT NULL",
 	}
 }
