@@ -67,6 +67,8 @@ type Config struct {
 	SpoolShared  bool   `env:"KLINGHOOK_SPOOL_SHARED" envDefault:"false" form:"switch" secret:"none" roles:"ingest" help:"Share the spool's directory with other processes on this machine, such as a service that is scaled: each takes a numbered directory in it, and hands over what those that are gone have left."`
 	SpoolMaxSize int64  `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" secret:"none" roles:"ingest dev" help:"How much the spool may hold; beyond it events are answered with 503."`
 	NoSpool      bool   `env:"KLINGHOOK_NO_SPOOL" envDefault:"false" form:"switch" secret:"none" roles:"ingest dev" help:"Keep no spool, for machines without a disk: while Redis cannot be reached, events are answered with 503."`
+	// QueueTimeout is 1 ms to 2 s.
+	QueueTimeout time.Duration `env:"KLINGHOOK_QUEUE_TIMEOUT" envDefault:"250ms" form:"queue-timeout" secret:"none" roles:"ingest dev" help:"How long a delivery waits for Redis before it goes to the spool or, without one, is answered with 503. After some that have waited in vain the next do not wait at all."`
 
 	MaxBody      int64    `env:"KLINGHOOK_MAX_BODY" envDefault:"1MiB" form:"size" secret:"none" roles:"ingest dev" help:"The largest delivery that is accepted."`
 	MediaAllow   []string `env:"KLINGHOOK_MEDIA_ALLOW" form:"hosts" secret:"none" roles:"worker dev" help:"Hosts that downloads may reach although they are private or speak plain HTTP, such as a CDN inside the network."`

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -59,6 +60,7 @@ func forms() map[string]form {
 		"switch":          {"true or false", "true", nil},
 		"size":            {"a number of bytes, or of KiB, MiB, GiB, KB, MB or GB", "1MiB", nil},
 		"duration":        {"a number with its unit, ms, s, m or h", "30s", nil},
+		"queue-timeout":   {"a time from 1ms to 2s", "250ms", checkQueueTimeout},
 		"events":          {"event types with commas between, of " + strings.Join(EventTypes(), ", "), "completed,failed", nil},
 		"queues":          {"queue=tasks pairs with commas between, of the queues " + strings.Join(QueueNames(), ", "), "events=64,media=4,notify=8,rejections=1", nil},
 		"shards":          {fmt.Sprintf("a whole number from 1 to %d", MaxEventShards), "4", checkShards},
@@ -99,6 +101,13 @@ func checkToken(item string) error {
 func checkRate(item string) error {
 	if n, err := strconv.ParseFloat(item, 64); err != nil || !(n > 0) || n > 1e6 {
 		return errors.New("is not a rate")
+	}
+	return nil
+}
+
+func checkQueueTimeout(item string) error {
+	if d, err := time.ParseDuration(item); err != nil || d < time.Millisecond || d > 2*time.Second {
+		return errors.New("is none that a sender would wait for")
 	}
 	return nil
 }

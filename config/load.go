@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -250,7 +251,11 @@ func judge(s Setting, checks []Check, item string) error {
 // check holds every value against its setting's form, and the checks.
 func (l *loader) check(checks []Check) {
 	for _, s := range l.settings {
-		if !s.UsedBy(l.role) || l.wrong(s.Name) || s.value(l.config).IsZero() {
+		if !s.UsedBy(l.role) || l.wrong(s.Name) {
+			continue
+		}
+		// No time at all is a time; any other zero is no value.
+		if _, isTime := s.value(l.config).Interface().(time.Duration); !isTime && s.value(l.config).IsZero() {
 			continue
 		}
 		items := listOf(s.value(l.config))

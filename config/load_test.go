@@ -63,6 +63,7 @@ func TestLoadDefaults(t *testing.T) {
 		Data:         "./klinghook-data",
 		SpoolDir:     "klinghook-data/spool",
 		SpoolMaxSize: 1 << 30,
+		QueueTimeout: 250 * time.Millisecond,
 		MaxBody:      1 << 20,
 		LookupAfter:  15 * time.Minute,
 		LookupGiveUp: 7 * 24 * time.Hour,
@@ -80,7 +81,7 @@ func TestLoadDefaults(t *testing.T) {
 	dev := everything
 	dev.RedisURL = ""
 	worker := everything
-	worker.Addr, worker.MaxBody, worker.SpoolDir, worker.SpoolMaxSize = "", 0, "", 0
+	worker.Addr, worker.MaxBody, worker.SpoolDir, worker.SpoolMaxSize, worker.QueueTimeout = "", 0, "", 0, 0
 	tests := []struct {
 		name string
 		role Role
@@ -92,7 +93,7 @@ func TestLoadDefaults(t *testing.T) {
 		{"worker", Worker, nil, worker},
 		{"ingest", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s"}, Config{
 			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0",
-			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, MaxBody: 1 << 20, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
+			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, QueueTimeout: 250 * time.Millisecond, MaxBody: 1 << 20, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
 		{"admin", Admin, nil, Config{AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto"}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour}},
@@ -152,6 +153,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_FORWARD_SECRET":        goodSigningSecret,
 		"KLINGHOOK_QUEUES":                "media=2",
 		"KLINGHOOK_EVENT_SHARDS":          "64",
+		"KLINGHOOK_QUEUE_TIMEOUT":         "1.5s",
 		"KLINGHOOK_GRACE":                 "0s",
 		"KLINGHOOK_LOG_LEVEL":             "debug",
 		"KLINGHOOK_LOG_FORMAT":            "json",
@@ -199,6 +201,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		ForwardSecret:          goodSigningSecret,
 		Queues:                 Queues{"media": 2},
 		EventShards:            64,
+		QueueTimeout:           1500 * time.Millisecond,
 		LogLevel:               "debug",
 		LogFormat:              "json",
 		OTLPEndpoint:           "https://otel.example:4318",
@@ -338,6 +341,8 @@ func TestLoadProblems(t *testing.T) {
 		{"a header from anybody", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXY_HEADER": "X-User"}, nil, []string{"KLINGHOOK_ADMIN_PROXIES (--admin-proxies) is not set, so that anybody could send the header"}},
 		{"a proxy without a header", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXIES": "10.0.0.7"}, nil, []string{"KLINGHOOK_ADMIN_PROXY_HEADER (--admin-proxy-header) is not set"}},
 		{"everybody is a proxy", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXIES": "10.0.0.7,::/0", "KLINGHOOK_ADMIN_PROXY_HEADER": "X-User"}, nil, []string{"it has a network that everybody is in"}},
+		{"no time for Redis", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s", "KLINGHOOK_QUEUE_TIMEOUT": "0s"}, nil, []string{`KLINGHOOK_QUEUE_TIMEOUT (--queue-timeout) is "0s": it is none that a sender would wait for; write a time from 1ms to 2s`}},
+		{"too much time for Redis", Dev, map[string]string{"KLINGHOOK_QUEUE_TIMEOUT": "3s"}, nil, []string{`is "3s": it is none that a sender would wait for`}},
 		{"no shards", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s", "KLINGHOOK_EVENT_SHARDS": "0"}, nil, []string{`KLINGHOOK_EVENT_SHARDS (--event-shards) is "0": it is not above zero; write a whole number from 1 to 64`}},
 		{"too many shards", Worker, map[string]string{"KLINGHOOK_EVENT_SHARDS": "65"}, nil, []string{`is "65": it is too many`}},
 		{"shards in words", Admin, map[string]string{"KLINGHOOK_EVENT_SHARDS": "four"}, nil, []string{`is "four": it is not a whole number`}},

@@ -3,6 +3,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	client := tasks.NewShardedClient(cfg.Redis, cfg.Settings.EventShards)
 	switch {
 	case cfg.Kept == nil:
-		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis, EventShards: cfg.Settings.EventShards, Timeout: spool.CallTimeout})
+		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis, EventShards: cfg.Settings.EventShards, Timeout: cmp.Or(cfg.Settings.QueueTimeout, spool.CallTimeout)})
 		q := spool.NewQueue(spool.QueueConfig{
 			Inner: in.pipes, CallTimeout: -1, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics,
 		})
