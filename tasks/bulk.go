@@ -98,7 +98,7 @@ func (b *Bulk) list(ctx context.Context, queue string) error {
 	if _, listed := b.listed.Load(queue); listed {
 		return nil
 	}
-	if err := b.rdb.SAdd(ctx, "asynq:queues", queue).Err(); err != nil {
+	if err := b.rdb.SAdd(ctx, allQueues, queue).Err(); err != nil {
 		return fmt.Errorf("list queue %s: %w", queue, err)
 	}
 	b.listed.Store(queue, true)
