@@ -139,7 +139,11 @@ func (o object) requiredObject(key string) (object, error) {
 // requiredName returns the string under a key that an event cannot do without.
 // path is the key as seen from the body, for the error.
 func (o object) requiredName(key, path string, limit int) (string, error) {
-	raw := o.field(key)
+	return nameIn(o.field(key), path, limit)
+}
+
+// nameIn is requiredName for the value.
+func nameIn(raw json.RawMessage, path string, limit int) (string, error) {
 	if raw == nil {
 		return "", fmt.Errorf("%q is missing", path)
 	}
@@ -153,10 +157,11 @@ func (o object) requiredName(key, path string, limit int) (string, error) {
 // requiredID is requiredName for an id, which may be a number too: its digits
 // are then the id, as they stand.
 func (o object) requiredID(key, path string) (string, error) {
-	if raw := o.field(key); isNumber(raw) {
+	raw := o.field(key)
+	if isNumber(raw) {
 		return string(raw), checkToken(path, string(raw), maxIDBytes)
 	}
-	return o.requiredName(key, path, maxIDBytes)
+	return nameIn(raw, path, maxIDBytes)
 }
 
 // CheckJobID returns why no event could name a job by this id.

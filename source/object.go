@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"unicode/utf8"
+
+	"github.com/klinghook/klinghook/internal/jsontext"
 )
 
 // object is the text of a JSON object, known to be valid. Its keys count
@@ -67,10 +68,7 @@ func (o object) field(key string) json.RawMessage {
 
 // isKey reports whether a key as it is written in JSON is the given one.
 func isKey(written json.RawMessage, key string) bool {
-	if bytes.IndexByte(written, '\\') < 0 {
-		return string(written[1:len(written)-1]) == key
-	}
-	return parseString(written) == key
+	return string(written[1:len(written)-1]) == key || bytes.IndexByte(written, '\\') >= 0 && parseString(written) == key
 }
 
 // parseString returns the content of a valid JSON string.
@@ -95,10 +93,8 @@ func skipSpace(text []byte, i int) int {
 
 // skipString returns where the string that starts at i ends.
 func skipString(text []byte, i int) int {
-	for i++; text[i] != '"'; i++ {
-		if text[i] == '\\' {
-			i++
-		}
+	for i = jsontext.Plain(text, i+1); text[i] != '"'; {
+		i = jsontext.Plain(text, i+len(`\"`))
 	}
 	return i + 1
 }
@@ -131,10 +127,13 @@ func skipValue(text []byte, i int) int {
 // skipLiteral returns where the number, true, false or null that starts at i
 // ends.
 func skipLiteral(text []byte, i int) int {
-	for strings.IndexByte(",]} \t\r\n", text[i]) < 0 {
+	for {
+		switch text[i] {
+		case ',', ']', '}', ' ', '\t', '\r', '\n':
+			return i
+		}
 		i++
 	}
-	return i
 }
 
 // typeName names the type of a value, with its article.

@@ -1,11 +1,15 @@
 package tasks
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
+
+	"github.com/klinghook/klinghook/internal/jsontext"
 )
 
 // appendEvent appends an event as JSON, as encoding/json would write an [eventWire],
@@ -55,33 +59,56 @@ func appendString(dst []byte, s string) []byte {
 	if !utf8.ValidString(s) {
 		s = string([]rune(s))
 	}
-	return appendQuoted(dst, s)
+	if jsontext.Plain(s, 0) == len(s) && !strings.Contains(s, separatorPrefix) { // as nearly always
+		return append(append(append(dst, '"'), s...), '"')
+	}
+	return appendQuoted(dst, []byte(s))
 }
 
 // appendQuoted appends a JSON string of text that is UTF-8.
-func appendQuoted[T string | []byte](dst []byte, text T) []byte {
-	const (
-		hexDigits = "0123456789abcdef"
-		// It and U+2029 beside it are no characters of a JavaScript string.
-		lineSeparator = "\u2028"
-	)
+func appendQuoted(dst, text []byte) []byte {
 	dst = append(dst, '"')
-	start := 0
-	for i := range len(text) {
-		c := text[i]
-		if c >= ' ' && c != '"' && c != '\\' && c != lineSeparator[0] {
-			continue
+	for {
+		at := lineSeparator(text)
+		dst = appendEscaped(dst, text[:at])
+		if at == len(text) {
+			return append(dst, '"')
 		}
-		if c == lineSeparator[0] && (i+2 >= len(text) || text[i+1] != lineSeparator[1] || text[i+2]&^1 != lineSeparator[2]) {
-			continue
+		dst = append(dst, `\u202`...)
+		dst = append(dst, '8'+text[at+2]&1)
+		text = text[at+3:]
+	}
+}
+
+// separatorPrefix is what U+2028 and U+2029 begin with in UTF-8.
+const separatorPrefix = "\xe2\x80"
+
+// lineSeparator returns the index of the first U+2028 or U+2029, which are no characters
+// of a JavaScript string, or the length of the text.
+func lineSeparator(text []byte) int {
+	for from := 0; ; {
+		i := bytes.Index(text[from:], []byte(separatorPrefix))
+		if i < 0 {
+			return len(text)
 		}
-		dst = append(dst, text[start:i]...)
-		start = i + 1
-		switch c {
-		case lineSeparator[0]:
-			dst = append(dst, `\u202`...)
-			dst = append(dst, hexDigits[text[i+2]&0xf])
-			start = i + 3
+		from += i
+		if text[from+2]&^1 == 0xa8 {
+			return from
+		}
+		from += len(separatorPrefix)
+	}
+}
+
+// appendEscaped appends text with what a JSON string does not hold as it is escaped.
+func appendEscaped(dst, text []byte) []byte {
+	const hexDigits = "0123456789abcdef"
+	for i := 0; ; i++ {
+		end := jsontext.Plain(text, i)
+		dst = append(dst, text[i:end]...)
+		if i = end; i == len(text) {
+			return dst
+		}
+		switch c := text[i]; c {
 		case '"', '\\':
 			dst = append(dst, '\\', c)
 		case '\b':
@@ -98,5 +125,4 @@ func appendQuoted[T string | []byte](dst []byte, text T) []byte {
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
 		}
 	}
-	return append(append(dst, text[start:]...), '"')
 }
