@@ -45,12 +45,12 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	if refused := b.refuse(w, r); refused != nil {
 		return nil, release, refused
 	}
-	limited := http.MaxBytesReader(w, r.Body, b.max)
-	if 0 <= r.ContentLength && r.ContentLength <= smallBody {
+	if 0 <= r.ContentLength && r.ContentLength <= smallBody { // and within the limit, which refuse has looked at
 		body = make([]byte, r.ContentLength)
-		n, err := io.ReadFull(limited, body)
+		n, err := io.ReadFull(r.Body, body)
 		return body[:n], release, b.broken(w, err)
 	}
+	limited := http.MaxBytesReader(w, r.Body, b.max)
 	body, err := io.ReadAll(io.LimitReader(limited, smallBody))
 	if err != nil || len(body) < smallBody {
 		return body, release, b.broken(w, err)
@@ -125,10 +125,11 @@ func readRest(from io.Reader, head []byte, length int64) ([]byte, error) {
 
 // broken words the error of a body that could not be read whole; nil for nil.
 func (b *bodies) broken(w http.ResponseWriter, err error) *refusal {
+	if err == nil {
+		return nil
+	}
 	var limit *http.MaxBytesError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &limit):
 		w.Header().Set("Connection", "close") // what follows is not looked at
 		return b.tooLarge(err)

@@ -94,7 +94,9 @@ func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (e
 	limited, release := withDeadline(r.Context(), time.Now().Add(s.enqueueTimeout))
 	defer release()
 	ctx, end := s.begin(limited, ev, at)
-	task.Trace = tasks.TraceOf(ctx)
+	if s.tracer != nil {
+		task.Trace = tasks.TraceOf(ctx)
+	}
 	duplicate, err = s.queue.Enqueue(ctx, task)
 	end(duplicate, err)
 	if errors.Is(err, tasks.ErrOverloaded) {

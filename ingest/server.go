@@ -110,13 +110,12 @@ func New(cfg Config) *Server {
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.HTTPErrorHandler = s.answerError
 	s.echo.Pre(middleware.RemoveTrailingSlash())
-	s.echo.Use(s.recoverPanics)
 	for path, handler := range map[string]http.HandlerFunc{"/healthz": cfg.Live, "/readyz": cfg.Ready} {
 		s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(handler))
 	}
 	for _, endpoint := range cfg.Endpoints {
 		s.metrics.announce(endpoint.Protocol.Name)
-		s.echo.POST(endpoint.Protocol.Path, s.receiver(endpoint))
+		s.echo.POST(endpoint.Protocol.Path, s.recoverPanics(s.receiver(endpoint)))
 		s.echo.OPTIONS(endpoint.Protocol.Path, refuseOptions)
 	}
 	return s

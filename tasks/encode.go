@@ -33,7 +33,10 @@ func appendEvent(dst []byte, ev Event) ([]byte, error) {
 	}
 	if len(ev.Headers) > 0 {
 		dst = append(dst, `,"headers":{`...)
-		for i, name := range slices.Sorted(maps.Keys(ev.Headers)) {
+		var buffer [8]string
+		names := slices.AppendSeq(buffer[:0], maps.Keys(ev.Headers))
+		slices.Sort(names)
+		for i, name := range names {
 			if i > 0 {
 				dst = append(dst, ',')
 			}

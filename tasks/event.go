@@ -44,8 +44,8 @@ func EventID(source, senderID string, body []byte) string {
 		return source + ":" + SafeID(senderID)
 	}
 	sum := sha256.Sum256(body)
-	id := make([]byte, 0, len(source)+1+hex.EncodedLen(len(sum)))
-	id = append(append(id, source...), ':')
+	var buffer [128]byte // as long as such an id gets, so that it is made in place
+	id := append(append(buffer[:0], source...), ':')
 	return string(hex.AppendEncode(id, sum[:]))
 }
 

@@ -162,7 +162,8 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
 	}
-	if _, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server}); err != nil {
+	webhooks := cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server, Options: []process.Option{process.Unwatched}}
+	if _, err := cli.Listen(ctx, listeners, webhooks); err != nil {
 		return err
 	}
 	warnOfRedis(ctx, cfg, rdb, log)

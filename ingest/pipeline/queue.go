@@ -59,12 +59,12 @@ func New(cfg Config) *Queue {
 	}
 }
 
-// Enqueue is [tasks.Client.Enqueue], but that it goes by its context's deadline and
-// does not end when that is cancelled: it takes no longer than it may anyway. Where too
+// Enqueue is [tasks.Client.Enqueue], but that the task's trace is the one in it, and
+// that it goes by its context's deadline and does not end when that is cancelled: it
+// takes no longer than it may anyway. Where too
 // many enqueues are under way it returns an error that matches [tasks.ErrOverloaded], at
 // once; such a task was not enqueued.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
-	t.Trace = cmp.Or(t.Trace, tasks.TraceOf(ctx))
 	m, err := tasks.NewMessage(t, q.shards...)
 	if err != nil {
 		return false, err
