@@ -142,14 +142,19 @@ func distance(s *results.Saturation) string {
 	var rows [][]string
 	for _, of := range []struct{ name, title string }{
 		{results.Everysec, "loopback, `everysec`"}, {results.Always, "loopback, `always`"}, {results.Distant, "2 ms away, `everysec`"},
+		{results.EverysecMany, "loopback, `everysec`"}, {results.AlwaysMany, "loopback, `always`"}, {results.DistantMany, "2 ms away, `everysec`"},
 	} {
 		setting := s.Setting(of.name)
-		for _, name := range []string{rig.Plain, rig.Klinghook} {
+		for _, name := range []string{rig.Echo, rig.Plain, rig.Klinghook} {
 			c := setting.Contender(name)
-			rows = append(rows, []string{of.title, stats.Number(setting.RoundTrip, 2), name, c.Summary(rate).Format(0), ratio(setting, name, rig.Plain), c.Summary(p99).Format(2), errorsOf(c)})
+			if len(c.Rounds) == 0 {
+				continue
+			}
+			rows = append(rows, []string{of.title, stats.Number(setting.RoundTrip, 2), stats.Number(float64(setting.Connections), 0), name, c.Summary(rate).Format(0),
+				ratio(setting, name, rig.Echo), ratio(setting, name, rig.Plain), c.Summary(p99).Format(2), errorsOf(c)})
 		}
 	}
-	return table([]string{"Redis", "PING ms", "contestant", "answers/s", "of Echo + asynq", "p99 ms", "errors"}, rows) + stamped(s.Stamp)
+	return table([]string{"Redis", "PING ms", "connections", "contestant", "answers/s", "of bare Echo", "of Echo + asynq", "p99 ms", "errors"}, rows) + stamped(s.Stamp)
 }
 
 func steady(s *results.Steady) string {

@@ -96,6 +96,8 @@ func (c Contender) Summary(figure func(Round) float64) stats.Summary {
 // Setting is a comparison under the same circumstances.
 type Setting struct {
 	Name string `json:"name"`
+	// Connections are those that the load was sent on; 0 where that says nothing.
+	Connections int `json:"connections,omitempty"`
 	// RoundTrip is the median PING to Redis in milliseconds.
 	RoundTrip  float64     `json:"round_trip_ms,omitempty"`
 	Contenders []Contender `json:"contenders"`
@@ -116,6 +118,10 @@ const (
 	Everysec = "everysec"
 	Always   = "always"
 	Distant  = "distant"
+	// The same on more connections.
+	EverysecMany = "everysec, more connections"
+	AlwaysMany   = "always, more connections"
+	DistantMany  = "distant, more connections"
 )
 
 // Saturation is the comparison at as much load as is taken.

@@ -19,6 +19,8 @@ type comparison struct {
 	rounds int
 	redis  rig.RedisConfig
 	shot   shot
+	// connections are how many the shot has, where that is a fixed number.
+	connections int
 }
 
 // shot is one load on one receiver.
@@ -43,7 +45,7 @@ func saturating(size, connections int, warm, d time.Duration) shot {
 // compare runs the contestants round by round. Each has each place in the order
 // once, as far as the rounds go.
 func (s *Suite) compare(ctx context.Context, c comparison) (results.Setting, error) {
-	setting := results.Setting{Name: c.name}
+	setting := results.Setting{Name: c.name, Connections: c.connections}
 	merged := make(map[string]*stats.Latencies)
 	var taking []int
 	for _, name := range c.names {

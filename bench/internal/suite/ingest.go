@@ -12,16 +12,20 @@ import (
 )
 
 // saturation compares all contestants at as much load as they take, and those that
-// enqueue with a Redis that syncs each write, and with one that is 2 ms away.
+// enqueue with a Redis that syncs each write, and with one that is 2 ms away; and the same
+// once more on more connections.
 func (s *Suite) saturation(ctx context.Context, r *results.Results) error {
 	sat := &results.Saturation{Stamp: s.stamp(), Tool: load.Tool(), Connections: connections, BodySize: bodySize, Seconds: s.Plan.Measure.Seconds()}
-	shot := saturating(bodySize, connections, s.Plan.Warm, s.Plan.Measure)
 	queueing := []string{rig.Plain, rig.Klinghook}
 	for _, c := range []comparison{
-		{name: results.Everysec, names: []string{rig.Echo, rig.Plain, rig.Klinghook, rig.Express, rig.Flask}, rounds: s.Plan.Rounds, shot: shot},
-		{name: results.Always, names: queueing, rounds: s.Plan.SideRounds, redis: rig.RedisConfig{Fsync: "always"}, shot: shot},
-		{name: results.Distant, names: queueing, rounds: s.Plan.SideRounds, redis: rig.RedisConfig{Each: each}, shot: shot},
+		{name: results.Everysec, names: []string{rig.Echo, rig.Plain, rig.Klinghook, rig.Express, rig.Flask}, rounds: s.Plan.Rounds, connections: connections},
+		{name: results.Always, names: queueing, rounds: s.Plan.SideRounds, redis: rig.RedisConfig{Fsync: "always"}, connections: connections},
+		{name: results.Distant, names: queueing, rounds: s.Plan.SideRounds, redis: rig.RedisConfig{Each: each}, connections: connections},
+		{name: results.EverysecMany, names: []string{rig.Echo, rig.Plain, rig.Klinghook}, rounds: s.Plan.SideRounds, connections: manyConnections},
+		{name: results.AlwaysMany, names: queueing, rounds: s.Plan.SideRounds, redis: rig.RedisConfig{Fsync: "always"}, connections: manyConnections},
+		{name: results.DistantMany, names: queueing, rounds: s.Plan.SideRounds, redis: rig.RedisConfig{Each: each}, connections: manyConnections},
 	} {
+		c.shot = saturating(bodySize, c.connections, s.Plan.Warm, s.Plan.Measure)
 		setting, err := s.compare(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

@@ -47,7 +47,9 @@ type Files struct {
 const (
 	// connections and bodySize are those of the comparison.
 	connections = 64
-	bodySize    = 550
+	// manyConnections are more than any contestant has to Redis.
+	manyConnections = 256
+	bodySize        = 550
 	// each is what the proxy adds to each direction for "a Redis 2 ms away".
 	each = time.Millisecond
 	// scalingDelay and scalingSize are of a file that waits for the network.
