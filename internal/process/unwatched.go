@@ -24,8 +24,8 @@ func (l unwatchedListener) Accept() (net.Conn, error) {
 // that nothing happened: net/http gives up watching, and the request's context does not
 // end before its handler. Whoever needs the byte reads again, and gets it.
 type unwatchedConn struct {
-	*net.TCPConn // all of it: net/http closes one direction where it can
-	declined bool // the last read; one is made at a time
+	*net.TCPConn      // all of it: net/http closes one direction where it can
+	declined     bool // the last read; one is made at a time
 }
 
 // Read implements [net.Conn].
