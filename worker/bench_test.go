@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
@@ -26,7 +27,7 @@ func BenchmarkFetch(b *testing.B) {
 			})}, func() {}
 		},
 		"worker": func(rdb *redis.Client) ([]*asynq.Server, func()) {
-			w := &Worker{cfg: Config{Redis: rdb, Grace: time.Second, Log: zap.NewNop()}, fetcher: newFetchClient(rdb)}
+			w := &Worker{cfg: Config{Redis: rdb, Grace: time.Second, Log: zap.NewNop()}, metrics: newMetrics(prometheus.NewRegistry()), fetcher: newFetchClient(rdb)}
 			return w.newServers(tasks.QueueEvents, concurrency), w.fetcher.close
 		},
 	}
