@@ -106,9 +106,12 @@ func RecordedEvent(taskID string) (eventID string, ok bool) {
 
 // DecodeEvent reads the payload of KindEventRecord.
 func DecodeEvent(payload []byte) (Event, error) {
-	wire, err := decode[eventWire](KindEventRecord, payload)
-	if err != nil {
-		return Event{}, err
+	wire, ok := parseEvent(payload)
+	if !ok {
+		var err error
+		if wire, err = decode[eventWire](KindEventRecord, payload); err != nil {
+			return Event{}, err
+		}
 	}
 	if wire.ID == "" || wire.Source == "" {
 		return Event{}, Permanent(fmt.Errorf("decode %s payload: it has no id or no source", KindEventRecord))
