@@ -71,12 +71,10 @@ func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	a.handler = w.handlerOf(a.task.Kind)
 	a.queue, _ = asynq.GetQueueName(ctx)
-	a.log = w.cfg.Log.With(zap.String("kind", t.Type()), zap.String("queue", a.queue), zap.String("task_id", id),
-		zap.Int("attempt", a.number), zap.Int("max_attempts", a.last))
 	ctx, end := w.traceAttempt(ctx, a, t)
 	err := w.runBounded(ctx, a.task.Payload, a.handler.run)
 	end(err)
-	a.log = a.log.With(zap.Duration("duration", w.cfg.Now().Sub(a.start)))
+	a.took = w.cfg.Now().Sub(a.start)
 	return w.conclude(ctx, a, err)
 }
 
@@ -88,7 +86,17 @@ type attempt struct {
 	// number counts from 1; last is the number of the last one.
 	number, last int
 	start        time.Time
-	log          *zap.Logger
+	// took is how long it was run.
+	took time.Duration
+}
+
+// fields are what the log has of an attempt, and more. They are made when a line is
+// written: a logger that carries them would cost as much as the line.
+func (a attempt) fields(more ...zap.Field) []zap.Field {
+	return append([]zap.Field{
+		zap.String("kind", string(a.task.Kind)), zap.String("queue", a.queue), zap.String("task_id", a.task.ID),
+		zap.Int("attempt", a.number), zap.Int("max_attempts", a.last), zap.Duration("duration", a.took),
+	}, more...)
 }
 
 const (
@@ -114,15 +122,14 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 	}
 	if wait, putOff := tasks.PutOffOf(err); putOff && a.number < a.last {
 		w.metrics.attempts.WithLabelValues(string(a.task.Kind), outcomePutOff).Inc()
-		a.log.Debug("task put off", zap.Duration("wait", wait), zap.Error(err))
+		w.cfg.Log.Debug("task put off", a.fields(zap.Duration("wait", wait), zap.Error(err))...)
 		return err
 	}
 	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
-	took := w.cfg.Now().Sub(a.start)
 	switch {
 	case err == nil:
-		w.metrics.observe(a.task.Kind, outcomeDone, took)
+		w.metrics.observe(a.task.Kind, outcomeDone, a.took)
 		if a.number > 1 {
 			w.noted(a, w.cfg.Store.ForgetFailures(noteCtx, a.task.ID))
 		}
@@ -132,7 +139,7 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 		w.tell(noteCtx, a, Attempt{Outcome: Done})
 		return nil
 	case a.number < a.last && !tasks.IsPermanent(err):
-		w.metrics.observe(a.task.Kind, outcomeRetry, took)
+		w.metrics.observe(a.task.Kind, outcomeRetry, a.took)
 		w.noted(a, w.cfg.Store.NoteFailure(noteCtx, a.task.ID, a.failure(err)))
 		if a.handler.trouble != nil {
 			w.noted(a, a.handler.trouble(noteCtx, a.task.Payload, err))
@@ -141,7 +148,7 @@ func (w *Worker) conclude(ctx context.Context, a attempt, err error) error {
 		w.tell(noteCtx, a, Attempt{Outcome: Retried, Err: err, RetryIn: wait})
 		return &retryError{err, wait}
 	}
-	w.metrics.observe(a.task.Kind, outcomeArchived, took)
+	w.metrics.observe(a.task.Kind, outcomeArchived, a.took)
 	if buryErr := w.bury(noteCtx, a.task, a.failure(err), err); buryErr != nil {
 		// The archive keeps it until a sweep finds it there.
 		err = errors.Join(err, buryErr)
@@ -168,7 +175,7 @@ func (a attempt) failure(err error) store.Failure {
 // noted reports that a note could not be kept. The task goes on without it.
 func (w *Worker) noted(a attempt, err error) {
 	if err != nil {
-		a.log.Debug("attempt not noted", zap.Error(err))
+		w.cfg.Log.Debug("attempt not noted", a.fields(zap.Error(err))...)
 	}
 }
 

@@ -68,20 +68,20 @@ type Attempt struct {
 // tell tells of an attempt: the observer, or else the log.
 func (w *Worker) tell(ctx context.Context, a attempt, end Attempt) {
 	if w.cfg.Observer != nil {
-		end.Kind, end.Number, end.Last, end.Took = a.task.Kind, a.number, a.last, w.cfg.Now().Sub(a.start)
+		end.Kind, end.Number, end.Last, end.Took = a.task.Kind, a.number, a.last, a.took
 		w.describe(ctx, a, &end)
 		w.cfg.Observer.Attempted(end)
 		return
 	}
 	switch end.Outcome {
 	case Done:
-		a.log.Info("task done")
+		w.cfg.Log.Info("task done", a.fields()...)
 	case Retried:
-		a.log.Warn("task will be retried", zap.Duration("retry_in", end.RetryIn), zap.Error(end.Err))
+		w.cfg.Log.Warn("task will be retried", a.fields(zap.Duration("retry_in", end.RetryIn), zap.Error(end.Err))...)
 	case GivenUp:
-		a.log.Error("task given up", zap.Error(end.Err))
+		w.cfg.Log.Error("task given up", a.fields(zap.Error(end.Err))...)
 	case Interrupted:
-		a.log.Warn("task interrupted")
+		w.cfg.Log.Warn("task interrupted", a.fields()...)
 	}
 }
 
