@@ -50,6 +50,7 @@ grace period; the rest go back to the queue. A second signal ends it at once.`,
 
 func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	ctx := cmd.Context()
+	boundMemory(os.LookupEnv)
 	cfg, log, err := loadWithLog(config.Worker, cmd)
 	if err != nil {
 		return err
