@@ -113,12 +113,20 @@ func (r *Requests) Close() error { return r.file.Close() }
 // they begin again.
 func (r *Requests) Request(i int) (http.Header, []byte, error) {
 	raw := make([]byte, r.Length)
-	if _, err := r.file.ReadAt(raw, int64(i%r.Count)*int64(r.Length)); err != nil {
-		return nil, nil, fmt.Errorf("read request %d: %w", i, err)
+	if err := r.raw(i, raw); err != nil {
+		return nil, nil, err
 	}
 	head, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
 	_, signature, _ := strings.Cut(string(head), "X-Kling-Signature: ")
 	return http.Header{"Content-Type": {"application/json"}, "X-Kling-Signature": {signature}}, body, nil
+}
+
+// raw reads the i-th request as it goes over the wire into b, which is of its length.
+func (r *Requests) raw(i int, b []byte) error {
+	if _, err := r.file.ReadAt(b, int64(i%r.Count)*int64(r.Length)); err != nil {
+		return fmt.Errorf("read request %d: %w", i, err)
+	}
+	return nil
 }
 
 // Span is a part of a file of requests.

@@ -17,19 +17,33 @@ func drain(d *results.Drain) string {
 	inserts := pgbenchRate(d, results.ScriptInserts)
 	var rows [][]string
 	for _, p := range d.Pgbench {
-		rows = append(rows, []string{fmt.Sprintf("pgbench, %#q, %d clients", p.Script, p.Clients), "–", "–", stats.Summarize(p.Rates).Format(0), part(stats.Summarize(p.Rates).Median, inserts), "–", "–", "–", "–"})
+		rows = append(rows, []string{fmt.Sprintf("pgbench, %#q, %d clients", p.Script, p.Clients), "–", "–", stats.Summarize(p.Rates).Format(0), part(stats.Summarize(p.Rates).Median, inserts), "–", "–", "–", "–", "–"})
 	}
 	for _, row := range d.Rows {
 		sum, postgres, of := stats.Summarize(row.Rates), "–", "–"
 		if row.PostgresCPU > 0 {
 			postgres, of = stats.Number(row.PostgresCPU, 1), part(sum.Median, inserts)
 		}
-		rows = append(rows, []string{row.Name, stats.Number(row.RoundTrip, 2), stats.Number(float64(row.Backlog), 0), sum.Format(0), of,
+		rows = append(rows, []string{row.Name, stats.Number(row.RoundTrip, 2), stats.Number(float64(row.Backlog), 0), sum.Format(0), of, ofPlain(d, row),
 			stats.Number(row.CPU, 1), stats.Number(row.RedisCPU, 1), postgres, stats.Number(row.PeakMiB, 1)})
 	}
-	whole := stats.Summarize(d.WholePath)
-	rows = append(rows, []string{fmt.Sprintf("whole path, fed with %s/s", stats.Number(d.Fed, 0)), "–", "–", whole.Format(0), part(whole.Median, inserts), "–", "–", "–", "–"})
-	return table([]string{"what", "PING ms", "backlog", "events/s", "of pgbench `inserts`", "CPU µs/event", "Redis CPU µs/event", "PostgreSQL CPU µs/event", "most MiB"}, rows) + stamped(d.Stamp)
+	costs := ""
+	if w := d.WholePath; w != nil {
+		whole := stats.Summarize(w.Rates)
+		rows = append(rows, []string{"whole path", "–", stats.Number(float64(w.Window), 0), whole.Format(0), part(whole.Median, inserts), "–",
+			stats.Number(w.CPU, 1), stats.Number(w.RedisCPU, 1), stats.Number(w.PostgresCPU, 1), stats.Number(w.PeakMiB, 1)})
+		costs = fmt.Sprintf("\nOf the whole path, the sender costs %s and klinghook-ingest %s µs/event more.\n", stats.Number(w.SenderCPU, 1), stats.Number(w.IngestCPU, 1))
+	}
+	return table([]string{"what", "PING ms", "backlog", "events/s", "of pgbench `inserts`", "of one asynq Server", "CPU µs/event", "Redis CPU µs/event", "PostgreSQL CPU µs/event", "most MiB"}, rows) + costs + stamped(d.Stamp)
+}
+
+// ofPlain is a row's rate to that of one asynq Server with the same Redis, round by round.
+func ofPlain(d *results.Drain, row results.DrainRow) string {
+	to := map[string]string{
+		results.PlainLoopback: results.PlainLoopback, results.EffectlessLoopback: results.PlainLoopback, results.RowLoopback: results.PlainLoopback,
+		results.PlainDistant: results.PlainDistant, results.EffectlessDistant: results.PlainDistant, results.RowDistant: results.PlainDistant,
+	}[row.Name]
+	return stats.Summarize(stats.Ratios(row.Rates, d.Row(to).Rates)).Format(2)
 }
 
 // pgbenchRate is the median of a script.

@@ -4,13 +4,27 @@ package results
 type Drain struct {
 	Stamp
 	// Pgbench is what the database itself does with the same statements.
-	Pgbench []Pgbench  `json:"pgbench"`
-	Rows    []DrainRow `json:"rows"`
-	// WholePath is with ingest and its load on the same machine: events a second from
-	// delivery to committed row.
-	WholePath []float64 `json:"whole_path"`
-	// Fed is how many deliveries a second came meanwhile.
-	Fed float64 `json:"fed"`
+	Pgbench   []Pgbench  `json:"pgbench"`
+	Rows      []DrainRow `json:"rows"`
+	WholePath *WholePath `json:"sustained,omitempty"`
+}
+
+// WholePath is from delivery to committed row, with the sender and klinghook-ingest on
+// the same machine, while no more than Window events are outstanding.
+type WholePath struct {
+	Window      int `json:"window"`
+	Connections int `json:"connections"`
+	// Rates are events a second, one of each round.
+	Rates []float64 `json:"rates"`
+	// The processor times are microseconds for each event, in the last round; CPU is the
+	// worker's.
+	SenderCPU   float64 `json:"sender_cpu_us"`
+	IngestCPU   float64 `json:"ingest_cpu_us"`
+	CPU         float64 `json:"cpu_us"`
+	RedisCPU    float64 `json:"redis_cpu_us"`
+	PostgresCPU float64 `json:"postgres_cpu_us"`
+	// PeakMiB is the most that the worker had resident in any round.
+	PeakMiB float64 `json:"peak_mib"`
 }
 
 // Pgbench is what pgbench did with a script.
@@ -54,9 +68,12 @@ func (d *Drain) Row(name string) DrainRow {
 const (
 	PlainLoopback = "one asynq Server, no work, loopback"
 	PlainDistant  = "one asynq Server, no work, Redis at 2 ms"
-	RowLoopback   = "klinghook worker into PostgreSQL, loopback"
-	RowDistant    = "klinghook worker into PostgreSQL, Redis at 2 ms"
-	RowDeep       = "klinghook worker into PostgreSQL, deep queue"
+	// The effectless rows are of klinghook's worker where recording does nothing.
+	EffectlessLoopback = "klinghook worker, no work, loopback"
+	EffectlessDistant  = "klinghook worker, no work, Redis at 2 ms"
+	RowLoopback        = "klinghook worker into PostgreSQL, loopback"
+	RowDistant         = "klinghook worker into PostgreSQL, Redis at 2 ms"
+	RowDeep            = "klinghook worker into PostgreSQL, deep queue"
 )
 
 // The scripts of pgbench.

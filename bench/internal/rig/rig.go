@@ -31,9 +31,10 @@ type Rig struct {
 	// Silent sends what processes print to nowhere, for runs that would fill a disk.
 	Silent bool
 
-	dir       string
-	contender string
-	started   int
+	dir        string
+	contender  string
+	effectless string
+	started    int
 }
 
 // New returns a Rig for the repository at root, whose programs `make build` has
@@ -59,8 +60,8 @@ func New(ctx context.Context, root string) (_ *Rig, err error) {
 	}
 	// Who waits for a Redis to start knows that it does not answer yet.
 	redis.SetLogger(quiet{})
-	r.contender = filepath.Join(r.dir, "contestant")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", r.contender, "./contestant")
+	r.contender, r.effectless = filepath.Join(r.dir, "contestant"), filepath.Join(r.dir, "effectless")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", r.dir, "./contestant", "./effectless")
 	build.Dir = filepath.Join(root, "bench")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

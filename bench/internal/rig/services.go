@@ -174,6 +174,15 @@ func (r *Rig) StartPlainWorker(rd *Redis, concurrency int) (*Worker, error) {
 	return &Worker{process}, nil
 }
 
+// StartEffectlessWorker starts a klinghook worker whose events have no effect.
+func (r *Rig) StartEffectlessWorker(rd *Redis) (*Worker, error) {
+	process, err := r.start(program{name: "effectless", path: r.effectless, args: []string{"-redis", rd.Addr}})
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{process}, nil
+}
+
 // environment returns settings as an environment, in an order that does not change.
 func environment(settings map[string]string) []string {
 	env := make([]string, 0, len(settings))

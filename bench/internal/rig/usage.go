@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -44,6 +45,16 @@ func UsageOf(pid int) (Usage, error) {
 		return Usage{}, fmt.Errorf("process %d has ended", pid)
 	}
 	return u, nil
+}
+
+// OwnUsage is the processor time of this process so far, without that of what it has
+// started.
+func OwnUsage() (Usage, error) {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return Usage{}, fmt.Errorf("read own usage: %w", err)
+	}
+	return Usage{CPU: time.Duration(r.Utime.Nano() + r.Stime.Nano()), Processes: 1}, nil
 }
 
 type stat struct {

@@ -5,16 +5,24 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/klinghook/klinghook/bench/internal/load"
 	"github.com/klinghook/klinghook/bench/internal/results"
 	"github.com/klinghook/klinghook/bench/internal/rig"
+)
+
+// work is what is done for each event of a backlog, and by whom.
+type work int
+
+const (
+	recording  work = iota // by klinghook's worker
+	plain                  // nothing, by one asynq Server
+	effectless             // nothing, by klinghook's worker
 )
 
 // drainCase is one worker on one backlog.
 type drainCase struct {
 	name    string
 	redis   rig.RedisConfig
-	plain   bool
+	work    work
 	backlog int
 	rounds  int
 }
@@ -32,11 +40,13 @@ func (s *Suite) drain(ctx context.Context, r *results.Results) (err error) {
 	}
 	distant := rig.RedisConfig{Each: each}
 	cases := []drainCase{
-		{results.PlainLoopback, rig.RedisConfig{}, true, 2 * s.Plan.Backlog, s.Plan.SideRounds},
-		{results.RowLoopback, rig.RedisConfig{}, false, s.Plan.Backlog, s.Plan.SideRounds},
-		{results.PlainDistant, distant, true, s.Plan.Backlog / 4, s.Plan.SideRounds},
-		{results.RowDistant, distant, false, s.Plan.Backlog, s.Plan.SideRounds},
-		{results.RowDeep, rig.RedisConfig{}, false, s.Plan.DeepBacklog, 1},
+		{results.PlainLoopback, rig.RedisConfig{}, plain, 2 * s.Plan.Backlog, s.Plan.SideRounds},
+		{results.EffectlessLoopback, rig.RedisConfig{}, effectless, 2 * s.Plan.Backlog, s.Plan.SideRounds},
+		{results.RowLoopback, rig.RedisConfig{}, recording, s.Plan.Backlog, s.Plan.SideRounds},
+		{results.PlainDistant, distant, plain, s.Plan.Backlog / 4, s.Plan.SideRounds},
+		{results.EffectlessDistant, distant, effectless, s.Plan.Backlog, s.Plan.SideRounds},
+		{results.RowDistant, distant, recording, s.Plan.Backlog, s.Plan.SideRounds},
+		{results.RowDeep, rig.RedisConfig{}, recording, s.Plan.DeepBacklog, 1},
 	}
 	d.Rows = make([]results.DrainRow, len(cases))
 	for round := range s.Plan.SideRounds {
@@ -51,14 +61,14 @@ func (s *Suite) drain(ctx context.Context, r *results.Results) (err error) {
 			s.say("  %-48s %7.0f/s  %.1f µs/event  %.1f MiB  %d left of %d", c.name, row.Rates[round], row.CPU, row.PeakMiB, row.Left, c.backlog)
 		}
 	}
-	d.Fed = 1.3 * max(d.Row(results.RowLoopback).Rates[0], 100)
+	d.WholePath = &results.WholePath{Window: windowSize, Connections: windowConnections}
 	for range s.Plan.SideRounds {
-		rate, err := s.wholePath(ctx, pg, int(d.Fed))
-		if err != nil {
+		if err := s.wholePath(ctx, pg, d.WholePath); err != nil {
 			return fmt.Errorf("whole path: %w", err)
 		}
-		d.WholePath = append(d.WholePath, rate)
-		s.say("  whole path, fed with %.0f/s: %7.0f/s", d.Fed, rate)
+		w := d.WholePath
+		s.say("  whole path: %7.0f/s  sender %.1f, ingest %.1f, Redis %.1f, worker %.1f, PostgreSQL %.1f µs/event",
+			w.Rates[len(w.Rates)-1], w.SenderCPU, w.IngestCPU, w.RedisCPU, w.CPU, w.PostgresCPU)
 	}
 	r.Drain = d
 	return nil
@@ -82,9 +92,12 @@ func (s *Suite) drainOnce(ctx context.Context, pg *rig.Postgres, c drainCase, ro
 		return err
 	}
 	var w *rig.Worker
-	if c.plain {
-		w, err = s.Rig.StartPlainWorker(st.rd, pgbenchClients)
-	} else {
+	switch c.work {
+	case plain:
+		w, err = s.Rig.StartPlainWorker(st.rd, plainConcurrency)
+	case effectless:
+		w, err = s.Rig.StartEffectlessWorker(st.rd)
+	case recording:
 		w, err = st.worker(ctx, nil)
 	}
 	if err != nil {
@@ -98,12 +111,12 @@ func (s *Suite) drainOnce(ctx context.Context, pg *rig.Postgres, c drainCase, ro
 	row.Name, row.Backlog, row.RoundTrip = c.name, c.backlog, ms(rtt)
 	row.Rates = append(row.Rates, span.rate())
 	row.CPU, row.RedisCPU = span.cpu(worked), span.cpu(redisWorked)
-	if !c.plain {
+	if c.work == recording {
 		row.PostgresCPU = span.cpu(postgresWorked)
 	}
 	row.PeakMiB = max(row.PeakMiB, float64(span.last.used[worked].Peak)/mib)
 	row.Left = int64(c.backlog) - span.done
-	if c.plain || row.Left > 0 {
+	if c.work != recording || row.Left > 0 {
 		return nil
 	}
 	return st.checkRecorded(ctx, int64(c.backlog))
@@ -118,18 +131,41 @@ func (st *stage) checkRecorded(ctx context.Context, n int64) error {
 	return err
 }
 
-// What is read of a drain: the worker, Redis, PostgreSQL.
+// Whose processor time is read of a drain: the worker's, Redis's, PostgreSQL's, and of the
+// whole path klinghook-ingest's and the sender's, which is the harness itself.
 const (
 	worked = iota
 	redisWorked
 	postgresWorked
+	ingestWorked
+	senderWorked
+	workers // how many they are
 )
 
 // reading is how far a drain was at a time, and what it had cost by then.
 type reading struct {
 	at   time.Time
 	done int64
-	used [3]rig.Usage
+	used [workers]rig.Usage
+}
+
+// read reads how far it is. pids are those that work; 0 for one that does not.
+func (st *stage) read(ctx context.Context, pids [workers]int) (r reading, err error) {
+	b, err := st.rd.Backlog(ctx, "events")
+	if err != nil {
+		return r, err
+	}
+	r.at, r.done = time.Now(), b.Done
+	for i, pid := range pids {
+		if pid == 0 {
+			continue
+		}
+		if r.used[i], err = rig.UsageOf(pid); err != nil {
+			return r, err
+		}
+	}
+	r.used[senderWorked], err = rig.OwnUsage()
+	return r, err
 }
 
 // drainSpan is the part of a drain that counts: without its beginning and its end.
@@ -162,16 +198,13 @@ func (st *stage) watchDrain(ctx context.Context, w *rig.Worker, backlog int) (sp
 	}{{&span.first, min(backlog/10, 2000)}, {&span.last, backlog * 9 / 10}} {
 		_, err := until(ctx, 10*time.Millisecond, limit-time.Since(began), func(ctx context.Context) (bool, error) {
 			b, err := st.rd.Backlog(ctx, "events")
-			to.reading.done, to.reading.at = b.Done, time.Now()
 			return b.Done >= int64(to.done), err
 		})
 		if err != nil {
 			return span, err
 		}
-		for i, pid := range []int{worked: w.PID(), redisWorked: st.rd.PID(), postgresWorked: st.pg.PID()} {
-			if to.reading.used[i], err = rig.UsageOf(pid); err != nil {
-				return span, err
-			}
+		if *to.reading, err = st.read(ctx, [workers]int{worked: w.PID(), redisWorked: st.rd.PID(), postgresWorked: st.pg.PID()}); err != nil {
+			return span, err
 		}
 	}
 	if span.last.done == span.first.done {
@@ -183,60 +216,4 @@ func (st *stage) watchDrain(ctx context.Context, w *rig.Worker, backlog int) (sp
 		return b.Waiting == 0, err
 	})
 	return span, err
-}
-
-// wholePath feeds klinghook-ingest a little more than the worker beside it can do,
-// and returns how many events a second become rows meanwhile.
-func (s *Suite) wholePath(ctx context.Context, pg *rig.Postgres, fed int) (rate float64, err error) {
-	st, err := s.newStage(ctx, pg, rig.RedisConfig{})
-	if err != nil {
-		return 0, err
-	}
-	defer stop(&err, st)
-	rec, err := s.Rig.StartReceiver(ctx, rig.Klinghook, st.rd, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer stop(&err, rec)
-	w, err := st.worker(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer stop(&err, w)
-	requests, err := s.requests(bodySize)
-	if err != nil {
-		return 0, err
-	}
-	_, span := requests.Split()
-	sent := make(chan error, 1)
-	go func() {
-		res, err := load.Steady(ctx, rec.URL, span, fed, s.Plan.WholePath)
-		if err == nil && res.Errors > 0 {
-			err = fmt.Errorf("%d deliveries of %d were refused: %s", res.Errors, res.Requests, res.Failure)
-		}
-		sent <- err
-	}()
-	rate, rateErr := st.rateWithin(ctx, s.Plan.WholePath/5, s.Plan.WholePath*9/10)
-	if err := <-sent; err != nil {
-		return 0, err
-	}
-	return rate, rateErr
-}
-
-// rateWithin returns how many events a second are done from one time from now to
-// another.
-func (st *stage) rateWithin(ctx context.Context, from, to time.Duration) (float64, error) {
-	var ends [2]reading
-	began := time.Now()
-	for i, at := range []time.Duration{from, to} {
-		if err := pause(ctx, at-time.Since(began)); err != nil {
-			return 0, err
-		}
-		b, err := st.rd.Backlog(ctx, "events")
-		if err != nil {
-			return 0, err
-		}
-		ends[i] = reading{at: time.Now(), done: b.Done}
-	}
-	return drainSpan{first: ends[0], last: ends[1]}.rate(), nil
 }

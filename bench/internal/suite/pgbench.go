@@ -18,9 +18,14 @@ import (
 //go:embed pgbench/*.sql
 var pgbenchScripts embed.FS
 
-// pgbenchClients are how many transactions pgbench has at once, and how many tasks the
-// plain asynq Server runs: more than keep a small machine busy.
-const pgbenchClients = 16
+const (
+	// pgbenchClients are how many transactions pgbench has at once: more than keep a
+	// small machine busy.
+	pgbenchClients = 16
+	// plainConcurrency is how many tasks the plain asynq Server runs at once: more than
+	// it can fetch while one that does nothing is run.
+	plainConcurrency = 16
+)
 
 // pgbench runs a script on an empty database and returns its transactions a second.
 func (s *Suite) pgbench(ctx context.Context, pg *rig.Postgres, script string) (tps float64, err error) {

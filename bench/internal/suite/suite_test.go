@@ -51,8 +51,8 @@ func TestUntil(t *testing.T) {
 func TestDrainSpan(t *testing.T) {
 	began := time.Now()
 	d := drainSpan{
-		first: reading{at: began, done: 100, used: [3]rig.Usage{{CPU: time.Second}}},
-		last:  reading{at: began.Add(2 * time.Second), done: 1100, used: [3]rig.Usage{{CPU: 1500 * time.Millisecond}}},
+		first: reading{at: began, done: 100, used: [workers]rig.Usage{{CPU: time.Second}}},
+		last:  reading{at: began.Add(2 * time.Second), done: 1100, used: [workers]rig.Usage{{CPU: 1500 * time.Millisecond}}},
 	}
 	if got := d.rate(); got != 500 {
 		t.Errorf("rate = %v, want 500", got)
