@@ -66,11 +66,10 @@ func run(ctx context.Context, redisAddr string) (err error) {
 	if err != nil {
 		return err
 	}
-	log, flush, err := process.NewBufferedLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, File: os.Stderr})
+	log, err := process.NewLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, File: os.Stderr})
 	if err != nil {
 		return err
 	}
-	defer flush()
 	rdb, err := process.NewRedis(cfg.RedisURL)
 	if err != nil {
 		return err

@@ -75,6 +75,7 @@ func newPlot(title, x, y string, lines []line) *plot.Plot {
 	}
 	p.Legend.Top = true
 	p.Legend.XOffs, p.Legend.YOffs = -vg.Points(4), -vg.Points(4)
+	p.Legend.Padding = vg.Points(3)
 	p.Title.Padding = vg.Points(6)
 	return p
 }
