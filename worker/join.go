@@ -13,8 +13,10 @@ const (
 	// not wait for all of them.
 	maxJoined = 64
 	// minJoined is how many must wait for another batch to be begun while one is under
-	// way: fewer are better off with those that come until it is done.
-	minJoined = 8
+	// way: fewer are better off with those that come until it is done. It is most of
+	// maxJoined: two batches side by side cost the database more than one of twice the
+	// size, and are for where one is small or takes long.
+	minJoined = 48
 )
 
 // joiner has done together what is asked for at the same time. The first call is done

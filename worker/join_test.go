@@ -80,6 +80,11 @@ func callAll(ctx context.Context, j *joiner[string, string], items ...string) fu
 }
 
 func TestJoin(t *testing.T) {
+	var many, manyDone []string
+	for i := range minJoined {
+		many = append(many, fmt.Sprintf("%03d", i))
+		manyDone = append(manyDone, "did "+many[i])
+	}
 	tests := []struct {
 		name        string
 		flushers    int
@@ -90,9 +95,8 @@ func TestJoin(t *testing.T) {
 		{"the first at once, the others together", 1, []string{"a", "b", "c", "d"}, [][]string{{"a"}, {"b", "c", "d"}}, []string{"did a", "did b", "did c", "did d"}},
 		{"few share one", 2, []string{"a", "b", "c"}, [][]string{{"a"}, {"b", "c"}}, []string{"did a", "did b", "did c"}},
 		{
-			"many have another begun", 2, []string{"a", "1", "2", "3", "4", "5", "6", "7", "8", "b", "c"},
-			[][]string{{"a"}, {"1", "2", "3", "4", "5", "6", "7", "8"}, {"b", "c"}},
-			[]string{"did a", "did 1", "did 2", "did 3", "did 4", "did 5", "did 6", "did 7", "did 8", "did b", "did c"},
+			"many have another begun", 2, slices.Concat([]string{"a"}, many, []string{"b", "c"}),
+			[][]string{{"a"}, many, {"b", "c"}}, slices.Concat([]string{"did a"}, manyDone, []string{"did b", "did c"}),
 		},
 		{
 			"the same in batches of their own", 1, []string{"a", "one-1", "b", "one-2", "one-3", "c"},
