@@ -20,7 +20,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -62,15 +61,11 @@ func run(ctx context.Context, redisAddr string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, bucket.Close()) }()
-	cfg, err := config.Load(config.Worker, []string{"KLINGHOOK_REDIS_URL=redis://" + redisAddr + "/0"}, nil)
+	log, err := process.NewLogger(process.LogConfig{Level: "info", Format: "json", File: os.Stderr})
 	if err != nil {
 		return err
 	}
-	log, err := process.NewLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, File: os.Stderr})
-	if err != nil {
-		return err
-	}
-	rdb, err := process.NewRedis(cfg.RedisURL)
+	rdb, err := process.NewRedis("redis://" + redisAddr + "/0")
 	if err != nil {
 		return err
 	}
@@ -81,8 +76,9 @@ func run(ctx context.Context, redisAddr string) (err error) {
 	}
 	defer notifier.Close()
 	w, err := worker.New(worker.Config{
-		Redis: rdb, Store: db, Fetcher: media.NewFetcher(media.Config{}), Bucket: bucket, Notify: notifier, Concurrency: cfg.Queues,
-		Log: log, Metrics: prometheus.NewRegistry(),
+		Redis: rdb, Store: db, Fetcher: media.NewFetcher(media.Config{}), Bucket: bucket, Notify: notifier,
+		Concurrency: map[string]int{tasks.QueueEvents: 64, tasks.QueueMedia: 4, tasks.QueueNotify: 8, tasks.QueueRejections: 1}, // KLINGHOOK_QUEUES's default
+		Log:         log, Metrics: prometheus.NewRegistry(),
 		Work: map[tasks.Kind]func(context.Context, []byte) error{
 			tasks.KindEventRecord: func(context.Context, []byte) error { return nil },
 		},

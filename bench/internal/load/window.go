@@ -105,7 +105,7 @@ func flow(ctx context.Context, addr string, span Span, w *Window) (sent int64, e
 	for {
 		i, err := w.next(ctx)
 		if err != nil {
-			return sent, nil //nolint:nilerr // it was told to end
+			return sent, nil // it was told to end
 		}
 		if i >= span.N {
 			return sent, fmt.Errorf("all %d deliveries are sent", span.N)
