@@ -3,6 +3,8 @@ package tasks
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/klinghook/klinghook/internal/jsontext"
 )
 
 // parseEvent reads an event as appendEvent writes it. ok is false where there is
@@ -92,28 +94,25 @@ func (p *parser) str() (string, bool) {
 	if !p.take('"') {
 		return "", false
 	}
-	var b strings.Builder // of what is before the last escape
-	for i := 0; i < len(p.rest); i++ {
-		switch c := p.rest[i]; {
-		case c < ' ':
+	var b strings.Builder
+	for {
+		end := jsontext.Plain(p.rest, 0)
+		if end == len(p.rest) {
 			return "", false
+		}
+		c := p.rest[end]
+		if c == '\\' && b.Cap() == 0 {
+			b.Grow(len(p.rest))
+		}
+		b.Write(p.rest[:end])
+		p.rest = p.rest[end+1:]
+		switch {
 		case c == '"':
-			b.Write(p.rest[:i])
-			p.rest = p.rest[i+1:]
 			return b.String(), true
-		case c == '\\':
-			if b.Cap() == 0 {
-				b.Grow(len(p.rest))
-			}
-			b.Write(p.rest[:i])
-			p.rest = p.rest[i+1:]
-			if !p.escape(&b) {
-				return "", false
-			}
-			i = -1
+		case c != '\\' || !p.escape(&b):
+			return "", false
 		}
 	}
-	return "", false
 }
 
 // escape takes what follows a backslash.

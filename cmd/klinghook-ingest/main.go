@@ -28,8 +28,12 @@ import (
 // version is stamped by the linker: -X main.version=v1.2.3.
 var version string
 
+// garbageRoom is for what lives and the garbage beside it, in bytes: on hundreds of
+// connections a few MiB live.
+const garbageRoom = 48 << 20
+
 func main() {
-	boundMemory(os.LookupEnv)
+	process.BoundGarbage(garbageRoom, os.LookupEnv)
 	os.Exit(run())
 }
 

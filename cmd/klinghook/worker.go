@@ -48,9 +48,13 @@ grace period; the rest go back to the queue. A second signal ends it at once.`,
 	return cmd
 }
 
+// workerGarbageRoom is for what lives in a worker and the garbage beside it, in bytes.
+// What the program itself takes, some 35 MiB, comes on top.
+const workerGarbageRoom = 40 << 20
+
 func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	ctx := cmd.Context()
-	boundMemory(os.LookupEnv)
+	process.BoundGarbage(workerGarbageRoom, os.LookupEnv)
 	cfg, log, err := loadWithLog(config.Worker, cmd)
 	if err != nil {
 		return err
