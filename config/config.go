@@ -80,6 +80,8 @@ type Config struct {
 	LinkLifetime time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" secret:"none" roles:"worker dev store" help:"How long links to media live: Kling's for 30 days, those of some relays for an hour. Files that are not stored in the last tenth of that are shown by jobs list --expiring."`
 	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"whole" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tells klinghook of a job that was submitted. Without one it is off."`
 
+	SampleURL string `env:"KLINGHOOK_SAMPLE_URL" form:"http-url" secret:"none" roles:"client" help:"Where send's made-up jobs have their video.mp4 and thumbnail.jpg, unless it is told other links; the running dev has them too. Workers must be let reach it (KLINGHOOK_MEDIA_ALLOW)."`
+
 	NotifyURLs    URLs    `env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Whom to tell: URLs of chat and e-mail services, as shoutrrr writes them."`
 	NotifyEvents  Events  `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled,video.lost" form:"events" secret:"none" roles:"worker dev" help:"The events to tell of, to people and to programs."`
 	NotifyRate    float64 `env:"KLINGHOOK_NOTIFY_RATE" envDefault:"100" form:"rate" secret:"none" roles:"worker dev" help:"How many messages a second each destination, of people and of programs, gets from one worker at most. Slack wants 1, Discord 2. What is put off for it counts as no attempt."`

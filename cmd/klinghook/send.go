@@ -43,7 +43,8 @@ any other name; --lifecycle sends a whole job from created to completed, and
 While "klinghook dev" runs on the same data folder, send finds its address, its
 secrets and its sample media by itself. Elsewhere give --url, set
 KLINGAI_WEBHOOK_SECRET (KLINGAI_OFFICIAL_WEBHOOK_SECRET for the official
-protocols), and --video-url if something is to be downloaded.
+protocols), and KLINGHOOK_SAMPLE_URL or --video-url if something is to be
+downloaded.
 
 A job's deliveries are sent one after the other, several jobs side by side; with
 --shuffle everything in random order. A delivery that is sent again is the same
@@ -82,11 +83,11 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	fs.IntVar(&o.duplicates, "duplicates", 0, "send each delivery `n` times more")
 	fs.BoolVar(&o.shuffle, "shuffle", false, "send everything in random order")
 	fs.Float64Var(&o.rate, "rate", 0, "send `n` deliveries a second at most; 0 is as fast as they are answered")
-	fs.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: the running dev's sample)")
-	fs.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, with the seed protocol (default: the running dev's sample)")
+	fs.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: that of the sample, see KLINGHOOK_SAMPLE_URL)")
+	fs.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, with the seed protocol (default: that of the sample)")
 	fs.IntVar(&o.videos, "videos", 1, "a job has `n` videos, with the official protocols")
 	completes(cmd, "protocol", protocolNames()...)
-	names := []string{"KLINGHOOK_ADDR", "KLINGHOOK_DATA"}
+	names := []string{"KLINGHOOK_ADDR", "KLINGHOOK_DATA", "KLINGHOOK_SAMPLE_URL"}
 	for _, p := range source.Protocols() {
 		names = append(names, p.SecretSetting)
 	}
@@ -180,10 +181,15 @@ func (o *sendOptions) fill(ctx context.Context, cfg *config.Config, p source.Pro
 	if strings.Trim(target.Path, "/") == "" {
 		target.Path = p.Path
 	}
-	// The sample is on this machine; to another it means nothing.
-	if devRuns && here.receivesAt(target) {
-		o.videoURL = firstNonEmpty(o.videoURL, here.Sample+"/video.mp4")
-		o.thumbnailURL = firstNonEmpty(o.thumbnailURL, here.Sample+"/thumbnail.jpg")
+	sample := cfg.SampleURL
+	// That of dev is on this machine; to another it means nothing.
+	if sample == "" && devRuns && here.receivesAt(target) {
+		sample = here.Sample
+	}
+	if sample != "" {
+		sample = strings.TrimSuffix(sample, "/")
+		o.videoURL = firstNonEmpty(o.videoURL, sample+"/video.mp4")
+		o.thumbnailURL = firstNonEmpty(o.thumbnailURL, sample+"/thumbnail.jpg")
 	}
 	o.videoURL = firstNonEmpty(o.videoURL, "https://example.com/test-video.mp4")
 	o.thumbnailURL = firstNonEmpty(o.thumbnailURL, "https://example.com/test-thumb.jpg")

@@ -19,7 +19,7 @@ func TestStack(t *testing.T) {
 
 	t.Log("a job's whole life, from inside the stack")
 	s.send(1, video)
-	s.operator("send", "--lifecycle", "--video-url", "http://proxy:8082/video.mp4", "--thumbnail-url", "http://proxy:8082/thumbnail.jpg")
+	s.operator("send", "--lifecycle") // as the README has it, with the proxy's sample
 	jobs += 2
 	s.settled(jobs)
 
