@@ -1,11 +1,14 @@
 package queues_test
 
 import (
+	"context"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/hibiken/asynq"
 
@@ -74,6 +77,75 @@ func TestTaskFitsAPhone(t *testing.T) {
 		chromedp.WaitVisible(`//*[contains(text(), "Payload")]`))
 	if beyond := b.Evaluate(outside("main *", "innerWidth")); beyond != "" {
 		t.Errorf("beyond the screen is %s", beyond)
+	}
+}
+
+// TestListFitsAPhone holds that a list of tasks can be read, and its buttons be seen,
+// without scrolling sideways.
+func TestListFitsAPhone(t *testing.T) {
+	q := newQueue(t)
+	server := httptest.NewServer(q.pages)
+	defer server.Close()
+	b := browser.Open(t)
+	b.Do("open the list",
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
+		chromedp.Navigate(server.URL+"/queues/queues/events?status=pending"),
+		chromedp.WaitVisible(`//tbody/tr`))
+	if beyond := b.Evaluate(outside("main *", "innerWidth")); beyond != "" {
+		t.Errorf("beyond the screen is %s", beyond)
+	}
+	if got := b.Evaluate(`[...document.querySelectorAll("tbody td.MuiTableCell-alignRight")].map(e => getComputedStyle(e, "::before").content + e.textContent).join()`); got != `"Retried: "0,"Max Retry: "59` {
+		t.Errorf("the numbers are %s", got)
+	}
+}
+
+// TestFingerPressesWhatItSees holds that the first touch of a task's dots shows its
+// buttons and presses none of them.
+func TestFingerPressesWhatItSees(t *testing.T) {
+	q := newQueue(t)
+	server := httptest.NewServer(q.pages)
+	defer server.Close()
+	b := browser.Open(t)
+	b.Do("touch the dots of a task",
+		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch),
+		chromedp.Navigate(server.URL+"/queues/queues/events?status=pending"),
+		chromedp.WaitVisible(`//tbody/tr`),
+		tap("tbody td:last-child button"),
+		chromedp.WaitReady(`//tbody/tr/td[last()]/button[2]`),
+		settled("tbody td:last-child button"))
+	if touches := b.Evaluate(`String(matchMedia("(hover: none) and (pointer: coarse)").matches)`); touches != "true" {
+		t.Fatal("the browser has a mouse")
+	}
+	if info, err := asynq.NewInspectorFromRedisClient(q.redis).GetTaskInfo(tasks.QueueEvents, q.taskID); err != nil || info.State != asynq.TaskStatePending {
+		t.Fatalf("after one touch the task is %+v, %v", info, err)
+	}
+	b.Do("touch the first button",
+		tap("tbody td:last-child button"),
+		chromedp.WaitVisible(`//*[contains(text(), "deleted")]`))
+}
+
+// settled waits until nothing moves an element any more.
+func settled(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void]("Promise.all(document.querySelector(`"+selector+"`).getAnimations().map(a => a.finished)).then(() => {})", chromedp.EvalAwaitPromise)
+}
+
+// tap touches the middle of an element for a moment.
+func tap(selector string) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, page *chromedp.Target) (chromedp.Void, error) {
+		at, err := chromedp.Evaluate[[]float64](`(e => { e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })`+
+			"(document.querySelector(`"+selector+"`))")(ctx, page)
+		if err != nil {
+			return chromedp.Void{}, err
+		}
+		for _, params := range []input.DispatchTouchEventParams{
+			{Type: input.DispatchTouchEventTypeTouchStart, TouchPoints: []*input.TouchPoint{{X: at[0], Y: at[1]}}},
+			{Type: input.DispatchTouchEventTypeTouchEnd, TouchPoints: []*input.TouchPoint{}},
+		} {
+			if _, err := cdp.Call(ctx, page, input.DispatchTouchEvent, params); err != nil {
+				return chromedp.Void{}, err
+			}
+		}
+		return chromedp.Void{}, nil
 	}
 }
 

@@ -39,9 +39,8 @@ const beforeScripts = `<script>if(matchMedia("(max-width: 700px)").matches&&!loc
 // ownStyle fits the pages to the screen. In lists of tasks long ids, errors and payloads
 // are broken, which else push the buttons off it, and the columns of those are the wide
 // ones, the second, fourth and sixth. A task's own page, whose payload is as wide as
-// its longest line, is broken likewise. On a narrow screen what stands side by side goes
-// one below the other. Our button has a colour that can be read in the light and the
-// dark theme.
+// its longest line, is broken likewise. Scrollbars are there where there is something
+// to scroll, and fit the light and the dark theme, as our button does.
 const ownStyle = `<style>` +
 	`.MuiTableCell-sizeSmall:not(.MuiTableCell-paddingCheckbox){padding:6px 8px}` +
 	`.MuiTableCell-paddingCheckbox~.MuiTableCell-body{overflow-wrap:anywhere;min-width:5em}` +
@@ -50,11 +49,34 @@ const ownStyle = `<style>` +
 	`.MuiTableCell-paddingCheckbox~.MuiTableCell-body:last-child{min-width:4em}` +
 	`main pre code{white-space:pre-wrap!important;overflow-wrap:anywhere}` +
 	`main h6+p{overflow-wrap:anywhere}main h6:has(+p){flex-shrink:9}main div:has(>pre){min-width:0}main .MuiBreadcrumbs-li,main .MuiChip-root{max-width:100%}` +
-	`@media (max-width:700px){.MuiGrid-grid-xs-6{max-width:100%!important;flex-basis:100%!important}` +
-	`main .MuiGrid-item>div:has(>div>.MuiTypography-gutterBottom){flex-wrap:wrap}}` +
+	`main>div{overflow:auto!important}*{scrollbar-color:#888 transparent}` +
+	`@media (max-width:700px){` + narrowStyle + `}` +
+	touchStyle +
 	`#logout{position:fixed;top:15px;right:16px;z-index:1300;margin:0}` +
 	`#logout button{font:inherit;padding:6px 12px;border:0;border-radius:4px;background:#2f55d4;color:#fff;cursor:pointer}` +
 	`</style>`
+
+// narrowStyle is for a narrow screen, on which what stands side by side goes one below
+// the other. So does a task in a list: what would be a row is a block of lines, with
+// its buttons last. Without the columns' names above them, two numbers that say nothing
+// by themselves get theirs.
+const narrowStyle = `.MuiGrid-grid-xs-6{max-width:100%!important;flex-basis:100%!important}` +
+	`main .MuiGrid-item>div:has(>div>.MuiTypography-gutterBottom),main .MuiPaper-root>div:has(>p+div>.MuiChip-root){flex-wrap:wrap}` +
+	`main table:has(.MuiTableCell-paddingCheckbox){min-width:0!important}` +
+	`main table:has(.MuiTableCell-paddingCheckbox),main table:has(.MuiTableCell-paddingCheckbox) :is(thead,tbody,tfoot){display:block}` +
+	`main thead:has(.MuiTableCell-paddingCheckbox) th:not(.MuiTableCell-paddingCheckbox){display:none}` +
+	`main tbody tr:has(>.MuiTableCell-paddingCheckbox){display:grid;grid-template-columns:48px minmax(0,1fr);align-items:center;padding:8px 0;border-bottom:1px solid #8886}` +
+	`main tbody tr:has(>.MuiTableCell-paddingCheckbox)>.MuiTableCell-body{grid-column:1/3;width:auto!important;min-width:0!important;border:0;padding:2px 12px;text-align:left}` +
+	`main tbody tr:has(>.MuiTableCell-paddingCheckbox)>.MuiTableCell-body:nth-child(-n+2){grid-column:auto}` +
+	`main tbody .MuiTableCell-paddingCheckbox~.MuiTableCell-alignRight::before{content:"Max Retry: "}` +
+	`main tbody .MuiTableCell-paddingCheckbox~.MuiTableCell-alignRight:has(+.MuiTableCell-alignRight)::before{content:"Retried: "}` +
+	`main .MuiTablePagination-root{display:block}main .MuiTablePagination-toolbar{flex-wrap:wrap;padding-left:8px}main .MuiTablePagination-spacer{display:none}`
+
+// touchStyle is for fingers. A list shows the buttons of a row, of which the first
+// deletes, in the place of the one with three dots when something hovers over it. A
+// finger hovers and presses at once, and would press what it has not seen: they can be
+// pressed half a second later.
+const touchStyle = `@media (hover:none) and (pointer:coarse){main td button:is([title],[aria-describedby]){animation:settle .5s}}@keyframes settle{from,to{visibility:hidden}}`
 
 // logoutButton is a button in the corner that the pages leave free.
 const logoutButton = `<form id="logout" method="post" action="%s"><button>Log out</button></form>`
