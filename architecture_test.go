@@ -32,9 +32,10 @@ type room struct {
 
 func rooms() []room {
 	return []room{
-		{"tasks", nil},
+		{"internal/jsontext", nil},
+		{"tasks", []string{"internal/jsontext"}},
 
-		{"source", []string{"tasks"}},
+		{"source", []string{"tasks", "internal/jsontext"}},
 		{"kling", []string{"tasks"}},
 		{"store", []string{"tasks"}},
 
