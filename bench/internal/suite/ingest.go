@@ -68,12 +68,20 @@ func (s *Suite) steady(ctx context.Context, r *results.Results) error {
 	return nil
 }
 
+// longFlight is how many bytes must be on their way at once for an answer to take
+// seconds.
+const longFlight = 256 << 20
+
 // growth measures klinghook alone, by connections and by the size of bodies.
 func (s *Suite) growth(ctx context.Context, r *results.Results) error {
 	g := &results.Growth{Stamp: s.stamp()}
 	for _, size := range s.Plan.BodySizes {
 		for _, conns := range s.Plan.Connections {
-			sh := saturating(size, conns, s.Plan.Cell/4, s.Plan.Cell)
+			cell := s.Plan.Cell
+			if size*conns > longFlight {
+				cell *= 4
+			}
+			sh := saturating(size, conns, cell/4, cell)
 			sh.settings = bodyLimit(size)
 			round, _, _, err := s.fire(ctx, rig.Klinghook, rig.RedisConfig{}, sh)
 			if err != nil {
