@@ -28,12 +28,17 @@ import (
 // version is stamped by the linker: -X main.version=v1.2.3.
 var version string
 
-// garbageRoom is for what lives and the garbage beside it, in bytes: on hundreds of
-// connections a few MiB live.
-const garbageRoom = 48 << 20
+const (
+	// garbageRoom is for what lives and the garbage beside it, in bytes: on hundreds of
+	// connections a few MiB live.
+	garbageRoom = 48 << 20
+	// memoryCeiling is for when hundreds of the largest bodies come at once, in bytes: a
+	// container of 256 MiB should hold it all.
+	memoryCeiling = 192 << 20
+)
 
 func main() {
-	process.BoundGarbage(garbageRoom, os.LookupEnv)
+	process.BoundGarbage(garbageRoom, memoryCeiling, os.LookupEnv)
 	os.Exit(run())
 }
 

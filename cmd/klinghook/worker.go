@@ -48,13 +48,18 @@ grace period; the rest go back to the queue. A second signal ends it at once.`,
 	return cmd
 }
 
-// workerGarbageRoom is for what lives in a worker and the garbage beside it, in bytes.
-// What the program itself takes, some 35 MiB, comes on top.
-const workerGarbageRoom = 40 << 20
+const (
+	// workerGarbageRoom is for what lives in a worker and the garbage beside it, in
+	// bytes. What the program itself takes, some 35 MiB, comes on top.
+	workerGarbageRoom = 40 << 20
+	// workerMemoryCeiling is for when much is uploaded at once, in bytes: a container of
+	// 512 MiB should hold it all.
+	workerMemoryCeiling = 384 << 20
+)
 
 func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	ctx := cmd.Context()
-	process.BoundGarbage(workerGarbageRoom, os.LookupEnv)
+	process.BoundGarbage(workerGarbageRoom, workerMemoryCeiling, os.LookupEnv)
 	cfg, log, err := loadWithLog(config.Worker, cmd)
 	if err != nil {
 		return err

@@ -19,15 +19,17 @@ const (
 
 // BoundGarbage has garbage collected less often than Go does by itself, as long as what
 // lives and the garbage fit into room, in bytes. Where more lives than that, it is
-// collected as Go does: a limit would have it collected all the time. lookup finds the
-// variables of the environment: nothing is changed where GOGC or GOMEMLIMIT, which are
-// Go's own, say something.
-func BoundGarbage(room uint64, lookup func(name string) (string, bool)) {
+// collected as Go does: at a limit it would be collected all the time. Such a limit is
+// ceiling, in bytes, for when more lives than is to be expected: a machine has an end
+// too. lookup finds the variables of the environment: nothing is changed where
+// GOGC or GOMEMLIMIT, which are Go's own, say something.
+func BoundGarbage(room, ceiling uint64, lookup func(name string) (string, bool)) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		if _, set := lookup(name); set {
 			return
 		}
 	}
+	debug.SetMemoryLimit(int64(ceiling)) //nolint:gosec // a constant
 	boundAgain(room)
 }
 

@@ -37,14 +37,18 @@ func percent() uint64 {
 // TestBoundGarbage holds that what may lie around goes by what lives, up and down.
 func TestBoundGarbage(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(77))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		BoundGarbage(1<<40, func(asked string) (string, bool) { return "", asked == name })
+		BoundGarbage(1<<40, 1<<41, func(asked string) (string, bool) { return "", asked == name })
 		if got := percent(); got != 77 {
 			t.Fatalf("%s is set, and the percentage is %d, want the 77 from before", name, got)
 		}
 	}
-	const room = 64 << 20
-	BoundGarbage(room, func(string) (string, bool) { return "", false })
+	const room, ceiling = 64 << 20, 1 << 30
+	BoundGarbage(room, ceiling, func(string) (string, bool) { return "", false })
+	if got := debug.SetMemoryLimit(-1); got != ceiling {
+		t.Errorf("the limit is %d bytes, want %d", got, ceiling)
+	}
 	for _, step := range []struct {
 		live int
 		want uint64
