@@ -105,10 +105,21 @@ func (w *Worker) enqueueMissing(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	missing, err := tasks.Missing(ctx, w.cfg.Redis, owed)
-	if err != nil {
+	if err != nil || len(missing) == 0 {
 		return 0, err
 	}
+	// What was done since the store was asked is remembered as done, and owed no more.
+	if owed, err = w.owed(ctx); err != nil {
+		return 0, err
+	}
+	still := make(map[string]bool, len(owed))
+	for _, t := range owed {
+		still[t.ID] = true
+	}
 	for _, t := range missing {
+		if !still[t.ID] {
+			continue
+		}
 		if _, err := w.queue.Enqueue(ctx, t); err != nil {
 			return n, err
 		}

@@ -1,12 +1,14 @@
 package worker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -277,5 +279,51 @@ func (f *fixture) dieHolding(t *testing.T, queue string, task tasks.Task) {
 	)
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// meanwhile is a hook that does something before each pipeline.
+type meanwhile func(ctx context.Context, cmds []redis.Cmder) error
+
+func (m meanwhile) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (m meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (m meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if err := m(ctx, cmds); err != nil {
+			return err
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// TestDoneWhileSwept holds that what is done between the questions of a sweep, what is
+// owed and which of it no queue has, is not done again.
+func TestDoneWhileSwept(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
+	ev, err := tasks.DecodeEvent(task.Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.store.Record(t.Context(), ev, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	f.redis.AddHook(meanwhile(func(ctx context.Context, cmds []redis.Cmder) error {
+		isAbout := func(cmd redis.Cmder) bool { return strings.Contains(cmd.String(), task.ID) }
+		if asked || !slices.ContainsFunc(cmds, isAbout) {
+			return nil
+		}
+		asked = true
+		// As a worker does it, which would remember the task as done for an hour.
+		return errors.Join(f.store.MarkProcessed(ctx, ev.ID, time.Unix(1, 0)), f.inspector.DeleteTask(tasks.QueueEvents, task.ID))
+	}))
+	if err := f.worker.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := f.inspector.GetTaskInfo(tasks.QueueEvents, task.ID); !asked || !errors.Is(err, asynq.ErrTaskNotFound) {
+		t.Errorf("asked: %t; the task is there: %t, %v; want none", asked, info != nil, err)
 	}
 }
