@@ -65,16 +65,23 @@ func outside(selector, edge string) string {
 	return `[...document.querySelectorAll("` + selector + `")].filter(e => e.getBoundingClientRect().right > ` + edge + `).map(e => e.tagName + " " + e.textContent.slice(0, 40)).join("; ")`
 }
 
+// onAPhone opens a page on a phone's screen, and returns when it shows an element.
+func (q queue) onAPhone(t *testing.T, path, element string, options ...chromedp.EmulateViewportOption) *browser.Browser {
+	t.Helper()
+	server := httptest.NewServer(q.pages)
+	t.Cleanup(server.Close)
+	b := browser.Open(t)
+	b.Do("open "+path,
+		chromedp.EmulateViewport(390, 844, append(options, chromedp.EmulateMobile)...),
+		chromedp.Navigate(server.URL+path),
+		chromedp.WaitVisible(element))
+	return b
+}
+
 // TestTaskFitsAPhone holds that a task can be read without scrolling sideways.
 func TestTaskFitsAPhone(t *testing.T) {
 	q := newQueue(t)
-	server := httptest.NewServer(q.pages)
-	defer server.Close()
-	b := browser.Open(t)
-	b.Do("open a task",
-		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
-		chromedp.Navigate(server.URL+"/queues/queues/events/tasks/"+q.taskID),
-		chromedp.WaitVisible(`//*[contains(text(), "Payload")]`))
+	b := q.onAPhone(t, "/queues/queues/events/tasks/"+q.taskID, `//*[contains(text(), "Payload")]`)
 	if beyond := b.Evaluate(outside("main *", "innerWidth")); beyond != "" {
 		t.Errorf("beyond the screen is %s", beyond)
 	}
@@ -84,13 +91,7 @@ func TestTaskFitsAPhone(t *testing.T) {
 // without scrolling sideways.
 func TestListFitsAPhone(t *testing.T) {
 	q := newQueue(t)
-	server := httptest.NewServer(q.pages)
-	defer server.Close()
-	b := browser.Open(t)
-	b.Do("open the list",
-		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile),
-		chromedp.Navigate(server.URL+"/queues/queues/events?status=pending"),
-		chromedp.WaitVisible(`//tbody/tr`))
+	b := q.onAPhone(t, "/queues/queues/events?status=pending", `//tbody/tr`)
 	if beyond := b.Evaluate(outside("main *", "innerWidth")); beyond != "" {
 		t.Errorf("beyond the screen is %s", beyond)
 	}
@@ -103,13 +104,8 @@ func TestListFitsAPhone(t *testing.T) {
 // buttons and presses none of them.
 func TestFingerPressesWhatItSees(t *testing.T) {
 	q := newQueue(t)
-	server := httptest.NewServer(q.pages)
-	defer server.Close()
-	b := browser.Open(t)
+	b := q.onAPhone(t, "/queues/queues/events?status=pending", `//tbody/tr`, chromedp.EmulateTouch)
 	b.Do("touch the dots of a task",
-		chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch),
-		chromedp.Navigate(server.URL+"/queues/queues/events?status=pending"),
-		chromedp.WaitVisible(`//tbody/tr`),
 		tap("tbody td:last-child button"),
 		chromedp.WaitReady(`//tbody/tr/td[last()]/button[2]`),
 		settled("tbody td:last-child button"))
