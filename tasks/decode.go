@@ -19,11 +19,8 @@ func parseEvent(payload []byte) (wire eventWire, ok bool) {
 		if !first && !p.take(',') {
 			return wire, false
 		}
-		name, ok := p.str()
-		if !ok || !p.take(':') {
-			return wire, false
-		}
-		if !p.field(&wire, name) {
+		name, ok := p.name()
+		if !ok || !p.field(&wire, name) {
 			return wire, false
 		}
 	}
@@ -39,6 +36,12 @@ func (p *parser) take(c byte) bool {
 	}
 	p.rest = p.rest[1:]
 	return true
+}
+
+// name takes a name and the colon after it.
+func (p *parser) name() (string, bool) {
+	name, ok := p.str()
+	return name, ok && p.take(':')
 }
 
 // field takes the value of a field.
@@ -78,8 +81,8 @@ func (p *parser) headers() (map[string]string, bool) {
 		if len(headers) > 0 && !p.take(',') {
 			return nil, false
 		}
-		name, ok := p.str()
-		if !ok || !p.take(':') {
+		name, ok := p.name()
+		if !ok {
 			return nil, false
 		}
 		if headers[name], ok = p.str(); !ok {
