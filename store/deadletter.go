@@ -176,9 +176,12 @@ func scanDeadLetter(row scanner) (DeadLetter, error) {
 }
 
 // EndDeadLetter notes what became of a dead letter as it was read. One that has
-// ended stays as it is, and so does one whose task has failed again since.
+// ended stays as it is, and so does one whose task has failed again since. Only a
+// replay counts for more than its own outcome: its task may be done before it is noted.
 func (s *Store) EndDeadLetter(ctx context.Context, d DeadLetter, state DeadLetterState, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE dead_letters SET state = $2, ended_at = $3 WHERE id = $1 AND state = 'dead' AND failed_at = $4`,
+	_, err := s.db.ExecContext(ctx, `
+		UPDATE dead_letters SET state = $2, ended_at = $3
+		WHERE id = $1 AND failed_at = $4 AND (state = 'dead' OR state = 'done' AND $2 = 'replayed')`,
 		d.ID, state, s.dialect.time(at), s.dialect.time(d.FailedAt))
 	if err != nil {
 		return fmt.Errorf("mark dead letter %d %s: %w", d.ID, state, err)

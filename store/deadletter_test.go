@@ -85,6 +85,32 @@ func TestDeadLetterAgain(t *testing.T) {
 	})
 }
 
+// TestReplayIsDoneBeforeItIsNoted holds that a dead letter whose task a worker has done
+// before the replay was noted counts as replayed, and that a discard changes nothing then.
+func TestReplayIsDoneBeforeItIsNoted(t *testing.T) {
+	for ending, want := range map[store.DeadLetterState]store.DeadLetterState{
+		store.DeadLetterReplayed:  store.DeadLetterReplayed,
+		store.DeadLetterDiscarded: store.DeadLetterDone,
+	} {
+		onBoth(t, func(t *testing.T, db *store.Store) {
+			ctx := t.Context()
+			if err := db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)); err != nil {
+				t.Fatal(err)
+			}
+			seen := letters(t, db)[0]
+			if err := db.EndDeadLetterOf(ctx, "task-1", received); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.EndDeadLetter(ctx, seen, ending, received); err != nil {
+				t.Fatal(err)
+			}
+			if got := letters(t, db)[0].State; got != want {
+				t.Errorf("done, then %s: dead letter is %s, want %s", ending, got, want)
+			}
+		})
+	}
+}
+
 func TestForgottenFailuresStayAway(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
