@@ -81,8 +81,15 @@ func (f *linkedFile) bury(given, reason string) {
 	}
 }
 
-// refute notes that a link is not dead: it served after all.
-func (f *linkedFile) refute(given string) { f.bury(given, "") }
+// refute notes that a link is not dead, for it has served, where that changes which
+// one counts: it is the newest, or all are dead.
+func (f *linkedFile) refute(given string) (changed bool) {
+	newest := f.links[0]
+	if changed = newest.Dead != "" && newest.URL == given || f.state() == MediaFailed; changed {
+		f.bury(given, "")
+	}
+	return changed
+}
 
 // revive makes every link worth another try.
 func (f *linkedFile) revive() {

@@ -33,7 +33,10 @@ type Media struct {
 	// TaskLink is the link by which the task is named that fetches the file from URL:
 	// URL itself, or the dead link in whose place it was asked for.
 	TaskLink string
-	State    MediaState
+	// GivenUp is the newest link, where that was given up, else empty; GivenUpTask is
+	// the link by which its task is named.
+	GivenUp, GivenUpTask string
+	State                MediaState
 	// Object is the file's name in the bucket; Size is in bytes, SHA256 in hex.
 	// They are empty until it is stored.
 	Object      string
@@ -69,8 +72,13 @@ func scanMedia(row scanner) (Media, error) {
 	if err := json.Unmarshal([]byte(text), &f.links); err != nil {
 		return m, fmt.Errorf("decode links: %w", err)
 	}
-	if m.TaskLink = m.URL; len(f.links) > 0 {
-		m.TaskLink = f.current().task()
+	m.TaskLink = m.URL
+	if len(f.links) == 0 {
+		return m, nil
+	}
+	m.TaskLink = f.current().task()
+	if newest := f.links[0]; newest.Dead != "" {
+		m.GivenUp, m.GivenUpTask = newest.URL, newest.task()
 	}
 	return m, nil
 }
@@ -119,12 +127,12 @@ func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish f
 		if err != nil {
 			return err
 		}
-		if f.state() == MediaFailed {
-			f.refute(m.URL)
-		}
+		refuted := f.refute(m.URL)
 		if f.state() != MediaPending || resource(f.current().URL) != resource(m.URL) {
-			superseded = true
-			return nil
+			if superseded = true; !refuted {
+				return nil
+			}
+			return writeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, f)
 		}
 		if err := publish(); err != nil {
 			return err

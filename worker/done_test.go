@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/store"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -145,6 +146,68 @@ func TestLaterEventEndsDeadLetter(t *testing.T) {
 	all, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
 	if err != nil || len(all) != 2 || all[0].State == all[1].State {
 		t.Errorf("dead letters %+v, %v; want one done and one dead", all, err)
+	}
+}
+
+// TestGivenUpLinkIsRunAgain runs again the download of the newest link, which was given
+// up while the file was stored from an older one: it tries that link, and ends its dead
+// letter only when the file comes from it. The older link's task does not try it.
+func TestGivenUpLinkIsRunAgain(t *testing.T) {
+	f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
+	var mended atomic.Bool
+	var asked atomic.Int32
+	f.serve = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/new.mp4" {
+			if asked.Add(1); !mended.Load() {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+		}
+		_, _ = io.WriteString(w, video+r.URL.Path)
+	}
+	f.completedAt(t, "30", "vid_1", "/old.mp4")
+	f.work(t)
+	f.renew(t)
+	f.completedAt(t, "31", "vid_1", "/new.mp4")
+	f.work(t)
+	f.renew(t)
+	older, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/old.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name  string
+		run   func() error
+		asked int32
+		path  string
+		state store.DeadLetterState
+	}{
+		{"given up", func() error { return nil }, 1, "/old.mp4", store.DeadLetterDead},
+		{"the older link's task", func() error {
+			if err := f.inspector.DeleteTask(tasks.QueueMedia, older.ID); err != nil {
+				return err
+			}
+			_, err := f.queue.Enqueue(t.Context(), older)
+			return err
+		}, 1, "/old.mp4", store.DeadLetterDead},
+		{"still not there", func() error { _, err := f.inspector.RunAllArchivedTasks(tasks.QueueMedia); return err }, 2, "/old.mp4", store.DeadLetterDead},
+		{"there", func() error {
+			mended.Store(true)
+			_, err := f.inspector.RunAllArchivedTasks(tasks.QueueMedia)
+			return err
+		}, 3, "/new.mp4", store.DeadLetterDone},
+	} {
+		if err := step.run(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		f.workOn(t, tasks.QueueMedia)
+		f.checkVideo(t, "vid_1", step.path)
+		if n := asked.Load(); n != step.asked {
+			t.Errorf("%s: the newest link was asked for %d times, want %d", step.name, n, step.asked)
+		}
+		if diff := cmp.Diff(map[tasks.Kind][]store.DeadLetterState{tasks.KindMediaDownload: {step.state}}, f.letterStates(t)); diff != "" {
+			t.Errorf("%s: dead letters (-want +got):\n%s", step.name, diff)
+		}
 	}
 }
 

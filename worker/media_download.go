@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/hibiken/asynq"
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/klinghook/klinghook/store"
@@ -21,8 +22,13 @@ import (
 // nothing else.
 func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	m, err := w.medium(ctx, payload)
-	if err != nil || m.State == store.MediaStored {
+	if err != nil {
 		return err
+	}
+	if isTaskOfGivenUp(ctx, m) {
+		m.URL = m.GivenUp
+	} else if m.State == store.MediaStored {
+		return nil
 	}
 	err = w.fetch(ctx, m)
 	if !w.mayRenew(err) {
@@ -45,6 +51,18 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	// A link that has just been given may be ahead of its file. This task's attempts
 	// are all that a file gets, however many links Kling has for it.
 	return &linkError{fresh.URL, errors.New(err.Error() + "; Kling gave this link just now")}
+}
+
+// isTaskOfGivenUp reports whether the task at work is that of the newest link, which was
+// given up: somebody has it run again, or its worker died before the queue knew. It tries
+// that link once more, whatever an older one has come to: else it would count as done.
+func isTaskOfGivenUp(ctx context.Context, m store.Media) bool {
+	if m.GivenUp == "" {
+		return false
+	}
+	own, err := tasks.DownloadMedia(m.JobID, m.Name, m.GivenUpTask)
+	id, known := asynq.GetTaskID(ctx)
+	return err == nil && known && id == own.ID
 }
 
 // fetch downloads a file from the link in m, publishes it and notes it.
