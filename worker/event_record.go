@@ -67,14 +67,18 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 	return w.cfg.Store.EndDeadLetterOf(ctx, id, w.cfg.Now())
 }
 
+// leastEvents is most of what one transaction takes: two side by side cost the database
+// more than one of twice the size, and are for where one is small or takes long.
+const leastEvents = maxJoined * 3 / 4
+
 // joinEvents makes what has events that are worked on at the same time share a
 // transaction, in which they are kept, and another, in which they are marked as
 // processed.
 func (w *Worker) joinEvents() {
 	db := w.cfg.Store
 	w.records = &joiner[store.Recording, store.Owed]{
-		flushers: db.Writers(),
-		key:      func(r store.Recording) string { return r.Event.ID },
+		flushers: db.Writers(), least: leastEvents,
+		key: func(r store.Recording) string { return r.Event.ID },
 		do: func(ctx context.Context, list []store.Recording) ([]store.Owed, error) {
 			return db.RecordAll(ctx, list, w.cfg.Now())
 		},
@@ -83,8 +87,8 @@ func (w *Worker) joinEvents() {
 		},
 	}
 	w.marks = &joiner[string, struct{}]{
-		flushers: db.Writers(),
-		key:      func(id string) string { return id },
+		flushers: db.Writers(), least: leastEvents,
+		key: func(id string) string { return id },
 		do: func(ctx context.Context, ids []string) ([]struct{}, error) {
 			return make([]struct{}, len(ids)), db.MarkAllProcessed(ctx, ids, w.cfg.Now())
 		},

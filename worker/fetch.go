@@ -26,9 +26,12 @@ const (
 // fetchClient is a Redis client for asynq's servers. Where a queue is empty, asynq
 // asks for work, sleeps and asks again; here the answer to its asking waits until
 // there may be some. So a task is begun at once, while idle servers ask Redis for next
-// to nothing; and a Redis that refuses to answer is not asked in a tight loop.
+// to nothing; and a Redis that refuses to answer is not asked in a tight loop. What
+// asynq says of tasks at the same time, that they are done for the most part, goes to
+// Redis together.
 type fetchClient struct {
 	redis.UniversalClient
+	scripts *joiner[scriptCall, *redis.Cmd]
 	// stop is closed when nothing is to be waited for any more.
 	stop      chan struct{}
 	listeners sync.WaitGroup
@@ -41,7 +44,10 @@ type fetchClient struct {
 }
 
 func newFetchClient(rdb redis.UniversalClient) *fetchClient {
-	c := &fetchClient{UniversalClient: rdb, bells: make(map[string]*bell), stop: make(chan struct{}), slots: make(chan struct{}, mayListen(rdb))}
+	c := &fetchClient{
+		UniversalClient: rdb, scripts: joinScripts(rdb),
+		bells: make(map[string]*bell), stop: make(chan struct{}), slots: make(chan struct{}, mayListen(rdb)),
+	}
 	for _, queue := range append(tasks.Queues(), tasks.EventQueues(tasks.MaxEventShards)...) {
 		c.bells[tasks.PendingKey(queue)] = &bell{}
 	}
@@ -71,14 +77,19 @@ func (c *fetchClient) close() {
 	c.listeners.Wait()
 }
 
-// EvalSha overrides that of the client where the script is asynq's that fetches a
-// task, and the answer is that there is none.
+// EvalSha overrides that of the client. Where the script is asynq's that fetches a task,
+// and the answer is that there is none, it waits; any other joins those of the same time.
 func (c *fetchClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	cmd := c.UniversalClient.EvalSha(ctx, sha, keys, args...)
 	b := c.fetched(keys)
 	if b == nil {
+		cmd, err := c.scripts.call(ctx, scriptCall{sha, keys, args})
+		if err != nil {
+			cmd = redis.NewCmd(ctx)
+			cmd.SetErr(err)
+		}
 		return cmd
 	}
+	cmd := c.UniversalClient.EvalSha(ctx, sha, keys, args...)
 	switch err := cmd.Err(); {
 	case err == nil:
 		c.mu.Lock()
@@ -91,6 +102,37 @@ func (c *fetchClient) EvalSha(ctx context.Context, sha string, keys []string, ar
 		c.rest(troubleRest)
 	}
 	return cmd
+}
+
+// scriptCall is a script that Redis is to run.
+type scriptCall struct {
+	sha  string
+	keys []string
+	args []any
+}
+
+// joinScripts makes scripts that are to be run at the same time share a round trip. Each
+// has its own answer, or error. They run one after the other, as they came.
+func joinScripts(rdb redis.UniversalClient) *joiner[scriptCall, *redis.Cmd] {
+	run := func(ctx context.Context, s scriptCall) *redis.Cmd { return rdb.EvalSha(ctx, s.sha, s.keys, s.args...) }
+	return &joiner[scriptCall, *redis.Cmd]{
+		// Another round trip is begun beside one that takes long, where Redis is far away.
+		flushers: 4, least: 16,
+		do: func(ctx context.Context, list []scriptCall) ([]*redis.Cmd, error) {
+			if len(list) == 1 {
+				return []*redis.Cmd{run(ctx, list[0])}, nil
+			}
+			cmds := make([]*redis.Cmd, len(list))
+			pipe := rdb.Pipeline()
+			for i, s := range list {
+				cmds[i] = pipe.EvalSha(ctx, s.sha, s.keys, s.args...)
+			}
+			_, _ = pipe.Exec(ctx) // the error is that of a command, which has it too
+			return cmds, nil
+		},
+		// Only a panic of do comes to this.
+		alone: func(ctx context.Context, s scriptCall) (*redis.Cmd, error) { return run(ctx, s), nil },
+	}
 }
 
 // fetched returns the bell of the queue from which a script with these keys fetches;

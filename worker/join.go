@@ -8,16 +8,9 @@ import (
 	"sync/atomic"
 )
 
-const (
-	// maxJoined is how many calls share a transaction at most: who waits for one should
-	// not wait for all of them.
-	maxJoined = 64
-	// minJoined is how many must wait for another batch to be begun while one is under
-	// way: fewer are better off with those that come until it is done. It is most of
-	// maxJoined: two batches side by side cost the database more than one of twice the
-	// size, and are for where one is small or takes long.
-	minJoined = 48
-)
+// maxJoined is how many calls are done together at most: who waits for one should not
+// wait for all of them.
+const maxJoined = 64
 
 // joiner has done together what is asked for at the same time. The first call is done
 // at once, and those that come meanwhile share what is done next: none waits for
@@ -27,10 +20,14 @@ type joiner[T, R any] struct {
 	do func(ctx context.Context, list []T) ([]R, error)
 	// alone does it for one, where do has failed: one fails, or waits, for itself only.
 	alone func(ctx context.Context, item T) (R, error)
-	// key tells calls apart: two of the same key are not done together.
+	// key tells calls apart: two of the same key are not done together. Where it is nil
+	// any are.
 	key func(T) string
 	// flushers is how many batches are under way at once at most.
 	flushers int
+	// least is how many calls must wait for another batch to be begun while one is under
+	// way: fewer are better off with those that come until it is done.
+	least int
 
 	running sync.WaitGroup
 	mu      sync.Mutex // guards what follows
@@ -42,6 +39,7 @@ type joiner[T, R any] struct {
 type joined[T, R any] struct {
 	ctx  context.Context
 	item T
+	key  string
 	// The answer is the caller's once done is closed.
 	answer R
 	err    error
@@ -51,6 +49,9 @@ type joined[T, R any] struct {
 // call returns once the item is done, or when ctx ends; then it may still be done.
 func (j *joiner[T, R]) call(ctx context.Context, item T) (answer R, err error) {
 	c := &joined[T, R]{ctx: ctx, item: item, done: make(chan struct{})}
+	if j.key != nil {
+		c.key = j.key(item)
+	}
 	j.mu.Lock()
 	j.waiting = append(j.waiting, c)
 	if j.mayFlush() {
@@ -83,7 +84,7 @@ func (j *joiner[T, R]) flush() {
 
 // mayFlush reports whether there is work for one more flusher. j.mu is held.
 func (j *joiner[T, R]) mayFlush() bool {
-	return len(j.waiting) > 0 && (j.active == 0 || j.active < j.flushers && len(j.waiting) >= minJoined)
+	return len(j.waiting) > 0 && (j.active == 0 || j.active < j.flushers && len(j.waiting) >= j.least)
 }
 
 // next takes the calls that wait, as many as can be done together. It returns nil when
@@ -96,15 +97,14 @@ func (j *joiner[T, R]) next() []*joined[T, R] {
 		return nil
 	}
 	var batch, later []*joined[T, R]
-	keys := make(map[string]bool, len(j.waiting))
+	taken := make(map[string]bool)
 	for _, c := range j.waiting {
-		key := j.key(c.item)
 		switch {
 		case c.ctx.Err() != nil: // its caller has gone
-		case len(batch) == maxJoined || keys[key]:
+		case len(batch) == maxJoined || taken[c.key]:
 			later = append(later, c)
 		default:
-			keys[key] = true
+			taken[c.key] = j.key != nil
 			batch = append(batch, c)
 		}
 	}

@@ -51,7 +51,7 @@ func (j *joint) do(ctx context.Context, list []string) ([]string, error) {
 func newJoint(flushers int, release chan struct{}) (*joint, *joiner[string, string]) {
 	j := &joint{release: release}
 	return j, &joiner[string, string]{
-		flushers: flushers, key: func(item string) string { return item[:min(3, len(item))] }, do: j.do,
+		flushers: flushers, least: leastEvents, key: func(item string) string { return item[:min(3, len(item))] }, do: j.do,
 		alone: func(ctx context.Context, item string) (string, error) {
 			answers, err := j.do(ctx, []string{item})
 			return strings.Join(answers, ""), err
@@ -81,7 +81,7 @@ func callAll(ctx context.Context, j *joiner[string, string], items ...string) fu
 
 func TestJoin(t *testing.T) {
 	var many, manyDone []string
-	for i := range minJoined {
+	for i := range leastEvents {
 		many = append(many, fmt.Sprintf("%03d", i))
 		manyDone = append(manyDone, "did "+many[i])
 	}

@@ -226,6 +226,7 @@ func (w *Worker) Shutdown() {
 	wg.Wait()
 	w.records.wait()
 	w.marks.wait()
+	w.fetcher.scripts.wait()
 }
 
 // Drain waits until no task is waiting or running, or ctx ends. Tasks that wait
