@@ -100,6 +100,17 @@ func TestListFitsAPhone(t *testing.T) {
 	}
 }
 
+// TestQueuesFitAPhone holds the same of the list of queues.
+func TestQueuesFitAPhone(t *testing.T) {
+	b := newQueue(t).onAPhone(t, "/queues/", `//tbody/tr`)
+	if beyond := b.Evaluate(outside("main *", "innerWidth")); beyond != "" {
+		t.Errorf("beyond the screen is %s", beyond)
+	}
+	if got := b.Evaluate(`[...document.querySelectorAll("tbody td.MuiTableCell-alignRight")].map(e => getComputedStyle(e, "::before").content).join("")`); got != `"Size: ""Memory usage: ""Latency: ""Processed: ""Failed: ""Error rate: "` {
+		t.Errorf("the numbers are called %s", got)
+	}
+}
+
 // TestFingerPressesWhatItSees holds that the first touch of a task's dots shows its
 // buttons and presses none of them.
 func TestFingerPressesWhatItSees(t *testing.T) {

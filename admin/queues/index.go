@@ -70,7 +70,18 @@ const narrowStyle = `.MuiGrid-grid-xs-6{max-width:100%!important;flex-basis:100%
 	`main tbody tr:has(>.MuiTableCell-paddingCheckbox)>.MuiTableCell-body:nth-child(-n+2){grid-column:auto}` +
 	`main tbody .MuiTableCell-paddingCheckbox~.MuiTableCell-alignRight::before{content:"Max Retry: "}` +
 	`main tbody .MuiTableCell-paddingCheckbox~.MuiTableCell-alignRight:has(+.MuiTableCell-alignRight)::before{content:"Retried: "}` +
-	`main .MuiTablePagination-root{display:block}main .MuiTablePagination-toolbar{flex-wrap:wrap;padding-left:8px}main .MuiTablePagination-spacer{display:none}`
+	`main .MuiTablePagination-root{display:block}main .MuiTablePagination-toolbar{flex-wrap:wrap;padding-left:8px}main .MuiTablePagination-spacer{display:none}` +
+	narrowQueues
+
+// narrowQueues does the same to the list of queues: a queue is a block of two columns,
+// whose numbers have the columns' names. It cannot be sorted there.
+const narrowQueues = `main table[aria-label="queues overview table"]{display:block;min-width:0!important;` +
+	`& thead{display:none}& tbody{display:block}` +
+	`& tr{display:grid;grid-template-columns:1fr 1fr;align-items:center;padding:8px 0;border-bottom:1px solid #8886}` +
+	`& tr>*{position:static;border:0;padding:2px 12px;text-align:left;overflow-wrap:anywhere}` +
+	`& td:nth-child(3)::before{content:"Size: "}& td:nth-child(4)::before{content:"Memory usage: "}` +
+	`& td:nth-child(5)::before{content:"Latency: "}& td:nth-child(6)::before{content:"Processed: "}` +
+	`& td:nth-child(7)::before{content:"Failed: "}& td:nth-child(8)::before{content:"Error rate: "}}`
 
 // touchStyle is for fingers. A list shows the buttons of a row, of which the first
 // deletes, in the place of the one with three dots when something hovers over it. A
