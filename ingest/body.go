@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,32 +10,36 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
 	// smallBody is the largest body that is always read, in bytes. Kling's are a
 	// few KiB. It bounds what a connection costs whose sender has no secret.
 	smallBody = 16 << 10
-	// largeBodies is how much memory all larger bodies together may take, in bytes.
-	largeBodies = 64 << 20
+	// largeBodies is how large all larger bodies that are worked on may be together, in
+	// bytes, where none counts as less than leastLarge. On its way to Redis each takes
+	// several times its length.
+	largeBodies, leastLarge = 16 << 20, 256 << 10
 	// droppedBody is how much of a refused body is still taken in, in bytes.
 	droppedBody = 8 << 20
 )
 
 // bodies reads request bodies. However many senders there are, and however slow
-// they are, what they make us keep is smallBody for each connection and
+// they are, what they make us keep is smallBody for each connection and a few times
 // largeBodies for all of them.
 type bodies struct {
 	// max is the largest body in bytes.
 	max int64
-	// large has a place for each body above smallBody that is in memory.
-	large chan struct{}
-	// wait is how long such a body waits for a place.
+	// large has room for the bodies above smallBody that are in memory.
+	large *semaphore.Weighted
+	// wait is how long such a body waits for room.
 	wait time.Duration
 }
 
 func newBodies(maxBody int64, wait time.Duration) *bodies {
-	return &bodies{max: maxBody, large: make(chan struct{}, max(1, largeBodies/maxBody)), wait: wait}
+	return &bodies{max: maxBody, large: semaphore.NewWeighted(max(maxBody, largeBodies)), wait: wait}
 }
 
 // read returns the whole body, or refuses it: one that is over the limit is never
@@ -55,13 +60,14 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	if err != nil || len(body) < smallBody {
 		return body, release, b.broken(w, err)
 	}
-	if !b.takePlace() {
+	room := b.room(r.ContentLength)
+	if !b.takeRoom(r.Context(), room) {
 		// Unread, the rest would stand in the way of the connection's next request.
 		w.Header().Set("Connection", "close")
-		return nil, release, &refusal{http.StatusServiceUnavailable, "too many large bodies at once; send it again", outcomeBusy, errors.New("no place for another large body")}
+		return nil, release, &refusal{http.StatusServiceUnavailable, "too many large bodies at once; send it again", outcomeBusy, errors.New("no room for another large body")}
 	}
 	body, err = readRest(limited, body, r.ContentLength)
-	return body, func() { <-b.large }, b.broken(w, err)
+	return body, func() { b.large.Release(room) }, b.broken(w, err)
 }
 
 // refuse refuses a body by what its headers say of it.
@@ -92,21 +98,20 @@ func isEncoded(header http.Header) bool {
 	return false
 }
 
-// takePlace waits for a place among the large bodies.
-func (b *bodies) takePlace() bool {
-	select {
-	case b.large <- struct{}{}:
-		return true
-	default:
+// room is how much of the room a body of the given length takes up, which is negative
+// when it was not declared: then it may be as large as any.
+func (b *bodies) room(length int64) int64 {
+	if length < 0 {
+		length = b.max
 	}
-	timer := time.NewTimer(b.wait)
-	defer timer.Stop()
-	select {
-	case b.large <- struct{}{}:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return max(length, leastLarge)
+}
+
+// takeRoom waits for room among the large bodies, and reports whether there was some.
+func (b *bodies) takeRoom(ctx context.Context, size int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, b.wait)
+	defer cancel()
+	return b.large.Acquire(ctx, size) == nil
 }
 
 // readRest reads what follows the head of a body of the given length, which is
