@@ -32,11 +32,12 @@ type stack struct {
 }
 
 // images are what compose.yaml needs without profiles, and for those that are tried.
-func images(t *testing.T) []string {
+// Some services of others are tried by some tests.
+func images(t *testing.T, some ...string) []string {
 	t.Helper()
 	var list []string
 	for name, s := range load(t, nil).Services {
-		if !slices.Contains([]string{"grafana", "prometheus", "s3"}, name) {
+		if slices.Contains(some, name) || !slices.Contains([]string{"grafana", "prometheus", "s3"}, name) {
 			list = append(list, s.Image)
 		}
 	}
@@ -44,9 +45,9 @@ func images(t *testing.T) []string {
 	return slices.Compact(list)
 }
 
-// newStack skips the test where there is no engine, or not all images: nothing is
-// fetched or built for it.
-func newStack(t *testing.T) *stack {
+// newStack skips the test where there is no engine, or not all images, those of some
+// more services among them: nothing is fetched or built for it.
+func newStack(t *testing.T, some ...string) *stack {
 	t.Helper()
 	if os.Getenv("COMPOSE_TEST") == "" {
 		t.Skip("set COMPOSE_TEST=1 to try the stack on this machine's engine (make compose-test)")
@@ -56,7 +57,7 @@ func newStack(t *testing.T) *stack {
 		s.command = []string{"docker-compose"}
 	}
 	var missing []string
-	for _, image := range images(t) {
+	for _, image := range images(t, some...) {
 		if exec.CommandContext(t.Context(), "docker", "image", "inspect", image).Run() != nil {
 			missing = append(missing, image)
 		}
@@ -75,7 +76,7 @@ func newStack(t *testing.T) *stack {
 			s.env = append(s.env, entry)
 		}
 	}
-	for _, name := range []string{"KLINGHOOK_PORT", "KLINGHOOK_ADMIN_PORT", "SIMULATE_PORT"} {
+	for _, name := range []string{"KLINGHOOK_PORT", "KLINGHOOK_ADMIN_PORT", "SIMULATE_PORT", "PROMETHEUS_PORT"} {
 		s.ports[name] = freePort(t)
 		s.env = append(s.env, name+"="+s.ports[name])
 	}

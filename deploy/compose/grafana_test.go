@@ -67,6 +67,20 @@ func onEachDashboard(t *testing.T, f func(t *testing.T, d model)) {
 	}
 }
 
+// questions are what a panel asks Prometheus.
+func questions(t *testing.T, p *dashboard.Panel) []*prometheus.Dataquery {
+	t.Helper()
+	var list []*prometheus.Dataquery
+	for _, q := range p.Targets {
+		query, ok := q.(*prometheus.Dataquery)
+		if !ok {
+			t.Fatalf("%q has a question of the type %T", *p.Title, q)
+		}
+		list = append(list, query)
+	}
+	return list
+}
+
 // TestDecodeDashboardIsStrict holds that a mistake is found: without it all else may
 // mean nothing.
 func TestDecodeDashboardIsStrict(t *testing.T) {
@@ -162,11 +176,7 @@ func TestDashboardFindsItsData(t *testing.T) {
 			}
 			title := *p.Panel.Title
 			asks(title, p.Panel.Datasource)
-			for _, q := range p.Panel.Targets {
-				query, ok := q.(*prometheus.Dataquery)
-				if !ok {
-					t.Fatalf("%q has a question of the type %T", title, q)
-				}
+			for _, query := range questions(t, p.Panel) {
 				asks(title, query.Datasource)
 			}
 			if p.Panel.Type == "table" {

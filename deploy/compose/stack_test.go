@@ -3,6 +3,7 @@ package compose
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,63 @@ func TestStack(t *testing.T) {
 		t.Errorf("%s events are left of %s", got, kept)
 	}
 	s.simulated(jobs + 1)
+}
+
+// TestStackIsSeen asks the stack's Prometheus what each panel of the dashboard asks it,
+// in the way that Grafana does: under load, and with a file that is not there, none stays
+// empty but that of the look-ups, for which a key of Kling's API would have to be set.
+func TestStackIsSeen(t *testing.T) {
+	s := newStack(t, "prometheus")
+	s.profiles = []string{"simulate"}
+	s.up(2, 2)
+	s.must("up", "-d", "--no-build", "prometheus")
+	s.healthy("prometheus", 1)
+	var panels []string
+	asked := map[string][]string{} // expressions, by the panel's title
+	onEachDashboard(t, func(t *testing.T, d model) {
+		for _, p := range d.Panels {
+			if p.Panel == nil || *p.Panel.Title == "Look-ups at Kling" {
+				continue
+			}
+			panels = append(panels, *p.Panel.Title)
+			for _, q := range questions(t, p.Panel) {
+				asked[*p.Panel.Title] = append(asked[*p.Panel.Title], q.Expr)
+			}
+		}
+	})
+	s.operator("send", "--lifecycle", "--video-url", "http://proxy:8082/none.mp4")
+	s.until("each panel has data", func() (bool, string) {
+		s.operator("send", "--lifecycle")
+		var empty []string
+		for _, panel := range panels {
+			for _, expr := range asked[panel] {
+				// What Grafana makes of its variable where this is scraped each 15 s.
+				if s.series(strings.ReplaceAll(expr, "$__rate_interval", "1m")) == 0 {
+					empty = append(empty, fmt.Sprintf("%q has nothing of %s", panel, expr))
+				}
+			}
+		}
+		return len(panels) > 0 && len(empty) == 0, strings.Join(empty, "\n")
+	})
+}
+
+// series asks Prometheus and returns how many series its answer has that are numbers.
+func (s *stack) series(expr string) (n int) {
+	s.t.Helper()
+	status, answer := s.ask(http.MethodGet, "PROMETHEUS_PORT", "/api/v1/query?query="+url.QueryEscape(expr), "", http.Header{})
+	if status != http.StatusOK {
+		s.t.Fatalf("%s is answered %d %s", expr, status, answer)
+	}
+	var answered struct {
+		Data struct{ Result []struct{ Value [2]any } }
+	}
+	decode(s.t, answer, &answered)
+	for _, r := range answered.Data.Result {
+		if r.Value[1] != "NaN" {
+			n++
+		}
+	}
+	return n
 }
 
 // answers asks each published port.
