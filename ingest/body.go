@@ -18,28 +18,36 @@ const (
 	// smallBody is the largest body that is always read, in bytes. Kling's are a
 	// few KiB. It bounds what a connection costs whose sender has no secret.
 	smallBody = 16 << 10
-	// largeBodies is how large all larger bodies that are worked on may be together, in
-	// bytes, where none counts as less than leastLarge. On its way to Redis each takes
-	// several times its length.
-	largeBodies, leastLarge = 16 << 20, 256 << 10
+	// largeBodies is how much memory all larger bodies together may take, in bytes.
+	largeBodies = 64 << 20
+	// largeWork is how large those of them may be together that are on their way into the
+	// queue, in bytes, where none counts as less than leastWork: until Redis has it, each
+	// takes several times its length.
+	largeWork, leastWork = 16 << 20, 256 << 10
 	// droppedBody is how much of a refused body is still taken in, in bytes.
 	droppedBody = 8 << 20
 )
 
 // bodies reads request bodies. However many senders there are, and however slow
-// they are, what they make us keep is smallBody for each connection and a few times
+// they are, what they make us keep is smallBody for each connection and
 // largeBodies for all of them.
 type bodies struct {
 	// max is the largest body in bytes.
 	max int64
-	// large has room for the bodies above smallBody that are in memory.
-	large *semaphore.Weighted
-	// wait is how long such a body waits for room.
+	// large has a place for each body above smallBody that is in memory.
+	large chan struct{}
+	// work has room for those that are on their way into the queue. Only a verified one
+	// gets there: a sender that has no secret cannot fill it.
+	work *semaphore.Weighted
+	// wait is how long such a body waits for a place, and then for room.
 	wait time.Duration
 }
 
 func newBodies(maxBody int64, wait time.Duration) *bodies {
-	return &bodies{max: maxBody, large: semaphore.NewWeighted(max(maxBody, largeBodies)), wait: wait}
+	return &bodies{
+		max: maxBody, wait: wait,
+		large: make(chan struct{}, max(1, largeBodies/maxBody)), work: semaphore.NewWeighted(max(maxBody, largeWork)),
+	}
 }
 
 // read returns the whole body, or refuses it: one that is over the limit is never
@@ -60,14 +68,13 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	if err != nil || len(body) < smallBody {
 		return body, release, b.broken(w, err)
 	}
-	room := b.room(r.ContentLength)
-	if !b.takeRoom(r.Context(), room) {
+	if !b.takePlace() {
 		// Unread, the rest would stand in the way of the connection's next request.
 		w.Header().Set("Connection", "close")
-		return nil, release, &refusal{http.StatusServiceUnavailable, "too many large bodies at once; send it again", outcomeBusy, errors.New("no room for another large body")}
+		return nil, release, tooMany(errors.New("no place for another large body"))
 	}
 	body, err = readRest(limited, body, r.ContentLength)
-	return body, func() { b.large.Release(room) }, b.broken(w, err)
+	return body, func() { <-b.large }, b.broken(w, err)
 }
 
 // refuse refuses a body by what its headers say of it.
@@ -98,20 +105,40 @@ func isEncoded(header http.Header) bool {
 	return false
 }
 
-// room is how much of the room a body of the given length takes up, which is negative
-// when it was not declared: then it may be as large as any.
-func (b *bodies) room(length int64) int64 {
-	if length < 0 {
-		length = b.max
+// takePlace waits for a place among the large bodies.
+func (b *bodies) takePlace() bool {
+	select {
+	case b.large <- struct{}{}:
+		return true
+	default:
 	}
-	return max(length, leastLarge)
+	timer := time.NewTimer(b.wait)
+	defer timer.Stop()
+	select {
+	case b.large <- struct{}{}:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
-// takeRoom waits for room among the large bodies, and reports whether there was some.
-func (b *bodies) takeRoom(ctx context.Context, size int64) bool {
+// begin waits until a verified body may go on its way into the queue, or refuses it. end
+// is to be called once it is there, or is not.
+func (b *bodies) begin(ctx context.Context, body []byte) (end func(), _ *refusal) {
+	if len(body) <= smallBody {
+		return func() {}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, b.wait)
 	defer cancel()
-	return b.large.Acquire(ctx, size) == nil
+	room := max(int64(len(body)), leastWork)
+	if err := b.work.Acquire(ctx, room); err != nil {
+		return func() {}, tooMany(fmt.Errorf("no room to work on another large body: %w", err))
+	}
+	return func() { b.work.Release(room) }, nil
+}
+
+func tooMany(reason error) *refusal {
+	return &refusal{http.StatusServiceUnavailable, "too many large bodies at once; send it again", outcomeBusy, reason}
 }
 
 // readRest reads what follows the head of a body of the given length, which is

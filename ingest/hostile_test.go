@@ -362,7 +362,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // not finish: small deliveries are answered as ever, a further large one is asked
 // to come again, and gets its place when one is free.
 func TestHostileLargeBodies(t *testing.T) {
-	const limit, places = 8 << 20, 2 // of 16 MiB together
+	const limit, places = 32 << 20, 2 // of 64 MiB together
 	o := newOutside(t, limit)
 	var slow []*net.TCPConn
 	for range places {

@@ -77,6 +77,11 @@ func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (e
 	if err != nil {
 		return ev, false, &refusal{http.StatusUnauthorized, "Invalid signature", outcomeSignature, err}
 	}
+	endWork, refused := s.bodies.begin(r.Context(), body)
+	defer endWork()
+	if refused != nil {
+		return ev, false, refused
+	}
 	identity, err := e.Source.Identify(r.Header, body)
 	if err != nil {
 		return ev, false, &refusal{http.StatusBadRequest, err.Error(), outcomeMalformed, err}

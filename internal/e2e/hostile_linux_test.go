@@ -272,7 +272,7 @@ func deliverUntil(t *testing.T, w *world, addr string, over <-chan struct{}) {
 // answered beside them.
 func TestHostileBodiesInMemory(t *testing.T) {
 	t.Parallel()
-	const senders, size, most = 256, 1 << 20, 96 << 20
+	const senders, size, most = 256, 1 << 20, 128 << 20
 	w := newWorld(t)
 	ingest, addr := startIngest(t, w)
 	body := strings.Repeat("a", size-1)
