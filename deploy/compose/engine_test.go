@@ -113,6 +113,8 @@ func (s *stack) remove() {
 			s.t.Logf("%s: %v\n%s", args[0], err, out)
 		}
 	}
+	// What is of a profile that is not named stays.
+	s.profiles = []string{"simulate", "observability", "s3"}
 	if out, err := s.compose(ctx, "down", "--volumes", "--remove-orphans", "--timeout", "10"); err != nil {
 		s.t.Errorf("down: %v\n%s", err, out)
 	}
