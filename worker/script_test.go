@@ -42,6 +42,13 @@ func (h *firstHeld) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
+// newHeld returns a client whose first command is held.
+func newHeld(rdb *redis.Client) (*fetchClient, *firstHeld) {
+	h := &firstHeld{held: make(chan struct{}), release: make(chan struct{})}
+	rdb.AddHook(h)
+	return newFetchClient(rdb), h
+}
+
 // TestScriptsShareARoundTrip holds that scripts that are run at the same time go to
 // Redis together, in their order, and that each gets its own answer: also one that
 // fails, one that Redis does not know yet, and one whose caller has gone.
@@ -56,9 +63,7 @@ func TestScriptsShareARoundTrip(t *testing.T) {
 		return sha
 	}
 	push, fail := load(`redis.call("RPUSH", KEYS[1], ARGV[1]) return ARGV[1]`), load(`return redis.error_reply("REFUSED by the script")`)
-	hook := &firstHeld{held: make(chan struct{}), release: make(chan struct{})}
-	rdb.AddHook(hook)
-	c := newFetchClient(rdb)
+	c, hook := newHeld(rdb)
 	defer c.close()
 
 	gone, leave := context.WithCancel(t.Context())
@@ -85,11 +90,7 @@ func TestScriptsShareARoundTrip(t *testing.T) {
 				t.Errorf("%v is not what has asynq send the script itself", err)
 			}
 		})
-		if i == 0 {
-			<-hook.held
-			continue
-		}
-		awaitWaiting(t, c.scripts, i)
+		hook.awaitWaiting(t, c, i)
 	}
 	leave()
 	close(hook.release)
@@ -106,11 +107,12 @@ func TestScriptsShareARoundTrip(t *testing.T) {
 // TestScriptsWithoutRedis holds that every script of a round trip that fails says so.
 func TestScriptsWithoutRedis(t *testing.T) {
 	gone := errors.New("Redis has gone")
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, Dialer: dialFails(gone)})
+	rdb := redis.NewClient(&redis.Options{
+		Addr: "127.0.0.1:1", MaxRetries: -1,
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, gone },
+	})
 	t.Cleanup(func() { _ = rdb.Close() })
-	hook := &firstHeld{held: make(chan struct{}), release: make(chan struct{})}
-	rdb.AddHook(hook)
-	c := newFetchClient(rdb)
+	c, hook := newHeld(rdb)
 	defer c.close()
 	var running sync.WaitGroup
 	for i := range 3 {
@@ -119,32 +121,25 @@ func TestScriptsWithoutRedis(t *testing.T) {
 				t.Errorf("script %d: %v, want %v", i, err, gone)
 			}
 		})
-		if i == 0 {
-			<-hook.held
-			continue
-		}
-		awaitWaiting(t, c.scripts, i)
+		hook.awaitWaiting(t, c, i)
 	}
 	close(hook.release)
 	running.Wait()
 }
 
-func dialFails(err error) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) { return nil, err }
-}
-
-// awaitWaiting returns when n calls wait for one that is under way.
-func awaitWaiting[T, R any](t *testing.T, j *joiner[T, R], n int) {
+// awaitWaiting returns when the first script is held and n more wait for it.
+func (h *firstHeld) awaitWaiting(t *testing.T, c *fetchClient, n int) {
 	t.Helper()
+	<-h.held
 	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
-		j.mu.Lock()
-		waiting := len(j.waiting)
-		j.mu.Unlock()
+		c.scripts.mu.Lock()
+		waiting := len(c.scripts.waiting)
+		c.scripts.mu.Unlock()
 		switch {
 		case waiting == n:
 			return
 		case time.Now().After(deadline):
-			t.Fatalf("%d calls wait, want %d", waiting, n)
+			t.Fatalf("%d scripts wait, want %d", waiting, n)
 		}
 	}
 }
