@@ -222,6 +222,12 @@ func Unarchive(ctx context.Context, rdb redis.UniversalClient, t Task) error {
 	return releaseFrom(ctx, rdb, t, "archived")
 }
 
+// Forget deletes a task that is done and retained, so that it can be enqueued again. A
+// task in any other state is left alone.
+func Forget(ctx context.Context, rdb redis.UniversalClient, t Task) error {
+	return releaseFrom(ctx, rdb, t, "completed")
+}
+
 // Release deletes a task that is archived, or done and retained, so that its id is
 // free. A task that waits or runs is left alone.
 func Release(ctx context.Context, rdb redis.UniversalClient, t Task) error {

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,26 +18,12 @@ func PendingKey(queue string) string { return queueKey(queue, "pending") }
 
 func taskKey(queue, id string) string { return queueKey(queue, "t:") + id }
 
-// forgetDone answers whether a task is in its queue and will be run, or was given up
-// there. One that is remembered as done, for its kind's retention, is neither: it is
-// forgotten.
-//
-// KEYS: the task, the set of what is done. ARGV: its id.
-const forgetDone = `
-local state = redis.call("HGET", KEYS[1], "state")
-if state == "completed" then
-	redis.call("ZREM", KEYS[2], ARGV[1])
-	redis.call("DEL", KEYS[1])
-	return 0
-end
-return state and 1 or 0`
-
-// Missing returns those of the tasks that no queue has, of tasks that are still to be
-// done. One that is remembered there as done, and yet is owed, has lost its effect: the
-// database did not keep it, or is an older copy of itself. It is forgotten, so that it
-// can be enqueued again. An event is looked for in every shard that there is, since it
-// may have been enqueued when there were more or fewer. Missing asks about a thousand
-// times in one round trip.
+// Missing returns those of the tasks that no queue is going to run, nor has given up, of
+// tasks that are still to be done. One that is remembered there as done is among them: if
+// it is owed all the same, its effect was lost, since the database did not keep it, or is
+// an older copy of itself. [Forget] lets it be enqueued again. An event is looked for in
+// every shard that there is, since it may have been enqueued when there were more or
+// fewer. Missing asks about a thousand times in one round trip.
 func Missing(ctx context.Context, rdb redis.UniversalClient, list []Task) ([]Task, error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -48,32 +35,31 @@ func Missing(ctx context.Context, rdb redis.UniversalClient, list []Task) ([]Tas
 	batch := max(1000/len(queuesOf(KindEventRecord, known)), 1)
 	var missing []Task
 	for page := range slices.Chunk(list, batch) {
-		answers := make([][]*redis.Cmd, len(page))
+		states := make([][]*redis.StringCmd, len(page))
 		_, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i, t := range page {
 				if _, err := PolicyOf(t.Kind); err != nil {
 					return err
 				}
 				for _, queue := range queuesOf(t.Kind, known) {
-					keys := []string{taskKey(queue, t.ID), queueKey(queue, "completed")}
-					answers[i] = append(answers[i], pipe.Eval(ctx, forgetDone, keys, t.ID))
+					states[i] = append(states[i], pipe.HGet(ctx, taskKey(queue, t.ID), "state"))
 				}
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, redis.Nil) {
 			return nil, fmt.Errorf("look for tasks: %w", err)
 		}
 		for i, t := range page {
-			there := 0
-			for _, answer := range answers[i] {
-				n, err := answer.Int()
-				if err != nil {
+			there := false
+			for _, answer := range states[i] {
+				state, err := answer.Result()
+				if err != nil && !errors.Is(err, redis.Nil) {
 					return nil, fmt.Errorf("look for task %s: %w", t.ID, err)
 				}
-				there += n
+				there = there || err == nil && state != "completed"
 			}
-			if there == 0 {
+			if !there {
 				missing = append(missing, t)
 			}
 		}

@@ -150,6 +150,9 @@ func (f *fixture) eventually(t *testing.T, what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-timeout:
+			for _, entry := range f.logs.All() {
+				t.Logf("%s %s %v", entry.Time.Format(time.TimeOnly), entry.Message, entry.ContextMap())
+			}
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}

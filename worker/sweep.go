@@ -108,7 +108,8 @@ func (w *Worker) enqueueMissing(ctx context.Context) (n int, err error) {
 	if err != nil || len(missing) == 0 {
 		return 0, err
 	}
-	// What was done since the store was asked is remembered as done, and owed no more.
+	// What was done since the store was asked is remembered as done, and owed no more: it
+	// stays remembered.
 	if owed, err = w.owed(ctx); err != nil {
 		return 0, err
 	}
@@ -120,12 +121,25 @@ func (w *Worker) enqueueMissing(ctx context.Context) (n int, err error) {
 		if !still[t.ID] {
 			continue
 		}
-		if _, err := w.queue.Enqueue(ctx, t); err != nil {
+		if err := w.enqueueAgain(ctx, t); err != nil {
 			return n, err
 		}
 		n++
 	}
 	return n, nil
+}
+
+// enqueueAgain enqueues a task, also if it is remembered as done.
+func (w *Worker) enqueueAgain(ctx context.Context, t tasks.Task) error {
+	duplicate, err := w.queue.Enqueue(ctx, t)
+	if err != nil || !duplicate {
+		return err
+	}
+	if err := tasks.Forget(ctx, w.cfg.Redis, t); err != nil {
+		return err
+	}
+	_, err = w.queue.Enqueue(ctx, t)
+	return err
 }
 
 // owed returns the tasks of everything that the store says is still to be done,

@@ -299,31 +299,36 @@ func (m meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 }
 
 // TestDoneWhileSwept holds that what is done between the questions of a sweep, what is
-// owed and which of it no queue has, is not done again.
+// owed and which of it no queue has, is not done again, and stays remembered as done.
 func TestDoneWhileSwept(t *testing.T) {
-	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
-	task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
-	ev, err := tasks.DecodeEvent(task.Payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.store.Record(t.Context(), ev, nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	asked := false
-	f.redis.AddHook(meanwhile(func(ctx context.Context, cmds []redis.Cmder) error {
-		isAbout := func(cmd redis.Cmder) bool { return strings.Contains(cmd.String(), task.ID) }
-		if asked || !slices.ContainsFunc(cmds, isAbout) {
-			return nil
+	onRedis(t, func(t *testing.T, addr string) {
+		f := newFixture(t, addr, time.Second)
+		task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
+		ev, err := tasks.DecodeEvent(task.Payload)
+		if err != nil {
+			t.Fatal(err)
 		}
-		asked = true
-		// As a worker does it, which would remember the task as done for an hour.
-		return errors.Join(f.store.MarkProcessed(ctx, ev.ID, time.Unix(1, 0)), f.inspector.DeleteTask(tasks.QueueEvents, task.ID))
-	}))
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := f.inspector.GetTaskInfo(tasks.QueueEvents, task.ID); !asked || !errors.Is(err, asynq.ErrTaskNotFound) {
-		t.Errorf("asked: %t; the task is there: %t, %v; want none", asked, info != nil, err)
-	}
+		if _, err := f.store.Record(t.Context(), ev, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		sweeper := f.worker
+		f.renew(t)
+		asked := false
+		f.redis.AddHook(meanwhile(func(ctx context.Context, cmds []redis.Cmder) error {
+			isAbout := func(cmd redis.Cmder) bool { return strings.Contains(cmd.String(), task.ID) }
+			if asked || !slices.ContainsFunc(cmds, isAbout) {
+				return nil
+			}
+			asked = true
+			f.workOn(t, tasks.QueueEvents) // before it is asked for
+			return nil
+		}))
+		if err := sweeper.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.inspector.GetTaskInfo(tasks.QueueEvents, task.ID)
+		if err != nil || info.State != asynq.TaskStateCompleted || !asked {
+			t.Errorf("asked: %t; the task is %+v, %v; want that it is done, and remembered", asked, info, err)
+		}
+	})
 }
