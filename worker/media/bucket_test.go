@@ -73,16 +73,6 @@ func TestOpenBucketErrors(t *testing.T) {
 func TestOpenBucketForms(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	t.Setenv("AZURE_STORAGE_ACCOUNT", "test")
-	t.Setenv("AZURE_STORAGE_KEY", "dGVzdA==")
-	google := filepath.Join(t.TempDir(), "google.json")
-	if err := os.WriteFile(google, []byte(`{"type":"authorized_user","client_id":"x","client_secret":"x","refresh_token":"x"}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", google)
-	// Without this Google's client asks the network whether it runs in Google's cloud,
-	// and leaves a connection behind where something answers.
-	t.Setenv("GCE_METADATA_HOST", "127.0.0.1:1")
 	t.Chdir(t.TempDir())
 	for _, url := range []string{
 		"file://" + t.TempDir(),
@@ -91,20 +81,23 @@ func TestOpenBucketForms(t *testing.T) {
 		"file://" + t.TempDir() + "?metadata=&create_dir=",
 		"s3://bucket?region=eu-central-1",
 		"s3://bucket/?endpoint=https://minio.example:9000&region=us-east-1&use_path_style=true",
-		"gs://bucket",
-		"azblob://container",
 	} {
-		b, err := OpenBucket(t.Context(), url)
-		if err != nil {
-			t.Errorf("OpenBucket(%q) = %v", url, err)
-			continue
-		}
-		if err := b.Close(); err != nil {
-			t.Errorf("close %q: %v", url, err)
-		}
+		openAndClose(t, url)
 	}
 	if _, err := os.Stat("media"); err != nil {
 		t.Error(err)
+	}
+}
+
+func openAndClose(t *testing.T, url string) {
+	t.Helper()
+	b, err := OpenBucket(t.Context(), url)
+	if err != nil {
+		t.Errorf("OpenBucket(%q) = %v", url, err)
+		return
+	}
+	if err := b.Close(); err != nil {
+		t.Errorf("close %q: %v", url, err)
 	}
 }
 
