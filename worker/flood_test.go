@@ -45,6 +45,7 @@ func onDatabases(t *testing.T, run func(t *testing.T, f *fixture, rdb *redis.Cli
 		"postgres": func() string { return testenv.Postgres(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFixtureOn(t, testenv.Redis(t).Addr(), database(), time.Second)
 			run(t, f, f.redis)
 		})
