@@ -168,6 +168,7 @@ func archivers() map[string]func(t *testing.T, f *fixture, n int) {
 // no worker runs. asynq forgets those beyond it; each has its dead letter after one
 // sweep all the same, and Redis is rid of them.
 func TestFloodOfArchived(t *testing.T) {
+	t.Parallel()
 	for name, archive := range archivers() {
 		t.Run(name, func(t *testing.T) {
 			onDatabases(t, func(t *testing.T, f *fixture, rdb *redis.Client) {
@@ -198,6 +199,7 @@ func TestFloodOfArchived(t *testing.T) {
 // TestFloodOfFailures lets more tasks fail for good at once than asynq's archive
 // holds.
 func TestFloodOfFailures(t *testing.T) {
+	t.Parallel()
 	onDatabases(t, func(t *testing.T, f *fixture, rdb *redis.Client) {
 		n := flood(t)
 		if os.Getenv("FLOOD") == "" && strings.HasSuffix(t.Name(), "/sqlite") {
@@ -230,6 +232,7 @@ func TestFloodOfFailures(t *testing.T) {
 // TestFailureAfterFlood holds that a task which is given up while the archive is
 // full of what no sweep has seen pushes nothing of that out of Redis.
 func TestFailureAfterFlood(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
 	n := flood(t)
 	f.deliverMany(t, n, seedCreated)

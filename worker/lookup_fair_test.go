@@ -118,6 +118,7 @@ func TestFoundByItsCreatorsName(t *testing.T) {
 // TestUnclearIsLost holds that a job of which Kling says nothing that can be used is
 // not waited for for ever.
 func TestUnclearIsLost(t *testing.T) {
+	t.Parallel()
 	for name, err := range map[string]error{
 		"may not tell":        &kling.APIError{Status: http.StatusForbidden, Code: 1103},
 		"cannot be read":      fmt.Errorf("look up: %w", kling.ErrUnreadable),
@@ -125,6 +126,7 @@ func TestUnclearIsLost(t *testing.T) {
 		"is of no known form": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWaiting(t, miniredis.RunT(t).Addr())
 			w.kling.troubles = map[string]error{"881": err}
 			w.kling.legacy["881"] = `{"task_id":"881","task_status":"on_hold"}`
@@ -145,6 +147,7 @@ func TestUnclearIsLost(t *testing.T) {
 // asked about ever more rarely and not waited for for ever, and that a callback that
 // named another is forgotten.
 func TestTroubleForEverIsLost(t *testing.T) {
+	t.Parallel()
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
 	w.kling.troubles = map[string]error{"881": trouble, "named": trouble}

@@ -185,6 +185,7 @@ const completedBody = `{"id":"881","status":"succeeded","update_time":1736937000
 // TestLookupSchedule holds when a job that never moves is asked for, and when it is
 // lost; and that what is heard of it after that counts.
 func TestLookupSchedule(t *testing.T) {
+	t.Parallel()
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
 	w.track(t, "881", tasks.APITasks)
@@ -315,6 +316,7 @@ func TestUnsignedCallback(t *testing.T) {
 }
 
 func TestLookupTroubles(t *testing.T) {
+	t.Parallel()
 	noCredit := &kling.APIError{Status: http.StatusTooManyRequests, Code: 1102}
 	tests := []struct {
 		name  string
@@ -330,6 +332,7 @@ func TestLookupTroubles(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWaiting(t, miniredis.RunT(t).Addr())
 			w.track(t, "881", "")
 			w.pass(16 * time.Minute)

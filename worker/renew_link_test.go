@@ -84,8 +84,10 @@ func TestLinkAheadOfItsFile(t *testing.T) {
 // letter, though Kling signs another link each time that it is asked, and that each
 // attempt asks once.
 func TestFreshLinksAreDeadToo(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
 			w := newWaiting(t, miniredis.RunT(t).Addr())
 			w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }
 			w.kling.set(func(k *fakeKling) {

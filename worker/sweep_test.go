@@ -86,6 +86,7 @@ func TestArchivedByOthers(t *testing.T) {
 // TestArchiveIsKeptSmall holds that a sweep leaves asynq nothing to trim: all that
 // was archived is buried, and the archive shrinks.
 func TestArchiveIsKeptSmall(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	const n = 2300
 	for i := range n {
