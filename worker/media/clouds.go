@@ -2,8 +2,7 @@
 
 package media
 
-// make race leaves these out (-tags onecloud): to compile what they bring along takes
-// minutes, and no test reaches it.
+// make race leaves these out, for what they bring along: see RACE in the Makefile.
 import (
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	_ "gocloud.dev/blob/gcsblob"   // gs://
