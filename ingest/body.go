@@ -35,7 +35,7 @@ type bodies struct {
 	// max is the largest body in bytes.
 	max int64
 	// large has a place for each body above smallBody that is in memory.
-	large chan struct{}
+	large *semaphore.Weighted
 	// work has room for those that are on their way into the queue. Only a verified one
 	// gets there: a sender that has no secret cannot fill it.
 	work *semaphore.Weighted
@@ -46,7 +46,7 @@ type bodies struct {
 func newBodies(maxBody int64, wait time.Duration) *bodies {
 	return &bodies{
 		max: maxBody, wait: wait,
-		large: make(chan struct{}, max(1, largeBodies/maxBody)), work: semaphore.NewWeighted(max(maxBody, largeWork)),
+		large: semaphore.NewWeighted(max(1, largeBodies/maxBody)), work: semaphore.NewWeighted(max(maxBody, largeWork)),
 	}
 }
 
@@ -68,13 +68,13 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 	if err != nil || len(body) < smallBody {
 		return body, release, b.broken(w, err)
 	}
-	if !b.takePlace() {
+	if b.acquire(r.Context(), b.large, 1) != nil {
 		// Unread, the rest would stand in the way of the connection's next request.
 		w.Header().Set("Connection", "close")
 		return nil, release, tooMany(errors.New("no place for another large body"))
 	}
 	body, err = readRest(limited, body, r.ContentLength)
-	return body, func() { <-b.large }, b.broken(w, err)
+	return body, func() { b.large.Release(1) }, b.broken(w, err)
 }
 
 // refuse refuses a body by what its headers say of it.
@@ -105,21 +105,11 @@ func isEncoded(header http.Header) bool {
 	return false
 }
 
-// takePlace waits for a place among the large bodies.
-func (b *bodies) takePlace() bool {
-	select {
-	case b.large <- struct{}{}:
-		return true
-	default:
-	}
-	timer := time.NewTimer(b.wait)
-	defer timer.Stop()
-	select {
-	case b.large <- struct{}{}:
-		return true
-	case <-timer.C:
-		return false
-	}
+// acquire waits for room, no longer than a body does.
+func (b *bodies) acquire(ctx context.Context, room *semaphore.Weighted, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, b.wait)
+	defer cancel()
+	return room.Acquire(ctx, n)
 }
 
 // begin waits until a verified body may go on its way into the queue, or refuses it. end
@@ -128,10 +118,8 @@ func (b *bodies) begin(ctx context.Context, body []byte) (end func(), _ *refusal
 	if len(body) <= smallBody {
 		return func() {}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.wait)
-	defer cancel()
 	room := max(int64(len(body)), leastWork)
-	if err := b.work.Acquire(ctx, room); err != nil {
+	if err := b.acquire(ctx, b.work, room); err != nil {
 		return func() {}, tooMany(fmt.Errorf("no room to work on another large body: %w", err))
 	}
 	return func() { b.work.Release(room) }, nil
