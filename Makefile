@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 # Packages whose tests take longest begin first, so that they do not end alone.
-SLOWEST = ./internal/e2e ./worker ./cmd/klinghook ./store
+SLOWEST = ./internal/e2e ./worker ./cmd/klinghook ./internal/store
 
 # vet has a target of its own: with each way to compile a package, go test would run it
 # once more on all that the package needs.
@@ -128,7 +128,7 @@ images: ## build both container images (deploy/Dockerfile), with their version
 	sh deploy/images.sh
 
 # What it reads lies outside its module, where go test sees no changes: -count=1.
-compose-check: ## check compose.yaml with Compose's own loader, and what it mounts
+compose-check: ## check docker-compose.yml with Compose's own loader, and what it mounts
 	cd deploy/compose && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -count=1 ./...
 
 compose-test: ## try the stack on this machine's Docker, where the images are there (5 minutes)
@@ -146,8 +146,8 @@ checks:
 clean: ## delete what the other targets made
 	rm -rf bin coverage.out
 
-bin/golangci-lint: tools/go.mod tools/go.sum
-	CGO_ENABLED=0 $(GO) build -C tools -trimpath -ldflags "-s -w" -o ../bin/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+bin/golangci-lint: Makefile
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-bin/govulncheck: tools/go.mod tools/go.sum
-	CGO_ENABLED=0 $(GO) build -C tools -trimpath -ldflags "-s -w" -o ../bin/ golang.org/x/vuln/cmd/govulncheck
+bin/govulncheck: Makefile
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install golang.org/x/vuln/cmd/govulncheck@v1.9.0

@@ -35,16 +35,16 @@ func rooms() []room {
 		{"internal/jsontext", nil},
 		{"tasks", []string{"internal/jsontext"}},
 
-		{"source", []string{"tasks", "internal/jsontext"}},
-		{"kling", []string{"tasks"}},
-		{"store", []string{"tasks"}},
+		{"internal/source", []string{"tasks", "internal/jsontext"}},
+		{"internal/kling", []string{"tasks"}},
+		{"internal/store", []string{"tasks"}},
 
-		{"ingest", []string{"source", "tasks"}},
-		{"worker", []string{"source", "kling", "store", "tasks"}},
-		{"admin", []string{"source", "kling", "store", "tasks"}},
+		{"ingest", []string{"internal/source", "tasks"}},
+		{"worker", []string{"internal/source", "internal/kling", "internal/store", "tasks"}},
+		{"internal/admin", []string{"internal/source", "internal/kling", "internal/store", "tasks"}},
 
 		// The fake Kling knows nothing of ours: what both got wrong would not be seen.
-		{"simulate", nil},
+		{"internal/simulate", nil},
 
 		// Only cmd imports config: a package takes what it needs as parameters.
 		{"config", nil},
@@ -55,24 +55,24 @@ func rooms() []room {
 		{"deploy", nil},         // Tests only.
 		{"internal/e2e", nil},   // Tests only.
 		{"internal/chaos", nil}, // Tests only.
-		{"cmd", []string{"ingest", "worker", "admin", "source", "kling", "store", "tasks", "simulate", "config", "internal/process", "internal/tracing"}},
+		{"cmd", []string{"ingest", "worker", "internal/admin", "internal/source", "internal/kling", "internal/store", "tasks", "internal/simulate", "config", "internal/process", "internal/tracing"}},
 	}
 }
 
 // Each of these libraries is used in some rooms only. Tests may use all.
 func owners() map[string][]string {
-	sql := []string{"store", "internal/testenv"}
+	sql := []string{"internal/store", "internal/testenv"}
 	return map[string][]string{
-		"github.com/labstack":                {"ingest", "admin"},
+		"github.com/labstack":                {"ingest", "internal/admin"},
 		"database/sql":                       sql,
 		"github.com/jackc/pgx":               sql,
 		"modernc.org/sqlite":                 sql,
 		"github.com/pressly/goose":           sql,
-		"github.com/hibiken":                 {"tasks", "worker", "admin", "cmd"},
+		"github.com/hibiken":                 {"tasks", "worker", "internal/admin", "cmd"},
 		"gocloud.dev":                        {"worker/media"},
 		"go.etcd.io/bbolt":                   {"ingest/spool"},
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
-		"github.com/golang-jwt":              {"kling", "simulate"},
+		"github.com/golang-jwt":              {"internal/kling", "internal/simulate"},
 		"go.opentelemetry.io/otel/sdk":       {"internal/tracing"},
 		"github.com/vbauerster":              {"cmd/internal/terminal"},
 	}
@@ -83,8 +83,8 @@ func owners() map[string][]string {
 func notInIngest() map[string]string {
 	return map[string]string{
 		module + "/worker":                   "worker code",
-		module + "/store":                    "the store",
-		module + "/kling":                    "Kling's API client",
+		module + "/internal/store":                    "the store",
+		module + "/internal/kling":                    "Kling's API client",
 		"github.com/jackc/pgx":               "a SQL driver",
 		"modernc.org":                        "a SQL driver",
 		"github.com/pressly/goose":           "SQL migrations",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds both images under the names that compose.yaml has, stamped with the version
+# Builds both images under the names that docker-compose.yml has, stamped with the version
 # of the checkout: make images. Arguments go on to docker build, such as
 # --platform linux/arm64.
 set -eu

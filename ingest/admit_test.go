@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 

@@ -3,7 +3,7 @@ package ingest
 import (
 	"fmt"
 
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 )
 
 // Endpoints returns an endpoint for each protocol that has a secret. secrets

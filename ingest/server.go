@@ -17,7 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 

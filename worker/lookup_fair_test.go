@@ -11,9 +11,9 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"github.com/klinghook/klinghook/kling"
-	"github.com/klinghook/klinghook/source"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/kling"
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 

@@ -12,8 +12,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/kling"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/kling"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 

@@ -17,9 +17,9 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/klinghook/klinghook/kling"
-	"github.com/klinghook/klinghook/source"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/kling"
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )

@@ -10,7 +10,7 @@ import (
 	"github.com/hibiken/asynq"
 	"go.opentelemetry.io/otel/attribute"
 
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker/media"
 )

@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/klinghook/klinghook/kling"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/kling"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker/media"
 )

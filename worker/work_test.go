@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/internal/testenv"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 

@@ -14,8 +14,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/source"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker/media"
 	"github.com/klinghook/klinghook/worker/notify"

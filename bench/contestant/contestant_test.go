@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 )
 
 func TestVerified(t *testing.T) {

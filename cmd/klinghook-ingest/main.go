@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/admin"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/cmd/internal/intake"
 	"github.com/klinghook/klinghook/config"

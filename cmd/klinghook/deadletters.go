@@ -16,8 +16,8 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/source"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )

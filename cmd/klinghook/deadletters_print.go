@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/store"
 )
 
 // letterJSON is a dead letter as --json prints it. A payload that is not UTF-8 is

@@ -22,7 +22,7 @@ import (
 
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 )
 
 // embeddedRedis is a Redis in this process's memory.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/simulate"
+	"github.com/klinghook/klinghook/internal/simulate"
 )
 
 // simulatedAfter is how long dev waits for a job of its own Kling, unless the

@@ -13,7 +13,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/store"
 )
 
 // expiringJSON is a file as "jobs list --expiring --json" prints it. Names once

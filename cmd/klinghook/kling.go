@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/kling"
+	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/worker"
 )
 

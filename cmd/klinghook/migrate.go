@@ -9,7 +9,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/store"
 )
 
 func migrateCommand() *cobra.Command {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 

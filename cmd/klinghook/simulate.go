@@ -15,12 +15,12 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/klinghook/klinghook/admin"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/simulate"
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/simulate"
+	"github.com/klinghook/klinghook/internal/source"
 )
 
 // simulateAddr is where simulate listens unless it is told otherwise.

@@ -19,7 +19,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/clitest"
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
-	"github.com/klinghook/klinghook/store"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )

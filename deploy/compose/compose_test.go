@@ -19,11 +19,11 @@ import (
 // root is the repository.
 const root = "../.."
 
-// load reads compose.yaml, and what is laid over it, as `docker compose` would with
+// load reads docker-compose.yml, and what is laid over it, as `docker compose` would with
 // all profiles and these variables.
 func load(t *testing.T, variables map[string]string, over ...string) *types.Project {
 	t.Helper()
-	files := []string{filepath.Join(root, "compose.yaml")}
+	files := []string{filepath.Join(root, "docker-compose.yml")}
 	files = append(files, over...)
 	var env []string
 	for name, value := range variables {
@@ -181,13 +181,13 @@ func TestEnvExample(t *testing.T) {
 		}
 	}
 	var raw map[string]any
-	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &raw); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &raw); err != nil {
 		t.Fatal(err)
 	}
 	variables := template.ExtractVariables(raw, template.DefaultPattern)
 	for _, m := range regexp.MustCompile(`(?m)^#?([A-Z0-9_]+)=`).FindAllStringSubmatch(text, -1) {
 		if _, used := variables[m[1]]; !used && m[1] != "COMPOSE_PROFILES" {
-			t.Errorf(".env.example has %s, which compose.yaml does not use", m[1])
+			t.Errorf(".env.example has %s, which docker-compose.yml does not use", m[1])
 		}
 	}
 	for name, v := range variables {
@@ -223,7 +223,7 @@ func TestPublicWantsSecrets(t *testing.T) {
 	for name := range given {
 		without := maps.Clone(given)
 		delete(without, name)
-		options, err := cli.NewProjectOptions([]string{filepath.Join(root, "compose.yaml"), "public.yaml"}, cli.WithName("klinghook"))
+		options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml"), "public.yaml"}, cli.WithName("klinghook"))
 		if err != nil {
 			t.Fatal(err)
 		}

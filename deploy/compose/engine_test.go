@@ -21,7 +21,7 @@ import (
 // again after two minutes at most.
 const patience = 4 * time.Minute
 
-// stack is compose.yaml on the engine of this machine, as a project of its own on
+// stack is docker-compose.yml on the engine of this machine, as a project of its own on
 // free ports: what else runs there is left alone.
 type stack struct {
 	t        *testing.T
@@ -31,7 +31,7 @@ type stack struct {
 	ports    map[string]string
 }
 
-// images are what compose.yaml needs without profiles, and for those that are tried.
+// images are what docker-compose.yml needs without profiles, and for those that are tried.
 // Some services of others are tried by some tests.
 func images(t *testing.T, some ...string) []string {
 	t.Helper()
@@ -70,7 +70,7 @@ func newStack(t *testing.T, some ...string) *stack {
 		t.Fatal(err)
 	}
 	project := fmt.Sprintf("klinghook-test-%d", os.Getpid())
-	s.command = append(s.command, "-p", project, "-f", filepath.Join(base, "compose.yaml"), "--env-file", filepath.Join(base, ".env.example"))
+	s.command = append(s.command, "-p", project, "-f", filepath.Join(base, "docker-compose.yml"), "--env-file", filepath.Join(base, ".env.example"))
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "KLING") && !strings.HasPrefix(entry, "COMPOSE_") {
 			s.env = append(s.env, entry)

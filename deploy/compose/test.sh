@@ -1,5 +1,5 @@
 #!/bin/sh
-# make compose-test: tries the stack of compose.yaml on this machine's engine, in a
+# make compose-test: tries the stack of docker-compose.yml on this machine's engine, in a
 # project of its own, or says in one line why it cannot. Nothing is fetched: bring the
 # images with `docker compose pull`, or make stand-ins (deploy/standins/make.sh).
 set -eu
@@ -16,7 +16,7 @@ docker info >/dev/null 2>&1 || not_run "no Docker engine answers"
 docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1 || not_run "Compose is not installed"
 go_image=golang:$(sed -n 's/^ARG GO_VERSION=//p' ../Dockerfile)-alpine
 missing=
-for image in "$go_image" $(sed -n 's/^ *image: \(caddy:[^ ]*\|redis:[^ ]*\|postgres:[^ ]*\).*/\1/p' ../../compose.yaml); do
+for image in "$go_image" $(sed -n 's/^ *image: \(caddy:[^ ]*\|redis:[^ ]*\|postgres:[^ ]*\).*/\1/p' ../../docker-compose.yml); do
   have "$image" || missing="$missing $image"
 done
 [ -z "$missing" ] || not_run "these images are not here:$missing"

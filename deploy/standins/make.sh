@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes stand-ins, of Debian's packages, for the images that compose.yaml and
+# Makes stand-ins, of Debian's packages, for the images that docker-compose.yml and
 # deploy/Dockerfile name, under their names: for machines that have an engine and
 # Debian's packages, and cannot reach a registry. Grafana has none.
 #
@@ -11,8 +11,8 @@
 set -eu
 cd "$(dirname "$0")"
 
-# name prints the image that compose.yaml names for a repository.
-name() { sed -n "s|^ *image: *\($1:[^ ]*\).*|\1|p" ../../compose.yaml | head -n 1; }
+# name prints the image that docker-compose.yml names for a repository.
+name() { sed -n "s|^ *image: *\($1:[^ ]*\).*|\1|p" ../../docker-compose.yml | head -n 1; }
 go_version=$(sed -n 's/^ARG GO_VERSION=//p' ../Dockerfile)
 s3=$(name versity/versitygw)
 

@@ -13,7 +13,7 @@ import (
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 )
 
 const secret = "secret"

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 )
 
 // Path is where the deliveries are posted.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/klinghook/klinghook/bench/internal/load"
 	"github.com/klinghook/klinghook/bench/internal/rig"
-	"github.com/klinghook/klinghook/source"
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 

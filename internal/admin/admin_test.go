@@ -1,0 +1,96 @@
+package admin_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/klinghook/klinghook/internal/admin"
+)
+
+// says returns a handler that answers with the status, its name and what it was
+// asked.
+func says(name string, status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, name+": "+r.Method+" "+r.URL.RequestURI())
+	}
+}
+
+func TestHandler(t *testing.T) {
+	private := admin.Config{Live: says("live", 200), Ready: says("ready", 503), Metrics: admin.NewMetrics("v1.2.3")}
+	withQueues := private
+	withQueues.Queues = says("queues", 200)
+	withLogin := withQueues
+	withLogin.Login = says("login", 200)
+	tests := []struct {
+		name           string
+		cfg            admin.Config
+		method, target string
+		wantStatus     int
+		// wantIn is part of the body, or the target of a redirect.
+		wantIn string
+	}{
+		{"live", private, "GET", "/healthz", 200, "live: GET /healthz"},
+		{"not ready", private, "GET", "/readyz", 503, "ready: GET /readyz"},
+		{"build info", private, "GET", "/metrics", 200, `klinghook_build_info{version="v1.2.3"} 1`},
+		{"Go's own metrics", private, "GET", "/metrics", 200, "go_goroutines "},
+		{"health changes nothing", private, "POST", "/healthz", 405, ""},
+		{"any host name", private, "GET", "http://worker.example:5001/metrics", 200, "klinghook_build_info"},
+		{"no queues", private, "GET", "/queues", 404, ""},
+		{"nothing at the root without queues", private, "GET", "/", 404, ""},
+		{"root", withQueues, "GET", "/", 302, "/queues"},
+		{"queues", withQueues, "GET", "/queues", 200, "queues: GET /queues"},
+		{"below queues", withQueues, "GET", "/queues/static/js/main.js", 200, "queues: GET /queues/static/js/main.js"},
+		{"a task's id", withQueues, "DELETE", "/queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F", 200,
+			"queues: DELETE /queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F"},
+		{"not below queues", withQueues, "GET", "/queuesx", 404, ""},
+		{"no login", withQueues, "GET", "/login", 404, ""},
+		{"login", withLogin, "POST", "/login", 200, "login: POST /login"},
+		{"log out", withLogin, "POST", "/logout", 200, "login: POST /logout"},
+		{"health with a login", withLogin, "GET", "/readyz", 503, "ready"},
+		{"health with queues", withQueues, "GET", "/healthz", 200, "live"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			admin.Handler(tt.cfg).ServeHTTP(w, httptest.NewRequest(tt.method, tt.target, http.NoBody))
+			if got := w.Header().Get("Location") + w.Body.String(); w.Code != tt.wantStatus || !strings.Contains(got, tt.wantIn) {
+				t.Errorf("%s %s answers %d %q, want %d and %q in it", tt.method, tt.target, w.Code, got, tt.wantStatus, tt.wantIn)
+			}
+		})
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	tests := []struct {
+		addr string
+		want bool
+	}{
+		{"127.0.0.1:5001", true},
+		{"127.8.9.10:0", true},
+		{"[::1]:5001", true},
+		{"[::ffff:127.0.0.1]:5001", true},
+		{"localhost:5001", true},
+		{"LocalHost:5001", true},
+		{":5001", false},
+		{"0.0.0.0:5001", false},
+		{"[::]:5001", false},
+		{"10.0.0.1:5001", false},
+		{"128.0.0.1:5001", false},
+		{"[fe80::1]:5001", false},
+		{"localhost.example.com:5001", false},
+		{"127.0.0.1.example.com:5001", false},
+		{"127.0.0.1", false},
+		{"", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.addr, func(t *testing.T) {
+			if got := admin.IsLoopback(tt.addr); got != tt.want {
+				t.Errorf("IsLoopback(%q) = %t, want %t", tt.addr, got, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,308 @@
+package queues_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/internal/admin/queues"
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// queue is a queue with one event in it, and pages that show it.
+type queue struct {
+	redis  redis.UniversalClient
+	pages  *queues.Pages
+	taskID string
+}
+
+func newQueue(t *testing.T) queue {
+	t.Helper()
+	return newQueueOn(t, redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()}))
+}
+
+func newQueueOn(t *testing.T, rdb redis.UniversalClient) queue {
+	t.Helper()
+	q := queue{redis: rdb, pages: queues.New(queues.Config{RootPath: "/queues", Redis: rdb})}
+	t.Cleanup(func() {
+		if err := rdb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	task, err := tasks.RecordEvent(tasks.Event{
+		ID: "klingai:evt_1", Source: "klingai", Type: "video.completed", JobID: "vid_1",
+		Headers: map[string]string{"X-Kling-Signature": "sha256=5ecre7"},
+		Body:    []byte(`{"event":"video.completed","data":{"job_id":"vid_1","video_url":"https:\/\/cdn.example\/v.mp4?sig=5ecre7\u0026e=1"},"signature":"sha256=5ecre7"}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tasks.NewClient(q.redis).Enqueue(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	q.taskID = task.ID
+	return q
+}
+
+// ask sends a request with the headers, given as name, value, name, value.
+func (q queue) ask(t *testing.T, method, target, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	r.Host = "localhost:5001"
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+			continue
+		}
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	q.pages.ServeHTTP(w, r)
+	return w
+}
+
+func TestOnlyLocalNamesAreAnswered(t *testing.T) {
+	q := newQueue(t)
+	tests := []struct {
+		host string
+		want int
+	}{
+		{"localhost", 200},
+		{"LOCALHOST:5001", 200},
+		{"127.0.0.1", 200},
+		{"127.0.0.1:5001", 200},
+		{"[::1]", 200},
+		{"[::1]:5001", 200},
+		{"[::ffff:127.0.0.1]:5001", 200},
+		{"", 403},
+		{"evil.example", 403},
+		{"evil.example:5001", 403},
+		{"127.0.0.1.evil.example:5001", 403},
+		{"localhost.evil.example", 403},
+		{"evil.localhost:5001", 403},
+		{"evil.example:localhost", 403},
+		{"localhost@evil.example", 403},
+		{"10.0.0.1:5001", 403},
+		{"[2001:db8::1]:5001", 403},
+		{"0.0.0.0:5001", 403},
+		{"[::]:5001", 403},
+		{"2130706433:5001", 403},
+	}
+	for _, tt := range tests {
+		t.Run(tt.host, func(t *testing.T) {
+			for _, target := range []string{"/queues", "/queues/api/queues", "/queues/static/js/runtime-main.9fea6c1a.js"} {
+				if w := q.ask(t, "GET", target, "", "Host", tt.host); w.Code != tt.want {
+					t.Errorf("GET %s of %q answers %d, want %d", target, tt.host, w.Code, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestOnlyThePagesThemselvesChangeThings(t *testing.T) {
+	tests := []struct {
+		name    string
+		header  []string
+		refused bool
+	}{
+		{"the pages", []string{"Sec-Fetch-Site", "same-origin", "Origin", "http://localhost:5001"}, false},
+		{"the pages in an old browser", []string{"Origin", "http://localhost:5001"}, false},
+		{"the user", []string{"Sec-Fetch-Site", "none"}, false},
+		{"no browser", nil, false},
+		{"another site", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, true},
+		{"another port of this machine", []string{"Sec-Fetch-Site", "same-site", "Origin", "http://localhost:3000"}, true},
+		{"another site in an old browser", []string{"Origin", "https://evil.example"}, true},
+		{"another port in an old browser", []string{"Origin", "http://localhost:3000"}, true},
+		{"a page without an origin", []string{"Origin", "null"}, true},
+		{"a name made to resolve to this machine", []string{"Host", "evil.example:5001", "Sec-Fetch-Site", "same-origin", "Origin", "http://evil.example:5001"}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			q := newQueue(t)
+			inspector := asynq.NewInspectorFromRedisClient(q.redis)
+			pending := "/queues/api/queues/events/pending_tasks"
+			// What a form on any page can send without asking, and what a script can.
+			requests := []struct{ method, target, body string }{
+				{"POST", pending + "/" + q.taskID + ":archive", ""},
+				{"POST", "/queues/api/queues/events/archived_tasks:batch_run", `{"task_ids":["` + q.taskID + `"]}`},
+				{"DELETE", pending + "/" + q.taskID, ""},
+			}
+			wantStates := []asynq.TaskState{asynq.TaskStateArchived, asynq.TaskStatePending, 0}
+			for i, r := range requests {
+				w := q.ask(t, r.method, r.target, r.body, append([]string{"Content-Type", "text/plain"}, tt.header...)...)
+				want := wantStates[i]
+				if tt.refused {
+					want = asynq.TaskStatePending
+				}
+				if refused := w.Code == http.StatusForbidden; refused != tt.refused {
+					t.Errorf("%s %s answers %d %s", r.method, r.target, w.Code, w.Body)
+				}
+				var state asynq.TaskState
+				if info, err := inspector.GetTaskInfo(tasks.QueueEvents, q.taskID); err == nil {
+					state = info.State
+				}
+				if state != want {
+					t.Errorf("after %s %s the task is %q, want %q", r.method, r.target, state, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	q := newQueue(t)
+	want := map[string]string{
+		"Cross-Origin-Opener-Policy":   "same-origin",
+		"Cross-Origin-Resource-Policy": "same-origin",
+		"Referrer-Policy":              "no-referrer",
+		"X-Content-Type-Options":       "nosniff",
+		"X-Frame-Options":              "DENY",
+	}
+	for _, target := range []string{"/queues", "/queues/", "/queues/queues/events", "/queues/static/js/runtime-main.9fea6c1a.js", "/queues/api/queues"} {
+		w := q.ask(t, "GET", target, "")
+		if w.Code != http.StatusOK {
+			t.Errorf("GET %s answers %d", target, w.Code)
+		}
+		for name, value := range want {
+			if got := w.Header().Get(name); got != value {
+				t.Errorf("GET %s: %s is %q, want %q", target, name, got, value)
+			}
+		}
+		policy := w.Header().Get("Content-Security-Policy")
+		for _, directive := range []string{"default-src 'none'", "script-src 'self' 'sha256-", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
+			if !strings.Contains(policy, directive) {
+				t.Errorf("GET %s: the policy %q lacks %q", target, policy, directive)
+			}
+		}
+		for _, lax := range []string{"unsafe-eval", "*", "http:", "https:", "script-src 'self' 'unsafe-inline'"} {
+			if strings.Contains(policy, lax) {
+				t.Errorf("GET %s: the policy %q has %q", target, policy, lax)
+			}
+		}
+	}
+}
+
+func TestIndexPage(t *testing.T) {
+	q := newQueue(t)
+	const html = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	for _, target := range []string{"/queues", "/queues/", "/queues/queues/events/tasks/" + q.taskID} {
+		w := q.ask(t, "GET", target, "", "Accept", html)
+		page := w.Body.String()
+		if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || !strings.Contains(page, `src="/queues/static/js/`) {
+			t.Errorf("GET %s answers %d, %s, %.100q", target, w.Code, w.Header().Get("Content-Type"), page)
+		}
+		if foreign := regexp.MustCompile(`(?:src|href)="(?:https?:)?//[^"]*"`).FindAllString(page, -1); len(foreign) > 0 {
+			t.Errorf("GET %s asks for %q", target, foreign)
+		}
+		if !strings.Contains(page, `rel="icon"`) || !strings.Contains(page, `<meta name="viewport"`) {
+			t.Errorf("GET %s has lost more than its links to other hosts: %.1000q", target, page)
+		}
+		scripts := regexp.MustCompile(`(?s)<script>(.*?)</script>`).FindAllStringSubmatch(page, -1)
+		if len(scripts) == 0 {
+			t.Errorf("GET %s has no inline scripts: does the policy still need their hashes?", target)
+		}
+		for _, script := range scripts {
+			sum := sha256.Sum256([]byte(script[1]))
+			if hash := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(w.Header().Get("Content-Security-Policy"), hash) {
+				t.Errorf("GET %s: the policy keeps the script %.50q from running", target, script[1])
+			}
+		}
+	}
+}
+
+func TestPagesShowNoTokens(t *testing.T) {
+	q := newQueue(t)
+	for _, target := range []string{"/queues/api/queues/events/pending_tasks", "/queues/api/queues/events/tasks/" + q.taskID} {
+		w := q.ask(t, "GET", target, "")
+		if !json.Valid(w.Body.Bytes()) || !strings.Contains(w.Body.String(), `https://cdn.example/v.mp4?…`) {
+			t.Errorf("GET %s does not show the link: %s", target, w.Body)
+		}
+		if strings.Contains(w.Body.String(), "5ecre7") {
+			t.Errorf("GET %s shows a signature: %s", target, w.Body)
+		}
+	}
+}
+
+func TestRedisInfo(t *testing.T) {
+	embedded := newQueue(t)
+	if w := embedded.ask(t, "GET", "/queues/api/redis_info", ""); w.Code != http.StatusNotFound {
+		t.Errorf("of the embedded queue: %d %s", w.Code, w.Body)
+	}
+	server := newQueueOn(t, redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()}))
+	w := server.ask(t, "GET", "/queues/api/redis_info", "")
+	if !json.Valid(w.Body.Bytes()) || !strings.Contains(w.Body.String(), `"redis_version"`) || w.Code != http.StatusOK {
+		t.Errorf("of a server: %d %.200s", w.Code, w.Body)
+	}
+	if w.Header().Get("Content-Security-Policy") == "" {
+		t.Error("of a server: no policy")
+	}
+}
+
+// TestCluster checks that the pages show a queue that lies in a cluster, and the
+// cluster.
+func TestCluster(t *testing.T) {
+	nodes := testenv.RedisCluster(t, 3)
+	q := newQueueOn(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}}))
+	for target, want := range map[string]string{
+		"/queues/api/queues":                      `"queue":"events"`,
+		"/queues/api/queues/events/pending_tasks": `"id":"` + q.taskID + `"`,
+		"/queues/api/redis_info":                  "cluster_state:ok",
+	} {
+		if w := q.ask(t, "GET", target, ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s answers %d %s, want %s", target, w.Code, w.Body, want)
+		}
+	}
+}
+
+// TestNamedUser checks that the pages come to Redis as the user that the options
+// name: the default one is off.
+func TestNamedUser(t *testing.T) {
+	addr := testenv.Redis(t).Addr()
+	setup := redis.NewClient(&redis.Options{Addr: addr})
+	defer setup.Close()
+	acl(t, setup, "operator", "on", ">pw", "~*", "&*", "+@all")
+	acl(t, setup, "default", "off")
+	q := newQueueOn(t, redis.NewClient(&redis.Options{Addr: addr, Username: "operator", Password: "pw"}))
+	if w := q.ask(t, "GET", "/queues/api/queues", ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"queue":"events"`) {
+		t.Errorf("queues answer %d %s", w.Code, w.Body)
+	}
+}
+
+func acl(t *testing.T, rdb *redis.Client, user string, rules ...any) {
+	t.Helper()
+	args := append([]any{"ACL", "SETUSER", user}, rules...)
+	if err := rdb.Do(context.WithoutCancel(t.Context()), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRedisAway checks that the pages themselves open without Redis, and say that
+// it is away.
+func TestRedisAway(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	q := queue{pages: queues.New(queues.Config{RootPath: "/queues", Redis: rdb})}
+	if w := q.ask(t, "GET", "/queues", "", "Accept", "text/html"); w.Code != http.StatusOK {
+		t.Errorf("the page answers %d", w.Code)
+	}
+	for _, target := range []string{"/queues/api/queues", "/queues/api/redis_info"} {
+		if w := q.ask(t, "GET", target, ""); w.Code != http.StatusInternalServerError {
+			t.Errorf("%s answers %d %s", target, w.Code, w.Body)
+		}
+	}
+	if err := rdb.Close(); err != nil {
+		t.Error(err)
+	}
+}

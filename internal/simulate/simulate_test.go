@@ -1,0 +1,196 @@
+package simulate
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/klinghook/klinghook/internal/source"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	officialSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+	seedSecret     = "hunter2"
+	callbackURL    = "https://hooks.example/webhooks"
+)
+
+// arrival is a callback that was received.
+type arrival struct {
+	at     time.Time
+	url    string
+	header http.Header
+	body   []byte
+}
+
+// inbox receives callbacks in the place of a network.
+type inbox struct {
+	// answer gives the status of the answer to the nth callback, from 0; nil for
+	// 200. 0 is none.
+	answer func(n int) int
+
+	mu   sync.Mutex // guards list
+	list []arrival
+}
+
+func (b *inbox) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	status := http.StatusOK
+	if b.answer != nil {
+		status = b.answer(len(b.list))
+	}
+	b.list = append(b.list, arrival{time.Now(), r.URL.String(), r.Header, body})
+	if status == 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return &http.Response{StatusCode: status, Body: http.NoBody, Request: r}, nil
+}
+
+// all returns what arrived, in the order of arrival.
+func (b *inbox) all() []arrival {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.list
+}
+
+// identify verifies an arrival and says which event of which job it is.
+func (a arrival) identify(t *testing.T, protocol string, secret string) source.Identity {
+	t.Helper()
+	for _, p := range source.Protocols() {
+		if p.Name != protocol {
+			continue
+		}
+		src, err := p.New([]string{secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := src.Verify(a.header, a.body, a.at); err != nil {
+			t.Errorf("%s: %v", a.body, err)
+		}
+		id, err := src.Identify(a.header, a.body)
+		if err != nil {
+			t.Errorf("%s: %v", a.body, err)
+		}
+		return id
+	}
+	t.Fatalf("no protocol %s", protocol)
+	return source.Identity{}
+}
+
+// run starts a Simulator in a bubble of fake time and calls f. New is called in
+// the bubble.
+func run(t *testing.T, cfg Config, f func(t *testing.T, s *Simulator, b *inbox)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b, ok := cfg.Transport.(*inbox)
+		if !ok {
+			b = &inbox{}
+			cfg.Transport = b
+		}
+		s := newSimulator(t, cfg)
+		s.Start(t.Context())
+		defer s.Close()
+		f(t, s, b)
+	})
+}
+
+func newSimulator(t *testing.T, cfg Config) *Simulator {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// pass lets time pass, and everything happen that is due by then.
+func pass(d time.Duration) {
+	time.Sleep(d) // of the bubble's clock
+	synctest.Wait()
+}
+
+// ask makes a call of the API with some key and returns the answer.
+func ask(t *testing.T, s http.Handler, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	return askAs(t, s, "Bearer any", method, path, body)
+}
+
+func askAs(t *testing.T, s http.Handler, authorization, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	r := httptest.NewRequest(method, "http://kling.test"+path, strings.NewReader(body))
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	var answer map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		t.Fatalf("%s %s: %v in %q", method, path, err, w.Body)
+	}
+	return w.Code, answer
+}
+
+// create makes a job of the legacy form and returns its id.
+func create(t *testing.T, s http.Handler) string {
+	t.Helper()
+	return createWith(t, s, `{"prompt":"a lighthouse","callback_url":"`+callbackURL+`"}`)
+}
+
+func createWith(t *testing.T, s http.Handler, body string) string {
+	t.Helper()
+	status, answer := ask(t, s, "POST", "/v1/videos/text2video", body)
+	if status != http.StatusOK {
+		t.Fatalf("create: %d %v", status, answer)
+	}
+	return text(answer, "data", "task_id")
+}
+
+// text returns the text under keys, "" where there is none; lists are taken by
+// their first element.
+func text(value any, keys ...string) string {
+	for _, key := range keys {
+		if list, ok := value.([]any); ok && len(list) > 0 {
+			value = list[0]
+		}
+		object, _ := value.(map[string]any)
+		value = object[key]
+	}
+	s, _ := value.(string)
+	return s
+}
+
+// lookUp returns the data of a legacy look-up.
+func lookUp(t *testing.T, s http.Handler, id string) any {
+	t.Helper()
+	status, answer := ask(t, s, "GET", "/v1/videos/text2video/"+id, "")
+	if status != http.StatusOK {
+		t.Fatalf("look %s up: %d %v", id, status, answer)
+	}
+	return answer["data"]
+}
+
+// videoLink returns the video's link in a legacy look-up's data or callback.
+func videoLink(data any) string { return text(data, "task_result", "videos", "url") }
+
+func decodeBody(t *testing.T, body []byte) map[string]any {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal(body, &object); err != nil {
+		t.Fatal(err)
+	}
+	return object
+}

@@ -1,0 +1,213 @@
+package source_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func FuzzSeedVerify(f *testing.F) {
+	f.Add("sha256="+seedDigits, []byte(seedBody))
+	f.Add(strings.ToUpper(seedDigits), []byte(seedBody))
+	f.Add(" SHA256="+seedDigits+" ", []byte(seedCompleted))
+	f.Add("sha256=", []byte{})
+	src := newSource(f, "klingai", "older", seedSecret)
+	f.Fuzz(func(t *testing.T, signature string, body []byte) {
+		mac := hmac.New(sha256.New, []byte(seedSecret))
+		mac.Write(body)
+		digits := hex.EncodeToString(mac.Sum(nil))
+		secret, err := src.Verify(seedHeader(signature), body, time.Time{})
+		given := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(signature)), "sha256=")
+		wantVerdict(t, secret, err, given == digits, seedSecret)
+		secret, err = src.Verify(seedHeader(digits), body, time.Time{})
+		wantVerdict(t, secret, err, true, seedSecret)
+	})
+}
+
+func FuzzOfficialVerify(f *testing.F) {
+	timestamp := strconv.Itoa(klingTimestamp)
+	f.Add(klingID, timestamp, klingSignature, []byte(klingBody))
+	f.Add(klingID, "+"+timestamp, "v1,AAAA "+klingSignature+",x", []byte(klingBody))
+	f.Add("", timestamp, "v1,", []byte{})
+	f.Add("a.b", "-9223372036854775808", "v1", []byte("{}"))
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(klingSecret, "whsec_"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	src := newSource(f, "klingai-official", bareSecret, klingSecret)
+	f.Fuzz(func(t *testing.T, id, timestamp, signature string, body []byte) {
+		secret, err := src.Verify(officialHeaders(id, timestamp, signature), body, klingSignedAt())
+		seconds, parseErr := strconv.ParseInt(timestamp, 10, 64)
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(id + "." + strconv.FormatInt(seconds, 10) + "."))
+		mac.Write(body)
+		want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+		signed := slices.ContainsFunc(strings.Split(signature, " "), func(s string) bool {
+			return s == want || strings.HasPrefix(s, want+",")
+		})
+		inTime := parseErr == nil && klingTimestamp-300 <= seconds && seconds <= klingTimestamp+300
+		wantVerdict(t, secret, err, signed && inTime && strings.TrimSpace(id) != "", klingSecret)
+	})
+}
+
+func wantVerdict(t *testing.T, secret string, err error, want bool, signedBy string) {
+	t.Helper()
+	switch {
+	case want && (err != nil || secret != source.Fingerprint(signedBy)):
+		t.Errorf("the true signature: Verify = %q, %v", secret, err)
+	case !want && (secret != "" || !errors.Is(err, source.ErrSignature)):
+		t.Errorf("no true signature: Verify = %q, %v", secret, err)
+	}
+}
+
+func FuzzSeedBody(f *testing.F) {
+	f.Add([]byte(seedCompleted))
+	f.Add([]byte(`{"event":"video.failed","timestamp":1736937000,"data":{"job_id":1,"error":{"code":1301,"message":"x\u0000"},"failed_at":"2025-01-15T10:30:00Z"}}`))
+	f.Add([]byte(`{"event":"video.processing","data":{"job_id":"../\ud800","progress":"45%","duration":"5"}}`))
+	f.Add([]byte(`{"event":"ping","data":[]}`))
+	fuzzBody(f, "klingai")
+}
+
+func FuzzOfficialBody(f *testing.F) {
+	f.Add([]byte(klingBody))
+	f.Add([]byte(`{"id":"1","status":"succeeded","external_id":"x","outputs":[{"type":"video","url":"https://x/1.mp4","duration":"5.1"},{"url":"\u0000"}]}`))
+	f.Add([]byte(`{"task_id":1,"task_status":"succeed","task_info":{"external_task_id":"x"},"task_result":{"videos":[{"url":"https://x/1.mp4"}]}}`))
+	f.Add([]byte(`{"task_id":"1","task_status":"failed","task_status_msg":"x","updated_at":"1781080794151"}`))
+	f.Add([]byte(`{"id":"1","status":"queued"}`))
+	fuzzBody(f, "klingai-official")
+}
+
+// FuzzSeedFields and FuzzOfficialFields fill in the values of a body that is always
+// JSON, which bytes that are changed at random seldom are.
+func FuzzSeedFields(f *testing.F) {
+	f.Add("video.completed", "vid_1", `"2025-01-15T10:30:00Z"`, `"https://x/1.mp4"`)
+	f.Add("video.failed", "../\x00", `253402300799999`, `{"message":"\ud800","code":1e999}`)
+	src := newSource(f, "klingai")
+	f.Fuzz(func(t *testing.T, event, job, number, text string) {
+		checkBody(t, src, fmt.Appendf(nil, `{"event":%[1]s,"timestamp":%[3]s,"data":{"job_id":%[2]s,"progress":%[3]s,"duration":%[3]s,"created_at":%[3]s,"failed_at":%[3]s,"video_url":%[4]s,"error":%[4]s,"prompt":%[4]s}}`,
+			jsonString(event), jsonString(job), jsonValue(number), jsonValue(text)))
+	})
+}
+
+func FuzzOfficialFields(f *testing.F) {
+	f.Add("succeeded", "1", `1781080794151`, `[{"type":"video","url":"https://x/1.mp4","duration":"5.1"}]`)
+	f.Add("failed", "../\x00", `"-1"`, `"\ud800"`)
+	src := newSource(f, "klingai-official")
+	f.Fuzz(func(t *testing.T, status, job, number, value string) {
+		checkBody(t, src, fmt.Appendf(nil, `{"id":%[2]s,"status":%[1]s,"create_time":%[3]s,"update_time":%[3]s,"message":%[4]s,"external_id":%[4]s,"outputs":%[4]s}`,
+			jsonString(status), jsonString(job), jsonValue(number), jsonValue(value)))
+		checkBody(t, src, fmt.Appendf(nil, `{"task_id":%[2]s,"task_status":%[1]s,"created_at":%[3]s,"updated_at":%[3]s,"task_status_msg":%[4]s,"task_info":%[4]s,"task_result":{"videos":%[4]s}}`,
+			jsonString(status), jsonString(job), jsonValue(number), jsonValue(value)))
+	})
+}
+
+// jsonString quotes a text, in which bytes that are not UTF-8 stay as they are.
+func jsonString(text string) []byte {
+	quoted := []byte{'"'}
+	for _, c := range []byte(text) {
+		if c < ' ' || c == '"' || c == '\\' {
+			quoted = fmt.Appendf(quoted, `\u%04x`, c)
+		} else {
+			quoted = append(quoted, c)
+		}
+	}
+	return append(quoted, '"')
+}
+
+// jsonValue returns a text that is JSON as it is, and any other as a string.
+func jsonValue(text string) []byte {
+	if json.Valid([]byte(text)) {
+		return []byte(text)
+	}
+	return jsonString(text)
+}
+
+// fuzzBody checks what the rest of klinghook relies on in whatever a Source
+// reads from a body.
+func fuzzBody(f *testing.F, name string) {
+	src := newSource(f, name)
+	f.Fuzz(func(t *testing.T, body []byte) { checkBody(t, src, body) })
+}
+
+func checkBody(t *testing.T, src source.Source, body []byte) {
+	t.Helper()
+	id, err := src.Identify(http.Header{}, body)
+	if err != nil {
+		if update, err := src.Update(tasks.Event{Body: body}); err == nil {
+			t.Fatalf("Update = %+v of what Identify refuses", update)
+		}
+		return
+	}
+	if strings.TrimSpace(id.Type) == "" || len(id.Type) > 128 || len(id.JobID) > 256 || strings.ContainsRune(id.Type+id.JobID, utf8.RuneError) {
+		t.Errorf("Identify = %+v", id)
+	}
+	wantStorable(t, id.Type, id.JobID)
+	if safe := tasks.SafeID(id.JobID); strings.Contains(safe, "/") {
+		t.Errorf("SafeID = %q", safe)
+	}
+	wantSameJob(t, src, id, body)
+	update, err := src.Update(tasks.Event{Body: body})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if update != nil {
+		checkUpdate(t, update)
+	}
+}
+
+func checkUpdate(t *testing.T, u *tasks.JobUpdate) {
+	t.Helper()
+	wantStorable(t, u.JobID, u.Prompt, u.Model, u.Error, u.ExternalID)
+	for _, at := range []time.Time{u.OccurredAt, u.CreatedAt, u.FinishedAt} {
+		if !at.IsZero() && (at.Year() < 1970 || at.Year() > 9999 || at.Location() != time.UTC) {
+			t.Errorf("time %v", at)
+		}
+	}
+	if u.Progress != nil && (*u.Progress < 0 || *u.Progress > 100) {
+		t.Errorf("progress %d", *u.Progress)
+	}
+	if u.Duration < 0 || u.Duration > 24*time.Hour {
+		t.Errorf("duration %s", u.Duration)
+	}
+	if !u.Status.Terminal() && !u.FinishedAt.IsZero() {
+		t.Errorf("%s, but finished at %v", u.Status, u.FinishedAt)
+	}
+	if u.Status != tasks.StatusCompleted && len(u.Media) > 0 {
+		t.Errorf("%s, but has %d media", u.Status, len(u.Media))
+	}
+	if len(u.Media) > 100 {
+		t.Errorf("%d media", len(u.Media))
+	}
+	names := make(map[string]bool)
+	for _, link := range u.Media {
+		wantStorable(t, link.Name, link.URL)
+		if link.URL == "" || link.Name == "" || names[link.Name] {
+			t.Errorf("media %+v", link)
+		}
+		names[link.Name] = true
+	}
+}
+
+// wantStorable checks that both databases can keep the strings.
+func wantStorable(t *testing.T, values ...string) {
+	t.Helper()
+	for _, s := range values {
+		if !utf8.ValidString(s) || strings.Contains(s, "\x00") {
+			t.Errorf("%q cannot be kept as text", s)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package source_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// seedCompleted is the body that the seed protocol's description shows, less
+// its spaces.
+const seedCompleted = `{"event":"video.completed","timestamp":"2025-01-15T10:30:00Z","data":{` +
+	`"job_id":"vid_abc123","status":"completed","video_url":"https://cdn.example.com/v.mp4?sig=1",` +
+	`"thumbnail_url":"https://cdn.example.com/t.jpg","duration":5,"prompt":"Original prompt...",` +
+	`"model":"kling-v1.5","created_at":"2025-01-15T10:25:00Z","completed_at":"2025-01-15T10:30:00Z"},` +
+	`"signature":"sha256=..."}`
+
+// Kling's own vector, from the documentation of its callbacks.
+const (
+	klingSecret    = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+	klingID        = "9876543210"
+	klingTimestamp = 1781080794
+	klingBody      = `{"id":"1234567890","status":"succeeded","message":"","create_time":1781080778802,"update_time":1781080794151}`
+	klingSignature = "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4="
+)
+
+func klingSignedAt() time.Time {
+	return time.Unix(klingTimestamp, 0)
+}
+
+func klingHeaders() http.Header {
+	return officialHeaders(klingID, strconv.Itoa(klingTimestamp), klingSignature)
+}
+
+func officialHeaders(id, timestamp, signature string) http.Header {
+	header := make(http.Header)
+	header.Set("webhook-id", id)
+	header.Set("webhook-timestamp", timestamp)
+	header.Set("webhook-signature", signature)
+	return header
+}
+
+func newSource(tb testing.TB, name string, secrets ...string) source.Source {
+	tb.Helper()
+	src, err := protocol(tb, name).New(secrets)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return src
+}
+
+func protocol(tb testing.TB, name string) source.Protocol {
+	tb.Helper()
+	for _, p := range source.Protocols() {
+		if p.Name == name {
+			return p
+		}
+	}
+	tb.Fatalf("no protocol %q", name)
+	return source.Protocol{}
+}
+
+func TestProtocols(t *testing.T) {
+	type place struct{ path, setting string }
+	want := map[string]place{
+		"klingai":          {"/webhooks/klingai", "KLINGAI_WEBHOOK_SECRET"},
+		"klingai-official": {"/webhooks/klingai/official", "KLINGAI_OFFICIAL_WEBHOOK_SECRET"},
+	}
+	seen := make(map[string]bool)
+	for _, p := range source.Protocols() {
+		if got := (place{p.Path, p.SecretSetting}); got != want[p.Name] || seen[p.Name] {
+			t.Errorf("%s: %v, want %v, once", p.Name, got, want[p.Name])
+		}
+		seen[p.Name] = true
+		for _, name := range p.Headers {
+			if canonical := http.CanonicalHeaderKey(name); name != canonical {
+				t.Errorf("%s: header %q, want the canonical %q", p.Name, name, canonical)
+			}
+		}
+	}
+	if len(seen) != len(want) {
+		t.Errorf("%d protocols, want %d", len(seen), len(want))
+	}
+}
+
+// TestProtocolHeaders proves that the headers kept with an event are enough to
+// verify it again.
+func TestProtocolHeaders(t *testing.T) {
+	tests := []struct {
+		name   string
+		secret string
+		header http.Header
+		body   string
+	}{
+		{"klingai", seedSecret, source.SignSeed(seedSecret, []byte(seedCompleted)), seedCompleted},
+		{"klingai-official", klingSecret, klingHeaders(), klingBody},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := protocol(t, tt.name)
+			src := newSource(t, tt.name, tt.secret)
+			kept := make(http.Header)
+			for _, name := range p.Headers {
+				kept.Set(name, tt.header.Get(name))
+			}
+			if _, err := src.Verify(kept, []byte(tt.body), klingSignedAt()); err != nil {
+				t.Errorf("all headers: %v", err)
+			}
+			for _, name := range p.Headers {
+				less := kept.Clone()
+				less.Del(name)
+				wantRefused(t, src, less, tt.body, klingSignedAt(), name+" is missing")
+				twice := kept.Clone()
+				twice.Add(name, kept.Get(name))
+				wantRefused(t, src, twice, tt.body, klingSignedAt(), name+" is given more than once")
+			}
+		})
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	// printf %s s3cr3t | sha256sum
+	if got, want := source.Fingerprint("s3cr3t"), "sha256:4e738ca5"; got != want {
+		t.Errorf("Fingerprint = %q, want %q", got, want)
+	}
+}
+
+func TestUnverified(t *testing.T) {
+	src := source.Unverified(newSource(t, "klingai-official", klingSecret))
+	secret, err := src.Verify(http.Header{}, []byte("anything"), time.Time{})
+	if secret != "" || err != nil {
+		t.Errorf("Verify = %q, %v, want no secret and no error", secret, err)
+	}
+	got, err := src.Identify(http.Header{}, []byte(klingBody))
+	want := source.Identity{Type: "video.completed", JobID: "1234567890"}
+	if got != want || err != nil {
+		t.Errorf("Identify = %+v, %v, want %+v", got, err, want)
+	}
+	if _, err := src.Identify(http.Header{}, []byte("anything")); err == nil {
+		t.Error("Identify took a body that is not JSON")
+	}
+}
+
+// wantRefused checks that Verify refuses a delivery for a reason, and that the
+// reason gives nothing of its headers away.
+func wantRefused(t *testing.T, src source.Source, header http.Header, body string, at time.Time, reason string) {
+	t.Helper()
+	secret, err := src.Verify(header, []byte(body), at)
+	if secret != "" || !errors.Is(err, source.ErrSignature) {
+		t.Fatalf("Verify = %q, %v, want no secret and ErrSignature", secret, err)
+	}
+	if !strings.Contains(err.Error(), reason) {
+		t.Errorf("error %q, want one that says %q", err, reason)
+	}
+	for _, values := range header {
+		for _, part := range strings.FieldsFunc(strings.Join(values, " "), isSeparator) {
+			// Shorter ones, such as "v1", may stand in the error for other reasons.
+			if len(part) >= 8 && strings.Contains(err.Error(), part) {
+				t.Errorf("error %q has %q of the headers", err, part)
+			}
+		}
+	}
+}
+
+func isSeparator(r rune) bool {
+	return strings.ContainsRune(" ,=", r)
+}
+
+// wantSameJob checks that Update agrees with Identify on the event's job.
+func wantSameJob(t *testing.T, src source.Source, id source.Identity, body []byte) {
+	t.Helper()
+	update, err := src.Update(tasks.Event{ID: "klingai:1", Type: id.Type, JobID: id.JobID, Body: body})
+	if err != nil {
+		t.Fatalf("Update refuses what Identify took: %v", err)
+	}
+	if known := slices.Contains(tasks.KnownTypes(), id.Type); known != (update != nil) {
+		t.Fatalf("Update of type %q = %+v", id.Type, update)
+	}
+	if update == nil {
+		return
+	}
+	if update.JobID != id.JobID || id.JobID == "" {
+		t.Errorf("job %q by Update, %q by Identify", update.JobID, id.JobID)
+	}
+	if want := "video." + string(update.Status); id.Type != want {
+		t.Errorf("status %q by Update, type %q by Identify", update.Status, id.Type)
+	}
+	if update.EventID != "klingai:1" {
+		t.Errorf("event id %q by Update", update.EventID)
+	}
+}
+
+// wantUnreadable checks that Identify and Update refuse a body in the same
+// words, and that Update's refusal is for good.
+func wantUnreadable(t *testing.T, src source.Source, body []byte, want string) {
+	t.Helper()
+	id, err := src.Identify(http.Header{}, body)
+	if err == nil || err.Error() != want {
+		t.Errorf("Identify = %+v, %v, want error %q", id, err, want)
+	}
+	update, err := src.Update(tasks.Event{Body: body})
+	if err == nil || err.Error() != want || !tasks.IsPermanent(err) {
+		t.Errorf("Update = %+v, %v, want permanent error %q", update, err, want)
+	}
+}

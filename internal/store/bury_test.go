@@ -1,0 +1,257 @@
+package store_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// letters returns all dead letters, by id.
+func letters(t *testing.T, db *store.Store) []store.DeadLetter {
+	t.Helper()
+	list, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// states returns the states of all dead letters, by task.
+func states(t *testing.T, db *store.Store) map[string]store.DeadLetterState {
+	t.Helper()
+	got := map[string]store.DeadLetterState{}
+	for _, d := range letters(t, db) {
+		got[d.Task.ID] = d.State
+	}
+	return got
+}
+
+// TestBuryMany holds that many are buried at once, each with its own notes, and
+// those that are buried already stay as they are.
+func TestBuryMany(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		const n = 500
+		var many []store.DeadLetter
+		for i := range n {
+			id := fmt.Sprintf("task-%03d", i)
+			many = append(many, dead(id, "vid_"+id, "gone", 1))
+			if err := db.NoteFailure(t.Context(), id, store.Failure{Attempt: 1, At: received, Error: "busy " + id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if err := db.Bury(t.Context(), many...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Bury(t.Context()); err != nil {
+			t.Errorf("burying none: %v", err)
+		}
+		got := letters(t, db)
+		slices.SortFunc(got, func(a, b store.DeadLetter) int { return cmp.Compare(a.Task.ID, b.Task.ID) })
+		for i := range many {
+			many[i].ID, many[i].State = got[i].ID, store.DeadLetterDead
+			many[i].Failures = []store.Failure{{Attempt: 1, At: received, Error: "busy " + many[i].Task.ID}}
+		}
+		if diff := gocmp.Diff(many, got); diff != "" {
+			t.Errorf("dead letters (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestFailsAgainUnseen holds that a dead letter whose task was run again and failed
+// again tells of both, and is not ended by who has seen only the first.
+func TestFailsAgainUnseen(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		first, second := dead("task-1", "vid_1", "first", 1), dead("task-1", "vid_1", "second", 2)
+		first.Failures = []store.Failure{{Attempt: 1, At: first.FailedAt, Error: "first"}}
+		second.Failures = []store.Failure{{Attempt: 1, At: second.FailedAt, Error: "second"}}
+		if err := db.Bury(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		seen := letters(t, db)[0]
+		for range 2 {
+			if err := db.Bury(t.Context(), second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.EndDeadLetter(t.Context(), seen, store.DeadLetterReplayed, received); err != nil {
+			t.Fatal(err)
+		}
+		want := second
+		want.ID, want.State, want.Failures = seen.ID, store.DeadLetterDead, slices.Concat(first.Failures, second.Failures)
+		if diff := gocmp.Diff([]store.DeadLetter{want}, letters(t, db)); diff != "" {
+			t.Errorf("dead letters (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestBuryOdd buries what no database likes: one odd task must not keep others from
+// being buried with it.
+func TestBuryOdd(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, JobID: "c\x00", EventID: "\xff", Error: "d\x00", FailedAt: received}
+		if err := db.NoteFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Bury(t.Context(), odd, dead("task-1", "vid_1", "gone", 0)); err != nil {
+			t.Fatal(err)
+		}
+		buried, err := db.Buried(t.Context(), []string{odd.Task.ID, "task-1", "task-2"})
+		if err != nil || !buried[odd.Task.ID] || !buried["task-1"] || buried["task-2"] {
+			t.Errorf("buried %v, %v; want both", buried, err)
+		}
+		if err := db.EndDeadLetterOf(t.Context(), odd.Task.ID, received); err != nil {
+			t.Fatal(err)
+		}
+		if got := letters(t, db); got[0].State != store.DeadLetterDone || len(got[0].Failures) != 1 {
+			t.Errorf("dead letter %+v, want it done and with its note", got[0])
+		}
+	})
+}
+
+// TestOutline holds that an outline has all but what may be large.
+func TestOutline(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		d := dead("task-1", "vid_1", "gone", 0)
+		d.Failures = []store.Failure{{Attempt: 1, At: received, Error: "gone"}}
+		if err := db.Bury(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Outline: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.ID, d.State, d.Task.Payload, d.Failures = 1, store.DeadLetterDead, nil, []store.Failure{}
+		if diff := gocmp.Diff([]store.DeadLetter{d}, got); diff != "" {
+			t.Errorf("outline (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// buryOf buries what a task constructor returns.
+func buryOf(t *testing.T, db *store.Store, jobID, eventID string) func(tasks.Task, error) string {
+	return func(task tasks.Task, err error) string {
+		t.Helper()
+		if err == nil {
+			err = db.Bury(t.Context(), store.DeadLetter{Task: task, JobID: jobID, EventID: eventID, Error: "gone", FailedAt: received})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return task.ID
+	}
+}
+
+// TestEndDone holds that a dead letter ends by itself when its work is done, and not
+// before.
+func TestEndDone(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		ev, update := completed()
+		owed, err := db.Record(ctx, ev, update, []string{"slack-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		letter := buryOf(t, db, ev.JobID, "")
+		var media []string
+		for _, m := range owed.Media {
+			media = append(media, letter(tasks.DownloadMedia(m.JobID, m.Name, m.URL)))
+		}
+		if len(media) != 2 || owed.Media[1].Name != "video" {
+			t.Fatalf("media %+v, want a thumbnail and a video", owed.Media)
+		}
+		event := buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
+		notification := letter(tasks.SendNotification(owed.Notifications[0].ID, ev.JobID))
+		rejected := tasks.Rejection{ID: "rej_1", ReceivedAt: received}
+		rejection := letter(tasks.KeepRejection(rejected))
+
+		steps := []struct {
+			name string
+			do   func() error
+			want []string
+		}{
+			{"nothing", func() error { return nil }, nil},
+			{"the event is processed", func() error { return db.MarkProcessed(ctx, ev.ID, received) }, []string{event}},
+			{"the notification is sent", func() error { return db.NotificationSent(ctx, owed.Notifications[0].ID, received) }, []string{notification}},
+			{"the rejection is kept", func() error { return db.KeepRejection(ctx, rejected) }, []string{rejection}},
+			{"the video is stored", func() error {
+				_, err := db.StoreMedia(ctx, owed.Media[1], received, func() error { return nil })
+				return err
+			}, []string{media[1]}},
+			{"nothing more", func() error { return nil }, nil},
+		}
+		for _, step := range steps {
+			if err := step.do(); err != nil {
+				t.Fatal(err)
+			}
+			ended, err := db.EndDone(ctx, received.Add(time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ids []string
+			for _, task := range ended {
+				ids = append(ids, task.ID)
+			}
+			if diff := gocmp.Diff(step.want, ids); diff != "" {
+				t.Errorf("%s: ended (-want +got):\n%s", step.name, diff)
+			}
+		}
+		if got := states(t, db)[media[0]]; got != store.DeadLetterDead {
+			t.Errorf("the thumbnail's dead letter is %s although there is none", got)
+		}
+	})
+}
+
+// TestGivenUpLinkServes holds that a file counts as stored when its link, which was
+// given up, serves after all.
+func TestGivenUpLinkServes(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		owed, err := db.Record(t.Context(), ev, update, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := db.MediaFailed(t.Context(), owed.Media[1], "archived by an operator", received)
+		if err != nil || m.State != store.MediaFailed {
+			t.Fatalf("media is %s, %v; want failed", m.State, err)
+		}
+		published := false
+		superseded, err := db.StoreMedia(t.Context(), m, received, func() error { published = true; return nil })
+		if err != nil || superseded || !published {
+			t.Errorf("superseded %t, published %t, %v; want that it is published", superseded, published, err)
+		}
+		if m, err = db.Medium(t.Context(), m.JobID, m.Name); err != nil || m.State != store.MediaStored || m.Error != "" {
+			t.Errorf("media is %s (%s), %v; want stored", m.State, m.Error, err)
+		}
+	})
+}
+
+// TestRecordTellsOfDeadLetter holds that recording an event tells whether it was
+// given up before, which saves asking.
+func TestRecordTellsOfDeadLetter(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		record := func(want bool) {
+			t.Helper()
+			owed, err := db.Record(t.Context(), ev, update, nil)
+			if err != nil || owed.Buried != want {
+				t.Errorf("buried %t, %v; want %t", owed.Buried, err, want)
+			}
+		}
+		record(false)
+		task := buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
+		record(true)
+		if err := db.EndDeadLetterOf(t.Context(), task, received); err != nil {
+			t.Fatal(err)
+		}
+		record(false)
+	})
+}

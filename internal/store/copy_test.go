@@ -1,0 +1,156 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// migrated returns an empty database.
+func migrated(t *testing.T, url string) *store.Store {
+	t.Helper()
+	db, err := store.Create(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// fill puts something into every table.
+func fill(t *testing.T, db *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ev, update := completed()
+	ev.Body = []byte("{\"a\":\"\x00\xff\"}")
+	_, err := db.Record(ctx, ev, update, []string{"slack-1"})
+	must(err)
+	failed := event("klingai:failed", tasks.TypeFailed)
+	_, err = db.Record(ctx, failed, &tasks.JobUpdate{JobID: "vid_1", EventID: failed.ID, OccurredAt: t0, Status: tasks.StatusCancelled, Error: "é"}, nil)
+	must(err)
+	must(db.MarkProcessed(ctx, ev.ID, received))
+	unsigned := event("klingai:unsigned", "callback")
+	_, err = db.Record(ctx, unsigned, &tasks.JobUpdate{JobID: "vid_2", EventID: unsigned.ID, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, nil)
+	must(err)
+	must(db.NoteFailure(ctx, "task-0", store.Failure{Attempt: 1, At: received, Error: "busy"}))
+	must(db.Bury(ctx, dead("task-1", "vid_1", "gone", 1), dead("task-2", "vid_1", "gone", 2)))
+	must(db.KeepRejection(ctx, tasks.Rejection{ID: "rej_1", ReceivedAt: received, Source: "klingai", Reason: "malformed", Body: []byte("\x00\xff")}))
+}
+
+// dump returns every row of a SQLite database as text, by table.
+func dump(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	all := map[string][]string{}
+	for _, table := range column(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'goose_%'") {
+		names := column(t, db, "SELECT name FROM pragma_table_info('"+table+"')")
+		quoted := make([]string, len(names))
+		for i, name := range names {
+			quoted[i] = "quote(" + name + ")"
+		}
+		all[table] = column(t, db, fmt.Sprintf("SELECT %s FROM %s ORDER BY 1", strings.Join(quoted, " || ', ' || "), table))
+	}
+	return all
+}
+
+func column(t *testing.T, db *sql.DB, query string) (values []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, value)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// TestCopy moves everything from SQLite to PostgreSQL and back, and holds that it is
+// the same, in every table that there is.
+func TestCopy(t *testing.T) {
+	first, last := filepath.Join(t.TempDir(), "first.db"), filepath.Join(t.TempDir(), "last.db")
+	source, between, target := migrated(t, "sqlite:"+first), migrated(t, testenv.Postgres(t)), migrated(t, "sqlite:"+last)
+	fill(t, source)
+	for _, step := range []struct{ from, to *store.Store }{{source, between}, {between, target}} {
+		var steps, done, total int64
+		n, err := step.to.Copy(t.Context(), step.from, func(d, of int64) { steps, done, total = steps+1, d, of })
+		if err != nil || n == 0 {
+			t.Fatalf("copied %d rows, %v", n, err)
+		}
+		if steps != n || done != n || total != n {
+			t.Errorf("copied %d rows and told of it %d times, at last as %d of %d", n, steps, done, total)
+		}
+	}
+	want := dump(t, first)
+	for _, table := range slices.Sorted(maps.Keys(want)) {
+		if len(want[table]) == 0 {
+			t.Errorf("nothing is in %s: fill it, for this test to mean something", table)
+		}
+	}
+	if diff := cmp.Diff(want, dump(t, last)); diff != "" {
+		t.Errorf("copied to PostgreSQL and back (-want +got):\n%s", diff)
+	}
+	// What comes later has ids of its own.
+	if err := between.Bury(t.Context(), dead("task-3", "vid_1", "gone", 3)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCopyRefuses holds that nothing is mixed up, and that a copy which fails leaves
+// nothing.
+func TestCopyRefuses(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		source := migrated(t, "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
+		fill(t, source)
+		if err := db.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_9", ReceivedAt: received, Source: "klingai", Reason: "malformed"}); err != nil {
+			t.Fatal(err)
+		}
+		// The last of the tables but one is not empty: all before it are copied by then.
+		if _, err := db.Copy(t.Context(), source, nil); !errors.Is(err, store.ErrNotEmpty) {
+			t.Errorf("error %v, want %v", err, store.ErrNotEmpty)
+		}
+		if events, err := db.Events(t.Context(), store.EventFilter{}); err != nil || len(events) != 0 {
+			t.Errorf("%d events are left, %v", len(events), err)
+		}
+		empty, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer empty.Close()
+		if _, err := db.Copy(t.Context(), empty, nil); !errors.Is(err, store.ErrSchema) {
+			t.Errorf("from a database without a schema: %v, want %v", err, store.ErrSchema)
+		}
+	})
+}

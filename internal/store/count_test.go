@@ -1,0 +1,63 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestCounts(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		want := store.Counts{
+			Jobs: map[tasks.Status]int{
+				tasks.StatusCreated: 0, tasks.StatusProcessing: 0, tasks.StatusCompleted: 0,
+				tasks.StatusFailed: 0, tasks.StatusCancelled: 0, tasks.StatusLost: 0,
+			},
+			DeadLetters: map[tasks.Kind]int{
+				tasks.KindEventRecord: 0, tasks.KindMediaDownload: 0, tasks.KindNotifySend: 0, tasks.KindRejectionKeep: 0,
+			},
+		}
+		check := func(when string) {
+			t.Helper()
+			got, err := db.Counts(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", when, diff)
+			}
+		}
+		check("of an empty database")
+
+		ev, update := completed()
+		if _, err := db.Record(ctx, ev, update, []string{"a", "b", "c"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"vid_2", "vid_3"} {
+			if _, err := db.Track(ctx, id, "", received); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Bury(ctx, dead("task-1", "vid_1", "gone", 0), dead("task-2", "vid_1", "gone", 0)); err != nil {
+			t.Fatal(err)
+		}
+		want.Jobs[tasks.StatusCompleted], want.Jobs[tasks.StatusCreated] = 1, 2
+		want.DeadLetters[tasks.KindMediaDownload] = 2
+		want.Events, want.Media, want.Notifications = 1, 2, 3
+		check("with something of everything")
+
+		if err := db.MarkProcessed(ctx, ev.ID, received.Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.EndDeadLetterOf(ctx, "task-1", received); err != nil {
+			t.Fatal(err)
+		}
+		want.Events, want.DeadLetters[tasks.KindMediaDownload] = 0, 1
+		check("when some of it is done")
+	})
+}

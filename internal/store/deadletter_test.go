@@ -1,0 +1,217 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func dead(id, job, text string, minute int) store.DeadLetter {
+	return store.DeadLetter{
+		Task:  tasks.Task{Kind: tasks.KindMediaDownload, ID: id, Payload: []byte(`{"job_id":"` + job + `"}`)},
+		JobID: job, Error: text, FailedAt: received.Add(time.Duration(minute) * time.Minute),
+	}
+}
+
+func TestDeadLetterOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		failed := store.Failure{Attempt: 1, At: received, Error: "busy"}
+		for range 2 { // noted twice, as after a crash
+			if err := db.NoteFailure(ctx, "task-1", failed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		letter := dead("task-1", "vid_1", "gone\x00\xff", 1)
+		letter.Failures = []store.Failure{{Attempt: 2, At: letter.FailedAt, Error: "gone"}}
+		for range 2 {
+			if err := db.Bury(ctx, letter); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		buried, err := db.Buried(ctx, []string{"task-1", "task-2"})
+		if err != nil || !buried["task-1"] || buried["task-2"] {
+			t.Errorf("buried %v, %v; want task-1 alone", buried, err)
+		}
+		want := letter
+		want.ID, want.State, want.Error = 1, store.DeadLetterDead, "gone\uFFFD"
+		want.Failures = append([]store.Failure{failed}, letter.Failures...)
+		if diff := cmp.Diff([]store.DeadLetter{want}, got); diff != "" {
+			t.Errorf("dead letters (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestDeadLetterAgain holds that a task which is replayed and dies again has a
+// second dead letter, with the failures since.
+func TestDeadLetterAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		if err := db.Bury(ctx, dead("task-1", "vid_1", "first", 0)); err != nil {
+			t.Fatal(err)
+		}
+		letter := dead("task-1", "vid_1", "first", 0)
+		letter.ID = 1
+		if err := db.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, received); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, received.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Bury(ctx, dead("task-1", "vid_1", "second", 5)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{Ended: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var states []string
+		for _, d := range got {
+			states = append(states, fmt.Sprintf("%s %s %s", d.Error, d.State, d.EndedAt.Format(time.TimeOnly)))
+		}
+		want := []string{"first replayed 12:00:00", "second dead 00:00:00"}
+		if diff := cmp.Diff(want, states); diff != "" {
+			t.Errorf("dead letters (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestReplayIsDoneBeforeItIsNoted holds that a dead letter whose task a worker has done
+// before the replay was noted counts as replayed, and that a discard changes nothing then.
+func TestReplayIsDoneBeforeItIsNoted(t *testing.T) {
+	for ending, want := range map[store.DeadLetterState]store.DeadLetterState{
+		store.DeadLetterReplayed:  store.DeadLetterReplayed,
+		store.DeadLetterDiscarded: store.DeadLetterDone,
+	} {
+		onBoth(t, func(t *testing.T, db *store.Store) {
+			ctx := t.Context()
+			if err := db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)); err != nil {
+				t.Fatal(err)
+			}
+			seen := letters(t, db)[0]
+			if err := db.EndDeadLetterOf(ctx, "task-1", received); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.EndDeadLetter(ctx, seen, ending, received); err != nil {
+				t.Fatal(err)
+			}
+			if got := letters(t, db)[0].State; got != want {
+				t.Errorf("done, then %s: dead letter is %s, want %s", ending, got, want)
+			}
+		})
+	}
+}
+
+func TestForgottenFailuresStayAway(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		if err := db.NoteFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.ForgetFailures(ctx, "task-1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
+		if err != nil || len(got) != 1 || len(got[0].Failures) != 0 {
+			t.Errorf("dead letters %+v, %v; want one without failures", got, err)
+		}
+	})
+}
+
+func TestDeadLetterFilter(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		for i, d := range []store.DeadLetter{
+			dead("a", "vid_1", "404 Not Found", 0), dead("b", "vid_1", "timeout", 10), dead("c", "vid_2", "100% full_disk", 20), dead("d", "vid_2", "timeout", 30),
+		} {
+			if i == 3 {
+				d.Task.Kind = tasks.KindNotifySend
+			}
+			if err := db.Bury(ctx, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended := dead("b", "vid_1", "timeout", 10)
+		ended.ID = 2
+		if err := db.EndDeadLetter(ctx, ended, store.DeadLetterDiscarded, received); err != nil {
+			t.Fatal(err)
+		}
+		tests := []struct {
+			name   string
+			filter store.DeadLetterFilter
+			want   []int64
+		}{
+			{"all that are dead", store.DeadLetterFilter{}, []int64{1, 3, 4}},
+			{"ended too", store.DeadLetterFilter{Ended: true}, []int64{1, 2, 3, 4}},
+			{"by id", store.DeadLetterFilter{IDs: []int64{4, 1, 99}}, []int64{1, 4}},
+			{"by job", store.DeadLetterFilter{JobID: "vid_2"}, []int64{3, 4}},
+			{"by kind", store.DeadLetterFilter{Kind: tasks.KindNotifySend}, []int64{4}},
+			{"by error", store.DeadLetterFilter{Error: "time"}, []int64{4}},
+			{"error is no pattern", store.DeadLetterFilter{Error: "% full_"}, []int64{3}},
+			{"since", store.DeadLetterFilter{Since: received.Add(20 * time.Minute)}, []int64{3, 4}},
+			{"before", store.DeadLetterFilter{Before: received.Add(20 * time.Minute)}, []int64{1}},
+			{"a page", store.DeadLetterFilter{After: 1, Limit: 1}, []int64{3}},
+			{"none", store.DeadLetterFilter{JobID: "vid_3"}, nil},
+		}
+		for _, tt := range tests {
+			list, err := db.DeadLetters(ctx, tt.filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int64
+			for _, d := range list {
+				got = append(got, d.ID)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+			}
+		}
+	})
+}
+
+func TestReopen(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		ev, update := completed()
+		owed, err := db.Record(ctx, ev, update, []string{"slack-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := owed.Notifications[0].ID
+		for _, m := range owed.Media {
+			if _, err := db.MediaFailed(ctx, m, "404", received); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.NotificationFailed(ctx, id, "410", received); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.ReopenMedia(ctx, "vid_1", "video", received); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.ReopenNotification(ctx, id, received); err != nil {
+			t.Fatal(err)
+		}
+		video, err1 := db.Medium(ctx, "vid_1", "video")
+		thumbnail, err2 := db.Medium(ctx, "vid_1", "thumbnail")
+		n, err3 := db.Notification(ctx, id)
+		if err1 != nil || err2 != nil || err3 != nil {
+			t.Fatal(err1, err2, err3)
+		}
+		if video.State != store.MediaPending || thumbnail.State != store.MediaFailed || n.State != store.NotificationPending {
+			t.Errorf("video %s, thumbnail %s, notification %s; want pending, failed, pending", video.State, thumbnail.State, n.State)
+		}
+	})
+}

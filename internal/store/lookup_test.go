@@ -1,0 +1,324 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestTrack(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		for i, want := range []bool{true, false} {
+			if created, err := db.Track(t.Context(), "vid_1", "", received); err != nil || created != want {
+				t.Errorf("call %d: created %t, %v; want %t", i+1, created, err, want)
+			}
+		}
+		if j, err := db.Job(t.Context(), "vid_1"); err != nil || j.Status != tasks.StatusCreated {
+			t.Errorf("job is %s, %v; want created", j.Status, err)
+		}
+		// A later word on where it is counts where there was none, and only there.
+		for _, api := range []string{"text2video", "image2video"} {
+			if _, err := db.Track(t.Context(), "vid_1", api, received); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if api, err := db.JobAPI(t.Context(), "vid_1"); err != nil || api != "text2video" {
+			t.Errorf("API is %q, %v; want the first that was told", api, err)
+		}
+	})
+}
+
+// TestStaleJobs holds that a job is due once nothing was heard of it for long
+// enough, until it was asked for; and that news of it start all over.
+func TestStaleJobs(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		record := func(source, id string, status tasks.Status, at time.Time) {
+			t.Helper()
+			ev := event(id, "video."+string(status))
+			ev.Source, ev.ReceivedAt = source, at
+			if _, err := db.Record(t.Context(), ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, OccurredAt: at, Status: status}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		due := func(at time.Time) []store.Lookup {
+			t.Helper()
+			list, err := db.StaleJobs(t.Context(), at.Add(-15*time.Minute), at, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		record("klingai", "e1", tasks.StatusCreated, received)
+		at := received.Add(15 * time.Minute)
+		if list := due(at.Add(-time.Microsecond)); len(list) != 0 {
+			t.Errorf("due too early: %+v", list)
+		}
+		want := []store.Lookup{{JobID: "vid_1", Known: true, HeardAt: received}}
+		if diff := cmp.Diff(want, due(at)); diff != "" {
+			t.Fatalf("due (-want +got):\n%s", diff)
+		}
+		want[0].API = tasks.APITasks
+		if err := db.LookedUp(t.Context(), want[0], at.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if list := due(at.Add(59 * time.Minute)); len(list) != 0 {
+			t.Errorf("due before its time: %+v", list)
+		}
+		// An answer that says nothing new changes nothing about when to ask, nor when the
+		// job was last heard of, however Kling dates it.
+		record(tasks.SourceLookup, "e2", tasks.StatusCreated, at)
+		want[0].Asked = 1
+		if diff := cmp.Diff(want, due(at.Add(time.Hour))); diff != "" {
+			t.Errorf("due an hour later (-want +got):\n%s", diff)
+		}
+		record(tasks.SourceLookup, "e3", tasks.StatusProcessing, at)
+		want[0].Asked, want[0].HeardAt = 0, at
+		if diff := cmp.Diff(want, due(at.Add(15*time.Minute))); diff != "" {
+			t.Errorf("due after it moved (-want +got):\n%s", diff)
+		}
+		record("klingai", "e4", tasks.StatusFailed, at)
+		if list := due(at.Add(time.Hour)); len(list) != 0 {
+			t.Errorf("a finished job is due: %+v", list)
+		}
+	})
+}
+
+// TestRequestedLookup holds that an unproven sender moves nothing, and that a
+// request which comes while Kling is asked is not taken for answered.
+func TestRequestedLookup(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		request := func(id string, at time.Time) {
+			t.Helper()
+			ev := event(id, "callback")
+			ev.ReceivedAt = at
+			if _, err := db.Record(t.Context(), ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, []string{"slack-1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		requested := func() []store.Lookup {
+			t.Helper()
+			list, err := db.RequestedLookups(t.Context(), store.RequestFilter{Now: received.Add(time.Minute), Limit: 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		request("e1", received)
+		list := requested()
+		if diff := cmp.Diff([]store.Lookup{{JobID: "vid_1", API: tasks.APILegacy, HeardAt: received, Request: 1}}, list); diff != "" {
+			t.Fatalf("requested (-want +got):\n%s", diff)
+		}
+		if jobs, err := db.Jobs(t.Context(), store.JobFilter{}); err != nil || len(jobs) != 0 {
+			t.Errorf("jobs %+v, %v; want none", jobs, err)
+		}
+		if n, err := db.PendingNotifications(t.Context()); err != nil || len(n) != 0 {
+			t.Errorf("notifications %+v, %v; want none", n, err)
+		}
+		request("e2", received.Add(time.Second))
+		if err := db.LookedUp(t.Context(), list[0], received.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if list = requested(); len(list) != 1 {
+			t.Fatalf("requested %+v, want the one that came meanwhile", list)
+		}
+		if err := db.LookedUp(t.Context(), list[0], received.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if list = requested(); len(list) != 0 {
+			t.Errorf("requested %+v, want none", list)
+		}
+	})
+}
+
+// TestRequestsInOrder holds which requests come first, that those for jobs that have a
+// row come apart from those for names, that one can be put off, and that none makes
+// klinghook ask more rarely by itself.
+func TestRequestsInOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		if _, err := db.Track(t.Context(), "vid_known", "", received); err != nil {
+			t.Fatal(err)
+		}
+		for i, id := range []string{"vid_a", "vid_b", "vid_known", "vid_c"} {
+			ev := event("e"+id, "callback")
+			ev.ReceivedAt = received.Add(time.Duration(i) * time.Second)
+			if _, err := db.Record(t.Context(), ev, &tasks.JobUpdate{JobID: id, EventID: ev.ID, Unproven: true}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		requested := func(f store.RequestFilter, want ...string) []store.Lookup {
+			t.Helper()
+			f.Now, f.Limit = received.Add(time.Minute), max(2, len(want))
+			list, err := db.RequestedLookups(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, l := range list {
+				got = append(got, l.JobID)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%+v (-want +got):\n%s", f, diff)
+			}
+			return list
+		}
+		oldest := requested(store.RequestFilter{}, "vid_a", "vid_b")
+		requested(store.RequestFilter{Newest: true}, "vid_c", "vid_b")
+		known := requested(store.RequestFilter{Known: true}, "vid_known")
+		if err := db.PostponeLookup(t.Context(), oldest[0], received.Add(10*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		requested(store.RequestFilter{}, "vid_b", "vid_c", "vid_a")
+		if err := db.PostponeLookup(t.Context(), oldest[0], received.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		requested(store.RequestFilter{}, "vid_b", "vid_c")
+		for _, next := range []time.Duration{time.Hour, time.Minute} {
+			if err := db.LookedUp(t.Context(), known[0], received.Add(next)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if early, err := db.StaleJobs(t.Context(), received, received.Add(59*time.Minute), 10); err != nil || len(early) > 0 {
+			t.Errorf("due right after it was asked for: %+v, %v", early, err)
+		}
+		due, err := db.StaleJobs(t.Context(), received, received.Add(time.Hour), 10)
+		if want := []store.Lookup{{JobID: "vid_known", Known: true, HeardAt: received}}; err != nil || !cmp.Equal(want, due) {
+			t.Errorf("due are %+v, %v; want %+v", due, err, want)
+		}
+	})
+}
+
+// TestStaleJobsInOrder holds that those that have been due longest come first, and
+// that one whose look-up failed comes after the others.
+func TestStaleJobsInOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		for i, id := range []string{"vid_poison", "vid_b", "vid_c", "vid_asked"} {
+			if _, err := db.Track(t.Context(), id, "", received.Add(time.Duration(i)*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.LookedUp(t.Context(), store.Lookup{JobID: "vid_asked"}, received.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.PostponeLookup(t.Context(), store.Lookup{JobID: "vid_poison"}, received.Add(30*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		due := func(after time.Duration, limit int) (ids []string) {
+			t.Helper()
+			list, err := db.StaleJobs(t.Context(), received.Add(after), received.Add(after), limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range list {
+				ids = append(ids, l.JobID)
+			}
+			return ids
+		}
+		for after, want := range map[time.Duration][]string{
+			10 * time.Second: {"vid_b", "vid_c"},
+			time.Minute:      {"vid_b", "vid_c", "vid_poison"},
+			time.Hour:        {"vid_b", "vid_c", "vid_poison", "vid_asked"},
+		} {
+			if diff := cmp.Diff(want, due(after, 10)); diff != "" {
+				t.Errorf("due after %s (-want +got):\n%s", after, diff)
+			}
+			if diff := cmp.Diff(want[:2], due(after, 2)); diff != "" {
+				t.Errorf("due first after %s (-want +got):\n%s", after, diff)
+			}
+		}
+	})
+}
+
+// TestFoundByAnotherName holds that a job which was told of by the name that its
+// creator gave it is waited for by its own id.
+func TestFoundByAnotherName(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		if _, err := db.Track(t.Context(), "mine-1", "", received); err != nil {
+			t.Fatal(err)
+		}
+		l := store.Lookup{JobID: "mine-1", Known: true, HeardAt: received}
+		for range 2 { // the second finds it done
+			if err := db.FoundByAnotherName(t.Context(), l, "881", "text2video"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		due, err := db.StaleJobs(t.Context(), received, received, 10)
+		want := []store.Lookup{{JobID: "881", Known: true, API: "text2video", HeardAt: received}}
+		if diff := cmp.Diff(want, due); err != nil || diff != "" {
+			t.Errorf("due, %v (-want +got):\n%s", err, diff)
+		}
+		record := occurrence{id: "a", minute: 1, status: tasks.StatusProcessing}
+		ev, up := record.record("heard-of")
+		if _, err := db.Record(t.Context(), ev, up, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.FoundByAnotherName(t.Context(), store.Lookup{JobID: "heard-of", HeardAt: received}, "882", ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Job(t.Context(), "heard-of"); err != nil {
+			t.Errorf("a job of which something was heard: %v", err)
+		}
+	})
+}
+
+// TestLost holds that a job is lost only while that is the last that was said of it.
+func TestLost(t *testing.T) {
+	tests := []struct {
+		name string
+		said []tasks.Status // in the order in which it happened
+		want tasks.Status
+	}{
+		{"after created", []tasks.Status{tasks.StatusCreated, tasks.StatusLost}, tasks.StatusLost},
+		{"before processing", []tasks.Status{tasks.StatusLost, tasks.StatusProcessing}, tasks.StatusProcessing},
+		{"before failed", []tasks.Status{tasks.StatusLost, tasks.StatusFailed}, tasks.StatusFailed},
+		{"after completed", []tasks.Status{tasks.StatusCompleted, tasks.StatusLost}, tasks.StatusCompleted},
+		{"twice", []tasks.Status{tasks.StatusLost, tasks.StatusProcessing, tasks.StatusLost}, tasks.StatusLost},
+	}
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		for _, tt := range tests {
+			for _, backwards := range []bool{false, true} {
+				job := tt.name
+				if backwards {
+					job += ", told backwards"
+				}
+				for i := range tt.said {
+					if backwards {
+						i = len(tt.said) - 1 - i
+					}
+					o := occurrence{id: string(rune('a' + i)), minute: i, status: tt.said[i]}
+					ev, up := o.record(job)
+					if _, err := db.Record(t.Context(), ev, up, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if j, err := db.Job(t.Context(), job); err != nil || j.Status != tt.want {
+					t.Errorf("%s: job is %s, %v; want %s", job, j.Status, err, tt.want)
+				}
+			}
+		}
+	})
+}
+
+func TestExpiringMedia(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed() // at five minutes past t0
+		if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
+			t.Fatal(err)
+		}
+		dies := t0.Add(5*time.Minute + time.Hour)
+		if list, err := db.ExpiringMedia(t.Context(), time.Hour, dies); err != nil || len(list) != 0 {
+			t.Errorf("expiring before %v: %+v, %v; want none", dies, list, err)
+		}
+		got, err := db.ExpiringMedia(t.Context(), time.Hour, dies.Add(time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []store.ExpiringMedia{{JobID: "vid_1", Name: "thumbnail", ExpiresAt: dies}, {JobID: "vid_1", Name: "video", ExpiresAt: dies}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("expiring (-want +got):\n%s", diff)
+		}
+	})
+}

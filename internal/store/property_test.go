@@ -1,0 +1,361 @@
+package store_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// occurrence is an event of a job, as a test writes it down.
+type occurrence struct {
+	id     string
+	minute int // by Kling's clock
+	status tasks.Status
+	// what it says besides
+	progress int // 0 says nothing
+	prompt   string
+	model    string
+	reason   string
+	video    string
+}
+
+func (o occurrence) record(job string) (tasks.Event, *tasks.JobUpdate) {
+	at := t0.Add(time.Duration(o.minute) * time.Minute)
+	ev := tasks.Event{ID: job + ":" + o.id, Source: "klingai", Type: "video." + string(o.status), JobID: job, ReceivedAt: received}
+	up := &tasks.JobUpdate{JobID: job, EventID: ev.ID, OccurredAt: at, Status: o.status, Prompt: o.prompt, Model: o.model, Error: o.reason}
+	if o.progress > 0 {
+		up.Progress = &o.progress
+	}
+	if o.status.Terminal() {
+		up.FinishedAt = at
+	}
+	if o.video != "" {
+		up.Media = []tasks.MediaLink{{Name: "video", URL: "https://cdn.example/" + o.video}, {Name: "thumbnail", URL: "https://cdn.example/t.jpg"}}
+	}
+	return ev, up
+}
+
+// rows is all that a job leaves behind.
+type rows struct {
+	Job           store.Job
+	Media         []store.Media
+	Notifications []store.Notification
+}
+
+// TestEveryOrderEndsTheSame is the heart of the store's promise: whatever the
+// order in which a job's events arrive, and however often, whether the work that
+// they owe is done at once or later, and whichever of them are recorded together, the
+// same rows are left.
+func TestEveryOrderEndsTheSame(t *testing.T) {
+	tests := []struct {
+		name             string
+		events           []occurrence
+		want             tasks.Status
+		wantContradicted bool
+		wantVideo        string
+	}{
+		{
+			name: "a job that completes", want: tasks.StatusCompleted, wantVideo: "v.mp4",
+			events: []occurrence{
+				{id: "a", minute: 0, status: "created", prompt: "a cat", model: "v1"},
+				{id: "b", minute: 1, status: "processing", progress: 25},
+				{id: "c", minute: 2, status: "processing", progress: 75, prompt: "a cat, slowly"},
+				{id: "d", minute: 3, status: "completed", video: "v.mp4?sig=1"},
+			},
+		},
+		{
+			name: "failed at first, then completed", want: tasks.StatusCompleted, wantVideo: "v.mp4",
+			events: []occurrence{
+				{id: "a", minute: 0, status: "created"},
+				{id: "b", minute: 2, status: "failed", reason: "busy"},
+				{id: "c", minute: 1, status: "processing", progress: 90},
+				{id: "d", minute: 5, status: "completed", video: "v.mp4?sig=1"},
+			},
+		},
+		{
+			name: "failed and cancelled contradict each other", want: tasks.StatusFailed, wantContradicted: true,
+			events: []occurrence{
+				{id: "a", minute: 1, status: "processing", progress: 10},
+				{id: "b", minute: 2, status: "failed", reason: "busy"},
+				{id: "c", minute: 3, status: "cancelled", reason: "by the user"},
+			},
+		},
+		{
+			name: "events of the same instant", want: tasks.StatusFailed, wantContradicted: true,
+			events: []occurrence{
+				{id: "a", minute: 2, status: "cancelled", reason: "one", prompt: "p", model: "m"},
+				{id: "b", minute: 2, status: "failed", reason: "two", prompt: "q", model: "n"},
+				{id: "c", minute: 2, status: "processing", progress: 40, prompt: "r"},
+			},
+		},
+		{
+			name: "a link with its signature renewed", want: tasks.StatusCompleted, wantVideo: "v.mp4",
+			events: []occurrence{
+				{id: "a", minute: 1, status: "completed", video: "v.mp4?sig=1"},
+				{id: "b", minute: 2, status: "completed", video: "v.mp4?sig=2"},
+				{id: "c", minute: 3, status: "completed"},
+			},
+		},
+		{
+			name: "the newest links are dead", want: tasks.StatusCompleted, wantVideo: "v.mp4",
+			events: []occurrence{
+				{id: "a", minute: 1, status: "completed", video: "u.mp4"},
+				{id: "b", minute: 2, status: "completed", video: "v.mp4?sig=1"},
+				{id: "c", minute: 3, status: "completed", video: "dead-1.mp4"},
+				{id: "d", minute: 4, status: "completed", video: "dead-2.mp4"},
+			},
+		},
+		{
+			name: "a later event names another file", want: tasks.StatusCompleted, wantVideo: "w.mp4",
+			events: []occurrence{
+				{id: "a", minute: 1, status: "completed", video: "v.mp4?sig=1"},
+				{id: "b", minute: 2, status: "completed", video: "w.mp4?sig=1"},
+				{id: "c", minute: 0, status: "created"},
+			},
+		},
+	}
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				var want rows
+				for i, order := range permutations(tt.events) {
+					for way, deliver := range []func(*testing.T, *store.Store, string, []occurrence){deliverPromptly, deliverLate, deliverTogether} {
+						job := fmt.Sprintf("%s-%d-%d", tt.name, i, way)
+						deliver(t, db, job, withRepeats(order))
+						got := read(t, db, job)
+						if i == 0 && way == 0 {
+							want = got
+							checkEnd(t, got, tt.want, tt.wantContradicted, tt.wantVideo)
+							continue
+						}
+						if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+							t.Fatalf("order %v ends otherwise (-want +got):\n%s", order, diff)
+						}
+					}
+				}
+			})
+		}
+	})
+}
+
+func checkEnd(t *testing.T, got rows, status tasks.Status, contradicted bool, video string) {
+	t.Helper()
+	if got.Job.Status != status || got.Job.Contradicted != contradicted {
+		t.Errorf("job is %s, contradicted %t; want %s, %t", got.Job.Status, got.Job.Contradicted, status, contradicted)
+	}
+	at := slices.IndexFunc(got.Media, func(m store.Media) bool { return m.Name == "video" })
+	switch {
+	case video == "" && at >= 0:
+		t.Errorf("job has a video from %s, want none", got.Media[at].URL)
+	case video != "" && (at < 0 || got.Media[at].SHA256 != "https://cdn.example/"+video):
+		t.Errorf("media are %+v, want a video of %s", got.Media, video)
+	}
+}
+
+func deliverPromptly(t *testing.T, db *store.Store, job string, order []occurrence) {
+	t.Helper()
+	deliver(t, db, job, order, true)
+}
+
+func deliverLate(t *testing.T, db *store.Store, job string, order []occurrence) {
+	t.Helper()
+	deliver(t, db, job, order, false)
+}
+
+// destinations are who is told of the events.
+var destinations = []string{"slack-1", "forward-2"}
+
+// deliver records the events in their order. What they owe is done at once, or
+// after the last; all of it is done twice, as after a crash.
+func deliver(t *testing.T, db *store.Store, job string, order []occurrence, promptly bool) {
+	t.Helper()
+	ctx := t.Context()
+	for i, o := range order {
+		ev, up := o.record(job)
+		owed, err := db.Record(ctx, ev, up, destinations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if promptly {
+			work(ctx, t, db, job, owed.Notifications)
+		}
+		// Not every event is marked: a worker may die between the two.
+		if i%2 == 0 {
+			if err := db.MarkProcessed(ctx, ev.ID, received); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	workTwice(t, db, job)
+}
+
+// deliverTogether records the events in their order, some of them together, and does
+// what is owed after some of these.
+func deliverTogether(t *testing.T, db *store.Store, job string, order []occurrence) {
+	t.Helper()
+	ctx := t.Context()
+	r := rand.New(rand.NewPCG(2, uint64(len(order))))
+	for _, batch := range inBatches(r, order) {
+		var list []store.Recording
+		var ids []string
+		for _, o := range batch {
+			ev, up := o.record(job)
+			list, ids = append(list, store.Recording{Event: ev, Update: up, Destinations: destinations}), append(ids, ev.ID)
+		}
+		owed, err := db.RecordAll(ctx, list, received)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.IntN(2) == 0 {
+			for _, o := range owed {
+				work(ctx, t, db, job, o.Notifications)
+			}
+		}
+		if r.IntN(2) == 0 {
+			if err := db.MarkAllProcessed(ctx, ids, received); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	workTwice(t, db, job)
+}
+
+// inBatches cuts a list at random, and wherever an event would be there twice.
+func inBatches(r *rand.Rand, order []occurrence) [][]occurrence {
+	var batches [][]occurrence
+	for _, o := range order {
+		last := len(batches) - 1
+		same := func(x occurrence) bool { return x.id == o.id }
+		if last < 0 || r.IntN(3) == 0 || slices.ContainsFunc(batches[last], same) {
+			batches = append(batches, nil)
+			last++
+		}
+		batches[last] = append(batches[last], o)
+	}
+	return batches
+}
+
+// workTwice does all that is owed for a job, and tries to do it again.
+func workTwice(t *testing.T, db *store.Store, job string) {
+	t.Helper()
+	notifications, err := db.NotificationsOf(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	work(t.Context(), t, db, job, notifications)
+	work(t.Context(), t, db, job, notifications)
+}
+
+// work fetches what is pending, and sends. Links to "dead-…" are dead. A file's
+// SHA-256 is that of what the link points at: here, simply the link without its
+// query.
+func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifications []store.Notification) {
+	t.Helper()
+	media, err := db.MediaOf(ctx, job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range media {
+		for m.State == store.MediaPending {
+			m = fetch(ctx, t, db, m)
+		}
+	}
+	for _, n := range notifications {
+		if err := db.NotificationSent(ctx, n.ID, received); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fetch tries the link that counts, and returns the file as it stands then.
+func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) store.Media {
+	t.Helper()
+	if strings.Contains(m.URL, "dead-") {
+		m, err := db.MediaFailed(ctx, m, "404", received)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m.Object, m.Size, m.ContentType = m.JobID+"/"+m.Name, 1, "video/mp4"
+	m.SHA256, _, _ = strings.Cut(m.URL, "?")
+	if superseded, err := db.StoreMedia(ctx, m, received, func() error { return nil }); err != nil || superseded {
+		t.Fatalf("StoreMedia = %t, %v", superseded, err)
+	}
+	m, err := db.Medium(ctx, m.JobID, m.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// read returns a job's rows with its id, which is the order's name, taken out.
+func read(t *testing.T, db *store.Store, id string) rows {
+	t.Helper()
+	job, err := db.Job(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	media, err := db.MediaOf(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notifications, err := db.NotificationsOf(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.ID = ""
+	for i := range media {
+		media[i].JobID, media[i].Object = "", ""
+	}
+	for i := range notifications {
+		n := &notifications[i]
+		n.ID, n.JobID = "", ""
+		if n.EventID != "" {
+			n.EventID = n.EventID[len(id)+1:]
+		}
+	}
+	slices.SortFunc(notifications, func(a, b store.Notification) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.EventID, b.EventID))
+	})
+	return rows{job, media, notifications}
+}
+
+// permutations returns every order of the events.
+func permutations(events []occurrence) [][]occurrence {
+	if len(events) <= 1 {
+		return [][]occurrence{slices.Clone(events)}
+	}
+	var all [][]occurrence
+	for i := range events {
+		rest := slices.Delete(slices.Clone(events), i, i+1)
+		for _, p := range permutations(rest) {
+			all = append(all, append([]occurrence{events[i]}, p...))
+		}
+	}
+	return all
+}
+
+// withRepeats delivers each event once more at a random later place. The places
+// are drawn from a fixed seed, so that a failure comes again.
+func withRepeats(order []occurrence) []occurrence {
+	r := rand.New(rand.NewPCG(1, uint64(len(order))))
+	out := slices.Clone(order)
+	for _, o := range order {
+		first := slices.IndexFunc(out, func(x occurrence) bool { return x.id == o.id })
+		at := first + 1 + r.IntN(len(out)-first)
+		out = slices.Insert(out, at, o)
+	}
+	return out
+}

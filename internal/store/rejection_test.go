@@ -1,0 +1,51 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestRejections(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		const n = 1010
+		reject := func(i int) tasks.Rejection {
+			return tasks.Rejection{
+				ID: fmt.Sprintf("rej_%04d", i), ReceivedAt: received.Add(time.Duration(i) * time.Second), Source: "klingai", Reason: "invalid_signature",
+				Detail: "no signature", Peer: "192.0.2.1:1", Headers: map[string]string{"User-Agent": "curl"}, Body: []byte("\x00\xff"),
+			}
+		}
+		for i := range n {
+			if err := db.KeepRejection(ctx, reject(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		malformed := reject(n)
+		malformed.Reason = "malformed"
+		for range 2 {
+			if err := db.KeepRejection(ctx, malformed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, err := db.Rejections(ctx, store.RejectionFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) != 1000 {
+			t.Errorf("%d rejections are kept, want the newest 1000", len(all))
+		}
+		if diff := cmp.Diff([]tasks.Rejection{malformed, reject(n - 1)}, all[:2]); diff != "" {
+			t.Errorf("the newest (-want +got):\n%s", diff)
+		}
+		some, err := db.Rejections(ctx, store.RejectionFilter{Source: "klingai", Reason: "malformed", Limit: 5})
+		if err != nil || len(some) != 1 {
+			t.Errorf("%d malformed, %v; want 1", len(some), err)
+		}
+	})
+}
