@@ -33,14 +33,15 @@ type room struct {
 func rooms() []room {
 	return []room{
 		{"internal/jsontext", nil},
+		{"internal/join", nil},
 		{"tasks", []string{"internal/jsontext"}},
 
 		{"internal/source", []string{"tasks", "internal/jsontext"}},
 		{"internal/kling", []string{"tasks"}},
-		{"internal/store", []string{"tasks"}},
+		{"internal/store", []string{"tasks", "internal/join"}},
 
-		{"ingest", []string{"internal/source", "tasks"}},
-		{"worker", []string{"internal/source", "internal/kling", "internal/store", "tasks"}},
+		{"ingest", []string{"internal/source", "internal/join", "tasks"}},
+		{"worker", []string{"internal/source", "internal/kling", "internal/store", "internal/join", "tasks"}},
 		{"internal/admin", []string{"internal/source", "internal/kling", "internal/store", "tasks"}},
 
 		// The fake Kling knows nothing of ours: what both got wrong would not be seen.
@@ -55,7 +56,7 @@ func rooms() []room {
 		{"deploy", nil},         // Tests only.
 		{"internal/e2e", nil},   // Tests only.
 		{"internal/chaos", nil}, // Tests only.
-		{"cmd", []string{"ingest", "worker", "internal/admin", "internal/source", "internal/kling", "internal/store", "tasks", "internal/simulate", "config", "internal/process", "internal/tracing"}},
+		{"cmd", []string{"ingest", "worker", "internal/admin", "internal/source", "internal/kling", "internal/store", "internal/join", "tasks", "internal/simulate", "config", "internal/process", "internal/tracing"}},
 	}
 }
 
