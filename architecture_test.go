@@ -84,8 +84,8 @@ func owners() map[string][]string {
 func notInIngest() map[string]string {
 	return map[string]string{
 		module + "/worker":                   "worker code",
-		module + "/internal/store":                    "the store",
-		module + "/internal/kling":                    "Kling's API client",
+		module + "/internal/store":           "the store",
+		module + "/internal/kling":           "Kling's API client",
 		"github.com/jackc/pgx":               "a SQL driver",
 		"modernc.org":                        "a SQL driver",
 		"github.com/pressly/goose":           "SQL migrations",

@@ -21,8 +21,8 @@ import (
 
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 

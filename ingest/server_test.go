@@ -25,8 +25,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/klinghook/klinghook/ingest"
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 

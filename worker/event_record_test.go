@@ -9,8 +9,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/hibiken/asynq"
 
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 

@@ -22,9 +22,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 	"github.com/klinghook/klinghook/worker/media"

@@ -14,8 +14,8 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 

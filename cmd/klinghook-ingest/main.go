@@ -16,11 +16,11 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/cmd/internal/intake"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/tasks"
 )

@@ -17,13 +17,13 @@ import (
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/term"
 
+	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/admin/backlog"
 	"github.com/klinghook/klinghook/internal/admin/guard"
 	"github.com/klinghook/klinghook/internal/admin/login"
 	"github.com/klinghook/klinghook/internal/admin/queues"
-	"github.com/klinghook/klinghook/cmd/internal/cli"
-	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
 )
 

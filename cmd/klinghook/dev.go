@@ -18,18 +18,18 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/admin/backlog"
-	"github.com/klinghook/klinghook/internal/admin/queues"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/cmd/internal/intake"
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/backlog"
+	"github.com/klinghook/klinghook/internal/admin/queues"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/internal/tracing"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/tracing"
 	"github.com/klinghook/klinghook/tasks"
 )
 

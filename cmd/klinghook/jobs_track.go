@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/internal/admin/track"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin/track"
 	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"

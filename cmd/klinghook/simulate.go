@@ -15,9 +15,9 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"

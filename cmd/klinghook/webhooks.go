@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/tasks"
 )

@@ -14,10 +14,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/admin/backlog"
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/backlog"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
