@@ -1,31 +1,23 @@
-# Everything a contributor runs, by name: `make help` lists it.
+# Run `make help` for a list of targets.
 
 GO       = go
-# How many inputs each fuzz target gets. A time, such as 1m, is possible too, but
-# then Go's fuzzer now and then reports its own deadline as a failure.
-FUZZTIME = 500000x
-# What CI runs, in this order: what is quick or fills the build cache first.
-CHECKS   = fmt-check build vet verify test chaos-short compose-test kube-test lint race fuzz
+# The time or number of inputs for each fuzz target.
+FUZZTIME = 30000x
+# What CI runs.
+CHECKS   = fmt-check build vet verify lint test chaos-short kube-test race fuzz
 
 .DEFAULT_GOAL = help
-.PHONY: help modules test chaos chaos-short bench bench-short bench-test images compose-check compose-test race race-compile fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check checks clean
+.PHONY: help test chaos chaos-short bench bench-short images modules compose-check compose-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-# Packages whose tests take longest begin first, so that they do not end alone.
-SLOWEST = ./internal/e2e ./worker ./cmd/klinghook ./internal/store
-
-# vet has a target of its own: with each way to compile a package, go test would run it
-# once more on all that the package needs.
-#
-# The tests note in a file what they skipped for want of a server. The status of
-# go test is the status of the target, whatever is printed after it.
-test: ## run all tests; skips those whose server (Redis, PostgreSQL) is not installed
+# Tests write the reason for each skip to a file, which is printed at the end.
+test: ## run all tests; those that need a missing server (Redis, PostgreSQL, Chromium) are skipped
 	@skips=$$(mktemp) || exit 1; \
-	echo '$(GO) test -vet=off -shuffle=on $(SLOWEST) ./...'; \
+	echo '$(GO) test -shuffle=on ./...'; \
 	status=0; \
-	CGO_ENABLED=0 TESTENV_SKIPS="$$skips" $(GO) test -vet=off -shuffle=on $(SLOWEST) ./... || status=$$?; \
+	CGO_ENABLED=0 TESTENV_SKIPS="$$skips" $(GO) test -shuffle=on ./... || status=$$?; \
 	awk '{ sub(/^[^ ]*: /, ""); if (!seen[$$0]++) why = why (why ? "; " : "") $$0 } \
 		END { if (NR) printf "%d tests skipped: %s\n", NR, why }' "$$skips"; \
 	rm -f "$$skips"; \
@@ -53,51 +45,28 @@ bench-short: build ## try the harness in two minutes; its figures mean nothing
 bench-test: ## vet and test the harness
 	cd bench && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -shuffle=on ./...
 
-# onecloud leaves out what only Google's and Azure's buckets need: it takes a minute to
-# compile, and of the tests only those reach it that open such a bucket, in make test.
-# SQLite and its C library are C, translated: watched, the tests of the store take three
-# times the processor, to find nothing that could be mended here. Their driver is watched.
-RACE = -race -tags onecloud -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false
-
-# The end-to-end tests run the programs as they are built, in which nothing detects races.
-# Most tests wait more than they compute: one package more at a time than there are
-# processors.
+# The end-to-end tests run the built programs, which have no race detector.
 race: ## run all tests with the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -vet=off -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $$($(GO) list $(SLOWEST) ./... | grep -v '/internal/e2e$$')
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '/internal/e2e$$')
 
-race-compile: # what race needs
-	@CGO_ENABLED=1 $(GO) list $(RACE) -test -deps -export ./... >/dev/null
-
-# go test -fuzz would compile all dependencies once more, to be guided by what the
-# inputs reach in them: minutes for the cloud SDKs, and slower fuzzing. Here only
-# our own packages guide it. The corpus is the one that go test -fuzz keeps.
-fuzz: ## fuzz each target with FUZZTIME inputs (500000x by default)
+fuzz: ## fuzz each target for FUZZTIME
 	@set -e; \
-	export CGO_ENABLED=0; \
-	program=$$(mktemp); \
-	trap 'rm -f "$$program"' EXIT; \
-	for dir in $$(find . -name '*_test.go' -exec grep -l '^func Fuzz' {} + | xargs -n 1 dirname | sort -u); do \
-		package=$$($(GO) list "$$dir"); \
-		$(GO) test -c -vet=off -ldflags='-s -w' -gcflags='github.com/klinghook/klinghook/...=-d=libfuzzer' -o "$$program" "$$dir"; \
-		targets=$$(cd "$$dir" && "$$program" -test.list '^Fuzz'); \
-		for target in $$targets; do \
-			echo "fuzz $$package $$target"; \
-			(cd "$$dir" && "$$program" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
-				-test.fuzzcachedir "$$($(GO) env GOCACHE)/fuzz/$$package"); \
+	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+		for target in $$(CGO_ENABLED=0 $(GO) test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
+			echo "fuzz $$dir $$target"; \
+			CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
 		done; \
 	done
 
-# A module of its own: Kubernetes' and KEDA's types stay out of ours. Vetting would
-# analyse all of them, for minutes. What it reads lies outside its module, where go test
-# sees no changes: -count=1.
-kube-test: ## hold the Kubernetes manifests against Kubernetes' own types
+# A separate module keeps Kubernetes' and KEDA's types out of ours. go test does not see
+# changes to files outside the module, hence -count=1.
+kube-test: ## check the Kubernetes manifests against Kubernetes' own types
 	cd deploy/kubernetes/test && CGO_ENABLED=0 $(GO) test -vet=off -count=1 ./...
 
 lint: bin/golangci-lint ## run the linters of .golangci.yml
 	CGO_ENABLED=0 bin/golangci-lint run ./...
 
-# They compile Compose's loader and the load tools, for minutes: the hosted workflow
-# runs them beside the rest.
+# Slow to compile; the hosted workflow runs them in a job of their own.
 modules: bin/golangci-lint bench-test compose-check ## check the modules of bench/ and deploy/compose
 	for module in bench deploy/compose; do \
 		(cd $$module && $(GO) mod verify && CGO_ENABLED=0 "$(CURDIR)/bin/golangci-lint" run ./...) || exit 1; \
@@ -108,7 +77,7 @@ fmt: ## format all Go files
 
 fmt-check: ## fail if a Go file is not formatted
 	@files=$$(gofmt -s -l .) || exit 1; \
-	if [ -n "$$files" ]; then echo "not formatted (make fmt mends it):"; echo "$$files"; exit 1; fi
+	if [ -n "$$files" ]; then echo 'not formatted (run `make fmt`):'; echo "$$files"; exit 1; fi
 
 vet: ## run go vet
 	CGO_ENABLED=0 $(GO) vet ./...
@@ -116,7 +85,7 @@ vet: ## run go vet
 verify: ## check the downloaded modules against go.sum
 	$(GO) mod verify
 
-vulncheck: bin/govulncheck ## look for known vulnerabilities (asks a database on the internet)
+vulncheck: bin/govulncheck ## look for known vulnerabilities (needs the internet)
 	bin/govulncheck ./...
 
 build: ## build both programs into bin, stripped, with their version
@@ -127,23 +96,19 @@ build: ## build both programs into bin, stripped, with their version
 images: ## build both container images (deploy/Dockerfile), with their version
 	sh deploy/images.sh
 
-# What it reads lies outside its module, where go test sees no changes: -count=1.
 compose-check: ## check docker-compose.yml with Compose's own loader, and what it mounts
 	cd deploy/compose && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test -count=1 ./...
 
-compose-test: ## try the stack on this machine's Docker, where the images are there (5 minutes)
+compose-test: ## test the stack on this machine's Docker; needs its images (5 minutes)
 	@GO='$(GO)' CGO_ENABLED=0 sh deploy/compose/test.sh
 
-cover: ## run all tests and say how much of each function they reach
+cover: ## run all tests and print the coverage of each function
 	CGO_ENABLED=0 $(GO) test -shuffle=on -coverpkg=./... -coverprofile=coverage.out ./...
 	$(GO) tool cover -func=coverage.out
 
-check: $(CHECKS) ## run all that CI runs
+check: $(CHECKS) ## run what CI runs
 
-checks:
-	@echo $(CHECKS)
-
-clean: ## delete what the other targets made
+clean: ## delete build output
 	rm -rf bin coverage.out
 
 bin/golangci-lint: Makefile

@@ -1,5 +1,3 @@
-//go:build !onecloud
-
 package media
 
 // make race leaves these out, for what they bring along: see RACE in the Makefile.

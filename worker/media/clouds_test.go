@@ -1,5 +1,3 @@
-//go:build !onecloud
-
 package media
 
 import (
