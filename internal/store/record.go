@@ -110,6 +110,17 @@ func (s *Store) recordOnce(ctx context.Context, r recorder, list []Recording) ([
 	return owed, nil
 }
 
+// KeepEvent inserts an event without recording what follows from it: it stays owed
+// until it is recorded. Keeping an event that has a row changes nothing.
+func (s *Store) KeepEvent(ctx context.Context, ev tasks.Event) error {
+	r := recorder{dialect: s.dialect}
+	values, err := r.eventValues(&entry{Recording: Recording{Event: ev}})
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, insertEvent+` VALUES `+tuples(1, len(values))+` ON CONFLICT (id) DO NOTHING`, values...)
+	}
+	return wrap("keep event "+ev.ID, err)
+}
+
 // KeptEvents reports which of the events, by ID, need to be in no queue any more:
 // they are in the store, as themselves or as what a dead letter is about.
 func (s *Store) KeptEvents(ctx context.Context, ids []string) (map[string]bool, error) {
@@ -213,6 +224,8 @@ func (r *recorder) record(ctx context.Context) error {
 	return r.oweNotifications(ctx, proven)
 }
 
+const insertEvent = `INSERT INTO events (id, source, type, job_id, received_at, secret, headers, body, processed_at)`
+
 // keepEvents writes the rows of the events that have none yet.
 func (r *recorder) keepEvents(ctx context.Context) error {
 	const buriedEvent = `EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')`
@@ -223,7 +236,7 @@ func (r *recorder) keepEvents(ctx context.Context) error {
 			return err
 		}
 	}
-	kept, err := insertRows(ctx, r.tx, scanKept, `INSERT INTO events (id, source, type, job_id, received_at, secret, headers, body, processed_at)`, rows,
+	kept, err := insertRows(ctx, r.tx, scanKept, insertEvent, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING id, FALSE, `+buriedEvent)
 	if err != nil {
 		return fmt.Errorf("insert events: %w", err)

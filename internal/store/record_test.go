@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -272,6 +273,44 @@ func TestManyLinks(t *testing.T) {
 			if diff := cmp.Diff(media, o.Media); len(media) != 100 || diff != "" {
 				t.Errorf("%d files of job %d are kept (-kept +owed):\n%s", len(media), n, diff)
 			}
+		}
+	})
+}
+
+func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		ev, update := completed()
+		for range 2 {
+			if err := db.KeepEvent(ctx, ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		owed, err := db.UnprocessedEvents(ctx)
+		if err != nil || len(owed) != 1 || owed[0].ID != ev.ID {
+			t.Fatalf("owed events are %v, %v; want %s", owed, err, ev.ID)
+		}
+		if _, err := db.Job(ctx, "vid_1"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("job before the event is recorded: %v, want ErrNotFound", err)
+		}
+		answers, err := db.RecordAll(ctx, []store.Recording{{Event: ev, Update: update, Destinations: []string{"slack-1"}}}, received)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := answers[0]; got.Processed || got.Settled || len(got.Media) != 2 || len(got.Notifications) != 1 {
+			t.Errorf("recording returned %+v, want 2 media and 1 notification owed", got)
+		}
+		if job, err := db.Job(ctx, "vid_1"); err != nil || job.Status != tasks.StatusCompleted {
+			t.Errorf("job is %s, %v; want completed", job.Status, err)
+		}
+		if err := db.MarkProcessed(ctx, ev.ID, received); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.KeepEvent(ctx, ev); err != nil {
+			t.Fatal(err)
+		}
+		if owed, err := db.UnprocessedEvents(ctx); err != nil || len(owed) != 0 {
+			t.Errorf("owed events at the end are %v, %v; want none", owed, err)
 		}
 	})
 }
