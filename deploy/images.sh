@@ -1,14 +1,12 @@
 #!/bin/sh
-# Builds both images under the names that docker-compose.yml has, stamped with the version
-# of the checkout: make images. Arguments go on to docker build, such as
-# --platform linux/arm64.
+# Builds both images under their names in docker-compose.yml, with the version of the
+# checkout. Arguments are passed to docker build, such as --platform linux/arm64.
 set -eu
 cd "$(dirname "$0")/.."
 version=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
 revision=$(git rev-parse HEAD 2>/dev/null || true)
 
-# Without BuildKit there are no cache mounts and no platforms to choose from: the
-# layers are the cache.
+# Without BuildKit there are no cache mounts and no platforms.
 file=$(mktemp)
 trap 'rm -f "$file"' EXIT
 if docker buildx version >/dev/null 2>&1; then

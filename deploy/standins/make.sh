@@ -1,23 +1,23 @@
 #!/bin/sh
-# Makes stand-ins, of Debian's packages, for the images that docker-compose.yml and
-# deploy/Dockerfile name, under their names: for machines that have an engine and
-# Debian's packages, and cannot reach a registry. Grafana has none.
+# Builds stand-ins for the images that docker-compose.yml and deploy/Dockerfile use,
+# from Debian packages and Go modules, for machines with a Docker engine but no
+# registry. There is none for Grafana.
 #
 #	sh deploy/standins/make.sh           # as root; needs debootstrap and Go
-#	sh deploy/standins/make.sh remove    # takes the names off again
+#	sh deploy/standins/make.sh remove    # deletes them
 #
-# They are for trying the stack, not for running it: their versions are others than
-# their names say. An image that is there already is left alone.
+# Use them to test the stack only: most versions differ from those in the names.
+# Existing images are kept.
 set -eu
 cd "$(dirname "$0")"
 
-# name prints the image that docker-compose.yml names for a repository.
+# name prints the image of a repository in docker-compose.yml.
 name() { sed -n "s|^ *image: *\($1:[^ ]*\).*|\1|p" ../../docker-compose.yml | head -n 1; }
 go_version=$(sed -n 's/^ARG GO_VERSION=//p' ../Dockerfile)
 s3=$(name versity/versitygw)
+caddy=$(name caddy)
 
 if [ "${1:-}" = remove ]; then
-  # Only ours: they have the label.
   docker images -q --filter label=klinghook.standin=true | sort -u | xargs -r docker rmi -f
   docker rmi -f klinghook-standin-base
   exit
@@ -33,7 +33,7 @@ if ! have klinghook-standin-base; then
   rm -rf "$work/root"
 fi
 
-# build makes the stand-in of a target unless the image is there.
+# build TARGET IMAGE builds a stand-in unless the image exists.
 build() {
   have "$2" || DOCKER_BUILDKIT=0 docker build -q --target "$1" -t "$2" "$work/context"
 }
@@ -41,14 +41,17 @@ mkdir "$work/context"
 cp Dockerfile ./*-entrypoint.sh "$work/context/"
 build redis "$(name redis)"
 build postgres "$(name postgres)"
-build caddy "$(name caddy)"
 build prometheus "$(name prom/prometheus)"
-# Without BuildKit every target before the one that is asked for is built as well: what
-# the last two are made of must be there for both.
-if ! have "golang:$go_version-alpine" || ! have "$s3"; then
+# Without BuildKit, docker builds every target before the requested one, so the files of
+# the last three must be there for each of them.
+if ! have "golang:$go_version-alpine" || ! have "$s3" || ! have "$caddy"; then
   cp -r "$(go env GOROOT)" "$work/context/go"
   cp /etc/ssl/certs/ca-certificates.crt "$work/context/"
-  CGO_ENABLED=0 GOBIN="$work/context" go install "github.com/versity/versitygw/cmd/versitygw@${s3##*:}"
+  export CGO_ENABLED=0 GOBIN="$work/context"
+  caddy_version=${caddy##*:}
+  go install "github.com/versity/versitygw/cmd/versitygw@${s3##*:}"
+  go install "github.com/caddyserver/caddy/v2/cmd/caddy@v${caddy_version%-alpine}"
   build golang "golang:$go_version-alpine"
   build versitygw "$s3"
+  build caddy "$caddy"
 fi

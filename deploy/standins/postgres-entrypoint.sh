@@ -1,6 +1,5 @@
 #!/bin/bash
-# As root it gives the data to the user postgres and goes on as that; an empty
-# directory becomes a cluster with the user and the database of the variables.
+# Runs as the user postgres, and creates the cluster, user and database at first.
 set -e
 if [ "$(id -u)" = 0 ]; then
   install -d -o postgres -g postgres -m 0700 "$PGDATA"

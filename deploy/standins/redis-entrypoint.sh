@@ -1,5 +1,5 @@
 #!/bin/sh
-# As root it gives the data to the user redis and goes on as that.
+# Runs as the user redis.
 set -e
 if [ "$1" = redis-server ] && [ "$(id -u)" = 0 ]; then
   find . ! -user redis -exec chown redis {} +
