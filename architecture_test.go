@@ -34,7 +34,7 @@ func rooms() []room {
 	return []room{
 		{"internal/jsontext", nil},
 		{"internal/join", nil},
-		{"tasks", []string{"internal/jsontext"}},
+		{"tasks", nil},
 
 		{"internal/source", []string{"tasks", "internal/jsontext"}},
 		{"internal/kling", []string{"tasks"}},

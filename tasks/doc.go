@@ -1,12 +1,10 @@
-// Package tasks is the contract between the process that receives webhooks and
-// the ones that act on them: what an [Event] is, which kinds of work exist, how
-// each kind is queued ([PolicyOf]), what its payload looks like on the wire, and
-// the [Client] that enqueues it.
+// Package tasks is the contract between the process that receives webhooks and the
+// workers: the [Event], the kinds of work, the policy of each kind ([PolicyOf]), the
+// payloads, and the [Client] that enqueues them.
 //
-// Payloads outlive processes: a task that one release enqueued is run by the
-// next. The files in testdata are payloads of past releases, and every release
-// must still read them.
+// A payload outlives the process that wrote it: the next release reads what this one
+// enqueued. The files in testdata are such payloads.
 //
-// The package knows Redis only through asynq. It knows no HTTP, no SQL and no
-// protocol of Kling's; queue names stand here and nowhere else.
+// The package uses Redis through asynq only. It knows no HTTP, no SQL and no webhook
+// protocol. Queue names are defined here and nowhere else.
 package tasks

@@ -16,18 +16,18 @@ const (
 	StatusCompleted  Status = "completed"
 	StatusFailed     Status = "failed"
 	StatusCancelled  Status = "cancelled"
-	// StatusLost is klinghook's own word for a job of which nothing was heard for so
-	// long that nobody waits for it any more. Whatever is heard of it later counts.
+	// StatusLost is klinghook's own status of a job that was silent for too long. Later
+	// events still update it.
 	StatusLost Status = "lost"
 )
 
-// Terminal reports whether Kling sends nothing more of a job in this status.
+// Terminal reports whether a job in this status is over.
 func (s Status) Terminal() bool {
 	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled
 }
 
-// The event types of the seed protocol. The official protocol's statuses are
-// given the same names.
+// The event types of the seed protocol. The official protocol's statuses are mapped to
+// them.
 const (
 	TypeCreated    = "video.created"
 	TypeProcessing = "video.processing"
@@ -36,30 +36,30 @@ const (
 	TypeCancelled  = "video.cancelled"
 )
 
-// TypeLost is the type of the event with which klinghook itself gives a job up.
-// Kling does not send it.
+// TypeLost is the type of the event that klinghook makes when it gives a job up. Kling
+// never sends it.
 const TypeLost = "video.lost"
 
-// KnownTypes returns the event types that move a job, in a job's order.
+// KnownTypes returns the event types that move a job, in the order of a job's life.
 func KnownTypes() []string {
 	return []string{TypeCreated, TypeProcessing, TypeCompleted, TypeFailed, TypeCancelled}
 }
 
-// JobUpdate is what one event says of its job, whichever protocol said it. A
-// zero field says nothing. Updates may arrive in any order and more than once.
+// JobUpdate is what one event says about its job, in any protocol. A zero field says
+// nothing. Updates may arrive in any order and more than once.
 type JobUpdate struct {
 	JobID string
-	// Unproven reports that the sender did not prove who it is: nothing is said of
-	// the job, but Kling is to be asked about it.
+	// Unproven reports that the sender is unknown: the update changes nothing, but is a
+	// hint to query Kling.
 	Unproven bool
 	// API is where Kling keeps the job: APITasks, APILegacy, or one kind of the
 	// legacy API, such as "text2video".
 	API string
-	// EventID is the event that says it; it breaks ties between updates of the
-	// same OccurredAt.
+	// EventID is the update's event. It breaks ties between updates with the same
+	// OccurredAt.
 	EventID string
-	// OccurredAt is the sender's time of the event; zero when it gave none that
-	// can be read.
+	// OccurredAt is the sender's time of the event; zero when it is missing or cannot be
+	// read.
 	OccurredAt time.Time
 	Status     Status
 	// Progress is in percent, 0 to 100; nil when the event has none.
@@ -68,7 +68,7 @@ type JobUpdate struct {
 	Model    string
 	// Duration is the length of the video.
 	Duration time.Duration
-	// Error is why the job failed, as the sender words it.
+	// Error is why the job failed, in the sender's words.
 	Error string
 	// ExternalID is the caller's own id of the job (official protocol only).
 	ExternalID string
@@ -77,7 +77,7 @@ type JobUpdate struct {
 	Media                 []MediaLink
 }
 
-// Where Kling keeps a job. Of a legacy one, [APILegacy] leaves the kind open.
+// Where Kling keeps a job. [APILegacy] is a legacy job of unknown kind.
 const (
 	APITasks  = "tasks"
 	APILegacy = "legacy"
@@ -87,11 +87,10 @@ const (
 type MediaLink struct {
 	// Name is what the file is to its job: "video", "video-2", "thumbnail".
 	Name string
-	// URL is the sender's link; it carries a signature in its query, so it is
-	// never logged whole.
+	// URL is the sender's link. Its query contains a signature: never log it whole.
 	URL string
-	// Renews is the dead link in whose place Kling gave this one when it was asked;
-	// empty for a link that came by itself.
+	// Renews is the dead link that this one replaces, after klinghook asked Kling for a
+	// fresh one; else empty.
 	Renews string
 }
 
@@ -101,7 +100,7 @@ const (
 	MediaThumbnail = "thumbnail"
 )
 
-// VideoName returns the media name of a job's i-th video, counted from 0.
+// VideoName returns the media name of a job's i-th video, from 0.
 func VideoName(i int) string {
 	if i == 0 {
 		return MediaVideo

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -10,24 +11,23 @@ type Kind string
 
 // The kinds of work.
 const (
-	// KindEventRecord keeps an event and moves its job forward.
+	// KindEventRecord stores an event and moves its job forward.
 	KindEventRecord Kind = "event:record"
-	// KindMediaDownload brings one file of a job into the bucket.
+	// KindMediaDownload downloads one file of a job into the bucket.
 	KindMediaDownload Kind = "media:download"
-	// KindNotifySend tells one destination of one thing that happened.
+	// KindNotifySend sends one notification to one destination.
 	KindNotifySend Kind = "notify:send"
-	// KindRejectionKeep keeps a sample of the deliveries that were refused.
+	// KindRejectionKeep stores a sample of the refused deliveries.
 	KindRejectionKeep Kind = "rejection:keep"
 )
 
-// The queues. Each has workers of its own, so that slow downloads hold up
-// neither events nor notifications.
+// The queues. Each has its own workers, so that slow downloads delay neither events
+// nor notifications.
 const (
-	// QueueEvents may have shards, which [EventQueues] names.
-	QueueEvents = "events"
-	QueueMedia  = "media"
-	QueueNotify = "notify"
-	// QueueRejections is of little weight and little traffic.
+	// QueueEvents may have shards; see [EventQueues].
+	QueueEvents     = "events"
+	QueueMedia      = "media"
+	QueueNotify     = "notify"
 	QueueRejections = "rejections"
 )
 
@@ -36,67 +36,57 @@ type Policy struct {
 	Kind Kind
 	// Queue is [QueueEvents] for all its shards.
 	Queue string
-	// Attempts is how often a task is run before it is given up. It is never
-	// below 4: asynq counts a killed worker's run and a lost dequeue reply.
+	// Attempts is how many times a task runs before it is archived. It is at least 4,
+	// since asynq counts the run of a killed worker and a lost dequeue reply.
 	Attempts int
 	// Timeout bounds one attempt.
 	Timeout time.Duration
-	// Retention is how long a finished task keeps its id from being enqueued
-	// again, and can be seen in the queue pages. It costs Redis the payload and
-	// about 700 bytes a task.
+	// Retention is how long a finished task blocks its ID and shows in the queue pages.
+	// It costs Redis the payload and about 700 bytes per task.
 	Retention time.Duration
-	// BackoffBase is the longest wait before the second attempt; it doubles from
-	// attempt to attempt up to BackoffCap. The wait itself is drawn evenly from
-	// zero up to that (full jitter).
+	// BackoffBase is the longest wait before the second attempt. It doubles from attempt
+	// to attempt up to BackoffCap. The wait is random between zero and that (full jitter).
 	BackoffBase, BackoffCap time.Duration
 }
 
-// Policies returns the policy table, one row for each kind.
+// policies is the policy table, one row per kind.
 //
-// Recording is cheap and must outlast a database that is away for hours; so must the
-// keeping of samples, or strangers could fill the dead letters meanwhile. A
-// download's attempts are spread over about a day: some relays' links die after
-// an hour, Kling's own after 30 days.
-func Policies() []Policy {
-	table := policies()
-	return table[:]
+// Recording must outlast a database that is away for hours. So must samples, or
+// strangers could fill the dead letters meanwhile. Downloads are tried for about a day:
+// some relays' links expire after an hour, Kling's own after 30 days.
+var policies = []Policy{
+	{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
+	{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
+	{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 20, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
+	{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 60, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 }
 
-// policies is Policies as a value: it is looked at several times a delivery.
-func policies() [4]Policy {
-	return [...]Policy{
-		{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
-		{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
-		{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 20, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
-		{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 60, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
-	}
-}
+// Policies returns the policy table, one row per kind.
+func Policies() []Policy { return slices.Clone(policies) }
 
-// PolicyOf returns the policy of a kind. Its error names the kinds there are.
+// PolicyOf returns the policy of a kind. Its error lists the known kinds.
 func PolicyOf(kind Kind) (Policy, error) {
-	table := policies()
-	for i := range table {
-		if table[i].Kind == kind {
-			return table[i], nil
+	known := make([]Kind, 0, len(policies))
+	for _, p := range policies {
+		if p.Kind == kind {
+			return p, nil
 		}
-	}
-	known := make([]Kind, 0, len(table))
-	for _, p := range table {
 		known = append(known, p.Kind)
 	}
 	return Policy{}, fmt.Errorf("unknown task kind %q: known are %q", kind, known)
 }
 
-// Queues returns the names of all queues, in the policy table's order. Of events, that
-// is the first shard; [KnownQueues] has the others.
+// Queues returns the names of all queues, in the policy table's order. Of events, it
+// lists the first shard only; see [AllQueues].
 func Queues() []string {
 	var names []string
-	seen := make(map[string]bool)
-	for _, p := range Policies() {
-		if !seen[p.Queue] {
-			seen[p.Queue] = true
+	for _, p := range policies {
+		if !slices.Contains(names, p.Queue) {
 			names = append(names, p.Queue)
 		}
 	}
 	return names
 }
+
+// AllQueues returns the names of all queues when events have this many shards.
+func AllQueues(shards int) []string { return append(Queues(), EventQueues(shards)[1:]...) }

@@ -8,24 +8,23 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Task is a unit of work as it is queued.
 type Task struct {
 	Kind Kind
-	// ID is deterministic: enqueuing the same work twice gives the same ID, and
-	// the second is recognised as a duplicate. It never contains a slash, which
-	// the queue pages could not address.
+	// ID is deterministic: the same work has the same ID, so that enqueuing it twice is
+	// recognised. It never contains a slash, which the queue pages cannot address.
 	ID string
-	// Payload is JSON, of the shape that the kind's Decode function reads.
+	// Payload is JSON, as the kind's Decode function reads it.
 	Payload []byte
-	// Trace is the span that the task follows from, as [TraceOf] writes it; empty where
-	// nothing is traced.
+	// Trace is the parent span, as [TraceOf] writes it; empty without tracing.
 	Trace string
 }
 
-// MediaDownload is the payload of KindMediaDownload: which file of which job.
-// The link is not in it: the worker reads the newest one from the store.
+// MediaDownload is the payload of KindMediaDownload: which file of which job. The
+// worker reads the newest link from the store.
 type MediaDownload struct {
 	JobID string `json:"job_id"`
 	// Name is the media's name within the job, such as "video" or "thumbnail".
@@ -35,14 +34,14 @@ type MediaDownload struct {
 // NotifySend is the payload of KindNotifySend: which notification of the store.
 type NotifySend struct {
 	NotificationID string `json:"notification_id"`
-	// JobID is for people who look at the queue; the store decides.
+	// JobID is for people who read the queue; the worker uses the store's.
 	JobID string `json:"job_id,omitempty"`
 }
 
-// Rejection is a delivery that was refused, as a sample of many: for the person who
-// wonders why nothing arrives. It is the payload of KindRejectionKeep.
+// Rejection is a sample of the deliveries that were refused, which tells an operator why
+// nothing arrives. It is the payload of KindRejectionKeep.
 type Rejection struct {
-	// ID is random: each refusal is one of its own.
+	// ID is random.
 	ID string `json:"id"`
 	// ReceivedAt is when the delivery arrived, in UTC.
 	ReceivedAt time.Time `json:"received_at"`
@@ -52,11 +51,11 @@ type Rejection struct {
 	Reason string `json:"reason"`
 	// Detail says more, in words.
 	Detail string `json:"detail,omitempty"`
-	// Peer is the address that it came from, host:port.
+	// Peer is the sender's address, host:port.
 	Peer string `json:"peer"`
-	// Headers are the request's, less what is secret.
+	// Headers are the request's, without secrets.
 	Headers map[string]string `json:"headers,omitempty"`
-	// Body is how the body begins.
+	// Body is the start of the body.
 	Body []byte `json:"body,omitempty"`
 }
 
@@ -70,8 +69,8 @@ func DecodeRejection(payload []byte) (Rejection, error) {
 	return decode[Rejection](KindRejectionKeep, payload)
 }
 
-// eventWire is an Event in JSON. A body that is valid UTF-8, as every JSON body
-// should be, stays readable; any other travels in base64, unchanged.
+// eventWire is an Event in JSON. A body that is valid UTF-8 stays readable; any other
+// is in base64.
 type eventWire struct {
 	ID         string            `json:"id"`
 	Source     string            `json:"source"`
@@ -84,42 +83,42 @@ type eventWire struct {
 	BodyBase64 []byte            `json:"body_base64,omitempty"`
 }
 
-// RecordEvent returns the task that records an event. Its ID carries the
-// event's idempotency key.
+// RecordEvent returns the task that records an event. Its ID contains the event's
+// idempotency key.
 func RecordEvent(ev Event) (Task, error) {
-	// Room for what stands around the body, and for its quotation marks.
-	payload, err := appendEvent(make([]byte, 0, 384+len(ev.Body)+len(ev.Body)/8), ev)
-	if err != nil {
-		return Task{}, fmt.Errorf("encode %s payload: %w", KindEventRecord, err)
+	wire := eventWire{
+		ID: ev.ID, Source: ev.Source, Type: ev.Type, JobID: ev.JobID,
+		ReceivedAt: ev.ReceivedAt.UTC(), Secret: ev.Secret, Headers: ev.Headers,
 	}
-	return Task{Kind: KindEventRecord, ID: recordPrefix + ev.ID, Payload: payload}, nil
+	if utf8.Valid(ev.Body) {
+		wire.Body = string(ev.Body)
+	} else {
+		wire.BodyBase64 = ev.Body
+	}
+	return newTask(KindEventRecord, recordPrefix+ev.ID, wire)
 }
 
-// recordPrefix stands before the event's ID in the ID of a task that records it.
+// recordPrefix precedes the event's ID in the ID of a task that records it.
 const recordPrefix = string(KindEventRecord) + ":"
 
 // RecordedEvent returns the ID of the event that the task with this ID records; ok
-// is false when the task is of another kind.
+// is false for a task of another kind.
 func RecordedEvent(taskID string) (eventID string, ok bool) {
 	return strings.CutPrefix(taskID, recordPrefix)
 }
 
 // DecodeEvent reads the payload of KindEventRecord.
 func DecodeEvent(payload []byte) (Event, error) {
-	wire, ok := parseEvent(payload)
-	if !ok {
-		var err error
-		if wire, err = decode[eventWire](KindEventRecord, payload); err != nil {
-			return Event{}, err
-		}
+	wire, err := decode[eventWire](KindEventRecord, payload)
+	if err != nil {
+		return Event{}, err
 	}
 	if wire.ID == "" || wire.Source == "" {
-		return Event{}, Permanent(fmt.Errorf("decode %s payload: it has no id or no source", KindEventRecord))
+		return Event{}, Permanent(fmt.Errorf("decode %s payload: id or source is missing", KindEventRecord))
 	}
 	ev := Event{
 		ID: wire.ID, Source: wire.Source, Type: wire.Type, JobID: wire.JobID,
-		ReceivedAt: wire.ReceivedAt, Secret: wire.Secret, Headers: wire.Headers,
-		Body: []byte(wire.Body),
+		ReceivedAt: wire.ReceivedAt, Secret: wire.Secret, Headers: wire.Headers, Body: []byte(wire.Body),
 	}
 	if len(wire.BodyBase64) > 0 {
 		ev.Body = wire.BodyBase64
@@ -127,9 +126,8 @@ func DecodeEvent(payload []byte) (Event, error) {
 	return ev, nil
 }
 
-// DownloadMedia returns the task that fetches a job's file from the given link.
-// The link is part of the ID only, as a hash: a fresh link for a file whose old
-// one was given up is new work.
+// DownloadMedia returns the task that fetches a job's file. A hash of the link is part
+// of the ID, so that a fresh link is new work.
 func DownloadMedia(jobID, name, link string) (Task, error) {
 	sum := sha256.Sum256([]byte(link))
 	id := fmt.Sprintf("%s:%s:%s:%s", KindMediaDownload, SafeID(jobID), SafeID(name), hex.EncodeToString(sum[:4]))
@@ -162,7 +160,7 @@ func newTask(kind Kind, id string, payload any) (Task, error) {
 	return Task{Kind: kind, ID: id, Payload: bytes.TrimSuffix(data.Bytes(), []byte("\n"))}, nil
 }
 
-// decode reads a payload. What cannot be read now cannot be read later either.
+// decode reads a payload. Its errors are permanent: another attempt reads the same.
 func decode[T any](kind Kind, payload []byte) (T, error) {
 	var v T
 	if err := json.Unmarshal(payload, &v); err != nil {

