@@ -36,7 +36,7 @@ func rooms() []room {
 		{"internal/join", nil},
 		{"tasks", nil},
 
-		{"internal/source", []string{"tasks", "internal/jsontext"}},
+		{"internal/source", []string{"tasks"}},
 		{"internal/kling", []string{"tasks"}},
 		{"internal/store", []string{"tasks", "internal/join"}},
 

@@ -3,141 +3,202 @@ package source
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
 	"unicode/utf8"
-
-	"github.com/klinghook/klinghook/internal/jsontext"
 )
 
-// object is the text of a JSON object, known to be valid. Its keys count
-// exactly as they are spelt, where decoding into a struct would take
-// {"EVENT": …} for "event". Of a key given twice the last value counts, as
-// anywhere in encoding/json, and a null is the same as no value.
-//
-// A body is checked once, by encoding/json, and then only walked: an event is
-// identified by two of its values, and decoding all of them into maps takes
-// five times as long.
-type object []byte
+// Object is a JSON object whose values are read leniently: a value that is missing
+// or has another type reads as zero. Keys match exactly, while decoding into a
+// struct would take "EVENT" for "event". The last of duplicate keys counts, and
+// null is the same as no value.
+type Object map[string]json.RawMessage
 
-// parseBody reads a whole body, which must be one JSON object. The errors are
-// worded for the sender.
-func parseBody(raw []byte) (object, error) {
-	if !valid(raw) {
-		var reason json.RawMessage
-		return nil, fmt.Errorf("body is not JSON: %w", json.Unmarshal(raw, &reason))
+// ParseObject returns nil if the value is not an object.
+func ParseObject(value []byte) Object {
+	var o Object
+	if json.Unmarshal(value, &o) != nil {
+		return nil
 	}
-	body := bytes.TrimSpace(raw)
-	o := parseObject(body)
-	if o == nil {
-		return nil, fmt.Errorf("body is %s, not an object", typeName(body))
+	return o
+}
+
+// parseBody reads a whole body. Its errors are worded for the sender.
+func parseBody(raw []byte) (Object, error) {
+	var o Object
+	err := json.Unmarshal(raw, &o)
+	var otherType *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &otherType), err == nil && o == nil:
+		return nil, fmt.Errorf("body is %s, not an object", typeName(bytes.TrimSpace(raw)))
+	case err != nil:
+		return nil, fmt.Errorf("body is not JSON: %w", err)
 	}
 	return o, nil
 }
 
-// parseObject returns a value as an object; nil when it is none.
-func parseObject(value json.RawMessage) object {
-	if len(value) == 0 || value[0] != '{' {
-		return nil
+// Value returns the value of a key as it is written; nil if there is none.
+func (o Object) Value(key string) json.RawMessage {
+	if value := o[key]; string(value) != "null" {
+		return value
 	}
-	return object(value)
+	return nil
 }
 
-// field returns the value of a key; nil when there is none.
-func (o object) field(key string) json.RawMessage {
-	if o == nil {
-		return nil
-	}
-	var found json.RawMessage
-	for i := skipSpace(o, 1); o[i] != '}'; {
-		keyEnd := skipString(o, i)
-		start := skipSpace(o, skipSpace(o, keyEnd)+len(":"))
-		end := skipValue(o, start)
-		if isKey(json.RawMessage(o[i:keyEnd]), key) {
-			found = json.RawMessage(o[start:end])
-		}
-		i = skipSpace(o, end)
-		if o[i] == ',' {
-			i = skipSpace(o, i+1)
+// Object returns the object under a key.
+func (o Object) Object(key string) Object { return ParseObject(o.Value(key)) }
+
+// Objects returns the objects in the list under a key, or the single object there.
+func (o Object) Objects(key string) []Object {
+	var objects []Object
+	for _, element := range Elements(o.Value(key)) {
+		if element := ParseObject(element); element != nil {
+			objects = append(objects, element)
 		}
 	}
-	if string(found) == "null" {
+	return objects
+}
+
+// Elements returns the values of a list, or a single object as a list of one.
+func Elements(value json.RawMessage) []json.RawMessage {
+	if len(value) > 0 && value[0] == '{' {
+		return []json.RawMessage{value}
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(value, &list) != nil {
 		return nil
 	}
-	return found
+	return list
 }
 
-// isKey reports whether a key as it is written in JSON is the given one.
-func isKey(written json.RawMessage, key string) bool {
-	return string(written[1:len(written)-1]) == key || bytes.IndexByte(written, '\\') >= 0 && parseString(written) == key
-}
-
-// parseString returns the content of a valid JSON string.
-func parseString(written json.RawMessage) string {
-	if bytes.IndexByte(written, '\\') < 0 && utf8.Valid(written) {
-		return string(written[1 : len(written)-1])
+// Scalar returns the string under a key, or the number there as it is written.
+func (o Object) Scalar(key string) string {
+	value := o.Value(key)
+	if isNumber(value) {
+		return string(value)
 	}
 	var s string
-	if json.Unmarshal(written, &s) != nil {
+	if json.Unmarshal(value, &s) != nil {
 		return ""
 	}
 	return s
 }
 
-// skipSpace returns where the white space that starts at i ends.
-func skipSpace(text []byte, i int) int {
-	for text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n' {
-		i++
+// Text returns the string under a key without NUL, which PostgreSQL cannot store.
+func (o Object) Text(key string) string {
+	if isNumber(o.Value(key)) {
+		return ""
 	}
-	return i
+	return withoutNUL(o.Scalar(key))
 }
 
-// skipString returns where the string that starts at i ends.
-func skipString(text []byte, i int) int {
-	for i = jsontext.Plain(text, i+1); text[i] != '"'; {
-		i = jsontext.Plain(text, i+len(`\"`))
-	}
-	return i + 1
+func withoutNUL(s string) string { return strings.ReplaceAll(s, "\x00", "") }
+
+// number returns the finite number under a key, or in the string there.
+func (o Object) number(key string) (n float64, ok bool) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(o.Scalar(key)), 64)
+	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
 
-// skipValue returns where the value that starts at i ends, within an object. It
-// does not recurse, so that it needs no more memory for a value that is deep.
-func skipValue(text []byte, i int) int {
-	depth := 0
-	for {
-		switch text[i] {
-		case '"':
-			i = skipString(text, i)
-		case '{', '[':
-			depth++
-			i++
-		case '}', ']':
-			depth--
-			i++
-		case ',', ':', ' ', '\t', '\r', '\n':
-			i++ // only between values, where depth is not 0
-		default:
-			i = skipLiteral(text, i)
+// Time returns the time under a key in UTC: RFC 3339, or seconds or milliseconds
+// since 1970. It is zero for times before 1970 or after 9999.
+func (o Object) Time(key string) time.Time {
+	// A number that would be a year past 5000 in seconds is in milliseconds.
+	const leastMillis, mostMillis = 1e11, 1e15
+	t, err := time.Parse(time.RFC3339, strings.TrimSpace(o.Scalar(key)))
+	if err != nil {
+		n, ok := o.number(key)
+		if !ok || n <= 0 || n > mostMillis {
+			return time.Time{}
 		}
-		if depth == 0 {
-			return i
+		if n < leastMillis {
+			n *= 1000
 		}
+		t = time.UnixMilli(int64(math.Round(n)))
 	}
+	if t = t.UTC(); t.Year() < 1970 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
 }
 
-// skipLiteral returns where the number, true, false or null that starts at i
-// ends.
-func skipLiteral(text []byte, i int) int {
-	for {
-		switch text[i] {
-		case ',', ']', '}', ' ', '\t', '\r', '\n':
-			return i
-		}
-		i++
+// Seconds returns the duration under a key, to the millisecond. It is zero for one
+// that no video has.
+func (o Object) Seconds(key string) time.Duration {
+	n, ok := o.number(key)
+	if !ok || n <= 0 || n > (24*time.Hour).Seconds() {
+		return 0
 	}
+	return time.Duration(math.Round(n*1000)) * time.Millisecond
 }
 
-// typeName names the type of a value, with its article.
-func typeName(value json.RawMessage) string {
+// percent returns the percentage under a key, such as 45, 45.5, "45" or "45%",
+// rounded down and limited to 0..100; nil if there is none.
+func (o Object) percent(key string) *int {
+	text := strings.TrimSuffix(strings.TrimSpace(o.Scalar(key)), "%")
+	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return nil
+	}
+	percent := int(max(0, min(100, n)))
+	return &percent
+}
+
+// The limits of what identifies an event, in bytes.
+const (
+	maxTypeBytes = 128
+	maxIDBytes   = 256
+)
+
+// requiredName returns the string under a key that an event needs. path names the
+// key in errors.
+func (o Object) requiredName(key, path string, limit int) (string, error) {
+	value := o.Value(key)
+	if value == nil {
+		return "", fmt.Errorf("%q is missing", path)
+	}
+	var name string
+	if json.Unmarshal(value, &name) != nil {
+		return "", fmt.Errorf("%q is %s, not a string", path, typeName(value))
+	}
+	return name, checkName(path, name, limit)
+}
+
+// requiredID is requiredName for an id, which may be a number: its digits are the
+// id.
+func (o Object) requiredID(key, path string) (string, error) {
+	if value := o.Value(key); isNumber(value) {
+		return string(value), checkName(path, string(value), maxIDBytes)
+	}
+	return o.requiredName(key, path, maxIDBytes)
+}
+
+// CheckJobID returns why a text cannot be a job's id.
+func CheckJobID(id string) error { return checkName("job id", id, maxIDBytes) }
+
+func checkName(path, name string, limit int) error {
+	switch {
+	case strings.TrimSpace(name) == "":
+		return fmt.Errorf("%q is empty", path)
+	case len(name) > limit:
+		return fmt.Errorf("%q is longer than %d bytes", path, limit)
+	case strings.ContainsRune(name, utf8.RuneError):
+		// encoding/json replaces invalid bytes by this rune, so several names would
+		// become one.
+		return fmt.Errorf("%q is not UTF-8", path)
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return fmt.Errorf("%q has a control character", path)
+	}
+	return nil
+}
+
+// typeName names the type of a JSON value, with its article.
+func typeName(value []byte) string {
 	switch value[0] {
 	case '{':
 		return "an object"
@@ -151,10 +212,6 @@ func typeName(value json.RawMessage) string {
 		return "null"
 	}
 	return "a number"
-}
-
-func isString(value json.RawMessage) bool {
-	return len(value) > 0 && value[0] == '"'
 }
 
 func isNumber(value json.RawMessage) bool {

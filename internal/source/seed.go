@@ -1,14 +1,13 @@
 package source
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -17,46 +16,32 @@ import (
 const (
 	seedSignatureHeader = "X-Kling-Signature"
 	seedPrefix          = "sha256="
-	seedSetting         = "KLINGAI_WEBHOOK_SECRET"
 )
 
-// seedProtocol is the protocol of webhooks registered at /v1/webhooks: events
-// named video.completed and the like, signed with HMAC-SHA256 over the body.
-func seedProtocol() Protocol {
-	return Protocol{
-		Name:          "klingai",
-		Path:          "/webhooks/klingai",
-		SecretSetting: seedSetting,
-		Headers:       []string{seedSignatureHeader},
-		New:           newSeed,
-	}
+// seedProtocol is the protocol of webhooks registered at /v1/webhooks: events named
+// video.completed and so on, signed with HMAC-SHA256 over the body.
+var seedProtocol = Protocol{
+	Name:          "klingai",
+	Path:          "/webhooks/klingai",
+	SecretSetting: "KLINGAI_WEBHOOK_SECRET",
+	Headers:       []string{seedSignatureHeader},
+	New:           newSeed,
 }
 
-type seed struct {
-	secrets []seedSecret
-}
-
-type seedSecret struct {
-	fingerprint string
-	// macs are hashes of the key, as hmac.New makes them: the key is mixed in once
-	// for all bodies.
-	macs *sync.Pool
-}
+type seed struct{ secrets []string }
 
 func newSeed(secrets []string) (Source, error) {
-	s := &seed{}
 	for i, secret := range secrets {
 		// Anybody can sign with the empty key.
 		if secret == "" {
 			return nil, fmt.Errorf("webhook secret %d of %d is empty: leave it out or fill it in", i+1, len(secrets))
 		}
-		s.secrets = append(s.secrets, seedSecret{Fingerprint(secret), &sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(secret)) }}})
 	}
-	return s, nil
+	return seed{secrets}, nil
 }
 
-// Verify takes the hex digits in either case, with or without "sha256=".
-func (s *seed) Verify(header http.Header, body []byte, _ time.Time) (string, error) {
+// Verify accepts hex digits in either case, with or without "sha256=".
+func (s seed) Verify(header http.Header, body []byte, _ time.Time) (string, error) {
 	signature, err := onlyValue(header, seedSignatureHeader)
 	if err != nil {
 		return "", err
@@ -69,35 +54,33 @@ func (s *seed) Verify(header http.Header, body []byte, _ time.Time) (string, err
 	if err != nil || len(mac) != sha256.Size {
 		return "", fmt.Errorf("%w: %s is malformed: want %s and %d hex digits", ErrSignature, seedSignatureHeader, seedPrefix, 2*sha256.Size)
 	}
-	// Every secret is tried, so that the time taken does not tell which matched.
+	// Every secret is tried, so that the time taken does not reveal which matched.
 	var matched string
 	for _, secret := range s.secrets {
-		if hmac.Equal(mac, secret.mac(body)) {
-			matched = secret.fingerprint
+		if hmac.Equal(mac, seedMAC(secret, body)) {
+			matched = Fingerprint(secret)
 		}
 	}
 	if matched == "" {
-		return "", &mismatchError{len(s.secrets), len(body), seedSetting}
+		return "", &mismatchError{len(s.secrets), len(body), seedProtocol.SecretSetting}
 	}
 	return matched, nil
 }
 
-// mac returns the body's HMAC by the secret.
-func (s seedSecret) mac(body []byte) []byte {
-	h, _ := s.macs.Get().(hash.Hash) // there is nothing else in it
-	defer s.macs.Put(h)
-	h.Reset()
+func seedMAC(secret string, body []byte) []byte {
+	h := hmac.New(sha256.New, []byte(secret))
 	h.Write(body)
 	return h.Sum(nil)
 }
 
-func seedMAC(key, body []byte) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write(body)
-	return h.Sum(nil)
+// SignSeed returns the headers of a signed delivery.
+func SignSeed(secret string, body []byte) http.Header {
+	header := make(http.Header)
+	header.Set(seedSignatureHeader, seedPrefix+hex.EncodeToString(seedMAC(secret, body)))
+	return header
 }
 
-func (s *seed) Identify(_ http.Header, body []byte) (Identity, error) {
+func (seed) Identify(_ http.Header, body []byte) (Identity, error) {
 	ev, err := parseSeedEvent(body)
 	if err != nil {
 		return Identity{}, err
@@ -105,11 +88,9 @@ func (s *seed) Identify(_ http.Header, body []byte) (Identity, error) {
 	return Identity{Type: ev.eventType, JobID: ev.jobID}, nil
 }
 
-// seedEvent is a body of which everything that identity needs is read. data is
-// nil where the type is unknown.
 type seedEvent struct {
 	eventType, jobID string
-	body, data       object
+	body, data       Object
 }
 
 func parseSeedEvent(raw []byte) (seedEvent, error) {
@@ -117,31 +98,27 @@ func parseSeedEvent(raw []byte) (seedEvent, error) {
 	if err != nil {
 		return seedEvent{}, err
 	}
-	eventType, err := body.requiredName("event", "event", maxTypeBytes)
-	if err != nil {
+	ev := seedEvent{body: body, data: body.Object("data")}
+	if ev.eventType, err = body.requiredName("event", "event", maxTypeBytes); err != nil {
 		return seedEvent{}, err
 	}
-	if _, known := statusOf(eventType); !known {
-		// An event that means nothing may have any data, with its job's id or not.
-		jobID, err := body.object("data").requiredID("job_id", "data.job_id")
-		if err != nil {
-			jobID = ""
-		}
-		return seedEvent{eventType: eventType, jobID: jobID, body: body}, nil
+	ev.jobID, err = ev.data.requiredID("job_id", "data.job_id")
+	switch _, known := statusOf(ev.eventType); {
+	case err == nil:
+		return ev, nil
+	case !known: // an unknown event need not have a job
+		ev.jobID = ""
+		return ev, nil
+	case body.Value("data") == nil:
+		return seedEvent{}, fmt.Errorf("%q is missing", "data")
+	case ev.data == nil:
+		return seedEvent{}, fmt.Errorf("%q is %s, not an object", "data", typeName(body.Value("data")))
 	}
-	data, err := body.requiredObject("data")
-	if err != nil {
-		return seedEvent{}, err
-	}
-	jobID, err := data.requiredID("job_id", "data.job_id")
-	if err != nil {
-		return seedEvent{}, err
-	}
-	return seedEvent{eventType, jobID, body, data}, nil
+	return seedEvent{}, err
 }
 
-// Update goes by the event's type alone: data.status repeats it, when it does.
-func (s *seed) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
+// Update goes by the event's type and ignores data.status.
+func (seed) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
 	parsed, err := parseSeedEvent(ev.Body)
 	if err != nil {
 		return nil, tasks.Permanent(err)
@@ -154,47 +131,47 @@ func (s *seed) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
 	u := &tasks.JobUpdate{
 		JobID:      parsed.jobID,
 		EventID:    ev.ID,
-		OccurredAt: parsed.body.time("timestamp"),
+		OccurredAt: parsed.body.Time("timestamp"),
 		Status:     status,
 		Progress:   data.percent("progress"),
-		Prompt:     data.text("prompt"),
-		Model:      data.text("model"),
-		Duration:   data.seconds("duration"),
-		CreatedAt:  data.time("created_at"),
+		Prompt:     data.Text("prompt"),
+		Model:      data.Text("model"),
+		Duration:   data.Seconds("duration"),
+		CreatedAt:  data.Time("created_at"),
 	}
 	switch status {
 	case tasks.StatusCompleted:
-		u.FinishedAt = firstTime(data.time("completed_at"), u.OccurredAt)
+		u.FinishedAt = cmp.Or(data.Time("completed_at"), u.OccurredAt)
 		u.Media = seedMedia(data)
 	case tasks.StatusFailed:
-		u.FinishedAt = firstTime(data.time("failed_at"), data.time("completed_at"), u.OccurredAt)
+		u.FinishedAt = cmp.Or(data.Time("failed_at"), data.Time("completed_at"), u.OccurredAt)
 		u.Error = seedError(data)
 	case tasks.StatusCancelled:
-		u.FinishedAt = firstTime(data.time("cancelled_at"), data.time("completed_at"), u.OccurredAt)
+		u.FinishedAt = cmp.Or(data.Time("cancelled_at"), data.Time("completed_at"), u.OccurredAt)
 		u.Error = seedError(data)
 	}
 	return u, nil
 }
 
-func seedMedia(data object) []tasks.MediaLink {
+func seedMedia(data Object) []tasks.MediaLink {
 	var media []tasks.MediaLink
-	if link := data.text("video_url"); link != "" {
+	if link := data.Text("video_url"); link != "" {
 		media = append(media, tasks.MediaLink{Name: tasks.MediaVideo, URL: link})
 	}
-	if link := data.text("thumbnail_url"); link != "" {
+	if link := data.Text("thumbnail_url"); link != "" {
 		media = append(media, tasks.MediaLink{Name: tasks.MediaThumbnail, URL: link})
 	}
 	return media
 }
 
-// seedError returns the error as a text or as an object of message and code,
-// which is how Kling's API answers errors.
-func seedError(data object) string {
-	if text := data.text("error"); text != "" {
+// seedError returns the error: a text, or an object of message and code, as Kling's
+// API answers errors.
+func seedError(data Object) string {
+	if text := data.Text("error"); text != "" {
 		return text
 	}
-	details := data.object("error")
-	message, code := details.text("message"), withoutNUL(details.scalar("code"))
+	details := data.Object("error")
+	message, code := details.Text("message"), withoutNUL(details.Scalar("code"))
 	switch {
 	case code == "":
 		return message
@@ -202,14 +179,4 @@ func seedError(data object) string {
 		return "code " + code
 	}
 	return message + " (code " + code + ")"
-}
-
-// firstTime returns the first time that is not zero.
-func firstTime(times ...time.Time) time.Time {
-	for _, t := range times {
-		if !t.IsZero() {
-			return t
-		}
-	}
-	return time.Time{}
 }

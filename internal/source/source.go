@@ -1,76 +1,71 @@
 package source
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// ErrSignature is matched by every error of [Source.Verify]: the delivery does
-// not prove that its sender knows a secret.
+// ErrSignature is matched by every error of [Source.Verify].
 var ErrSignature = errors.New("invalid signature")
 
-// Source is one webhook protocol: how it signs, and what its bodies mean. A
-// Source is safe for concurrent use and reads no clock, network or disk.
+// Source is one webhook protocol. It is safe for concurrent use.
 type Source interface {
-	// Verify reports which secret signed the body, by its [Fingerprint]. It looks
-	// at nothing in the body but its bytes. at is when the delivery arrived, for
-	// protocols that bound the age of a signature. Its errors match
-	// ErrSignature and say why, without anything of the headers' values.
+	// Verify returns the [Fingerprint] of the secret that signed the body. at is
+	// the time of arrival, for protocols that limit the age of a signature. Its
+	// errors match ErrSignature, give the reason and contain no header values.
 	Verify(header http.Header, body []byte, at time.Time) (secret string, err error)
-	// Identify reads from a verified delivery which event it is. Its error says
-	// what in the body is not the protocol's, in words for the sender.
+	// Identify reads which event a verified delivery is. Its errors are worded for
+	// the sender.
 	Identify(header http.Header, body []byte) (Identity, error)
-	// Update says what an identified event means for its job; nil when it means
-	// nothing for any, such as an event of an unknown type. It goes by ev.Body
-	// and agrees with what Identify read from it; what else in the body cannot
-	// be read is left out. Its errors are Identify's, declared permanent.
+	// Update returns what an event means for its job, or nil if it means nothing, as
+	// for an unknown type. It reads ev.Body and agrees with Identify. It fails where
+	// Identify fails, permanently.
 	Update(ev tasks.Event) (*tasks.JobUpdate, error)
 }
 
-// Identity is what makes a delivery an event.
+// Identity names an event.
 type Identity struct {
-	// SenderID is the sender's own id of the event; empty where the protocol
-	// has none.
+	// SenderID is the sender's id of the event; empty if the protocol has none.
 	SenderID string
 	// Type is the event's type in the seed protocol's words.
 	Type string
-	// JobID is Kling's id of the job; empty only for types that are unknown.
+	// JobID is Kling's id of the job; empty only for unknown types.
 	JobID string
 }
 
-// Protocol is a webhook protocol that klinghook speaks: where it is received
-// and how its Source is made.
+// Protocol describes where a webhook protocol is received and how to make its
+// Source.
 type Protocol struct {
-	// Name is kept with each event and must never change once used.
+	// Name is stored with each event and must never change.
 	Name string
-	// Path is where its deliveries are posted.
+	// Path is the path that deliveries are posted to.
 	Path string
-	// SecretSetting is the setting that holds the secrets, by its variable's name.
+	// SecretSetting is the environment variable that has the secrets.
 	SecretSetting string
-	// Headers are the request headers that Verify and Identify read, by
-	// canonical name.
+	// Headers are the canonical names of the headers that Verify and Identify read.
 	Headers []string
-	// New makes the Source that accepts signatures by any of the secrets; with
-	// none it verifies nothing and still identifies. It fails when a secret is
-	// not of the protocol's form, and does not show it.
+	// New returns a Source that accepts signatures by any of the secrets. Without
+	// secrets the Source verifies nothing and still identifies. New fails if a secret
+	// has the wrong form; its error does not show the secret.
 	New func(secrets []string) (Source, error)
 }
 
-// Protocols returns every protocol that klinghook speaks. A new one is a file
-// in this package, a line here, and a line in config for its secret.
+// Protocols returns every protocol that signs its deliveries.
 func Protocols() []Protocol {
-	return []Protocol{seedProtocol(), officialProtocol()}
+	return []Protocol{seedProtocol, officialProtocol}
 }
 
-// All returns the Source of every event that can be in the store, by name. secrets
-// returns those of the setting that it is given the name of, to verify by; a worker,
-// which only reads what was verified, has none.
+// All returns a Source for every event that the store can contain, by name.
+// secrets returns the secrets of a setting; see [NoSecrets].
 func All(secrets func(setting string) []string) (map[string]Source, error) {
-	all := map[string]Source{CallbackName: callbackSource{}, tasks.SourceLookup: Lookup()}
+	all := map[string]Source{CallbackName: unsignedSource{}, tasks.SourceLookup: Lookup()}
 	for _, p := range Protocols() {
 		src, err := p.New(secrets(p.SecretSetting))
 		if err != nil {
@@ -81,5 +76,64 @@ func All(secrets func(setting string) []string) (map[string]Source, error) {
 	return all, nil
 }
 
-// NoSecrets is for [All] where nothing is to be verified.
+// NoSecrets is for [All] if nothing is to be verified.
 func NoSecrets(string) []string { return nil }
+
+// Unverified returns the source without its signature check. Anybody can then
+// invent events: only `dev --insecure-skip-verify` may use it.
+func Unverified(s Source) Source { return unverified{s} }
+
+type unverified struct{ Source }
+
+func (unverified) Verify(http.Header, []byte, time.Time) (string, error) { return "", nil }
+
+// Fingerprint identifies a secret without revealing it: "sha256:" and the first 8
+// hex digits of its SHA-256. It is stored with each event, to tell rotated secrets
+// apart.
+func Fingerprint(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return "sha256:" + hex.EncodeToString(sum[:4])
+}
+
+// onlyValue returns the value of a signed header. A repeated header is refused: a
+// proxy and klinghook could each read another of its values.
+func onlyValue(header http.Header, name string) (string, error) {
+	values := header.Values(name)
+	if len(values) > 1 {
+		return "", fmt.Errorf("%w: %s is given more than once", ErrSignature, name)
+	}
+	if len(values) == 0 || strings.TrimSpace(values[0]) == "" {
+		return "", fmt.Errorf("%w: %s is missing", ErrSignature, name)
+	}
+	return values[0], nil
+}
+
+// mismatchError reports a well-formed signature that no secret made.
+type mismatchError struct {
+	secrets, bodyBytes int
+	setting            string
+}
+
+func (e *mismatchError) Error() string {
+	return fmt.Sprintf("signature does not match; secrets tried: %d; body of %d bytes; is the sender's secret in %s, and the body passed on unchanged?",
+		e.secrets, e.bodyBytes, e.setting)
+}
+
+func (e *mismatchError) Is(target error) bool { return target == ErrSignature }
+
+// statusOf returns the job status that an event type stands for.
+func statusOf(eventType string) (status tasks.Status, known bool) {
+	switch eventType {
+	case tasks.TypeCreated:
+		return tasks.StatusCreated, true
+	case tasks.TypeProcessing:
+		return tasks.StatusProcessing, true
+	case tasks.TypeCompleted:
+		return tasks.StatusCompleted, true
+	case tasks.TypeFailed:
+		return tasks.StatusFailed, true
+	case tasks.TypeCancelled:
+		return tasks.StatusCancelled, true
+	}
+	return "", false
+}

@@ -1,0 +1,50 @@
+package source
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// CallbackName is the name of the protocol of unsigned callbacks.
+	CallbackName = "klingai-unsigned"
+	// TypeCallback is the type of every event that an unsigned callback makes.
+	TypeCallback = "callback"
+)
+
+// CallbackProtocol is the protocol of callbacks from accounts without a webhook
+// secret. They are posted to a URL that ends in a token; the endpoint checks the
+// token. It is not in [Protocols], because its bodies cannot be verified.
+func CallbackProtocol() Protocol {
+	return Protocol{
+		Name:          CallbackName,
+		Path:          "/webhooks/klingai/t/:token",
+		SecretSetting: "KLINGHOOK_CALLBACK_TOKEN",
+		New:           func([]string) (Source, error) { return unsignedSource{}, nil },
+	}
+}
+
+// unsignedSource reads only which job a callback is about and which of Kling's APIs
+// has it. The worker then asks Kling.
+type unsignedSource struct{}
+
+// Verify accepts any body; it is only a hint to query Kling.
+func (unsignedSource) Verify(http.Header, []byte, time.Time) (string, error) { return "", nil }
+
+func (unsignedSource) Identify(_ http.Header, body []byte) (Identity, error) {
+	task, err := ReadTask(body)
+	if err != nil {
+		return Identity{}, err
+	}
+	return Identity{Type: TypeCallback, JobID: task.ID}, nil
+}
+
+func (unsignedSource) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
+	task, err := ReadTask(ev.Body)
+	if err != nil {
+		return nil, tasks.Permanent(err)
+	}
+	return &tasks.JobUpdate{JobID: task.ID, EventID: ev.ID, Unproven: true, API: task.API}, nil
+}
