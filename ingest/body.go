@@ -105,9 +105,10 @@ func isEncoded(header http.Header) bool {
 	return false
 }
 
-// acquire waits for room, no longer than a body does.
+// acquire waits for room, at most b.wait. It ignores ctx's end: a sender that has
+// closed its side still waits for the answer.
 func (b *bodies) acquire(ctx context.Context, room *semaphore.Weighted, n int64) error {
-	ctx, cancel := context.WithTimeout(ctx, b.wait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.wait)
 	defer cancel()
 	return room.Acquire(ctx, n)
 }

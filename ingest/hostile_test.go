@@ -47,7 +47,7 @@ func newOutside(t *testing.T, maxBody int64) *outside {
 		Live: answer, Ready: answer, Log: zap.NewNop(), Metrics: prometheus.NewRegistry(),
 	})
 	listeners := process.NewListeners(zap.NewNop())
-	addr, err := listeners.Add(t.Context(), "webhooks", "127.0.0.1:0", server, process.Unwatched)
+	addr, err := listeners.Add(t.Context(), "webhooks", "127.0.0.1:0", server)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	redisAddr := flag.String("redis", "127.0.0.1:6379", "where Redis is")
 	flag.Parse()
-	process.BoundGarbage(40<<20, 384<<20, os.LookupEnv) // as klinghook worker does
 	err := run(ctx, *redisAddr)
 	stop()
 	if err != nil {

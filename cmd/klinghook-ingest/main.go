@@ -28,17 +28,7 @@ import (
 // version is stamped by the linker: -X main.version=v1.2.3.
 var version string
 
-const (
-	// garbageRoom is for what lives and the garbage beside it, in bytes: on hundreds of
-	// connections a few MiB live.
-	garbageRoom = 48 << 20
-	// memoryCeiling is for when hundreds of the largest bodies come at once, in bytes: a
-	// container of 256 MiB should hold it all.
-	memoryCeiling = 192 << 20
-)
-
 func main() {
-	process.BoundGarbage(garbageRoom, memoryCeiling, os.LookupEnv)
 	os.Exit(run())
 }
 
@@ -171,7 +161,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
 	}
-	webhooks := cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server, Options: []process.Option{process.Unwatched}}
+	webhooks := cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server}
 	if _, err := cli.Listen(ctx, listeners, webhooks); err != nil {
 		return err
 	}

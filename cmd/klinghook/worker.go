@@ -48,18 +48,8 @@ grace period; the rest go back to the queue. A second signal ends it at once.`,
 	return cmd
 }
 
-const (
-	// workerGarbageRoom is for what lives in a worker and the garbage beside it, in
-	// bytes. What the program itself takes, some 35 MiB, comes on top.
-	workerGarbageRoom = 40 << 20
-	// workerMemoryCeiling is for when much is uploaded at once, in bytes: a container of
-	// 512 MiB should hold it all.
-	workerMemoryCeiling = 384 << 20
-)
-
 func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	ctx := cmd.Context()
-	process.BoundGarbage(workerGarbageRoom, workerMemoryCeiling, os.LookupEnv)
 	cfg, log, err := loadWithLog(config.Worker, cmd)
 	if err != nil {
 		return err

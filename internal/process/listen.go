@@ -20,14 +20,6 @@ type Listeners struct {
 	failed chan error
 }
 
-// Option is something about a listener.
-type Option func(net.Listener) net.Listener
-
-// Unwatched leaves a handler's requests alone until they are answered: their contexts do
-// not end when the peer goes away. That is for handlers that finish what they have begun,
-// which it makes cheaper by a tenth.
-func Unwatched(l net.Listener) net.Listener { return unwatchedListener{l} }
-
 // NewListeners returns no listeners yet.
 func NewListeners(log *zap.Logger) *Listeners {
 	return &Listeners{log: log, failed: make(chan error, 1)}
@@ -37,7 +29,7 @@ func NewListeners(log *zap.Logger) *Listeners {
 // from now on. It returns the bound address. Headers must arrive within 5 s and a
 // whole request within 15 s, so that slow senders hold no connection for long.
 // When it fails, what was added before is closed.
-func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Handler, options ...Option) (string, error) {
+func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Handler) (string, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -58,9 +50,6 @@ func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Han
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          errorLog,
-	}
-	for _, option := range options {
-		listener = option(listener)
 	}
 	l.servers = append(l.servers, server)
 	go func() {

@@ -23,8 +23,6 @@ type Endpoint struct {
 	// Addr is the address: host:port.
 	Addr    string
 	Handler http.Handler
-	// Options are the listener's.
-	Options []process.Option
 	// Elsewhere, where set, lets the endpoint be served on a free port of the same
 	// host when its own is in use, and says so in this log. It is for an address
 	// that nobody chose: two programs with the same default may then stand side by
@@ -44,7 +42,7 @@ func AdminEndpoint(cfg *config.Config, private http.Handler, log *zap.Logger) En
 // Listen serves an endpoint from now on and returns its bound address. Where the
 // address cannot be had, the error says which setting to change.
 func Listen(ctx context.Context, l *process.Listeners, e Endpoint) (string, error) {
-	addr, err := l.Add(ctx, e.Name, e.Addr, e.Handler, e.Options...)
+	addr, err := l.Add(ctx, e.Name, e.Addr, e.Handler)
 	if errors.Is(err, syscall.EADDRINUSE) && e.Elsewhere != nil {
 		return listenElsewhere(ctx, l, e)
 	}
@@ -68,7 +66,7 @@ func listenElsewhere(ctx context.Context, l *process.Listeners, e Endpoint) (str
 	if err != nil {
 		return "", fmt.Errorf("listen for %s: %w", e.Name, err)
 	}
-	addr, err := l.Add(ctx, e.Name, net.JoinHostPort(host, "0"), e.Handler, e.Options...)
+	addr, err := l.Add(ctx, e.Name, net.JoinHostPort(host, "0"), e.Handler)
 	if err == nil {
 		e.Elsewhere.Warn("the default address is in use: listening on a free port",
 			zap.String("for", e.Name), zap.String("default", e.Addr), zap.String("address", addr), zap.String("setting", e.Setting))

@@ -42,7 +42,7 @@ type Intake struct {
 	// Spooled says that it has a spool.
 	Spooled bool
 
-	spool *spool.Spool    // nil without one
+	spool *spool.Spool // nil without one
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 	log   *zap.Logger
