@@ -34,14 +34,9 @@ func main() {
 
 // run does what the arguments ask for and returns the exit code.
 func run() int {
-	var ended logEnd
-	ctx, stop := process.Signals(context.Background(), func() {
-		ended.write()
-		os.Exit(cli.ExitFailure)
-	})
+	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
 	defer stop()
-	err := ingestOrTell(ctx, os.Args[1:], &ended)
-	ended.write()
+	err := ingestOrTell(ctx, os.Args[1:])
 	if err != nil {
 		cli.PrintError(os.Stderr, "klinghook-ingest", err)
 	}
@@ -75,7 +70,7 @@ Examples:
 
 // ingestOrTell receives webhooks until ctx ends, unless the arguments ask for the
 // help or the version.
-func ingestOrTell(ctx context.Context, args []string, ended *logEnd) error {
+func ingestOrTell(ctx context.Context, args []string) error {
 	fs := pflag.NewFlagSet("klinghook-ingest", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	cli.AddFlags(fs, config.Ingest)
@@ -102,11 +97,10 @@ func ingestOrTell(ctx context.Context, args []string, ended *logEnd) error {
 	if *checkHealth {
 		return cli.CheckHealth(ctx, cfg.AdminAddr)
 	}
-	log, flush, err := process.NewBufferedLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: cli.Coloured(os.Stderr), File: os.Stderr})
+	log, err := process.NewLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: cli.Coloured(os.Stderr), File: os.Stderr})
 	if err != nil {
 		return err
 	}
-	ended.set(flush)
 	for _, name := range config.Unused(config.Ingest, os.Environ()) {
 		log.Warn("this variable is not for ingest; leave it out of the public process's environment", zap.String("variable", name))
 	}
@@ -163,7 +157,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	}
 	webhooks := cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server}
 	if _, err := cli.Listen(ctx, listeners, webhooks); err != nil {
-		return err
+		return errors.Join(err, listeners.Close())
 	}
 	warnOfRedis(ctx, cfg, rdb, log)
 	err = listeners.Wait(ctx)

@@ -299,7 +299,7 @@ func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private,
 	}
 	addr, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: d.cfg.Addr, Handler: public})
 	if err != nil {
-		return devAddresses{}, err
+		return devAddresses{}, errors.Join(err, listeners.Close())
 	}
 	here := devAddresses{Webhooks: "http://" + reachable(addr), Admin: "http://" + adminAddr, Sample: d.sample.url(), Redis: d.redisURL}
 	if err := here.write(d.cfg.Data); err != nil {

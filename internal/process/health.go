@@ -11,34 +11,28 @@ import (
 	"go.uber.org/zap"
 )
 
-// Check is one thing that a process needs in order to do its work.
+// Check is a dependency of a process, such as Redis.
 type Check struct {
-	// Name is shown to whoever asks, the probe's error only in the log.
+	// Name is shown to callers. The probe's error appears only in the log.
 	Name string
-	// Probe returns why the thing cannot be used, and nil when it can. It may be
-	// called at the same time as other checks' probes, and must return when its
-	// context ends, which is after a second.
+	// Probe returns an error if the dependency cannot be used. Probes of different
+	// checks run concurrently and must return when their context ends, after a second.
 	Probe func(context.Context) error
-	// Detail, where set, returns what else Ready tells of the thing, by name. It is
-	// asked each time, and must not wait.
+	// Detail, if set, returns more fields for Ready's answer. It must not block.
 	Detail func() map[string]any
 }
 
-const (
-	// probeTimeout bounds a check: what hangs is not ready.
-	probeTimeout = time.Second
-	// probeInterval is how long results are kept.
-	probeInterval = time.Second
-)
+// probeLimit is how long a check may take and how long its result is kept.
+const probeLimit = time.Second
 
-// Health answers whether a process is alive and whether it is ready. Results are
-// kept for a second, so that no flood of questions reaches what is checked. It is
-// safe for concurrent use.
+// Health answers whether a process is alive and whether it is ready. It keeps results
+// for a second, so that many requests do not reach the dependencies. It is safe for
+// concurrent use.
 type Health struct {
 	log    *zap.Logger
 	checks []Check
 
-	mu      sync.Mutex // guards what follows, and lets one caller probe at a time
+	mu      sync.Mutex // guards the fields below; held while probing
 	probed  time.Time
 	failing map[string]string
 }
@@ -48,17 +42,17 @@ func NewHealth(log *zap.Logger, checks ...Check) *Health {
 	return &Health{log: log, checks: checks}
 }
 
-// Live answers 200 with {"status":"ok"} as long as the process serves at all.
+// Live answers 200 with {"status":"ok"} as long as the process serves requests.
 func (h *Health) Live(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"status": "ok"})
 }
 
-// Ready answers 200 with {"status":"ready"} when every check passes, else 503
-// with the names of those that fail:
+// Ready answers 200 with {"status":"ready"} if every check passes, else 503 with the
+// names of the checks that failed:
 //
 //	{"status":"not ready","checks":{"redis":"unreachable"}}
 //
-// What the checks tell in detail stands beside it, by names of theirs.
+// The fields of the checks' details are added to it.
 func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	status, body := http.StatusOK, map[string]any{}
 	for _, c := range h.checks {
@@ -74,15 +68,23 @@ func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	answer(w, status, body)
 }
 
-// probe returns the failing checks. The log gets a line when one begins to fail
-// and when it passes again.
+// probe returns the failing checks. It logs when a check starts to fail and when it
+// passes again.
 func (h *Health) probe(ctx context.Context) map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if time.Since(h.probed) < probeInterval {
+	if time.Since(h.probed) < probeLimit {
 		return h.failing
 	}
-	errs := h.probeAll(ctx)
+	// The result is shared, so it must not depend on whether this caller waits for it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeLimit)
+	defer cancel()
+	errs := make([]error, len(h.checks))
+	var wg sync.WaitGroup
+	for i, c := range h.checks {
+		wg.Go(func() { errs[i] = c.Probe(ctx) })
+	}
+	wg.Wait()
 	failing := make(map[string]string)
 	for i, c := range h.checks {
 		_, failed := h.failing[c.Name]
@@ -100,23 +102,8 @@ func (h *Health) probe(ctx context.Context) map[string]string {
 	return failing
 }
 
-// probeAll returns each check's result. They run at the same time: one that hangs
-// takes nothing of the others' time.
-func (h *Health) probeAll(ctx context.Context) []error {
-	// The result is everybody's: one caller's going away must not spoil it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	errs := make([]error, len(h.checks))
-	var wg sync.WaitGroup
-	for i, c := range h.checks {
-		wg.Go(func() { errs[i] = c.Probe(ctx) })
-	}
-	wg.Wait()
-	return errs
-}
-
 func answer(w http.ResponseWriter, status int, body map[string]any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the asker has gone; there is nobody to tell
+	_ = json.NewEncoder(w).Encode(body) // The client may have gone.
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-// check returns a check that fails with whatever error is stored in it.
+// check returns a check and a function that sets its error.
 func check(name string) (c process.Check, fail func(error)) {
 	var result atomic.Pointer[error]
 	probe := func(context.Context) error {
@@ -30,14 +30,14 @@ func check(name string) (c process.Check, fail func(error)) {
 	return process.Check{Name: name, Probe: probe}, func(err error) { result.Store(&err) }
 }
 
-// ready asks whether h is ready.
+// ready returns the answer of h.Ready.
 func ready(ctx context.Context, h *process.Health) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.Ready(w, httptest.NewRequestWithContext(ctx, "GET", "/readyz", http.NoBody))
 	return w
 }
 
-func TestLive(t *testing.T) {
+func TestLiveDoesNotNeedTheChecks(t *testing.T) {
 	down := process.Check{Name: "redis", Probe: func(context.Context) error { return errors.New("down") }}
 	w := httptest.NewRecorder()
 	process.NewHealth(zap.NewNop(), down).Live(w, httptest.NewRequest("GET", "/healthz", http.NoBody))
@@ -46,12 +46,12 @@ func TestLive(t *testing.T) {
 	}
 }
 
-func TestReady(t *testing.T) {
+func TestReadyListsFailingChecks(t *testing.T) {
 	passes := func(context.Context) error { return nil }
 	fails := func(context.Context) error { return errors.New("dial 10.1.2.3: refused") }
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	depth := func() map[string]any { return map[string]any{"spool": map[string]any{"events": 3}} }
-	// Fails when its time is up before it can look.
+	// Fails if it starts after the timeout.
 	inTime := func(ctx context.Context) error { return ctx.Err() }
 	tests := []struct {
 		name       string
@@ -85,7 +85,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-func TestReadyKeepsResults(t *testing.T) {
+func TestResultsAreKeptForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var probes atomic.Int64
 		h := process.NewHealth(zap.NewNop(), process.Check{Name: "redis", Probe: func(context.Context) error {
@@ -110,9 +110,7 @@ func TestReadyKeepsResults(t *testing.T) {
 	})
 }
 
-// TestReadyAfterTheAskerHasGone checks that one who does not wait for the answer
-// does not make the others' answer.
-func TestReadyAfterTheAskerHasGone(t *testing.T) {
+func TestClientThatGoesAwayDoesNotFailTheChecks(t *testing.T) {
 	h := process.NewHealth(zap.NewNop(), process.Check{Name: "redis", Probe: func(ctx context.Context) error { return ctx.Err() }})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -121,7 +119,7 @@ func TestReadyAfterTheAskerHasGone(t *testing.T) {
 	}
 }
 
-func TestReadyLogsChanges(t *testing.T) {
+func TestChangesOfReadinessAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logs := observed()
 		c, fail := check("redis")

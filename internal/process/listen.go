@@ -16,30 +16,28 @@ import (
 type Listeners struct {
 	log     *zap.Logger
 	servers []*http.Server
-	// failed gets the error of a server that ended by itself.
-	failed chan error
+	failed  chan error // the error of a server that stopped by itself
 }
 
-// NewListeners returns no listeners yet.
+// NewListeners returns Listeners without any server.
 func NewListeners(log *zap.Logger) *Listeners {
 	return &Listeners{log: log, failed: make(chan error, 1)}
 }
 
-// Add binds addr ("host:port"; port 0 takes a free one) and serves handler on it
-// from now on. It returns the bound address. Headers must arrive within 5 s and a
-// whole request within 15 s, so that slow senders hold no connection for long.
-// When it fails, what was added before is closed.
+// Add listens on addr ("host:port"; port 0 picks a free one), starts to serve handler,
+// and returns the bound address. Headers must arrive within 5 s and a whole request
+// within 15 s, so that slow senders cannot keep a connection for long. An error does
+// not affect the other listeners.
 func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Handler) (string, error) {
+	// net/http logs panics of handlers and failures to accept connections.
+	errorLog, err := zap.NewStdLogAt(l.log.Named(name), zap.ErrorLevel)
+	if err != nil {
+		return "", fmt.Errorf("listen for %s: %w", name, err)
+	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("listen for %s: %w", name, err), l.Close())
-	}
-	// Without TLS, what net/http has to say is a handler's panic, or that no
-	// connection can be accepted.
-	errorLog, err := zap.NewStdLogAt(l.log.Named(name), zap.ErrorLevel)
-	if err != nil {
-		return "", errors.Join(fmt.Errorf("listen for %s: %w", name, err), listener.Close(), l.Close())
+		return "", fmt.Errorf("listen for %s: %w", name, err)
 	}
 	server := &http.Server{
 		Addr:              listener.Addr().String(),
@@ -56,7 +54,7 @@ func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Han
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			select {
 			case l.failed <- fmt.Errorf("serve %s: %w", name, err):
-			default: // one reason to stop is enough
+			default: // another server failed first
 			}
 		}
 	}()
@@ -64,7 +62,7 @@ func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Han
 	return server.Addr, nil
 }
 
-// Wait returns when ctx ends, or with the error of a listener that failed.
+// Wait returns nil when ctx ends, or the error of a server that failed.
 func (l *Listeners) Wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -74,8 +72,8 @@ func (l *Listeners) Wait(ctx context.Context) error {
 	}
 }
 
-// Shutdown stops taking connections on all listeners and lets the requests in
-// hand finish, for as long as grace; then it cuts them off, which is an error.
+// Shutdown stops accepting connections on all listeners and waits up to grace for
+// running requests. It closes the connections of those that are left, which is an error.
 func (l *Listeners) Shutdown(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()

@@ -12,9 +12,8 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-// TestWaitReturnsFailure checks that a listener that fails ends Wait. It fails
-// because its socket is shut down behind its back.
-func TestWaitReturnsFailure(t *testing.T) {
+// TestWaitReturnsErrorOfFailedListener shuts the socket down to make the listener fail.
+func TestWaitReturnsErrorOfFailedListener(t *testing.T) {
 	l := process.NewListeners(zap.NewNop())
 	addr := listen(t, l, "webhooks", http.NotFound)
 	bound, err := net.ResolveTCPAddr("tcp", addr)

@@ -17,7 +17,7 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-// soon bounds waits for what takes no time by itself.
+// soon bounds waits for things that take no time by themselves.
 const soon = 20 * time.Second
 
 // listen adds a listener on a free loopback port and returns its address.
@@ -31,7 +31,7 @@ func listen(t *testing.T, l *process.Listeners, name string, handler http.Handle
 	return addr
 }
 
-// get returns what a GET over a connection of its own answers.
+// get returns the answer to a GET over a new connection.
 func get(ctx context.Context, addr string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/", http.NoBody)
 	if err != nil {
@@ -48,7 +48,7 @@ func get(ctx context.Context, addr string) (string, error) {
 	return res.Status + " " + string(body), err
 }
 
-// waitClosed returns when nobody listens on addr any more.
+// waitClosed returns when nothing listens on addr any more.
 func waitClosed(t *testing.T, addr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
@@ -94,9 +94,9 @@ func TestListenersServe(t *testing.T) {
 	if got, err := get(t.Context(), addr); got != "200 OK hello" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
-	// net/http keeps to these; they are what Add promises.
+	// net/http enforces these limits.
 	if server.ReadHeaderTimeout != 5*time.Second || server.ReadTimeout != 15*time.Second || server.WriteTimeout <= 0 || server.IdleTimeout <= 0 || server.MaxHeaderBytes <= 0 {
-		t.Errorf("a slow client can hold a connection: header %s, read %s, write %s, idle %s, %d header bytes",
+		t.Errorf("a slow client can keep a connection: header %s, read %s, write %s, idle %s, %d header bytes",
 			server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout, server.IdleTimeout, server.MaxHeaderBytes)
 	}
 	entries := logs.FilterMessage("listening").All()
@@ -105,7 +105,7 @@ func TestListenersServe(t *testing.T) {
 	}
 }
 
-func TestListenersPortTaken(t *testing.T) {
+func TestAddOnPortInUseKeepsOtherListeners(t *testing.T) {
 	var lc net.ListenConfig
 	taken, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -113,21 +113,25 @@ func TestListenersPortTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	l := process.NewListeners(zap.NewNop())
-	first := listen(t, l, "admin", http.NotFound)
+	first := listen(t, l, "admin", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "first") })
 	_, err = l.Add(t.Context(), "webhooks", taken.Addr().String(), http.NotFoundHandler())
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "webhooks") || !strings.Contains(err.Error(), taken.Addr().String()) {
 		t.Errorf("got %v, want an error that names the listener and the address in use", err)
 	}
-	waitClosed(t, first)
+	if got, err := get(t.Context(), first); got != "200 OK first" || err != nil {
+		t.Errorf("the first listener answered %q, %v", got, err)
+	}
+	second := listen(t, l, "webhooks", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "second") })
+	if got, err := get(t.Context(), second); got != "200 OK second" || err != nil {
+		t.Errorf("a listener added afterwards answered %q, %v", got, err)
+	}
 }
 
-// TestShutdownWaits checks that all listeners close at once, and that a request in
-// hand is answered before Shutdown returns.
-func TestShutdownWaits(t *testing.T) {
+func TestShutdownWaitsForRunningRequests(t *testing.T) {
 	l := process.NewListeners(zap.NewNop())
-	inHand, release := make(chan struct{}), make(chan struct{})
+	running, release := make(chan struct{}), make(chan struct{})
 	busy := listen(t, l, "admin", func(w http.ResponseWriter, _ *http.Request) {
-		close(inHand)
+		close(running)
 		<-release
 		_, _ = io.WriteString(w, "done")
 	})
@@ -140,7 +144,7 @@ func TestShutdownWaits(t *testing.T) {
 		}
 		answered <- got
 	}()
-	receive(t, inHand, "the request's arrival")
+	receive(t, running, "the request's arrival")
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- l.Shutdown(t.Context(), time.Hour) }()
@@ -148,23 +152,23 @@ func TestShutdownWaits(t *testing.T) {
 	waitClosed(t, idle)
 	select {
 	case err := <-stopped:
-		t.Errorf("Shutdown returned %v with a request in hand", err)
+		t.Errorf("Shutdown returned %v before the request was answered", err)
 	default:
 	}
 	close(release)
 	if got := receive(t, answered, "the answer"); got != "200 OK done" {
-		t.Errorf("the request in hand got %q", got)
+		t.Errorf("the running request got %q", got)
 	}
 	if err := receive(t, stopped, "Shutdown's return"); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestShutdownCuts(t *testing.T) {
+func TestShutdownClosesConnectionsAfterGrace(t *testing.T) {
 	l := process.NewListeners(zap.NewNop())
-	inHand, ended := make(chan struct{}), make(chan struct{})
+	running, ended := make(chan struct{}), make(chan struct{})
 	addr := listen(t, l, "admin", func(_ http.ResponseWriter, r *http.Request) {
-		close(inHand)
+		close(running)
 		<-r.Context().Done()
 		close(ended)
 	})
@@ -173,9 +177,9 @@ func TestShutdownCuts(t *testing.T) {
 		_, err := get(t.Context(), addr)
 		answered <- err
 	}()
-	receive(t, inHand, "the request's arrival")
+	receive(t, running, "the request's arrival")
 	if err := l.Shutdown(t.Context(), time.Millisecond); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), addr) {
-		t.Errorf("Shutdown = %v, want that the time for %s was up", err, addr)
+		t.Errorf("Shutdown = %v, want a timeout that names %s", err, addr)
 	}
 	if err := receive(t, answered, "the connection's end"); err == nil {
 		t.Error("the request was answered")
@@ -183,11 +187,11 @@ func TestShutdownCuts(t *testing.T) {
 	receive(t, ended, "the end of the request's context")
 }
 
-func TestShutdownWithoutGrace(t *testing.T) {
+func TestShutdownWithoutRequestsNeedsNoGrace(t *testing.T) {
 	l := process.NewListeners(zap.NewNop())
 	addr := listen(t, l, "admin", http.NotFound)
 	if err := l.Shutdown(t.Context(), 0); err != nil {
-		t.Errorf("with nothing in hand: %v", err)
+		t.Errorf("with an idle listener: %v", err)
 	}
 	waitClosed(t, addr)
 	if err := process.NewListeners(zap.NewNop()).Shutdown(t.Context(), 0); err != nil {
@@ -205,8 +209,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 	}
 }
 
-// TestPanicIsLogged checks that a handler's panic does not pass in silence.
-func TestPanicIsLogged(t *testing.T) {
+func TestPanicOfHandlerIsLogged(t *testing.T) {
 	log, logs := observed()
 	l := process.NewListeners(log)
 	addr := listen(t, l, "admin", func(http.ResponseWriter, *http.Request) { panic("oh dear") })

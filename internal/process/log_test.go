@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,7 +17,7 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-// logged returns what a logger of this level and format writes to a file.
+// logged returns the lines that a logger with this level and format writes.
 func logged(t *testing.T, level, format string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log")
@@ -45,7 +44,7 @@ func logged(t *testing.T, level, format string) string {
 	return string(content)
 }
 
-func TestLoggerLevels(t *testing.T) {
+func TestLevelIsTheLowestLogged(t *testing.T) {
 	for level, want := range map[string]int{"debug": 4, "info": 3, "warn": 2, "error": 1} {
 		t.Run(level, func(t *testing.T) {
 			if got := strings.Count(logged(t, level, "json"), "\n"); got != want {
@@ -55,7 +54,7 @@ func TestLoggerLevels(t *testing.T) {
 	}
 }
 
-func TestLoggerJSON(t *testing.T) {
+func TestAutoFormatIsJSONInFiles(t *testing.T) {
 	for _, format := range []string{"json", "auto"} { // A file is no terminal.
 		t.Run(format, func(t *testing.T) {
 			lines := strings.Split(strings.TrimSpace(logged(t, "info", format)), "\n")
@@ -82,7 +81,7 @@ func TestLoggerJSON(t *testing.T) {
 	}
 }
 
-func TestLoggerConsole(t *testing.T) {
+func TestConsoleFormat(t *testing.T) {
 	want := regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}	INFO	recorded	\{"event_id": "klingai:1", "duration": "1\.5s"\}
 \d\d:\d\d:\d\d\.\d{3}	WARN	retried	\{"attempt": 2, "error": "refused"\}
 \d\d:\d\d:\d\d\.\d{3}	ERROR	given up
@@ -92,9 +91,7 @@ $`)
 	}
 }
 
-// TestLoggerColours holds that levels are coloured where it is asked for, in the
-// console format only.
-func TestLoggerColours(t *testing.T) {
+func TestOnlyConsoleFormatIsColoured(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +110,7 @@ func TestLoggerColours(t *testing.T) {
 	}
 }
 
-func TestLoggerRefuses(t *testing.T) {
+func TestUnknownLevelOrFormatIsAnError(t *testing.T) {
 	for _, tt := range []struct{ level, format, want string }{
 		{"loud", "json", `"loud"`},
 		{"", "pretty", `"pretty"`},
@@ -122,60 +119,5 @@ func TestLoggerRefuses(t *testing.T) {
 		if _, err := process.NewLogger(process.LogConfig{Level: tt.level, Format: tt.format, File: os.Stderr}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("NewLogger(%q, %q) = %v, want an error that names %s", tt.level, tt.format, err, tt.want)
 		}
-	}
-}
-
-// TestBufferedLogger holds how long lines are gathered: for a while, until they are
-// many, until a warning, or until the end.
-func TestBufferedLogger(t *testing.T) {
-	tests := []struct {
-		name   string
-		format string
-		do     func(log *zap.Logger, flush func())
-		want   int
-	}{
-		{"a line alone", "json", func(log *zap.Logger, _ func()) { log.Info("first") }, 0},
-		{"a warning", "json", func(log *zap.Logger, _ func()) { log.Info("first"); log.Debug("below"); log.Warn("second") }, 2},
-		{"an error of a derived logger", "json", func(log *zap.Logger, _ func()) {
-			log.Info("first")
-			log.With(zap.String("source", "klingai")).Error("second")
-			log.Info("third")
-		}, 2},
-		{"the end", "json", func(log *zap.Logger, flush func()) { log.Info("first"); log.Info("second"); flush() }, 2},
-		{"more than is gathered", "json", func(log *zap.Logger, _ func()) {
-			for range 10 {
-				log.Info("long", zap.String("detail", strings.Repeat("x", 10_000)))
-			}
-		}, 6},
-		{"a line that has waited", "json", func(log *zap.Logger, _ func()) {
-			log.Info("first")
-			time.Sleep(101 * time.Millisecond) // in the bubble
-			synctest.Wait()
-		}, 1},
-		{"for people", "console", func(log *zap.Logger, _ func()) { log.Info("first") }, 1},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			file, err := os.Create(filepath.Join(t.TempDir(), "log"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer file.Close()
-			synctest.Test(t, func(t *testing.T) {
-				log, flush, err := process.NewBufferedLogger(process.LogConfig{Level: "info", Format: tt.format, File: file})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer flush()
-				tt.do(log, flush)
-				content, err := os.ReadFile(file.Name())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := strings.Count(string(content), "\n"); got != tt.want {
-					t.Errorf("%d lines are in the file, want %d:\n%.300s", got, tt.want, content)
-				}
-			})
-		})
 	}
 }

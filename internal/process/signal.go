@@ -8,13 +8,12 @@ import (
 	"syscall"
 )
 
-// Signals returns a context that ends at the first SIGINT or SIGTERM, on which
-// the process should stop in good order. A second signal, or one that comes when
-// the context has ended for another reason, calls now, which should end the
-// process at once.
+// Signals returns a context that ends at the first SIGINT or SIGTERM, so that the
+// process can stop in good order. Any later signal, or one after the context ended for
+// another reason, calls now, which should end the process at once.
 //
-// The returned function ends the context and gives the signals their usual
-// meaning back; it may be called more than once.
+// The returned function ends the context and restores the default handling of both
+// signals. It may be called more than once.
 func Signals(ctx context.Context, now func()) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)

@@ -20,7 +20,7 @@ func signalSelf(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-func TestSignals(t *testing.T) {
+func TestSecondSignalCallsNow(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
 			now := make(chan struct{}, 1)
@@ -40,7 +40,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-func TestSignalAfterTheContextHasEnded(t *testing.T) {
+func TestSignalAfterContextEndedCallsNow(t *testing.T) {
 	parent, cancel := context.WithCancel(t.Context())
 	now := make(chan struct{}, 1)
 	ctx, stop := process.Signals(parent, func() { now <- struct{}{} })
@@ -51,9 +51,8 @@ func TestSignalAfterTheContextHasEnded(t *testing.T) {
 	receive(t, now, "the call of now")
 }
 
-// TestSignalsStop checks in a process of its own that stopping gives a signal its
-// usual meaning back.
-func TestSignalsStop(t *testing.T) {
+// TestStopRestoresDefaultHandling lets SIGTERM end a child process.
+func TestStopRestoresDefaultHandling(t *testing.T) {
 	const asChild = "KLINGHOOK_TEST_SIGNALS_STOP"
 	if os.Getenv(asChild) != "" {
 		ctx, stop := process.Signals(t.Context(), func() { os.Exit(3) })
@@ -66,7 +65,7 @@ func TestSignalsStop(t *testing.T) {
 		time.Sleep(soon) // until the signal ends it
 		os.Exit(5)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSignalsStop$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStopRestoresDefaultHandling$")
 	cmd.Env = append(os.Environ(), asChild+"=1")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
