@@ -1,20 +1,18 @@
-// Package testenv gives tests real servers: a Redis or a PostgreSQL that only
-// the test has, on a free loopback port, from the packages that the machine has
-// installed. Nothing is downloaded and no server that runs already is touched.
+// Package testenv gives tests real servers: a Redis or a PostgreSQL that only the
+// test uses, on a free loopback port, from the packages installed on the machine.
+// Nothing is downloaded, and no server that already runs is touched.
 //
-// A server ends with its test, and on Linux also with the test process, however
-// that ends. Tests may kill it, stop it for a while and bring it back with what
-// it had kept.
+// A server ends with its test, and on Linux also with the test process, however that
+// ends. Tests may kill it, pause it, and restart it with what it had stored.
 //
-// Where a server is not installed, the test is skipped and says what to install;
-// the file named by $TESTENV_SKIPS, if any, gets a line "<test>: <reason>". With
-// $TESTENV_REQUIRE set to anything, it fails instead: that is how CI makes sure
-// that nothing goes untested.
+// If a server is not installed, the test is skipped and says what to install; the
+// file named by $TESTENV_SKIPS, if any, gets a line "<test>: <reason>". If
+// $TESTENV_REQUIRE is set, the test fails instead, as in CI.
 //
 // A package whose tests use [Postgres], or start goroutines, calls [Main]:
 //
 //	func TestMain(m *testing.M) { testenv.Main(m) }
 //
-// The methods of the servers fail the test themselves, so they are called from
-// its goroutine. The package is for tests only and knows nothing of klinghook.
+// The methods of the servers fail the test themselves, so call them from its
+// goroutine. The package is for tests only and knows nothing of klinghook.
 package testenv

@@ -5,48 +5,59 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"testing"
 )
 
-// findProgram returns the path of a program: what PATH finds, else the newest in
-// the directories that the first matching pattern names; empty when there is
-// none.
-func findProgram(name string, patterns ...string) string {
-	if path, err := exec.LookPath(name); err == nil {
+// Promtool returns the path of promtool, which checks Prometheus's rules.
+func Promtool(t testing.TB) string {
+	t.Helper()
+	return installed(t, "prometheus", "promtool")
+}
+
+// Chromium returns the path of a Chromium or Chrome.
+func Chromium(t testing.TB) string {
+	t.Helper()
+	return installed(t, "chromium", "chromium", "chromium-browser", "google-chrome", "Google Chrome")
+}
+
+// installed returns the path of the first of these programs that is in PATH or in a
+// directory where packages install it. Without any it ends the test.
+func installed(t testing.TB, install string, programs ...string) string {
+	t.Helper()
+	for _, program := range programs {
+		if path := find(program); path != "" {
+			return path
+		}
+	}
+	missing(t, programs[0]+" is not installed (Debian, Ubuntu: apt-get install "+install+"; macOS: brew install "+install+")")
+	return ""
+}
+
+// find returns the path of a program, of its last version if there are several;
+// empty if there is none.
+func find(program string) string {
+	if path, err := exec.LookPath(program); err == nil {
 		return path
 	}
-	for _, pattern := range patterns {
-		// The only error is a malformed pattern, which finds nothing.
-		found, _ := filepath.Glob(filepath.Join(pattern, name))
-		found = slices.DeleteFunc(found, func(path string) bool {
-			_, err := exec.LookPath(path)
-			return err != nil
-		})
-		if len(found) > 0 {
-			return slices.MaxFunc(found, func(a, b string) int { return majorVersion(a) - majorVersion(b) })
+	for _, dir := range []string{
+		"/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/Applications/Google Chrome.app/Contents/MacOS",
+		"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin",
+		"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin",
+	} {
+		// The only error is a malformed pattern.
+		if found, _ := filepath.Glob(filepath.Join(dir, program)); len(found) > 0 {
+			return slices.Max(found)
 		}
 	}
 	return ""
 }
 
-// majorVersion returns the first number in a path, as in
-// "/usr/lib/postgresql/15/bin/initdb"; zero where there is none.
-func majorVersion(path string) int {
-	v, err := strconv.Atoi(regexp.MustCompile(`[0-9]+`).FindString(path))
-	if err != nil {
-		return 0
-	}
-	return v
-}
-
-// missing ends the test because what it needs is not installed.
+// missing ends the test because something it needs is not installed.
 func missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("TESTENV_REQUIRE") != "" {
-		t.Fatalf("%s (a failure, because TESTENV_REQUIRE is set)", reason)
+		t.Fatalf("%s (TESTENV_REQUIRE is set)", reason)
 	}
 	if path := os.Getenv("TESTENV_SKIPS"); path != "" {
 		if err := appendLine(path, t.Name()+": "+reason); err != nil {
@@ -56,8 +67,7 @@ func missing(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// appendLine adds a line to a file that other test processes write to as well:
-// one write in append mode stays in one piece.
+// appendLine adds a line to a file that other test processes write to as well.
 func appendLine(path, line string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

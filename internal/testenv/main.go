@@ -8,15 +8,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs a package's tests, stops the servers that they shared, and exits.
-// Goroutines that the tests left running make it fail; those that were there
-// before the first test, such as a library's own, do not count.
+// Main runs a package's tests, stops the servers that they shared, and exits. It
+// fails if the tests leave goroutines running; those that ran before the first test,
+// such as a library's own, do not count.
 func Main(m interface{ Run() int }) {
 	os.Exit(run(m, &shared))
 }
 
 // run is Main without the exit.
-func run(m interface{ Run() int }, shared *sharedCluster) int {
+func run(m interface{ Run() int }, shared *sharedServer) int {
 	before := goleak.IgnoreCurrent()
 	shared.enable()
 	code := m.Run()
@@ -25,11 +25,9 @@ func run(m interface{ Run() int }, shared *sharedCluster) int {
 		code = max(code, 1)
 	}
 	if code != 0 {
-		// A failed test may not have come to its clean-up: its leaks say nothing.
-		return code
+		return code // A failed test may have left goroutines.
 	}
-	// Connections kept for reuse are no leak of the tests that used the default
-	// client.
+	// Idle connections of the default client are no leak.
 	http.DefaultClient.CloseIdleConnections()
 	if err := goleak.Find(before); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)

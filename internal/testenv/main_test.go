@@ -1,8 +1,6 @@
 package testenv
 
-import (
-	"testing"
-)
+import "testing"
 
 func TestMain(m *testing.M) { Main(m) }
 
@@ -15,7 +13,7 @@ func TestRun(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	leak := func() { go func() { <-release }() }
-	leak() // What was there before the tests is no leak of theirs.
+	leak() // It runs before the tests, so it does not count.
 
 	tests := []struct {
 		name string
@@ -29,17 +27,17 @@ func TestRun(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := run(tt.run, new(sharedCluster)); got != tt.want {
+			if got := run(tt.run, new(sharedServer)); got != tt.want {
 				t.Errorf("run = %d, want %d", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestRunStopsSharedCluster(t *testing.T) {
+func TestRunStopsSharedPostgres(t *testing.T) {
 	bin := postgresBin(t)
-	var cluster *cluster
-	s := new(sharedCluster)
+	var server *postgres
+	s := new(sharedServer)
 	code := run(runFunc(func() int {
 		c, _, err := s.next(t.Context(), bin)
 		if err != nil {
@@ -48,21 +46,21 @@ func TestRunStopsSharedCluster(t *testing.T) {
 		}
 		again, _, err := s.next(t.Context(), bin)
 		if err != nil || again != c {
-			t.Errorf("second test got another cluster (error %v)", err)
+			t.Errorf("second test got another server (error %v)", err)
 		}
-		cluster = c
+		server = c
 		return 0
 	}), s)
 	if code != 0 {
 		t.Fatalf("run = %d, want 0", code)
 	}
-	if err := cluster.exec(t.Context(), "SELECT 1"); err == nil {
+	if err := server.exec(t.Context(), "SELECT 1"); err == nil {
 		t.Error("the shared server still answers after the tests")
 	}
 }
 
-func TestSharedClusterNeedsMain(t *testing.T) {
-	if _, _, err := new(sharedCluster).next(t.Context(), ""); err == nil {
-		t.Error("a cluster that nobody will stop was started")
+func TestSharedPostgresNeedsMain(t *testing.T) {
+	if _, _, err := new(sharedServer).next(t.Context(), ""); err == nil {
+		t.Error("started a server that nothing will stop")
 	}
 }

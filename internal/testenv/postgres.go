@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -21,312 +22,296 @@ const (
 )
 
 // Postgres returns the URL of a fresh, empty database that is dropped after the
-// test. It lives in a server that the package's tests share, without fsync; the
-// first test that asks starts it and [Main] stops it. The test is skipped where
-// PostgreSQL is not installed.
+// test. The package's tests share its server, which runs without fsync; the first
+// test that asks starts it, and [Main] stops it.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	bin := postgresBin(t)
-	c, n, err := shared.next(t.Context(), bin)
+	server, n, err := shared.next(t.Context(), bin)
 	if err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
 	name := fmt.Sprintf("test_%d", n)
-	if err := c.exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+	if err := server.exec(t.Context(), "CREATE DATABASE "+name); err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
 	t.Cleanup(func() {
-		// FORCE, because a test that failed may have left connections behind.
-		if err := c.exec(context.WithoutCancel(t.Context()), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		// FORCE, because a failed test may have left connections behind.
+		if err := server.exec(context.WithoutCancel(t.Context()), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Errorf("postgres: %v", err)
 		}
 	})
-	return c.url(name)
+	return server.url(name)
 }
 
-// PostgresCluster is a PostgreSQL server that one test has for itself.
+// PostgresCluster is a PostgreSQL server that only one test uses.
 type PostgresCluster struct {
-	t       testing.TB
-	cluster *cluster
+	t      testing.TB
+	server *postgres
 }
 
-// PostgresServer starts a server that ends with the test, for tests that kill
-// it. It costs a second or two: where any database will do, use [Postgres]. The
-// test is skipped where PostgreSQL is not installed.
+// PostgresServer starts a server that ends with the test, for tests that kill it. It
+// takes a second or two: if any database will do, use [Postgres].
 func PostgresServer(t testing.TB) *PostgresCluster {
 	t.Helper()
-	bin := postgresBin(t)
-	c, err := newCluster(t.Context(), bin)
+	server, err := newPostgres(t.Context(), postgresBin(t))
 	if err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := c.remove(); err != nil {
+		if err := server.remove(); err != nil {
 			t.Errorf("postgres: %v", err)
 		}
 	})
-	return &PostgresCluster{t: t, cluster: c}
+	return &PostgresCluster{t, server}
 }
 
 // URL returns the URL of the server's only database, which is empty at first.
-func (p *PostgresCluster) URL() string { return p.cluster.url(maintenanceDB) }
+func (p *PostgresCluster) URL() string { return p.server.url(maintenanceDB) }
 
-// Kill ends the server with SIGKILL, as a crash would. Sessions notice and end
-// by themselves a moment later.
-func (p *PostgresCluster) Kill() {
+// Kill ends the server with SIGKILL. Its sessions end a moment later.
+func (p *PostgresCluster) Kill() { p.must(p.server.kill()) }
+
+// Stop ends the server in good order, without waiting for its clients.
+func (p *PostgresCluster) Stop() { p.must(p.server.stop()) }
+
+// Restart starts the server again at the same address, with everything that was
+// committed. If it runs, it is stopped first.
+func (p *PostgresCluster) Restart() { p.must(p.server.restart(p.t.Context())) }
+
+func (p *PostgresCluster) must(err error) {
 	p.t.Helper()
-	if err := p.cluster.kill(); err != nil {
+	if err != nil {
 		p.t.Fatalf("postgres: %v", err)
-	}
-}
-
-// Stop ends the server in good order, without waiting for its clients, and returns
-// once it is gone.
-func (p *PostgresCluster) Stop() {
-	p.t.Helper()
-	if err := p.cluster.stop(); err != nil {
-		p.t.Fatalf("stop postgres: %v", err)
-	}
-}
-
-// Restart brings the server back at the same address and with everything that
-// was committed, and returns once it answers. A running one is stopped first, in
-// good order but without waiting for its clients.
-func (p *PostgresCluster) Restart() {
-	p.t.Helper()
-	if err := p.cluster.restart(p.t.Context()); err != nil {
-		p.t.Fatalf("restart postgres: %v", err)
 	}
 }
 
 // postgresBin returns the directory of PostgreSQL's programs, or ends the test.
 func postgresBin(t testing.TB) string {
 	t.Helper()
-	program := findProgram("initdb",
-		"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin",
-		"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin")
-	if program == "" {
-		missing(t, "PostgreSQL is not installed (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17)")
-	}
-	// initdb in PATH may be a link; the server's other programs are beside the
-	// real one.
-	program, err := filepath.EvalSymlinks(program)
+	// initdb in PATH may be a link; the other programs are beside the real one.
+	program, err := filepath.EvalSymlinks(installed(t, "postgresql", "initdb"))
 	if err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
 	return filepath.Dir(program)
 }
 
-// shared is the server of all tests of the package that run in this process.
-var shared sharedCluster //nolint:gochecknoglobals // Tests share it, and a test binary has no other place to keep it.
+// shared is the server that all tests of the package share.
+var shared sharedServer
 
-// sharedCluster is a cluster that is started when it is first needed.
-type sharedCluster struct {
-	// mu guards all fields, and makes one test start the cluster while the
-	// others wait.
-	mu sync.Mutex
-	// enabled says that somebody will call stop.
-	enabled bool
-	cluster *cluster
-	// err is why the cluster could not be started; it is not tried again.
-	err       error
+// sharedServer is a server that is started when it is first needed.
+type sharedServer struct {
+	mu        sync.Mutex // guards what follows
+	enabled   bool       // stop will be called
+	server    *postgres
+	err       error // why it could not be started
 	databases int
 }
 
-func (s *sharedCluster) enable() {
+func (s *sharedServer) enable() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.enabled = true
 }
 
-// next returns the running cluster and a number for a database that no other
-// test has.
-func (s *sharedCluster) next(ctx context.Context, bin string) (*cluster, int, error) {
+// next returns the running server and the number of an unused database.
+func (s *sharedServer) next(ctx context.Context, bin string) (*postgres, int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.enabled {
 		return nil, 0, errors.New("nothing will stop the shared server: the package needs func TestMain(m *testing.M) { testenv.Main(m) }")
 	}
-	if s.cluster == nil && s.err == nil {
-		s.cluster, s.err = newCluster(ctx, bin)
+	if s.server == nil && s.err == nil {
+		s.server, s.err = newPostgres(ctx, bin)
 	}
 	s.databases++
-	return s.cluster, s.databases, s.err
+	return s.server, s.databases, s.err
 }
 
-func (s *sharedCluster) stop() error {
+func (s *sharedServer) stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.enabled = false
-	if s.cluster == nil {
+	if s.server == nil {
 		return nil
 	}
-	c := s.cluster
-	s.cluster = nil
-	return c.remove()
+	server := s.server
+	s.server = nil
+	return server.remove()
 }
 
 // maintenanceDB is the database that initdb creates.
 const maintenanceDB = "postgres"
 
-// cluster is a PostgreSQL server with its own data.
-type cluster struct {
-	bin string
-	// dir holds everything of the server; data, in it, is PostgreSQL's.
-	dir, data string
+// postgres is a PostgreSQL server with its own data.
+type postgres struct {
+	bin       string
+	dir, data string // data is PostgreSQL's directory in dir
 	user      *syscall.Credential
 	port      int
-	process   *process
-	// killed says that the process ended without freeing its shared memory.
-	killed bool
+	process   *Process
+	killed    bool // its shared memory was not freed
 }
 
-// newCluster creates a cluster and starts its server.
-func newCluster(ctx context.Context, bin string) (_ *cluster, err error) {
+// newPostgres creates a data directory and starts a server on it.
+func newPostgres(ctx context.Context, bin string) (_ *postgres, err error) {
 	user, err := serverUser()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := serverDir(user)
+	dir, err := os.MkdirTemp("", "klinghook-postgres-")
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{bin: bin, dir: dir, data: filepath.Join(dir, "data"), user: user}
+	p := &postgres{bin: bin, dir: dir, data: filepath.Join(dir, "data"), user: user}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.remove())
+			err = errors.Join(err, p.remove())
 		}
 	}()
-	if err := c.init(ctx); err != nil {
+	if user != nil {
+		if err := os.Chown(dir, int(user.Uid), int(user.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.init(ctx); err != nil {
 		return nil, err
 	}
-	err = onFreePort(ctx, func(port int) error {
-		c.port = port
-		return c.start(ctx)
+	return p, onFreePort(ctx, func(port int) error {
+		p.port = port
+		return p.start(ctx)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
 }
 
-// init makes the data directory.
-func (c *cluster) init(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, initTimeout)
-	defer cancel()
-	p, err := start(command{
-		path:   filepath.Join(c.bin, "initdb"),
-		args:   []string{"-D", c.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"},
-		dir:    c.dir,
-		user:   c.user,
-		orphan: syscall.SIGKILL,
-		log:    filepath.Join(c.dir, "initdb.log"),
-	})
+// serverUser returns the user that PostgreSQL runs as: nil for the tests' own, unless
+// that is root, which PostgreSQL refuses.
+func serverUser() (*syscall.Credential, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		u, err = user.Lookup("nobody")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find a user for PostgreSQL, which does not run as root: %w", err)
+	}
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
+}
+
+// command is a run of one of PostgreSQL's programs, with messages in English.
+func (p *postgres) command(name string, orphan syscall.Signal, args ...string) Program {
+	return Program{
+		Path: filepath.Join(p.bin, name), Args: append([]string{"-D", p.data}, args...), Env: append(os.Environ(), "LC_ALL=C"),
+		Dir: p.dir, Log: filepath.Join(p.dir, name+".log"), user: p.user, orphan: orphan,
+	}
+}
+
+func (p *postgres) init(ctx context.Context) error {
+	initdb, err := start(p.command("initdb", syscall.SIGKILL, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"))
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
 	select {
-	case <-p.exited:
+	case <-initdb.exited:
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("initdb: %w", ctx.Err()), p.kill())
+		return errors.Join(fmt.Errorf("initdb: %w", ctx.Err()), initdb.End(syscall.SIGKILL))
 	}
-	if p.err != nil {
-		return fmt.Errorf("initdb: %w:\n%s", p.err, p.logTail())
+	if initdb.err != nil {
+		return fmt.Errorf("initdb: %w:\n%s", initdb.err, initdb.logTail())
 	}
 	return nil
 }
 
 // start starts the server on its port and waits until it answers.
-func (c *cluster) start(ctx context.Context) error {
-	args := []string{"-D", c.data, "-p", strconv.Itoa(c.port)}
+func (p *postgres) start(ctx context.Context) error {
+	// Only this start's messages say whether something is in use.
+	if err := os.RemoveAll(filepath.Join(p.dir, "postgres.log")); err != nil {
+		return err
+	}
+	args := []string{"-p", strconv.Itoa(p.port)}
 	for _, setting := range []string{
 		"listen_addresses=127.0.0.1",
 		"unix_socket_directories=",
-		// The data need not outlive the machine, only the server.
-		"fsync=off",
-		// Memory that outlives a killed server stays in its directory.
-		"dynamic_shared_memory_type=mmap",
+		"fsync=off",                       // The data need not outlive the machine, only the server.
+		"dynamic_shared_memory_type=mmap", // A killed server leaves it in its directory.
 		"shared_buffers=32MB",
 		"log_min_messages=warning",
 	} {
 		args = append(args, "-c", setting)
 	}
-	p, err := start(command{
-		path: filepath.Join(c.bin, "postgres"),
-		args: args,
-		dir:  c.dir,
-		user: c.user,
-		// PostgreSQL's immediate shutdown, which frees its shared memory.
-		orphan: syscall.SIGQUIT,
-		log:    filepath.Join(c.dir, "postgres.log"),
+	// SIGQUIT is PostgreSQL's immediate shutdown, which frees its shared memory.
+	process, err := start(p.command("postgres", syscall.SIGQUIT, args...))
+	if err != nil {
+		return err
+	}
+	p.process, p.killed = process, false
+	return process.waitReady(ctx, p.ready)
+}
+
+// ready reports whether this server answers, and not another that took its port.
+func (p *postgres) ready(ctx context.Context) error {
+	return p.withConn(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		var data string
+		err := conn.QueryRow(ctx, "SHOW data_directory").Scan(&data)
+		if resolved, _ := filepath.EvalSymlinks(p.data); err == nil && data != p.data && data != resolved {
+			err = fmt.Errorf("another server answers on port %d", p.port)
+		}
+		return err
 	})
-	if err != nil {
-		return err
-	}
-	c.process, c.killed = p, false
-	return p.waitReady(ctx, c.ready)
-}
-
-// ready reports whether this server answers, and not another that took its port
-// first.
-func (c *cluster) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, c.url(maintenanceDB))
-	if err != nil {
-		return err
-	}
-	var data string
-	queryErr := conn.QueryRow(ctx, "SHOW data_directory").Scan(&data)
-	if err := errors.Join(queryErr, conn.Close(ctx)); err != nil {
-		return err
-	}
-	if data != c.data {
-		return fmt.Errorf("another server answers on port %d", c.port)
-	}
-	return nil
-}
-
-func (c *cluster) kill() error {
-	c.killed = true
-	return c.process.kill()
-}
-
-// stop is PostgreSQL's fast shutdown: it ends all sessions and loses nothing.
-func (c *cluster) stop() error { return c.process.end(syscall.SIGINT) }
-
-func (c *cluster) restart(ctx context.Context) error {
-	if err := c.stop(); err != nil {
-		return err
-	}
-	return whileBusy(ctx, func() error { return c.start(ctx) })
 }
 
 // exec runs one statement outside the tests' databases.
-func (c *cluster) exec(ctx context.Context, statement string) error {
+func (p *postgres) exec(ctx context.Context, statement string) error {
+	return p.withConn(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, statement)
+		return err
+	})
+}
+
+func (p *postgres) withConn(ctx context.Context, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, c.url(maintenanceDB))
+	conn, err := pgx.Connect(ctx, p.url(maintenanceDB))
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, statement)
-	return errors.Join(err, conn.Close(ctx))
+	return errors.Join(do(ctx, conn), conn.Close(ctx))
 }
 
-func (c *cluster) url(database string) string {
-	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", loopback(c.port), database)
+func (p *postgres) url(database string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", loopback(p.port), database)
 }
 
-// remove stops the server at once and deletes what it kept. The shared memory
-// of a killed one is freed by starting it once more.
-func (c *cluster) remove() error {
+func (p *postgres) kill() error {
+	p.killed = true
+	return p.process.End(syscall.SIGKILL)
+}
+
+// stop is PostgreSQL's fast shutdown: it ends all sessions and loses nothing.
+func (p *postgres) stop() error { return p.process.End(syscall.SIGINT) }
+
+func (p *postgres) restart(ctx context.Context) error {
+	if err := p.stop(); err != nil {
+		return err
+	}
+	return whileBusy(ctx, func() error { return p.start(ctx) })
+}
+
+// remove stops the server at once and deletes its data. A killed server is started
+// once more, which frees its shared memory.
+func (p *postgres) remove() error {
 	var restartErr, endErr error
-	if c.killed {
-		restartErr = c.restart(context.Background())
+	if p.killed {
+		restartErr = p.restart(context.Background())
 	}
-	if c.process != nil {
-		endErr = c.process.end(syscall.SIGQUIT)
+	if p.process != nil {
+		endErr = p.process.End(syscall.SIGQUIT)
 	}
-	return errors.Join(restartErr, endErr, os.RemoveAll(c.dir))
+	return errors.Join(restartErr, endErr, os.RemoveAll(p.dir))
 }

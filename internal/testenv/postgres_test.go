@@ -30,7 +30,7 @@ const (
 	countRows   = `SELECT count(*) FROM kept`
 )
 
-func TestPostgresDatabasesAreApart(t *testing.T) {
+func TestPostgresDatabasesAreSeparate(t *testing.T) {
 	a, b := Postgres(t), Postgres(t)
 	for _, url := range []string{a, b} {
 		if n, err := count(t, url, createTable, insertRow, countRows); n != 1 || err != nil {
@@ -44,7 +44,7 @@ func TestPostgresDropsDatabase(t *testing.T) {
 	var url string
 	t.Run("user", func(t *testing.T) {
 		url = Postgres(t)
-		// A connection that the test forgets must not keep the database.
+		// An open connection must not keep the database.
 		if _, err := pgx.Connect(t.Context(), url); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestPostgresServerRestart(t *testing.T) {
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			// Left open, so that the server goes down with a client connected.
+			// It stays open, so that the server ends with a client connected.
 			conn, err := pgx.Connect(t.Context(), url)
 			if err != nil {
 				t.Fatal(err)
@@ -80,6 +80,9 @@ func TestPostgresServerRestart(t *testing.T) {
 			}
 
 			tt.end(p)
+			if _, err := count(t, p.URL(), `SELECT 1`); (err == nil) != (tt.name == "running") {
+				t.Errorf("the server answers with error %v", err)
+			}
 			p.Restart()
 
 			if n, err := count(t, p.URL(), countRows); n != i+1 || err != nil {
@@ -88,23 +91,15 @@ func TestPostgresServerRestart(t *testing.T) {
 			if p.URL() != url {
 				t.Errorf("URL changed from %s to %s", url, p.URL())
 			}
-			_ = conn.Close(t.Context()) // Its server is gone: it may well complain.
+			_ = conn.Close(t.Context()) // Its server has ended.
 		})
-	}
-}
-
-func TestPostgresServerIsGoneOnceKilled(t *testing.T) {
-	p := PostgresServer(t)
-	p.Kill()
-	if _, err := count(t, p.URL(), `SELECT 1`); err == nil {
-		t.Error("the server still answers")
 	}
 }
 
 func TestPostgresServerLeavesNothing(t *testing.T) {
 	postgresBin(t)
 	var dir string
-	t.Run("user", func(t *testing.T) { dir = PostgresServer(t).cluster.dir })
+	t.Run("user", func(t *testing.T) { dir = PostgresServer(t).server.dir })
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is still there after its test (error %v)", dir, err)
 	}

@@ -2,7 +2,7 @@ package testenv
 
 import "syscall"
 
-// sysProcAttr makes the kernel signal the server when the thread that started it
+// sysProcAttr makes the kernel signal the program when the thread that started it
 // ends, as it does with the test process.
 func sysProcAttr(orphan syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: orphan}

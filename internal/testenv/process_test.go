@@ -16,15 +16,15 @@ import (
 	"time"
 )
 
-// TestOrphans kills a test process that has servers, and sees them end.
-func TestOrphans(t *testing.T) {
+// TestServersEndWithKilledTest kills a test process that started servers.
+func TestServersEndWithKilledTest(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ends servers with a test process that is killed")
 	}
-	redisProgram(t)
+	installed(t, "redis", "redis-server")
 	postgresBin(t)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOrphansProcess$", "-test.v")
-	// What a killed process leaves in its temporary directory goes with ours.
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServersOfKilledTest$", "-test.v")
+	// The files that a killed process leaves are removed with ours.
 	cmd.Env = append(os.Environ(), "TESTENV_ORPHANS=1", "TMPDIR="+publicTempDir(t))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -53,13 +53,13 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
-// TestOrphansProcess is the process that TestOrphans kills.
-func TestOrphansProcess(t *testing.T) {
+// TestServersOfKilledTest is the process that is killed.
+func TestServersOfKilledTest(t *testing.T) {
 	if os.Getenv("TESTENV_ORPHANS") == "" {
 		return
 	}
 	fmt.Printf("server %s\n", Redis(t).Addr())
-	fmt.Printf("server %s\n", loopback(PostgresServer(t).cluster.port))
+	fmt.Printf("server %s\n", loopback(PostgresServer(t).server.port))
 	<-t.Context().Done()
 }
 
@@ -126,28 +126,53 @@ func TestOnFreePort(t *testing.T) {
 	}
 }
 
-func TestStartErrors(t *testing.T) {
-	script := filepath.Join(t.TempDir(), "server")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho no such setting; exit 1\n"), 0o700); err != nil {
+func TestServerThatEndsReportsItsOutput(t *testing.T) {
+	p, err := StartProgram(Program{
+		Path: "/bin/sh", Args: []string{"-c", "echo no such setting; exit 1"}, Dir: t.TempDir(), Log: filepath.Join(t.TempDir(), "log"),
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	c := command{path: script, dir: t.TempDir(), orphan: syscall.SIGKILL, log: filepath.Join(t.TempDir(), "log")}
 	never := func(context.Context) error { return errors.New("refused") }
+	if err := p.waitReady(t.Context(), never); err == nil || !strings.Contains(err.Error(), "no such setting") {
+		t.Errorf("error %v does not include the server's output", err)
+	}
+}
 
-	t.Run("ends before it answers", func(t *testing.T) {
-		p, err := start(c)
+func TestMissingProgramIsAnError(t *testing.T) {
+	_, err := StartProgram(Program{Path: filepath.Join(t.TempDir(), "none"), Log: filepath.Join(t.TempDir(), "log")})
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v, want %v", err, os.ErrNotExist)
+	}
+}
+
+func TestProgramsShareLogAndNotEnvironment(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	run := func(script string) *Process {
+		p, err := StartProgram(Program{
+			Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"WORD=hello"}, Dir: t.TempDir(), Log: log,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.waitReady(t.Context(), never); err == nil || !strings.Contains(err.Error(), "no such setting") {
-			t.Errorf("error %v does not carry the server's output", err)
-		}
-	})
-	t.Run("cannot be run", func(t *testing.T) {
-		c := c
-		c.path += "-that-is-not-there"
-		if _, err := start(c); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("error %v, want %v", err, os.ErrNotExist)
-		}
-	})
+		return p
+	}
+	first := run(`echo "$WORD $HOME"`)
+	<-first.Exited()
+	if first.Err() != nil {
+		t.Error(first.Err())
+	}
+	second := run(`echo again; exec sleep 60`)
+	if err := second.End(syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	if second.Err() == nil {
+		t.Error("a killed program ended without an error")
+	}
+	if err := second.Signal(syscall.SIGKILL); err != nil {
+		t.Errorf("signal to an ended program: %v", err)
+	}
+	if out, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(out), "hello \n") {
+		t.Errorf("log is %q, %v", out, err)
+	}
 }

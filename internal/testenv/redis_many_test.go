@@ -10,24 +10,20 @@ import (
 
 func TestRedisTLSAndUser(t *testing.T) {
 	s := Redis(t, WithTLS(), WithUser("worker", "s3cret", "~own:*", "+@all"))
-	config, err := s.TLSFiles().config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "worker", Password: "s3cret", TLSConfig: config})
+	client := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "worker", Password: "s3cret", TLSConfig: s.tls.config})
 	t.Cleanup(func() { _ = client.Close() })
 	if err := client.Set(t.Context(), "own:key", 1, 0).Err(); err != nil {
 		t.Error(err)
 	}
 	if err := client.Set(t.Context(), "key", 1, 0).Err(); !redis.IsPermissionError(err) {
-		t.Errorf("a key that the user may not write: %v", err)
+		t.Errorf("a forbidden key: %v", err)
 	}
-	nobody := redis.NewClient(&redis.Options{Addr: s.Addr(), TLSConfig: config, MaxRetries: -1})
+	nobody := redis.NewClient(&redis.Options{Addr: s.Addr(), TLSConfig: s.tls.config, MaxRetries: -1})
 	t.Cleanup(func() { _ = nobody.Close() })
 	if err := nobody.Ping(t.Context()).Err(); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
-		t.Errorf("nobody gets %v", err)
+		t.Errorf("without a login: %v, want NOAUTH", err)
 	}
-	s.Restart() // also then it knows when the server answers
+	s.Restart() // It waits for an answer over TLS.
 }
 
 func TestRedisCluster(t *testing.T) {

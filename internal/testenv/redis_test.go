@@ -27,12 +27,12 @@ func dialRedis(t *testing.T, s *RedisServer) *redis.Client {
 	return client
 }
 
-func TestRedisRestart(t *testing.T) {
+func TestRedisRestartKeepsAOFOnly(t *testing.T) {
 	tests := []struct {
 		name string
 		opts []RedisOption
 		end  func(*RedisServer)
-		// want is what a key holds afterwards.
+		// want is the value of a key afterwards.
 		want    string
 		wantErr error
 	}{
@@ -56,7 +56,7 @@ func TestRedisRestart(t *testing.T) {
 
 			got, err := dialRedis(t, s).Get(t.Context(), "key").Result()
 			if got != tt.want || !errors.Is(err, tt.wantErr) {
-				t.Errorf("after the restart the key holds %q (error %v), want %q (error %v)", got, err, tt.want, tt.wantErr)
+				t.Errorf("after the restart the key is %q (error %v), want %q (error %v)", got, err, tt.want, tt.wantErr)
 			}
 			if s.Addr() != addr {
 				t.Errorf("address changed from %s to %s", addr, s.Addr())
@@ -65,7 +65,7 @@ func TestRedisRestart(t *testing.T) {
 	}
 }
 
-func TestRedisIsGoneOnceEnded(t *testing.T) {
+func TestRedisEnds(t *testing.T) {
 	for name, end := range map[string]func(*RedisServer){
 		"Kill": (*RedisServer).Kill,
 		"Stop": (*RedisServer).Stop,
@@ -76,12 +76,12 @@ func TestRedisIsGoneOnceEnded(t *testing.T) {
 			if err := dialRedis(t, s).Ping(t.Context()).Err(); err == nil {
 				t.Error("the server still answers")
 			}
-			end(s) // Ending what has ended is fine.
+			end(s) // A second time does nothing.
 		})
 	}
 }
 
-func TestRedisPause(t *testing.T) {
+func TestPausedRedisAnswersNothing(t *testing.T) {
 	s := Redis(t)
 	client := dialRedis(t, s)
 	if err := client.Ping(t.Context()).Err(); err != nil {
@@ -93,14 +93,14 @@ func TestRedisPause(t *testing.T) {
 		t.Error("a paused server answers")
 	}
 	s.Resume()
-	// Generous: only a server that still sleeps takes this long.
+	// Only a paused server takes this long.
 	patient := client.WithTimeout(time.Minute)
 	if err := patient.Ping(t.Context()).Err(); err != nil {
 		t.Errorf("after Resume: %v", err)
 	}
 }
 
-func TestRedisServersAreApart(t *testing.T) {
+func TestRedisServersAreSeparate(t *testing.T) {
 	a, b := Redis(t), Redis(t)
 	if err := dialRedis(t, a).Set(t.Context(), "key", "a", 0).Err(); err != nil {
 		t.Fatal(err)
@@ -110,13 +110,13 @@ func TestRedisServersAreApart(t *testing.T) {
 	}
 }
 
-func TestRedisOnTakenPort(t *testing.T) {
+func TestRedisOnPortInUse(t *testing.T) {
 	first := Redis(t)
 	second := &RedisServer{t: t, program: first.program, dir: t.TempDir(), port: first.port}
 	if err := second.start(t.Context()); !errors.Is(err, errBusy) {
 		t.Errorf("a second server on %s: error %v, want %v", first.Addr(), err, errBusy)
 	}
-	if err := first.answers(t.Context(), second.process.pid); err == nil {
+	if err := first.answers(t.Context(), second.process.PID()); err == nil {
 		t.Error("the first server was taken for the second")
 	}
 }

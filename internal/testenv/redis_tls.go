@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -17,118 +16,75 @@ import (
 	"time"
 )
 
-// TLSFiles are the names of files in PEM that a client of a server with [WithTLS]
-// needs.
-type TLSFiles struct {
-	// CA is the certificate of who signed the server's.
-	CA string
-	// Cert and Key are the client's own, without which it is not let in.
-	Cert, Key string
+// TLSFiles are PEM files for a client of a server with [WithTLS]: the authority's
+// certificate, and the client's own, which the server requires.
+type TLSFiles struct{ CA, Cert, Key string }
+
+// tlsFiles are the files, and this package's own use of them.
+type tlsFiles struct {
+	TLSFiles
+	config *tls.Config
 }
 
-// WithTLS makes the server speak TLS only, to clients that show a certificate. Its
-// own is for 127.0.0.1 and redis.test, signed by an authority of the test's.
+// WithTLS makes the server accept only TLS, from clients with a certificate. Its own
+// is for 127.0.0.1 and redis.test.
 func WithTLS() RedisOption {
 	return func(s *RedisServer) {
 		s.t.Helper()
 		files, err := writeTLSFiles(s.dir)
-		if err != nil {
-			s.t.Fatalf("redis: %v", err)
-		}
-		s.tls = &files
-		s.config = append(s.config, "--tls-ca-cert-file", files.CA, "--tls-auth-clients", "yes",
-			"--tls-cert-file", filepath.Join(s.dir, "server.pem"), "--tls-key-file", filepath.Join(s.dir, "server-key.pem"))
+		s.must(err)
+		s.tls = files
+		s.config = append(s.config, "--tls-auth-clients", "yes",
+			"--tls-ca-cert-file", files.CA, "--tls-cert-file", files.Cert, "--tls-key-file", files.Key)
 	}
 }
 
-// TLSFiles returns what a client needs; nothing without [WithTLS].
-func (s *RedisServer) TLSFiles() TLSFiles {
-	if s.tls == nil {
-		return TLSFiles{}
-	}
-	return *s.tls
-}
+// TLSFiles returns the files for a client of a server with [WithTLS].
+func (s *RedisServer) TLSFiles() TLSFiles { return s.tls.TLSFiles }
 
-// config is for this package's own connections to the server.
-func (f TLSFiles) config() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+// writeTLSFiles writes an authority and a certificate of it, for server and client.
+func writeTLSFiles(dir string) (*tlsFiles, error) {
+	at := func(name string) string { return filepath.Join(dir, name) }
+	files := &tlsFiles{TLSFiles: TLSFiles{CA: at("ca.pem"), Cert: at("cert.pem"), Key: at("key.pem")}}
+	authority := certificate("authority", 1)
+	authority.IsCA, authority.KeyUsage = true, x509.KeyUsageCertSign
+	peer := certificate("peer", 2)
+	peer.KeyUsage = x509.KeyUsageDigitalSignature
+	peer.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	peer.DNSNames, peer.IPAddresses = []string{"redis.test"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+
+	authorityKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	peerKey, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	authorityDER, err1 := x509.CreateCertificate(rand.Reader, authority, authority, &authorityKey.PublicKey, authorityKey)
+	peerDER, err2 := x509.CreateCertificate(rand.Reader, peer, authority, &peerKey.PublicKey, authorityKey)
+	keyDER, err3 := x509.MarshalPKCS8PrivateKey(peerKey)
+	err := errors.Join(err1, err2, err3,
+		writePEM(files.CA, "CERTIFICATE", authorityDER), writePEM(files.Cert, "CERTIFICATE", peerDER), writePEM(files.Key, "PRIVATE KEY", keyDER))
 	if err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(f.CA)
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("%s holds no certificate", f.CA)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
-}
-
-// writeTLSFiles makes an authority, and with it the certificates of a server and of
-// a client.
-func writeTLSFiles(dir string) (TLSFiles, error) {
-	ca, caKey, err := certificate("klinghook's test authority", nil, nil)
+	root, err := x509.ParseCertificate(authorityDER)
 	if err != nil {
-		return TLSFiles{}, err
+		return nil, err
 	}
-	files := TLSFiles{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "client.pem"), Key: filepath.Join(dir, "client-key.pem")}
-	if err := writePEM(files.CA, "CERTIFICATE", ca.Raw); err != nil {
-		return files, err
-	}
-	for _, name := range []string{"server", "client"} {
-		cert, key, err := certificate(name, ca, caKey)
-		if err != nil {
-			return files, err
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			return files, err
-		}
-		err = errors.Join(
-			writePEM(filepath.Join(dir, name+".pem"), "CERTIFICATE", cert.Raw),
-			writePEM(filepath.Join(dir, name+"-key.pem"), "PRIVATE KEY", der),
-		)
-		if err != nil {
-			return files, err
-		}
-	}
+	files.config = &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	files.config.RootCAs.AddCert(root)
 	return files, nil
 }
 
-// certificate makes a key and a certificate for it, signed by ca, or by itself where
-// that is nil.
-func certificate(name string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		return nil, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: name},
-		// Clocks of machines differ; certificates that live for a day are enough.
+// certificate returns a template that is valid for a day.
+func certificate(name string, serial int64) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    []string{"redis.test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		BasicConstraintsValid: true,
 	}
-	if ca == nil {
-		ca, caKey = template, key
-		template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign
-		template.ExtKeyUsage, template.DNSNames, template.IPAddresses = nil, nil, nil
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca, &key.PublicKey, caKey)
-	if err != nil {
-		return nil, nil, err
-	}
-	cert, err := x509.ParseCertificate(der)
-	return cert, key, err
 }
 
 func writePEM(file, kind string, der []byte) error {

@@ -1,3 +1,4 @@
+// Package browser opens a Chromium for a test, and records its requests and errors.
 package browser
 
 import (
@@ -18,51 +19,51 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// Browser is a Chromium with one page. Its methods fail the test themselves, so they
-// are called from its goroutine.
+// Browser is a Chromium with one page. Its methods fail the test themselves, so call
+// them from its goroutine.
 type Browser struct {
-	*Sightings
+	*Record
 
 	t   *testing.T
 	ctx context.Context
 }
 
-// Do does steps, which are what is described.
+// Do runs steps; what describes them in a failure.
 func (b *Browser) Do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.t.Fatalf("%s: %v\n%s", what, err, b.Sightings)
+		b.t.Fatalf("%s: %v\n%s", what, err, b.Record)
 	}
 }
 
-// Text returns what an element shows.
+// Text returns the text of an element.
 func (b *Browser) Text(selector string) string {
 	b.t.Helper()
 	text, err := chromedp.Run(b.ctx, chromedp.Text(selector))
 	if err != nil {
-		b.t.Fatalf("read %s: %v\n%s", selector, err, b.Sightings)
+		b.t.Fatalf("read %s: %v\n%s", selector, err, b.Record)
 	}
 	return text
 }
 
-// Evaluate returns what an expression of JavaScript says about the page, a text.
+// Evaluate returns the string that a JavaScript expression evaluates to.
 func (b *Browser) Evaluate(expression string) string {
 	b.t.Helper()
 	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
 	if err != nil {
-		b.t.Fatalf("evaluate %s: %v\n%s", expression, err, b.Sightings)
+		b.t.Fatalf("evaluate %s: %v\n%s", expression, err, b.Record)
 	}
 	return text
 }
 
-// Open opens an empty page in a Chromium of its own, which is closed with the test.
+// Open opens an empty page in a new Chromium, which is closed with the test.
 func Open(t *testing.T) *Browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(testenv.Chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU, chromedp.WindowSize(1280, 800),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))
 	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // It cannot have one as root.
+		options = append(options, chromedp.NoSandbox) // Root cannot have one.
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 	t.Cleanup(cancel)
@@ -70,8 +71,8 @@ func Open(t *testing.T) *Browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	seen := new(Sightings)
-	if err := chromedp.Listen(ctx, seen.see); err != nil {
+	record := new(Record)
+	if err := chromedp.Listen(ctx, record.add); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -82,55 +83,55 @@ func Open(t *testing.T) *Browser {
 	if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
 		t.Fatal(err)
 	}
-	return &Browser{Sightings: seen, t: t, ctx: ctx}
+	return &Browser{Record: record, t: t, ctx: ctx}
 }
 
-// Sightings is what a browser did on the way. It is safe for concurrent use.
-type Sightings struct {
-	mu             sync.Mutex // guards what follows
-	asked, trouble []string
+// Record is what happened in a browser. It is safe for concurrent use.
+type Record struct {
+	mu               sync.Mutex // guards what follows
+	requests, errors []string
 }
 
-func (s *Sightings) see(event any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (r *Record) add(event any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch event := event.(type) {
 	case *network.EventRequestWillBeSent:
-		s.asked = append(s.asked, event.Request.URL)
+		r.requests = append(r.requests, event.Request.URL)
 	case *network.EventResponseReceived:
 		if event.Response.Status >= http.StatusBadRequest {
-			s.trouble = append(s.trouble, event.Response.URL+": "+event.Response.StatusText)
+			r.errors = append(r.errors, event.Response.URL+": "+event.Response.StatusText)
 		}
 	case *runtime.EventExceptionThrown:
-		s.trouble = append(s.trouble, event.ExceptionDetails.Text)
-	case *log.EventEntryAdded: // among them what the policy forbids
-		s.trouble = append(s.trouble, event.Entry.Text)
+		r.errors = append(r.errors, event.ExceptionDetails.Text)
+	case *log.EventEntryAdded: // including violations of the content security policy
+		r.errors = append(r.errors, event.Entry.Text)
 	}
 }
 
-// Requests returns the URLs that were asked for.
-func (s *Sightings) Requests() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.asked)
+// Requests returns the requested URLs.
+func (r *Record) Requests() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.requests)
 }
 
-// Complaints returns what went wrong: answers that are errors, exceptions in scripts,
-// and what the pages' policy forbade.
-func (s *Sightings) Complaints() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.trouble)
+// Complaints returns error responses, exceptions in scripts, and violations of the
+// pages' content security policy.
+func (r *Record) Complaints() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.errors)
 }
 
-// Forget forgets the complaints so far.
-func (s *Sightings) Forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.trouble = nil
+// Forget removes the complaints so far.
+func (r *Record) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errors = nil
 }
 
-// String is all of it, for a test that failed.
-func (s *Sightings) String() string {
-	return "asked for " + strings.Join(s.Requests(), " ") + "\ncomplaints: " + strings.Join(s.Complaints(), "\n")
+// String is the whole record, for a test that failed.
+func (r *Record) String() string {
+	return "requests: " + strings.Join(r.Requests(), " ") + "\ncomplaints: " + strings.Join(r.Complaints(), "\n")
 }
