@@ -5,7 +5,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/klinghook/klinghook/cmd/internal/clitest"
+	"github.com/klinghook/klinghook/internal/testenv/script"
 )
 
 // TestMain lets the test binary be the program, for the scripts.
@@ -13,4 +13,4 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"klinghook-ingest": main})
 }
 
-func TestScripts(t *testing.T) { clitest.Run(t) }
+func TestScripts(t *testing.T) { script.Run(t, nil, nil) }

@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klinghook/klinghook/cmd/internal/clitest"
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv/script"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -103,7 +103,7 @@ func TestDevNarrates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, release := slowFile(t)
 			variables := devVariables(t, server)
-			tty := clitest.OpenTerminal(t)
+			tty := script.OpenTerminal(t)
 			cmd := tty.Start(t, append(variables, "NO_COLOR="+noColor), "klinghook", "dev")
 			tty.Wait(t, "What happens is told below, in a line for each step")
 
@@ -126,7 +126,7 @@ func TestDevNarrates(t *testing.T) {
 	}
 }
 
-func checkNarration(t *testing.T, tty *clitest.Terminal, coloured bool) {
+func checkNarration(t *testing.T, tty *script.Terminal, coloured bool) {
 	t.Helper()
 	shown := tty.Shown()
 	_, narration, _ := strings.Cut(shown, "shows the log instead.\n\n")
@@ -169,7 +169,7 @@ func TestDevLogs(t *testing.T) {
 			server, release := slowFile(t)
 			release()
 			variables := devVariables(t, server)
-			tty := clitest.OpenTerminal(t)
+			tty := script.OpenTerminal(t)
 			cmd := tty.Start(t, variables, "klinghook", append([]string{"dev"}, flags...)...)
 			tty.Wait(t, "klinghook dev is running")
 			mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4")
@@ -271,7 +271,7 @@ func TestSendShowsABar(t *testing.T) {
 	}))
 	defer receiver.Close()
 	defer release()
-	tty := clitest.OpenTerminal(t)
+	tty := script.OpenTerminal(t)
 	cmd := tty.Start(t, variables, "klinghook", "send", "--count", "100", "--url", receiver.URL)
 	tty.Wait(t, `sent  \[=+>-+\]  50 of 100`)
 	release()
@@ -304,7 +304,7 @@ func TestDeadLettersShowABar(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tty := clitest.OpenTerminal(t)
+	tty := script.OpenTerminal(t)
 	do := func(_ *worker.Replayer, _ context.Context, d store.DeadLetter) error {
 		if d.Task.ID == "c" {
 			tty.Wait(t, `dead letters replayed  \[=+>-+\]  2 of 3`)
@@ -327,7 +327,7 @@ func TestMigrateShowsABar(t *testing.T) {
 	from, to := "sqlite:"+filepath.Join(dir, "old.db"), "sqlite:"+filepath.Join(dir, "new.db")
 	mustKlinghook(t, nil, "migrate", "--database-url", from)
 	mustKlinghook(t, nil, "jobs", "track", "--database-url", from, "vid_1", "vid_2")
-	tty := clitest.OpenTerminal(t)
+	tty := script.OpenTerminal(t)
 	cmd := tty.Start(t, nil, "klinghook", "migrate", "--database-url", to, "--copy-from", from)
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)

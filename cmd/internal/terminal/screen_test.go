@@ -10,8 +10,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/klinghook/klinghook/cmd/internal/clitest"
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
+	"github.com/klinghook/klinghook/internal/testenv/script"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,7 +22,7 @@ func count(n int64) string { return strconv.FormatInt(n, 10) }
 // each is whole, and that nothing is left of the bars.
 func TestLinesAndBars(t *testing.T) {
 	t.Setenv("TERM", "xterm")
-	tty := clitest.OpenTerminal(t)
+	tty := script.OpenTerminal(t)
 	screen := terminal.New(tty.TTY, tty.TTY)
 	fmt.Fprintln(screen.Out(), "before")
 	first, second := screen.Bar("first", count), screen.Bar("second", count)
@@ -69,7 +69,7 @@ func TestNoTerminal(t *testing.T) {
 	}
 
 	t.Setenv("TERM", "dumb")
-	tty := clitest.OpenTerminal(t)
+	tty := script.OpenTerminal(t)
 	screen := terminal.New(tty.TTY, tty.TTY)
 	work(screen)
 	tty.Wait(t, "another\r\n")
@@ -87,7 +87,7 @@ func work(screen *terminal.Screen) {
 }
 
 func TestColoured(t *testing.T) {
-	tty := clitest.OpenTerminal(t)
+	tty := script.OpenTerminal(t)
 	for _, tt := range []struct {
 		name, term, noColor string
 		want                bool

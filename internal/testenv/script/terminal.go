@@ -1,4 +1,4 @@
-package clitest
+package script
 
 import (
 	"bytes"
@@ -14,21 +14,19 @@ import (
 	"github.com/creack/pty"
 )
 
-// Terminal is a pseudo-terminal of 200 columns and what was written to it.
+// Terminal is a pseudo-terminal of 200 columns and everything written to it.
 type Terminal struct {
-	// TTY is what programs write to.
+	// TTY is the end that programs write to.
 	TTY *os.File
 
 	mu      sync.Mutex // guards written
 	written bytes.Buffer
-	// came has something after each write.
-	came chan struct{}
-	// ended is closed when nobody can write any more.
-	ended chan struct{}
+	came    chan struct{} // receives after a write
+	ended   chan struct{} // closed when TTY has no writers
 }
 
-// OpenTerminal returns a terminal that ends with the test, which it skips where
-// there are none.
+// OpenTerminal returns a terminal that is closed with the test. Without
+// pseudo-terminals the test is skipped.
 func OpenTerminal(t *testing.T) *Terminal {
 	t.Helper()
 	master, tty, err := pty.Open()
@@ -61,12 +59,12 @@ func (t *Terminal) read(master *os.File) {
 		default:
 		}
 		if err != nil {
-			return // every end for writing is closed
+			return
 		}
 	}
 }
 
-// Raw is all that was written, with what moves the cursor and colours.
+// Raw returns everything written, including escape sequences.
 func (t *Terminal) Raw() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,13 +80,13 @@ func (t *Terminal) Wait(tb testing.TB, pattern string) {
 		select {
 		case <-t.came:
 		case <-timeout:
-			tb.Fatalf("waited in vain for %s on a terminal that shows\n%s", pattern, t.Shown())
+			tb.Fatalf("waited %s for %s on a terminal that shows\n%s", patience, pattern, t.Shown())
 		}
 	}
 }
 
-// Shown is what a person sees, and could scroll back to: lines, from which those are
-// gone that the cursor was moved back to and that were cleared.
+// Shown returns what a person sees and could scroll back to: the lines, without those
+// that were cleared.
 func (t *Terminal) Shown() string {
 	raw := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(t.Raw(), "")
 	lines := []string{""}
@@ -109,8 +107,8 @@ func (t *Terminal) Shown() string {
 	return strings.Join(lines, "\n")
 }
 
-// Start runs a command with both outputs on the terminal and these variables beside
-// the test's own. The caller waits for it; at the end of the test it is killed.
+// Start runs a command with both outputs on the terminal, and these variables besides
+// the test's own. The caller waits for it; it is killed when the test ends.
 func (t *Terminal) Start(tb testing.TB, variables []string, name string, args ...string) *exec.Cmd {
 	tb.Helper()
 	cmd := exec.CommandContext(tb.Context(), name, args...)
