@@ -37,7 +37,7 @@ func rooms() []room {
 		{"tasks", nil},
 
 		{"internal/source", []string{"tasks"}},
-		{"internal/kling", []string{"tasks"}},
+		{"internal/kling", []string{"internal/source", "tasks"}},
 		{"internal/store", []string{"tasks", "internal/join"}},
 
 		{"ingest", []string{"internal/source", "internal/join", "tasks"}},

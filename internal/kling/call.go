@@ -9,15 +9,16 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxAnswer is the longest answer that is read, in bytes. A list of 500 jobs has
-// about 1 MiB.
+// maxAnswer is the longest answer that is read, in bytes.
 const maxAnswer = 8 << 20
 
 // call is one request of the API.
@@ -25,50 +26,46 @@ type call struct {
 	method string
 	// path is escaped; query is encoded.
 	path, query string
-	// in is sent as JSON; nil for no body.
+	// in is sent as JSON, unless it is nil.
 	in any
-	// apiKeyOnly marks what takes no token of the older credentials.
+	// apiKeyOnly marks calls that the older credentials cannot make.
 	apiKeyOnly bool
 }
 
-// do makes a call and returns the answer of one that succeeded.
-func (c *Client) do(ctx context.Context, what call) (answer, error) {
+// do makes a call and returns the data of a successful answer.
+func (c *Client) do(ctx context.Context, what call) (json.RawMessage, error) {
 	if what.apiKeyOnly && c.keys.apiKey == "" {
-		return answer{}, ErrNeedsAPIKey
+		return nil, ErrNeedsAPIKey
 	}
 	if err := c.pace.wait(ctx); err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	token, err := c.keys.bearer()
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	req, err := c.request(ctx, what, token)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		action := "ask"
-		if what.method == http.MethodPost {
-			action = "post to"
-		}
-		return answer{}, fmt.Errorf("%s %s: %w", action, c.base.Host, withoutURL(err))
+		return nil, fmt.Errorf("ask %s: %w", c.base.Host, withoutURL(err))
 	}
 	defer func() { _ = res.Body.Close() }() // only read from
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err != nil && res.StatusCode < 300 { // a refusal that breaks off is still one
-		return answer{}, fmt.Errorf("read the answer of %s: %w", c.base.Host, withoutURL(err))
+	if err != nil && res.StatusCode < 300 { // a refusal counts without its body
+		return nil, fmt.Errorf("read the answer of %s: %w", c.base.Host, withoutURL(err))
 	}
-	got, err := c.read(res, body, token)
+	data, err := c.read(res, body, token)
 	var refused *APIError
 	if errors.As(err, &refused) {
-		c.pace.pause(refused.Wait())
+		c.pace.pause(refused.wait())
 		if refused.cause() == badCredentials {
 			c.keys.forget(token)
 		}
 	}
-	return got, err
+	return data, err
 }
 
 func (c *Client) request(ctx context.Context, what call, token string) (*http.Request, error) {
@@ -89,11 +86,11 @@ func (c *Client) request(ctx context.Context, what call, token string) (*http.Re
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json") // documented for GET, too
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set("User-Agent", userAgent)
 	return req, nil
 }
 
-// withoutURL drops what url.Error adds to its cause: a URL may hold secrets.
+// withoutURL removes the URL that url.Error adds: it may contain secrets.
 func withoutURL(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
@@ -102,31 +99,42 @@ func withoutURL(err error) error {
 	return err
 }
 
-// read tells a success from a failure, by the status and by the envelope's code.
-func (c *Client) read(res *http.Response, body []byte, token string) (answer, error) {
-	parsed, parseErr := parseAnswer(body)
-	if res.StatusCode >= 200 && res.StatusCode < 300 && parsed.code == 0 {
-		switch {
-		case len(body) > maxAnswer:
-			return answer{}, fmt.Errorf("%w: that of %s is longer than %d bytes", ErrUnreadable, c.base.Host, maxAnswer)
-		case parseErr != nil:
-			return answer{}, fmt.Errorf("%w: that of %s is not the JSON that was expected; check that this is Kling's API", ErrUnreadable, c.base.Host)
+// read returns the data of an answer, or an APIError for a refusal. An answer is the
+// documented {code, message, request_id, data}, or the seed protocol's bare object.
+func (c *Client) read(res *http.Response, body []byte, token string) (json.RawMessage, error) {
+	envelope := source.ParseObject(body)
+	code, _ := strconv.Atoi(envelope.Scalar("code"))
+	if res.StatusCode < 200 || res.StatusCode >= 300 || code != 0 {
+		message := envelope.Scalar("message")
+		for _, other := range []string{envelope.Scalar("error"), envelope.Object("error").Scalar("message")} {
+			if message == "" { // as relays write it
+				message = other
+			}
 		}
-		return parsed, nil
+		return nil, &APIError{
+			Status:     res.StatusCode,
+			Code:       code,
+			Message:    quote(c.keys.hide(message, token)),
+			RequestID:  quote(c.keys.hide(envelope.Scalar("request_id"), token)),
+			RetryAfter: tasks.ParseRetryAfter(res.Header.Get("Retry-After"), time.Now()),
+		}
 	}
-	return answer{}, &APIError{
-		Status:     res.StatusCode,
-		Code:       parsed.code,
-		Message:    quote(c.keys.hide(parsed.message, token)),
-		RequestID:  quote(c.keys.hide(parsed.requestID, token)),
-		RetryAfter: tasks.ParseRetryAfter(res.Header.Get("Retry-After"), time.Now()),
+	switch {
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("%w: %s sent more than %d bytes", ErrUnreadable, c.base.Host, maxAnswer)
+	case envelope == nil:
+		return nil, fmt.Errorf("%w: %s did not send a JSON object; check that this is Kling's API", ErrUnreadable, c.base.Host)
 	}
+	if data, enveloped := envelope["data"]; enveloped {
+		return data, nil
+	}
+	return bytes.TrimSpace(body), nil
 }
 
-// maxQuote bounds what is repeated of others' words, in runes.
+// maxQuote limits quoted text, in runes.
 const maxQuote = 200
 
-// quote makes others' words fit for an error: one line, of bounded length.
+// quote makes a text from elsewhere fit for an error: one line of limited length.
 func quote(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

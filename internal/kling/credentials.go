@@ -11,51 +11,50 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// The times of a token, as Kling documents them.
 const (
+	// tokenLife is how long Kling accepts a token.
 	tokenLife = 1800 * time.Second
-	// tokenLead is how far before now a token begins, for clocks that differ.
+	// tokenLead starts a token in the past, for clocks that differ.
 	tokenLead = 5 * time.Second
-	// tokenSpare is how long before its end a token is used no more, so that none
-	// ends on its way.
+	// tokenSpare is how long before its end a token is renewed.
 	tokenSpare = 5 * time.Minute
 )
 
-// credentials makes the Bearer token: the API key itself, or a JWT by the older
+// credentials makes the Bearer token: the API key, or a JWT signed with the older
 // pair of keys.
 type credentials struct {
 	apiKey, accessKey, secretKey string
 
 	mu      sync.Mutex
-	token   string    // guarded by mu; the JWT in use, empty for none
+	token   string    // guarded by mu; the current JWT, or empty
 	renewAt time.Time // guarded by mu
 }
 
 func newCredentials(cfg Config) (*credentials, error) {
-	keys := &credentials{
+	k := &credentials{
 		apiKey:    strings.TrimSpace(cfg.APIKey),
 		accessKey: strings.TrimSpace(cfg.AccessKey),
 		secretKey: strings.TrimSpace(cfg.SecretKey),
 	}
 	switch {
-	case keys.apiKey == "" && keys.accessKey == "" && keys.secretKey == "":
+	case k.apiKey+k.accessKey+k.secretKey == "":
 		return nil, errors.New("no API key; set KLINGAI_API_KEY to one from Kling's console")
-	case keys.apiKey != "" && (keys.accessKey != "" || keys.secretKey != ""):
-		return nil, errors.New("both an API key and a pair of keys; keep the API key, which all of the API takes")
-	case keys.apiKey == "" && (keys.accessKey == "" || keys.secretKey == ""):
+	case k.apiKey != "" && k.accessKey+k.secretKey != "":
+		return nil, errors.New("both an API key and a pair of keys; keep the API key, which every API accepts")
+	case k.apiKey == "" && (k.accessKey == "" || k.secretKey == ""):
 		return nil, errors.New("only one of access key and secret key; Kling's console shows both, set both")
 	}
 	for _, key := range []struct{ name, value string }{
-		{"the API key", keys.apiKey}, {"the access key", keys.accessKey}, {"the secret key", keys.secretKey},
+		{"the API key", k.apiKey}, {"the access key", k.accessKey}, {"the secret key", k.secretKey},
 	} {
 		if strings.ContainsFunc(key.value, func(r rune) bool { return r > unicode.MaxASCII || r <= ' ' || r == 0x7f }) {
 			return nil, fmt.Errorf("%s has characters that no key has; set one key and nothing else", key.name)
 		}
 	}
-	return keys, nil
+	return k, nil
 }
 
-// bearer returns what goes into the Authorization header.
+// bearer returns the token for the Authorization header.
 func (k *credentials) bearer() (string, error) {
 	if k.apiKey != "" {
 		return k.apiKey, nil
@@ -78,7 +77,7 @@ func (k *credentials) bearer() (string, error) {
 	return token, nil
 }
 
-// forget drops a token that Kling refused, so that the next call has a new one.
+// forget drops a token that Kling refused, so that the next call makes a new one.
 func (k *credentials) forget(token string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -87,7 +86,7 @@ func (k *credentials) forget(token string) {
 	}
 }
 
-// hide blots the keys and the token out of a text.
+// hide removes the keys and the token from a text.
 func (k *credentials) hide(text, token string) string {
 	for _, secret := range []string{token, k.apiKey, k.secretKey, k.accessKey} {
 		if secret != "" {

@@ -4,44 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
-// What errors of this package are, for errors.Is.
 var (
-	// ErrNotFound is a job that Kling does not know, or has not under the kind that
-	// was asked.
+	// ErrNotFound reports a job that Kling does not know, or not under the kinds asked.
 	ErrNotFound = errors.New("not known to Kling")
-	// ErrUnreadable is an answer that says success and is not what Kling documents:
-	// another host's page, JSON that is cut short, a job without an id.
+	// ErrUnreadable reports an answer that says success but is not what Kling
+	// documents: another host's page, JSON that is cut short, a job without an id.
 	ErrUnreadable = errors.New("the answer cannot be read")
-	// ErrInvalid is an argument that no request can be made of.
+	// ErrInvalid reports an argument that no request can be made of.
 	ErrInvalid = errors.New("not asked")
-	// ErrNeedsAPIKey is a call of the new API by a Client that has only the older
-	// credentials.
+	// ErrNeedsAPIKey reports a call of the new API with the older credentials.
 	ErrNeedsAPIKey = errors.New("this needs an API key, which an access and a secret key do not replace; make one in Kling's console and set KLINGAI_API_KEY")
 )
 
-// APIError is an answer by which Kling, or something before it, refused a call.
-// Its text says what to do. It is ErrNotFound for errors.Is when Kling says that
-// what was asked for does not exist; a 404 without a word of Kling's is more likely
-// a wrong base URL, and is not.
+// APIError is an answer that refused a call. Its text says what to do. It matches
+// ErrNotFound if Kling says that the job does not exist; a 404 without Kling's words
+// does not match, because it more likely means a wrong base URL.
 type APIError struct {
-	// Status is the HTTP status. It is 200 where only the code tells of a failure.
+	// Status is the HTTP status. It is 200 if only the code reports the failure.
 	Status int
-	// Code is Kling's own; 0 when the answer has none.
+	// Code is Kling's code; 0 if the answer has none.
 	Code int
-	// Message is Kling's, shortened to one line; may be empty.
+	// Message is Kling's, shortened to one line.
 	Message string
-	// RequestID is what Kling's support asks for; may be empty.
+	// RequestID is what Kling's support asks for.
 	RequestID string
-	// RetryAfter is the wait that the answer asked for, an hour at most; 0 when it
-	// asked for none. See Wait.
+	// RetryAfter is the wait that the answer asked for, at most an hour.
 	RetryAfter time.Duration
 }
 
-// Error says what Kling answered and what to do about it.
 func (e *APIError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Kling answered %d", e.Status)
@@ -61,11 +56,10 @@ func (e *APIError) Error() string {
 	if e.Message != "" {
 		fmt.Fprintf(&b, ": %q", e.Message)
 	}
-	b.WriteString("; " + e.advice())
-	return b.String()
+	return b.String() + "; " + e.advice()
 }
 
-// cause is what lies behind a failure, and so what helps.
+// cause is the reason for a refusal.
 type cause int
 
 const (
@@ -82,27 +76,28 @@ const (
 	redirect
 )
 
-// cause goes by Kling's code (kinds as documented in 2026), else by the status.
+// codes are Kling's codes as documented in 2026.
+var codes = []struct {
+	first, last int
+	cause       cause
+}{
+	{1000, 1004, badCredentials},
+	{1100, 1102, account},
+	{1103, 1103, forbidden},
+	{1200, 1201, badRequest},
+	{1202, 1203, missing},
+	{1300, 1301, policy},
+	{1302, 1303, tooFast},
+	{1304, 1304, address},
+	{5000, 5002, outage},
+}
+
+// cause returns the meaning of the code, or else of the status.
 func (e *APIError) cause() cause {
-	switch code := e.Code; {
-	case code >= 1000 && code <= 1004:
-		return badCredentials
-	case code >= 1100 && code <= 1102:
-		return account
-	case code == 1103:
-		return forbidden
-	case code == 1200, code == 1201:
-		return badRequest
-	case code == 1202, code == 1203:
-		return missing
-	case code == 1300, code == 1301:
-		return policy
-	case code == 1302, code == 1303:
-		return tooFast
-	case code == 1304:
-		return address
-	case code >= 5000 && code <= 5002:
-		return outage
+	for _, c := range codes {
+		if c.first <= e.Code && e.Code <= c.last {
+			return c.cause
+		}
 	}
 	switch status := e.Status; {
 	case status == http.StatusUnauthorized:
@@ -121,42 +116,34 @@ func (e *APIError) cause() cause {
 		return badRequest
 	case status >= 300 && status < 400:
 		return redirect
-	default:
-		return unknown
 	}
+	return unknown
+}
+
+var advices = map[cause]string{
+	unknown:        "this is not documented; ask Kling's support",
+	badCredentials: "check KLINGAI_API_KEY, or the access and secret key: they must be valid keys of this host's account",
+	account:        "check the account and its credit in Kling's console; trying again does not help",
+	forbidden:      "this account may not do that; see its permissions in Kling's console",
+	badRequest:     "Kling does not accept this request; trying again does not help",
+	missing:        "this host does not have what was asked for; check the host and the id",
+	policy:         "Kling's content policy refused it; trying again does not help",
+	address:        "add this machine's public IP address to the account's allow list in Kling's console",
+	outage:         "Kling has trouble; try again later",
+	redirect:       "redirects are not followed, because the API key stays with the configured host; check the base URL",
 }
 
 func (e *APIError) advice() string {
-	switch e.cause() {
-	case badCredentials:
-		if e.Code == 1003 || e.Code == 1004 {
-			return "the token's time is not now: check this machine's clock"
-		}
-		return "check KLINGAI_API_KEY, or the access and secret key: they must be valid keys of this host's account"
-	case account:
-		return "check the account and its credit in Kling's console; trying again does not help"
-	case forbidden:
-		return "this account may not do that; see its permissions in Kling's console"
-	case badRequest:
-		return "the request is not what Kling takes; trying again does not help"
-	case missing:
-		return "this host does not have what was asked for; check the host and the id"
-	case policy:
-		return "Kling's content policy refused it; trying again does not help"
-	case tooFast:
-		return fmt.Sprintf("too many requests; try again in %s", e.Wait())
-	case address:
-		return "add this machine's public IP address to the account's allow list in Kling's console"
-	case outage:
-		return "Kling has trouble; try again later"
-	case redirect:
-		return "redirects are not followed, since the API key stays with the configured host; check the base URL"
-	default:
-		return "this is not documented; ask Kling's support"
+	switch {
+	case e.Code == 1003, e.Code == 1004:
+		return "the token is not valid at this time: check this machine's clock"
+	case e.cause() == tooFast:
+		return fmt.Sprintf("too many requests; try again in %s", e.wait())
 	}
+	return advices[e.cause()]
 }
 
-// Is reports whether the error is the target; see APIError.
+// Is reports whether target is ErrNotFound and this error means it.
 func (e *APIError) Is(target error) bool {
 	if target != ErrNotFound || e.cause() != missing {
 		return false
@@ -164,24 +151,51 @@ func (e *APIError) Is(target error) bool {
 	return e.Code != 0 || e.Status == http.StatusNotFound && e.Message != ""
 }
 
-// Retryable reports whether the same call may succeed later, after Wait.
-func (e *APIError) Retryable() bool {
-	c := e.cause()
-	return c == tooFast || c == outage
+// wait returns what WaitOf returns.
+func (e *APIError) wait() time.Duration {
+	switch e.cause() {
+	case tooFast:
+		if e.RetryAfter == 0 {
+			return time.Second
+		}
+		return e.RetryAfter
+	case outage:
+		return e.RetryAfter
+	}
+	return 0
 }
 
-// Wait is how long to leave Kling alone before a retry at the least: what it
-// asked for, else 1 s after too many requests, else 0, which leaves it to the
-// caller's backoff. It is 0 for what is not Retryable.
-func (e *APIError) Wait() time.Duration {
-	switch {
-	case !e.Retryable():
-		return 0
-	case e.RetryAfter > 0:
-		return e.RetryAfter
-	case e.cause() == tooFast:
-		return time.Second
-	default:
-		return 0
+// WaitOf returns how long to wait before the next call after an error: the time that
+// Kling asked for, 1 s after too many requests, else 0.
+func WaitOf(err error) time.Duration {
+	var early *WaitError
+	if errors.As(err, &early) {
+		return early.For
 	}
+	var refused *APIError
+	if errors.As(err, &refused) {
+		return refused.wait()
+	}
+	return 0
+}
+
+// aboutOneJob reports whether a refusal may concern only the job or kind asked for.
+func aboutOneJob(err error) bool {
+	var refused *APIError
+	return errors.Is(err, ErrNotFound) ||
+		errors.As(err, &refused) && slices.Contains([]cause{missing, badRequest, forbidden}, refused.cause())
+}
+
+// AboutJobs reports whether an error of a look-up concerns only the jobs asked for:
+// ids that Kling refuses or does not know, answers that cannot be read. Other jobs
+// may still succeed. It is false for nil.
+func AboutJobs(err error) bool {
+	var several interface{ Unwrap() []error }
+	if errors.As(err, &several) {
+		// Either a sentinel and its detail, or the errors of several jobs.
+		list := several.Unwrap()
+		return slices.Contains(list, ErrInvalid) || slices.Contains(list, ErrUnreadable) ||
+			!slices.ContainsFunc(list, func(err error) bool { return !AboutJobs(err) })
+	}
+	return aboutOneJob(err) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnreadable)
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,14 +18,14 @@ const (
 	testSecretKey = "hunter4-secret"
 )
 
-// fake plays Kling's API as it is documented. Its jobs are the objects themselves,
-// so that a test can let them drift.
+// fake is Kling's API as documented. Its jobs are JSON objects, so that a test can
+// change their shape.
 type fake struct {
 	*httptest.Server
 	t *testing.T
-	// jobs are of KindTasks or a legacy kind, in the order in which they are listed.
+	// jobs are the objects of each kind.
 	jobs map[Kind][]string
-	// refuse answers a request instead of Kling; it returns false to leave it.
+	// refuse, if set, may answer a request first; false leaves it to the fake.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
 
 	mu       sync.Mutex
@@ -65,8 +64,6 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case isNew && r.Method == http.MethodGet:
 		f.lookUp(w, r)
-	case isNew && r.Method == http.MethodPost:
-		f.list(w, r)
 	case strings.HasPrefix(r.URL.Path, "/v1/videos/") && r.Method == http.MethodGet:
 		f.legacy(w, r)
 	default:
@@ -74,7 +71,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// authorized takes an API key everywhere, and a token in the legacy API.
+// authorized accepts an API key everywhere and a token in the legacy API.
 func (f *fake) authorized(r *http.Request, isNew bool) bool {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if token == testKey {
@@ -92,52 +89,26 @@ func envelope(w http.ResponseWriter, status, code int, message, data string) {
 }
 
 func (f *fake) lookUp(w http.ResponseWriter, r *http.Request) {
+	ids := strings.Split(r.URL.Query().Get("task_ids"), ",")
+	if len(ids) > BatchSize {
+		envelope(w, http.StatusBadRequest, 1201, "too many ids", "null")
+		return
+	}
 	var found []string
-	for _, form := range []idForm{byID, byExternalID} {
-		if !r.URL.Query().Has(string(form)) {
-			continue
-		}
-		ids := strings.Split(r.URL.Query().Get(string(form)), ",")
-		if len(ids) > BatchSize {
-			envelope(w, http.StatusBadRequest, 1201, "too many ids", "null")
-			return
-		}
-		for _, object := range f.jobs[KindTasks] {
-			if job, _ := parseJob(json.RawMessage(object)); slices.Contains(ids, form.of(job)) {
-				found = append(found, object)
-			}
+	for _, object := range f.jobs[KindTasks] {
+		if job, _ := readJob(KindTasks, json.RawMessage(object)); slices.Contains(ids, job.ID) {
+			found = append(found, object)
 		}
 	}
 	envelope(w, http.StatusOK, 0, "SUCCEED", "["+strings.Join(found, ",")+"]")
 }
 
-// list takes the place to go on from as its cursor.
-func (f *fake) list(w http.ResponseWriter, r *http.Request) {
-	var in listBody
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		envelope(w, http.StatusBadRequest, 1200, err.Error(), "null")
-		return
-	}
-	start, _ := strconv.Atoi(in.Cursor)
-	all := f.jobs[KindTasks]
-	end := min(start+in.Limit, len(all))
-	envelope(w, http.StatusOK, 0, "SUCCEED", fmt.Sprintf(`{"result":[%s],"count":%d,"next_cursor":"%d","has_more":%t}`,
-		strings.Join(all[start:end], ","), end-start, end, end < len(all)))
-}
-
 func (f *fake) legacy(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/v1/videos/")
-	if objects, isKind := f.jobs[Kind(path)]; isKind {
-		page, _ := strconv.Atoi(r.URL.Query().Get("pageNum"))
-		size, _ := strconv.Atoi(r.URL.Query().Get("pageSize"))
-		start := min((page-1)*size, len(objects))
-		envelope(w, http.StatusOK, 0, "SUCCEED", "["+strings.Join(objects[start:min(start+size, len(objects))], ",")+"]")
-		return
-	}
 	for kind, objects := range f.jobs {
 		id, ok := strings.CutPrefix(path, string(kind)+"/")
 		for _, object := range objects {
-			job, _ := parseJob(json.RawMessage(object))
+			job, _ := readJob(kind, json.RawMessage(object))
 			if ok && (job.ID == id || job.ExternalID == id) {
 				envelope(w, http.StatusOK, 0, "SUCCEED", object)
 				return

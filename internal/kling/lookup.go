@@ -7,18 +7,21 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
+
+	"github.com/klinghook/klinghook/internal/source"
 )
 
-// Job looks a job up by its id, or by the id that its creator chose, under the
-// kinds in their order, until one knows it; without kinds, under all of Kinds. A
-// Client without an API key leaves KindTasks out, unless it is the only one.
+// BatchSize is how many jobs the new API looks up in one request.
+const BatchSize = 20
+
+// Job looks up a job by its id, or by the id that its creator chose. It asks the
+// kinds in order until one knows the job; without kinds, all of Kinds. A Client
+// without an API key skips KindTasks, unless it is the only kind. KindTasks knows
+// jobs by Kling's id only.
 //
-// [Job.Kind] says which kind knew it. To look up one of the new API by the id that
-// its creator chose, use JobsByExternalID: its kind here takes Kling's id only.
-//
-// The error is ErrNotFound when no kind knows the job. A kind that the account may
-// not use, or whose form of id this one has not, does not keep the others from
-// being asked; any other error ends the search.
+// The error is ErrNotFound if no kind knows the job. The search goes on after a kind
+// that the account may not use or that does not accept the id; any other error ends it.
 func (c *Client) Job(ctx context.Context, id string, kinds ...Kind) (Job, error) {
 	if len(kinds) == 0 {
 		kinds = Kinds()
@@ -26,77 +29,150 @@ func (c *Client) Job(ctx context.Context, id string, kinds ...Kind) (Job, error)
 	if c.keys.apiKey == "" && len(kinds) > 1 {
 		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return k == KindTasks })
 	}
-	var missed error
+	var reason error
 	for _, kind := range kinds {
 		job, err := c.jobOfKind(ctx, kind, id)
 		if err == nil {
 			return job, nil
 		}
-		if !elsewhere(err) {
+		if !aboutOneJob(err) {
 			return Job{}, fmt.Errorf("look up job %q as %s: %w", id, kind, err)
 		}
-		missed = graver(missed, err)
+		if reason == nil || rank(err) > rank(reason) {
+			reason = err
+		}
 	}
-	return Job{}, fmt.Errorf("look up job %q: %w", id, missed)
+	return Job{}, fmt.Errorf("look up job %q: %w", id, reason)
+}
+
+// rank orders the reasons for not finding a job: a kind that the account may not use
+// could still have it, and Kling's own word counts more than a bad request.
+func rank(err error) int {
+	var refused *APIError
+	switch {
+	case errors.As(err, &refused) && refused.cause() == forbidden:
+		return 2
+	case errors.Is(err, ErrNotFound):
+		return 1
+	}
+	return 0
 }
 
 func (c *Client) jobOfKind(ctx context.Context, kind Kind, id string) (Job, error) {
+	if err := checkID(kind, id); err != nil {
+		return Job{}, err
+	}
+	var jobs []Job
+	var err error
 	if kind == KindTasks {
-		return c.newJob(ctx, id)
+		var problems []error
+		jobs, err = c.batch(ctx, []string{id}, &problems)
+		err = errors.Join(append(problems, err)...)
+	} else {
+		jobs, err = c.legacyJob(ctx, kind, id)
 	}
-	path, err := kind.legacyPath()
-	if err != nil {
-		return Job{}, err
-	}
-	if err := checkID(id); err != nil {
-		return Job{}, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if id == "." || id == ".." {
-		return Job{}, fmt.Errorf("%w: an id that is no part of a path", ErrInvalid)
-	}
-	got, err := c.do(ctx, call{method: http.MethodGet, path: path + "/" + url.PathEscape(id)})
-	if err != nil {
-		return Job{}, err
-	}
-	jobs, err := got.jobs(kind)
 	switch {
 	case err != nil:
 		return Job{}, err
 	case len(jobs) == 0:
 		return Job{}, ErrNotFound
 	case jobs[0].ID != id && jobs[0].ExternalID != id:
-		return Job{}, fmt.Errorf("%w: it is of a job that was not asked for", ErrUnreadable)
+		return Job{}, errAnotherJob
 	}
 	return jobs[0], nil
 }
 
-// elsewhere reports whether a job that one kind did not give may be of another.
-func elsewhere(err error) bool {
-	if errors.Is(err, ErrNotFound) {
-		return true
+var errAnotherJob = fmt.Errorf("%w: it has a job that was not asked for", ErrUnreadable)
+
+func (c *Client) legacyJob(ctx context.Context, kind Kind, id string) ([]Job, error) {
+	path, err := kind.legacyPath()
+	if err != nil {
+		return nil, err
 	}
-	var refused *APIError
-	return errors.As(err, &refused) && slices.Contains([]cause{missing, badRequest, forbidden}, refused.cause())
+	data, err := c.do(ctx, call{method: http.MethodGet, path: path + "/" + url.PathEscape(id)})
+	if err != nil {
+		return nil, err
+	}
+	return readJobs(kind, data)
 }
 
-// graver returns which of two reasons not to have found a job tells more: that
-// the account may not look there, else that Kling does not know it, else the first.
-func graver(a, b error) error {
-	rank := func(err error) int {
-		var refused *APIError
-		switch {
-		case err == nil:
-			return 0
-		case errors.Is(err, ErrNotFound):
-			return 2
-		case errors.As(err, &refused) && refused.cause() == forbidden:
-			return 3
-		default:
-			return 1
+// checkID refuses ids that cannot stand in a path or, for the new API, in a list.
+func checkID(kind Kind, id string) error {
+	err := source.CheckJobID(id)
+	if err == nil && (id == "." || id == ".." || kind == KindTasks && strings.Contains(id, ",")) {
+		err = fmt.Errorf("%q is not an id", id)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// Jobs looks up jobs of the new API by Kling's ids, BatchSize in a request, in no
+// particular order. If the error is nil, Kling does not know the ids that are
+// missing. Otherwise the jobs that were found come with the error: one id that Kling
+// refuses, or one unreadable object, does not hide the others.
+func (c *Client) Jobs(ctx context.Context, ids ...string) ([]Job, error) {
+	var found []Job
+	var problems []error
+	var valid []string
+	for _, id := range ids {
+		if err := checkID(KindTasks, id); err != nil {
+			problems = append(problems, err)
+		} else if !slices.Contains(valid, id) {
+			valid = append(valid, id)
 		}
 	}
-	if rank(b) > rank(a) {
-		return b
+	for ids := range slices.Chunk(valid, BatchSize) {
+		jobs, err := c.batch(ctx, ids, &problems)
+		for _, job := range jobs {
+			if slices.Contains(ids, job.ID) {
+				found = append(found, job)
+			} else {
+				problems = append(problems, errAnotherJob)
+			}
+		}
+		if err != nil {
+			problems = append(problems, err)
+			break // the next request would fail too
+		}
 	}
-	return a
+	if err := errors.Join(problems...); err != nil {
+		return found, fmt.Errorf("look up %d jobs: %w", len(ids), err)
+	}
+	return found, nil
+}
+
+// batch asks the new API for at most BatchSize jobs. Kling refuses a whole batch for
+// one id, so a refused batch is asked for again in halves until that id is alone.
+// problems receives what concerns single jobs; the error concerns the others too.
+func (c *Client) batch(ctx context.Context, ids []string, problems *[]error) ([]Job, error) {
+	escaped := make([]string, len(ids))
+	for i, id := range ids {
+		escaped[i] = url.QueryEscape(id)
+	}
+	query := "task_ids=" + strings.Join(escaped, ",") // Kling documents plain commas
+	data, err := c.do(ctx, call{method: http.MethodGet, path: "/tasks", query: query, apiKeyOnly: true})
+	var refused *APIError
+	switch {
+	case err == nil:
+		jobs, err := readJobs(KindTasks, data)
+		if err != nil {
+			*problems = append(*problems, err)
+		}
+		return jobs, nil
+	case !errors.Is(err, ErrNotFound) && (!errors.As(err, &refused) || refused.cause() != badRequest):
+		return nil, err
+	case len(ids) == 1:
+		if !errors.Is(err, ErrNotFound) {
+			*problems = append(*problems, fmt.Errorf("job %q: %w", ids[0], err))
+		}
+		return nil, nil
+	}
+	first, err := c.batch(ctx, ids[:len(ids)/2], problems)
+	if err != nil {
+		return first, err
+	}
+	second, err := c.batch(ctx, ids[len(ids)/2:], problems)
+	return append(first, second...), err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,7 +28,7 @@ func TestJob(t *testing.T) {
 		}},
 		{"kind known", "8", []Kind{KindImage2Video}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
 		{"kind in two parts", "9", []Kind{KindAvatar}, KindAvatar, []string{"GET /v1/videos/avatar/image2video/9"}},
-		{"what was known first", "8", []Kind{KindImage2Video, KindTasks}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
+		{"the kind given first", "8", []Kind{KindImage2Video, KindTasks}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
 		{"external id", "mine-8", []Kind{KindImage2Video}, KindImage2Video, []string{"GET /v1/videos/image2video/mine-8"}},
 		{"id to be escaped", "a/../b?c", []Kind{KindText2Video}, KindText2Video, []string{"GET /v1/videos/text2video/a%2F..%2Fb%3Fc"}},
 		{"a kind that is not listed here", "10", []Kind{"new-effects"}, "new-effects", []string{"GET /v1/videos/new-effects/10"}},
@@ -56,7 +58,7 @@ func TestJob(t *testing.T) {
 func TestJobNotFound(t *testing.T) {
 	f := newFake(t)
 	_, err := newTestClient(t, f.URL).Job(context.Background(), "1")
-	if !errors.Is(err, ErrNotFound) || VerdictOf(err) != GiveUp {
+	if !errors.Is(err, ErrNotFound) {
 		t.Errorf("err = %v, want ErrNotFound", err)
 	}
 	if asked := f.asked(); len(asked) != len(Kinds()) {
@@ -64,25 +66,24 @@ func TestJobNotFound(t *testing.T) {
 	}
 }
 
-// TestJobSearch holds which refusals of one kind end a search.
-func TestJobSearch(t *testing.T) {
+func TestSomeRefusalsEndTheSearch(t *testing.T) {
 	tests := []struct {
 		name   string
 		status int // of text2video, which is asked first
 		answer string
 		ends   bool
-		known  bool // whether Kling is known not to have it, when image2video does not know it either
+		known  bool // whether the result is ErrNotFound if image2video does not know it either
 	}{
 		{"not there", 404, `{"code":1203,"message":"task not found"}`, false, true},
 		{"nothing at all", 200, `{"code":0,"data":null}`, false, true},
 		{"an empty list", 200, `{"code":0,"data":[]}`, false, true},
-		{"no id of this kind's", 400, `{"code":1201,"message":"task_id is invalid"}`, false, true},
+		{"an id of another form", 400, `{"code":1201,"message":"task_id is invalid"}`, false, true},
 		{"no such path", 404, `<html>`, false, true},
 		{"may not be used", 403, `{"code":1103,"message":"no permission"}`, false, false},
 		{"wrong key", 401, `{"code":1002,"message":"invalid"}`, true, false},
 		{"no credit", 429, `{"code":1102,"message":"depleted"}`, true, false},
 		{"an outage", 502, `<html>502 Bad Gateway</html>`, true, false},
-		{"not to be read", 200, `<html>sign in</html>`, true, false},
+		{"unreadable", 200, `<html>sign in</html>`, true, false},
 		{"cut short", 200, `{"code":0,"data":{"task_id":"8"`, true, false},
 		{"nothing in a 200", 200, ``, true, false},
 		{"text for data", 200, `{"code":0,"data":"8"}`, true, false},
@@ -126,17 +127,15 @@ func TestJobSearch(t *testing.T) {
 	}
 }
 
-// TestUnspoken404 holds that a page without a word of Kling's is not taken for
-// Kling's word that a job does not exist.
-func TestUnspoken404(t *testing.T) {
+func TestNotFoundPageIsNotErrNotFound(t *testing.T) {
 	srv := serve(t, http.NotFound)
 	_, err := newTestClient(t, srv.URL).Job(context.Background(), "8")
-	if err == nil || errors.Is(err, ErrNotFound) || VerdictOf(err) != GiveUp {
+	if err == nil || errors.Is(err, ErrNotFound) {
 		t.Errorf("err = %v, want one that is not ErrNotFound", err)
 	}
 }
 
-func TestJobRefusesBeforeAsking(t *testing.T) {
+func TestJobChecksItsArguments(t *testing.T) {
 	f := newFake(t)
 	tests := []struct {
 		name, id string
@@ -158,12 +157,186 @@ func TestJobRefusesBeforeAsking(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := newTestClient(t, f.URL).Job(context.Background(), tt.id, tt.kind)
-			if !errors.Is(err, ErrInvalid) || VerdictOf(err) != GiveUp {
+			if !errors.Is(err, ErrInvalid) {
 				t.Errorf("err = %v, want ErrInvalid", err)
 			}
 		})
 	}
 	if asked := f.asked(); len(asked) > 0 {
 		t.Errorf("asked %q", asked)
+	}
+}
+
+// idsOf returns the sorted ids of jobs.
+func idsOf(jobs []Job) []string {
+	ids := []string{}
+	for _, job := range jobs {
+		ids = append(ids, job.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// numbers returns ids in Kling's form, for a to b-1.
+func numbers(a, b int) []string {
+	ids := []string{}
+	for i := a; i < b; i++ {
+		ids = append(ids, strconv.Itoa(1000+i))
+	}
+	return ids
+}
+
+func (f *fake) addJobs(ids ...string) {
+	for _, id := range ids {
+		f.jobs[KindTasks] = append(f.jobs[KindTasks], newObject(id, "processing"))
+	}
+}
+
+// sizes returns how many ids each request asked for.
+func sizes(t *testing.T, requests []string) []int {
+	t.Helper()
+	var sizes []int
+	for _, request := range requests {
+		_, query, _ := strings.Cut(request, "=")
+		sizes = append(sizes, len(strings.Split(query, ",")))
+	}
+	return sizes
+}
+
+func TestJobsInBatches(t *testing.T) {
+	f := newFake(t)
+	f.addJobs(numbers(0, 40)...)
+	jobs, err := newTestClient(t, f.URL).Jobs(context.Background(), append(numbers(0, 45), numbers(0, 45)...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(numbers(0, 40), idsOf(jobs)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]int{20, 20, 5}, sizes(t, f.asked())); diff != "" {
+		t.Errorf("ids per request (-want +got)\n%s", diff)
+	}
+}
+
+func TestJobsWithoutIDs(t *testing.T) {
+	f := newFake(t)
+	jobs, err := newTestClient(t, f.URL).Jobs(context.Background())
+	if len(jobs) != 0 || err != nil || len(f.asked()) > 0 {
+		t.Errorf("got %v, %v", jobs, err)
+	}
+}
+
+// TestOneBadIDDoesNotHideTheOthers: anybody can make up an id.
+func TestOneBadIDDoesNotHideTheOthers(t *testing.T) {
+	tests := []struct {
+		name, bad string
+		code      int    // 0: refused before asking
+		want      string // the error; empty for none
+		most      int    // requests
+	}{
+		{"refused by Kling", "vid_made_up", 1201, `job "vid_made_up": Kling answered 400`, 11},
+		{"not found by Kling", "1999", 1203, "", 11},
+		{"with a comma", "1,2", 0, ErrInvalid.Error(), 2},
+		{"empty", "", 0, ErrInvalid.Error(), 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake(t)
+			f.addJobs(numbers(0, 40)...)
+			f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+				asked := strings.Split(r.URL.Query().Get("task_ids"), ",")
+				if tt.code == 0 || !slices.Contains(asked, tt.bad) {
+					return false
+				}
+				status := map[int]int{1201: 400, 1203: 404}[tt.code]
+				envelope(w, status, tt.code, "refused", "null")
+				return true
+			}
+			ids := slices.Insert(numbers(0, 39), 7, tt.bad)
+			jobs, err := newTestClient(t, f.URL).Jobs(context.Background(), ids...)
+			if diff := cmp.Diff(numbers(0, 39), idsOf(jobs)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("err = %v, want %q", err, tt.want)
+			}
+			if asked := f.asked(); len(asked) > tt.most {
+				t.Errorf("%d requests, want %d at most: %q", len(asked), tt.most, asked)
+			}
+		})
+	}
+}
+
+// TestGeneralRefusalEndsJobs checks that the jobs found before it are returned.
+func TestGeneralRefusalEndsJobs(t *testing.T) {
+	for _, status := range []int{401, 403, 429, 500, 404} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			f := newFake(t)
+			f.addJobs(numbers(0, 60)...)
+			f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+				if strings.Contains(r.RequestURI, "=1000,") {
+					return false
+				}
+				w.WriteHeader(status)
+				return true
+			}
+			jobs, err := newTestClient(t, f.URL).Jobs(context.Background(), numbers(0, 60)...)
+			var refused *APIError
+			if !errors.As(err, &refused) || refused.Status != status {
+				t.Errorf("err = %v, want a %d", err, status)
+			}
+			if diff := cmp.Diff(numbers(0, 20), idsOf(jobs)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if asked := f.asked(); len(asked) != 2 {
+				t.Errorf("%d requests, want 2", len(asked))
+			}
+		})
+	}
+}
+
+func TestJobsReadsChangedShapes(t *testing.T) {
+	legacy, one := legacyObject("1001", "succeed"), newObject("1000", "succeeded")
+	tests := []struct {
+		name, data string
+		want       []string
+		unreadable bool
+	}{
+		{"an object", one, numbers(0, 1), false},
+		{"a list of legacy objects", "[" + legacy + "]", numbers(1, 2), false},
+		{"a page", `{"result":[` + one + `,` + legacy + `]}`, numbers(0, 2), false},
+		{"a page with one object", `{"result":` + one + `}`, numbers(0, 1), false},
+		{"an empty page", `{"result":null,"count":0}`, []string{}, false},
+		{"null", `null`, []string{}, false},
+		{"id as a number", `[{"id":1000,"status":"succeeded"}]`, numbers(0, 1), false},
+		{"one without id", `[{"status":"succeeded"},` + one + `]`, numbers(0, 1), true},
+		{"one with two ids", `[{"id":"1001","task_id":"1001","status":"succeeded"},` + one + `]`, numbers(0, 1), true},
+		{"one that is no object", `[null,7,` + one + `]`, numbers(0, 1), true},
+		{"one that was not asked for", `[` + newObject("1009", "succeeded") + `,` + one + `]`, numbers(0, 1), true},
+		{"a number", `7`, []string{}, true},
+		{"an object of another kind", `{}`, []string{}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := serve(t, func(w http.ResponseWriter, _ *http.Request) { envelope(w, 200, 0, "SUCCEED", tt.data) })
+			jobs, err := newTestClient(t, srv.URL).Jobs(context.Background(), numbers(0, 2)...)
+			if diff := cmp.Diff(tt.want, idsOf(jobs)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if errors.Is(err, ErrUnreadable) != tt.unreadable || !tt.unreadable && err != nil {
+				t.Errorf("err = %v", err)
+			}
+		})
+	}
+}
+
+func TestJobsEscapesIDs(t *testing.T) {
+	f := newFake(t)
+	_, err := newTestClient(t, f.URL).Jobs(context.Background(), "a b", "a&task_ids=c", "ü", "%2C")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"GET /tasks?task_ids=a+b,a%26task_ids%3Dc,%C3%BC,%252C"}, f.asked()); diff != "" {
+		t.Errorf("requests (-want +got)\n%s", diff)
 	}
 }

@@ -9,34 +9,31 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// WaitError is a call that was not made, since its context would have ended before
-// its turn: the rate is used up, or Kling asked to be left alone.
+// WaitError reports a call that was not made, because its context would have ended
+// before its turn.
 type WaitError struct {
-	// For is how long to wait before the call is made again.
+	// For is how long to wait before calling again.
 	For time.Duration
 }
 
-// Error says how long to wait.
 func (e *WaitError) Error() string {
-	return fmt.Sprintf("not asked: the next request to Kling may go out in %s, past this call's deadline; try again then", e.For.Round(time.Millisecond))
+	return fmt.Sprintf("the next request to Kling may be made in %s, after this call's deadline; try again then", e.For.Round(time.Millisecond))
 }
 
-// pace spaces a client's requests out, and holds all of them back while Kling
-// wants to be left alone.
+// pace spaces a client's requests and pauses them all when Kling asks for it.
 type pace struct {
 	limiter *rate.Limiter
 
 	mu    sync.Mutex
-	until time.Time // guarded by mu; no request goes out before it
+	until time.Time // guarded by mu; the end of the pause
 }
 
 func newPace(perSecond float64) *pace {
 	return &pace{limiter: rate.NewLimiter(rate.Limit(perSecond), 1)}
 }
 
-// wait returns when a request may go out. The pause comes before the turn, so that
-// those who sat one out together go on one by one; a pause that begins meanwhile
-// is sat out too.
+// wait returns when a request may be made. The pause comes first, so that calls that
+// waited for its end go on one by one.
 func (p *pace) wait(ctx context.Context) error {
 	for {
 		if err := sleep(ctx, p.paused()); err != nil {
@@ -53,11 +50,11 @@ func (p *pace) wait(ctx context.Context) error {
 	}
 }
 
-// pause holds all requests back for a time from now. It never shortens a pause.
-func (p *pace) pause(d time.Duration) {
+// pause stops all requests for a while. It never shortens a pause.
+func (p *pace) pause(delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if until := time.Now().Add(d); until.After(p.until) {
+	if until := time.Now().Add(delay); until.After(p.until) {
 		p.until = until
 	}
 }
@@ -68,15 +65,15 @@ func (p *pace) paused() time.Duration {
 	return time.Until(p.until)
 }
 
-// sleep waits for d, or fails at once where the context has less time than that.
-func sleep(ctx context.Context, d time.Duration) error {
-	if err := ctx.Err(); err != nil || d <= 0 {
+// sleep fails at once if the context ends before the delay.
+func sleep(ctx context.Context, delay time.Duration) error {
+	if err := ctx.Err(); err != nil || delay <= 0 {
 		return err
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return &WaitError{For: d}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < delay {
+		return &WaitError{For: delay}
 	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// newPacedClient returns a client of two requests a second, whose requests note
-// when they went out, from its making.
+// newPacedClient returns a client that makes two requests a second, and a function
+// that returns the times of its requests.
 func newPacedClient(t *testing.T, answer transport) (c *Client, wentOut func() []time.Duration) {
 	t.Helper()
 	var mu sync.Mutex
@@ -49,7 +49,7 @@ func seconds(s ...float64) []time.Duration {
 	return d
 }
 
-func TestRate(t *testing.T) {
+func TestRequestsAreSpacedEvenly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
 		var calls sync.WaitGroup
@@ -67,25 +67,24 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// TestPause holds that what Kling asks of one call all calls of the client heed,
-// and that they do not go out at once when it is over.
-func TestPause(t *testing.T) {
+// TestPauseStopsAllCalls checks also that the calls do not all go out at its end.
+func TestPauseStopsAllCalls(t *testing.T) {
 	in10s := func() string { return time.Now().Add(10 * time.Second).UTC().Format(http.TimeFormat) }
 	tests := []struct {
-		name    string
-		status  int
-		after   func() string // Retry-After; nil for none
-		body    string
-		verdict Verdict
-		want    []time.Duration
+		name   string
+		status int
+		after  func() string // Retry-After; nil for none
+		body   string
+		wait   time.Duration
+		want   []time.Duration
 	}{
-		{"429 with seconds", 429, func() string { return "10" }, `{"code":1302}`, Wait, seconds(0, 10, 10.5, 11)},
-		{"429 with a date", 429, in10s, ``, Wait, seconds(0, 10, 10.5, 11)},
-		{"429 without a wait", 429, nil, `{"code":1303}`, Wait, seconds(0, 1, 1.5, 2)},
-		{"too fast, in a 200", 200, nil, `{"code":1302}`, Wait, seconds(0, 1, 1.5, 2)},
-		{"503 with seconds", 503, func() string { return "10" }, ``, Wait, seconds(0, 10, 10.5, 11)},
-		{"503 without a wait", 503, nil, `{"code":5001}`, Retry, seconds(0, .5, 1, 1.5)},
-		{"no credit", 429, func() string { return "10" }, `{"code":1102}`, GiveUp, seconds(0, .5, 1, 1.5)},
+		{"429 with seconds", 429, func() string { return "10" }, `{"code":1302}`, 10 * time.Second, seconds(0, 10, 10.5, 11)},
+		{"429 with a date", 429, in10s, ``, 10 * time.Second, seconds(0, 10, 10.5, 11)},
+		{"429 without a wait", 429, nil, `{"code":1303}`, time.Second, seconds(0, 1, 1.5, 2)},
+		{"too fast, in a 200", 200, nil, `{"code":1302}`, time.Second, seconds(0, 1, 1.5, 2)},
+		{"503 with seconds", 503, func() string { return "10" }, ``, 10 * time.Second, seconds(0, 10, 10.5, 11)},
+		{"503 without a wait", 503, nil, `{"code":5001}`, 0, seconds(0, .5, 1, 1.5)},
+		{"no credit", 429, func() string { return "10" }, `{"code":1102}`, 0, seconds(0, .5, 1, 1.5)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,8 +101,8 @@ func TestPause(t *testing.T) {
 					}
 					return tt.status, header, tt.body
 				})
-				if _, err := c.Jobs(t.Context(), "1"); VerdictOf(err) != tt.verdict {
-					t.Errorf("verdict %q of %v, want %q", VerdictOf(err), err, tt.verdict)
+				if _, err := c.Jobs(t.Context(), "1"); WaitOf(err) != tt.wait {
+					t.Errorf("WaitOf(%v) = %s, want %s", err, WaitOf(err), tt.wait)
 				}
 				var calls sync.WaitGroup
 				for range 3 {
@@ -122,9 +121,8 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestPauseReachesThoseWhoWait holds that a call which had its turn coming sits out
-// a pause that begins meanwhile, and that a shorter one does not end a longer one.
-func TestPauseReachesThoseWhoWait(t *testing.T) {
+// TestPauseDelaysWaitingCalls checks also that a shorter pause does not end a longer one.
+func TestPauseDelaysWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
 		var calls sync.WaitGroup
@@ -145,7 +143,7 @@ func TestPauseReachesThoseWhoWait(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithTheContext(t *testing.T) {
+func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
 		c.pace.pause(time.Minute)
@@ -155,8 +153,8 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 		start := time.Now()
 		_, err := c.Jobs(ctx, "1")
 		var early *WaitError
-		if !errors.As(err, &early) || VerdictOf(err) != Wait || WaitOf(err) != time.Minute || time.Since(start) != 0 {
-			t.Errorf("after %s: err = %v, want to be told at once to wait a minute", time.Since(start), err)
+		if !errors.As(err, &early) || WaitOf(err) != time.Minute || time.Since(start) != 0 {
+			t.Errorf("after %s: err = %v, want a WaitError of a minute at once", time.Since(start), err)
 		}
 
 		ctx, cancel = context.WithCancel(t.Context())
@@ -170,9 +168,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// TestTurnsAreGivenBack holds that calls which did not wait for their turn do not
-// put off the others.
-func TestTurnsAreGivenBack(t *testing.T) {
+func TestCallsThatGaveUpDoNotDelayOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
 		for range 3 {

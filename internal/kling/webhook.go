@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -16,49 +17,56 @@ import (
 type Webhook struct {
 	// ID is Kling's id of the registration; may be empty.
 	ID string
-	// Secret signs the deliveries. Kling tells it this once.
+	// Secret signs the deliveries. Kling shows it only once.
 	Secret string
 }
 
-// RegisterWebhook asks Kling to post the events to the URL, by the seed
-// protocol's POST /v1/webhooks. The URL must be absolute and https, or, where
-// Kling's API is a fake on this machine, http to this machine; the events must be
-// of tasks.KnownTypes. It needs an API key. It is not idempotent: after an error
-// that is not an *APIError Kling may have made the registration all the same.
+// RegisterWebhook asks Kling to post the events to the URL, with the seed protocol's
+// POST /v1/webhooks. The URL must be https, or http on this machine if Kling's API
+// is on this machine too. The events must be in tasks.KnownTypes. It needs an API
+// key. After an error that is not an *APIError, Kling may still have registered the
+// webhook.
 func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
-	if err := c.checkWebhook(webhookURL, events); err != nil {
-		return Webhook{}, fmt.Errorf("register webhook: %w", err)
-	}
-	got, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/webhooks", apiKeyOnly: true, in: struct {
-		URL    string   `json:"url"`
-		Events []string `json:"events"`
-		Active bool     `json:"active"`
-	}{webhookURL, events, true}})
+	w, err := c.register(ctx, webhookURL, events)
 	if err != nil {
-		var refused *APIError
-		if errors.As(err, &refused) && refused.cause() == missing {
-			return Webhook{}, fmt.Errorf("register webhook: %s has no webhook registration: try another host, "+
-				"or name your URL as callback_url in each task: %w", c.base.Host, err)
-		}
-		return Webhook{}, fmt.Errorf("register webhook: %w", err)
-	}
-	registration := got.object()
-	w := Webhook{ID: registration.scalar("id"), Secret: registration.scalar("secret")}
-	if w.Secret == "" {
-		return w, fmt.Errorf("register webhook: %s answered without a secret (id %q); look for both in Kling's console", c.base.Host, quote(w.ID))
+		return w, fmt.Errorf("register webhook: %w", err)
 	}
 	return w, nil
 }
 
-// local reports whether Kling and the webhook both are this machine.
-func (c *Client) local(webhook *url.URL) bool {
-	return webhook.Scheme == "http" && isLoopback(webhook.Hostname()) && isLoopback(c.base.Hostname())
+func (c *Client) register(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
+	if err := c.checkWebhook(webhookURL, events); err != nil {
+		return Webhook{}, err
+	}
+	data, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/webhooks", apiKeyOnly: true, in: struct {
+		URL    string   `json:"url"`
+		Events []string `json:"events"`
+		Active bool     `json:"active"`
+	}{webhookURL, events, true}})
+	var refused *APIError
+	if errors.As(err, &refused) && refused.cause() == missing {
+		return Webhook{}, fmt.Errorf("%s has no webhook registration: try another host, "+
+			"or name your URL as callback_url in each task: %w", c.base.Host, err)
+	}
+	if err != nil {
+		return Webhook{}, err
+	}
+	var registration source.Object
+	if list := source.Elements(data); len(list) > 0 {
+		registration = source.ParseObject(list[0])
+	}
+	w := Webhook{ID: registration.Scalar("id"), Secret: registration.Scalar("secret")}
+	if w.Secret == "" {
+		return w, fmt.Errorf("%s answered without a secret (id %q); look for both in Kling's console", c.base.Host, quote(w.ID))
+	}
+	return w, nil
 }
 
 func (c *Client) checkWebhook(webhookURL string, events []string) error {
 	u, err := url.Parse(webhookURL)
+	local := err == nil && u.Scheme == "http" && isLoopback(u.Hostname()) && isLoopback(c.base.Hostname())
 	switch {
-	case err != nil, u.Hostname() == "", u.Scheme != "https" && !c.local(u):
+	case err != nil, u.Hostname() == "", u.Scheme != "https" && !local:
 		return errors.New("the URL must be one that Kling can reach from outside, such as https://example.com/webhooks/klingai; " +
 			"on a laptop, a tunnel gives you one")
 	case len(events) == 0:
