@@ -86,7 +86,7 @@ func (w *Worker) message(ctx context.Context, n store.Notification) (notify.Mess
 		return message, err
 	}
 	message.Job = notify.Job{
-		ID: job.ID, Status: job.Status, Prompt: job.Prompt, Model: job.Model, Duration: job.Duration,
+		ID: job.ID, Status: job.Status, Prompt: job.Prompt, Model: job.Model, Duration: notify.Seconds(job.Duration),
 		Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
 		CreatedAt: job.CreatedAt, FinishedAt: job.FinishedAt, Contradicted: job.Contradicted,
 	}

@@ -28,6 +28,7 @@ func main() { os.Exit(run()) }
 
 // run runs the command that the arguments name and returns the exit code.
 func run() int {
+	notify.GuardDefaultClient()
 	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
 	defer stop()
 	err := rootCommand().ExecuteContext(ctx)

@@ -11,30 +11,29 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/discord"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// sendFunc is a shoutrrr sender.
-type sendFunc func(text string, params *types.Params) error
+// fakeSender is a service whose sends the test decides.
+type fakeSender func(text string) error
 
-func (f sendFunc) Send(text string, params *types.Params) error { return f(text, params) }
+func (f fakeSender) send(_ context.Context, text string, _ types.Params) error { return f(text) }
 
-// newTestChat returns a notifier with the URL as its only destination, and what
-// sends to it replaced by send unless that is nil.
-func newTestChat(t *testing.T, rawURL string, send sendFunc) (n *Notifier, name string) {
+// newTestChat returns a notifier with one destination. fake, unless nil, sends to it.
+func newTestChat(t *testing.T, rawURL string, fake fakeSender) (n *Notifier, name string) {
 	t.Helper()
 	n, err := New(Config{ChatURLs: []string{rawURL}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	name = n.Names()[0]
-	if send != nil {
-		as[*chat](t, n, name).open = func(string) (types.Sender, error) { return send, nil }
+	if fake != nil {
+		as[*chat](t, n, name).open = func(string) (sender, error) { return fake, nil }
 	}
 	return n, name
 }
@@ -56,7 +55,7 @@ func TestChatOverHTTP(t *testing.T) {
 	}
 }
 
-func TestChatErrorTellsNoSecret(t *testing.T) {
+func TestChatErrorShowsNoSecret(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 	}))
@@ -87,40 +86,44 @@ func TestChatErrorTellsNoSecret(t *testing.T) {
 	}
 }
 
-// TestChatHangs holds that a service that does not answer costs its destination
-// maxSends places at most, and that they come back.
-func TestChatHangs(t *testing.T) {
-	release, started := make(chan struct{}), make(chan struct{}, maxSends+1)
-	n, name := newTestChat(t, "generic://example.com/", func(string, *types.Params) error {
-		started <- struct{}{}
-		<-release
-		return nil
-	})
-	for i := range maxSends {
-		ctx, cancel := context.WithCancel(context.Background())
-		go func() {
-			<-started
-			cancel()
-		}()
-		err := n.Send(ctx, name, testMessage())
-		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "no answer") {
-			t.Fatalf("send %d: err = %v", i+1, err)
+// TestHungSendsFreeTheirPlaces checks that sends which never return block their
+// destination only for a while.
+func TestHungSendsFreeTheirPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		n, name := newTestChat(t, "generic://example.com/", func(string) error {
+			<-release
+			return nil
+		})
+		for i := range maxSends {
+			err := n.Send(t.Context(), name, testMessage())
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer") {
+				t.Fatalf("send %d: err = %v, want no answer", i+1, err)
+			}
 		}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	err := n.Send(ctx, name, testMessage())
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "4 earlier sends") {
-		t.Fatalf("err = %v, want no place left", err)
-	}
-	close(release)
-	if err := n.Send(context.Background(), name, testMessage()); err != nil {
-		t.Errorf("after the service answered: %v", err)
-	}
+		err := n.Send(t.Context(), name, testMessage())
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "4 earlier sends") {
+			t.Fatalf("err = %v, want no place left", err)
+		}
+		time.Sleep(forgetAfter)
+		as[*chat](t, n, name).open = func(string) (sender, error) {
+			return fakeSender(func(string) error { return nil }), nil
+		}
+		for range 3 * maxSends {
+			if err := n.Send(t.Context(), name, testMessage()); err != nil {
+				t.Fatalf("after %s: %v", forgetAfter, err)
+			}
+		}
+		close(release)
+		synctest.Wait()
+		if idle := len(as[*chat](t, n, name).places); idle != maxSends {
+			t.Errorf("%d places after the late answers, want %d", idle, maxSends)
+		}
+	})
 }
 
-func TestChatPanics(t *testing.T) {
-	n, name := newTestChat(t, "generic://example.com/hunter2", func(string, *types.Params) error {
+func TestPanickingServiceIsAnError(t *testing.T) {
+	n, name := newTestChat(t, "generic://example.com/hunter2", func(string) error {
 		panic("cannot use https://example.com/hunter2")
 	})
 	for range maxSends + 1 {
@@ -132,21 +135,21 @@ func TestChatPanics(t *testing.T) {
 	}
 }
 
-func TestChatKeepsItsSenders(t *testing.T) {
+func TestSendersAreReused(t *testing.T) {
 	tests := []struct {
 		name, url string
 		want      int
 	}{
-		{"others keep theirs", "generic://example.com/", maxSends},
-		{"matrix logs in again", "matrix://:token@example.com/", 3 * maxSends},
+		{"after an error", "generic://example.com/", maxSends},
+		{"except matrix, which logs in again", "matrix://:token@example.com/", 3 * maxSends},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n, name := newTestChat(t, tt.url, nil)
 			opened := 0
-			as[*chat](t, n, name).open = func(string) (types.Sender, error) {
+			as[*chat](t, n, name).open = func(string) (sender, error) {
 				opened++
-				return sendFunc(func(string, *types.Params) error { return errors.New("refused") }), nil
+				return fakeSender(func(string) error { return errors.New("refused") }), nil
 			}
 			for range 3 * maxSends {
 				if err := n.Send(context.Background(), name, testMessage()); err == nil {
@@ -160,29 +163,7 @@ func TestChatKeepsItsSenders(t *testing.T) {
 	}
 }
 
-// TestChatBindsDiscord holds that Discord's own retries end with the send.
-func TestChatBindsDiscord(t *testing.T) {
-	n, name := newTestChat(t, "discord://token@123456789", nil)
-	c := as[*chat](t, n, name)
-	sender, err := openService(c.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	<-c.idle
-	err = c.run(ctx, sender, "text", types.Params{})
-	if err == nil || !strings.Contains(err.Error(), context.Canceled.Error()) {
-		t.Errorf("err = %v, want the context's", err)
-	}
-	service, ok := sender.(*discord.Service)
-	if !ok {
-		t.Fatalf("sender is a %T", sender)
-	}
-	service.Sleeper.Sleep(time.Hour) // with ctx over, this returns at once
-}
-
-func TestScrub(t *testing.T) {
+func TestScrubberRemovesSecrets(t *testing.T) {
 	tests := []struct {
 		name, url, text, want string
 	}{

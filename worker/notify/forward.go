@@ -18,11 +18,9 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-const (
-	// maxDrain is how much of an answer is read, in bytes, so that its connection
-	// can be used again.
-	maxDrain = 4 << 10
-)
+// maxDrain is how much of an answer is read, in bytes, so that its connection can be
+// used again.
+const maxDrain = 4 << 10
 
 // forward posts messages as signed JSON to one endpoint.
 type forward struct {
@@ -33,16 +31,16 @@ type forward struct {
 	now    func() time.Time
 }
 
-// newSigner is stricter than the library, which signs with an empty key.
+// newSigner refuses the empty key, with which the library would sign.
 func newSigner(secret string) (*standardwebhooks.Webhook, error) {
-	const mend = `; make one with: echo "whsec_$(openssl rand -base64 32)"`
+	const fix = `; make one with: echo "whsec_$(openssl rand -base64 32)"`
 	if strings.TrimPrefix(secret, "whsec_") == "" {
-		return nil, errors.New("is needed to sign what the forward URLs get" + mend)
+		return nil, errors.New("is needed to sign forwards" + fix)
 	}
 	signer, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {
-		// The library's error is about the secret's characters: not repeated.
-		return nil, errors.New(`is not "whsec_" and base64` + mend)
+		// The library's error shows characters of the secret.
+		return nil, errors.New(`is not "whsec_" and base64` + fix)
 	}
 	return signer, nil
 }
@@ -60,14 +58,14 @@ func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, erro
 		host:   strings.ToLower(u.Hostname()),
 		signer: signer,
 		client: &http.Client{
-			// No Proxy: the package comment promises a direct connection.
+			// No Proxy: forwards connect directly.
 			Transport: &http.Transport{
 				DialContext:         (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
 				ForceAttemptHTTP2:   true,
 				MaxIdleConnsPerHost: 4,
 				IdleConnTimeout:     90 * time.Second,
 			},
-			// A redirect would carry the signed body to a place that nobody chose.
+			// A redirect would send the signed body to a host that nobody chose.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		now: time.Now,
@@ -83,7 +81,7 @@ func (f *forward) send(ctx context.Context, m Message) error {
 	}
 	res, err := f.client.Do(req)
 	if err != nil {
-		// url.Error repeats the whole URL; its cause does not.
+		// url.Error shows the whole URL; its cause does not.
 		var withURL *url.Error
 		if errors.As(err, &withURL) {
 			err = withURL.Err
@@ -91,13 +89,13 @@ func (f *forward) send(ctx context.Context, m Message) error {
 		return fmt.Errorf("post: %w", err)
 	}
 	answer := f.answer(res)
-	// What the rest of the answer says is of no interest, nor that it breaks off.
-	_, _ = io.CopyN(io.Discard, res.Body, maxDrain)
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // only for the connection
 	_ = res.Body.Close()
 	return answer
 }
 
-// request signs the message afresh, since receivers refuse old timestamps.
+// request signs the message on every attempt, because receivers refuse old
+// timestamps.
 func (f *forward) request(ctx context.Context, m Message) (*http.Request, error) {
 	if m.ID == "" {
 		return nil, tasks.Permanent(errors.New("the message has no id to sign"))
@@ -123,7 +121,7 @@ func (f *forward) request(ctx context.Context, m Message) (*http.Request, error)
 	return req, nil
 }
 
-// answer reads what the endpoint's status means for the message.
+// answer returns the error that a status stands for; nil for success.
 func (f *forward) answer(res *http.Response) error {
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	switch code := res.StatusCode; {

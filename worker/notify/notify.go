@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,19 +15,17 @@ import (
 
 const defaultTimeout = 15 * time.Second
 
-// Config says whom to tell. The zero Config is valid and tells nobody.
+// Config lists the destinations. The zero Config is valid and has none.
 type Config struct {
 	// ChatURLs are shoutrrr service URLs, such as slack://… or smtp://….
 	ChatURLs []string
-	// ForwardURLs are absolute http or https URLs that are sent signed JSON.
+	// ForwardURLs are the http or https URLs that receive signed JSON.
 	ForwardURLs []string
-	// ForwardSecret signs forwards: "whsec_" and base64, as Standard Webhooks has
-	// it. Required when ForwardURLs is not empty.
+	// ForwardSecret signs forwards: "whsec_" and base64. Required with ForwardURLs.
 	ForwardSecret string
-	// Timeout bounds one send from start to answer. Default 15 s.
+	// Timeout limits one send. Default 15 s.
 	Timeout time.Duration
-	// Rate is how many messages a second [Notifier.Turn] lets each destination have.
-	// Default no limit.
+	// Rate is the most messages a second per destination. Default no limit.
 	Rate float64
 }
 
@@ -35,33 +34,32 @@ type Notifier struct {
 	timeout      time.Duration
 	names        []string
 	destinations map[string]destination
-	// paces are empty without a rate.
-	paces map[string]*pace
+	paces        map[string]*pace // empty without a rate
 }
 
-// destination is one place to tell. close lets go of what is kept between sends.
 type destination interface {
 	send(ctx context.Context, m Message) error
+	// close closes the connections that are kept between sends.
 	close()
 }
 
-// New checks every URL without using the network. Its error names each one that
-// cannot be used by its position, counted from 1, and how to mend it. URLs that
-// are given twice are one destination.
+// New checks every URL without using the network. Its error names each bad URL by
+// its position, from 1, and says how to fix it. Repeated URLs are one destination.
 func New(cfg Config) (*Notifier, error) {
-	n := &Notifier{timeout: cfg.Timeout, destinations: map[string]destination{}}
+	n := &Notifier{timeout: cfg.Timeout, destinations: map[string]destination{}, paces: map[string]*pace{}}
 	if n.timeout <= 0 {
 		n.timeout = defaultTimeout
 	}
 	var problems []error
 	for i, rawURL := range cfg.ChatURLs {
-		rawURL = strings.TrimSpace(rawURL)
-		c, err := newChat(rawURL)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("notify URL %d: %w", i+1, err))
-			continue
+		for _, rawURL := range recipients(strings.TrimSpace(rawURL)) {
+			c, err := newChat(rawURL)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("notify URL %d: %w", i+1, err))
+				break
+			}
+			n.add(c.service, rawURL, c, cfg.Rate)
 		}
-		n.add(c.service+"-"+fingerprint(rawURL), c)
 	}
 	if len(cfg.ForwardURLs) > 0 {
 		signer, err := newSigner(cfg.ForwardSecret)
@@ -75,65 +73,54 @@ func New(cfg Config) (*Notifier, error) {
 				problems = append(problems, fmt.Errorf("forward URL %d: %w", i+1, err))
 				continue
 			}
-			n.add("forward-"+tasks.SafeID(f.host)+"-"+fingerprint(rawURL), f)
+			n.add("forward-"+tasks.SafeID(f.host), rawURL, f, cfg.Rate)
 		}
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	if cfg.Rate > 0 {
-		n.paces = map[string]*pace{}
-		for _, name := range n.names {
-			n.paces[name] = newPace(cfg.Rate)
-		}
-	}
 	return n, nil
 }
 
-// CheckChatURL returns what keeps a shoutrrr URL from being used, worded without
-// what it holds. It uses no network.
+// CheckChatURL returns why a shoutrrr URL cannot be used, without showing it. It does
+// not use the network.
 func CheckChatURL(rawURL string) error {
 	_, err := newChat(strings.TrimSpace(rawURL))
 	return err
 }
 
-func (n *Notifier) add(name string, d destination) {
-	if _, twice := n.destinations[name]; twice {
+// add names a destination: a hash tells URLs of one service apart without showing
+// them.
+func (n *Notifier) add(prefix, rawURL string, d destination, rate float64) {
+	sum := sha256.Sum256([]byte(rawURL))
+	name := prefix + "-" + hex.EncodeToString(sum[:4])
+	if _, repeated := n.destinations[name]; repeated {
 		return
 	}
 	n.names = append(n.names, name)
 	n.destinations[name] = d
-}
-
-// fingerprint tells destinations of the same service apart without telling what
-// their URLs hold.
-func fingerprint(rawURL string) string {
-	sum := sha256.Sum256([]byte(rawURL))
-	return hex.EncodeToString(sum[:4])
+	if rate > 0 {
+		n.paces[name] = newPace(rate)
+	}
 }
 
 // Names returns the names of the destinations in the order of the Config, chat
-// first. A name stays the same as long as its URL does, reveals no secret, and
-// can stand in a task id: "slack-1a2b3c4d", "forward-example.com-1a2b3c4d".
-func (n *Notifier) Names() []string {
-	return append([]string(nil), n.names...)
-}
+// first. A name depends only on its URL, shows no secret and can be part of a task
+// id: "slack-1a2b3c4d", "forward-example.com-1a2b3c4d".
+func (n *Notifier) Names() []string { return slices.Clone(n.names) }
 
-// Turn takes a destination's turn: zero means that a message may be sent to it now.
-// Else it returns after how long to come for a turn again; who comes at the times
-// that it gave finds one, as long as nobody comes in between.
+// Turn takes a turn at a destination: 0 means that a message may be sent now.
+// Otherwise it returns when to ask again.
 func (n *Notifier) Turn(name string) time.Duration {
-	p, ok := n.paces[name]
-	if !ok {
-		return 0
+	if p, ok := n.paces[name]; ok {
+		return p.turn(time.Now())
 	}
-	return p.turn(time.Now())
+	return 0
 }
 
-// Send tells one destination, within the Config's Timeout. A name that is not
-// configured, as after a destination was removed while messages for it waited, is
-// a permanent error. Errors hold no secret; they may be tasks.Permanent or carry a
-// tasks.RetryAfter.
+// Send sends to one destination, within the Config's Timeout. A name that is no
+// longer configured is a permanent error. Errors show no secret; they may be
+// tasks.Permanent or tasks.RetryAfter.
 func (n *Notifier) Send(ctx context.Context, name string, m Message) error {
 	d, ok := n.destinations[name]
 	if !ok {
@@ -147,8 +134,7 @@ func (n *Notifier) Send(ctx context.Context, name string, m Message) error {
 	return nil
 }
 
-// Close closes the connections that are kept open between sends. It waits for no
-// send and does not make later ones fail.
+// Close closes idle connections. It does not wait for sends.
 func (n *Notifier) Close() {
 	for _, d := range n.destinations {
 		d.close()

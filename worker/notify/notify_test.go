@@ -15,7 +15,10 @@ import (
 
 const testSecret = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	GuardDefaultClient()
+	goleak.VerifyTestMain(m)
+}
 
 // testMessage has every field set.
 func testMessage() Message {
@@ -31,7 +34,7 @@ func testMessage() Message {
 			Progress:     100,
 			Prompt:       "A fox & a <crane> at dawn",
 			Model:        "kling-v1.5",
-			Duration:     5100 * time.Millisecond,
+			Duration:     Seconds(5100 * time.Millisecond),
 			Error:        "left by an earlier failure",
 			ExternalID:   "order-7",
 			Source:       "klingai",
@@ -112,7 +115,7 @@ func TestNewErrors(t *testing.T) {
 				ForwardURLs: []string{"hooks.example/path?token=hunter3", "ftp://hooks.example/", "https://ok.example/"},
 			},
 			[]string{
-				"notify URL 2: begins with no known service", "discord", "notify URL 3: is not a smtp URL", "fromAddress missing",
+				"notify URL 2: does not begin with a known service", "discord", "notify URL 3: is not a smtp URL", "fromAddress missing",
 				"forward secret: is needed", "forward URL 1: is not an absolute http or https URL", "forward URL 2: is not an absolute",
 			},
 			[]string{"xoxb", "hunter", "bob", "ok.example", "URL 4"},
@@ -138,7 +141,7 @@ func TestNewErrors(t *testing.T) {
 		{
 			"a form that the service does not take",
 			Config{ChatURLs: []string{"smtp+https://mail.example.com/"}},
-			[]string{"notify URL 1: is not a smtp URL", "no smtp+… form"},
+			[]string{"notify URL 1: is not a smtp URL", "does not have the form smtp+…"},
 			nil,
 		},
 		{

@@ -8,17 +8,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// pace hands out a destination's turns. Those who find none are told to come back one
-// after the other: if all were to come back when the next turn is free, a thousand
-// would come for each.
+// pace limits the rate of one destination. Callers without a turn get times one
+// after the other: if all came back at the next turn, a thousand would come for each.
 type pace struct {
 	limiter *rate.Limiter
-	// step is between two turns.
-	step time.Duration
+	step    time.Duration // between two turns
 
-	mu sync.Mutex // guards last
-	// last is when the last of those that were put off comes back.
-	last time.Time
+	mu   sync.Mutex
+	last time.Time // guarded by mu; the latest time given out
 }
 
 // newPace allows bursts of a second's worth.
@@ -29,7 +26,7 @@ func newPace(perSecond float64) *pace {
 	}
 }
 
-// turn returns zero when there is one, which is taken; else when to come back.
+// turn takes a turn and returns 0, or returns when to ask again.
 func (p *pace) turn(now time.Time) time.Duration {
 	if p.limiter.AllowN(now, 1) {
 		return 0

@@ -10,19 +10,19 @@ import (
 const redacted = "…"
 
 const (
-	// What is shorter than minSecret bytes is not looked for: cutting every "id"
-	// would leave no error to read.
+	// Secrets shorter than minSecret bytes are ignored: removing every "id" would make
+	// errors unreadable.
 	minSecret = 3
-	// Parts of a token stand alone in some services' errors and API URLs.
+	// Some services' errors and API URLs show parts of a token.
 	minSecretPart = 6
-	// Below minAnywhere a secret is only cut where it is a word of its own, so that
-	// Slack's "hook" leaves "webhook" whole.
+	// Secrets shorter than minAnywhere are only removed as whole words, so that
+	// Slack's "hook" does not change "webhook".
 	minAnywhere = 8
 )
 
-// newScrubber returns what makes an error text of the service fit to be logged:
-// nothing of its URL but a host remains, links are cut to their host, and the
-// whole is one line of bounded length.
+// newScrubber returns a function that makes the service's errors fit to be logged. It
+// removes every part of the URL except a host, cuts links to their host, and returns
+// one line of limited length.
 func newScrubber(u *url.URL, service string) func(string) string {
 	var patterns []string
 	for _, secret := range secrets(u, service) {
@@ -42,8 +42,8 @@ func newScrubber(u *url.URL, service string) func(string) string {
 	}
 }
 
-// secrets returns every part of the URL that may be secret, in the forms in which
-// an error may show it, the longest first.
+// secrets returns every part of the URL that may be secret, in every form that an
+// error may show, the longest first.
 func secrets(u *url.URL, service string) []string {
 	password, _ := u.User.Password()
 	whole := []string{u.User.Username(), password, u.Fragment, u.Opaque}
@@ -65,7 +65,7 @@ func secrets(u *url.URL, service string) []string {
 			}
 		}
 	}
-	// An address such as bot@example.com must not cut the server's own name.
+	// An address such as bot@example.com must not remove the server's own name.
 	found = slices.DeleteFunc(found, func(s string) bool {
 		return len(s) < minSecret || strings.Contains(public, s)
 	})
@@ -83,8 +83,8 @@ var (
 	wholeWord  = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 )
 
-// namesHost reports whether the service's URL has a server's name where others
-// have a token or an id.
+// namesHost reports whether the host in the service's URL is a server. Other services
+// have a token or an id there.
 func namesHost(service string) bool {
 	switch service {
 	case "bark", "generic", "gotify", "lark", "matrix", "mattermost", "ntfy", "opsgenie",
@@ -95,8 +95,8 @@ func namesHost(service string) bool {
 	}
 }
 
-// cutToHost keeps of a web link which server it is on, and of other URLs only
-// their scheme: many services have their token where a host belongs.
+// cutToHost shortens a web link to its server, and other URLs to their scheme: many
+// services have a token instead of a host.
 func cutToHost(link string) string {
 	scheme, _, _ := strings.Cut(link, "://")
 	if scheme != "http" && scheme != "https" {

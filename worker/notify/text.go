@@ -6,15 +6,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxText bounds each free text in a chat message, in runes.
+// maxText limits each free text in a chat message, in runes.
 const maxText = 200
 
-// title says in one line what happened.
+// title returns one line about the event.
 func title(m Message) string {
 	heading := "Event " + clean(m.Type)
 	if slices.Contains(tasks.KnownTypes(), m.Type) {
@@ -26,7 +27,7 @@ func title(m Message) string {
 	return heading + ": " + clean(m.Job.ID)
 }
 
-// lines says the rest, a fact each. There is always at least one.
+// lines returns the details, one per line and at least one.
 func lines(m Message) []string {
 	var ls []string
 	add := func(label, value string) {
@@ -45,7 +46,7 @@ func lines(m Message) []string {
 	}
 	add("Prompt", m.Job.Prompt)
 	add("Model", m.Job.Model)
-	if seconds := m.Job.Duration.Seconds(); seconds > 0 {
+	if seconds := time.Duration(m.Job.Duration).Seconds(); seconds > 0 {
 		add("Duration", strconv.FormatFloat(seconds, 'f', -1, 64)+" s")
 	}
 	add("External id", m.Job.ExternalID)
@@ -61,10 +62,9 @@ func lines(m Message) []string {
 	return ls
 }
 
-// whereIs says where a file can be found: in the bucket, or only at Kling's.
+// whereIs returns where a file is: in the bucket, or only at Kling.
 func whereIs(media Media) (label, value string) {
-	// An object may be named before its download is done; a hash is only known
-	// after.
+	// The object has a name before its download is done, but no hash.
 	if media.Object != "" && media.SHA256 != "" {
 		return "Stored", fmt.Sprintf("%s (%s)", media.Object, size(media.Size))
 	}
@@ -75,18 +75,18 @@ func whereIs(media Media) (label, value string) {
 	return "Link to " + media.Name, value
 }
 
-// contradiction says how the job stands where the event alone would mislead.
+// contradiction returns a note if the event alone would mislead about the job.
 func contradiction(m Message) string {
 	status := m.Job.Status
-	told := tasks.Status(strings.TrimPrefix(m.Type, "video."))
-	if status == "" || told == status || !slices.Contains(tasks.KnownTypes(), m.Type) {
+	said := tasks.Status(strings.TrimPrefix(m.Type, "video."))
+	if status == "" || said == status || !slices.Contains(tasks.KnownTypes(), m.Type) {
 		if m.Job.Contradicted {
 			return "Note: other events said that this job ended differently."
 		}
 		return ""
 	}
 	switch {
-	case told.Terminal() && status.Terminal():
+	case said.Terminal() && status.Terminal():
 		return fmt.Sprintf("Note: the job stays %s; this event contradicts it.", status)
 	case status.Terminal():
 		return fmt.Sprintf("Note: this came late; the job is already %s.", status)
@@ -95,7 +95,7 @@ func contradiction(m Message) string {
 	}
 }
 
-// size gives bytes in the unit that reads best.
+// size formats a number of bytes.
 func size(bytes int64) string {
 	switch {
 	case bytes >= 1e9:
@@ -112,19 +112,18 @@ func size(bytes int64) string {
 // link is anything that looks like a URL.
 var link = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>]+`)
 
-// clean makes a text from elsewhere fit for one line of chat: no signed links, no
-// control characters, at most maxText runes, and nothing that would call people
-// or be read as markup.
+// clean makes a text from elsewhere fit for one line of chat: without signed links,
+// control characters, mentions and markup, and at most maxText runes.
 func clean(text string) string {
 	text = link.ReplaceAllStringFunc(text, cutLink)
 	text = cut(oneLine(text))
-	// A zero-width space after "@" and "<" keeps "@everyone" and "<!channel>" from
-	// ringing every phone, and HTML mail from reading tags.
+	// A zero-width space after "@" and "<" disables "@everyone", "<!channel>" and HTML
+	// tags.
 	return strings.NewReplacer("@", "@\u200b", "<", "<\u200b").Replace(text)
 }
 
-// oneLine turns runs of white space into single spaces and drops what cannot be
-// seen.
+// oneLine turns runs of white space into single spaces and removes invisible
+// characters.
 func oneLine(text string) string {
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "")), " ")
 	return strings.Map(func(r rune) rune {
@@ -143,7 +142,7 @@ func cut(text string) string {
 	return text
 }
 
-// cutLink drops what may be secret in a link: user and password, query, fragment.
+// cutLink removes the user, password, query and fragment from a link.
 func cutLink(link string) string {
 	scheme, rest, _ := strings.Cut(link, "://")
 	if end := strings.IndexAny(rest, "?#"); end >= 0 {
