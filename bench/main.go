@@ -1,3 +1,7 @@
+// Command bench measures klinghook next to bare Echo, plain Echo + asynq and pgbench, on
+// the same machine in the same run, and writes one table into docs/PERFORMANCE.md.
+//
+// It starts Redis and PostgreSQL itself, on loopback, and needs Linux and wrk.
 package main
 
 import (
@@ -6,118 +10,92 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/klinghook/klinghook/bench/internal/report"
-	"github.com/klinghook/klinghook/bench/internal/results"
-	"github.com/klinghook/klinghook/bench/internal/rig"
-	"github.com/klinghook/klinghook/bench/internal/suite"
 )
 
+// plan says how much to measure.
+type plan struct {
+	rounds        int
+	settle        time.Duration // before the memory of an idle process is read
+	warm, measure time.Duration
+	requests      int // different requests to send
+	backlog       int // events that a worker finds
+	pickUps       int
+}
+
+var (
+	full  = plan{rounds: 5, settle: time.Second, warm: 2 * time.Second, measure: 8 * time.Second, requests: 450_000, backlog: 20_000, pickUps: 100}
+	short = plan{rounds: 1, settle: time.Second / 2, warm: time.Second, measure: 2 * time.Second, requests: 100_000, backlog: 2_000, pickUps: 10}
+)
+
+// bench is one run.
+type bench struct {
+	plan     plan
+	rig      *rig
+	requests requests
+	results
+}
+
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
-	cancel()
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// options are what the flags say.
-type options struct {
-	root   string
-	plan   suite.Plan
-	only   []string
-	report bool
-}
-
-func readOptions(args []string) (options, error) {
+func run(ctx context.Context, args []string) (err error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	root := fs.String("root", "..", "the repository's folder, with the built programs in bin")
-	short := fs.Bool("short", false, "try everything in two minutes; the figures mean nothing")
-	only := fs.String("only", "", "measure these only, with commas between: "+strings.Join(suite.Sections(), ", "))
-	soak := fs.Duration("soak", 0, "how long the soak takes; 0 leaves it out")
-	again := fs.Bool("report", false, "measure nothing and write the report again from the results")
+	root := fs.String("root", "..", "the repository, with the programs that `make build` builds")
+	isShort := fs.Bool("short", false, "only check that everything works, and print the table")
 	if err := fs.Parse(args); err != nil {
-		return options{}, err
+		return err
 	}
-	o := options{plan: suite.Full(), only: suite.Sections(), report: *again}
-	if *short {
-		o.plan = suite.Short()
+	b := &bench{plan: full, results: results{samples: make(map[row][]sample)}}
+	if *isShort {
+		b.plan = short
 	}
-	o.plan.Soak = *soak
-	if *only != "" {
-		o.only = strings.Split(*only, ",")
-	}
-	for _, name := range o.only {
-		if !slices.Contains(suite.Sections(), name) {
-			return o, fmt.Errorf("there is no section %q: they are %s", name, strings.Join(suite.Sections(), ", "))
-		}
-	}
-	if slices.Equal(o.only, []string{"soak"}) && *soak == 0 {
-		return o, errors.New("say how long the soak takes, for instance SOAK=10m")
-	}
-	var err error
-	o.root, err = filepath.Abs(*root)
-	return o, err
-}
-
-func run(ctx context.Context, args []string) error {
-	o, err := readOptions(args)
+	path, err := filepath.Abs(*root)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(o.root, "bench", "results", o.plan.Name+".json")
-	r := new(results.Results)
-	// A short run is to show that everything works: nothing of an earlier one may stand in.
-	if o.plan.Name == suite.Full().Name || len(o.only) < len(suite.Sections()) {
-		if r, err = results.Read(path); err != nil {
-			return err
-		}
-	}
-	if o.report {
-		return write(o, r)
-	}
-	began := time.Now()
-	err = measure(ctx, o, r, func() error { return r.Write(path) })
-	fmt.Printf("took %s; results are in %s\n", time.Since(began).Round(time.Second), path)
-	return errors.Join(err, write(o, r))
-}
-
-// measure runs the sections, calling keep after each.
-func measure(ctx context.Context, o options, r *results.Results, keep func() error) (err error) {
-	rg, err := rig.New(ctx, o.root)
+	machine := describeMachine(ctx, path)
+	b.rig, err = newRig(ctx, path)
+	defer b.rig.cleanUp(0, &err)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rg.Close()) }()
-	s := suite.Suite{Rig: rg, Plan: o.plan, Out: os.Stdout, Stamp: results.Stamp{
-		Commit: rg.Commit(ctx), Plan: o.plan.Name, Machine: rg.ThisMachine(ctx),
-	}}
-	return s.Run(ctx, o.only, r, keep)
-}
-
-// write writes the report: of a full run into docs, of a short one to the terminal.
-func write(o options, r *results.Results) error {
-	if o.plan.Name != suite.Full().Name {
-		for _, block := range report.Blocks(r) {
-			fmt.Printf("\n## %s\n\n%s", block.Name, block.Text)
-		}
-		dir, err := os.MkdirTemp("", "klinghook-bench-plots-")
-		if err != nil {
-			return err
-		}
-		return errors.Join(report.Plots(r, dir), os.RemoveAll(dir))
-	}
-	docs := filepath.Join(o.root, "docs")
-	if err := report.Plots(r, filepath.Join(docs, "performance")); err != nil {
+	if b.requests, err = writeRequests(filepath.Join(b.rig.dir, "requests"), b.plan.requests); err != nil {
 		return err
 	}
-	return report.Update(filepath.Join(docs, "PERFORMANCE.md"), report.Blocks(r))
+	if err := errors.Join(b.measureIngest(ctx), b.measureWorker(ctx)); err != nil {
+		return err
+	}
+	text := b.table() + "\n" + machine
+	fmt.Printf("\n%s", text)
+	if *isShort {
+		return nil
+	}
+	return updateDocument(filepath.Join(path, "docs", "PERFORMANCE.md"), text)
+}
+
+// describeMachine says when, where and on which commit the run began. Parts that cannot be
+// read are empty.
+func describeMachine(ctx context.Context, root string) string {
+	commit, _ := exec.CommandContext(ctx, "git", "-C", root, "describe", "--always", "--dirty").Output()
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	_, rest, _ := strings.Cut(string(info), "model name")
+	model, _, _ := strings.Cut(strings.TrimLeft(rest, "\t :"), "\n")
+	load, _ := os.ReadFile("/proc/loadavg")
+	average, _, _ := strings.Cut(string(load), " ")
+	return fmt.Sprintf("Measured %s at commit %#q on %d cores (%s) with %s; the load average before was %s.\n",
+		time.Now().UTC().Format("2006-01-02 15:04 UTC"), strings.TrimSpace(string(commit)), runtime.NumCPU(), model, runtime.Version(), average)
 }

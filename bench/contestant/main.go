@@ -1,67 +1,94 @@
+// Command contestant is what klinghook-ingest is measured against, with the same settings
+// in the environment, and the proxy that moves Redis away:
+//
+//	contestant echo                        verifies the signature, answers 200
+//	contestant plain                       also parses the event and enqueues it with asynq
+//	contestant delay <listen> <to> <time>  delays each direction of a connection
 package main
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
+	"strings"
 	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/labstack/echo/v4"
 )
 
-// secretVariable names the variable that holds the webhook's secret.
-const secretVariable = "KLINGAI_WEBHOOK_SECRET"
-
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "contestant:", err)
-		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+	log.Fatal(run(os.Args[1:], os.Getenv("KLINGHOOK_ADDR"), os.Getenv("KLINGHOOK_REDIS_URL"), []byte(os.Getenv("KLINGAI_WEBHOOK_SECRET"))))
+}
+
+// run returns only errors: a signal ends the program.
+func run(args []string, addr, redisURL string, secret []byte) error {
+	switch {
+	case len(args) == 1 && args[0] == "echo":
+		return newEcho(secret, func(context.Context, []byte) error { return nil }).Start(addr)
+	case len(args) == 1 && args[0] == "plain":
+		opt, err := asynq.ParseRedisURI(redisURL)
+		if err != nil {
+			return err
+		}
+		return newEcho(secret, enqueue(asynq.NewClient(opt))).Start(addr)
+	case len(args) == 4 && args[0] == "delay":
+		each, err := time.ParseDuration(args[3])
+		if err != nil {
+			return err
+		}
+		return delay(args[1], args[2], each)
+	}
+	return errors.New("usage: contestant echo | plain | delay <listen> <to> <time>")
+}
+
+// newEcho returns a receiver that passes the verified bodies to take and answers 200.
+func newEcho(secret []byte, take func(context.Context, []byte) error) *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.POST("/webhooks/klingai", func(c echo.Context) error {
+		body, err := io.ReadAll(c.Request().Body)
+		if err != nil {
+			return err
+		}
+		if !verified(secret, c.Request().Header.Get("X-Kling-Signature"), body) {
+			return echo.ErrUnauthorized
+		}
+		if err := take(c.Request().Context(), body); err != nil {
+			return err
+		}
+		return c.JSONBlob(http.StatusOK, []byte(`{"received": true}`))
+	})
+	return e
+}
+
+// enqueue parses the event and enqueues it.
+func enqueue(client *asynq.Client) func(context.Context, []byte) error {
+	return func(ctx context.Context, body []byte) error {
+		var event struct {
+			Event string `json:"event"`
+		}
+		if err := json.Unmarshal(body, &event); err != nil {
+			return echo.ErrBadRequest
+		}
+		_, err := client.EnqueueContext(ctx, asynq.NewTask(event.Event, body))
+		return err
 	}
 }
 
-// run is the program without its exit.
-func run(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return errors.New("name one of echo, plain, drain and delay")
+func verified(secret []byte, signature string, body []byte) bool {
+	given, err := hex.DecodeString(strings.TrimPrefix(signature, "sha256="))
+	if err != nil {
+		return false
 	}
-	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	addr := fs.String("addr", "127.0.0.1:5000", "where to listen")
-	redisAddr := fs.String("redis", "127.0.0.1:6379", "where Redis is")
-	to := fs.String("to", "127.0.0.1:6379", "where delay connects to")
-	each := fs.Duration("each", time.Millisecond, "how long delay delays each direction")
-	queue := fs.String("queue", "events", "the queue that drain empties")
-	concurrency := fs.Int("concurrency", 16, "how many tasks drain runs at once")
-	if err := fs.Parse(args[1:]); err != nil {
-		return err
-	}
-	switch args[0] {
-	case "echo":
-		return serve(ctx, *addr, newEcho(discard))
-	case "plain":
-		return servePlain(ctx, *addr, *redisAddr, os.Getenv(secretVariable))
-	case "drain":
-		return drain(ctx, *redisAddr, *queue, *concurrency)
-	case "delay":
-		return delay(ctx, *addr, *to, *each)
-	}
-	return fmt.Errorf("there is no contestant %q", args[0])
-}
-
-// serve answers HTTP until ctx ends.
-func serve(ctx context.Context, addr string, handler http.Handler) error {
-	server := &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
-	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-		return server.Close()
-	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(body)
+	return hmac.Equal(given, mac.Sum(nil))
 }
