@@ -80,20 +80,24 @@ func (w *Worker) joinEvents() {
 		flushers: db.Writers(), least: leastEvents,
 		key: func(r store.Recording) string { return r.Event.ID },
 		do: func(ctx context.Context, list []store.Recording) ([]store.Owed, error) {
-			return db.RecordAll(ctx, list, w.cfg.Now())
+			return db.Record(ctx, list, w.cfg.Now())
 		},
 		alone: func(ctx context.Context, r store.Recording) (store.Owed, error) {
-			return db.Record(ctx, r.Event, r.Update, r.Destinations)
+			owed, err := db.Record(ctx, []store.Recording{r}, w.cfg.Now())
+			if err != nil {
+				return store.Owed{}, err
+			}
+			return owed[0], nil
 		},
 	}
 	w.marks = &joiner[string, struct{}]{
 		flushers: db.Writers(), least: leastEvents,
 		key: func(id string) string { return id },
 		do: func(ctx context.Context, ids []string) ([]struct{}, error) {
-			return make([]struct{}, len(ids)), db.MarkAllProcessed(ctx, ids, w.cfg.Now())
+			return make([]struct{}, len(ids)), db.MarkProcessed(ctx, ids, w.cfg.Now())
 		},
 		alone: func(ctx context.Context, id string) (struct{}, error) {
-			return struct{}{}, db.MarkProcessed(ctx, id, w.cfg.Now())
+			return struct{}{}, db.MarkProcessed(ctx, []string{id}, w.cfg.Now())
 		},
 	}
 }
@@ -101,7 +105,7 @@ func (w *Worker) joinEvents() {
 // keepUnread keeps an event that its protocol cannot make sense of, and gives the
 // task up: it can be replayed by a klinghook that can.
 func (w *Worker) keepUnread(ctx context.Context, ev tasks.Event, reason error) error {
-	if _, err := w.cfg.Store.Record(ctx, ev, nil, nil); err != nil {
+	if err := w.cfg.Store.KeepEvent(ctx, ev); err != nil {
 		return err
 	}
 	return tasks.Permanent(fmt.Errorf("read event %s: %w", ev.ID, reason))

@@ -65,7 +65,7 @@ func TestBatchComesBack(t *testing.T) {
 		}
 		list = append(list, store.Recording{Event: ev, Update: update, Destinations: f.cfg.Notify.Names()})
 	}
-	owed, err := f.store.RecordAll(t.Context(), list, time.Now())
+	owed, err := f.store.Record(t.Context(), list, time.Now())
 	if err != nil || owed[0].Settled || len(owed[0].Media) == 0 || len(owed[0].Notifications) == 0 {
 		t.Fatalf("owed is %+v, %v; want a file and a notification", owed, err)
 	}

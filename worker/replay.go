@@ -77,8 +77,7 @@ func (r *Replayer) reopen(ctx context.Context, t tasks.Task) error {
 			return err
 		}
 		// From now on the store owes what follows from it.
-		_, err = r.Store.Record(ctx, ev, nil, nil)
-		return err
+		return r.Store.KeepEvent(ctx, ev)
 	case tasks.KindMediaDownload:
 		p, err := tasks.DecodeMediaDownload(t.Payload)
 		if err != nil {

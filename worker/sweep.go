@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -89,44 +90,109 @@ func (w *Worker) Sweep(ctx context.Context) error {
 
 // countExpiring measures how many links die before their files are stored.
 func (w *Worker) countExpiring(ctx context.Context) error {
-	soon := w.cfg.Now().Add(store.ExpiringSoon(w.cfg.LinkLifetime))
-	expiring, err := w.cfg.Store.ExpiringMedia(ctx, w.cfg.LinkLifetime, soon)
+	n, err := w.cfg.Store.CountExpiringMedia(ctx, w.cfg.LinkLifetime, w.cfg.Now())
 	if err != nil {
 		return err
 	}
-	w.metrics.expiring.Set(float64(len(expiring)))
+	w.metrics.expiring.Set(float64(n))
 	return nil
 }
 
-// enqueueMissing enqueues what is owed and in no queue.
+// owedBatch is how many owed rows a sweep reads at once.
+const owedBatch = 500
+
+// enqueueMissing enqueues what the store says is owed and no queue has, except what
+// was given up and waits for a person. Tasks come in batches, to bound memory.
 func (w *Worker) enqueueMissing(ctx context.Context) (n int, err error) {
-	owed, err := w.owed(ctx)
-	if err != nil {
-		return 0, err
-	}
-	missing, err := tasks.Missing(ctx, w.cfg.Redis, owed)
-	if err != nil || len(missing) == 0 {
-		return 0, err
-	}
-	// What was done since the store was asked is remembered as done, and owed no more: it
-	// stays remembered.
-	if owed, err = w.owed(ctx); err != nil {
-		return 0, err
-	}
-	still := make(map[string]bool, len(owed))
-	for _, t := range owed {
-		still[t.ID] = true
-	}
-	for _, t := range missing {
-		if !still[t.ID] {
-			continue
-		}
-		if err := w.enqueueAgain(ctx, t); err != nil {
+	db := w.cfg.Store
+	for _, enqueue := range []func() (int, error){
+		func() (int, error) {
+			return enqueueBatches(ctx, w, db.OwedEvents(ctx, owedBatch), func(ev store.OwedEvent) (tasks.Task, error) {
+				return tasks.RecordEvent(tasks.Event{ID: ev.ID})
+			}, w.stillOwesEvent)
+		},
+		func() (int, error) {
+			return enqueueBatches(ctx, w, db.OwedMedia(ctx, owedBatch), taskOfMedia, w.stillOwesMedia)
+		},
+		func() (int, error) {
+			return enqueueBatches(ctx, w, db.OwedNotifications(ctx, owedBatch), taskOfNotification, w.stillOwesNotification)
+		},
+	} {
+		more, err := enqueue()
+		if n += more; err != nil {
 			return n, err
 		}
-		n++
 	}
 	return n, nil
+}
+
+// enqueueBatches enqueues the tasks of owed rows that no queue has.
+func enqueueBatches[T any](
+	ctx context.Context, w *Worker, owed iter.Seq2[[]T, error], taskOf func(T) (tasks.Task, error), still func(context.Context, T) (tasks.Task, bool, error),
+) (n int, err error) {
+	for batch, err := range owed {
+		if err != nil {
+			return n, err
+		}
+		rows, list := make(map[string]T, len(batch)), make([]tasks.Task, len(batch))
+		for i, row := range batch {
+			if list[i], err = taskOf(row); err != nil {
+				return n, err
+			}
+			rows[list[i].ID] = row
+		}
+		missing, err := tasks.Missing(ctx, w.cfg.Redis, list)
+		if err != nil {
+			return n, err
+		}
+		for _, t := range missing {
+			// What was done since the store was asked is owed no more.
+			task, owes, err := still(ctx, rows[t.ID])
+			if err == nil && owes {
+				err = w.enqueueAgain(ctx, task)
+				n++
+			}
+			if err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (w *Worker) stillOwesEvent(ctx context.Context, owed store.OwedEvent) (tasks.Task, bool, error) {
+	ev, err := w.cfg.Store.Event(ctx, owed.ID)
+	if err != nil || !ev.ProcessedAt.IsZero() {
+		return tasks.Task{}, false, err
+	}
+	t, err := tasks.RecordEvent(ev.Event)
+	return t, true, err
+}
+
+func (w *Worker) stillOwesMedia(ctx context.Context, owed store.Media) (tasks.Task, bool, error) {
+	m, err := w.cfg.Store.Medium(ctx, owed.JobID, owed.Name)
+	if err != nil || m.State != store.MediaPending {
+		return tasks.Task{}, false, err
+	}
+	t, err := taskOfMedia(m)
+	return t, true, err
+}
+
+func (w *Worker) stillOwesNotification(ctx context.Context, owed store.Notification) (tasks.Task, bool, error) {
+	n, err := w.cfg.Store.Notification(ctx, owed.ID)
+	if err != nil || n.State != store.NotificationPending {
+		return tasks.Task{}, false, err
+	}
+	t, err := taskOfNotification(n)
+	return t, true, err
+}
+
+func taskOfMedia(m store.Media) (tasks.Task, error) {
+	return tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)
+}
+
+func taskOfNotification(n store.Notification) (tasks.Task, error) {
+	return tasks.SendNotification(n.ID, n.JobID)
 }
 
 // enqueueAgain enqueues a task, also if it is remembered as done.
@@ -140,42 +206,4 @@ func (w *Worker) enqueueAgain(ctx context.Context, t tasks.Task) error {
 	}
 	_, err = w.queue.Enqueue(ctx, t)
 	return err
-}
-
-// owed returns the tasks of everything that the store says is still to be done,
-// but for what has been given up and waits for a person.
-func (w *Worker) owed(ctx context.Context) ([]tasks.Task, error) {
-	var list []tasks.Task
-	add := func(t tasks.Task, err error) error {
-		list = append(list, t)
-		return err
-	}
-	events, err := w.cfg.Store.UnprocessedEvents(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, ev := range events {
-		if err := add(tasks.RecordEvent(ev.Event)); err != nil {
-			return nil, err
-		}
-	}
-	media, err := w.cfg.Store.PendingMedia(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range media {
-		if err := add(tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)); err != nil {
-			return nil, err
-		}
-	}
-	notifications, err := w.cfg.Store.PendingNotifications(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range notifications {
-		if err := add(tasks.SendNotification(n.ID, n.JobID)); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
 }

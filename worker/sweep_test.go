@@ -156,7 +156,7 @@ func TestDoneAndOwedAgain(t *testing.T) {
 			}
 			f.work(t)
 		}
-		events, err := f.store.UnprocessedEvents(t.Context())
+		events, err := f.store.Events(t.Context(), store.EventFilter{Unprocessed: true})
 		if err != nil || len(events) != 0 {
 			t.Errorf("%d events are not processed, %v; want none", len(events), err)
 		}
@@ -189,7 +189,7 @@ func (f *fixture) restore(t *testing.T, recorded tasks.Task) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := older.Record(t.Context(), ev, nil, nil); err != nil {
+	if err := older.KeepEvent(t.Context(), ev); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.store.Close(); err != nil {
@@ -309,7 +309,7 @@ func TestDoneWhileSwept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.store.Record(t.Context(), ev, nil, nil); err != nil {
+		if err := f.store.KeepEvent(t.Context(), ev); err != nil {
 			t.Fatal(err)
 		}
 		sweeper := f.worker

@@ -44,7 +44,7 @@ func TestWholeLife(t *testing.T) {
 				t.Errorf("object %s holds %q, %v", object, content, err)
 			}
 		}
-		unprocessed, err := f.store.UnprocessedEvents(t.Context())
+		unprocessed, err := f.store.Events(t.Context(), store.EventFilter{Unprocessed: true})
 		if err != nil || len(unprocessed) != 0 {
 			t.Errorf("%d events unprocessed, %v", len(unprocessed), err)
 		}
@@ -211,7 +211,7 @@ func TestOwedComesBack(t *testing.T) {
 	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCompleted, JobID: "vid_1", ReceivedAt: time.Now(),
 		Body: []byte(`{"event":"video.completed","data":{"job_id":"vid_1","video_url":"` + f.cdn.URL + `/v.mp4"}}`)}
 	// The event was kept, and then the process died.
-	if _, err := f.store.Record(t.Context(), ev, nil, nil); err != nil {
+	if err := f.store.KeepEvent(t.Context(), ev); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.worker.Sweep(t.Context()); err != nil {

@@ -27,24 +27,21 @@ func listExpiring(cmd *cobra.Command, limit int, asJSON bool) error {
 		return err
 	}
 	return withStore(cmd, func(ctx context.Context, db *store.Store) error {
-		list, err := db.ExpiringMedia(ctx, cfg.LinkLifetime, time.Now().Add(store.ExpiringSoon(cfg.LinkLifetime)))
+		list, err := db.ExpiringMedia(ctx, cfg.LinkLifetime, time.Now(), limit)
 		if err != nil {
 			return err
 		}
-		if limit > 0 && len(list) > limit {
-			list = list[:limit]
+		files := make([]expiringJSON, len(list))
+		for i, m := range list {
+			files[i] = expiringJSON{m.JobID, m.Name, m.LinkedAt.Add(cfg.LinkLifetime)}
 		}
-		return printExpiring(cmd.OutOrStdout(), list, asJSON)
+		return printExpiring(cmd.OutOrStdout(), files, asJSON)
 	})
 }
 
-func printExpiring(w io.Writer, list []store.ExpiringMedia, asJSON bool) error {
+func printExpiring(w io.Writer, list []expiringJSON, asJSON bool) error {
 	if asJSON {
-		files := make([]expiringJSON, len(list))
-		for i, m := range list {
-			files[i] = expiringJSON{m.JobID, m.Name, m.ExpiresAt}
-		}
-		return printJSON(w, files)
+		return printJSON(w, list)
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "no file waits whose link dies soon")

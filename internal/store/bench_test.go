@@ -85,10 +85,10 @@ func recordBatch(b *testing.B, db *store.Store, kind string, first, end int) {
 		r.Event = ev
 		list = append(list, r)
 	}
-	if _, err := db.RecordAll(b.Context(), list, received); err != nil {
+	if _, err := db.Record(b.Context(), list, received); err != nil {
 		b.Error(err)
 	}
-	if err := db.MarkAllProcessed(b.Context(), unsettled, received); err != nil {
+	if err := db.MarkProcessed(b.Context(), unsettled, received); err != nil {
 		b.Error(err)
 	}
 }

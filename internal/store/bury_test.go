@@ -33,9 +33,7 @@ func states(t *testing.T, db *store.Store) map[string]store.DeadLetterState {
 	return got
 }
 
-// TestBuryMany holds that many are buried at once, each with its own notes, and
-// those that are buried already stay as they are.
-func TestBuryMany(t *testing.T) {
+func TestBuryingManyTwiceKeepsTheirFailures(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		const n = 500
 		var many []store.DeadLetter
@@ -66,9 +64,7 @@ func TestBuryMany(t *testing.T) {
 	})
 }
 
-// TestFailsAgainUnseen holds that a dead letter whose task was run again and failed
-// again tells of both, and is not ended by who has seen only the first.
-func TestFailsAgainUnseen(t *testing.T) {
+func TestDeadLetterThatFailedAgainIsNotClosedUnseen(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		first, second := dead("task-1", "vid_1", "first", 1), dead("task-1", "vid_1", "second", 2)
 		first.Failures = []store.Failure{{Attempt: 1, At: first.FailedAt, Error: "first"}}
@@ -93,9 +89,7 @@ func TestFailsAgainUnseen(t *testing.T) {
 	})
 }
 
-// TestBuryOdd buries what no database likes: one odd task must not keep others from
-// being buried with it.
-func TestBuryOdd(t *testing.T) {
+func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, JobID: "c\x00", EventID: "\xff", Error: "d\x00", FailedAt: received}
 		if err := db.NoteFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}); err != nil {
@@ -117,8 +111,7 @@ func TestBuryOdd(t *testing.T) {
 	})
 }
 
-// TestOutline holds that an outline has all but what may be large.
-func TestOutline(t *testing.T) {
+func TestOutlineLeavesOutPayloadAndFailures(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		d := dead("task-1", "vid_1", "gone", 0)
 		d.Failures = []store.Failure{{Attempt: 1, At: received, Error: "gone"}}
@@ -150,13 +143,11 @@ func buryOf(t *testing.T, db *store.Store, jobID, eventID string) func(tasks.Tas
 	}
 }
 
-// TestEndDone holds that a dead letter ends by itself when its work is done, and not
-// before.
-func TestEndDone(t *testing.T) {
+func TestDeadLetterIsClosedWhenItsWorkIsDone(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		ev, update := completed()
-		owed, err := db.Record(ctx, ev, update, []string{"slack-1"})
+		owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +170,7 @@ func TestEndDone(t *testing.T) {
 			want []string
 		}{
 			{"nothing", func() error { return nil }, nil},
-			{"the event is processed", func() error { return db.MarkProcessed(ctx, ev.ID, received) }, []string{event}},
+			{"the event is processed", func() error { return db.MarkProcessed(ctx, []string{ev.ID}, received) }, []string{event}},
 			{"the notification is sent", func() error { return db.NotificationSent(ctx, owed.Notifications[0].ID, received) }, []string{notification}},
 			{"the rejection is kept", func() error { return db.KeepRejection(ctx, rejected) }, []string{rejection}},
 			{"the video is stored", func() error {
@@ -205,17 +196,15 @@ func TestEndDone(t *testing.T) {
 			}
 		}
 		if got := states(t, db)[media[0]]; got != store.DeadLetterDead {
-			t.Errorf("the thumbnail's dead letter is %s although there is none", got)
+			t.Errorf("the thumbnail's dead letter is %s although it is not stored", got)
 		}
 	})
 }
 
-// TestGivenUpLinkServes holds that a file counts as stored when its link, which was
-// given up, serves after all.
-func TestGivenUpLinkServes(t *testing.T) {
+func TestGivenUpLinkThatServesIsStored(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
-		owed, err := db.Record(t.Context(), ev, update, nil)
+		owed, err := recordOne(t.Context(), db, ev, update, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,14 +223,12 @@ func TestGivenUpLinkServes(t *testing.T) {
 	})
 }
 
-// TestRecordTellsOfDeadLetter holds that recording an event tells whether it was
-// given up before, which saves asking.
-func TestRecordTellsOfDeadLetter(t *testing.T) {
+func TestRecordReportsOpenDeadLetter(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		record := func(want bool) {
 			t.Helper()
-			owed, err := db.Record(t.Context(), ev, update, nil)
+			owed, err := recordOne(t.Context(), db, ev, update, nil)
 			if err != nil || owed.Buried != want {
 				t.Errorf("buried %t, %v; want %t", owed.Buried, err, want)
 			}

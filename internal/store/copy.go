@@ -7,22 +7,23 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/pressly/goose/v3"
 )
 
-// ErrNotEmpty is matched when a database that is to be filled holds something.
+// ErrNotEmpty reports that the database to copy into has rows.
 var ErrNotEmpty = errors.New("the database is not empty")
 
-// tables are all tables of the schema, those that others refer to first. A test holds
-// this list against the schema.
+// tables returns all tables of the schema, those that others refer to first. A test
+// compares it with the schema.
 func tables() []string {
 	return []string{"events", "jobs", "media", "notifications", "task_failures", "dead_letters", "rejections", "lookup_requests"}
 }
 
-// Copy fills a database with all that another one holds, whatever kind either is, and
-// returns how many rows that was. Both must have this build's schema, and nobody may
-// work on either meanwhile. s must be empty, else the error matches [ErrNotEmpty];
-// when Copy fails, s stays empty. progress, unless it is nil, is told after each row
-// how many of how many there are by then.
+// Copy copies all rows of another database, of either kind, and returns how many. Both
+// must have this build's schema, and nothing may use them meanwhile. s must be empty,
+// else the error matches [ErrNotEmpty]; if Copy fails, s stays empty. progress, if not
+// nil, is called after each row.
 func (s *Store) Copy(ctx context.Context, from *Store, progress func(done, total int64)) (rows int64, err error) {
 	for _, db := range []*Store{s, from} {
 		if err := db.CheckSchema(ctx); err != nil {
@@ -54,7 +55,7 @@ func (s *Store) Copy(ctx context.Context, from *Store, progress func(done, total
 	return rows, nil
 }
 
-// countRows counts all that is to be copied.
+// countRows counts the rows of all tables.
 func countRows(ctx context.Context, source *sql.Tx) (total int64, err error) {
 	for _, table := range tables() {
 		var n int64
@@ -66,19 +67,17 @@ func countRows(ctx context.Context, source *sql.Tx) (total int64, err error) {
 	return total, nil
 }
 
-// copyTable copies a table's rows, by the names of its columns, and calls copied after
-// each.
+// copyTable copies a table's rows by the names of its columns and calls copied after each.
 func (s *Store) copyTable(ctx context.Context, table string, source, target *sql.Tx, copied func()) (err error) {
 	types, err := columnTypes(ctx, target, table)
 	if err != nil {
 		return err
 	}
 	names := make([]string, len(types))
-	places := make([]string, len(types))
 	for i, t := range types {
-		names[i], places[i] = t.Name(), fmt.Sprintf("$%d", i+1)
+		names[i] = t.Name()
 	}
-	insert, err := target.PrepareContext(ctx, fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, strings.Join(names, ", "), strings.Join(places, ", ")))
+	insert, err := target.PrepareContext(ctx, fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", table, strings.Join(names, ", "), tuples(1, len(names))))
 	if err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func (s *Store) copyTable(ctx context.Context, table string, source, target *sql
 	return rows.Err()
 }
 
-// columnTypes returns a table's columns, and [ErrNotEmpty] when it has a row.
+// columnTypes returns a table's columns, or [ErrNotEmpty] if it has a row.
 func columnTypes(ctx context.Context, tx *sql.Tx, table string) (types []*sql.ColumnType, err error) {
 	rows, err := tx.QueryContext(ctx, "SELECT * FROM "+table+" LIMIT 1")
 	if err != nil {
@@ -123,8 +122,8 @@ func columnTypes(ctx context.Context, tx *sql.Tx, table string) (types []*sql.Co
 	return types, rows.Err()
 }
 
-// converted returns a value of the other dialect as this one binds it to a column.
-// SQLite knows neither truth values nor times.
+// converted returns a value of the other database as this one binds it to a column.
+// SQLite has neither booleans nor times.
 func (d dialect) converted(value any, column string) any {
 	switch v := value.(type) {
 	case time.Time:
@@ -137,15 +136,12 @@ func (d dialect) converted(value any, column string) any {
 	return value
 }
 
-// afterCopy makes the ids of new dead letters begin behind those that were copied;
-// SQLite does so by itself.
+// afterCopy makes the ids of new dead letters start after the copied ones; SQLite does
+// so by itself.
 func (d dialect) afterCopy(ctx context.Context, tx *sql.Tx) error {
-	if d.forUpdate == "" {
+	if d.goose != goose.DialectPostgres {
 		return nil
 	}
 	_, err := tx.ExecContext(ctx, "SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), max(id)) FROM dead_letters HAVING max(id) IS NOT NULL")
-	if err != nil {
-		return fmt.Errorf("set the next id of dead letters: %w", err)
-	}
-	return nil
+	return wrap(err, "set the next id of dead letters")
 }

@@ -17,21 +17,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// migrated returns an empty database.
-func migrated(t *testing.T, url string) *store.Store {
-	t.Helper()
-	db, err := store.Create(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
-
-// fill puts something into every table.
+// fill adds rows to every table.
 func fill(t *testing.T, db *store.Store) {
 	t.Helper()
 	ctx := t.Context()
@@ -43,14 +29,14 @@ func fill(t *testing.T, db *store.Store) {
 	}
 	ev, update := completed()
 	ev.Body = []byte("{\"a\":\"\x00\xff\"}")
-	_, err := db.Record(ctx, ev, update, []string{"slack-1"})
+	_, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
 	must(err)
 	failed := event("klingai:failed", tasks.TypeFailed)
-	_, err = db.Record(ctx, failed, &tasks.JobUpdate{JobID: "vid_1", EventID: failed.ID, OccurredAt: t0, Status: tasks.StatusCancelled, Error: "é"}, nil)
+	_, err = recordOne(ctx, db, failed, &tasks.JobUpdate{JobID: "vid_1", EventID: failed.ID, OccurredAt: t0, Status: tasks.StatusCancelled, Error: "é"}, nil)
 	must(err)
-	must(db.MarkProcessed(ctx, ev.ID, received))
+	must(db.MarkProcessed(ctx, []string{ev.ID}, received))
 	unsigned := event("klingai:unsigned", "callback")
-	_, err = db.Record(ctx, unsigned, &tasks.JobUpdate{JobID: "vid_2", EventID: unsigned.ID, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, nil)
+	_, err = recordOne(ctx, db, unsigned, &tasks.JobUpdate{JobID: "vid_2", EventID: unsigned.ID, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, nil)
 	must(err)
 	must(db.NoteFailure(ctx, "task-0", store.Failure{Attempt: 1, At: received, Error: "busy"}))
 	must(db.Bury(ctx, dead("task-1", "vid_1", "gone", 1), dead("task-2", "vid_1", "gone", 2)))
@@ -66,7 +52,7 @@ func dump(t *testing.T, path string) map[string][]string {
 	}
 	defer db.Close()
 	all := map[string][]string{}
-	for _, table := range column(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'goose_%'") {
+	for _, table := range column(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'klinghook_schema_version'") {
 		names := column(t, db, "SELECT name FROM pragma_table_info('"+table+"')")
 		quoted := make([]string, len(names))
 		for i, name := range names {
@@ -97,9 +83,7 @@ func column(t *testing.T, db *sql.DB, query string) (values []string) {
 	return values
 }
 
-// TestCopy moves everything from SQLite to PostgreSQL and back, and holds that it is
-// the same, in every table that there is.
-func TestCopy(t *testing.T) {
+func TestCopyToPostgresAndBackKeepsEveryRow(t *testing.T) {
 	first, last := filepath.Join(t.TempDir(), "first.db"), filepath.Join(t.TempDir(), "last.db")
 	source, between, target := migrated(t, "sqlite:"+first), migrated(t, testenv.Postgres(t)), migrated(t, "sqlite:"+last)
 	fill(t, source)
@@ -110,34 +94,32 @@ func TestCopy(t *testing.T) {
 			t.Fatalf("copied %d rows, %v", n, err)
 		}
 		if steps != n || done != n || total != n {
-			t.Errorf("copied %d rows and told of it %d times, at last as %d of %d", n, steps, done, total)
+			t.Errorf("copied %d rows with %d calls of progress, the last %d of %d", n, steps, done, total)
 		}
 	}
 	want := dump(t, first)
 	for _, table := range slices.Sorted(maps.Keys(want)) {
 		if len(want[table]) == 0 {
-			t.Errorf("nothing is in %s: fill it, for this test to mean something", table)
+			t.Errorf("%s is empty: extend fill", table)
 		}
 	}
 	if diff := cmp.Diff(want, dump(t, last)); diff != "" {
 		t.Errorf("copied to PostgreSQL and back (-want +got):\n%s", diff)
 	}
-	// What comes later has ids of its own.
+	// New rows get new ids.
 	if err := between.Bury(t.Context(), dead("task-3", "vid_1", "gone", 3)); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestCopyRefuses holds that nothing is mixed up, and that a copy which fails leaves
-// nothing.
-func TestCopyRefuses(t *testing.T) {
+func TestFailedCopyLeavesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		source := migrated(t, "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
 		fill(t, source)
 		if err := db.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_9", ReceivedAt: received, Source: "klingai", Reason: "malformed"}); err != nil {
 			t.Fatal(err)
 		}
-		// The last of the tables but one is not empty: all before it are copied by then.
+		// The last table but one has a row: all before it are copied by then.
 		if _, err := db.Copy(t.Context(), source, nil); !errors.Is(err, store.ErrNotEmpty) {
 			t.Errorf("error %v, want %v", err, store.ErrNotEmpty)
 		}

@@ -2,64 +2,61 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Counts is how much of everything there is that people watch.
+// CountLimit is where counts for metrics stop, so that they stay cheap however large
+// the database grows.
+const CountLimit = 100_000
+
+// Counts is how much there is of what people watch, each up to [CountLimit].
 type Counts struct {
-	// Jobs is by status; every status is in it.
+	// Jobs is by status and has every status.
 	Jobs map[tasks.Status]int
-	// DeadLetters is those that wait for a person, by the kind of their task; every
-	// kind is in it.
+	// DeadLetters counts the open ones, by the kind of their task; it has every kind.
 	DeadLetters map[tasks.Kind]int
-	// Events are those whose consequences are owed, Media the files that are to be
-	// downloaded, and Notifications those that are to be sent.
+	// Events are those not processed, Media the files to download, Notifications those
+	// to send.
 	Events, Media, Notifications int
 }
 
-// Counts counts. Of the jobs it goes through a whole index.
-func (s *Store) Counts(ctx context.Context) (Counts, error) {
-	c := Counts{Jobs: make(map[tasks.Status]int), DeadLetters: make(map[tasks.Kind]int)}
+// What Counts counts; each has an index.
+const (
+	jobsOfStatus        = `jobs WHERE status = $1`
+	openDeadLetters     = `dead_letters WHERE state = 'dead' AND kind = $1`
+	unprocessedEvents   = `events WHERE processed_at IS NULL`
+	pendingMedia        = `media WHERE state = 'pending'`
+	pendingNotification = `notifications WHERE state = 'pending'`
+)
+
+// Counts counts jobs, dead letters, and what is owed.
+func (s *Store) Counts(ctx context.Context) (c Counts, err error) {
+	count := func(from string, args ...any) (n int) {
+		if err == nil {
+			n, err = s.countUpTo(ctx, from, args...)
+		}
+		return n
+	}
+	c = Counts{Jobs: make(map[tasks.Status]int), DeadLetters: make(map[tasks.Kind]int)}
 	for _, status := range []tasks.Status{
 		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusLost,
 	} {
-		c.Jobs[status] = 0
+		c.Jobs[status] = count(jobsOfStatus, status)
 	}
 	for _, p := range tasks.Policies() {
-		c.DeadLetters[p.Kind] = 0
+		c.DeadLetters[p.Kind] = count(openDeadLetters, p.Kind)
 	}
-	if err := countBy(ctx, s.db, c.Jobs, `SELECT status, count(*) FROM jobs GROUP BY status`); err != nil {
-		return Counts{}, fmt.Errorf("count jobs: %w", err)
-	}
-	if err := countBy(ctx, s.db, c.DeadLetters, `SELECT kind, count(*) FROM dead_letters WHERE state = 'dead' GROUP BY kind`); err != nil {
-		return Counts{}, fmt.Errorf("count dead letters: %w", err)
-	}
-	for into, query := range map[*int]string{
-		&c.Events:        `SELECT count(*) FROM events WHERE processed_at IS NULL`,
-		&c.Media:         `SELECT count(*) FROM media WHERE state = 'pending'`,
-		&c.Notifications: `SELECT count(*) FROM notifications WHERE state = 'pending'`,
-	} {
-		if err := s.db.QueryRowContext(ctx, query).Scan(into); err != nil {
-			return Counts{}, fmt.Errorf("count what is owed: %w", err)
-		}
-	}
-	return c, nil
+	c.Events, c.Media, c.Notifications = count(unprocessedEvents), count(pendingMedia), count(pendingNotification)
+	return c, wrap(err, "count jobs and owed work")
 }
 
-// countBy adds the rows of a query, each a key and how many of it there are.
-func countBy[K ~string](ctx context.Context, q queryer, counts map[K]int, query string) error {
-	type row struct {
-		key K
-		n   int
-	}
-	rows, err := collect(ctx, q, func(s scanner) (r row, err error) {
-		err = s.Scan(&r.key, &r.n)
-		return r, err
-	}, query)
-	for _, r := range rows {
-		counts[r.key] += r.n
-	}
-	return err
+// countUpTo counts rows, at most CountLimit.
+func (s *Store) countUpTo(ctx context.Context, from string, args ...any) (int, error) {
+	return one(ctx, s.db, scanOne[int], countQuery(from), args...)
+}
+
+func countQuery(from string) string {
+	return `SELECT count(*) FROM (SELECT 1 FROM ` + from + ` LIMIT ` + strconv.Itoa(CountLimit) + `) counted`
 }

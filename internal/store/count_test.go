@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestCounts(t *testing.T) {
+func TestCountsOfWhatPeopleWatch(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		want := store.Counts{
@@ -32,10 +32,10 @@ func TestCounts(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", when, diff)
 			}
 		}
-		check("of an empty database")
+		check("in an empty database")
 
 		ev, update := completed()
-		if _, err := db.Record(ctx, ev, update, []string{"a", "b", "c"}); err != nil {
+		if _, err := recordOne(ctx, db, ev, update, []string{"a", "b", "c"}); err != nil {
 			t.Fatal(err)
 		}
 		for _, id := range []string{"vid_2", "vid_3"} {
@@ -49,15 +49,15 @@ func TestCounts(t *testing.T) {
 		want.Jobs[tasks.StatusCompleted], want.Jobs[tasks.StatusCreated] = 1, 2
 		want.DeadLetters[tasks.KindMediaDownload] = 2
 		want.Events, want.Media, want.Notifications = 1, 2, 3
-		check("with something of everything")
+		check("with rows of every kind")
 
-		if err := db.MarkProcessed(ctx, ev.ID, received.Add(time.Second)); err != nil {
+		if err := db.MarkProcessed(ctx, []string{ev.ID}, received.Add(time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.EndDeadLetterOf(ctx, "task-1", received); err != nil {
 			t.Fatal(err)
 		}
 		want.Events, want.DeadLetters[tasks.KindMediaDownload] = 0, 1
-		check("when some of it is done")
+		check("when some work is done")
 	})
 }

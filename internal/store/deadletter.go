@@ -1,11 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
+	"database/sql"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -16,29 +16,28 @@ type DeadLetterState string
 
 // The states of a dead letter.
 const (
-	// DeadLetterDead waits for somebody to look at it.
+	// DeadLetterDead is open: it waits for somebody to look at it.
 	DeadLetterDead DeadLetterState = "dead"
-	// DeadLetterReplayed was put into the queue again.
+	// DeadLetterReplayed was enqueued again.
 	DeadLetterReplayed DeadLetterState = "replayed"
-	// DeadLetterDiscarded was looked at and let go.
+	// DeadLetterDiscarded was dropped by a person.
 	DeadLetterDiscarded DeadLetterState = "discarded"
-	// DeadLetterDone needs nobody any more: its work was done after all, by a run
-	// of the task from the queue pages or because of another event.
+	// DeadLetterDone was closed because its work was done after all, by a run of the
+	// task from the queue pages or because of another event.
 	DeadLetterDone DeadLetterState = "done"
 )
 
-// DeadLetter is a task that was given up. A task has one that is dead at most;
-// when that has ended and the task is given up again, it gets another.
+// DeadLetter is a task that was given up. A task has at most one open dead letter; if
+// the task is given up again after that was closed, it gets another.
 type DeadLetter struct {
 	ID   int64
 	Task tasks.Task
-	// JobID and EventID are what the task was about; empty where that is unknown.
+	// JobID and EventID are what the task was about; empty if unknown.
 	JobID, EventID string
-	// Error is the last one.
+	// Error is the last error.
 	Error string
-	// Failures are the attempts whose errors were noted, the first one first. An
-	// attempt that died with its process, or while the database was away, left no
-	// note.
+	// Failures are the failed attempts that were noted, oldest first. An attempt that
+	// died with its process, or while the database was away, is not among them.
 	Failures []Failure
 	FailedAt time.Time
 	State    DeadLetterState
@@ -46,7 +45,7 @@ type DeadLetter struct {
 	EndedAt time.Time
 }
 
-// Failure is an attempt that failed.
+// Failure is a failed attempt.
 type Failure struct {
 	// Attempt counts from 1.
 	Attempt int       `json:"attempt"`
@@ -54,31 +53,71 @@ type Failure struct {
 	Error   string    `json:"error"`
 }
 
-// NoteFailure keeps the error of an attempt that will be followed by another, for
-// the dead letter that the task may become.
+// NoteFailure keeps the error of an attempt that will be retried, for the dead letter
+// that the task may become.
 func (s *Store) NoteFailure(ctx context.Context, taskID string, f Failure) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 		storable(taskID), s.dialect.time(f.At), f.Attempt, storable(f.Error))
-	if err != nil {
-		return fmt.Errorf("note failure of %s: %w", taskID, err)
-	}
-	return nil
+	return wrap(err, "note failure of %s", taskID)
 }
 
-// ForgetFailures drops the notes on a task that was done in the end.
+const deleteFailures = `DELETE FROM task_failures WHERE task_id = $1`
+
+// ForgetFailures deletes the failures of a task that succeeded in the end.
 func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
-	if _, err := s.db.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, storable(taskID)); err != nil {
-		return fmt.Errorf("forget failures of %s: %w", taskID, err)
+	_, err := s.db.ExecContext(ctx, deleteFailures, storable(taskID))
+	return wrap(err, "forget failures of %s", taskID)
+}
+
+// Bury keeps tasks that were given up as dead letters, with their failures, in one
+// transaction. Each needs a task, an error and a time; Failures has the attempts that
+// were not noted yet. An open dead letter of the same task is brought up to date.
+func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
+	letters = slices.SortedFunc(slices.Values(letters), func(a, b DeadLetter) int { return cmp.Compare(a.Task.ID, b.Task.ID) })
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		for _, d := range letters {
+			if err := s.bury(ctx, tx, d); err != nil {
+				return wrap(err, "bury %s", d.Task.ID)
+			}
+		}
+		return nil
+	})
+	return wrap(err, "keep dead letters")
+}
+
+func (s *Store) bury(ctx context.Context, tx *sql.Tx, d DeadLetter) error {
+	id := storable(d.Task.ID)
+	failures, err := one(ctx, tx, func(row scanner) (list []Failure, err error) {
+		return list, row.Scan(asJSON{&list})
+	}, `SELECT coalesce(max(failures), '[]') FROM dead_letters WHERE task_id = $1 AND state = 'dead'`, id)
+	if err != nil {
+		return err
 	}
-	return nil
+	noted, err := collect(ctx, tx, func(row scanner) (f Failure, err error) {
+		return f, row.Scan(&f.Attempt, instant{&f.At}, &f.Error)
+	}, `SELECT attempt, failed_at, error FROM task_failures WHERE task_id = $1 ORDER BY failed_at, attempt`, id)
+	if err != nil {
+		return err
+	}
+	text, err := encode(slices.Concat(failures, noted, d.Failures, []Failure{}))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO dead_letters (task_id, kind, payload, job_id, event_id, error, failures, failed_at, state)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'dead')
+		ON CONFLICT (task_id) WHERE state = 'dead' DO UPDATE
+		SET error = excluded.error, failures = excluded.failures, failed_at = excluded.failed_at
+		WHERE excluded.failed_at > dead_letters.failed_at`,
+		id, storable(string(d.Task.Kind)), append([]byte{}, d.Task.Payload...), storable(d.JobID), storable(d.EventID), storable(d.Error), text, s.dialect.time(d.FailedAt))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, deleteFailures, id)
+	return err
 }
 
-// storable is a text without what PostgreSQL cannot keep in one.
-func storable(text string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
-}
-
-// Buried reports which of the tasks have a dead letter that is dead.
+// Buried reports which of the tasks have an open dead letter.
 func (s *Store) Buried(ctx context.Context, taskIDs []string) (map[string]bool, error) {
 	if len(taskIDs) == 0 {
 		return nil, nil
@@ -92,16 +131,16 @@ func (s *Store) Buried(ctx context.Context, taskIDs []string) (map[string]bool, 
 	andIn(&w, "task_id", kept)
 	ids, err := collect(ctx, s.db, scanOne[string], `SELECT task_id FROM dead_letters`+w.String(), w.args...)
 	if err != nil {
-		return nil, fmt.Errorf("look for dead letters: %w", err)
+		return nil, wrap(err, "look for dead letters")
 	}
 	buried := make(map[string]bool, len(ids))
-	for _, id := range taskIDs {
-		buried[id] = slices.Contains(ids, storable(id))
+	for i, id := range taskIDs {
+		buried[id] = slices.Contains(ids, kept[i])
 	}
 	return buried, nil
 }
 
-// DeadLetterFilter chooses dead letters. The zero value chooses all that are dead.
+// DeadLetterFilter selects dead letters. The zero value selects all that are open.
 type DeadLetterFilter struct {
 	IDs   []int64
 	JobID string
@@ -110,44 +149,40 @@ type DeadLetterFilter struct {
 	Error string
 	// Since and Before bound the time of the last failure.
 	Since, Before time.Time
-	// Ended chooses also those that were replayed, discarded or done.
+	// Ended also selects those that were replayed, discarded or done.
 	Ended bool
-	// Outline leaves out what may be large, the payload and the failures.
+	// Outline leaves out what may be large: the payload and the failures.
 	Outline bool
-	// After is the id after which to go on; Limit is how many are returned at
-	// most, 0 is no limit. Ids grow.
+	// After is the id after which to continue; ids grow. Limit is the most dead letters
+	// to return; 0 is no limit.
 	After int64
 	Limit int
 }
 
-// DeadLetters returns the chosen dead letters, by id.
+// DeadLetters returns the selected dead letters by id.
 func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLetter, error) {
-	w := s.chosen(f)
+	w := s.selected(f)
 	large := "payload, failures"
 	if f.Outline {
 		large = "NULL, '[]'"
 	}
-	list, err := collect(ctx, s.db, scanDeadLetter, `
+	list, err := collect(ctx, s.db, func(row scanner) (d DeadLetter, err error) {
+		return d, row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.JobID, &d.EventID, &d.Error,
+			instant{&d.FailedAt}, &d.State, instant{&d.EndedAt}, &d.Task.Payload, asJSON{&d.Failures})
+	}, `
 		SELECT id, task_id, kind, job_id, event_id, error, failed_at, state, ended_at, `+large+`
 		FROM dead_letters`+w.String()+` ORDER BY id`+w.limit(f.Limit), w.args...)
-	if err != nil {
-		return nil, fmt.Errorf("list dead letters: %w", err)
-	}
-	return list, nil
+	return list, wrap(err, "list dead letters")
 }
 
-// CountDeadLetters counts the chosen dead letters, whatever the limit.
-func (s *Store) CountDeadLetters(ctx context.Context, f DeadLetterFilter) (n int64, err error) {
-	w := s.chosen(f)
-	if err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM dead_letters`+w.String(), w.args...).Scan(&n); err != nil {
-		return 0, fmt.Errorf("count dead letters: %w", err)
-	}
-	return n, nil
+// CountDeadLetters counts the selected dead letters, whatever the limit.
+func (s *Store) CountDeadLetters(ctx context.Context, f DeadLetterFilter) (int64, error) {
+	w := s.selected(f)
+	n, err := one(ctx, s.db, scanOne[int64], `SELECT count(*) FROM dead_letters`+w.String(), w.args...)
+	return n, wrap(err, "count dead letters")
 }
 
-// chosen is what a filter asks for.
-func (s *Store) chosen(f DeadLetterFilter) where {
-	var w where
+func (s *Store) selected(f DeadLetterFilter) (w where) {
 	if len(f.IDs) > 0 {
 		andIn(&w, "id", f.IDs)
 	}
@@ -161,30 +196,48 @@ func (s *Store) chosen(f DeadLetterFilter) where {
 	return w
 }
 
-func scanDeadLetter(row scanner) (DeadLetter, error) {
-	var d DeadLetter
-	var failures string
-	err := row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.JobID, &d.EventID, &d.Error,
-		instant{&d.FailedAt}, &d.State, instant{&d.EndedAt}, &d.Task.Payload, &failures)
-	if err != nil {
-		return d, err
-	}
-	if err := json.Unmarshal([]byte(failures), &d.Failures); err != nil {
-		return d, fmt.Errorf("decode failures: %w", err)
-	}
-	return d, nil
-}
-
-// EndDeadLetter notes what became of a dead letter as it was read. One that has
-// ended stays as it is, and so does one whose task has failed again since. Only a
-// replay counts for more than its own outcome: its task may be done before it is noted.
+// EndDeadLetter closes a dead letter as it was read. It changes nothing if the dead
+// letter is closed already or its task has failed again since. Only replayed replaces
+// done: the task may be done before its replay is noted.
 func (s *Store) EndDeadLetter(ctx context.Context, d DeadLetter, state DeadLetterState, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `
 		UPDATE dead_letters SET state = $2, ended_at = $3
 		WHERE id = $1 AND failed_at = $4 AND (state = 'dead' OR state = 'done' AND $2 = 'replayed')`,
 		d.ID, state, s.dialect.time(at), s.dialect.time(d.FailedAt))
-	if err != nil {
-		return fmt.Errorf("mark dead letter %d %s: %w", d.ID, state, err)
+	return wrap(err, "mark dead letter %d %s", d.ID, state)
+}
+
+// EndDeadLetterOf closes the open dead letter of a task, if any, as done.
+func (s *Store) EndDeadLetterOf(ctx context.Context, taskID string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE dead_letters SET state = 'done', ended_at = $2 WHERE task_id = $1 AND state = 'dead'`,
+		storable(taskID), s.dialect.time(at))
+	return wrap(err, "end dead letter of %s", taskID)
+}
+
+// EndDone closes the open dead letters whose work was done after all: the event is
+// processed, the file is stored with no newer link given up, the notification was sent.
+// It returns their tasks, without payloads.
+func (s *Store) EndDone(ctx context.Context, at time.Time) (ended []tasks.Task, err error) {
+	// What follows "<kind>:" in a task's id.
+	rest := func(kind tasks.Kind) string { return "substr(task_id, " + strconv.Itoa(len(kind)+2) + ")" }
+	for kind, done := range map[tasks.Kind]string{
+		tasks.KindEventRecord: `SELECT 1 FROM events e WHERE e.id = event_id AND e.processed_at IS NOT NULL`,
+		// The id ends in ":<name>:" and eight hex digits, see tasks.DownloadMedia.
+		tasks.KindMediaDownload: `SELECT 1 FROM media m WHERE m.job_id = dead_letters.job_id AND m.state = 'stored' AND m.error = ''
+			AND substr(task_id, length(task_id) - length(m.name) - 9, length(m.name) + 2) = ':' || m.name || ':'`,
+		tasks.KindNotifySend:    `SELECT 1 FROM notifications n WHERE n.id = ` + rest(tasks.KindNotifySend) + ` AND n.state = 'sent'`,
+		tasks.KindRejectionKeep: `SELECT 1 FROM rejections r WHERE r.id = ` + rest(tasks.KindRejectionKeep),
+	} {
+		ids, err := collect(ctx, s.db, scanOne[string], `
+			UPDATE dead_letters SET state = 'done', ended_at = $1
+			WHERE state = 'dead' AND kind = $2 AND EXISTS (`+done+`)
+			RETURNING task_id`, s.dialect.time(at), kind)
+		if err != nil {
+			return ended, wrap(err, "end dead letters of %s", kind)
+		}
+		for _, id := range ids {
+			ended = append(ended, tasks.Task{Kind: kind, ID: id})
+		}
 	}
-	return nil
+	return ended, nil
 }

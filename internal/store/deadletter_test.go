@@ -18,7 +18,7 @@ func dead(id, job, text string, minute int) store.DeadLetter {
 	}
 }
 
-func TestDeadLetterOnce(t *testing.T) {
+func TestTaskHasOneOpenDeadLetter(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		failed := store.Failure{Attempt: 1, At: received, Error: "busy"}
@@ -51,9 +51,7 @@ func TestDeadLetterOnce(t *testing.T) {
 	})
 }
 
-// TestDeadLetterAgain holds that a task which is replayed and dies again has a
-// second dead letter, with the failures since.
-func TestDeadLetterAgain(t *testing.T) {
+func TestReplayedTaskThatDiesAgainGetsASecondDeadLetter(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		if err := db.Bury(ctx, dead("task-1", "vid_1", "first", 0)); err != nil {
@@ -85,9 +83,8 @@ func TestDeadLetterAgain(t *testing.T) {
 	})
 }
 
-// TestReplayIsDoneBeforeItIsNoted holds that a dead letter whose task a worker has done
-// before the replay was noted counts as replayed, and that a discard changes nothing then.
-func TestReplayIsDoneBeforeItIsNoted(t *testing.T) {
+// A worker may finish the replayed task before the replay is noted.
+func TestReplayedReplacesDone(t *testing.T) {
 	for ending, want := range map[store.DeadLetterState]store.DeadLetterState{
 		store.DeadLetterReplayed:  store.DeadLetterReplayed,
 		store.DeadLetterDiscarded: store.DeadLetterDone,
@@ -111,7 +108,7 @@ func TestReplayIsDoneBeforeItIsNoted(t *testing.T) {
 	}
 }
 
-func TestForgottenFailuresStayAway(t *testing.T) {
+func TestForgottenFailuresAreNotBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		if err := db.NoteFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}); err != nil {
@@ -185,7 +182,7 @@ func TestReopen(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		ev, update := completed()
-		owed, err := db.Record(ctx, ev, update, []string{"slack-1"})
+		owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,46 +2,43 @@ package store
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
+	"context"
 	"slices"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Job is Kling's video generation as the events so far tell it.
+// Job is a generation at Kling, as its events describe it so far.
 type Job struct {
 	ID     string
 	Status tasks.Status
-	// Progress is in percent; nil when nothing was said of it. It never falls,
-	// and is 100 once the job is completed.
+	// Progress is in percent; nil when unknown. It never falls, and is 100 once the
+	// job is completed.
 	Progress *int
 	Prompt   string
 	Model    string
 	// Duration is the length of the (first) video.
 	Duration time.Duration
-	// Error is the sender's reason for a job that failed or was cancelled.
+	// Error is why the job failed or was cancelled, in the sender's words.
 	Error string
 	// ExternalID is the caller's own id of the job.
 	ExternalID string
-	// Source is the protocol that spoke of the job last.
+	// Source is the protocol of the job's latest event.
 	Source string
-	// Contradicted reports that the job was said to have failed and to have been
-	// cancelled; Status is the one that came first by the sender's clock.
+	// Contradicted reports that some events say failed and others cancelled; Status
+	// is the one that came first by the sender's clock.
 	Contradicted bool
-	// CreatedAt, StartedAt and FinishedAt are the sender's times; zero when it
-	// gave none.
+	// CreatedAt, StartedAt and FinishedAt are the sender's times; zero when unknown.
 	CreatedAt, StartedAt, FinishedAt time.Time
-	// FirstReceivedAt and LastReceivedAt are when this machine first and last
-	// received an event of the job.
+	// FirstReceivedAt and LastReceivedAt are when we received the job's first event
+	// and its latest news.
 	FirstReceivedAt, LastReceivedAt time.Time
 }
 
-// facts is all that a job's events have said, in a form in which order and
-// repeats do not matter: each field keeps the least or the greatest of what it
-// was given, by value or by the time of the event that said it. A Job is read
-// off it by view.
+// facts is everything a job's events said, in a form that does not depend on order
+// and repeats: each field keeps the least or the greatest value, or the value of the
+// latest event. view turns it into a Job.
 type facts struct {
 	// First is the earliest event that reported each status.
 	First map[tasks.Status]stamp `json:"first,omitempty"`
@@ -57,9 +54,8 @@ type facts struct {
 	Duration   latest[time.Duration]      `json:"duration_ns,omitzero"`
 }
 
-// stamp places an event in time. Events of the same time go by how far they say
-// the job is, and then by id, so that any two stamps of different events have an
-// order.
+// stamp orders events by time, then by how far the job is, then by id. Stamps of
+// different events always differ.
 type stamp struct {
 	At    time.Time `json:"at,omitzero"`
 	Rank  int       `json:"rank,omitempty"`
@@ -74,32 +70,29 @@ func (s stamp) compare(o stamp) int {
 	return cmp.Or(s.At.Compare(o.At), cmp.Compare(s.Rank, o.Rank), cmp.Compare(s.Event, o.Event))
 }
 
-// rank orders the statuses by how far the job is. Of two ends said of the same
-// instant, failed comes before cancelled. Ranks are kept in rows: new ones go last.
+// rank orders the statuses by how far the job is; at the same instant failed comes
+// before cancelled. Ranks are stored in rows: append new ones.
 func rank(s tasks.Status) int {
 	return slices.Index([]tasks.Status{
 		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted, tasks.StatusLost,
 	}, s) + 1
 }
 
-// latest is the value that the latest event gave.
+// latest is the value of the latest event that has one.
 type latest[T comparable] struct {
 	Value T     `json:"value"`
 	Stamp stamp `json:"stamp"`
 }
 
-// offer takes a value over when it says something and is from a later event.
+// offer replaces the value with a later one that is not zero.
 func (l *latest[T]) offer(value T, from stamp) {
-	var nothing T
-	if value == nothing {
-		return
-	}
-	if l.Value == nothing || from.compare(l.Stamp) > 0 {
+	var zero T
+	if value != zero && (l.Value == zero || from.compare(l.Stamp) > 0) {
 		*l = latest[T]{value, from}
 	}
 }
 
-// apply takes in what an event says of the job.
+// apply adds what an event says about the job.
 func (f *facts) apply(source string, up tasks.JobUpdate) {
 	from := stampOf(up)
 	if up.Status != "" {
@@ -129,7 +122,7 @@ func (f *facts) apply(source string, up tasks.JobUpdate) {
 	f.Duration.offer(up.Duration, from)
 }
 
-// earlier returns the earlier of two times, of which a zero one does not count.
+// earlier returns the earlier of two times, ignoring zero ones.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b.UTC()
@@ -137,7 +130,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// view reads the job off the facts.
+// view returns the job that the facts describe, without times of receipt.
 func (f *facts) view(id string) Job {
 	status, contradicted := f.status()
 	j := Job{
@@ -163,10 +156,9 @@ func (f *facts) view(id string) Job {
 	return j
 }
 
-// status is the furthest that the job has come. A completed job stays completed
-// whatever else was said of it. Of failed and cancelled, which exclude each
-// other, the earlier holds and the job is flagged. A job is lost only while that is
-// the last that was said of it.
+// status is how far the job has come. A completed job stays completed, whatever other
+// events say. If it both failed and was cancelled, the earlier one counts and the job
+// is flagged. A job is lost only while no later event has news of it.
 func (f *facts) status() (s tasks.Status, contradicted bool) {
 	seen := func(s tasks.Status) bool { _, ok := f.First[s]; return ok }
 	failed, cancelled := seen(tasks.StatusFailed), seen(tasks.StatusCancelled)
@@ -190,18 +182,36 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 	return tasks.StatusCreated, false
 }
 
-func (f *facts) encode() (string, error) {
-	data, err := json.Marshal(f)
-	if err != nil {
-		return "", fmt.Errorf("encode job facts: %w", err)
-	}
-	return string(data), nil
+const selectJob = `
+	SELECT id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
+		created_at, started_at, finished_at, first_received_at, last_received_at
+	FROM jobs `
+
+func scanJob(row scanner) (j Job, err error) {
+	var ms int64
+	err = row.Scan(&j.ID, &j.Status, &j.Progress, &j.Prompt, &j.Model, &ms, &j.Error, &j.ExternalID, &j.Source, &j.Contradicted,
+		instant{&j.CreatedAt}, instant{&j.StartedAt}, instant{&j.FinishedAt}, instant{&j.FirstReceivedAt}, instant{&j.LastReceivedAt})
+	j.Duration = time.Duration(ms) * time.Millisecond
+	return j, err
 }
 
-func decodeFacts(text string) (*facts, error) {
-	f := new(facts)
-	if err := json.Unmarshal([]byte(text), f); err != nil {
-		return nil, fmt.Errorf("decode job facts: %w", err)
-	}
-	return f, nil
+// Job returns a job, or ErrNotFound.
+func (s *Store) Job(ctx context.Context, id string) (Job, error) {
+	j, err := one(ctx, s.db, scanJob, selectJob+`WHERE id = $1`, id)
+	return j, wrap(err, "read job %s", id)
+}
+
+// JobFilter selects jobs. The zero value selects all.
+type JobFilter struct {
+	Status tasks.Status
+	// Limit is the most jobs to return; 0 is no limit.
+	Limit int
+}
+
+// Jobs returns the selected jobs, the one with the latest news first.
+func (s *Store) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
+	var w where
+	w.andIf(f.Status != "", "status = ?", f.Status)
+	jobs, err := collect(ctx, s.db, scanJob, selectJob+w.String()+` ORDER BY last_received_at DESC, id`+w.limit(f.Limit), w.args...)
+	return jobs, wrap(err, "list jobs")
 }

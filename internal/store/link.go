@@ -4,41 +4,40 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
-	"fmt"
 	"net/url"
 	"slices"
 	"time"
 )
 
-// linkedFile is what decides about a file of a job: every link that was given for
-// it, and the one that it was stored from. Which link counts is a function of the
-// set of links and of which of them are dead, whatever the order in which they came.
+// linkedFile is what decides about a file of a job: every link to it, and what is in
+// the bucket. Which link counts depends on the set of links and on which of them are
+// dead, not on the order in which they came.
 type linkedFile struct {
-	// links are by age, the newest first.
-	links []link
-	// storedURL is the link that the object in the bucket came from; empty when
-	// there is none.
+	links []link // the newest first
+	// storedURL is the link that the object in the bucket came from; empty when there
+	// is none.
 	storedURL string
+	// publishing is the resource that was last about to be published.
+	publishing string
 }
 
 // link is one link to a file.
 type link struct {
 	URL string `json:"url"`
-	// Stamp is that of the latest event that gave the link.
+	// Stamp is that of the latest event with the link.
 	Stamp stamp `json:"stamp"`
-	// Dead is why the link was given up; empty while it may be good.
+	// Dead is why the link was given up; empty while it may work.
 	Dead string `json:"dead,omitempty"`
-	// Task is, of a link that was asked for in the place of a dead one, the link whose
-	// task goes on with this one; empty for a link that has a task of its own.
+	// Task is set for a link that replaces a dead one: the link whose task now
+	// downloads this one.
 	Task string `json:"task,omitempty"`
 }
 
-// task is the link by which the task is named that fetches this one.
+// task returns the link that names the task which downloads this one.
 func (l link) task() string { return cmp.Or(l.Task, l.URL) }
 
-// take takes a link in.
-func (f *linkedFile) take(given string, from stamp) {
+// add adds a link.
+func (f *linkedFile) add(given string, from stamp) {
 	at := slices.IndexFunc(f.links, func(l link) bool { return l.URL == given })
 	switch {
 	case at < 0:
@@ -53,14 +52,14 @@ func (f *linkedFile) sort() {
 	slices.SortFunc(f.links, func(a, b link) int { return cmp.Or(b.Stamp.compare(a.Stamp), cmp.Compare(a.URL, b.URL)) })
 }
 
-// renew takes in a link that was asked for in the place of another. From then on it
-// alone counts, and the other's task goes on with it: Kling may sign a link anew each
-// time that it is asked, and as many tasks would never come to an end. Of the links
-// that were asked for only the last is kept.
+// renew adds a link that Kling gave when asked to replace a dead one. From then on it
+// alone counts, and the dead link's task downloads it: Kling may sign the link anew each
+// time it is asked, and a task for each would never end. Only the last replacement is
+// kept.
 func (f *linkedFile) renew(given string, from stamp, dead string) {
 	at := slices.IndexFunc(f.links, func(l link) bool { return l.URL == dead })
 	if given == dead || at < 0 {
-		f.take(given, from)
+		f.add(given, from)
 		return
 	}
 	fresh := link{URL: given, Stamp: from, Task: f.links[at].task()}
@@ -72,8 +71,8 @@ func (f *linkedFile) renew(given string, from stamp, dead string) {
 	f.sort()
 }
 
-// bury notes that a link is dead.
-func (f *linkedFile) bury(given, reason string) {
+// giveUp notes why a link is dead; with an empty reason it is not.
+func (f *linkedFile) giveUp(given, reason string) {
 	for i := range f.links {
 		if f.links[i].URL == given {
 			f.links[i].Dead = reason
@@ -81,14 +80,12 @@ func (f *linkedFile) bury(given, reason string) {
 	}
 }
 
-// refute notes that a link is not dead, for it has served, where that changes which
-// one counts: it is the newest, or all are dead.
-func (f *linkedFile) refute(given string) (changed bool) {
-	newest := f.links[0]
-	if changed = newest.Dead != "" && newest.URL == given || f.state() == MediaFailed; changed {
-		f.bury(given, "")
+// served notes that a link works, if that changes which one counts: it is the newest,
+// or all are dead.
+func (f *linkedFile) served(given string) {
+	if f.links[0].URL == given || f.state() == MediaFailed {
+		f.giveUp(given, "")
 	}
-	return changed
 }
 
 // revive makes every link worth another try.
@@ -98,7 +95,7 @@ func (f *linkedFile) revive() {
 	}
 }
 
-// current is the link that counts: the newest that is not dead, else the newest.
+// current returns the link that counts: the newest that is not dead, else the newest.
 func (f *linkedFile) current() link {
 	for _, l := range f.links {
 		if l.Dead == "" {
@@ -108,9 +105,17 @@ func (f *linkedFile) current() link {
 	return f.links[0]
 }
 
-// state is how far the file is. One that is stored is fetched again only from a
-// link that counts and names another resource, not when the signature in a query
-// was renewed; and it stays stored when the newer links turn out to be dead.
+// linkedAt returns when the sender gave the current link, or a time if it did not say.
+func (f *linkedFile) linkedAt(unknown time.Time) time.Time {
+	if at := f.current().Stamp.At; !at.IsZero() {
+		return at
+	}
+	return unknown
+}
+
+// state is how far the file is. A stored file is downloaded again only if the current
+// link names another resource, not for a new signature in the query. It stays stored
+// when all newer links are dead.
 func (f *linkedFile) state() MediaState {
 	switch c := f.current(); {
 	case f.storedURL != "" && (c.Dead != "" || resource(c.URL) == resource(f.storedURL)):
@@ -121,11 +126,8 @@ func (f *linkedFile) state() MediaState {
 	return MediaPending
 }
 
-// trouble is why the newest link is dead; empty when it is not.
-func (f *linkedFile) trouble() string { return f.links[0].Dead }
-
-// resource is what a link points at: the link less its query and fragment, in
-// which signatures and expiry times stand.
+// resource returns what a link points at: the link without query and fragment, which
+// contain signatures and expiry times.
 func resource(link string) string {
 	u, err := url.Parse(link)
 	if err != nil {
@@ -135,50 +137,23 @@ func resource(link string) string {
 	return u.String()
 }
 
-// encode returns the links as the file's row has them.
-func (f *linkedFile) encode() (string, error) {
-	text, err := json.Marshal(f.links)
-	if err != nil {
-		return "", fmt.Errorf("encode links: %w", err)
-	}
-	return storable(string(text)), nil
-}
-
-// readLinks reads and locks what decides about a file.
-func readLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string) (*linkedFile, error) {
-	f := new(linkedFile)
-	var text string
-	err := tx.QueryRowContext(ctx, `SELECT links, stored_url FROM media WHERE job_id = $1 AND name = $2`+d.forUpdate, jobID, name).Scan(&text, &f.storedURL)
-	if err != nil {
-		return nil, notFound(err)
-	}
-	if err := json.Unmarshal([]byte(text), &f.links); err != nil {
-		return nil, fmt.Errorf("decode links: %w", err)
-	}
-	return f, nil
-}
-
-// changeLinks changes what decides about a file, and what follows from it in the
-// file's row. The row is locked meanwhile.
+// changeLinks changes what decides about a file, and the columns that follow from it.
+// The row is locked until the transaction ends.
 func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, change func(*linkedFile)) error {
-	f, err := readLinks(ctx, tx, d, jobID, name)
+	f, err := one(ctx, tx, func(row scanner) (f linkedFile, err error) {
+		return f, row.Scan(asJSON{&f.links}, &f.storedURL, &f.publishing)
+	}, `SELECT links, stored_url, publishing FROM media WHERE job_id = $1 AND name = $2`+d.forUpdate, jobID, name)
 	if err != nil {
 		return err
 	}
-	change(f)
-	return writeLinks(ctx, tx, d, jobID, name, at, f)
-}
-
-// writeLinks writes what decides about a file, and what follows from it, to the
-// row that readLinks has locked.
-func writeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, f *linkedFile) error {
-	links, err := f.encode()
+	change(&f)
+	links, err := encode(f.links)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
-		UPDATE media SET links = $3, stored_url = $4, url = $5, state = $6, error = $7, updated_at = $8
+		UPDATE media SET links = $3, stored_url = $4, publishing = $5, url = $6, linked_at = coalesce($7, created_at), state = $8, error = $9, updated_at = $10
 		WHERE job_id = $1 AND name = $2`,
-		jobID, name, links, f.storedURL, f.current().URL, f.state(), storable(f.trouble()), d.time(at))
+		jobID, name, links, f.storedURL, f.publishing, f.current().URL, d.time(f.linkedAt(time.Time{})), f.state(), storable(f.links[0].Dead), d.time(at))
 	return err
 }

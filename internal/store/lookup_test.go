@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestTrack(t *testing.T) {
+func TestTrackedJobKeepsItsFirstAPI(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, want := range []bool{true, false} {
 			if created, err := db.Track(t.Context(), "vid_1", "", received); err != nil || created != want {
@@ -20,27 +20,25 @@ func TestTrack(t *testing.T) {
 		if j, err := db.Job(t.Context(), "vid_1"); err != nil || j.Status != tasks.StatusCreated {
 			t.Errorf("job is %s, %v; want created", j.Status, err)
 		}
-		// A later word on where it is counts where there was none, and only there.
+		// A later api counts only if there was none.
 		for _, api := range []string{"text2video", "image2video"} {
 			if _, err := db.Track(t.Context(), "vid_1", api, received); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if api, err := db.JobAPI(t.Context(), "vid_1"); err != nil || api != "text2video" {
-			t.Errorf("API is %q, %v; want the first that was told", api, err)
+			t.Errorf("API is %q, %v; want the first", api, err)
 		}
 	})
 }
 
-// TestStaleJobs holds that a job is due once nothing was heard of it for long
-// enough, until it was asked for; and that news of it start all over.
-func TestStaleJobs(t *testing.T) {
+func TestJobWithoutNewsIsDueForALookup(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		record := func(source, id string, status tasks.Status, at time.Time) {
 			t.Helper()
 			ev := event(id, "video."+string(status))
 			ev.Source, ev.ReceivedAt = source, at
-			if _, err := db.Record(t.Context(), ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, OccurredAt: at, Status: status}, nil); err != nil {
+			if _, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, OccurredAt: at, Status: status}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -68,8 +66,7 @@ func TestStaleJobs(t *testing.T) {
 		if list := due(at.Add(59 * time.Minute)); len(list) != 0 {
 			t.Errorf("due before its time: %+v", list)
 		}
-		// An answer that says nothing new changes nothing about when to ask, nor when the
-		// job was last heard of, however Kling dates it.
+		// An answer without news changes neither when to ask nor when the job last had news.
 		record(tasks.SourceLookup, "e2", tasks.StatusCreated, at)
 		want[0].Asked = 1
 		if diff := cmp.Diff(want, due(at.Add(time.Hour))); diff != "" {
@@ -87,15 +84,13 @@ func TestStaleJobs(t *testing.T) {
 	})
 }
 
-// TestRequestedLookup holds that an unproven sender moves nothing, and that a
-// request which comes while Kling is asked is not taken for answered.
-func TestRequestedLookup(t *testing.T) {
+func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		request := func(id string, at time.Time) {
 			t.Helper()
 			ev := event(id, "callback")
 			ev.ReceivedAt = at
-			if _, err := db.Record(t.Context(), ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, []string{"slack-1"}); err != nil {
+			if _, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, []string{"slack-1"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -115,7 +110,7 @@ func TestRequestedLookup(t *testing.T) {
 		if jobs, err := db.Jobs(t.Context(), store.JobFilter{}); err != nil || len(jobs) != 0 {
 			t.Errorf("jobs %+v, %v; want none", jobs, err)
 		}
-		if n, err := db.PendingNotifications(t.Context()); err != nil || len(n) != 0 {
+		if n, err := db.NotificationsOf(t.Context(), "vid_1"); err != nil || len(n) != 0 {
 			t.Errorf("notifications %+v, %v; want none", n, err)
 		}
 		request("e2", received.Add(time.Second))
@@ -123,7 +118,7 @@ func TestRequestedLookup(t *testing.T) {
 			t.Fatal(err)
 		}
 		if list = requested(); len(list) != 1 {
-			t.Fatalf("requested %+v, want the one that came meanwhile", list)
+			t.Fatalf("requested %+v, want the request that came meanwhile", list)
 		}
 		if err := db.LookedUp(t.Context(), list[0], received.Add(time.Hour)); err != nil {
 			t.Fatal(err)
@@ -134,10 +129,7 @@ func TestRequestedLookup(t *testing.T) {
 	})
 }
 
-// TestRequestsInOrder holds which requests come first, that those for jobs that have a
-// row come apart from those for names, that one can be put off, and that none makes
-// klinghook ask more rarely by itself.
-func TestRequestsInOrder(t *testing.T) {
+func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		if _, err := db.Track(t.Context(), "vid_known", "", received); err != nil {
 			t.Fatal(err)
@@ -145,7 +137,7 @@ func TestRequestsInOrder(t *testing.T) {
 		for i, id := range []string{"vid_a", "vid_b", "vid_known", "vid_c"} {
 			ev := event("e"+id, "callback")
 			ev.ReceivedAt = received.Add(time.Duration(i) * time.Second)
-			if _, err := db.Record(t.Context(), ev, &tasks.JobUpdate{JobID: id, EventID: ev.ID, Unproven: true}, nil); err != nil {
+			if _, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: id, EventID: ev.ID, Unproven: true}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -182,7 +174,7 @@ func TestRequestsInOrder(t *testing.T) {
 			}
 		}
 		if early, err := db.StaleJobs(t.Context(), received, received.Add(59*time.Minute), 10); err != nil || len(early) > 0 {
-			t.Errorf("due right after it was asked for: %+v, %v", early, err)
+			t.Errorf("due right after its look-up: %+v, %v", early, err)
 		}
 		due, err := db.StaleJobs(t.Context(), received, received.Add(time.Hour), 10)
 		if want := []store.Lookup{{JobID: "vid_known", Known: true, HeardAt: received}}; err != nil || !cmp.Equal(want, due) {
@@ -191,9 +183,7 @@ func TestRequestsInOrder(t *testing.T) {
 	})
 }
 
-// TestStaleJobsInOrder holds that those that have been due longest come first, and
-// that one whose look-up failed comes after the others.
-func TestStaleJobsInOrder(t *testing.T) {
+func TestLongestDueJobComesFirstAndAFailedOneLast(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, id := range []string{"vid_poison", "vid_b", "vid_c", "vid_asked"} {
 			if _, err := db.Track(t.Context(), id, "", received.Add(time.Duration(i)*time.Second)); err != nil {
@@ -232,9 +222,7 @@ func TestStaleJobsInOrder(t *testing.T) {
 	})
 }
 
-// TestFoundByAnotherName holds that a job which was told of by the name that its
-// creator gave it is waited for by its own id.
-func TestFoundByAnotherName(t *testing.T) {
+func TestJobFoundByItsCreatorsNameIsTrackedByItsID(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		if _, err := db.Track(t.Context(), "mine-1", "", received); err != nil {
 			t.Fatal(err)
@@ -252,23 +240,22 @@ func TestFoundByAnotherName(t *testing.T) {
 		}
 		record := occurrence{id: "a", minute: 1, status: tasks.StatusProcessing}
 		ev, up := record.record("heard-of")
-		if _, err := db.Record(t.Context(), ev, up, nil); err != nil {
+		if _, err := recordOne(t.Context(), db, ev, up, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.FoundByAnotherName(t.Context(), store.Lookup{JobID: "heard-of", HeardAt: received}, "882", ""); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := db.Job(t.Context(), "heard-of"); err != nil {
-			t.Errorf("a job of which something was heard: %v", err)
+			t.Errorf("a job with an event was deleted: %v", err)
 		}
 	})
 }
 
-// TestLost holds that a job is lost only while that is the last that was said of it.
-func TestLost(t *testing.T) {
+func TestLostJobIsFoundAgainByAnyLaterEvent(t *testing.T) {
 	tests := []struct {
 		name string
-		said []tasks.Status // in the order in which it happened
+		said []tasks.Status // in order of time
 		want tasks.Status
 	}{
 		{"after created", []tasks.Status{tasks.StatusCreated, tasks.StatusLost}, tasks.StatusLost},
@@ -282,7 +269,7 @@ func TestLost(t *testing.T) {
 			for _, backwards := range []bool{false, true} {
 				job := tt.name
 				if backwards {
-					job += ", told backwards"
+					job += ", backwards"
 				}
 				for i := range tt.said {
 					if backwards {
@@ -290,7 +277,7 @@ func TestLost(t *testing.T) {
 					}
 					o := occurrence{id: string(rune('a' + i)), minute: i, status: tt.said[i]}
 					ev, up := o.record(job)
-					if _, err := db.Record(t.Context(), ev, up, nil); err != nil {
+					if _, err := recordOne(t.Context(), db, ev, up, nil); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -298,27 +285,6 @@ func TestLost(t *testing.T) {
 					t.Errorf("%s: job is %s, %v; want %s", job, j.Status, err, tt.want)
 				}
 			}
-		}
-	})
-}
-
-func TestExpiringMedia(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ev, update := completed() // at five minutes past t0
-		if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
-			t.Fatal(err)
-		}
-		dies := t0.Add(5*time.Minute + time.Hour)
-		if list, err := db.ExpiringMedia(t.Context(), time.Hour, dies); err != nil || len(list) != 0 {
-			t.Errorf("expiring before %v: %+v, %v; want none", dies, list, err)
-		}
-		got, err := db.ExpiringMedia(t.Context(), time.Hour, dies.Add(time.Second))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := []store.ExpiringMedia{{JobID: "vid_1", Name: "thumbnail", ExpiresAt: dies}, {JobID: "vid_1", Name: "video", ExpiresAt: dies}}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("expiring (-want +got):\n%s", diff)
 		}
 	})
 }

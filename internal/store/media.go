@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
-	"fmt"
+	"errors"
+	"iter"
 	"time"
 )
 
@@ -13,68 +13,60 @@ type MediaState string
 
 // The states of media.
 const (
-	// MediaPending is owed: it is to be fetched from its link.
+	// MediaPending is owed: to be downloaded from its link.
 	MediaPending MediaState = "pending"
-	// MediaStored is whole in the bucket.
+	// MediaStored is complete in the bucket.
 	MediaStored MediaState = "stored"
-	// MediaFailed was given up with all of its links; another makes it pending
-	// again.
+	// MediaFailed was given up with all its links; a new link makes it pending again.
 	MediaFailed MediaState = "failed"
 )
+
+// errPublishedTwice reports that two downloads of different links were published at the
+// same time: the bucket may have either.
+var errPublishedTwice = errors.New("another download of the file was published at the same time; retry")
 
 // Media is a file of a job.
 type Media struct {
 	JobID string
 	// Name is what the file is to its job: "video", "video-2", "thumbnail".
 	Name string
-	// URL is the link that counts: of those that the sender gave, the newest that
-	// was not given up. Its query holds a signature: it is not for logs.
+	// URL is the link that counts: the newest that was not given up. Its query has a
+	// signature: do not log it.
 	URL string
-	// TaskLink is the link by which the task is named that fetches the file from URL:
-	// URL itself, or the dead link in whose place it was asked for.
+	// LinkedAt is when the sender gave the link, or when the file was first heard of.
+	LinkedAt time.Time
+	// TaskLink is the link that names the task which downloads URL: URL itself, or the
+	// dead link that it replaces.
 	TaskLink string
-	// GivenUp is the newest link, where that was given up, else empty; GivenUpTask is
-	// the link by which its task is named.
+	// GivenUp is the newest link if it was given up; GivenUpTask is the link that names
+	// its task.
 	GivenUp, GivenUpTask string
 	State                MediaState
-	// Object is the file's name in the bucket; Size is in bytes, SHA256 in hex.
-	// They are empty until it is stored.
+	// Object is the file's name in the bucket; Size is in bytes, SHA256 in hex. They
+	// are empty until the file is stored.
 	Object      string
 	Size        int64
 	SHA256      string
 	ContentType string
-	// Error is why the last attempt at a pending file failed; else why the newest
-	// link was given up, also of a file that is stored from an older one.
+	// Error is why the last attempt at a pending file failed, else why the newest link
+	// was given up, even if the file is stored from an older one.
 	Error                          string
 	CreatedAt, UpdatedAt, StoredAt time.Time
 }
 
-// queryer is what reads rows: a database or a transaction.
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 func queryMedia(ctx context.Context, q queryer, where string, args ...any) ([]Media, error) {
 	return collect(ctx, q, scanMedia, `
-		SELECT job_id, name, url, links, state, object, size_bytes, sha256, content_type, error, created_at, updated_at, stored_at
+		SELECT job_id, name, url, linked_at, links, state, object, size_bytes, sha256, content_type, error, created_at, updated_at, stored_at
 		FROM media `+where, args...)
 }
 
 func scanMedia(row scanner) (Media, error) {
 	var m Media
-	var text string
-	err := row.Scan(&m.JobID, &m.Name, &m.URL, &text, &m.State, &m.Object, &m.Size, &m.SHA256, &m.ContentType, &m.Error,
+	var f linkedFile
+	err := row.Scan(&m.JobID, &m.Name, &m.URL, instant{&m.LinkedAt}, asJSON{&f.links}, &m.State, &m.Object, &m.Size, &m.SHA256, &m.ContentType, &m.Error,
 		instant{&m.CreatedAt}, instant{&m.UpdatedAt}, instant{&m.StoredAt})
 	if err != nil {
 		return m, err
-	}
-	var f linkedFile
-	if err := json.Unmarshal([]byte(text), &f.links); err != nil {
-		return m, fmt.Errorf("decode links: %w", err)
-	}
-	m.TaskLink = m.URL
-	if len(f.links) == 0 {
-		return m, nil
 	}
 	m.TaskLink = f.current().task()
 	if newest := f.links[0]; newest.Dead != "" {
@@ -86,19 +78,7 @@ func scanMedia(row scanner) (Media, error) {
 // MediaOf returns a job's media by name.
 func (s *Store) MediaOf(ctx context.Context, jobID string) ([]Media, error) {
 	media, err := queryMedia(ctx, s.db, `WHERE job_id = $1 ORDER BY name`, jobID)
-	if err != nil {
-		return nil, fmt.Errorf("read media of %s: %w", jobID, err)
-	}
-	return media, nil
-}
-
-// PendingMedia returns all media that is owed, the oldest first.
-func (s *Store) PendingMedia(ctx context.Context) ([]Media, error) {
-	media, err := queryMedia(ctx, s.db, `WHERE state = 'pending' ORDER BY created_at`)
-	if err != nil {
-		return nil, fmt.Errorf("list pending media: %w", err)
-	}
-	return media, nil
+	return media, wrap(err, "read media of %s", jobID)
 }
 
 // Medium returns one file of a job, or ErrNotFound.
@@ -108,82 +88,116 @@ func (s *Store) Medium(ctx context.Context, jobID, name string) (Media, error) {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return Media{}, fmt.Errorf("read media %s of %s: %w", name, jobID, err)
+		return Media{}, wrap(err, "read media %s of %s", name, jobID)
 	}
 	return media[0], nil
 }
 
-// StoreMedia publishes a file and notes it, in one transaction that locks the
-// file's row: what the bucket has and what the row says cannot part, however many
-// downloads of it run at once. m carries the link that it was fetched from in URL,
-// and what publish will make visible.
+const owedMedia = `WHERE state = 'pending' AND (linked_at, job_id, name) > ($1, $2, $3) ORDER BY linked_at, job_id, name LIMIT $4`
+
+// OwedMedia yields the pending media, those with the oldest links first, in batches of
+// at most limit.
+func (s *Store) OwedMedia(ctx context.Context, limit int) iter.Seq2[[]Media, error] {
+	return batches(limit, []any{s.dialect.time(longAgo), "", ""}, func(after []any) ([]Media, error) {
+		media, err := queryMedia(ctx, s.db, owedMedia, append(after, limit)...)
+		return media, wrap(err, "list owed media")
+	}, func(m Media) []any { return []any{s.dialect.time(m.LinkedAt), m.JobID, m.Name} })
+}
+
+// expiring is the condition for pending media whose links were given before a time.
+const expiring = `state = 'pending' AND linked_at < $1`
+
+// expiringSince returns when links with this lifetime were given that are in the last
+// tenth of it.
+func (s *Store) expiringSince(lifetime time.Duration, now time.Time) any {
+	return s.dialect.time(now.Add(lifetime/10 - lifetime))
+}
+
+// ExpiringMedia returns the pending media whose links are in the last tenth of their
+// lifetime, those that expire first at the front; limit at most, 0 is no limit.
+func (s *Store) ExpiringMedia(ctx context.Context, lifetime time.Duration, now time.Time, limit int) ([]Media, error) {
+	media, err := queryMedia(ctx, s.db, `WHERE `+expiring+` ORDER BY linked_at, job_id, name`+(&where{}).limit(limit), s.expiringSince(lifetime, now))
+	return media, wrap(err, "list expiring media")
+}
+
+// CountExpiringMedia counts what [Store.ExpiringMedia] lists, up to [CountLimit].
+func (s *Store) CountExpiringMedia(ctx context.Context, lifetime time.Duration, now time.Time) (int, error) {
+	n, err := s.countUpTo(ctx, `media WHERE `+expiring, s.expiringSince(lifetime, now))
+	return n, wrap(err, "count expiring media")
+}
+
+// StoreMedia publishes a downloaded file and notes it. m.URL is the link that it was
+// downloaded from; its object, size and hash are those of the file. If another link
+// that names another resource counts by now, or the file is stored already, publish is
+// not called and superseded is true.
 //
-// When by now another link counts, which names another resource, or the file is
-// stored from this one already, publish is not called, and superseded is true. An
-// error of publish leaves the row as it is.
+// No transaction is open during publish, so a newer link may come in meanwhile: then
+// the file stays owed. If another download was published meanwhile, nobody knows which
+// of the two the bucket has: the file is owed again and the error asks for a retry.
 func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish func() error) (superseded bool, err error) {
-	err = s.inTx(ctx, func(tx *sql.Tx) error {
-		f, err := readLinks(ctx, tx, s.dialect, m.JobID, m.Name)
-		if err != nil {
-			return err
+	err = s.changeMedia(ctx, m, at, func(f *linkedFile) {
+		f.served(m.URL)
+		if superseded = f.state() != MediaPending || resource(f.current().URL) != resource(m.URL); !superseded {
+			f.publishing = resource(m.URL)
 		}
-		refuted := f.refute(m.URL)
-		if f.state() != MediaPending || resource(f.current().URL) != resource(m.URL) {
-			if superseded = true; !refuted {
-				return nil
+	})
+	if err == nil && !superseded {
+		if err = publish(); err == nil {
+			err = s.noteStored(ctx, m, at)
+		}
+	}
+	return superseded, wrap(err, "store media %s of %s", m.Name, m.JobID)
+}
+
+// noteStored notes that a file was published, unless another one was meanwhile.
+func (s *Store) noteStored(ctx context.Context, m Media, at time.Time) error {
+	alone := true
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		err := changeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, func(f *linkedFile) {
+			f.storedURL = m.URL
+			if alone = f.publishing == resource(m.URL); !alone {
+				f.storedURL, f.publishing = "", "" // fails the other one too
 			}
-			return writeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, f)
-		}
-		if err := publish(); err != nil {
+		})
+		if err != nil || !alone {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE media SET object = $3, size_bytes = $4, sha256 = $5, content_type = $6, stored_at = $7
 			WHERE job_id = $1 AND name = $2`,
 			m.JobID, m.Name, m.Object, m.Size, m.SHA256, m.ContentType, s.dialect.time(at))
-		if err != nil {
-			return err
-		}
-		f.storedURL = m.URL
-		return writeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, f)
+		return err
 	})
-	if err != nil {
-		return false, fmt.Errorf("store media %s of %s: %w", m.Name, m.JobID, err)
+	if err == nil && !alone {
+		err = errPublishedTwice
 	}
-	return superseded, nil
+	return err
 }
 
-// MediaFailed notes that the link in m.URL is dead, and why, and returns the file
-// as it stands then: another link may count now.
+// MediaFailed notes that the link m.URL is dead, and why, and returns the file as it is
+// then: another link may count now.
 func (s *Store) MediaFailed(ctx context.Context, m Media, reason string, at time.Time) (Media, error) {
-	err := s.changeMedia(ctx, m.JobID, m.Name, at, func(f *linkedFile) { f.bury(m.URL, reason) })
-	if err != nil {
-		return Media{}, fmt.Errorf("give up link of media %s of %s: %w", m.Name, m.JobID, err)
+	if err := s.changeMedia(ctx, m, at, func(f *linkedFile) { f.giveUp(m.URL, reason) }); err != nil {
+		return Media{}, wrap(err, "give up link of media %s of %s", m.Name, m.JobID)
 	}
 	return s.Medium(ctx, m.JobID, m.Name)
 }
 
-// MediaTrouble notes why the last attempt at a file failed, for people to see while
-// the next one is awaited.
+// MediaTrouble notes why the last attempt at a pending file failed.
 func (s *Store) MediaTrouble(ctx context.Context, jobID, name, reason string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE media SET error = $3, updated_at = $4 WHERE job_id = $1 AND name = $2 AND state = 'pending'`,
 		jobID, name, storable(reason), s.dialect.time(at))
-	if err != nil {
-		return fmt.Errorf("note trouble of media %s of %s: %w", name, jobID, err)
-	}
-	return nil
+	return wrap(err, "note trouble of media %s of %s", name, jobID)
 }
 
 // ReopenMedia makes a file that was given up owed again.
 func (s *Store) ReopenMedia(ctx context.Context, jobID, name string, at time.Time) error {
-	if err := s.changeMedia(ctx, jobID, name, at, (*linkedFile).revive); err != nil {
-		return fmt.Errorf("reopen media %s of %s: %w", name, jobID, err)
-	}
-	return nil
+	err := s.changeMedia(ctx, Media{JobID: jobID, Name: name}, at, (*linkedFile).revive)
+	return wrap(err, "reopen media %s of %s", name, jobID)
 }
 
-func (s *Store) changeMedia(ctx context.Context, jobID, name string, at time.Time, change func(*linkedFile)) error {
+func (s *Store) changeMedia(ctx context.Context, m Media, at time.Time, change func(*linkedFile)) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		return changeLinks(ctx, tx, s.dialect, jobID, name, at, change)
+		return changeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, change)
 	})
 }

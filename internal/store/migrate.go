@@ -14,12 +14,15 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// ErrSchema is matched when the database's schema is not this build's.
+// ErrSchema reports that the database's schema is not this build's.
 var ErrSchema = errors.New("database schema does not fit")
 
+// versionTable is ours alone: other programs in the same database may use goose too.
+const versionTable = "klinghook_schema_version"
+
 // Migrate brings the schema up to this build's and returns the versions that it
-// applied, oldest first. Processes that migrate one PostgreSQL database at the
-// same time wait for each other.
+// applied, oldest first. Processes that migrate one PostgreSQL database at the same time
+// wait for each other.
 func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	p, err := s.migrator()
 	if err != nil {
@@ -36,8 +39,8 @@ func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	return applied, nil
 }
 
-// CheckSchema reports with ErrSchema that the schema is older or newer than this
-// build's, and what to do about it.
+// CheckSchema returns an error that matches ErrSchema, and says what to do, if the
+// schema is older or newer than this build's.
 func (s *Store) CheckSchema(ctx context.Context) error {
 	current, want, err := s.SchemaVersion(ctx)
 	switch {
@@ -51,8 +54,8 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
-// SchemaVersion returns the version that the database is at, 0 when it is empty,
-// and the one that this build needs.
+// SchemaVersion returns the version of the database, 0 if it is empty, and the one that
+// this build needs.
 func (s *Store) SchemaVersion(ctx context.Context) (current, want int64, err error) {
 	p, err := s.migrator()
 	if err != nil {
@@ -71,7 +74,7 @@ func (s *Store) migrator() (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	var opts []goose.ProviderOption
+	opts := []goose.ProviderOption{goose.WithTableName(versionTable)}
 	if s.dialect.goose == goose.DialectPostgres {
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {

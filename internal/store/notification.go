@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"iter"
 	"time"
 )
 
@@ -16,13 +16,13 @@ const (
 	NotificationFailed  NotificationState = "failed"
 )
 
-// Notification is one thing that one destination is told. It is written in the
-// transaction that makes it true, and sent afterwards.
+// Notification is one message to one destination. It is inserted in the transaction
+// that makes it true, and sent afterwards.
 type Notification struct {
 	// ID is the same however often and in whatever order the events arrive.
 	ID    string
 	JobID string
-	// EventID is the event that it tells of; empty when it tells that a job was
+	// EventID is the event that it reports; empty when it reports that a job was
 	// created or ended, which several events may say.
 	EventID     string
 	Type        string
@@ -33,87 +33,66 @@ type Notification struct {
 	CreatedAt, UpdatedAt, SentAt time.Time
 }
 
-const (
-	notificationColumns = `id, job_id, event_id, type, destination, state, error, created_at, updated_at, sent_at`
-	selectNotification  = `SELECT ` + notificationColumns + ` FROM notifications `
-)
+const selectNotification = `
+	SELECT id, job_id, event_id, type, destination, state, error, created_at, updated_at, sent_at
+	FROM notifications `
 
-func scanNotification(row scanner) (Notification, error) {
-	var n Notification
-	err := row.Scan(&n.ID, &n.JobID, &n.EventID, &n.Type, &n.Destination, &n.State, &n.Error,
+func scanNotification(row scanner) (n Notification, err error) {
+	return n, row.Scan(&n.ID, &n.JobID, &n.EventID, &n.Type, &n.Destination, &n.State, &n.Error,
 		instant{&n.CreatedAt}, instant{&n.UpdatedAt}, instant{&n.SentAt})
-	return n, notFound(err)
 }
 
 // Notification returns a notification, or ErrNotFound.
 func (s *Store) Notification(ctx context.Context, id string) (Notification, error) {
-	n, err := scanNotification(s.db.QueryRowContext(ctx, selectNotification+`WHERE id = $1`, id))
-	if err != nil {
-		return Notification{}, fmt.Errorf("read notification %s: %w", id, err)
-	}
-	return n, nil
+	n, err := one(ctx, s.db, scanNotification, selectNotification+`WHERE id = $1`, id)
+	return n, wrap(err, "read notification %s", id)
 }
 
-// NotificationsOf returns what was and is to be told of a job, oldest first.
+// NotificationsOf returns a job's notifications, oldest first.
 func (s *Store) NotificationsOf(ctx context.Context, jobID string) ([]Notification, error) {
 	list, err := collect(ctx, s.db, scanNotification, selectNotification+`WHERE job_id = $1 ORDER BY created_at, id`, jobID)
-	if err != nil {
-		return nil, fmt.Errorf("read notifications of %s: %w", jobID, err)
-	}
-	return list, nil
+	return list, wrap(err, "read notifications of %s", jobID)
 }
 
-// PendingNotifications returns all notifications that are owed, the oldest first.
-func (s *Store) PendingNotifications(ctx context.Context) ([]Notification, error) {
-	list, err := collect(ctx, s.db, scanNotification, selectNotification+`WHERE state = 'pending' ORDER BY created_at`)
-	if err != nil {
-		return nil, fmt.Errorf("list pending notifications: %w", err)
-	}
-	return list, nil
+const owedNotifications = `WHERE state = 'pending' AND (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3`
+
+// OwedNotifications yields the pending notifications, oldest first, in batches of at
+// most limit.
+func (s *Store) OwedNotifications(ctx context.Context, limit int) iter.Seq2[[]Notification, error] {
+	return batches(limit, []any{s.dialect.time(longAgo), ""}, func(after []any) ([]Notification, error) {
+		list, err := collect(ctx, s.db, scanNotification, selectNotification+owedNotifications, append(after, limit)...)
+		return list, wrap(err, "list owed notifications")
+	}, func(n Notification) []any { return []any{s.dialect.time(n.CreatedAt), n.ID} })
 }
 
-// NotificationSent notes that a destination took the notification.
+// NotificationSent notes that a notification was sent.
 func (s *Store) NotificationSent(ctx context.Context, id string, at time.Time) error {
-	return s.endNotification(ctx, id, NotificationSent, "", at)
+	return s.endNotification(ctx, id, NotificationSent, "", at, at)
 }
 
-// NotificationFailed notes that a notification was given up, and why. One that
-// was sent stays so.
+// NotificationFailed notes why a notification was given up. One that was sent stays
+// sent.
 func (s *Store) NotificationFailed(ctx context.Context, id, reason string, at time.Time) error {
-	return s.endNotification(ctx, id, NotificationFailed, reason, at)
+	return s.endNotification(ctx, id, NotificationFailed, reason, at, time.Time{})
 }
 
-func (s *Store) endNotification(ctx context.Context, id string, state NotificationState, reason string, at time.Time) error {
-	var sentAt time.Time
-	if state == NotificationSent {
-		sentAt = at
-	}
+func (s *Store) endNotification(ctx context.Context, id string, state NotificationState, reason string, at, sentAt time.Time) error {
 	_, err := s.db.ExecContext(ctx, `
 		UPDATE notifications SET state = $2, error = $3, updated_at = $4, sent_at = $5 WHERE id = $1 AND state <> 'sent'`,
 		id, state, storable(reason), s.dialect.time(at), s.dialect.time(sentAt))
-	if err != nil {
-		return fmt.Errorf("mark notification %s %s: %w", id, state, err)
-	}
-	return nil
+	return wrap(err, "mark notification %s %s", id, state)
 }
 
-// NotificationTrouble notes why the last attempt failed, for people to see while
-// the next one is awaited.
+// NotificationTrouble notes why the last attempt at a pending notification failed.
 func (s *Store) NotificationTrouble(ctx context.Context, id, reason string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE notifications SET error = $2, updated_at = $3 WHERE id = $1 AND state = 'pending'`,
 		id, storable(reason), s.dialect.time(at))
-	if err != nil {
-		return fmt.Errorf("note trouble of notification %s: %w", id, err)
-	}
-	return nil
+	return wrap(err, "note trouble of notification %s", id)
 }
 
-// ReopenNotification makes a notification that was given up owed again.
+// ReopenNotification makes a notification that was given up pending again.
 func (s *Store) ReopenNotification(ctx context.Context, id string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE notifications SET state = 'pending', error = '', updated_at = $2 WHERE id = $1 AND state = 'failed'`,
 		id, s.dialect.time(at))
-	if err != nil {
-		return fmt.Errorf("reopen notification %s: %w", id, err)
-	}
-	return nil
+	return wrap(err, "reopen notification %s", id)
 }

@@ -1,20 +1,151 @@
 package store
 
 import (
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// TestPlansAnew holds that no connection keeps a plan of when the tables were small.
-func TestPlansAnew(t *testing.T) {
+// onEach runs a test on an empty, migrated database of each kind.
+func onEach(t *testing.T, f func(t *testing.T, s *Store)) {
+	t.Helper()
+	for name, url := range map[string]string{"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "k.db"), "postgres": testenv.Postgres(t)} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Create(t.Context(), url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			if _, err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f(t, s)
+		})
+	}
+}
+
+func TestConnectionsPlanEachTime(t *testing.T) {
 	s, err := Open(t.Context(), testenv.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	mode, err := scanText(s.db.QueryRowContext(t.Context(), `SHOW plan_cache_mode`))
+	mode, err := one(t.Context(), s.db, scanOne[string], `SHOW plan_cache_mode`)
 	if err != nil || mode != "force_custom_plan" {
 		t.Errorf("plan_cache_mode is %q, %v", mode, err)
 	}
+}
+
+// What workers run all the time must not scan whole tables.
+func TestQueriesUseTheirIndex(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		now, prefix := s.dialect.time(time.Now()), EventFilter{IDPrefix: "klingai:ab"}.where()
+		tests := []struct {
+			query, index string
+			args         []any
+		}{
+			{selectOwedEvents, "events_owed", []any{now, "", 10}},
+			{`SELECT * FROM media ` + owedMedia, "media_owed", []any{now, "", "", 10}},
+			{selectNotification + owedNotifications, "notifications_owed", []any{now, "", 10}},
+			{countQuery(`media WHERE ` + expiring), "media_owed", []any{now}},
+			{countQuery(jobsOfStatus), "jobs_by_status", []any{"created"}},
+			{countQuery(openDeadLetters), "dead_letters_open_by_kind", []any{"media:download"}},
+			{countQuery(unprocessedEvents), "events_owed", nil},
+			{countQuery(pendingMedia), "media_owed", nil},
+			{countQuery(pendingNotification), "notifications_owed", nil},
+			{`SELECT id FROM events` + prefix.String(), "events_pkey", prefix.args},
+		}
+		for _, tt := range tests {
+			plan := explain(t, s, tt.query, tt.args)
+			index := tt.index
+			if index == "events_pkey" && s.dialect.forUpdate == "" {
+				index = "sqlite_autoindex_events_1 (id>? AND id<?)"
+			}
+			if !strings.Contains(plan, index) || strings.Contains(plan, "Seq Scan on "+strings.Split(index, "_")[0]) {
+				t.Errorf("%s does not use %s:\n%s", tt.query, index, plan)
+			}
+			if tt.index == "events_pkey" && !strings.Contains(plan, index) && !strings.Contains(plan, "Index Cond") {
+				t.Errorf("%s is not a range of the primary key:\n%s", tt.query, plan)
+			}
+		}
+	})
+}
+
+// explain returns how a query is run, in a table too large to scan.
+func explain(t *testing.T, s *Store, query string, args []any) string {
+	t.Helper()
+	var plan string
+	err := s.inTx(t.Context(), func(tx *sql.Tx) error {
+		how := "EXPLAIN QUERY PLAN "
+		if s.dialect.forUpdate != "" {
+			how = "EXPLAIN "
+			if _, err := tx.ExecContext(t.Context(), `SET LOCAL enable_seqscan = off`); err != nil {
+				return err
+			}
+		}
+		lines, err := collect(t.Context(), tx, func(row scanner) (line string, err error) {
+			if s.dialect.forUpdate != "" {
+				return line, row.Scan(&line)
+			}
+			var ignored int
+			return line, row.Scan(&ignored, &ignored, &ignored, &line)
+		}, how+query, args...)
+		plan = strings.Join(lines, "\n")
+		return err
+	})
+	if err != nil {
+		t.Fatalf("explain %s: %v", query, err)
+	}
+	return plan
+}
+
+func TestOwedRowsDoNotFillMemory(t *testing.T) {
+	const rows, limit, most = 100_000, 500, 32 << 20
+	onEach(t, func(t *testing.T, s *Store) {
+		numbers := `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ` + fmt.Sprint(rows) + `) `
+		at, body := s.dialect.time(time.Now()), []byte(strings.Repeat("x", 600))
+		for _, fill := range []string{
+			`INSERT INTO events (id, source, type, received_at, body) ` + numbers + `SELECT 'event-' || n, 'klingai', 'video.created', $1, $2 FROM numbers`,
+			`INSERT INTO notifications (id, type, destination, state, created_at, updated_at, error) ` + numbers + `SELECT 'ntf-' || n, 'video.created', 'slack', 'pending', $1, $1, substr('', length($2)) FROM numbers`,
+		} {
+			if _, err := s.db.ExecContext(t.Context(), fill, at, body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		base := heap()
+		n := 0
+		check := func(batch int, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n += batch; n/limit%20 == 0 {
+				if grown := int64(heap()) - int64(base); grown > most {
+					t.Fatalf("memory grew by %d bytes after %d rows, want %d at most", grown, n, most)
+				}
+			}
+		}
+		for batch, err := range s.OwedEvents(t.Context(), limit) {
+			check(len(batch), err)
+		}
+		for batch, err := range s.OwedNotifications(t.Context(), limit) {
+			check(len(batch), err)
+		}
+		if n != 2*rows {
+			t.Errorf("%d rows are owed, want %d", n, 2*rows)
+		}
+	})
+}
+
+// heap returns how much memory is in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// occurrence is an event of a job, as a test writes it down.
+// occurrence is an event of a job in short.
 type occurrence struct {
 	id     string
 	minute int // by Kling's clock
 	status tasks.Status
-	// what it says besides
+	// what else it says
 	progress int // 0 says nothing
 	prompt   string
 	model    string
@@ -46,17 +46,16 @@ func (o occurrence) record(job string) (tasks.Event, *tasks.JobUpdate) {
 	return ev, up
 }
 
-// rows is all that a job leaves behind.
+// rows are all rows of a job.
 type rows struct {
 	Job           store.Job
 	Media         []store.Media
 	Notifications []store.Notification
 }
 
-// TestEveryOrderEndsTheSame is the heart of the store's promise: whatever the
-// order in which a job's events arrive, and however often, whether the work that
-// they owe is done at once or later, and whichever of them are recorded together, the
-// same rows are left.
+// The heart of the store's promise: in whatever order and however often a job's events
+// arrive, whether their work is done at once or later, and whichever of them share a
+// transaction, the same rows are left.
 func TestEveryOrderEndsTheSame(t *testing.T) {
 	tests := []struct {
 		name             string
@@ -140,7 +139,7 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 							continue
 						}
 						if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-							t.Fatalf("order %v ends otherwise (-want +got):\n%s", order, diff)
+							t.Fatalf("order %v ends differently (-want +got):\n%s", order, diff)
 						}
 					}
 				}
@@ -173,17 +172,17 @@ func deliverLate(t *testing.T, db *store.Store, job string, order []occurrence) 
 	deliver(t, db, job, order, false)
 }
 
-// destinations are who is told of the events.
+// destinations are notified of the events.
 var destinations = []string{"slack-1", "forward-2"}
 
-// deliver records the events in their order. What they owe is done at once, or
-// after the last; all of it is done twice, as after a crash.
+// deliver records the events in order. What they owe is done at once or after the last
+// one, and twice, as after a crash.
 func deliver(t *testing.T, db *store.Store, job string, order []occurrence, promptly bool) {
 	t.Helper()
 	ctx := t.Context()
 	for i, o := range order {
 		ev, up := o.record(job)
-		owed, err := db.Record(ctx, ev, up, destinations)
+		owed, err := recordOne(ctx, db, ev, up, destinations)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +191,7 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 		}
 		// Not every event is marked: a worker may die between the two.
 		if i%2 == 0 {
-			if err := db.MarkProcessed(ctx, ev.ID, received); err != nil {
+			if err := db.MarkProcessed(ctx, []string{ev.ID}, received); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -200,20 +199,22 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 	workTwice(t, db, job)
 }
 
-// deliverTogether records the events in their order, some of them together, and does
-// what is owed after some of these.
+// deliverTogether records the events in order, in random batches, and does what is owed
+// after some of these.
 func deliverTogether(t *testing.T, db *store.Store, job string, order []occurrence) {
 	t.Helper()
 	ctx := t.Context()
 	r := rand.New(rand.NewPCG(2, uint64(len(order))))
-	for _, batch := range inBatches(r, order) {
+	for len(order) > 0 {
+		batch := order[:min(1+r.IntN(4), len(order))]
+		order = order[len(batch):]
 		var list []store.Recording
 		var ids []string
 		for _, o := range batch {
 			ev, up := o.record(job)
 			list, ids = append(list, store.Recording{Event: ev, Update: up, Destinations: destinations}), append(ids, ev.ID)
 		}
-		owed, err := db.RecordAll(ctx, list, received)
+		owed, err := db.Record(ctx, list, received)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +224,7 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 			}
 		}
 		if r.IntN(2) == 0 {
-			if err := db.MarkAllProcessed(ctx, ids, received); err != nil {
+			if err := db.MarkProcessed(ctx, ids, received); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -231,22 +232,7 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 	workTwice(t, db, job)
 }
 
-// inBatches cuts a list at random, and wherever an event would be there twice.
-func inBatches(r *rand.Rand, order []occurrence) [][]occurrence {
-	var batches [][]occurrence
-	for _, o := range order {
-		last := len(batches) - 1
-		same := func(x occurrence) bool { return x.id == o.id }
-		if last < 0 || r.IntN(3) == 0 || slices.ContainsFunc(batches[last], same) {
-			batches = append(batches, nil)
-			last++
-		}
-		batches[last] = append(batches[last], o)
-	}
-	return batches
-}
-
-// workTwice does all that is owed for a job, and tries to do it again.
+// workTwice does everything owed for a job twice.
 func workTwice(t *testing.T, db *store.Store, job string) {
 	t.Helper()
 	notifications, err := db.NotificationsOf(t.Context(), job)
@@ -257,9 +243,8 @@ func workTwice(t *testing.T, db *store.Store, job string) {
 	work(t.Context(), t, db, job, notifications)
 }
 
-// work fetches what is pending, and sends. Links to "dead-…" are dead. A file's
-// SHA-256 is that of what the link points at: here, simply the link without its
-// query.
+// work stores pending files and sends notifications. Links to "dead-…" are dead. A
+// file's SHA-256 is the link without its query.
 func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifications []store.Notification) {
 	t.Helper()
 	media, err := db.MediaOf(ctx, job)
@@ -278,7 +263,7 @@ func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifi
 	}
 }
 
-// fetch tries the link that counts, and returns the file as it stands then.
+// fetch tries the current link and returns the file as it is then.
 func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) store.Media {
 	t.Helper()
 	if strings.Contains(m.URL, "dead-") {
@@ -300,7 +285,7 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 	return m
 }
 
-// read returns a job's rows with its id, which is the order's name, taken out.
+// read returns a job's rows without its id.
 func read(t *testing.T, db *store.Store, id string) rows {
 	t.Helper()
 	job, err := db.Job(t.Context(), id)
@@ -347,8 +332,7 @@ func permutations(events []occurrence) [][]occurrence {
 	return all
 }
 
-// withRepeats delivers each event once more at a random later place. The places
-// are drawn from a fixed seed, so that a failure comes again.
+// withRepeats repeats each event at a random later place; the seed is fixed.
 func withRepeats(order []occurrence) []occurrence {
 	r := rand.New(rand.NewPCG(1, uint64(len(order))))
 	out := slices.Clone(order)

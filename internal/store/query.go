@@ -6,14 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/klinghook/klinghook/tasks"
 )
 
-// scanner is one row: of a query, or the only one.
+// queryer reads rows: a database or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// scanner is a row.
 type scanner interface {
 	Scan(dest ...any) error
 }
@@ -35,158 +40,86 @@ func collect[T any](ctx context.Context, q queryer, scan func(scanner) (T, error
 	return list, rows.Err()
 }
 
+// one reads the first row of a query; ErrNotFound if there is none.
+func one[T any](ctx context.Context, q queryer, scan func(scanner) (T, error), query string, args ...any) (T, error) {
+	list, err := collect(ctx, q, scan, query, args...)
+	if err == nil && len(list) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return list[0], nil
+}
+
 // scanOne reads a row of one column.
 func scanOne[T any](row scanner) (v T, err error) {
-	err = row.Scan(&v)
-	return v, err
+	return v, row.Scan(&v)
 }
 
-// scanText reads the one column of a row.
-func scanText(row scanner) (string, error) {
-	var text string
-	err := row.Scan(&text)
-	return text, err
-}
-
-// notFound turns the driver's word for a missing row into ErrNotFound.
-func notFound(err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return ErrNotFound
+// batches yields the rows of a query that returns at most limit rows after a key. The
+// first key is less than all others.
+func batches[T any](limit int, first []any, page func(after []any) ([]T, error), key func(T) []any) iter.Seq2[[]T, error] {
+	return func(yield func([]T, error) bool) {
+		for after := first; ; {
+			list, err := page(after)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(list) > 0 && !yield(list, nil) || len(list) < limit {
+				return
+			}
+			after = key(list[len(list)-1])
+		}
 	}
-	return err
 }
 
-const selectJob = `
-	SELECT id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-		created_at, started_at, finished_at, first_received_at, last_received_at
-	FROM jobs `
+// longAgo is before all times in the database.
+var longAgo = time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)
 
-func scanJob(row scanner) (Job, error) {
-	var j Job
-	var durationMS int64
-	err := row.Scan(&j.ID, &j.Status, &j.Progress, &j.Prompt, &j.Model, &durationMS, &j.Error, &j.ExternalID, &j.Source, &j.Contradicted,
-		instant{&j.CreatedAt}, instant{&j.StartedAt}, instant{&j.FinishedAt}, instant{&j.FirstReceivedAt}, instant{&j.LastReceivedAt})
-	j.Duration = time.Duration(durationMS) * time.Millisecond
-	return j, notFound(err)
-}
+// maxRows is how many rows one statement inserts: both databases limit the number of
+// arguments, SQLite to 32,766.
+const maxRows = 500
 
-// Job returns a job, or ErrNotFound.
-func (s *Store) Job(ctx context.Context, id string) (Job, error) {
-	j, err := scanJob(s.db.QueryRowContext(ctx, selectJob+`WHERE id = $1`, id))
-	if err != nil {
-		return Job{}, fmt.Errorf("read job %s: %w", id, err)
+// insertRows inserts rows of equal length and returns the text column that the rest of
+// the statement returns.
+func insertRows(ctx context.Context, q queryer, insert string, rows [][]any, rest string) (returned []string, err error) {
+	for chunk := range slices.Chunk(rows, maxRows) {
+		list, err := collect(ctx, q, scanOne[string], insert+" VALUES "+tuples(len(chunk), len(chunk[0]))+" "+rest, slices.Concat(chunk...)...)
+		if err != nil {
+			return nil, err
+		}
+		returned = append(returned, list...)
 	}
-	return j, nil
+	return returned, nil
 }
 
-// JobFilter chooses jobs. The zero value chooses all.
-type JobFilter struct {
-	Status tasks.Status
-	// Limit is how many are returned at most; 0 is no limit.
-	Limit int
-}
-
-// Jobs returns the chosen jobs, the one that was last heard of first.
-func (s *Store) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
-	var w where
-	w.andIf(f.Status != "", "status = ?", f.Status)
-	jobs, err := collect(ctx, s.db, scanJob, selectJob+w.String()+` ORDER BY last_received_at DESC, id`+w.limit(f.Limit), w.args...)
-	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
+// tuples returns rows of numbered placeholders.
+func tuples(rows, columns int) string {
+	var b strings.Builder
+	for i := range rows * columns {
+		switch {
+		case i == 0:
+			b.WriteString("($")
+		case i%columns == 0:
+			b.WriteString("), ($")
+		default:
+			b.WriteString(", $")
+		}
+		b.WriteString(strconv.Itoa(i + 1))
 	}
-	return jobs, nil
+	return b.String() + ")"
 }
 
-// StoredEvent is an event as it was kept.
-type StoredEvent struct {
-	tasks.Event
-	// ProcessedAt is when all that follows from the event was queued; zero while
-	// that is owed.
-	ProcessedAt time.Time
-}
-
-const selectEvent = `
-	SELECT id, source, type, job_id, received_at, secret, headers, body, processed_at
-	FROM events `
-
-func scanEvent(row scanner) (StoredEvent, error) {
-	var ev StoredEvent
-	var headers string
-	err := row.Scan(&ev.ID, &ev.Source, &ev.Type, &ev.JobID, instant{&ev.ReceivedAt}, &ev.Secret, &headers, &ev.Body, instant{&ev.ProcessedAt})
-	if err != nil {
-		return ev, notFound(err)
-	}
-	if err := json.Unmarshal([]byte(headers), &ev.Headers); err != nil {
-		return ev, fmt.Errorf("decode headers: %w", err)
-	}
-	return ev, nil
-}
-
-// Event returns an event, or ErrNotFound.
-func (s *Store) Event(ctx context.Context, id string) (StoredEvent, error) {
-	ev, err := scanEvent(s.db.QueryRowContext(ctx, selectEvent+`WHERE id = $1`, id))
-	if err != nil {
-		return StoredEvent{}, fmt.Errorf("read event %s: %w", id, err)
-	}
-	return ev, nil
-}
-
-// EventFilter chooses events. The zero value chooses all.
-type EventFilter struct {
-	JobID string
-	Type  string
-	// IDPrefix is how the id begins.
-	IDPrefix string
-	// Unprocessed chooses those whose consequences are still owed.
-	Unprocessed bool
-	// Limit is how many are returned at most; 0 is no limit.
-	Limit int
-}
-
-// Events returns the chosen events, the one that was received last first.
-func (s *Store) Events(ctx context.Context, f EventFilter) ([]StoredEvent, error) {
-	var w where
-	w.andIf(f.JobID != "", "job_id = ?", f.JobID)
-	w.andIf(f.Type != "", "type = ?", f.Type)
-	w.andIf(f.IDPrefix != "", "substr(id, 1, length(?)) = ?", f.IDPrefix, f.IDPrefix)
-	w.andIf(f.Unprocessed, "processed_at IS NULL")
-	events, err := collect(ctx, s.db, scanEvent, selectEvent+w.String()+` ORDER BY received_at DESC, id`+w.limit(f.Limit), w.args...)
-	if err != nil {
-		return nil, fmt.Errorf("list events: %w", err)
-	}
-	return events, nil
-}
-
-// UnprocessedEvents returns all events whose consequences are owed, the oldest
-// first. Those whose recording was given up and not replayed wait for a person and
-// are not among them.
-func (s *Store) UnprocessedEvents(ctx context.Context) ([]StoredEvent, error) {
-	events, err := collect(ctx, s.db, scanEvent, selectEvent+`
-		WHERE processed_at IS NULL
-			AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state <> 'replayed')
-		ORDER BY received_at`)
-	if err != nil {
-		return nil, fmt.Errorf("list unprocessed events: %w", err)
-	}
-	return events, nil
-}
-
-// wrap says what an error came from; nil stays nil.
-func wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
-}
-
-// where gathers the conditions of a query, and their arguments. In a condition
-// each ? stands for an argument.
+// where collects the conditions of a query and their arguments.
 type where struct {
 	conditions []string
 	args       []any
 }
 
-// andIf adds a condition when it is asked for.
+// andIf adds a condition, in which each ? stands for an argument, if asked.
 func (w *where) andIf(asked bool, condition string, args ...any) {
 	if !asked {
 		return
@@ -198,7 +131,7 @@ func (w *where) andIf(asked bool, condition string, args ...any) {
 	w.conditions = append(w.conditions, condition)
 }
 
-// andIn asks that a column has one of the values, of which there must be some.
+// andIn adds the condition that a column has one of the values; there must be some.
 func andIn[T any](w *where, column string, values []T) {
 	args := make([]any, len(values))
 	for i, v := range values {
@@ -207,7 +140,7 @@ func andIn[T any](w *where, column string, values []T) {
 	w.andIf(true, column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
 }
 
-// limit is the clause for at most n rows; 0 is no limit.
+// limit returns the clause for at most n rows; 0 is no limit.
 func (w *where) limit(n int) string {
 	if n <= 0 {
 		return ""
@@ -215,10 +148,78 @@ func (w *where) limit(n int) string {
 	return " LIMIT " + strconv.Itoa(n)
 }
 
-// String is the clause with all conditions.
+// String returns the clause with all conditions.
 func (w *where) String() string {
 	if len(w.conditions) == 0 {
 		return ""
 	}
 	return " WHERE " + strings.Join(w.conditions, " AND ")
+}
+
+// wrap adds context to an error; nil stays nil.
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}
+
+// storable returns a text without what PostgreSQL cannot store.
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
+}
+
+// encode returns a value as JSON.
+func encode(v any) (string, error) {
+	data, err := json.Marshal(v)
+	return string(data), err
+}
+
+// asJSON scans JSON into the value that it points to.
+type asJSON struct{ value any }
+
+// Scan implements [database/sql.Scanner].
+func (a asJSON) Scan(src any) error {
+	text, ok := src.(string)
+	if !ok {
+		return fmt.Errorf("read JSON: unexpected %T", src)
+	}
+	return json.Unmarshal([]byte(text), a.value)
+}
+
+// sqliteLayout is RFC 3339 in UTC with a fixed width, so that text sorts as time.
+const sqliteLayout = "2006-01-02T15:04:05.000000Z"
+
+// sqliteTime binds an instant as text; SQLite has no type for it.
+func sqliteTime(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(sqliteLayout)
+}
+
+// postgresTime binds an instant as a timestamptz, which keeps microseconds.
+func postgresTime(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+// instant scans what either database returns for a time; NULL is the zero time.
+type instant struct{ *time.Time }
+
+// Scan implements [database/sql.Scanner].
+func (i instant) Scan(src any) (err error) {
+	switch v := src.(type) {
+	case nil:
+		*i.Time = time.Time{}
+	case time.Time:
+		*i.Time = v.UTC()
+	case string:
+		*i.Time, err = time.Parse(sqliteLayout, v)
+	default:
+		err = fmt.Errorf("read time: unexpected %T", src)
+	}
+	return err
 }

@@ -5,202 +5,152 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// givenLink is a link to a file, and the event that gave it.
+// givenLink is a link to a file and the event that gave it.
 type givenLink struct {
 	*entry
-	link tasks.MediaLink
+	tasks.MediaLink
 }
 
-// file is what the link is to: one file of a job.
-func (g givenLink) file() fileName { return fileName{g.Update.JobID, g.link.Name} }
+// file identifies the file. Names contain no colon.
+func (g givenLink) file() string { return g.Update.JobID + ":" + g.Name }
 
-type fileName struct{ job, name string }
-
-func scanFileName(row scanner) (f fileName, err error) {
-	err = row.Scan(&f.job, &f.name)
-	return f, err
-}
-
-// oweMedia takes in the updates' links and finds what of these jobs' media is still to
-// be fetched.
-func (r *recorder) oweMedia(ctx context.Context, list []*entry) error {
+// addMedia adds the events' links to their files and lists the pending media of these
+// jobs.
+func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 	var links []givenLink
+	var jobs []string
 	for _, e := range list {
-		if e.Update != nil {
-			for _, link := range e.Update.Media {
-				links = append(links, givenLink{e, link})
-			}
+		if e.Update == nil || len(e.Update.Media) == 0 {
+			continue
+		}
+		jobs = append(jobs, e.Update.JobID)
+		for _, link := range e.Update.Media {
+			links = append(links, givenLink{e, link})
 		}
 	}
 	if len(links) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(links, func(a, b givenLink) int {
-		return cmp.Or(cmp.Compare(a.Update.JobID, b.Update.JobID), cmp.Compare(a.link.Name, b.link.Name))
+		return cmp.Or(cmp.Compare(a.Update.JobID, b.Update.JobID), cmp.Compare(a.Name, b.Name))
 	})
-	if err := r.takeLinks(ctx, links); err != nil {
+	if err := r.addLinks(ctx, links); err != nil {
 		return err
 	}
-	var jobs []string
-	for _, g := range links {
-		jobs = append(jobs, g.Update.JobID)
-	}
 	var w where
-	andIn(&w, "job_id", slices.Compact(jobs))
+	andIn(&w, "job_id", jobs)
 	media, err := queryMedia(ctx, r.tx, w.String()+` AND state = 'pending' ORDER BY job_id, name`, w.args...)
 	if err != nil {
 		return fmt.Errorf("read media: %w", err)
 	}
-	byJob := make(map[string][]Media)
-	for _, m := range media {
-		byJob[m.JobID] = append(byJob[m.JobID], m)
-	}
 	for _, e := range list {
-		if e.Update != nil && len(e.Update.Media) > 0 {
-			e.owed.Media = byJob[e.Update.JobID]
+		for _, m := range media {
+			if e.Update != nil && len(e.Update.Media) > 0 && e.Update.JobID == m.JobID {
+				e.owed.Media = append(e.owed.Media, m)
+			}
 		}
 	}
 	return nil
 }
 
-// takeLinks takes links in, which are by file: the first to a file that has no row
-// makes it.
-func (r *recorder) takeLinks(ctx context.Context, links []givenLink) error {
+// addLinks adds links, sorted by file. The first link to a file without a row creates
+// the row.
+func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 	var rows [][]any
 	for i, g := range links {
 		if i > 0 && links[i-1].file() == g.file() {
 			continue
 		}
 		f := new(linkedFile)
-		f.take(g.link.URL, stampOf(*g.Update))
-		text, err := f.encode()
+		f.add(g.URL, stampOf(*g.Update))
+		text, err := encode(f.links)
 		if err != nil {
 			return err
 		}
 		at := r.dialect.time(g.Event.ReceivedAt)
-		rows = append(rows, []any{g.Update.JobID, g.link.Name, f.current().URL, text, f.state(), at, at})
+		rows = append(rows, []any{g.Update.JobID, g.Name, g.URL, r.dialect.time(f.linkedAt(g.Event.ReceivedAt)), text, f.state(), at, at})
 	}
-	list, err := insertRows(ctx, r.tx, scanFileName, `INSERT INTO media (job_id, name, url, links, state, created_at, updated_at)`, rows,
-		`ON CONFLICT (job_id, name) DO NOTHING RETURNING job_id, name`)
+	inserted, err := insertRows(ctx, r.tx, `INSERT INTO media (job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
+		`ON CONFLICT (job_id, name) DO NOTHING RETURNING job_id || ':' || name`)
 	if err != nil {
 		return fmt.Errorf("insert media: %w", err)
 	}
-	made := make(map[fileName]bool, len(list))
-	for _, f := range list {
-		made[f] = true
-	}
-	for _, g := range links {
-		if made[g.file()] {
-			delete(made, g.file()) // only its first link is in the row
-			continue
+	for i, g := range links {
+		if slices.Contains(inserted, g.file()) && (i == 0 || links[i-1].file() != g.file()) {
+			continue // in its row already
 		}
-		if err := r.takeLink(ctx, g); err != nil {
-			return fmt.Errorf("keep link of %s: %w", g.link.Name, err)
+		err := changeLinks(ctx, r.tx, r.dialect, g.Update.JobID, g.Name, g.Event.ReceivedAt, func(f *linkedFile) {
+			from := stampOf(*g.Update)
+			if g.Renews == "" {
+				f.add(g.URL, from)
+				return
+			}
+			// It is as old as the answer, however long ago the job ended.
+			if from.At.Before(g.Event.ReceivedAt) {
+				from.At = g.Event.ReceivedAt.UTC()
+			}
+			f.renew(g.URL, from, g.Renews)
+		})
+		if err != nil {
+			return fmt.Errorf("add link of %s: %w", g.Name, err)
 		}
 	}
 	return nil
 }
 
-// takeLink takes a link to a file in that has a row.
-func (r *recorder) takeLink(ctx context.Context, g givenLink) error {
-	d := r.dialect
-	if !r.wait {
-		d.forUpdate = d.forUpdateFree
-	}
-	from := stampOf(*g.Update)
-	err := changeLinks(ctx, r.tx, d, g.Update.JobID, g.link.Name, g.Event.ReceivedAt, func(f *linkedFile) {
-		if g.link.Renews == "" {
-			f.take(g.link.URL, from)
-			return
-		}
-		// It is as old as the answer, however long ago the job ended.
-		if from.At.Before(g.Event.ReceivedAt) {
-			from.At = g.Event.ReceivedAt.UTC()
-		}
-		f.renew(g.link.URL, from, g.link.Renews)
-	})
-	if errors.Is(err, ErrNotFound) { // it has a row: that is locked
-		return errStoring
-	}
-	return err
-}
-
-// oweNotifications writes a notification for each destination and finds those that are
-// still to be sent.
-func (r *recorder) oweNotifications(ctx context.Context, list []*entry) error {
-	due := make(map[string]Notification) // by ID; several events may say the same
-	var first []Notification
+// addNotifications inserts a notification for each destination and lists the pending
+// ones.
+func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
+	var rows [][]any
+	var ids []string
 	for _, e := range list {
+		at := r.dialect.time(e.Event.ReceivedAt)
 		for _, destination := range e.Destinations {
 			n := notificationOf(e.Event, destination)
-			if _, ok := due[n.ID]; ok {
-				continue
-			}
-			n.CreatedAt = e.Event.ReceivedAt
-			due[n.ID] = n
-			first = append(first, n)
+			rows = append(rows, []any{n.ID, n.JobID, n.EventID, n.Type, n.Destination, NotificationPending, at, at})
+			ids = append(ids, n.ID)
 		}
 	}
-	if len(first) == 0 {
+	if len(rows) == 0 {
 		return nil
 	}
-	slices.SortFunc(first, func(a, b Notification) int { return cmp.Compare(a.ID, b.ID) })
-	rows := make([][]any, len(first))
-	for i, n := range first {
-		at := r.dialect.time(n.CreatedAt)
-		rows[i] = []any{n.ID, n.JobID, n.EventID, n.Type, n.Destination, NotificationPending, at, at}
-	}
-	made, err := insertRows(ctx, r.tx, scanNotification, `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
-		`ON CONFLICT (id) DO NOTHING RETURNING `+notificationColumns)
+	slices.SortStableFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
+	_, err := insertRows(ctx, r.tx, `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
+		`ON CONFLICT (id) DO NOTHING RETURNING id`)
 	if err != nil {
 		return fmt.Errorf("insert notifications: %w", err)
 	}
-	for _, n := range made {
-		due[n.ID] = n
-	}
-	var there []string
-	for id, n := range due {
-		if n.State == "" {
-			there = append(there, id)
-		}
-	}
-	if len(there) > 0 {
-		var w where
-		andIn(&w, "id", there)
-		known, err := collect(ctx, r.tx, scanNotification, selectNotification+w.String(), w.args...)
-		if err != nil {
-			return fmt.Errorf("read notifications: %w", err)
-		}
-		for _, n := range known {
-			due[n.ID] = n
-		}
+	var w where
+	w.andIf(true, "state = 'pending'")
+	andIn(&w, "id", ids)
+	pending, err := collect(ctx, r.tx, scanNotification, selectNotification+w.String(), w.args...)
+	if err != nil {
+		return fmt.Errorf("read notifications: %w", err)
 	}
 	for _, e := range list {
 		for _, destination := range e.Destinations {
-			if n := due[notificationOf(e.Event, destination).ID]; n.State == NotificationPending {
-				e.owed.Notifications = append(e.owed.Notifications, n)
+			id := notificationOf(e.Event, destination).ID
+			if i := slices.IndexFunc(pending, func(n Notification) bool { return n.ID == id }); i >= 0 {
+				e.owed.Notifications = append(e.owed.Notifications, pending[i])
 			}
 		}
 	}
 	return nil
 }
 
-// notificationOf names what a destination is told because of an event. A job is
-// created, completes, fails, is cancelled or is lost once, however many events say so, and
-// each is told once. Every other event is told for itself.
+// notificationOf returns the notification of an event for a destination, without state
+// and times. That a job was created, completed, failed, was cancelled or lost is sent
+// once, however many events say so. Every other event has its own notification.
 func notificationOf(ev tasks.Event, destination string) Notification {
 	n := Notification{JobID: ev.JobID, Type: ev.Type, Destination: destination}
-	switch {
-	case ev.JobID == "":
-		n.EventID = ev.ID
-	case !slices.Contains([]string{tasks.TypeCreated, tasks.TypeCompleted, tasks.TypeFailed, tasks.TypeCancelled, tasks.TypeLost}, ev.Type):
+	once := []string{tasks.TypeCreated, tasks.TypeCompleted, tasks.TypeFailed, tasks.TypeCancelled, tasks.TypeLost}
+	if ev.JobID == "" || !slices.Contains(once, ev.Type) {
 		n.EventID = ev.ID
 	}
 	h := sha256.New()

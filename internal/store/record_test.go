@@ -5,21 +5,19 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// lives is what is said of each job of a test that has many.
+// lives are the events of each job of a test that has many jobs.
 var lives = []occurrence{
 	{id: "a", minute: 0, status: "created", prompt: "a cat", model: "v1"},
 	{id: "b", minute: 1, status: "processing", progress: 25},
@@ -29,9 +27,9 @@ var lives = []occurrence{
 	{id: "f", minute: 5, status: "completed", video: "v.mp4?sig=2"},
 }
 
-// TestConcurrentBatches has several record the same events of the same jobs at once,
-// each in another order and in other batches.
-func TestConcurrentBatches(t *testing.T) {
+// Several workers record the same events at once, each in another order and in other
+// batches.
+func TestConcurrentBatchesEndLikeOne(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		deliverTogether(t, db, "alone", lives)
 		want := read(t, db, "alone")
@@ -48,15 +46,14 @@ func TestConcurrentBatches(t *testing.T) {
 			for _, job := range jobs {
 				workTwice(t, db, job)
 				if diff := cmp.Diff(want, read(t, db, job), cmpopts.EquateEmpty()); diff != "" {
-					t.Errorf("%s ends otherwise than when it is alone (-want +got):\n%s", job, diff)
+					t.Errorf("%s ends differently than alone (-want +got):\n%s", job, diff)
 				}
 			}
 		}
 	})
 }
 
-// recordShuffled records and marks all events of the jobs, in an order and in batches
-// that are drawn.
+// recordShuffled records and marks all events of the jobs in random order and batches.
 func recordShuffled(t *testing.T, db *store.Store, jobs []string, r *rand.Rand) {
 	var list []store.Recording
 	for _, job := range jobs {
@@ -72,18 +69,17 @@ func recordShuffled(t *testing.T, db *store.Store, jobs []string, r *rand.Rand) 
 		for _, recording := range list[:n] {
 			ids = append(ids, recording.Event.ID)
 		}
-		if _, err := db.RecordAll(t.Context(), list[:n], received); err != nil {
+		if _, err := db.Record(t.Context(), list[:n], received); err != nil {
 			t.Error(err)
 		}
-		if err := db.MarkAllProcessed(t.Context(), ids, received); err != nil {
+		if err := db.MarkProcessed(t.Context(), ids, received); err != nil {
 			t.Error(err)
 		}
 		list = list[n:]
 	}
 }
 
-// TestRecordAll holds what is said of each event of a batch.
-func TestRecordAll(t *testing.T) {
+func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		of := func(id string, update *tasks.JobUpdate, destinations ...string) store.Recording {
 			ev := event(id, tasks.TypeProcessing)
@@ -97,7 +93,7 @@ func TestRecordAll(t *testing.T) {
 		list := []store.Recording{
 			of("z", &tasks.JobUpdate{Status: tasks.StatusProcessing}),
 			of("linked", &tasks.JobUpdate{Status: tasks.StatusCompleted, Media: file}),
-			of("told", &tasks.JobUpdate{Status: tasks.StatusProcessing}, "slack-1", "slack-2"),
+			of("notified", &tasks.JobUpdate{Status: tasks.StatusProcessing}, "slack-1", "slack-2"),
 			of("unproven", &tasks.JobUpdate{Unproven: true}),
 			of("a", nil),
 		}
@@ -120,7 +116,7 @@ func TestRecordAll(t *testing.T) {
 					list[k].Event.ID += "-2"
 				}
 			}
-			owed, err := db.RecordAll(t.Context(), list, tt.at)
+			owed, err := db.Record(t.Context(), list, tt.at)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,109 +142,35 @@ func TestRecordAll(t *testing.T) {
 	})
 }
 
-// TestRecordAllOrNothing holds that a batch is kept whole or not at all.
-func TestRecordAllOrNothing(t *testing.T) {
-	good, bad := event("good", tasks.TypeCreated), event("twice", tasks.TypeCreated)
-	poison := event("poison", "no\x00text") // what PostgreSQL refuses
-	tests := []struct {
-		name string
-		list []tasks.Event
-		want string
-	}{
-		{"an event is there twice", []tasks.Event{bad, good, bad}, "event twice is there twice"},
-		{"the database refuses one", []tasks.Event{good, poison}, "insert events"},
+func TestBatchIsRecordedWholeOrNotAtAll(t *testing.T) {
+	db := migrated(t, testenv.Postgres(t))
+	list := []store.Recording{
+		{Event: event("good", tasks.TypeCreated)},
+		{Event: event("poison", "no\x00text")}, // PostgreSQL rejects it
 	}
-	db, err := store.Create(t.Context(), testenv.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
+	if _, err := db.Record(t.Context(), list, received); err == nil {
+		t.Error("the batch was recorded, want an error")
 	}
-	defer func() { _ = db.Close() }()
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var list []store.Recording
-			for _, ev := range tt.list {
-				list = append(list, store.Recording{Event: ev})
-			}
-			if _, err := db.RecordAll(t.Context(), list, received); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("RecordAll = %v, want that %s", err, tt.want)
-			}
-			if events, err := db.Events(t.Context(), store.EventFilter{}); err != nil || len(events) != 0 {
-				t.Errorf("%d events are kept, %v; want none", len(events), err)
-			}
-		})
+	if events, err := db.Events(t.Context(), store.EventFilter{}); err != nil || len(events) != 0 {
+		t.Errorf("%d events are kept, %v; want none", len(events), err)
 	}
 }
 
-// TestRecordWhileAFileIsStored holds that events which are recorded together do not
-// wait for a file that is being stored, and that one that is recorded alone does.
-func TestRecordWhileAFileIsStored(t *testing.T) {
-	url := testenv.Postgres(t) // SQLite has no two transactions at once
-	db, err := store.Create(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ev, update := completed()
-	if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
-		t.Fatal(err)
-	}
-	ev.ID, update.EventID, update.OccurredAt = "klingai:again", "klingai:again", update.OccurredAt.Add(time.Minute)
-	recorded := make(chan error, 1)
-	superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}, received, func() error {
-		_, err := db.RecordAll(t.Context(), []store.Recording{{Event: ev, Update: update}}, received)
-		if err == nil || !strings.Contains(err.Error(), "being stored") {
-			t.Errorf("RecordAll = %v, want that the file is being stored", err)
-		}
-		go func() {
-			_, err := db.Record(t.Context(), ev, update, nil)
-			recorded <- err
-		}()
-		awaitLocked(t, url)
-		return nil
-	})
-	if err != nil || superseded {
-		t.Fatalf("StoreMedia = %t, %v", superseded, err)
-	}
-	if err := <-recorded; err != nil {
-		t.Error(err)
-	}
-	if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
-		t.Errorf("media is %s, %v; want stored", m.State, err)
-	}
-}
-
-// awaitLocked waits until a transaction waits for another.
-func awaitLocked(t *testing.T, databaseURL string) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(30 * time.Second)
-	for n := 0; n == 0; {
-		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n)
+func TestEventTwiceInOneBatch(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		r := store.Recording{Event: ev, Update: update, Destinations: []string{"slack-1"}}
+		owed, err := db.Record(t.Context(), []store.Recording{r, r}, received)
 		if err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatal("no transaction waits for another")
+		if diff := cmp.Diff(owed[0], owed[1]); diff != "" || len(owed[0].Media) != 2 || len(owed[0].Notifications) != 1 {
+			t.Errorf("owed %+v, want 2 media and 1 notification twice; they differ by\n%s", owed[0], diff)
 		}
-	}
+	})
 }
 
-// TestManyLinks records more links than one statement takes.
-func TestManyLinks(t *testing.T) {
+func TestMoreLinksThanOneStatementTakes(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		var list []store.Recording
 		for n := range 12 {
@@ -261,7 +183,7 @@ func TestManyLinks(t *testing.T) {
 			slices.Reverse(update.Media)
 			list = append(list, store.Recording{Event: ev, Update: update})
 		}
-		owed, err := db.RecordAll(t.Context(), list, received)
+		owed, err := db.Record(t.Context(), list, received)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,14 +208,13 @@ func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		owed, err := db.UnprocessedEvents(ctx)
-		if err != nil || len(owed) != 1 || owed[0].ID != ev.ID {
-			t.Fatalf("owed events are %v, %v; want %s", owed, err, ev.ID)
+		if got := owedEvents(t, db, 10); !slices.Equal(got, []string{ev.ID}) {
+			t.Fatalf("owed events are %v, want %s", got, ev.ID)
 		}
 		if _, err := db.Job(ctx, "vid_1"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("job before the event is recorded: %v, want ErrNotFound", err)
 		}
-		answers, err := db.RecordAll(ctx, []store.Recording{{Event: ev, Update: update, Destinations: []string{"slack-1"}}}, received)
+		answers, err := db.Record(ctx, []store.Recording{{Event: ev, Update: update, Destinations: []string{"slack-1"}}}, received)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,14 +224,14 @@ func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
 		if job, err := db.Job(ctx, "vid_1"); err != nil || job.Status != tasks.StatusCompleted {
 			t.Errorf("job is %s, %v; want completed", job.Status, err)
 		}
-		if err := db.MarkProcessed(ctx, ev.ID, received); err != nil {
+		if err := db.MarkProcessed(ctx, []string{ev.ID}, received); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.KeepEvent(ctx, ev); err != nil {
 			t.Fatal(err)
 		}
-		if owed, err := db.UnprocessedEvents(ctx); err != nil || len(owed) != 0 {
-			t.Errorf("owed events at the end are %v, %v; want none", owed, err)
+		if got := owedEvents(t, db, 10); len(got) != 0 {
+			t.Errorf("owed events at the end are %v, want none", got)
 		}
 	})
 }

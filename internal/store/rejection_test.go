@@ -11,7 +11,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestRejections(t *testing.T) {
+func TestOnlyTheNewestRejectionsAreKept(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		const n = 1010

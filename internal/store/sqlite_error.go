@@ -12,21 +12,20 @@ import (
 )
 
 var (
-	// ErrBusy is matched when another program holds the lock of a SQLite database.
+	// ErrBusy reports that another program has locked a SQLite database.
 	ErrBusy = errors.New("another program has locked the database")
-	// ErrNoDatabase is matched when a file is none of SQLite's.
-	ErrNoDatabase = errors.New("this is no SQLite database")
+	// ErrNoDatabase reports that a file is not a SQLite database.
+	ErrNoDatabase = errors.New("this is not a SQLite database")
 )
 
-// explainSQLite says why a SQLite database could not be opened, where SQLite itself
-// says little. The database must be closed: to close a file lets go of the locks that
-// this process has on it.
+// explainSQLite explains why a SQLite database could not be opened. The database must be
+// closed: closing a file drops all locks of this process on it.
 func explainSQLite(path string, err error) error {
 	var failure *sqlite.Error
 	if !errors.As(err, &failure) {
 		return err
 	}
-	switch failure.Code() & 0xff { // without what kind of it
+	switch failure.Code() & 0xff { // the primary code
 	case sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("open database: %w", ErrBusy)
 	case sqlite3.SQLITE_NOTADB:
@@ -41,8 +40,8 @@ func explainSQLite(path string, err error) error {
 	return err
 }
 
-// checkAccess reports that this user may not write to a file, or not beside it, where
-// SQLite has its log.
+// checkAccess checks that this user may write to a file and beside it, where SQLite
+// keeps its log.
 func checkAccess(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

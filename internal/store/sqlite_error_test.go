@@ -8,11 +8,10 @@ import (
 	"testing"
 )
 
-// TestExplainSQLite has errors as SQLite has them.
-func TestExplainSQLite(t *testing.T) {
+func TestFileThatIsNoDatabase(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text")
-	if err := os.WriteFile(text, []byte("This is a text, and not what a database begins with; it is as long as that."), 0o600); err != nil {
+	if err := os.WriteFile(text, []byte("This is a text, not the header of a SQLite database, but long enough for one."), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, path := range map[string]string{"a text": text, "a folder": dir} {
@@ -22,11 +21,11 @@ func TestExplainSQLite(t *testing.T) {
 	}
 	other := errors.New("other")
 	if got := explainSQLite(text, other); got != other { //nolint:errorlint // the same one
-		t.Errorf("an error of something else became %v", got)
+		t.Errorf("another error became %v", got)
 	}
 }
 
-func TestExplainSQLiteBusy(t *testing.T) {
+func TestLockedDatabaseIsErrBusy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k.db")
 	open := func() *sql.DB {
 		db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(0)")

@@ -17,7 +17,7 @@ import (
 	_ "modernc.org/sqlite" // the "sqlite" driver
 )
 
-// ErrNotFound is matched when the row that was asked for does not exist.
+// ErrNotFound reports that a row does not exist.
 var ErrNotFound = errors.New("not found")
 
 // Store is a database. It is safe for concurrent use.
@@ -30,20 +30,12 @@ type Store struct {
 type dialect struct {
 	goose      goose.Dialect
 	migrations string
-	// forUpdate locks the rows of a SELECT until the transaction ends. SQLite
-	// needs no such thing: its writing transactions exclude each other whole. Keys
-	// never change: PostgreSQL's lock lets others refer to the rows meanwhile, where
-	// FOR UPDATE would have who holds a file wait for who holds its job.
+	// forUpdate locks the rows of a SELECT until the transaction ends. SQLite needs no
+	// such lock: its writing transactions exclude each other.
 	forUpdate string
-	// forUpdateFree is forUpdate for those rows that no other transaction has locked, and
-	// leaves the others out.
-	forUpdateFree string
-	// writers is how many transactions that write are worth having at once.
+	// writers is how many writing transactions are worth running at once.
 	writers int
-	// andUnsynced, after the WHERE of a statement that is a transaction of its own, has
-	// the commit not wait for the disk.
-	andUnsynced string
-	// time is how an instant is bound; a zero instant is NULL.
+	// time binds an instant; a zero one is NULL.
 	time func(time.Time) any
 }
 
@@ -53,19 +45,18 @@ func sqliteDialect() dialect {
 
 func postgresDialect() dialect {
 	return dialect{
-		goose: goose.DialectPostgres, migrations: "migrations/postgres", time: postgresTime,
-		forUpdate: " FOR NO KEY UPDATE", forUpdateFree: " FOR NO KEY UPDATE SKIP LOCKED", writers: 2,
-		andUnsynced: " AND set_config('synchronous_commit', 'off', TRUE) IS NOT NULL",
+		goose: goose.DialectPostgres, migrations: "migrations/postgres", writers: 2, time: postgresTime,
+		// Keys never change, so rows that refer to a locked one may still be inserted.
+		forUpdate: " FOR NO KEY UPDATE",
 	}
 }
 
-// postgresConns bounds the connections of one process: more than what is usually
-// written at once, as events share transactions, and few enough for many workers to
+// postgresConns is the most connections of one process: few enough for many workers to
 // share a server's usual 100.
 const postgresConns = 24
 
-// Create makes the file of a SQLite database, and its folder, where they are
-// missing, and opens the database. A PostgreSQL database must exist.
+// Create creates the file of a SQLite database and its folder if they are missing, and
+// opens the database. A PostgreSQL database must exist.
 func Create(ctx context.Context, databaseURL string) (*Store, error) {
 	if path, ok := sqlitePath(databaseURL); ok && path != "" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -82,9 +73,9 @@ func Create(ctx context.Context, databaseURL string) (*Store, error) {
 	return Open(ctx, databaseURL)
 }
 
-// Open opens the database at "sqlite:<path>" or "postgres://…" and checks that
-// it answers. Of a file of SQLite's its errors match [io/fs.ErrPermission], [ErrBusy] or
-// [ErrNoDatabase] where that is why. It creates nothing, and the schema is not touched: see [Create],
+// Open opens the database at "sqlite:<path>" or "postgres://…" and checks that it
+// answers. For SQLite its errors match [io/fs.ErrPermission], [ErrBusy] or
+// [ErrNoDatabase] if that is the cause. It does not touch the schema: see
 // [Store.Migrate] and [Store.CheckSchema].
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	var s *Store
@@ -122,11 +113,11 @@ func openSQLite(path string) (*Store, error) {
 		return nil, errors.New("open database: write sqlite:<path>, for instance sqlite:klinghook-data/klinghook.db")
 	}
 	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("open database: %w; `klinghook dev` or `klinghook migrate` makes it", err)
+		return nil, fmt.Errorf("open database: %w; `klinghook dev` or `klinghook migrate` creates it", err)
 	}
-	// synchronous=FULL: in WAL mode a lesser setting may lose the last commits
-	// when the power goes. immediate: a transaction that will write takes its
-	// lock at the start, where the busy timeout can wait for it.
+	// synchronous=FULL: in WAL mode a lesser setting may lose the last commits in a
+	// power cut. immediate: a transaction takes its lock at the start, where the busy
+	// timeout can wait for it.
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{
 		"_txlock": {"immediate"},
 		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
@@ -135,8 +126,8 @@ func openSQLite(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	// One connection: writers queue up in Go, fairly, and not in SQLite's
-	// sleeping retries.
+	// One connection: writers queue up fairly in Go instead of in SQLite's sleeping
+	// retries.
 	db.SetMaxOpenConns(1)
 	return &Store{db: db, dialect: sqliteDialect()}, nil
 }
@@ -146,17 +137,17 @@ func openPostgres(databaseURL string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(planAnew))
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(planEachTime))
 	db.SetMaxOpenConns(postgresConns)
 	db.SetMaxIdleConns(postgresConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	return &Store{db: db, dialect: postgresDialect()}, nil
 }
 
-// planAnew has a connection plan its statements each time that they are run. A plan
-// that was made for all times while a table was small reads the table from end to end,
-// until statistics of it are gathered: too late, where a thousand rows come each second.
-func planAnew(ctx context.Context, conn *pgx.Conn) error {
+// planEachTime makes a connection plan its statements each time they run. A generic plan
+// made while a table was small scans the whole table until statistics are gathered: too
+// late when a thousand rows arrive each second.
+func planEachTime(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, `SET plan_cache_mode = force_custom_plan`)
 	return err
 }
@@ -169,9 +160,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Writers is how many transactions that write are worth having at once: one where
-// they exclude each other, else as many as keep the database busy while another of
-// them waits for the disk.
+// Writers returns how many writing transactions are worth running at once: one if they
+// exclude each other, else enough to keep the database busy while one waits for the disk.
 func (s *Store) Writers() int { return s.dialect.writers }
 
 // Close closes the database's connections.
@@ -194,8 +184,8 @@ func (s *Store) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 	return nil
 }
 
-// ignoreDone drops the complaint that a transaction is over already, as it is
-// when its context ended.
+// ignoreDone drops the error that a transaction is over already, as after its context
+// ended.
 func ignoreDone(err error) error {
 	if errors.Is(err, sql.ErrTxDone) {
 		return nil

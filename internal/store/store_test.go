@@ -17,6 +17,33 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
+// recordOne records one event and leaves it unprocessed.
+func recordOne(ctx context.Context, db *store.Store, ev tasks.Event, update *tasks.JobUpdate, destinations []string) (store.Owed, error) {
+	owed, err := db.Record(ctx, []store.Recording{{Event: ev, Update: update, Destinations: destinations}}, time.Time{})
+	if err != nil {
+		return store.Owed{}, err
+	}
+	return owed[0], nil
+}
+
+// migrated opens the database at a URL with its schema.
+func migrated(t testing.TB, url string) *store.Store {
+	t.Helper()
+	db, err := store.Create(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
 // onBoth runs a test on an empty, migrated database of each kind.
 func onBoth(t *testing.T, f func(t *testing.T, db *store.Store)) {
 	t.Helper()
@@ -25,26 +52,12 @@ func onBoth(t *testing.T, f func(t *testing.T, db *store.Store)) {
 		"postgres": func(t *testing.T) string { return testenv.Postgres(t) },
 	}
 	for name, url := range urls {
-		t.Run(name, func(t *testing.T) {
-			db, err := store.Create(t.Context(), url(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			if _, err := db.Migrate(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			f(t, db)
-		})
+		t.Run(name, func(t *testing.T) { f(t, migrated(t, url(t))) })
 	}
 }
 
-// t0 is when the events of the tests begin, by Kling's clock; received is when
-// all of them arrive.
+// t0 is when the events of the tests start, by Kling's clock; received is when all of
+// them arrive.
 var (
 	t0       = time.Date(2025, 1, 15, 10, 25, 0, 0, time.UTC)
 	received = time.Date(2025, 1, 15, 12, 0, 0, 123456000, time.UTC)
@@ -67,11 +80,11 @@ func completed() (tasks.Event, *tasks.JobUpdate) {
 	}
 }
 
-func TestRecordKeepsEverything(t *testing.T) {
+func TestRecordKeepsEventAndJob(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		ev.Body = []byte("{\"a\":\"\x00\xff\"}")
-		owed, err := db.Record(t.Context(), ev, update, []string{"slack-1", "slack-2"})
+		owed, err := recordOne(t.Context(), db, ev, update, []string{"slack-1", "slack-2"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,27 +113,27 @@ func TestRecordKeepsEverything(t *testing.T) {
 	})
 }
 
-func TestRecordAgain(t *testing.T) {
+func TestRecordingAgainChangesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
-		first, err := db.Record(t.Context(), ev, update, []string{"slack-1"})
+		first, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := db.Record(t.Context(), ev, update, []string{"slack-1"})
+		again, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(first, again); diff != "" {
 			t.Errorf("owed after a second run (-first +second):\n%s", diff)
 		}
-		if err := db.MarkProcessed(t.Context(), ev.ID, received.Add(time.Second)); err != nil {
+		if err := db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.MarkProcessed(t.Context(), ev.ID, received.Add(time.Hour)); err != nil {
+		if err := db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		done, err := db.Record(t.Context(), ev, update, []string{"slack-1"})
+		done, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +150,7 @@ func TestRecordAgain(t *testing.T) {
 	})
 }
 
-func TestConcurrentRecordsOfOneJob(t *testing.T) {
+func TestConcurrentEventsOfOneJobAreAllFolded(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		const n = 20
 		errs := make(chan error, 2*n)
@@ -147,7 +160,7 @@ func TestConcurrentRecordsOfOneJob(t *testing.T) {
 			update := &tasks.JobUpdate{JobID: "vid_1", EventID: ev.ID, OccurredAt: t0.Add(time.Duration(i) * time.Second), Status: tasks.StatusProcessing, Progress: &progress}
 			for range 2 {
 				go func() {
-					_, err := db.Record(t.Context(), ev, update, []string{"x"})
+					_, err := recordOne(t.Context(), db, ev, update, []string{"x"})
 					errs <- err
 				}()
 			}
@@ -181,105 +194,10 @@ func TestConcurrentRecordsOfOneJob(t *testing.T) {
 	})
 }
 
-func TestMediaLinks(t *testing.T) {
-	const first, renewed, other = "https://cdn.example/v.mp4?sig=1", "https://cdn.example/v.mp4?sig=2", "https://cdn.example/w.mp4?sig=3"
-	tests := []struct {
-		name string
-		// before is what happened to the first link before the second comes.
-		before    store.MediaState
-		link      string
-		at        time.Duration // of the second link, after the first
-		wantURL   string
-		wantState store.MediaState
-	}{
-		{"a pending file takes the newer link", store.MediaPending, renewed, time.Minute, renewed, store.MediaPending},
-		{"a late older link changes nothing", store.MediaPending, other, -time.Minute, first, store.MediaPending},
-		{"a stored file is not fetched again for a new signature", store.MediaStored, renewed, time.Minute, renewed, store.MediaStored},
-		{"a stored file is fetched again when it is another", store.MediaStored, other, time.Minute, other, store.MediaPending},
-		{"a stored file stays for an older link", store.MediaStored, other, -time.Minute, first, store.MediaStored},
-		{"a failed file is owed again with a newer link", store.MediaFailed, renewed, time.Minute, renewed, store.MediaPending},
-		{"a failed file is owed again with an older link", store.MediaFailed, other, -time.Minute, other, store.MediaPending},
-		{"a failed file stays so when its link is repeated", store.MediaFailed, first, time.Minute, first, store.MediaFailed},
-	}
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		for _, tt := range tests {
-			t.Run(tt.name, func(t *testing.T) {
-				job := "vid_" + strings.ReplaceAll(tt.name, " ", "_")
-				record := func(id, link string, at time.Time) {
-					t.Helper()
-					ev := event(job+id, tasks.TypeCompleted)
-					update := &tasks.JobUpdate{JobID: job, EventID: ev.ID, OccurredAt: at, Status: tasks.StatusCompleted, Media: []tasks.MediaLink{{Name: "video", URL: link}}}
-					if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
-						t.Fatal(err)
-					}
-				}
-				record("1", first, t0)
-				m := store.Media{JobID: job, Name: "video", URL: first, Object: job + "/video.mp4", Size: 7, SHA256: "ab", ContentType: "video/mp4"}
-				switch tt.before {
-				case store.MediaStored:
-					if superseded, err := db.StoreMedia(t.Context(), m, received, func() error { return nil }); err != nil || superseded {
-						t.Fatalf("StoreMedia = %t, %v", superseded, err)
-					}
-				case store.MediaFailed:
-					if _, err := db.MediaFailed(t.Context(), m, "404", received); err != nil {
-						t.Fatal(err)
-					}
-				}
-				record("2", tt.link, t0.Add(tt.at))
-				got, err := db.Medium(t.Context(), job, "video")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got.URL != tt.wantURL || got.State != tt.wantState {
-					t.Errorf("link %s, %s; want %s, %s", got.URL, got.State, tt.wantURL, tt.wantState)
-				}
-			})
-		}
-	})
-}
-
-func TestMediaStoredFromALinkThatWasReplaced(t *testing.T) {
+func TestSentNotificationStaysSent(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
-		if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
-			t.Fatal(err)
-		}
-		publish := func() error {
-			t.Error("published from a link that does not count any more")
-			return nil
-		}
-		superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: "https://cdn.example/old.mp4", Object: "o"}, received, publish)
-		if err != nil || !superseded {
-			t.Errorf("StoreMedia = %t, %v; want superseded", superseded, err)
-		}
-		m, err := db.Medium(t.Context(), "vid_1", "video")
-		if err != nil || m.State != store.MediaPending {
-			t.Errorf("state %s, %v; want pending", m.State, err)
-		}
-	})
-}
-
-func TestPublishFails(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ev, update := completed()
-		if _, err := db.Record(t.Context(), ev, update, nil); err != nil {
-			t.Fatal(err)
-		}
-		full := errors.New("disk full")
-		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
-		if _, err := db.StoreMedia(t.Context(), m, received, func() error { return full }); !errors.Is(err, full) {
-			t.Errorf("StoreMedia = %v, want %v", err, full)
-		}
-		if got, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || got.State != store.MediaPending || got.Object != "" {
-			t.Errorf("media is %s with object %q, %v; want pending and none", got.State, got.Object, err)
-		}
-	})
-}
-
-func TestNotificationEndsOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ev, update := completed()
-		owed, err := db.Record(t.Context(), ev, update, []string{"slack-1"})
+		owed, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,19 +218,19 @@ func TestNotificationEndsOnce(t *testing.T) {
 	})
 }
 
-func TestListsAndOwed(t *testing.T) {
+func TestEventAndJobFilters(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		ev, update := completed()
-		if _, err := db.Record(ctx, ev, update, []string{"slack-1"}); err != nil {
+		if _, err := recordOne(ctx, db, ev, update, []string{"slack-1"}); err != nil {
 			t.Fatal(err)
 		}
 		unknown := event("klingai:odd", "video.sparkled")
 		unknown.JobID, unknown.ReceivedAt = "", received.Add(time.Minute)
-		if _, err := db.Record(ctx, unknown, nil, nil); err != nil {
+		if _, err := recordOne(ctx, db, unknown, nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.MarkProcessed(ctx, unknown.ID, received); err != nil {
+		if err := db.MarkProcessed(ctx, []string{unknown.ID}, received); err != nil {
 			t.Fatal(err)
 		}
 		tests := []struct {
@@ -347,19 +265,10 @@ func TestListsAndOwed(t *testing.T) {
 				t.Errorf("%d jobs of status %q, %v; want %d", len(jobs), status, err, want)
 			}
 		}
-		events, err1 := db.UnprocessedEvents(ctx)
-		media, err2 := db.PendingMedia(ctx)
-		notifications, err3 := db.PendingNotifications(ctx)
-		if err := errors.Join(err1, err2, err3); err != nil {
-			t.Fatal(err)
-		}
-		if len(events) != 1 || len(media) != 2 || len(notifications) != 1 {
-			t.Errorf("owed: %d events, %d media, %d notifications; want 1, 2, 1", len(events), len(media), len(notifications))
-		}
 	})
 }
 
-func TestNotFound(t *testing.T) {
+func TestMissingRowIsErrNotFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ask := map[string]func(context.Context) error{
 			"job":          func(ctx context.Context) error { _, err := db.Job(ctx, "none"); return err },
@@ -375,7 +284,7 @@ func TestNotFound(t *testing.T) {
 	})
 }
 
-func TestSchema(t *testing.T) {
+func TestMigrateAndCheckSchema(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		if err := db.CheckSchema(t.Context()); err != nil {
 			t.Errorf("migrated database: %v", err)
@@ -397,7 +306,7 @@ func TestSchema(t *testing.T) {
 	})
 }
 
-func TestOpenErrors(t *testing.T) {
+func TestOpenSaysWhatIsWrong(t *testing.T) {
 	tests := []struct{ name, url, want string }{
 		{"no scheme", "k.db", `neither "sqlite:" nor "postgres://"`},
 		{"no path", "sqlite:", "write sqlite:<path>"},
@@ -412,15 +321,15 @@ func TestOpenErrors(t *testing.T) {
 				t.Fatalf("Open = %v, want %q in it", err, tt.want)
 			}
 			if strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("the error holds the password: %v", err)
+				t.Errorf("the error contains the password: %v", err)
 			}
 		})
 	}
 }
 
-func TestKeptEvents(t *testing.T) {
+func TestKeptEventsAreRecordedOrBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		if _, err := db.Record(t.Context(), event("klingai:recorded", tasks.TypeCreated), nil, nil); err != nil {
+		if _, err := recordOne(t.Context(), db, event("klingai:recorded", tasks.TypeCreated), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		for kind, id := range map[tasks.Kind]string{tasks.KindEventRecord: "klingai:buried", tasks.KindNotifySend: "klingai:told"} {

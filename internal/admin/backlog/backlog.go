@@ -13,8 +13,7 @@ import (
 )
 
 const (
-	// queueEvery and storeEvery are how long what was read is good for. The store's
-	// counts go through whole indexes.
+	// queueEvery and storeEvery are how long what was read is good for.
 	queueEvery = 5 * time.Second
 	storeEvery = 30 * time.Second
 	// storeTimeout bounds one reading of the store.
@@ -66,7 +65,7 @@ func New(ctx context.Context, cfg Config) *Collector {
 		queuePaused: prometheus.NewDesc("klinghook_queue_paused", "1 while an operator keeps a queue from being worked on, else 0.", []string{"queue"}, nil),
 
 		databaseUp:  prometheus.NewDesc("klinghook_database_up", "1 when the database could be read, else 0.", nil, nil),
-		jobs:        prometheus.NewDesc("klinghook_jobs", "Jobs in the database, by their status.", []string{"status"}, nil),
+		jobs:        prometheus.NewDesc("klinghook_jobs", "Jobs in the database, by their status; counts stop at 100,000.", []string{"status"}, nil),
 		deadLetters: prometheus.NewDesc("klinghook_dead_letters", "Dead letters that wait for a person, by the kind of their task.", []string{"kind"}, nil),
 		owed:        prometheus.NewDesc("klinghook_owed", "What the database says is still to be done: events to be recorded to the end, files to be downloaded, notifications to be sent.", []string{"what"}, nil),
 	}

@@ -12,7 +12,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_job ON events (job_id, received_at);
 CREATE INDEX events_by_time ON events (received_at);
-CREATE INDEX events_unprocessed ON events (received_at) WHERE processed_at IS NULL;
+CREATE INDEX events_owed ON events (received_at, id) WHERE processed_at IS NULL;
 
 CREATE TABLE jobs (
     id                TEXT PRIMARY KEY,
@@ -30,17 +30,25 @@ CREATE TABLE jobs (
     finished_at       TEXT,
     first_received_at TEXT NOT NULL,
     last_received_at  TEXT NOT NULL,
-    facts             TEXT NOT NULL DEFAULT '{}'
+    facts             TEXT NOT NULL DEFAULT '{}',
+    api               TEXT NOT NULL DEFAULT '',
+    tracked_at        TEXT,
+    lookups           INTEGER NOT NULL DEFAULT 0,
+    lookup_at         TEXT
 );
 CREATE INDEX jobs_by_status ON jobs (status, last_received_at);
 CREATE INDEX jobs_by_time ON jobs (last_received_at);
+CREATE INDEX jobs_never_looked_up ON jobs (last_received_at) WHERE status IN ('created', 'processing') AND lookup_at IS NULL;
+CREATE INDEX jobs_to_look_up ON jobs (lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
 
 CREATE TABLE media (
     job_id       TEXT NOT NULL REFERENCES jobs (id),
     name         TEXT NOT NULL,
     url          TEXT NOT NULL,
+    linked_at    TEXT NOT NULL,
     links        TEXT NOT NULL,
     stored_url   TEXT NOT NULL DEFAULT '',
+    publishing   TEXT NOT NULL DEFAULT '',
     state        TEXT NOT NULL,
     object       TEXT NOT NULL DEFAULT '',
     size_bytes   INTEGER NOT NULL DEFAULT 0,
@@ -52,7 +60,7 @@ CREATE TABLE media (
     stored_at    TEXT,
     PRIMARY KEY (job_id, name)
 );
-CREATE INDEX media_owed ON media (created_at) WHERE state = 'pending';
+CREATE INDEX media_owed ON media (linked_at, job_id, name) WHERE state = 'pending';
 
 CREATE TABLE notifications (
     id          TEXT PRIMARY KEY,
@@ -67,10 +75,52 @@ CREATE TABLE notifications (
     sent_at     TEXT
 );
 CREATE INDEX notifications_by_job ON notifications (job_id);
-CREATE INDEX notifications_owed ON notifications (created_at) WHERE state = 'pending';
+CREATE INDEX notifications_owed ON notifications (created_at, id) WHERE state = 'pending';
 
--- +goose Down
-DROP TABLE notifications;
-DROP TABLE media;
-DROP TABLE jobs;
-DROP TABLE events;
+CREATE TABLE task_failures (
+    task_id   TEXT NOT NULL,
+    failed_at TEXT NOT NULL,
+    attempt   INTEGER NOT NULL,
+    error     TEXT NOT NULL,
+    PRIMARY KEY (task_id, failed_at, attempt)
+);
+
+CREATE TABLE dead_letters (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id    TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    payload    BLOB NOT NULL,
+    job_id     TEXT NOT NULL DEFAULT '',
+    event_id   TEXT NOT NULL DEFAULT '',
+    error      TEXT NOT NULL,
+    failures   TEXT NOT NULL DEFAULT '[]',
+    failed_at  TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    ended_at   TEXT
+);
+CREATE UNIQUE INDEX dead_letters_open ON dead_letters (task_id) WHERE state = 'dead';
+CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind) WHERE state = 'dead';
+CREATE INDEX dead_letters_by_job ON dead_letters (job_id);
+CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id <> '';
+CREATE INDEX dead_letters_by_time ON dead_letters (failed_at);
+
+CREATE TABLE rejections (
+    id          TEXT PRIMARY KEY,
+    received_at TEXT NOT NULL,
+    source      TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    detail      TEXT NOT NULL DEFAULT '',
+    peer        TEXT NOT NULL DEFAULT '',
+    headers     TEXT NOT NULL DEFAULT '{}',
+    body        BLOB NOT NULL
+);
+CREATE INDEX rejections_by_time ON rejections (received_at);
+
+CREATE TABLE lookup_requests (
+    job_id       TEXT PRIMARY KEY,
+    api          TEXT NOT NULL DEFAULT '',
+    requested_at TEXT NOT NULL,
+    retry_at     TEXT,
+    generation   INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX lookup_requests_by_time ON lookup_requests (coalesce(retry_at, requested_at));

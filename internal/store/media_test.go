@@ -1,0 +1,202 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestWhichLinkCounts(t *testing.T) {
+	const first, renewed, other = "https://cdn.example/v.mp4?sig=1", "https://cdn.example/v.mp4?sig=2", "https://cdn.example/w.mp4?sig=3"
+	tests := []struct {
+		name string
+		// before is what happened to the first link before the second comes.
+		before    store.MediaState
+		link      string
+		at        time.Duration // of the second link, after the first
+		wantURL   string
+		wantState store.MediaState
+	}{
+		{"a pending file takes the newer link", store.MediaPending, renewed, time.Minute, renewed, store.MediaPending},
+		{"a late older link changes nothing", store.MediaPending, other, -time.Minute, first, store.MediaPending},
+		{"a stored file is not fetched again for a new signature", store.MediaStored, renewed, time.Minute, renewed, store.MediaStored},
+		{"a stored file is fetched again when it is another", store.MediaStored, other, time.Minute, other, store.MediaPending},
+		{"a stored file stays for an older link", store.MediaStored, other, -time.Minute, first, store.MediaStored},
+		{"a failed file is owed again with a newer link", store.MediaFailed, renewed, time.Minute, renewed, store.MediaPending},
+		{"a failed file is owed again with an older link", store.MediaFailed, other, -time.Minute, other, store.MediaPending},
+		{"a failed file stays so when its link is repeated", store.MediaFailed, first, time.Minute, first, store.MediaFailed},
+	}
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				job := "vid_" + strings.ReplaceAll(tt.name, " ", "_")
+				record := func(id, link string, at time.Time) {
+					t.Helper()
+					ev := event(job+id, tasks.TypeCompleted)
+					update := &tasks.JobUpdate{JobID: job, EventID: ev.ID, OccurredAt: at, Status: tasks.StatusCompleted, Media: []tasks.MediaLink{{Name: "video", URL: link}}}
+					if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				record("1", first, t0)
+				m := store.Media{JobID: job, Name: "video", URL: first, Object: job + "/video.mp4", Size: 7, SHA256: "ab", ContentType: "video/mp4"}
+				switch tt.before {
+				case store.MediaStored:
+					if superseded, err := db.StoreMedia(t.Context(), m, received, func() error { return nil }); err != nil || superseded {
+						t.Fatalf("StoreMedia = %t, %v", superseded, err)
+					}
+				case store.MediaFailed:
+					if _, err := db.MediaFailed(t.Context(), m, "404", received); err != nil {
+						t.Fatal(err)
+					}
+				}
+				record("2", tt.link, t0.Add(tt.at))
+				got, err := db.Medium(t.Context(), job, "video")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got.URL != tt.wantURL || got.State != tt.wantState {
+					t.Errorf("link %s, %s; want %s, %s", got.URL, got.State, tt.wantURL, tt.wantState)
+				}
+			})
+		}
+	})
+}
+
+func TestReplacedLinkIsNotPublished(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+			t.Fatal(err)
+		}
+		publish := func() error {
+			t.Error("published from a link that no longer counts")
+			return nil
+		}
+		superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: "https://cdn.example/old.mp4", Object: "o"}, received, publish)
+		if err != nil || !superseded {
+			t.Errorf("StoreMedia = %t, %v; want superseded", superseded, err)
+		}
+		m, err := db.Medium(t.Context(), "vid_1", "video")
+		if err != nil || m.State != store.MediaPending {
+			t.Errorf("state %s, %v; want pending", m.State, err)
+		}
+	})
+}
+
+func TestFileStaysOwedWhenPublishFails(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+			t.Fatal(err)
+		}
+		full := errors.New("disk full")
+		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
+		if _, err := db.StoreMedia(t.Context(), m, received, func() error { return full }); !errors.Is(err, full) {
+			t.Errorf("StoreMedia = %v, want %v", err, full)
+		}
+		if got, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || got.State != store.MediaPending || got.Object != "" {
+			t.Errorf("media is %s with object %q, %v; want pending and none", got.State, got.Object, err)
+		}
+	})
+}
+
+// newer records a completed event with a newer link that names another video.
+func newer(ctx context.Context, t *testing.T, db *store.Store, link string) store.Media {
+	t.Helper()
+	ev, update := completed()
+	ev.ID, update.EventID = "klingai:newer", "klingai:newer"
+	update.OccurredAt = update.OccurredAt.Add(time.Minute)
+	update.Media = []tasks.MediaLink{{Name: "video", URL: link}}
+	if _, err := recordOne(ctx, db, ev, update, nil); err != nil {
+		t.Error(err)
+	}
+	return store.Media{JobID: "vid_1", Name: "video", URL: link, Object: "o", SHA256: "newer"}
+}
+
+func TestSlowPublishBlocksNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+			t.Fatal(err)
+		}
+		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
+		superseded, err := db.StoreMedia(t.Context(), m, received, func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if err := db.Ping(ctx); err != nil {
+				t.Error(err)
+			}
+			newer(ctx, t, db, "https://cdn.example/newer.mp4")
+			return ctx.Err()
+		})
+		if err != nil || superseded {
+			t.Errorf("StoreMedia = %t, %v; want it stored", superseded, err)
+		}
+		got, err := db.Medium(t.Context(), "vid_1", "video")
+		if err != nil || got.State != store.MediaPending || got.URL != "https://cdn.example/newer.mp4" || got.Object != "o" {
+			t.Errorf("media is %+v, %v; want the newer link owed and the object noted", got, err)
+		}
+	})
+}
+
+func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
+	const old = "https://cdn.example/v.mp4?sig=1" // as completed has it
+	tests := []struct {
+		name, link string
+		lastFirst  bool // the download that started last is noted first
+		want       store.MediaState
+	}{
+		{"of one file", "https://cdn.example/v.mp4?sig=2", true, store.MediaStored},
+		{"of two files", "https://cdn.example/newer.mp4", true, store.MediaPending},
+		{"of two files, in order", "https://cdn.example/newer.mp4", false, store.MediaPending},
+	}
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				ev, update := completed()
+				job := "vid " + tt.name
+				ev.ID, ev.JobID, update.EventID, update.JobID = job, job, job, job
+				if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+					t.Fatal(err)
+				}
+				publishing, proceed, second := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+				_, first := db.StoreMedia(t.Context(), store.Media{JobID: job, Name: "video", URL: old, Object: "old"}, received, func() error {
+					ev.ID, update.EventID = job+" 2", job+" 2"
+					update.OccurredAt = update.OccurredAt.Add(time.Minute)
+					update.Media = []tasks.MediaLink{{Name: "video", URL: tt.link}}
+					if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+						return err
+					}
+					go func() {
+						_, err := db.StoreMedia(t.Context(), store.Media{JobID: job, Name: "video", URL: tt.link, Object: "new"}, received, func() error {
+							close(publishing)
+							<-proceed
+							return nil
+						})
+						second <- err
+					}()
+					<-publishing
+					if tt.lastFirst {
+						close(proceed)
+						second <- <-second
+					}
+					return nil
+				})
+				if !tt.lastFirst {
+					close(proceed)
+				}
+				err := errors.Join(first, <-second)
+				m, mErr := db.Medium(t.Context(), job, "video")
+				if mErr != nil || m.State != tt.want || (err == nil) != (tt.want == store.MediaStored) {
+					t.Errorf("media is %s, %v; errors are %v; want %s", m.State, mErr, err, tt.want)
+				}
+			})
+		}
+	})
+}

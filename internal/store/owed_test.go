@@ -1,0 +1,121 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// owedEvents returns the ids of all owed events, read in batches.
+func owedEvents(t *testing.T, db *store.Store, limit int) (ids []string) {
+	t.Helper()
+	for batch, err := range db.OwedEvents(t.Context(), limit) {
+		if err != nil || len(batch) > limit {
+			t.Fatalf("batch of %d, %v; want %d at most", len(batch), err, limit)
+		}
+		for _, ev := range batch {
+			ids = append(ids, ev.ID)
+		}
+	}
+	return ids
+}
+
+func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		var events, media, notifications []string
+		for n := range 7 {
+			ev, update := completed()
+			ev.ID, ev.JobID = fmt.Sprintf("klingai:%d", 9-n), fmt.Sprintf("vid_%d", n)
+			ev.ReceivedAt = received.Add(time.Duration(n/3) * time.Minute) // some at the same time
+			update.EventID, update.JobID, update.OccurredAt = ev.ID, ev.JobID, ev.ReceivedAt
+			owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			events, notifications = append(events, ev.ID), append(notifications, owed.Notifications[0].ID)
+			for _, m := range owed.Media {
+				media = append(media, m.JobID+"/"+m.Name)
+			}
+		}
+		slices.Sort(events[:3])
+		slices.Sort(events[3:6])
+		slices.Sort(notifications[:3])
+		slices.Sort(notifications[3:6])
+		for _, limit := range []int{1, 2, 3, 7, 100} {
+			if diff := cmp.Diff(events, owedEvents(t, db, limit)); diff != "" {
+				t.Errorf("events in batches of %d (-want +got):\n%s", limit, diff)
+			}
+			var gotMedia, gotNotifications []string
+			for batch, err := range db.OwedMedia(ctx, limit) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range batch {
+					gotMedia = append(gotMedia, m.JobID+"/"+m.Name)
+				}
+			}
+			if diff := cmp.Diff(media, gotMedia); diff != "" {
+				t.Errorf("media in batches of %d (-want +got):\n%s", limit, diff)
+			}
+			for batch, err := range db.OwedNotifications(ctx, limit) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, n := range batch {
+					gotNotifications = append(gotNotifications, n.ID)
+				}
+			}
+			if diff := cmp.Diff(notifications, gotNotifications); diff != "" {
+				t.Errorf("notifications in batches of %d (-want +got):\n%s", limit, diff)
+			}
+		}
+	})
+}
+
+func TestBuriedEventIsNotOwed(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev := event("klingai:1", tasks.TypeCreated)
+		if err := db.KeepEvent(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+		buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
+		if got := owedEvents(t, db, 10); len(got) != 0 {
+			t.Errorf("owed events are %v, want none: a person must decide", got)
+		}
+		if err := db.EndDeadLetter(t.Context(), letters(t, db)[0], store.DeadLetterReplayed, received); err != nil {
+			t.Fatal(err)
+		}
+		if got := owedEvents(t, db, 10); len(got) != 1 {
+			t.Errorf("owed events are %v, want the replayed one", got)
+		}
+	})
+}
+
+func TestMediaExpiresInTheLastTenthOfItsLife(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed() // at five minutes past t0
+		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+			t.Fatal(err)
+		}
+		for after, want := range map[time.Duration]int{54 * time.Minute: 0, 54*time.Minute + time.Second: 2} {
+			now := t0.Add(5*time.Minute + after)
+			list, err := db.ExpiringMedia(t.Context(), time.Hour, now, 0)
+			if err != nil || len(list) != want {
+				t.Errorf("%s after the link was given: %+v, %v; want %d files", after, list, err, want)
+			}
+			if n, err := db.CountExpiringMedia(t.Context(), time.Hour, now); err != nil || n != want {
+				t.Errorf("%s after the link was given: count is %d, %v; want %d", after, n, err, want)
+			}
+			if want > 0 && (list[0].Name != "thumbnail" || !list[0].LinkedAt.Equal(update.OccurredAt)) {
+				t.Errorf("first is %s of %v, want the thumbnail of %v", list[0].Name, list[0].LinkedAt, update.OccurredAt)
+			}
+		}
+	})
+}
