@@ -37,7 +37,7 @@ func (c *Client) do(ctx context.Context, what call) (json.RawMessage, error) {
 	if what.apiKeyOnly && c.keys.apiKey == "" {
 		return nil, ErrNeedsAPIKey
 	}
-	if err := c.pace.wait(ctx); err != nil {
+	if err := c.throttle.wait(ctx); err != nil {
 		return nil, err
 	}
 	token, err := c.keys.bearer()
@@ -60,7 +60,7 @@ func (c *Client) do(ctx context.Context, what call) (json.RawMessage, error) {
 	data, err := c.read(res, body, token)
 	var refused *APIError
 	if errors.As(err, &refused) {
-		c.pace.pause(refused.wait())
+		c.throttle.pause(refused.wait())
 		if refused.cause() == badCredentials {
 			c.keys.forget(token)
 		}

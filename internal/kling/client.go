@@ -40,10 +40,10 @@ type Config struct {
 
 // Client calls Kling's API. It is safe for concurrent use.
 type Client struct {
-	base *url.URL
-	keys *credentials
-	pace *pace
-	http http.Client
+	base     *url.URL
+	keys     *credentials
+	throttle *throttle
+	http     http.Client
 }
 
 // New checks the Config without using the network.
@@ -62,7 +62,7 @@ func New(cfg Config) (*Client, error) {
 	case !(cfg.Rate > 0) || math.IsInf(cfg.Rate, 1): // NaN is not above 0 either
 		return nil, fmt.Errorf("kling: a rate of %g requests a second; set it above 0", cfg.Rate)
 	}
-	c := &Client{base: base, keys: keys, pace: newPace(cfg.Rate)}
+	c := &Client{base: base, keys: keys, throttle: newThrottle(cfg.Rate)}
 	if cfg.HTTPClient != nil {
 		c.http = *cfg.HTTPClient
 	}

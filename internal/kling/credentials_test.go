@@ -37,29 +37,6 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-func TestNewChecksCredentials(t *testing.T) {
-	tests := []struct {
-		name string
-		cfg  Config
-		want string
-	}{
-		{"none", Config{}, "set KLINGAI_API_KEY"},
-		{"both kinds", Config{APIKey: "hunter2", AccessKey: "hunter3", SecretKey: "hunter4"}, "keep the API key"},
-		{"no secret key", Config{AccessKey: "hunter3"}, "only one of access key and secret key"},
-		{"no access key", Config{SecretKey: "hunter4"}, "only one of access key and secret key"},
-		{"two secret keys", Config{AccessKey: "hunter3", SecretKey: "hunter4 hunter4"}, "the secret key has characters"},
-		{"an access key beyond ASCII", Config{AccessKey: "hunter3é", SecretKey: "hunter4"}, "the access key has characters"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := New(tt.cfg)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter") {
-				t.Errorf("err = %v, want %q and no secret", err, tt.want)
-			}
-		})
-	}
-}
-
 // TestToken checks the token that Kling documents.
 func TestToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

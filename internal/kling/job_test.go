@@ -30,9 +30,6 @@ func TestReadJob(t *testing.T) {
 			CreatedAt: at(1722769557708), UpdatedAt: at(1722769557999),
 			Outputs: []Output{{Type: "video", URL: "https://cdn.example/7.mp4?sig=1", Duration: 5100 * time.Millisecond}},
 		}},
-		{"legacy images", `{"task_id":"1","task_status":"succeed","task_result":{"images":[{"index":0,"url":"https://a/i"}]}}`, Job{
-			ID: "1", Status: tasks.StatusCompleted, KlingStatus: "succeed", Outputs: []Output{{Type: "image", URL: "https://a/i"}},
-		}},
 		{"an unknown status", `{"id":"1","status":"queued"}`, Job{ID: "1", KlingStatus: "queued"}},
 		{"the seed's word", `{"task_id":1,"task_status":"completed"}`, Job{ID: "1", Status: tasks.StatusCompleted, KlingStatus: "completed"}},
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestOfficialIdentify(t *testing.T) {
+func TestOfficialIdentifiesEvents(t *testing.T) {
 	identity := func(eventType string) source.Identity {
 		return source.Identity{SenderID: klingID, Type: eventType, JobID: "1"}
 	}
@@ -36,11 +36,11 @@ func TestOfficialIdentify(t *testing.T) {
 		{"legacy cancelled", `{"task_id":"1","task_status":"cancelled"}`, identity("video.cancelled")},
 		{"unknown status", `{"id":"1","status":"queued"}`, identity("video.queued")},
 		{"status in other case", `{"id":"1","status":"Failed"}`, identity("video.Failed")},
-		{"status in the seed's word", `{"id":"1","status":"completed"}`, identity("video.completed")},
+		{"the seed's status", `{"id":"1","status":"completed"}`, identity("video.completed")},
 		{"number for id", `{"id":1,"status":"failed"}`, identity("video.failed")},
 		{"null beside id", `{"id":"1","task_id":null,"status":"failed"}`, identity("video.failed")},
-		{"all outputs there may be", `{"id":"1","status":"succeeded","outputs":[{}` + strings.Repeat(`,{}`, 99) + `]}`, identity("video.completed")},
-		{"outputs of what is not done", `{"id":"1","status":"processing","outputs":[{}` + strings.Repeat(`,{}`, 100) + `]}`, identity("video.processing")},
+		{"the most outputs", `{"id":"1","status":"succeeded","outputs":[{}` + strings.Repeat(`,{}`, 99) + `]}`, identity("video.completed")},
+		{"outputs of a task in progress", `{"id":"1","status":"processing","outputs":[{}` + strings.Repeat(`,{}`, 100) + `]}`, identity("video.processing")},
 		{"keys in other case", `{"id":"1","ID":"2","Task_Id":"3","status":"failed","STATUS":"x"}`, identity("video.failed")},
 	}
 	src := newSource(t, "klingai-official")
@@ -55,7 +55,7 @@ func TestOfficialIdentify(t *testing.T) {
 	}
 }
 
-func TestOfficialIdentifyRefuses(t *testing.T) {
+func TestOfficialRefusesBodies(t *testing.T) {
 	tests := []struct {
 		name string
 		body string
@@ -87,7 +87,7 @@ func TestOfficialIdentifyRefuses(t *testing.T) {
 	}
 }
 
-func TestOfficialIdentifyRefusesWebhookID(t *testing.T) {
+func TestOfficialRefusesWebhookIDs(t *testing.T) {
 	src := newSource(t, "klingai-official")
 	for id, want := range map[string]string{
 		strings.Repeat("1", 257): `"Webhook-Id" is longer than 256 bytes`,
@@ -101,7 +101,7 @@ func TestOfficialIdentifyRefusesWebhookID(t *testing.T) {
 	}
 }
 
-func TestOfficialUpdate(t *testing.T) {
+func TestOfficialUpdatesJobs(t *testing.T) {
 	created, updated := date(t, "2026-06-10T08:39:38.802Z"), date(t, "2026-06-10T08:39:54.151Z")
 	completed := func(media ...tasks.MediaLink) *tasks.JobUpdate {
 		return &tasks.JobUpdate{JobID: "1", EventID: "e", Status: tasks.StatusCompleted, Media: media}
@@ -153,7 +153,7 @@ func TestOfficialUpdate(t *testing.T) {
 			&tasks.JobUpdate{JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusFailed, Error: "risk control", FinishedAt: updated},
 		},
 		{
-			"processing is not the end", `{"id":"1","status":"processing","message":"wait","update_time":1781080794151,"outputs":[{"url":"https://x/1.mp4","duration":"5"}]}`,
+			"processing", `{"id":"1","status":"processing","message":"wait","update_time":1781080794151,"outputs":[{"url":"https://x/1.mp4","duration":"5"}]}`,
 			&tasks.JobUpdate{JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusProcessing},
 		},
 		{
@@ -181,7 +181,7 @@ func TestOfficialUpdate(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.want != nil {
-				// Where Kling keeps a job follows from which id its body has.
+				// The key of the id tells which API has the job.
 				tt.want.API = tasks.APITasks
 				if strings.Contains(tt.body, `"task_id"`) {
 					tt.want.API = tasks.APILegacy

@@ -28,7 +28,6 @@ type forward struct {
 	host   string
 	signer *standardwebhooks.Webhook
 	client *http.Client
-	now    func() time.Time
 }
 
 // newSigner refuses the empty key, with which the library would sign.
@@ -68,7 +67,6 @@ func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, erro
 			// A redirect would send the signed body to a host that nobody chose.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		now: time.Now,
 	}, nil
 }
 
@@ -88,10 +86,10 @@ func (f *forward) send(ctx context.Context, m Message) error {
 		}
 		return fmt.Errorf("post: %w", err)
 	}
-	answer := f.answer(res)
+	err = answer(res)
 	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // only for the connection
 	_ = res.Body.Close()
-	return answer
+	return err
 }
 
 // request signs the message on every attempt, because receivers refuse old
@@ -104,7 +102,7 @@ func (f *forward) request(ctx context.Context, m Message) (*http.Request, error)
 	if err != nil {
 		return nil, err
 	}
-	at := f.now()
+	at := time.Now()
 	signature, err := f.signer.Sign(m.ID, at, body)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
@@ -122,7 +120,7 @@ func (f *forward) request(ctx context.Context, m Message) (*http.Request, error)
 }
 
 // answer returns the error that a status stands for; nil for success.
-func (f *forward) answer(res *http.Response) error {
+func answer(res *http.Response) error {
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	switch code := res.StatusCode; {
 	case code >= 200 && code < 300:
@@ -133,7 +131,7 @@ func (f *forward) answer(res *http.Response) error {
 		return tasks.Permanent(fmt.Errorf("the endpoint answered %s: it wants no more messages; remove its URL", status))
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 		err := fmt.Errorf("the endpoint answered %s", status)
-		if wait := tasks.ParseRetryAfter(res.Header.Get("Retry-After"), f.now()); wait > 0 {
+		if wait := tasks.ParseRetryAfter(res.Header.Get("Retry-After"), time.Now()); wait > 0 {
 			return tasks.RetryAfter(err, wait)
 		}
 		return err

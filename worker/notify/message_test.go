@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func TestBodyGolden(t *testing.T) {
+func TestBodyMatchesGoldenFiles(t *testing.T) {
 	tests := []struct {
 		name string
 		m    Message
@@ -52,7 +52,7 @@ func TestBodyGolden(t *testing.T) {
 	}
 }
 
-func TestBodyOfEqualMessages(t *testing.T) {
+func TestEqualMessagesHaveEqualBodies(t *testing.T) {
 	m := testMessage()
 	elsewhere := testMessage()
 	zone := time.FixedZone("CST", 8*60*60)
@@ -68,11 +68,11 @@ func TestBodyOfEqualMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(first), string(second)); diff != "" {
-		t.Errorf("the same times in another zone read differently:\n%s", diff)
+		t.Errorf("the same times in another zone differ:\n%s", diff)
 	}
 }
 
-func TestBodyRefusesUnwritableTime(t *testing.T) {
+func TestTimeAfter9999IsPermanent(t *testing.T) {
 	m := testMessage()
 	m.At = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
 	if _, err := m.body(); !tasks.IsPermanent(err) {

@@ -34,7 +34,7 @@ type Notifier struct {
 	timeout      time.Duration
 	names        []string
 	destinations map[string]destination
-	paces        map[string]*pace // empty without a rate
+	turns        map[string]*turns // empty without a rate
 }
 
 type destination interface {
@@ -46,7 +46,7 @@ type destination interface {
 // New checks every URL without using the network. Its error names each bad URL by
 // its position, from 1, and says how to fix it. Repeated URLs are one destination.
 func New(cfg Config) (*Notifier, error) {
-	n := &Notifier{timeout: cfg.Timeout, destinations: map[string]destination{}, paces: map[string]*pace{}}
+	n := &Notifier{timeout: cfg.Timeout, destinations: map[string]destination{}, turns: map[string]*turns{}}
 	if n.timeout <= 0 {
 		n.timeout = defaultTimeout
 	}
@@ -100,7 +100,7 @@ func (n *Notifier) add(prefix, rawURL string, d destination, rate float64) {
 	n.names = append(n.names, name)
 	n.destinations[name] = d
 	if rate > 0 {
-		n.paces[name] = newPace(rate)
+		n.turns[name] = newTurns(rate)
 	}
 }
 
@@ -112,8 +112,8 @@ func (n *Notifier) Names() []string { return slices.Clone(n.names) }
 // Turn takes a turn at a destination: 0 means that a message may be sent now.
 // Otherwise it returns when to ask again.
 func (n *Notifier) Turn(name string) time.Duration {
-	if p, ok := n.paces[name]; ok {
-		return p.turn(time.Now())
+	if t, ok := n.turns[name]; ok {
+		return t.take(time.Now())
 	}
 	return 0
 }

@@ -52,14 +52,14 @@ func testMessage() Message {
 	}
 }
 
-func TestNew(t *testing.T) {
+func TestNewNamesDestinations(t *testing.T) {
 	slack := "slack://hook:T00000000-B00000000-XXXXXXXXXXXXXXXXXXXXXXXX@webhook"
 	tests := []struct {
 		name string
 		cfg  Config
 		want []string // patterns of names
 	}{
-		{"nobody", Config{}, nil},
+		{"none", Config{}, nil},
 		{"chat", Config{ChatURLs: []string{slack}}, []string{"slack-[0-9a-f]{8}"}},
 		{"custom form", Config{ChatURLs: []string{"generic+https://example.com/hook"}}, []string{"generic-[0-9a-f]{8}"}},
 		{"upper case", Config{ChatURLs: []string{"GENERIC://example.com/hook"}}, []string{"generic-[0-9a-f]{8}"}},
@@ -101,7 +101,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-func TestNewErrors(t *testing.T) {
+func TestNewReportsEveryBadURL(t *testing.T) {
 	tests := []struct {
 		name   string
 		cfg    Config
@@ -168,7 +168,7 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
-// wantText checks what a text says and what it must not say.
+// wantText checks that a text contains all of want and none of hidden.
 func wantText(t *testing.T, text string, want, hidden []string) {
 	t.Helper()
 	for _, w := range want {
@@ -178,12 +178,12 @@ func wantText(t *testing.T, text string, want, hidden []string) {
 	}
 	for _, h := range hidden {
 		if strings.Contains(text, h) {
-			t.Errorf("%q tells %q", text, h)
+			t.Errorf("%q shows %q", text, h)
 		}
 	}
 }
 
-// as returns the destination of the name as what it is.
+// as returns a destination by its name.
 func as[D destination](t *testing.T, n *Notifier, name string) D {
 	t.Helper()
 	d, ok := n.destinations[name].(D)
@@ -193,7 +193,7 @@ func as[D destination](t *testing.T, n *Notifier, name string) D {
 	return d
 }
 
-func TestSendToUnknown(t *testing.T) {
+func TestSendToRemovedDestinationIsPermanent(t *testing.T) {
 	n, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestText(t *testing.T) {
+func TestTextStatesWhatHappened(t *testing.T) {
 	tests := []struct {
 		name string
 		edit func(*Message)
@@ -91,7 +91,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
+func TestCleanDisarmsText(t *testing.T) {
 	tests := []struct {
 		name, text, want string
 	}{
@@ -121,7 +121,7 @@ func TestSize(t *testing.T) {
 	}
 }
 
-func TestCompose(t *testing.T) {
+func TestComposeFitsTheService(t *testing.T) {
 	m := Message{Type: tasks.TypeCompleted, At: time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC), Job: Job{ID: "vid_é"}}
 	const heading, details = "Video completed: vid_é", "Time: 2025-01-15 10:30:00 UTC"
 	tests := []struct {
@@ -153,7 +153,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-func TestComposeShortens(t *testing.T) {
+func TestComposeShortensLongTexts(t *testing.T) {
 	c, err := newChat("generic://example.com/")
 	if err != nil {
 		t.Fatal(err)

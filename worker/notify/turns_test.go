@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestTurn holds that a destination gets its rate and no more, however many come at
-// once, that each of those comes back few times, and that others are not held up.
-func TestTurn(t *testing.T) {
+// TestTurnsKeepTheRate checks also that waiting messages ask few times and do not
+// delay other destinations.
+func TestTurnsKeepTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, err := New(Config{ForwardURLs: []string{"http://a.example/", "http://b.example/"}, ForwardSecret: testSecret, Rate: 2})
 		if err != nil {
@@ -18,7 +18,7 @@ func TestTurn(t *testing.T) {
 		a, b := n.Names()[0], n.Names()[1]
 		const messages = 100
 		start, sent, asked := time.Now(), 0, 0
-		due := make(map[int]time.Time, messages) // when each comes for its turn
+		due := make(map[int]time.Time, messages) // when each asks for a turn
 		for i := range messages {
 			due[i] = start
 		}
@@ -52,7 +52,7 @@ func TestTurn(t *testing.T) {
 	})
 }
 
-func TestTurnWithoutARate(t *testing.T) {
+func TestTurnsWithoutARate(t *testing.T) {
 	n, err := New(Config{ForwardURLs: []string{"http://a.example/"}, ForwardSecret: testSecret})
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +64,6 @@ func TestTurnWithoutARate(t *testing.T) {
 		}
 	}
 	if wait := n.Turn("gone-12345678"); wait != 0 {
-		t.Errorf("a destination that is no more waits %s: Send says that it is gone", wait)
+		t.Errorf("a removed destination waits %s, but Send reports it", wait)
 	}
 }

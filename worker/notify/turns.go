@@ -8,9 +8,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// pace limits the rate of one destination. Callers without a turn get times one
+// turns limits the rate of one destination. Callers without a turn get times one
 // after the other: if all came back at the next turn, a thousand would come for each.
-type pace struct {
+type turns struct {
 	limiter *rate.Limiter
 	step    time.Duration // between two turns
 
@@ -18,24 +18,24 @@ type pace struct {
 	last time.Time // guarded by mu; the latest time given out
 }
 
-// newPace allows bursts of a second's worth.
-func newPace(perSecond float64) *pace {
-	return &pace{
+// newTurns allows bursts of a second's worth.
+func newTurns(perSecond float64) *turns {
+	return &turns{
 		limiter: rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond))),
 		step:    time.Duration(math.Ceil(float64(time.Second) / perSecond)),
 	}
 }
 
-// turn takes a turn and returns 0, or returns when to ask again.
-func (p *pace) turn(now time.Time) time.Duration {
-	if p.limiter.AllowN(now, 1) {
+// take takes a turn and returns 0, or returns when to ask again.
+func (t *turns) take(now time.Time) time.Duration {
+	if t.limiter.AllowN(now, 1) {
 		return 0
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.last.Before(now) {
-		p.last = now
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last.Before(now) {
+		t.last = now
 	}
-	p.last = p.last.Add(p.step)
-	return p.last.Sub(now)
+	t.last = t.last.Add(t.step)
+	return t.last.Sub(now)
 }

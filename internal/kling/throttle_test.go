@@ -134,8 +134,8 @@ func TestPauseDelaysWaitingCalls(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		c.pace.pause(7 * time.Second)
-		c.pace.pause(time.Second)
+		c.throttle.pause(7 * time.Second)
+		c.throttle.pause(time.Second)
 		calls.Wait()
 		if diff := cmp.Diff(seconds(0, 7), wentOut()); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -146,7 +146,7 @@ func TestPauseDelaysWaitingCalls(t *testing.T) {
 func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
-		c.pace.pause(time.Minute)
+		c.throttle.pause(time.Minute)
 
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()

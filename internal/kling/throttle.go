@@ -20,49 +20,49 @@ func (e *WaitError) Error() string {
 	return fmt.Sprintf("the next request to Kling may be made in %s, after this call's deadline; try again then", e.For.Round(time.Millisecond))
 }
 
-// pace spaces a client's requests and pauses them all when Kling asks for it.
-type pace struct {
+// throttle spaces a client's requests and pauses them all when Kling asks for it.
+type throttle struct {
 	limiter *rate.Limiter
 
 	mu    sync.Mutex
 	until time.Time // guarded by mu; the end of the pause
 }
 
-func newPace(perSecond float64) *pace {
-	return &pace{limiter: rate.NewLimiter(rate.Limit(perSecond), 1)}
+func newThrottle(perSecond float64) *throttle {
+	return &throttle{limiter: rate.NewLimiter(rate.Limit(perSecond), 1)}
 }
 
 // wait returns when a request may be made. The pause comes first, so that calls that
 // waited for its end go on one by one.
-func (p *pace) wait(ctx context.Context) error {
+func (t *throttle) wait(ctx context.Context) error {
 	for {
-		if err := sleep(ctx, p.paused()); err != nil {
+		if err := sleep(ctx, t.paused()); err != nil {
 			return err
 		}
-		turn := p.limiter.Reserve()
+		turn := t.limiter.Reserve()
 		if err := sleep(ctx, turn.Delay()); err != nil {
 			turn.Cancel()
 			return err
 		}
-		if p.paused() <= 0 {
+		if t.paused() <= 0 {
 			return nil
 		}
 	}
 }
 
 // pause stops all requests for a while. It never shortens a pause.
-func (p *pace) pause(delay time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if until := time.Now().Add(delay); until.After(p.until) {
-		p.until = until
+func (t *throttle) pause(delay time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if until := time.Now().Add(delay); until.After(t.until) {
+		t.until = until
 	}
 }
 
-func (p *pace) paused() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Until(p.until)
+func (t *throttle) paused() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Until(t.until)
 }
 
 // sleep fails at once if the context ends before the delay.
