@@ -89,7 +89,7 @@ vulncheck: bin/govulncheck ## look for known vulnerabilities (needs the internet
 build: ## build both programs into bin, stripped, with their version
 	@version=$$(git describe --tags --always --dirty 2>/dev/null || echo dev); \
 	set -x; \
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$$version" -o bin/ ./cmd/klinghook ./cmd/klinghook-ingest
+	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$$version" -o bin/ ./cmd/klinghook ./cmd/klinghook-ingest
 
 images: ## build both container images (deploy/Dockerfile), with their version
 	sh deploy/images.sh

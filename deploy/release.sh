@@ -15,7 +15,7 @@ for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do
   os=${platform%/*} arch=${platform#*/}
   name=klinghook-$version-$os-$arch
   mkdir "dist/$name"
-  GOOS=$os GOARCH=$arch go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "dist/$name/" ./cmd/klinghook ./cmd/klinghook-ingest
+  GOOS=$os GOARCH=$arch go build -trimpath -tags grpcnotrace -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "dist/$name/" ./cmd/klinghook ./cmd/klinghook-ingest
   cp LICENSE README.md CHANGELOG.md "dist/$name/"
   # The same sources give the same archive.
   tar --sort=name --owner=0 --group=0 --numeric-owner --mtime='UTC 2020-01-01' -C dist -c "$name" | gzip -n >"dist/$name.tar.gz"

@@ -132,7 +132,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	for _, p := range disabled {
 		log.Info("endpoint is off: its secret is not set", zap.String("source", p.Name), zap.String("path", p.Path), zap.String("setting", p.SecretSetting))
 	}
-	traces, err := cli.Tracing(cfg, "klinghook-ingest", version, log)
+	traces, err := cli.Tracing(ctx, cfg, "klinghook-ingest", version, log)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,6 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
-	"github.com/klinghook/klinghook/internal/tracing"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -85,7 +84,7 @@ func runDev(cmd *cobra.Command, o devOptions) (err error) {
 		return err
 	}
 	d.log = log
-	if d.traces, err = cli.Tracing(cfg, "klinghook-dev", version, log); err != nil {
+	if d.traces, err = cli.Tracing(cmd.Context(), cfg, "klinghook-dev", version, log); err != nil {
 		return err
 	}
 	defer d.traces.Shutdown(cmd.Context())
@@ -103,7 +102,7 @@ type dev struct {
 	log     *zap.Logger
 	out     io.Writer
 	metrics *prometheus.Registry
-	traces  *tracing.Provider
+	traces  *process.Traces
 
 	secrets  devSecrets
 	embedded *embeddedRedis // nil with a real Redis

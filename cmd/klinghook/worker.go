@@ -70,7 +70,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	traces, err := cli.Tracing(cfg, "klinghook-worker", version, log)
+	traces, err := cli.Tracing(ctx, cfg, "klinghook-worker", version, log)
 	if err != nil {
 		return err
 	}

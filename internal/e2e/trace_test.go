@@ -1,7 +1,8 @@
 package e2e
 
 import (
-	"encoding/json"
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +15,8 @@ import (
 
 // exported is a span as a collector gets it.
 type exported struct {
-	TraceID, SpanID, ParentSpanID, Name string
-	Status                              struct{ Code int }
+	traceID, spanID, parentSpanID, name string
+	failed                              bool
 }
 
 // collector keeps what is exported to it.
@@ -25,25 +26,47 @@ type collector struct {
 	raw   strings.Builder
 }
 
-// ServeHTTP takes a batch of spans.
+// ServeHTTP receives a batch of spans, an ExportTraceServiceRequest in protobuf.
 func (c *collector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
-	var batch struct {
-		ResourceSpans []struct {
-			ScopeSpans []struct{ Spans []exported }
-		}
-	}
 	body, _ := io.ReadAll(r.Body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.raw.Write(body)
-	if json.Unmarshal(body, &batch) != nil {
-		return
-	}
-	for _, resource := range batch.ResourceSpans {
-		for _, scope := range resource.ScopeSpans {
-			c.spans = append(c.spans, scope.Spans...)
+	for _, resource := range protoFields(body)[1] {
+		for _, scope := range protoFields(resource)[2] {
+			for _, span := range protoFields(scope)[2] {
+				fields := protoFields(span)
+				text := func(field uint64) string { return string(slices.Concat(fields[field]...)) }
+				failed := bytes.HasSuffix(slices.Concat(fields[15]...), []byte{3 << 3, 2}) // status.code is ERROR
+				c.spans = append(c.spans, exported{traceID: text(1), spanID: text(2), parentSpanID: text(4), name: text(5), failed: failed})
+			}
 		}
 	}
+}
+
+// protoFields returns the length-delimited fields of a protobuf message by number.
+func protoFields(message []byte) map[uint64][][]byte {
+	fields := map[uint64][][]byte{}
+	for len(message) > 0 {
+		key, n := binary.Uvarint(message)
+		message = message[n:]
+		size := uint64(0)
+		switch key & 7 {
+		case 0: // varint
+			_, n := binary.Uvarint(message)
+			size = uint64(n)
+		case 1: // 64 bits
+			size = 8
+		case 5: // 32 bits
+			size = 4
+		case 2:
+			size, n = binary.Uvarint(message)
+			message = message[n:]
+			fields[key>>3] = append(fields[key>>3], message[:size])
+		}
+		message = message[size:]
+	}
+	return fields
 }
 
 // paths returns each span with those above it, "root/…/span", and a mark for one
@@ -53,14 +76,14 @@ func (c *collector) paths() (paths []string, traces int) {
 	defer c.mu.Unlock()
 	byID, ids := map[string]exported{}, map[string]bool{}
 	for _, s := range c.spans {
-		byID[s.SpanID], ids[s.TraceID] = s, true
+		byID[s.spanID], ids[s.traceID] = s, true
 	}
 	for _, s := range c.spans {
-		path := s.Name
-		for parent, ok := byID[s.ParentSpanID]; ok; parent, ok = byID[parent.ParentSpanID] {
-			path = parent.Name + "/" + path
+		path := s.name
+		for parent, ok := byID[s.parentSpanID]; ok; parent, ok = byID[parent.parentSpanID] {
+			path = parent.name + "/" + path
 		}
-		if s.Status.Code == 2 {
+		if s.failed {
 			path += " failed"
 		}
 		paths = append(paths, path)

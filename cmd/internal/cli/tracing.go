@@ -1,15 +1,17 @@
 package cli
 
 import (
+	"context"
+
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/internal/tracing"
+	"github.com/klinghook/klinghook/internal/process"
 )
 
-// Tracing is what traces a process, as the settings say. The caller shuts it down.
-func Tracing(cfg *config.Config, service, stamp string, log *zap.Logger) (*tracing.Provider, error) {
-	traces, err := tracing.New(tracing.Config{Endpoint: cfg.OTLPEndpoint, Headers: cfg.OTLPHeaders, Service: service, Version: Version(stamp), Log: log})
+// Tracing returns the process's traces. The caller shuts them down.
+func Tracing(ctx context.Context, cfg *config.Config, service, stamp string, log *zap.Logger) (*process.Traces, error) {
+	traces, err := process.NewTraces(ctx, process.TraceConfig{Endpoint: cfg.OTLPEndpoint, Headers: cfg.OTLPHeaders, Service: service, Version: Version(stamp), Log: log})
 	if err != nil {
 		return nil, usageError{err}
 	}
