@@ -41,13 +41,9 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error
 	if err != nil {
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
-	queue := p.Queue
-	if queue == QueueEvents {
-		queue = c.events[shardOf(t.ID, len(c.events))]
-	}
 	task := asynq.NewTaskWithHeaders(string(t.Kind), t.Payload, traceHeaders(cmp.Or(t.Trace, TraceOf(ctx))))
 	// Never add asynq.Unique: after a conflict of IDs its lock would stay.
-	_, err = c.asynq.EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(queue),
+	_, err = c.asynq.EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(c.queueOf(p, t.ID)),
 		asynq.MaxRetry(p.Attempts-1), asynq.Timeout(p.Timeout), asynq.Retention(p.Retention))
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return true, nil
@@ -56,4 +52,20 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
 	return false, nil
+}
+
+// QueueOf returns the queue of the task with this kind and ID.
+func (c *Client) QueueOf(kind Kind, id string) (string, error) {
+	p, err := PolicyOf(kind)
+	if err != nil {
+		return "", err
+	}
+	return c.queueOf(p, id), nil
+}
+
+func (c *Client) queueOf(p Policy, id string) string {
+	if p.Queue == QueueEvents {
+		return c.events[shardOf(id, len(c.events))]
+	}
+	return p.Queue
 }

@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// Permanent declares that running the task again cannot help: it goes to the
-// archive at once, whatever attempts it has left. Every other error is retried.
-// Permanent(nil) is nil.
+// Permanent declares that a retry cannot help: the task is given up at once. Every
+// other error is retried. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -17,7 +16,7 @@ func Permanent(err error) error {
 	return &permanentError{err}
 }
 
-// IsPermanent reports whether err, or one that it wraps, was declared Permanent.
+// IsPermanent reports whether err wraps an error declared Permanent.
 func IsPermanent(err error) bool {
 	var p *permanentError
 	return errors.As(err, &p)
@@ -27,8 +26,8 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// RetryAfter declares how long the other side asked to be left alone, as in an
-// HTTP Retry-After header. The next attempt comes no sooner.
+// RetryAfter declares how long the other side asked to wait, such as in an HTTP
+// Retry-After header. The next attempt comes no sooner. RetryAfter(nil) is nil.
 func RetryAfter(err error, wait time.Duration) error {
 	if err == nil {
 		return nil
@@ -36,8 +35,7 @@ func RetryAfter(err error, wait time.Duration) error {
 	return &retryAfterError{err, wait}
 }
 
-// RetryAfterOf returns the wait that err, or one that it wraps, was declared
-// with by RetryAfter; zero when there is none.
+// RetryAfterOf returns the wait that was declared with RetryAfter, or zero.
 func RetryAfterOf(err error) time.Duration {
 	var r *retryAfterError
 	if errors.As(err, &r) {
@@ -46,15 +44,20 @@ func RetryAfterOf(err error) time.Duration {
 	return 0
 }
 
-// PutOff declares that the task was not tried, since it is not its turn: it is to run
-// again after the wait, which counts as no attempt. A task's last attempt cannot be
-// put off.
+type retryAfterError struct {
+	error
+	wait time.Duration
+}
+
+func (e *retryAfterError) Unwrap() error { return e.error }
+
+// PutOff declares that the task was not tried because it is not its turn. It runs again
+// after the wait, which costs no attempt. A last attempt cannot be put off.
 func PutOff(reason error, wait time.Duration) error {
 	return &putOffError{reason, wait}
 }
 
-// PutOffOf returns the wait that err, or one that it wraps, was declared with by
-// PutOff, and whether it was.
+// PutOffOf returns the wait that was declared with PutOff, and whether it was.
 func PutOffOf(err error) (wait time.Duration, putOff bool) {
 	var p *putOffError
 	if errors.As(err, &p) {
@@ -70,13 +73,11 @@ type putOffError struct {
 
 func (e *putOffError) Unwrap() error { return e.error }
 
-// maxRetryAfter keeps a mistaken header from putting work off for days, in which a
-// link may die.
+// maxRetryAfter bounds a mistaken header: a link may expire meanwhile.
 const maxRetryAfter = time.Hour
 
-// ParseRetryAfter reads the value of a Retry-After header, seconds or a date (RFC
-// 9110, section 10.2.3), up to an hour; zero when it asks for no wait or cannot be
-// read.
+// ParseRetryAfter reads a Retry-After header, seconds or a date (RFC 9110, section
+// 10.2.3), up to an hour. It returns zero for no wait or an unreadable value.
 func ParseRetryAfter(value string, now time.Time) time.Duration {
 	var wait time.Duration
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
@@ -86,10 +87,3 @@ func ParseRetryAfter(value string, now time.Time) time.Duration {
 	}
 	return min(max(wait, 0), maxRetryAfter)
 }
-
-type retryAfterError struct {
-	error
-	wait time.Duration
-}
-
-func (e *retryAfterError) Unwrap() error { return e.error }

@@ -7,10 +7,48 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
+
+// queue is a Redis with its client and inspector.
+type queue struct {
+	rdb       redis.UniversalClient
+	client    *tasks.Client
+	inspector *asynq.Inspector
+}
+
+// onQueue runs a test on every kind of Redis.
+func onQueue(t *testing.T, f func(t *testing.T, q queue)) {
+	t.Helper()
+	run := func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
+		t.Cleanup(func() { _ = rdb.Close() })
+		f(t, queue{rdb: rdb, client: tasks.NewClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)})
+	}
+	t.Run("redis", func(t *testing.T) { run(t, redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()})) })
+	t.Run("miniredis", func(t *testing.T) { run(t, redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})) })
+	t.Run("cluster", func(t *testing.T) {
+		run(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{testenv.Redis(t, testenv.WithCluster()).Addr()}}))
+	})
+}
+
+// record returns an event's task.
+func (queue) record(t *testing.T, id string) tasks.Task {
+	t.Helper()
+	ev := goldenEvent()
+	ev.ID = "klingai:" + id
+	task, err := tasks.RecordEvent(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
 
 func TestEventQueues(t *testing.T) {
 	for _, tt := range []struct {
@@ -143,111 +181,4 @@ func TestRepeatedEventMeetsItsTaskInItsShard(t *testing.T) {
 			t.Errorf("notify: %+v, %v; want one", info, err)
 		}
 	})
-}
-
-// known returns the shards of events that are known.
-func (q queue) known(t *testing.T) []string {
-	t.Helper()
-	queues, err := tasks.KnownQueues(t.Context(), q.rdb)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.DeleteFunc(queues, func(name string) bool { return tasks.BaseQueue(name) != tasks.QueueEvents })
-}
-
-// TestShardsAreFoundAgain holds that shards which no setting names are known while they
-// have tasks, also when Redis has lost its list of queues and their clients list them
-// no more.
-func TestShardsAreFoundAgain(t *testing.T) {
-	onQueue(t, func(t *testing.T, q queue) {
-		if got := q.known(t); !slices.Equal(got, []string{"events"}) {
-			t.Errorf("at first: %q", got)
-		}
-		// What others have in the list is not ours.
-		if err := q.rdb.SAdd(t.Context(), "asynq:queues", "events-64", "events-x", "other").Err(); err != nil {
-			t.Fatal(err)
-		}
-		client := tasks.NewShardedClient(q.rdb, 4)
-		q.fill(t, client, 40)
-		want := []string{"events", "events-1", "events-2", "events-3"}
-		if got := q.known(t); !slices.Equal(got, want) {
-			t.Errorf("with four shards: %q", got)
-		}
-		if err := q.rdb.Del(t.Context(), "asynq:queues").Err(); err != nil {
-			t.Fatal(err)
-		}
-		q.fill(t, client, 41) // no shard is listed by this any more
-		if err := tasks.ListQueues(t.Context(), q.rdb, 2); err != nil {
-			t.Fatal(err)
-		}
-		if got := q.known(t); !slices.Equal(got, want) {
-			t.Errorf("after the list was lost: %q", got)
-		}
-		if used, err := tasks.InUse(t.Context(), q.rdb, tasks.EventQueues(8)); err != nil || !slices.Equal(used, want) {
-			t.Errorf("in use: %q, %v", used, err)
-		}
-	})
-}
-
-// TestTasksAreFoundInEveryShard holds that a task is not missed, and its ID is freed,
-// in whichever shard it is, whatever the settings say now.
-func TestTasksAreFoundInEveryShard(t *testing.T) {
-	onQueue(t, func(t *testing.T, q queue) {
-		list := q.fill(t, tasks.NewShardedClient(q.rdb, 4), 40)
-		if missing, err := tasks.Missing(t.Context(), q.rdb, list); err != nil || len(missing) > 0 {
-			t.Errorf("%d of %d are missed, %v", len(missing), len(list), err)
-		}
-		for _, name := range tasks.EventQueues(4) {
-			if n, err := q.inspector.ArchiveAllPendingTasks(name); err != nil || n == 0 {
-				t.Fatalf("archive %s: %d, %v", name, n, err)
-			}
-		}
-		for i, task := range list {
-			free := tasks.Release
-			if i%2 == 0 {
-				free = tasks.Unarchive
-			}
-			if err := free(t.Context(), q.rdb, task); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if missing, err := tasks.Missing(t.Context(), q.rdb, list); err != nil || len(missing) != len(list) {
-			t.Errorf("%d of %d are free, %v", len(missing), len(list), err)
-		}
-	})
-}
-
-// TestLeakedInShards holds that what was archived and no list has is found in a shard.
-func TestLeakedInShards(t *testing.T) {
-	onQueue(t, func(t *testing.T, q queue) {
-		list := q.fill(t, tasks.NewShardedClient(q.rdb, 2), 20)
-		for _, name := range tasks.EventQueues(2) {
-			if _, err := q.inspector.ArchiveAllPendingTasks(name); err != nil {
-				t.Fatal(err)
-			}
-			if err := q.rdb.Del(t.Context(), "asynq:{"+name+"}:archived").Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n, err := tasks.FindLeaked(t.Context(), q.rdb); err != nil || n != len(list) {
-			t.Errorf("%d of %d were found, %v", n, len(list), err)
-		}
-		if over, err := tasks.Overflow(t.Context(), q.rdb, "events-1", 100); err != nil || len(over) == 0 {
-			t.Errorf("events-1 has %d in its overflow, %v", len(over), err)
-		}
-	})
-}
-
-// fill enqueues so many events, and returns their tasks.
-func (q queue) fill(t *testing.T, client *tasks.Client, n int) []tasks.Task {
-	t.Helper()
-	var list []tasks.Task
-	for i := range n {
-		task := q.record(t, fmt.Sprintf("%d of %d", i, n))
-		if _, err := client.Enqueue(t.Context(), task); err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, task)
-	}
-	return list
 }

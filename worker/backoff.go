@@ -10,26 +10,17 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// retryDelay is asynq's RetryDelayFunc: n is how often the task was retried so
-// far, so 0 after the first attempt.
+// retryDelay implements [asynq.RetryDelayFunc]: n counts the earlier retries, so it is
+// 0 after the first attempt. The delay that was reported is the one that is used.
 func retryDelay(n int, err error, t *asynq.Task) time.Duration {
-	var drawn *retryError
-	if errors.As(err, &drawn) {
-		return drawn.wait
+	var failed *attemptError
+	if errors.As(err, &failed) {
+		return failed.retryIn
 	}
 	return delay(tasks.Kind(t.Type()), n, err)
 }
 
-// retryError is an error with the wait that was drawn before the next attempt, so
-// that it can be told what asynq will do.
-type retryError struct {
-	error
-	wait time.Duration
-}
-
-func (e *retryError) Unwrap() error { return e.error }
-
-// delay is how long a task of a kind that was retried n times waits after an error.
+// delay draws how long a task that was retried n times waits after an error.
 func delay(kind tasks.Kind, n int, err error) time.Duration {
 	if wait, putOff := tasks.PutOffOf(err); putOff {
 		return wait
@@ -41,9 +32,9 @@ func delay(kind tasks.Kind, n int, err error) time.Duration {
 	return backoff(p, n, tasks.RetryAfterOf(err))
 }
 
-// backoff is exponential with full jitter, on top of what the other side asked
-// for: the wait is drawn evenly from zero to the policy's bound, which doubles
-// with each retry up to its cap.
+// backoff is exponential with full jitter, on top of the wait that the other side asked
+// for: it is drawn evenly from zero to a bound that doubles with each retry up to the
+// policy's cap.
 func backoff(p tasks.Policy, retries int, asked time.Duration) time.Duration {
 	bound := p.BackoffBase
 	for range retries {
@@ -55,7 +46,7 @@ func backoff(p tasks.Policy, retries int, asked time.Duration) time.Duration {
 	return asked + rand.N(min(bound, p.BackoffCap)+1)
 }
 
-// isFailure is asynq's IsFailure: a task that was put off has cost no attempt.
+// isFailure implements asynq's IsFailure: a task that was put off costs no attempt.
 func isFailure(err error) bool {
 	_, putOff := tasks.PutOffOf(err)
 	return err != nil && !putOff

@@ -1,12 +1,14 @@
 // Package worker does the slow work behind the queue: it records events, downloads
-// media and sends notifications. Each kind of task is one file with one handler;
-// [Worker] runs asynq servers of their own for each queue, so that no kind of work
-// waits for another.
+// media and sends notifications. Each kind of task has one file with one handler.
+// [Worker] runs separate asynq servers for each queue, so that no kind of work waits
+// for another.
 //
-// A handler may run twice, at once or after a crash at any line, with the same
-// result: what it does is guarded by the store, not by the queue. It returns an
-// error to be run again, or one declared [tasks.Permanent] to be given up at once;
-// it never logs its own failure, which the [Worker] does, one line an attempt.
+// asynq can run a task twice, also twice at once. The store guards against a second
+// effect, not the queue: every handler may run again after a crash at any line, with
+// the same result. A handler returns an error to be retried, or one declared
+// [tasks.Permanent] to be given up at once. It never logs its own failure: [Worker]
+// writes one line per attempt.
 //
-// The package never sees an HTTP request of Kling's, and imports nothing of ingest.
+// A task that is given up ends as a dead letter in the store. Once a minute one worker
+// of the fleet sweeps: it enqueues whatever the store says is owed and no queue has.
 package worker

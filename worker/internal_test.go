@@ -64,7 +64,7 @@ func TestAttemptEndsAhead(t *testing.T) {
 		want        time.Duration
 		interrupted bool
 	}{
-		{"time-out", time.Hour, 55 * time.Second, false},
+		{"time-out", time.Hour, 45 * time.Second, false},
 		{"shutdown", 10 * time.Second, 10 * time.Second, true},
 	}
 	for _, tt := range tests {

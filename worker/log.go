@@ -6,8 +6,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// asynqLogger passes asynq's own log on. What it says of starting and stopping is
-// detail here.
+// asynqLogger is asynq's own log, one level down: it reports retries as warnings.
 type asynqLogger struct{ log *zap.SugaredLogger }
 
 func (l asynqLogger) Debug(args ...any) { l.log.Debug(args...) }
@@ -15,5 +14,5 @@ func (l asynqLogger) Info(args ...any)  { l.log.Debug(args...) }
 func (l asynqLogger) Warn(args ...any)  { l.log.Debug(args...) }
 func (l asynqLogger) Error(args ...any) { l.log.Warn(args...) }
 
-// Fatal would end the process by asynq's will; only cmd may.
+// Fatal panics: only cmd may end the process.
 func (l asynqLogger) Fatal(args ...any) { panic(fmt.Sprint(args...)) }

@@ -16,13 +16,13 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// settle takes an answer in, or an error that is about the job. Its own error is that
-// of a part of klinghook.
+// settle handles an answer about a job, or an error that is about the job. The error it
+// returns is klinghook's own.
 func (q *inquirer) settle(ctx context.Context, l store.Lookup, job *kling.Job, err error) error {
 	q.failures = 0
 	switch {
 	case err == nil:
-		if err := q.take(ctx, *job); err != nil {
+		if err := q.enqueueAnswer(ctx, *job); err != nil {
 			return err
 		}
 		if job.ID != l.JobID {
@@ -34,13 +34,13 @@ func (q *inquirer) settle(ctx context.Context, l store.Lookup, job *kling.Job, e
 	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid):
 		return q.conclude(ctx, l, lookupUnknown, false)
 	}
-	// Kling may know it, and cannot be understood or may not tell.
+	// Kling may know the job, but its answer is unreadable or refused.
 	q.w.cfg.Log.Warn("look-up without a clear answer", zap.String("job_id", l.JobID), zap.Error(err))
 	return q.conclude(ctx, l, lookupUnclear, false)
 }
 
-// conclude notes a look-up. A job that is not settled by it, and of which nothing
-// was heard for too long, is lost; it is asked about a last time when that is so.
+// conclude notes a look-up and when the next one is due. A job that is still unfinished
+// and has been silent for GiveUp is lost; that is when its last look-up is due.
 func (q *inquirer) conclude(ctx context.Context, l store.Lookup, outcome string, settled bool) error {
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
@@ -62,8 +62,7 @@ func (q *inquirer) conclude(ctx context.Context, l store.Lookup, outcome string,
 	return q.w.cfg.Store.LookedUp(ctx, l, now.Add(next))
 }
 
-// wait is how long a job is left alone after it was asked about this often without
-// news.
+// wait returns the wait before the next look-up of a job after so many without news.
 func (q *inquirer) wait(asked int) time.Duration {
 	wait := q.After
 	for ; asked > 0 && wait < lookupCap; asked-- {
@@ -72,34 +71,34 @@ func (q *inquirer) wait(asked int) time.Duration {
 	return min(wait, max(lookupCap, q.After))
 }
 
-// take puts what Kling answered on the way that a webhook goes. An answer that says
-// what the one before it said is the same event.
-func (q *inquirer) take(ctx context.Context, job kling.Job) error {
+// enqueueAnswer enqueues Kling's answer as an event, like a webhook. The same answer
+// twice is the same event.
+func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Job) error {
 	ev, err := LookupEvent(job, q.w.cfg.Now())
 	if err != nil {
-		// Kling has another word for how the job is than those that are known.
-		q.w.cfg.Log.Warn("answer of a look-up cannot be used", zap.String("job_id", job.ID), zap.Error(err))
+		// Such as an unknown status.
+		q.w.cfg.Log.Warn("answer to a look-up is not usable", zap.String("job_id", job.ID), zap.Error(err))
 		return nil
 	}
 	return q.w.enqueue(ctx)(tasks.RecordEvent(ev))
 }
 
-// lose gives a job up. Whatever is heard of it later counts.
+// lose gives a job up. Later events still update it.
 func (q *inquirer) lose(ctx context.Context, l store.Lookup, now time.Time) error {
 	body, err := json.Marshal(map[string]any{"id": l.JobID, "status": string(tasks.StatusLost), "update_time": now.UnixMilli()})
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	q.w.cfg.Log.Warn("job is lost: nothing was heard of it for too long", zap.String("job_id", l.JobID), zap.Time("heard_at", l.HeardAt))
+	q.w.cfg.Log.Warn("job is lost: it has been silent for too long", zap.String("job_id", l.JobID), zap.Time("heard_at", l.HeardAt))
 	return q.w.enqueue(ctx)(tasks.RecordEvent(tasks.Event{
-		// Once for each time that the job went silent.
+		// One event for each time that the job goes silent.
 		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", l.JobID, l.HeardAt.UnixMilli()), nil),
 		Source: tasks.SourceLookup, Type: tasks.TypeLost, JobID: l.JobID, ReceivedAt: now.UTC(), Body: body,
 	}))
 }
 
-// LookupEvent returns the event that Kling's answer to a look-up makes, at the time
-// when it came. Its error says that the answer tells nothing of the job.
+// LookupEvent returns Kling's answer to a look-up as an event received at a time. It
+// fails if the answer has no job or no known status.
 func LookupEvent(job kling.Job, at time.Time) (tasks.Event, error) {
 	identity, err := source.Lookup().Identify(http.Header{}, job.Raw)
 	if err != nil {

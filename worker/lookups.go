@@ -8,8 +8,10 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/kling"
@@ -17,54 +19,57 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Kling is asked for jobs. [kling.Client] is one; see its methods.
+// Kling answers look-ups. [kling.Client] implements it.
 type Kling interface {
 	Jobs(ctx context.Context, ids ...string) ([]kling.Job, error)
 	Job(ctx context.Context, id string, kinds ...kling.Kind) (kling.Job, error)
 }
 
-// Lookups is how Kling is asked about jobs of which nothing is heard.
+// Lookups configures how Kling is asked about silent jobs.
 type Lookups struct {
-	// Kling is asked; nil means that there are no credentials, and nobody is.
+	// Kling is nil if there are no credentials; then nobody asks.
 	Kling Kling
-	// NewAPI reports that the credentials are good for the new API.
+	// NewAPI reports that the credentials work for the new API.
 	NewAPI bool
-	// After is how long an unfinished job is waited for before Kling is asked. It
-	// doubles with each time that brings no news, up to a day. Default 15 min.
+	// After is how long an unfinished job may be silent before Kling is asked. The wait
+	// doubles with each answer without news, up to a day. Default 15 min.
 	After time.Duration
-	// GiveUp is how long nothing may be heard of a job before it is lost; default 7
-	// days.
+	// GiveUp is how long a job may be silent before it is lost; default 7 days.
 	GiveUp time.Duration
 }
 
 const (
-	// lookupEvery is how often there is a look for jobs to ask about.
+	// lookupEvery is how often the worker checks for jobs to ask about.
 	lookupEvery = time.Second
-	// lookupBatch is how many of each sort are asked about in one go.
+	// lookupBatch is the most jobs of each sort in one round.
 	lookupBatch = 2 * kling.BatchSize
-	// lookupRound is how long one go may take before others have their turn.
+	// lookupRound is how long one round may start questions.
 	lookupRound = 10 * time.Second
-	// lookupAgain is how soon a job is due again, at the latest, when Kling failed; later
-	// for one of which nothing was heard for long, by the lookupShare of that.
+	// lookupTimeout ends a round while its lease is still valid.
+	lookupTimeout = lookupLeaseTime - 5*time.Second
+	// lookupLeaseTime is how soon another worker takes over from one that has died.
+	lookupLeaseTime = 30 * time.Second
+	// lookupAgain is the longest wait before a job is due again after Kling failed; for a
+	// job that has been silent for long, it is that time divided by lookupShare.
 	lookupAgain = time.Minute
 	lookupShare = 32
 	// lookupCap is the longest wait between two look-ups of a job.
 	lookupCap = 24 * time.Hour
 )
 
-// inquirer asks Kling about jobs: one in the whole fleet, so that its client's rate
-// is the fleet's.
+// inquirer asks Kling about jobs. Only one in the fleet does, so that its client's rate
+// limit is the fleet's.
 type inquirer struct {
 	w *Worker
 	Lookups
-	// name is this worker's, in the lease.
-	name string
-	// quietUntil is when Kling may be asked again after it refused; failures is how
-	// often it did in a row.
+	name string // of this worker in the lease
+
+	mu sync.Mutex // held during a round; guards the fields below
+	// quietUntil is when Kling may be asked again after a failure; failures counts them in
+	// a row.
 	quietUntil time.Time
 	failures   int
-	// rounds is how often jobs were asked about.
-	rounds int
+	rounds     int
 }
 
 func newInquirer(w *Worker) *inquirer {
@@ -91,12 +96,44 @@ func (q *inquirer) run(ctx context.Context) {
 }
 
 // LookUp asks Kling once about the jobs that are due, unless another worker of the
-// fleet does, or Kling wants to be left alone. A running Worker does so by itself.
+// fleet does or Kling asked for a pause. A running Worker does so by itself.
 func (w *Worker) LookUp(ctx context.Context) error {
 	if w.inquirer == nil {
 		return errors.New("look jobs up: no credentials for Kling's API")
 	}
 	return w.inquirer.inTurn(ctx)
+}
+
+// extendLease takes or extends a lease, unless another worker has it.
+//
+// KEYS: the lease. ARGV: the worker, milliseconds.
+var extendLease = redis.NewScript(`
+local holder = redis.call("GET", KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return 1`)
+
+// inTurn asks about the jobs that are due if this worker has the lease. It extends the
+// lease also while Kling is left alone.
+func (q *inquirer) inTurn(ctx context.Context) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	mine, err := extendLease.Run(ctx, q.w.cfg.Redis, []string{tasks.LookupLease}, q.name, lookupLeaseTime.Milliseconds()).Bool()
+	if err != nil {
+		return fmt.Errorf("take turn: %w", err)
+	}
+	if !mine {
+		return nil
+	}
+	if err := tasks.NoteLookups(ctx, q.w.cfg.Redis); err != nil {
+		return err
+	}
+	if q.w.cfg.Now().Before(q.quietUntil) {
+		return nil
+	}
+	return q.ask(ctx)
 }
 
 // ask asks once about the jobs that are due.
@@ -106,8 +143,8 @@ func (q *inquirer) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Of jobs that were only named there may be any number, made up by somebody: the
-	// latest take turns with the oldest, so that there is no waiting for all of them.
+	// Strangers can name any number of jobs in unsigned callbacks: every other round takes
+	// the newest, which need not wait for all of them.
 	q.rounds++
 	named, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Newest: q.rounds%2 == 0, Now: now, Limit: lookupBatch})
 	if err != nil {
@@ -120,9 +157,8 @@ func (q *inquirer) ask(ctx context.Context) error {
 	return q.askAbout(ctx, inOrder(known, stale, named))
 }
 
-// inOrder returns whom to ask about first: those that were asked for and those of
-// which nothing was heard, in turns, so that neither wait for the other, and of those
-// that were only named one to eight of the others. Each comes once.
+// inOrder merges the lists, each job once: requested and silent jobs alternate, and
+// after every eight of them comes one that was only named.
 func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 	var order []store.Lookup
 	seen := make(map[string]bool)
@@ -146,11 +182,10 @@ func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 	return order
 }
 
-// askAbout asks about each job once, until lookupRound is over: what is due then may
-// be another's turn. Those of the new API, and those of which that is not known, are
-// asked for together.
+// askAbout asks about each job once, until lookupRound is over. Jobs of the new API,
+// and those whose API is unknown, share a question.
 func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
-	began := q.w.cfg.Now()
+	start := q.w.cfg.Now()
 	var together, single []store.Lookup
 	for _, l := range due {
 		if q.NewAPI && (l.API == "" || l.API == tasks.APITasks) {
@@ -164,12 +199,12 @@ func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
 		return err
 	}
 	for _, l := range append(single, missing...) {
-		if q.w.cfg.Now().Sub(began) > lookupRound {
+		if q.w.cfg.Now().Sub(start) > lookupRound {
 			return nil
 		}
-		job, err := q.find(ctx, l)
-		if err != nil && !q.about(err) {
-			return q.rest(ctx, err, l)
+		job, err := q.askLegacy(ctx, l)
+		if err != nil && !isAboutJobs(err) {
+			return q.pause(ctx, err, l)
 		}
 		if err := q.settle(ctx, l, &job, err); err != nil {
 			return err
@@ -178,7 +213,7 @@ func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
 	return nil
 }
 
-// askTogether asks the new API. It returns those jobs that may be in the other.
+// askTogether asks the new API. It returns the jobs that may be in the legacy one.
 func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missing []store.Lookup, err error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -192,7 +227,7 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	for i := range jobs {
 		found[jobs[i].ID] = &jobs[i]
 	}
-	refused := askErr != nil && !q.about(askErr)
+	refused := askErr != nil && !isAboutJobs(askErr)
 	var unasked []store.Lookup
 	for _, l := range list {
 		job := found[l.JobID]
@@ -211,27 +246,26 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 		}
 	}
 	if refused {
-		return nil, q.rest(ctx, askErr, unasked...)
+		return nil, q.pause(ctx, askErr, unasked...)
 	}
 	return missing, nil
 }
 
-// about reports whether an error is about the jobs that were asked for, and not about
-// Kling or the way to it.
-func (q *inquirer) about(err error) bool {
+// isAboutJobs reports whether an error is about the jobs in question, not about Kling
+// or the way to it.
+func isAboutJobs(err error) bool {
 	return kling.AboutJobs(err) || errors.Is(err, kling.ErrNeedsAPIKey)
 }
 
-// find asks for one job of the legacy API.
-func (q *inquirer) find(ctx context.Context, l store.Lookup) (kling.Job, error) {
+// askLegacy asks the legacy API for one job.
+func (q *inquirer) askLegacy(ctx context.Context, l store.Lookup) (kling.Job, error) {
 	if l.API == tasks.APITasks {
 		return kling.Job{}, kling.ErrNeedsAPIKey
 	}
 	return q.Kling.Job(ctx, l.JobID, legacyKinds(l.API)...)
 }
 
-// legacyKinds are the kinds under which a job may be found that is not in the new
-// API.
+// legacyKinds returns the kinds of the legacy API that a job with this API may have.
 func legacyKinds(api string) []kling.Kind {
 	if api != "" && api != tasks.APILegacy {
 		return []kling.Kind{kling.Kind(api)}
@@ -239,18 +273,17 @@ func legacyKinds(api string) []kling.Kind {
 	return slices.DeleteFunc(kling.Kinds(), func(k kling.Kind) bool { return k == kling.KindTasks })
 }
 
-// rest leaves Kling alone for as long as an error of it asks for, and longer from
-// failure to failure. The jobs that were asked for then are due again, but after
-// others, and not all at once: it may be one of them that Kling has trouble with. One
-// of which nothing was heard for a day longer than a job is waited for, or for twice as
-// long, is waited for no more, though Kling may only be down.
-func (q *inquirer) rest(ctx context.Context, err error, about ...store.Lookup) error {
+// pause leaves Kling alone for as long as its error asks for, and longer with each
+// failure in a row. The jobs in question become due again at random times, after
+// others: one of them may be the cause. A job that has been silent for a day longer
+// than GiveUp, or twice as long as that, is lost even if Kling is only down.
+func (q *inquirer) pause(ctx context.Context, err error, jobs ...store.Lookup) error {
 	now := q.w.cfg.Now()
-	pause := max(kling.WaitOf(err), lookupEvery<<min(q.failures, 10))
+	wait := max(kling.WaitOf(err), lookupEvery<<min(q.failures, 10))
 	q.failures++
-	q.quietUntil = now.Add(min(pause, q.After))
+	q.quietUntil = now.Add(min(wait, q.After))
 	err = fmt.Errorf("ask Kling: %w", err)
-	for _, l := range about {
+	for _, l := range jobs {
 		silent := now.Sub(l.HeardAt)
 		if silent >= q.GiveUp+min(q.GiveUp, lookupCap) {
 			err = errors.Join(err, q.conclude(ctx, l, lookupUnclear, false))

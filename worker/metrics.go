@@ -12,17 +12,16 @@ import (
 const (
 	outcomeDone     = "done"
 	outcomeRetry    = "retry"
-	outcomePutOff   = "put_off" // not its turn; no attempt
+	outcomePutOff   = "put_off" // not its turn; costs no attempt
 	outcomeArchived = "archived"
 )
 
-// The outcomes of a look-up: Kling told of the job, does not know it, gave no clear
-// answer; and that a job was lost after it.
+// The outcomes of a look-up.
 const (
 	lookupFound   = "found"
 	lookupUnknown = "unknown"
-	lookupUnclear = "unclear"
-	lookupLost    = "lost"
+	lookupUnclear = "unclear" // no usable answer
+	lookupLost    = "lost"    // silent for too long, counted beside the others
 )
 
 type metrics struct {
@@ -39,15 +38,15 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	m := metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "klinghook_task_attempts_total",
-			Help: "Attempts at tasks, by kind and by how they ended.",
+			Help: "Attempts at tasks, by kind and outcome.",
 		}, []string{"kind", "outcome"}),
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "klinghook_lookups_total",
-			Help: "Jobs that Kling was asked about, by what came of it.",
+			Help: "Look-ups of jobs at Kling, by outcome.",
 		}, []string{"outcome"}),
 		expiring: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "klinghook_media_expiring",
-			Help: "Files that are not stored yet and whose links die soon, as the worker that swept last saw it.",
+			Help: "Files that are not stored and whose links expire soon, as of this worker's last sweep.",
 		}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "klinghook_task_duration_seconds",
@@ -57,14 +56,14 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	}
 	m.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "klinghook_event_latency_seconds",
-		Help:    "Time from an event's receipt to its being recorded, by protocol.",
+		Help:    "Time from the receipt of an event until it is recorded, by protocol.",
 		Buckets: prometheus.ExponentialBuckets(0.005, 4, 11),
 	}, []string{"source"})
 	m.concurrency = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "klinghook_worker_concurrency",
-		Help: "Tasks of a queue that this process runs at once, at most.",
+		Help: "The most tasks of a queue that this process runs at once.",
 	}, []string{"queue"})
-	// Counters are there before they count: what begins at one has not increased.
+	// Counters start at 0: one that appears as 1 has not increased.
 	for _, p := range tasks.Policies() {
 		for _, outcome := range []string{outcomeDone, outcomeRetry, outcomeArchived, outcomePutOff} {
 			m.attempts.WithLabelValues(string(p.Kind), outcome)

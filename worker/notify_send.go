@@ -12,9 +12,8 @@ import (
 	"github.com/klinghook/klinghook/worker/notify"
 )
 
-// sendNotification tells one destination of one thing. A crash between the
-// sending and the note of it sends it again with the same id, by which a receiver
-// can drop it.
+// sendNotification sends one notification to one destination. After a crash before the
+// note of it, it is sent again with the same ID, so that the receiver can drop it.
 func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	p, err := tasks.DecodeNotifySend(payload)
 	if err != nil {
@@ -27,9 +26,9 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	if err != nil || n.State == store.NotificationSent {
 		return err
 	}
-	// A last attempt takes no turn: asynq would give up what is put off then.
+	// asynq would give up a last attempt that is put off.
 	if wait := w.cfg.Notify.Turn(n.Destination); wait > 0 && !isLast(ctx) {
-		return tasks.PutOff(fmt.Errorf("notify %s: its rate is used up", n.Destination), wait)
+		return tasks.PutOff(fmt.Errorf("notify %s: its rate limit is reached", n.Destination), wait)
 	}
 	message, err := w.message(ctx, n)
 	if err != nil {
@@ -43,7 +42,7 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	return w.cfg.Store.NotificationSent(ctx, n.ID, w.cfg.Now())
 }
 
-// notificationTrouble notes why a destination has not been told yet.
+// notificationTrouble notes why a notification is not sent yet.
 func (w *Worker) notificationTrouble(ctx context.Context, payload []byte, reason error) error {
 	p, err := tasks.DecodeNotifySend(payload)
 	if err != nil {
@@ -52,7 +51,7 @@ func (w *Worker) notificationTrouble(ctx context.Context, payload []byte, reason
 	return w.cfg.Store.NotificationTrouble(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
 }
 
-// giveUpNotification notes that a destination will not be told.
+// giveUpNotification notes that a notification will not be sent.
 func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason error) error {
 	p, err := tasks.DecodeNotifySend(payload)
 	if err != nil {
@@ -62,11 +61,11 @@ func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason 
 }
 
 func aboutNotification(payload []byte) (jobID, eventID string) {
-	p, _ := tasks.DecodeNotifySend(payload) // what cannot be read is about nothing
+	p, _ := tasks.DecodeNotifySend(payload) // an unreadable payload is about nothing
 	return p.JobID, ""
 }
 
-// message says what a notification tells, with the job as it stands now.
+// message returns the content of a notification, with the job as it is now.
 func (w *Worker) message(ctx context.Context, n store.Notification) (notify.Message, error) {
 	message := notify.Message{ID: n.ID, Type: n.Type, At: n.CreatedAt, EventID: n.EventID}
 	if n.JobID == "" {
@@ -74,7 +73,7 @@ func (w *Worker) message(ctx context.Context, n store.Notification) (notify.Mess
 	}
 	job, err := w.cfg.Store.Job(ctx, n.JobID)
 	if errors.Is(err, store.ErrNotFound) {
-		// An event of an unknown type may name a job that nothing else told of.
+		// An event of an unknown type may name a job that has no row.
 		message.Job = notify.Job{ID: n.JobID}
 		return message, nil
 	}

@@ -10,16 +10,14 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Observer is told what a worker does, as it does it: it is for a person who looks
-// on. Its methods are called from several goroutines at once, and hold up the work
-// meanwhile. What it is told may be a stranger's text.
+// Observer watches a worker, for a person at a terminal. Its methods are called from
+// several goroutines at once and delay the work. Texts may come from strangers.
 type Observer interface {
-	// Downloading is told that a file of a job is being fetched from a host, which one
-	// attempt may do twice. What it returns is called as bytes come: how many there are
-	// of how many, the latter -1 where the server does not say. After a restart there
-	// are fewer.
+	// Downloading is called when a download from a host starts, up to twice per attempt.
+	// progress is called as bytes arrive; total is -1 if the server does not say. received
+	// falls when the download starts over.
 	Downloading(jobID, name, host string) (progress func(received, total int64))
-	// Attempted is told how an attempt ended.
+	// Attempted is called when an attempt has ended.
 	Attempted(a Attempt)
 }
 
@@ -30,45 +28,44 @@ type Outcome int
 const (
 	// Done is success.
 	Done Outcome = iota
-	// Retried will be followed by another attempt.
+	// Retried is a failure; another attempt follows.
 	Retried
-	// GivenUp was the last attempt: there is a dead letter.
+	// GivenUp is the last failure: there is a dead letter.
 	GivenUp
-	// Interrupted was ended by a shutdown, and counts as no attempt.
+	// Interrupted is the end by a shutdown; it costs no attempt.
 	Interrupted
 )
 
-// Attempt is what an [Observer] is told of one run of a task. Fields that a kind of
-// task does not have are empty.
+// Attempt describes one run of a task to an [Observer]. Fields that do not apply to its
+// kind are empty.
 type Attempt struct {
 	Kind    tasks.Kind
 	Outcome Outcome
-	// Number counts from 1; Last is the number of the last one there can be.
+	// Number counts from 1 to Last.
 	Number, Last int
 	Took         time.Duration
-	// Err is why it failed, nil when it did not. RetryIn is how long the next attempt
-	// waits.
+	// Err is why it failed, or nil. RetryIn is the wait before the next attempt.
 	Err     error
 	RetryIn time.Duration
 
 	JobID string
-	// EventID and EventType are of the event that was recorded.
+	// EventID and EventType describe the recorded event.
 	EventID, EventType string
-	// JobError is why the job failed at Kling, when that is what the event says.
+	// JobError is why the job failed at Kling, if the event says that it did.
 	JobError string
-	// Media is the name of the file that was to be downloaded. Once it is stored, Size
-	// is in bytes, and Location where it is: a path, or the URL of an object in a cloud.
+	// Media is the name of the downloaded file. Once it is stored, Size is in bytes and
+	// Location is its path or the URL of its object.
 	Media    string
 	Size     int64
 	Location string
-	// Destination was to be told of Message, an event's type.
+	// Destination is where the notification goes; Message is its event type.
 	Destination, Message string
 }
 
-// tell tells of an attempt: the observer, or else the log.
-func (w *Worker) tell(ctx context.Context, a attempt, end Attempt) {
+// report reports the end of an attempt to the observer, or else to the log.
+func (w *Worker) report(ctx context.Context, a attempt, end Attempt) {
 	if w.cfg.Observer != nil {
-		end.Kind, end.Number, end.Last, end.Took = a.task.Kind, a.number, a.last, a.took
+		end.Kind, end.Number, end.Last, end.Took = a.task.Kind, a.number, a.last, a.duration
 		w.describe(ctx, a, &end)
 		w.cfg.Observer.Attempted(end)
 		return
@@ -85,8 +82,7 @@ func (w *Worker) tell(ctx context.Context, a attempt, end Attempt) {
 	}
 }
 
-// describe says what an attempt was about. What cannot be read is left out: the
-// attempt has ended, whatever is told of it.
+// describe fills in what an attempt was about. It leaves out what it cannot read.
 func (w *Worker) describe(ctx context.Context, a attempt, end *Attempt) {
 	end.JobID, end.EventID = a.handler.about(a.task.Payload)
 	switch a.task.Kind {
@@ -110,8 +106,8 @@ func (w *Worker) describe(ctx context.Context, a attempt, end *Attempt) {
 	}
 }
 
-// downloading tells that a file is being fetched, and returns who is to be told how
-// far that is; nil for nobody.
+// downloading reports the start of a download and returns the observer's progress
+// function, if any.
 func (w *Worker) downloading(m store.Media) func(received, total int64) {
 	if w.cfg.Observer == nil {
 		return nil

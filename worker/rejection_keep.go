@@ -6,7 +6,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// keepRejection keeps a sample of the deliveries that ingest refused.
+// keepRejection keeps a delivery that ingest refused, as a sample.
 func (w *Worker) keepRejection(ctx context.Context, payload []byte) error {
 	r, err := tasks.DecodeRejection(payload)
 	if err != nil {

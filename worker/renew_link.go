@@ -12,16 +12,16 @@ import (
 	"github.com/klinghook/klinghook/worker/media"
 )
 
-// mayRenew reports whether a download failed in a way that a fresh link may mend.
+// mayRenew reports whether a download failed in a way that a fresh link may fix.
 func (w *Worker) mayRenew(err error) bool {
 	var answered *media.StatusError
 	return w.cfg.Lookups.Kling != nil && errors.As(err, &answered) &&
 		slices.Contains([]int{http.StatusForbidden, http.StatusNotFound, http.StatusGone}, answered.Status)
 }
 
-// renewLink asks Kling for a job's links, takes the answer in as an event like any
-// other, and returns the file with the link that counts then. same says that
-// the answer has the file's own link still. A job that Kling does not know has no links.
+// renewLink asks Kling for a job, records the answer as an event, and returns the file
+// with its current link. same reports that Kling still gives the file's old link. For a
+// job that Kling does not know it returns the file unchanged.
 func (w *Worker) renewLink(ctx context.Context, m store.Media) (fresh store.Media, same bool, err error) {
 	api, err := w.cfg.Store.JobAPI(ctx, m.JobID)
 	if err != nil {
@@ -46,8 +46,8 @@ func (w *Worker) renewLink(ctx context.Context, m store.Media) (fresh store.Medi
 	return fresh, same, err
 }
 
-// KindsOf returns where to ask Kling for a job of which the store has this as its
-// API, as in [tasks.JobUpdate]; none means everywhere.
+// KindsOf returns which of Kling's APIs to ask for a job whose row has this API, see
+// [tasks.JobUpdate]; none means all.
 func KindsOf(api string) []kling.Kind {
 	switch api {
 	case "":

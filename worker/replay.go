@@ -13,24 +13,23 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Replayer puts dead letters back into the queue, or lets go of them. It is for
-// commands; it runs no tasks.
+// Replayer replays or discards dead letters. It is for commands; it runs no tasks.
 type Replayer struct {
 	Redis redis.UniversalClient
 	Store *store.Store
-	// EventShards is over how many queues events are spread; default 1.
+	// EventShards is the number of queues that events are spread over; default 1.
 	EventShards int
-	// Sources are the protocols by name, with their secrets: an event is verified
-	// again before it is recorded after all.
+	// Sources are the webhook protocols by name, with their secrets: an event is verified
+	// again before it is replayed.
 	Sources map[string]source.Source
 	// Now is the clock.
 	Now func() time.Time
 }
 
-// Replay enqueues a dead letter's task afresh, with all its attempts, and marks
-// the dead letter as replayed. Replaying one again, or while its task is in the
-// queue, changes nothing. An event whose signature does not hold any more, for
-// instance because its secret was taken out of the settings, is not replayed.
+// Replay enqueues a dead letter's task again, with all its attempts, and marks the dead
+// letter as replayed. Replaying it again, or while its task is queued, changes nothing.
+// It fails for an event whose signature is no longer valid, for example because its
+// secret was removed from the settings.
 func (r *Replayer) Replay(ctx context.Context, d store.DeadLetter) error {
 	if err := r.replay(ctx, d); err != nil {
 		return fmt.Errorf("replay dead letter %d: %w", d.ID, err)
@@ -45,27 +44,22 @@ func (r *Replayer) replay(ctx context.Context, d store.DeadLetter) error {
 	if err := r.reopen(ctx, d.Task); err != nil {
 		return err
 	}
-	// Its id must be free: the archive holds it, with one attempt left at most, or
-	// the list of what was done.
-	if err := tasks.Release(ctx, r.Redis, d.Task); err != nil {
-		return err
-	}
-	if _, err := tasks.NewShardedClient(r.Redis, r.EventShards).Enqueue(ctx, d.Task); err != nil {
+	if _, err := newQueue(r.Redis, r.EventShards).enqueueAgain(ctx, d.Task); err != nil {
 		return err
 	}
 	return r.Store.EndDeadLetter(ctx, d, store.DeadLetterReplayed, r.Now())
 }
 
-// Discard lets go of a dead letter: what it was about stays undone.
+// Discard ends a dead letter and leaves its work undone.
 func (r *Replayer) Discard(ctx context.Context, d store.DeadLetter) error {
-	if err := tasks.Unarchive(ctx, r.Redis, d.Task); err != nil {
+	if err := newQueue(r.Redis, r.EventShards).forget(d.Task); err != nil {
 		return fmt.Errorf("discard dead letter %d: %w", d.ID, err)
 	}
 	return r.Store.EndDeadLetter(ctx, d, store.DeadLetterDiscarded, r.Now())
 }
 
-// reopen makes what a task is about owed again, so that losing the queue now would
-// not lose the replay.
+// reopen makes the store owe a task's work again, so that losing the queue does not
+// lose the replay.
 func (r *Replayer) reopen(ctx context.Context, t tasks.Task) error {
 	switch t.Kind {
 	case tasks.KindEventRecord:
@@ -76,7 +70,6 @@ func (r *Replayer) reopen(ctx context.Context, t tasks.Task) error {
 		if err := r.verify(ev); err != nil {
 			return err
 		}
-		// From now on the store owes what follows from it.
 		return r.Store.KeepEvent(ctx, ev)
 	case tasks.KindMediaDownload:
 		p, err := tasks.DecodeMediaDownload(t.Payload)
@@ -96,12 +89,12 @@ func (r *Replayer) reopen(ctx context.Context, t tasks.Task) error {
 	return fmt.Errorf("unknown task kind %q", t.Kind)
 }
 
-// verify checks an event's signature again, from the bytes and headers that were
-// kept and at the time when it arrived.
+// verify checks an event's signature again, from the bytes and headers that were kept,
+// at the time when it arrived.
 func (r *Replayer) verify(ev tasks.Event) error {
 	src, ok := r.Sources[ev.Source]
 	if !ok {
-		return fmt.Errorf("verify event %s: there is no protocol %q", ev.ID, ev.Source)
+		return fmt.Errorf("verify event %s: unknown protocol %q", ev.ID, ev.Source)
 	}
 	header := http.Header{}
 	for name, value := range ev.Headers {
@@ -109,10 +102,10 @@ func (r *Replayer) verify(ev tasks.Event) error {
 	}
 	_, err := src.Verify(header, ev.Body, ev.ReceivedAt)
 	if err != nil && ev.Secret == "" {
-		return fmt.Errorf("verify event %s again: %w; it was accepted while verification was switched off: discard it, or let it be sent again", ev.ID, err)
+		return fmt.Errorf("verify event %s again: %w; it was accepted while verification was off: discard it, or have it sent again", ev.ID, err)
 	}
 	if err != nil {
-		return fmt.Errorf("verify event %s again: %w; it was accepted by the secret %q", ev.ID, err, ev.Secret)
+		return fmt.Errorf("verify event %s again: %w; it was accepted with the secret %q", ev.ID, err, ev.Secret)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -129,7 +130,9 @@ func TestReplayTwiceAtOnce(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		const n = 20
-		f.deliverMany(t, n, seedCreated)
+		for i := range n {
+			f.deliverSeed(t, tasks.TypeCreated, fmt.Sprint("vid_", i), "")
+		}
 		if _, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents); err != nil {
 			t.Fatal(err)
 		}

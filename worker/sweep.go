@@ -4,30 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"sync"
+	"slices"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"go.uber.org/zap"
 
-	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 
 const (
-	// sweepEvery is how often the fleet sweeps; one worker does it each time.
+	// sweepEvery is how often one worker of the fleet sweeps.
 	sweepEvery = time.Minute
 	// sweepTimeout bounds one sweep.
 	sweepTimeout = 10 * time.Minute
-	// sweepLease is the Redis key that the worker holds which sweeps next.
+	// sweepLease is the Redis key of the worker that sweeps.
 	sweepLease = "klinghook:sweep"
+	// orphanAfter is how long a task must be active without a server. Servers report
+	// their tasks every 5 s.
+	orphanAfter = 30 * time.Second
 )
 
 // runSweeps sweeps at once and then every sweepEvery, until ctx ends.
 func (w *Worker) runSweeps(ctx context.Context) {
-	var guard sync.WaitGroup
-	defer guard.Wait()
-	guard.Go(func() { w.guardArchives(ctx) })
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -42,8 +41,7 @@ func (w *Worker) runSweeps(ctx context.Context) {
 	}
 }
 
-// sweepInTurn sweeps unless another worker has done so within the interval. Two
-// that sweep at once do no harm, only the work twice.
+// sweepInTurn sweeps unless another worker has done so within the interval.
 func (w *Worker) sweepInTurn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
@@ -57,38 +55,123 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 	return w.Sweep(ctx)
 }
 
-// Sweep sets right what no handler can: it puts back tasks that are active without
-// a lease, buries tasks that were archived behind the worker's back, ends dead
-// letters whose work was done after all, and enqueues whatever the store says is
-// owed and no queue has. It may run at any time and more than once.
+// Sweep does what no handler can: it buries tasks that were archived without a dead
+// letter, ends dead letters whose work was done after all, runs orphaned tasks again,
+// and enqueues what the store says is owed and no queue has. Sweeping more than once,
+// or in two workers at once, does no harm.
 func (w *Worker) Sweep(ctx context.Context) error {
-	// asynq lists a queue once per client and never again: after Redis lost its
-	// data, tasks would be run but not be seen; those of a shard that only ingest has
-	// been told of would not even be run.
-	if err := tasks.ListQueues(ctx, w.cfg.Redis, w.cfg.EventShards); err != nil {
-		return err
-	}
-	queues, err := tasks.KnownQueues(ctx, w.cfg.Redis)
+	w.sweeping.Lock()
+	defer w.sweeping.Unlock()
+	queues, err := w.queue.names()
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{w.warnOfOtherShards(), w.sweepOrphans(ctx, queues)}
 	for _, queue := range queues {
-		n, err := tasks.RequeueOrphans(ctx, w.cfg.Redis, queue)
-		if n > 0 {
-			w.cfg.Log.Warn("tasks without a lease put back", zap.String("queue", queue), zap.Int("tasks", n))
-		}
-		errs = append(errs, err)
+		errs = append(errs, w.sweepArchive(ctx, queue))
 	}
-	errs = append(errs, w.sweepArchives(ctx, queues), w.endDone(ctx), w.countExpiring(ctx))
-	n, err := w.enqueueMissing(ctx)
-	if n > 0 {
-		w.cfg.Log.Info("owed work enqueued again", zap.Int("tasks", n))
-	}
-	return errors.Join(append(errs, err)...)
+	errs = append(errs, w.endDone(ctx), w.countExpiring(ctx))
+	return errors.Join(append(errs, w.enqueueOwedWork(ctx))...)
 }
 
-// countExpiring measures how many links die before their files are stored.
+// warnOfOtherShards warns about events in shards beyond the settings: nobody runs them.
+func (w *Worker) warnOfOtherShards() error {
+	known, err := w.queue.inspector.Queues()
+	if err != nil {
+		return fmt.Errorf("list queues: %w", err)
+	}
+	for _, name := range known {
+		if tasks.BaseQueue(name) != tasks.QueueEvents || slices.Contains(tasks.EventQueues(w.cfg.EventShards), name) {
+			continue
+		}
+		info, err := w.queue.inspector.GetQueueInfo(name)
+		if err != nil {
+			return fmt.Errorf("count tasks of %s: %w", name, err)
+		}
+		if n := info.Pending + info.Active + info.Scheduled + info.Retry; n > 0 {
+			w.cfg.Log.Warn("a shard of events has tasks, but this worker does not run it; set KLINGHOOK_EVENT_SHARDS to the same number in every process",
+				zap.String("queue", name), zap.Int("tasks", n), zap.Int("event_shards", w.cfg.EventShards))
+		}
+	}
+	return nil
+}
+
+// sweepOrphans enqueues tasks again, under another ID, that stay active although no
+// server runs them. asynq has lost their leases (asynq issues 1051 and 1144) and will
+// neither run nor release them. Tasks with an expired lease are not among them: asynq
+// retries those.
+func (w *Worker) sweepOrphans(ctx context.Context, queues []string) error {
+	servers, err := w.queue.inspector.Servers()
+	if err != nil {
+		return fmt.Errorf("list servers: %w", err)
+	}
+	running := make(map[string]bool)
+	for _, server := range servers {
+		for _, active := range server.ActiveWorkers {
+			running[active.Queue+" "+active.TaskID] = true
+		}
+	}
+	seen := make(map[string]time.Time)
+	for _, queue := range queues {
+		for page := 1; ctx.Err() == nil; page++ {
+			active, err := w.queue.inspector.ListActiveTasks(queue, asynq.PageSize(archivePage), asynq.Page(page))
+			if err != nil {
+				return fmt.Errorf("list active tasks of %s: %w", queue, err)
+			}
+			var orphans []*asynq.TaskInfo
+			for _, t := range active {
+				key := queue + " " + t.ID
+				if t.IsOrphaned || running[key] {
+					continue
+				}
+				since, suspect := w.suspects[key]
+				if !suspect {
+					since = w.cfg.Now()
+				}
+				seen[key] = since
+				if w.cfg.Now().Sub(since) >= orphanAfter {
+					orphans = append(orphans, t)
+				}
+			}
+			if err := w.enqueueOrphans(ctx, orphans); err != nil {
+				return err
+			}
+			if len(active) < archivePage {
+				break
+			}
+		}
+	}
+	w.suspects = seen
+	return ctx.Err()
+}
+
+// enqueueOrphans enqueues the next generation of tasks that have no dead letter.
+func (w *Worker) enqueueOrphans(ctx context.Context, orphans []*asynq.TaskInfo) error {
+	ids := make([]string, len(orphans))
+	for i, t := range orphans {
+		ids[i] = tasks.WorkID(t.ID)
+	}
+	buried, err := w.cfg.Store.Buried(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i, t := range orphans {
+		if buried[ids[i]] {
+			continue
+		}
+		next := tasks.Task{Kind: tasks.Kind(t.Type), ID: t.ID, Payload: t.Payload}.NextGeneration()
+		duplicate, err := w.queue.Enqueue(ctx, next)
+		if err != nil {
+			return err
+		}
+		if !duplicate {
+			w.cfg.Log.Warn("orphaned task enqueued again", zap.String("queue", t.Queue), zap.String("task_id", t.ID))
+		}
+	}
+	return nil
+}
+
+// countExpiring measures how many links expire soon whose files are not stored.
 func (w *Worker) countExpiring(ctx context.Context) error {
 	n, err := w.cfg.Store.CountExpiringMedia(ctx, w.cfg.LinkLifetime, w.cfg.Now())
 	if err != nil {
@@ -96,114 +179,4 @@ func (w *Worker) countExpiring(ctx context.Context) error {
 	}
 	w.metrics.expiring.Set(float64(n))
 	return nil
-}
-
-// owedBatch is how many owed rows a sweep reads at once.
-const owedBatch = 500
-
-// enqueueMissing enqueues what the store says is owed and no queue has, except what
-// was given up and waits for a person. Tasks come in batches, to bound memory.
-func (w *Worker) enqueueMissing(ctx context.Context) (n int, err error) {
-	db := w.cfg.Store
-	for _, enqueue := range []func() (int, error){
-		func() (int, error) {
-			return enqueueBatches(ctx, w, db.OwedEvents(ctx, owedBatch), func(ev store.OwedEvent) (tasks.Task, error) {
-				return tasks.RecordEvent(tasks.Event{ID: ev.ID})
-			}, w.stillOwesEvent)
-		},
-		func() (int, error) {
-			return enqueueBatches(ctx, w, db.OwedMedia(ctx, owedBatch), taskOfMedia, w.stillOwesMedia)
-		},
-		func() (int, error) {
-			return enqueueBatches(ctx, w, db.OwedNotifications(ctx, owedBatch), taskOfNotification, w.stillOwesNotification)
-		},
-	} {
-		more, err := enqueue()
-		if n += more; err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-// enqueueBatches enqueues the tasks of owed rows that no queue has.
-func enqueueBatches[T any](
-	ctx context.Context, w *Worker, owed iter.Seq2[[]T, error], taskOf func(T) (tasks.Task, error), still func(context.Context, T) (tasks.Task, bool, error),
-) (n int, err error) {
-	for batch, err := range owed {
-		if err != nil {
-			return n, err
-		}
-		rows, list := make(map[string]T, len(batch)), make([]tasks.Task, len(batch))
-		for i, row := range batch {
-			if list[i], err = taskOf(row); err != nil {
-				return n, err
-			}
-			rows[list[i].ID] = row
-		}
-		missing, err := tasks.Missing(ctx, w.cfg.Redis, list)
-		if err != nil {
-			return n, err
-		}
-		for _, t := range missing {
-			// What was done since the store was asked is owed no more.
-			task, owes, err := still(ctx, rows[t.ID])
-			if err == nil && owes {
-				err = w.enqueueAgain(ctx, task)
-				n++
-			}
-			if err != nil {
-				return n, err
-			}
-		}
-	}
-	return n, nil
-}
-
-func (w *Worker) stillOwesEvent(ctx context.Context, owed store.OwedEvent) (tasks.Task, bool, error) {
-	ev, err := w.cfg.Store.Event(ctx, owed.ID)
-	if err != nil || !ev.ProcessedAt.IsZero() {
-		return tasks.Task{}, false, err
-	}
-	t, err := tasks.RecordEvent(ev.Event)
-	return t, true, err
-}
-
-func (w *Worker) stillOwesMedia(ctx context.Context, owed store.Media) (tasks.Task, bool, error) {
-	m, err := w.cfg.Store.Medium(ctx, owed.JobID, owed.Name)
-	if err != nil || m.State != store.MediaPending {
-		return tasks.Task{}, false, err
-	}
-	t, err := taskOfMedia(m)
-	return t, true, err
-}
-
-func (w *Worker) stillOwesNotification(ctx context.Context, owed store.Notification) (tasks.Task, bool, error) {
-	n, err := w.cfg.Store.Notification(ctx, owed.ID)
-	if err != nil || n.State != store.NotificationPending {
-		return tasks.Task{}, false, err
-	}
-	t, err := taskOfNotification(n)
-	return t, true, err
-}
-
-func taskOfMedia(m store.Media) (tasks.Task, error) {
-	return tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)
-}
-
-func taskOfNotification(n store.Notification) (tasks.Task, error) {
-	return tasks.SendNotification(n.ID, n.JobID)
-}
-
-// enqueueAgain enqueues a task, also if it is remembered as done.
-func (w *Worker) enqueueAgain(ctx context.Context, t tasks.Task) error {
-	duplicate, err := w.queue.Enqueue(ctx, t)
-	if err != nil || !duplicate {
-		return err
-	}
-	if err := tasks.Forget(ctx, w.cfg.Redis, t); err != nil {
-		return err
-	}
-	_, err = w.queue.Enqueue(ctx, t)
-	return err
 }

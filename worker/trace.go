@@ -12,8 +12,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// traceAttempt begins the span of an attempt, which follows from the span that its
-// task names. end takes how it ended. What strangers sent leaves no trace.
+// traceAttempt starts the span of an attempt, as a child of the span in its task's
+// headers. Refused deliveries, which strangers send, are not traced.
 func (w *Worker) traceAttempt(ctx context.Context, a attempt, t *asynq.Task) (_ context.Context, end func(error)) {
 	if w.cfg.Tracer == nil || a.task.Kind == tasks.KindRejectionKeep {
 		return ctx, func(error) {}
@@ -26,7 +26,7 @@ func (w *Worker) traceAttempt(ctx context.Context, a attempt, t *asynq.Task) (_ 
 	return ctx, func(err error) { endSpan(span, err) }
 }
 
-// traced does a part of a task's work in a span of its own.
+// traced does a part of a task's work in its own span.
 func (w *Worker) traced(ctx context.Context, name string, work func(context.Context) error, attributes ...attribute.KeyValue) error {
 	if w.cfg.Tracer == nil {
 		return work(ctx)
@@ -37,8 +37,7 @@ func (w *Worker) traced(ctx context.Context, name string, work func(context.Cont
 	return err
 }
 
-// endSpan ends a span with the first line of an error: behind it stands a panic's
-// stack.
+// endSpan ends a span with the first line of an error; a panic's stack would follow.
 func endSpan(span trace.Span, err error) {
 	if err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")

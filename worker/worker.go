@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
+	"github.com/klinghook/klinghook/internal/join"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -21,39 +23,34 @@ import (
 	"github.com/klinghook/klinghook/worker/notify"
 )
 
-// Config is what a Worker is made of. Fields without a default are required.
+// Config describes a Worker. Fields without a default are required.
 type Config struct {
 	Redis redis.UniversalClient
 	Store *store.Store
-	// Sources are the protocols by name. An event is read by the one that
-	// received it; no secret is needed for that.
+	// Sources are the webhook protocols by name. Reading an event needs no secret.
 	Sources map[string]source.Source
 	Fetcher *media.Fetcher
 	Bucket  *media.Bucket
 	Notify  *notify.Notifier
-	// NotifyTypes are the event types that destinations are told of.
+	// NotifyTypes are the event types that are sent to the destinations.
 	NotifyTypes []string
-	// Lookups says how Kling is asked about jobs; without a Kling it is not.
+	// Lookups says how to ask Kling about silent jobs; without a Kling, nobody asks.
 	Lookups Lookups
 	// LinkLifetime is how long links to media live; default 30 days.
 	LinkLifetime time.Duration
-	// Concurrency is how many tasks of each queue are run at once; of events, of all
-	// shards together. A queue that is not named is not run here.
+	// Concurrency is how many tasks of each queue run at once; for events, of all shards
+	// together. A queue without an entry does not run here.
 	Concurrency map[string]int
-	// EventShards is over how many queues events are spread; default 1. Other shards
-	// that have tasks are run too.
+	// EventShards is the number of queues that events are spread over; default 1.
 	EventShards int
-	// Grace is how long Shutdown lets running tasks finish; default 30 s.
+	// Grace bounds Shutdown; default 30 s.
 	Grace time.Duration
 	Log   *zap.Logger
 	// Metrics is where the worker registers its metrics.
 	Metrics prometheus.Registerer
-	// Tracer traces attempts, if there is one.
+	// Tracer traces attempts, if set.
 	Tracer trace.Tracer
-	// Work, where set, is what tasks of a kind are run by in the place of klinghook's own
-	// work: a measurement's, of what a worker costs by itself.
-	Work map[tasks.Kind]func(ctx context.Context, payload []byte) error
-	// Observer, where set, is told of each attempt in the place of the log.
+	// Observer, if set, is called for each attempt instead of logging it.
 	Observer Observer
 	// Now is the clock; default time.Now.
 	Now func() time.Time
@@ -61,140 +58,130 @@ type Config struct {
 
 // Worker runs tasks.
 type Worker struct {
-	cfg       Config
-	queue     *tasks.Client
-	inspector *asynq.Inspector
-	metrics   metrics
-	handlers  map[tasks.Kind]handler
-	// records and marks have events that are worked on at the same time recorded
-	// together, and marked as processed.
-	records *joiner[store.Recording, store.Owed]
-	marks   *joiner[string, struct{}]
-	// servers are added to by the rounds only, once they have begun.
-	servers []*asynq.Server
-	shards  *shards
-	// fetcher is the servers' Redis.
-	fetcher *fetchClient
-	// inquirer is nil where Kling is not asked.
-	inquirer *inquirer
-	// interrupt is closed when a shutdown has waited long enough: handlers are
-	// cancelled, and their tasks go back to the queue whole.
-	interrupt chan struct{}
-	// stopRounds ends what the worker does by itself, from time to time, and rounds
-	// waits until that has ended.
+	cfg      Config
+	queue    *queue
+	metrics  metrics
+	handlers map[tasks.Kind]handler
+	// records and processed let concurrent events share a transaction.
+	records   *join.Joiner[store.Recording, store.Owed]
+	processed *join.Joiner[string, struct{}]
+	servers   []*asynq.Server
+	inquirer  *inquirer // nil if Kling is not asked
+
+	sweeping sync.Mutex // guards suspects
+	// suspects are the active tasks that no server reports, and when a sweep first saw
+	// them.
+	suspects map[string]time.Time
+
+	// interrupt is closed shortly before the grace period ends.
+	interrupt     chan struct{}
+	interruptOnce sync.Once
+	// stopRounds ends the sweeps and look-ups; rounds waits for them.
 	stopRounds context.CancelFunc
 	rounds     sync.WaitGroup
 }
 
-// interruptAhead is how long before the end of the grace period running handlers
-// are cancelled, so that they let go of transactions and files in good order.
-const interruptAhead = 500 * time.Millisecond
-
-// New returns a Worker for cfg. It does not start it.
+// New returns a Worker that has not been started.
 func New(cfg Config) (*Worker, error) {
-	if cfg.Grace == 0 {
-		cfg.Grace = 30 * time.Second
-	}
-	if cfg.LinkLifetime == 0 {
-		cfg.LinkLifetime = 30 * 24 * time.Hour
-	}
+	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
+	cfg.LinkLifetime = cmp.Or(cfg.LinkLifetime, 30*24*time.Hour)
+	cfg.EventShards = max(cfg.EventShards, 1)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	rdb := join.Redis(cfg.Redis)
 	w := &Worker{
-		cfg:       cfg,
-		queue:     tasks.NewShardedClient(cfg.Redis, cfg.EventShards),
-		inspector: asynq.NewInspectorFromRedisClient(cfg.Redis),
-		metrics:   newMetrics(cfg.Metrics),
-		fetcher:   newFetchClient(cfg.Redis),
-		interrupt: make(chan struct{}),
+		cfg:        cfg,
+		queue:      newQueue(rdb, cfg.EventShards),
+		metrics:    newMetrics(cfg.Metrics),
+		suspects:   make(map[string]time.Time),
+		interrupt:  make(chan struct{}),
+		stopRounds: func() {},
 	}
 	w.handlers = w.newHandlers()
-	for kind, work := range cfg.Work {
-		h := w.handlers[kind]
-		h.run = work
-		w.handlers[kind] = h
-	}
 	w.joinEvents()
 	if cfg.Lookups.Kling != nil {
 		w.inquirer = newInquirer(w)
 	}
-	known := tasks.Queues()
-	for queue, n := range cfg.Concurrency {
-		if !slices.Contains(known, queue) {
-			return nil, fmt.Errorf("run queue %q: there is none of that name; known are %q", queue, known)
+	for name, n := range cfg.Concurrency {
+		if !slices.Contains(tasks.Queues(), name) {
+			return nil, fmt.Errorf("run queue %q: unknown queue; known are %q", name, tasks.Queues())
 		}
 		if n > 0 {
-			w.servers = append(w.servers, w.newShardServers(queue, n)...)
+			w.addServers(rdb, name, n)
 		}
 	}
 	if len(w.servers) == 0 {
-		return nil, errors.New("run queues: none is chosen")
+		return nil, errors.New("run queues: every concurrency is 0")
 	}
-	w.shards = newShards(w)
 	return w, nil
 }
 
 const (
-	// A server fetches one task in each round trip to Redis, whatever its concurrency.
-	// Events take little more than that, so that their queue has a server for every
-	// tasksPerServer that it runs at once, up to maxServers; downloads and messages take
-	// so long that one is enough.
-	tasksPerServer = 2
-	maxServers     = 6
-	// askAgain is how long a server sleeps after an answer that there is no task, on
-	// average; the waiting is done by its Redis.
-	askAgain = time.Millisecond
-	// seldom is for what one server of a queue does for all.
-	seldom = time.Hour
+	// eventServers is the number of asynq servers for events: each fetches one task per
+	// round trip. Downloads and notifications take so long that one server is enough.
+	eventServers = 4
+	// taskCheckInterval is how long a server sleeps when its queue is empty, on average.
+	taskCheckInterval = 100 * time.Millisecond
+	// delayedTaskCheckInterval is how often a server looks for retries that are due.
+	delayedTaskCheckInterval = time.Second
 )
 
-// newServers returns the servers that run n tasks of a queue at once.
-func (w *Worker) newServers(queue string, n int) []*asynq.Server {
-	w.metrics.concurrency.WithLabelValues(queue).Set(float64(n))
-	count := 1
-	if tasks.BaseQueue(queue) == tasks.QueueEvents {
-		count = min((n+tasksPerServer-1)/tasksPerServer, maxServers)
+// addServers adds the servers that run n tasks of a queue at once. The shards of the
+// events queue share n, and each runs one task at least.
+func (w *Worker) addServers(rdb redis.UniversalClient, queue string, n int) {
+	shards, servers := []string{queue}, 1
+	if queue == tasks.QueueEvents {
+		shards = tasks.EventQueues(w.cfg.EventShards)
+		servers = max(eventServers/len(shards), 1)
 	}
-	servers := make([]*asynq.Server, 0, count)
-	for i := range count {
-		cfg := asynq.Config{
-			Concurrency:              n / count,
-			Queues:                   map[string]int{queue: 1},
-			TaskCheckInterval:        askAgain,
-			DelayedTaskCheckInterval: forwardEvery(queue),
-			ShutdownTimeout:          w.cfg.Grace,
-			RetryDelayFunc:           retryDelay,
-			IsFailure:                isFailure,
-			Logger:                   asynqLogger{w.cfg.Log.Named("asynq").Sugar()},
+	for i, shard := range shards {
+		concurrency := max(share(n, i, len(shards)), 1)
+		w.metrics.concurrency.WithLabelValues(shard).Set(float64(concurrency))
+		for j := range min(servers, concurrency) {
+			w.servers = append(w.servers, asynq.NewServerFromRedisClient(patientClient{rdb}, asynq.Config{
+				Concurrency:              share(concurrency, j, min(servers, concurrency)),
+				Queues:                   map[string]int{shard: 1},
+				TaskCheckInterval:        taskCheckInterval,
+				DelayedTaskCheckInterval: delayedTaskCheckInterval,
+				ShutdownTimeout:          w.cfg.Grace - w.margin(),
+				RetryDelayFunc:           retryDelay,
+				IsFailure:                isFailure,
+				ErrorHandler:             w,
+				Logger:                   asynqLogger{w.cfg.Log.Named("asynq").Sugar()},
+			}))
 		}
-		if i < n%count {
-			cfg.Concurrency++
-		}
-		if i > 0 {
-			cfg.DelayedTaskCheckInterval, cfg.JanitorInterval = seldom, seldom
-		}
-		servers = append(servers, asynq.NewServerFromRedisClient(w.fetcher, cfg))
 	}
-	return servers
 }
 
-// forwardEvery is how often a queue is asked for tasks whose wait for another attempt
-// is over. Events are what people wait for.
-func forwardEvery(queue string) time.Duration {
-	if tasks.BaseQueue(queue) == tasks.QueueEvents {
-		return time.Second
+// share is the i-th part of n divided into so many parts.
+func share(n, i, parts int) int {
+	if i < n%parts {
+		return n/parts + 1
 	}
-	return 2 * time.Second
+	return n / parts
 }
 
-// Start begins to run tasks, to sweep (see [Worker.Sweep]) and to look jobs up. It
-// fails when Redis does not answer. ctx is for the values of what the worker does by
-// itself; Shutdown ends that.
+// patientClient waits a moment after Redis refuses a script, such as when its memory
+// is full: asynq would try again at once, in a tight loop.
+type patientClient struct{ redis.UniversalClient }
+
+func (c patientClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	cmd := c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "NOSCRIPT") {
+		select {
+		case <-ctx.Done():
+		case <-time.After(taskCheckInterval):
+		}
+	}
+	return cmd
+}
+
+// Start runs tasks, sweeps (see [Worker.Sweep]) and looks jobs up until Shutdown. ctx
+// only carries values. A Worker can be started once.
 func (w *Worker) Start(ctx context.Context) error {
 	for i, server := range w.servers {
 		if err := server.Start(w); err != nil {
-			w.fetcher.close()
 			for _, started := range w.servers[:i] {
 				started.Shutdown()
 			}
@@ -202,7 +189,6 @@ func (w *Worker) Start(ctx context.Context) error {
 		}
 	}
 	ctx, w.stopRounds = context.WithCancel(context.WithoutCancel(ctx))
-	w.rounds.Go(func() { w.shards.run(ctx) })
 	w.rounds.Go(func() { w.runSweeps(ctx) })
 	w.rounds.Go(func() { w.tidyBucket(ctx) })
 	if w.inquirer != nil {
@@ -211,34 +197,45 @@ func (w *Worker) Start(ctx context.Context) error {
 	return nil
 }
 
-// Shutdown takes no new task, lets the running ones finish within the grace
-// period, and puts the rest back into the queue without counting an attempt.
+// margin is how long before the end of the grace period asynq puts running tasks back;
+// handlers are cancelled as long before that, to release transactions and files.
+func (w *Worker) margin() time.Duration { return min(w.cfg.Grace/4, 500*time.Millisecond) }
+
+// Shutdown stops fetching tasks, lets the running ones finish, and puts the rest back
+// into the queue without counting an attempt. It returns within the grace period. It
+// may be called more than once, and after a failed Start.
 func (w *Worker) Shutdown() {
-	w.stopRounds()
-	w.rounds.Wait()
-	timer := time.AfterFunc(max(w.cfg.Grace-interruptAhead, 0), func() { close(w.interrupt) })
+	timer := time.AfterFunc(w.cfg.Grace-2*w.margin(), func() {
+		w.interruptOnce.Do(func() { close(w.interrupt) })
+	})
 	defer timer.Stop()
-	var wg sync.WaitGroup
-	wg.Go(w.fetcher.close)
-	for _, server := range w.servers {
-		wg.Go(server.Shutdown)
+	w.stopRounds()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var wg sync.WaitGroup
+		for _, server := range w.servers {
+			wg.Go(server.Shutdown)
+		}
+		wg.Wait()
+		w.rounds.Wait()
+		w.records.Wait()
+		w.processed.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(w.cfg.Grace):
+		w.cfg.Log.Warn("grace period is over: leaving work that does not end")
 	}
-	wg.Wait()
-	w.records.wait()
-	w.marks.wait()
-	w.fetcher.scripts.wait()
 }
 
-// Drain waits until no task is waiting or running, or ctx ends. Tasks that wait
-// for another attempt are left: the store knows that they are owed.
+// Drain waits until no task is pending or active, or ctx ends. It does not wait for
+// retries: the store knows that they are owed.
 func (w *Worker) Drain(ctx context.Context) error {
-	if err := tasks.ListQueues(ctx, w.cfg.Redis, w.cfg.EventShards); err != nil {
-		return err
-	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left, err := w.unfinished(ctx)
+		left, err := w.queue.unfinished()
 		if err != nil || left == 0 {
 			return err
 		}
@@ -248,21 +245,4 @@ func (w *Worker) Drain(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// unfinished counts the tasks that are pending or active in all queues.
-func (w *Worker) unfinished(ctx context.Context) (int, error) {
-	queues, err := tasks.KnownQueues(ctx, w.cfg.Redis)
-	if err != nil {
-		return 0, err
-	}
-	total := 0
-	for _, queue := range queues {
-		info, err := w.inspector.GetQueueInfo(queue)
-		if err != nil {
-			return 0, fmt.Errorf("count tasks of %s: %w", queue, err)
-		}
-		total += info.Pending + info.Active
-	}
-	return total, nil
 }

@@ -1,0 +1,139 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hibiken/asynq"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// archiveKept is how many archived tasks of a queue stay, for the queue pages. asynq
+	// itself drops those beyond 10,000 or 90 days.
+	archiveKept = 1000
+	// archivePage is how many archived tasks are in memory at a time.
+	archivePage = 100
+)
+
+// bury keeps a task as a dead letter, and marks the row of its work as given up.
+func (w *Worker) bury(ctx context.Context, t tasks.Task, last store.Failure, reason error) error {
+	if err := w.giveUp(ctx, t, reason); err != nil {
+		return err
+	}
+	return w.cfg.Store.Bury(ctx, w.letter(t, last))
+}
+
+// giveUp marks the row of a task's work as given up.
+func (w *Worker) giveUp(ctx context.Context, t tasks.Task, reason error) error {
+	h := w.handlerOf(t.Kind)
+	if h.giveUp == nil {
+		return nil
+	}
+	// An unreadable payload, which is permanent, has no row to mark.
+	if err := h.giveUp(ctx, t.Payload, reason); err != nil && !tasks.IsPermanent(err) {
+		return err
+	}
+	return nil
+}
+
+// letter returns the dead letter of a task with its last failure.
+func (w *Worker) letter(t tasks.Task, last store.Failure) store.DeadLetter {
+	jobID, eventID := w.handlerOf(t.Kind).about(t.Payload)
+	return store.DeadLetter{
+		Task: t, JobID: jobID, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
+	}
+}
+
+// sweepArchive buries the archived tasks of a queue that have no dead letter: asynq's
+// recoverer and operators archive without calling HandleError. It deletes all but
+// archiveKept of them, so that asynq never drops one that has no dead letter yet.
+func (w *Worker) sweepArchive(ctx context.Context, queue string) error {
+	info, err := w.queue.inspector.GetQueueInfo(queue)
+	if err != nil {
+		return fmt.Errorf("count archived tasks of %s: %w", queue, err)
+	}
+	excess := info.Archived - archiveKept
+	for page := 1; ctx.Err() == nil; {
+		archived, err := w.queue.inspector.ListArchivedTasks(queue, asynq.PageSize(archivePage), asynq.Page(page))
+		if err != nil {
+			return fmt.Errorf("list archived tasks of %s: %w", queue, err)
+		}
+		if err := w.buryAll(ctx, archived); err != nil {
+			return err
+		}
+		switch {
+		case len(archived) < archivePage:
+			return nil
+		case excess > 0: // the oldest come first
+			excess -= len(archived)
+			for _, t := range archived {
+				// A task that was replayed a moment ago is owed by the store.
+				if err := w.queue.inspector.DeleteTask(queue, t.ID); err != nil && !isNotFound(err) {
+					w.cfg.Log.Debug("archived task not deleted", zap.String("task_id", t.ID), zap.Error(err))
+				}
+			}
+		default:
+			page++
+		}
+	}
+	return ctx.Err()
+}
+
+// buryAll buries those of the archived tasks that have no dead letter.
+func (w *Worker) buryAll(ctx context.Context, archived []*asynq.TaskInfo) error {
+	ids := make([]string, len(archived))
+	for i, t := range archived {
+		ids[i] = tasks.WorkID(t.ID)
+	}
+	buried, err := w.cfg.Store.Buried(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var letters []store.DeadLetter
+	for i, t := range archived {
+		if buried[ids[i]] {
+			continue
+		}
+		buried[ids[i]] = true // another generation may follow
+		letter := w.archivedLetter(tasks.Task{Kind: tasks.Kind(t.Type), ID: ids[i], Payload: t.Payload}, t)
+		if err := w.giveUp(ctx, letter.Task, errors.New(letter.Error)); err != nil {
+			return err
+		}
+		letters = append(letters, letter)
+	}
+	return w.cfg.Store.Bury(ctx, letters...)
+}
+
+// archivedLetter returns the dead letter of a task that HandleError has not buried.
+func (w *Worker) archivedLetter(task tasks.Task, t *asynq.TaskInfo) store.DeadLetter {
+	text, gaveUp := strings.CutSuffix(t.LastErr, ": "+asynq.SkipRetry.Error())
+	if gaveUp || text != "" && t.Retried >= t.MaxRetry {
+		// asynq archived it after an attempt, which it does not count.
+		return w.letter(task, store.Failure{Attempt: t.Retried + 1, At: t.LastFailedAt, Error: text})
+	}
+	d := w.letter(task, store.Failure{At: w.cfg.Now(), Error: "archived by an operator"})
+	d.Failures = nil // the store has those of earlier attempts
+	if text != "" {
+		d.Error += ", after the attempt before failed: " + text
+	}
+	return d
+}
+
+// endDone ends the dead letters whose work was done after all, and deletes their tasks
+// from the archives, or the next sweep would bury them again.
+func (w *Worker) endDone(ctx context.Context) error {
+	ended, err := w.cfg.Store.EndDone(ctx, w.cfg.Now())
+	for _, t := range ended {
+		err = errors.Join(err, w.queue.forget(t))
+	}
+	if len(ended) > 0 {
+		w.cfg.Log.Info("dead letters ended: their work was done after all", zap.Int("dead_letters", len(ended)))
+	}
+	return err
+}

@@ -1,0 +1,125 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync/atomic"
+
+	"github.com/hibiken/asynq"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// owedBatch is how many owed rows a sweep has in memory at a time.
+	owedBatch = 500
+	// owedParallel is how many owed tasks a sweep looks for at once.
+	owedParallel = 8
+)
+
+// enqueueOwedWork enqueues what the store says is owed and no queue has, except what was
+// given up and waits for a person.
+func (w *Worker) enqueueOwedWork(ctx context.Context) error {
+	db := w.cfg.Store
+	n := new(atomic.Int64)
+	err := errors.Join(
+		enqueueMissing(ctx, w, n, db.OwedEvents(ctx, owedBatch), func(ev store.OwedEvent) (tasks.Task, error) {
+			return tasks.RecordEvent(tasks.Event{ID: ev.ID})
+		}, func(ctx context.Context, owed store.OwedEvent) (tasks.Task, bool, error) {
+			ev, err := db.Event(ctx, owed.ID)
+			if err != nil || !ev.ProcessedAt.IsZero() {
+				return tasks.Task{}, false, err
+			}
+			t, err := tasks.RecordEvent(ev.Event)
+			return t, true, err
+		}),
+		enqueueMissing(ctx, w, n, db.OwedMedia(ctx, owedBatch), mediaTask, func(ctx context.Context, owed store.Media) (tasks.Task, bool, error) {
+			m, err := db.Medium(ctx, owed.JobID, owed.Name)
+			if err != nil || m.State != store.MediaPending {
+				return tasks.Task{}, false, err
+			}
+			t, err := mediaTask(m)
+			return t, true, err
+		}),
+		enqueueMissing(ctx, w, n, db.OwedNotifications(ctx, owedBatch), notificationTask, func(ctx context.Context, owed store.Notification) (tasks.Task, bool, error) {
+			now, err := db.Notification(ctx, owed.ID)
+			if err != nil || now.State != store.NotificationPending {
+				return tasks.Task{}, false, err
+			}
+			t, err := notificationTask(now)
+			return t, true, err
+		}),
+	)
+	if n.Load() > 0 {
+		w.cfg.Log.Info("owed work enqueued again", zap.Int64("tasks", n.Load()))
+	}
+	return err
+}
+
+func mediaTask(m store.Media) (tasks.Task, error) {
+	return tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)
+}
+
+func notificationTask(n store.Notification) (tasks.Task, error) {
+	return tasks.SendNotification(n.ID, n.JobID)
+}
+
+// enqueueMissing enqueues the tasks of owed rows that no queue has, and counts them in
+// n. reread returns the task of a row as it is now, unless its work was done meanwhile.
+func enqueueMissing[T any](
+	ctx context.Context, w *Worker, n *atomic.Int64, owed iter.Seq2[[]T, error],
+	task func(T) (tasks.Task, error), reread func(context.Context, T) (tasks.Task, bool, error),
+) error {
+	for batch, err := range owed {
+		if err != nil {
+			return err
+		}
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(owedParallel)
+		for _, row := range batch {
+			group.Go(func() error {
+				t, err := task(row)
+				if err != nil {
+					return err
+				}
+				missing, err := w.isMissing(ctx, t)
+				if err != nil || !missing {
+					return err
+				}
+				t, still, err := reread(ctx, row)
+				if err != nil || !still {
+					return err
+				}
+				enqueued, err := w.queue.enqueueAgain(ctx, t)
+				if enqueued {
+					n.Add(1)
+				}
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isMissing reports that no queue will run the task of an owed row. One that is
+// remembered as completed is missing too: the database has lost its effect, or was
+// restored from a backup.
+func (w *Worker) isMissing(ctx context.Context, t tasks.Task) (bool, error) {
+	info, err := w.queue.find(t)
+	switch {
+	case err != nil:
+		return false, err
+	case info == nil:
+		return true, nil
+	case info.State == asynq.TaskStateArchived: // and no longer listed, or it had a dead letter
+		return false, w.buryAll(ctx, []*asynq.TaskInfo{info})
+	}
+	return info.State == asynq.TaskStateCompleted, nil
+}

@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// queue enqueues tasks and inspects those that asynq has.
+type queue struct {
+	*tasks.Client
+	inspector *asynq.Inspector
+	shards    int
+}
+
+func newQueue(rdb redis.UniversalClient, shards int) *queue {
+	return &queue{Client: tasks.NewShardedClient(rdb, shards), inspector: asynq.NewInspectorFromRedisClient(rdb), shards: shards}
+}
+
+// names returns the queues of these settings that asynq knows: those that ever had a
+// task.
+func (q *queue) names() ([]string, error) {
+	known, err := q.inspector.Queues()
+	if err != nil {
+		return nil, fmt.Errorf("list queues: %w", err)
+	}
+	return slices.DeleteFunc(tasks.AllQueues(q.shards), func(name string) bool { return !slices.Contains(known, name) }), nil
+}
+
+// unfinished counts the tasks that are pending or active.
+func (q *queue) unfinished() (n int, err error) {
+	names, err := q.names()
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		info, err := q.inspector.GetQueueInfo(name)
+		if err != nil {
+			return 0, fmt.Errorf("count tasks of %s: %w", name, err)
+		}
+		n += info.Pending + info.Active
+	}
+	return n, nil
+}
+
+// find returns the task with the kind and ID of t, or nil if no queue has it.
+func (q *queue) find(t tasks.Task) (*asynq.TaskInfo, error) {
+	names := tasks.AllQueues(q.shards) // for a kind of another release
+	if name, err := q.QueueOf(t.Kind, t.ID); err == nil {
+		names = []string{name}
+	}
+	for _, name := range names {
+		info, err := q.inspector.GetTaskInfo(name, t.ID)
+		switch {
+		case err == nil:
+			return info, nil
+		case !isNotFound(err):
+			return nil, fmt.Errorf("look for task %s: %w", t.ID, err)
+		}
+	}
+	return nil, nil
+}
+
+func isNotFound(err error) bool {
+	return errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound)
+}
+
+// maxGenerations bounds how many generations of one task there can be.
+const maxGenerations = 5
+
+// enqueueAgain enqueues a task whose work is owed although asynq may remember it as
+// completed or archived. It reports false if the task is waiting or running.
+func (q *queue) enqueueAgain(ctx context.Context, t tasks.Task) (bool, error) {
+	for range maxGenerations {
+		duplicate, err := q.Enqueue(ctx, t)
+		if err != nil || !duplicate {
+			return err == nil, err
+		}
+		info, err := q.find(t)
+		switch {
+		case err != nil:
+			return false, err
+		case info == nil: // it has expired since
+			continue
+		case info.State != asynq.TaskStateCompleted && info.State != asynq.TaskStateArchived:
+			return false, nil
+		}
+		if q.inspector.DeleteTask(info.Queue, info.ID) == nil {
+			continue
+		}
+		// asynq cannot delete a task that it has dropped from its list of archived tasks.
+		if now, err := q.find(t); err == nil && now != nil && now.State == info.State {
+			t = t.NextGeneration()
+		}
+	}
+	return false, fmt.Errorf("enqueue task %s again: its ID stays taken", t.ID)
+}
+
+// forget deletes a task that is completed or archived, in every generation. A task that
+// waits or runs stays.
+func (q *queue) forget(t tasks.Task) error {
+	for range maxGenerations {
+		info, err := q.find(t)
+		if err != nil {
+			return err
+		}
+		if info != nil && (info.State == asynq.TaskStateCompleted || info.State == asynq.TaskStateArchived) {
+			// A task that asynq has dropped from its lists cannot be deleted, nor does any
+			// sweep see it.
+			_ = q.inspector.DeleteTask(info.Queue, info.ID)
+		}
+		t = t.NextGeneration()
+	}
+	return nil
+}
