@@ -32,7 +32,6 @@ type room struct {
 
 func rooms() []room {
 	return []room{
-		{"internal/jsontext", nil},
 		{"internal/join", nil},
 		{"tasks", nil},
 
