@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
@@ -65,14 +66,15 @@ func isTaskOfGivenUp(ctx context.Context, m store.Media) bool {
 // fetch downloads a file from the link in m, publishes it and notes it in the store.
 func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 	err := w.traced(ctx, "download file", func(ctx context.Context) error {
-		_, err := w.cfg.Fetcher.Download(ctx, media.Request{
+		file, err := w.cfg.Fetcher.Download(ctx, media.Request{
 			Link: m.URL, Kind: mediaKind(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
 			Progress: w.downloading(m),
-			Publish: func(ctx context.Context, file media.File, put func() error) error {
-				return w.publish(ctx, m, file, put)
-			},
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		defer file.Discard()
+		return w.publish(ctx, m, file)
 	}, attribute.String("klinghook.media", m.Name), attribute.String("server.address", hostOf(m.URL)))
 	if err != nil {
 		return &linkError{m.URL, fmt.Errorf("download %s of %s: %w", m.Name, m.JobID, err)}
@@ -80,12 +82,13 @@ func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 	return nil
 }
 
-// publish makes a complete file the object and notes it in the store.
-func (w *Worker) publish(ctx context.Context, m store.Media, file media.File, put func() error) error {
+// publish makes a complete file the object and notes it in the store, if its link still
+// counts.
+func (w *Worker) publish(ctx context.Context, m store.Media, file *media.File) error {
 	m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType
 	return w.traced(ctx, "store file", func(ctx context.Context) error {
 		// If a newer link came meanwhile, it has its own task.
-		_, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), put)
+		_, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), file.Publish)
 		return err
 	}, attribute.Int64("klinghook.media.size", file.Size))
 }
@@ -163,15 +166,26 @@ func mediaKind(name string) media.Kind {
 	return media.Video
 }
 
-// tidyBucket removes what killed processes have left in the bucket. Each download
-// removes the leftovers of its own object; this is for objects that nothing downloads
-// again.
+// tidyEvery is how often leftovers in the bucket are looked for.
+const tidyEvery = time.Hour
+
+// tidyBucket removes what killed downloads left in the bucket, at once and then every
+// tidyEvery, until ctx ends.
 func (w *Worker) tidyBucket(ctx context.Context) {
-	n, err := w.cfg.Bucket.RemoveLeftovers(ctx)
-	if n > 0 {
-		w.cfg.Log.Info("leftovers of killed downloads removed", zap.Int("files", n))
-	}
-	if err != nil && ctx.Err() == nil {
-		w.cfg.Log.Warn("bucket not tidied", zap.Error(err))
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	for {
+		n, err := w.cfg.Bucket.RemoveLeftovers(ctx)
+		if n > 0 {
+			w.cfg.Log.Info("leftovers of killed downloads removed", zap.Int("files", n))
+		}
+		if err != nil && ctx.Err() == nil {
+			w.cfg.Log.Warn("bucket not tidied", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }

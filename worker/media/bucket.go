@@ -11,15 +11,16 @@ import (
 	"syscall"
 
 	"gocloud.dev/blob"
-	_ "gocloud.dev/blob/fileblob" // file://
-	_ "gocloud.dev/blob/s3blob"   // s3://
+	_ "gocloud.dev/blob/azureblob" // azblob://
+	_ "gocloud.dev/blob/fileblob"  // file://
+	_ "gocloud.dev/blob/gcsblob"   // gs://
+	_ "gocloud.dev/blob/s3blob"    // s3://
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// ObjectName returns the name under which a job's file is kept, for a person to
-// find: "<job>/video.mp4", "<job>/video-2.mp4", "<job>/thumbnail.jpg". Both parts
-// are made safe by [tasks.SafeID].
+// ObjectName returns the name of a job's file that people find: "<job>/video.mp4",
+// "<job>/video-2.mp4", "<job>/thumbnail.jpg". [tasks.SafeID] makes both parts safe.
 func ObjectName(jobID, mediaName string) string {
 	ext := ".mp4"
 	if mediaName == tasks.MediaThumbnail {
@@ -28,24 +29,23 @@ func ObjectName(jobID, mediaName string) string {
 	return tasks.SafeID(jobID) + "/" + tasks.SafeID(mediaName) + ext
 }
 
-// Bucket is where downloads end up. It is safe for concurrent use.
+// Bucket is where downloads go. It is safe for concurrent use.
 type Bucket struct {
 	blob *blob.Bucket
-	root string // of a file bucket, absolute; else empty
-	// cloud is the URL of what objects are in, with a slash at the end; empty for a
-	// file bucket.
+	root string // the folder of a file bucket, absolute; else empty
+	// cloud is the URL that object names are appended to; empty for a file bucket.
 	cloud string
 }
 
-// OpenBucket opens a file://, s3://, gs:// or azblob:// URL; the package comment
-// tells their forms. No cloud is contacted yet. Errors say what to write instead.
+// OpenBucket opens a file://, s3://, gs:// or azblob:// URL; the package comment shows
+// their forms. It contacts no cloud. Errors say what to write instead.
 func OpenBucket(ctx context.Context, bucketURL string) (*Bucket, error) {
 	u, err := url.Parse(bucketURL)
 	if err != nil {
 		return nil, errors.New("open bucket: it is not a URL: write one of " + bucketForms)
 	}
 	if u.User != nil {
-		return nil, fmt.Errorf("open bucket %s://%s: its URL carries user information: credentials come from the cloud's own environment variables or files", u.Scheme, u.Host)
+		return nil, fmt.Errorf("open bucket %s://%s: remove the user information from the URL: credentials come from the cloud's own environment variables or files", u.Scheme, u.Host)
 	}
 	var root string
 	switch u.Scheme {
@@ -66,8 +66,7 @@ func OpenBucket(ctx context.Context, bucketURL string) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucketURL, err)
 	}
-	// What create_dir made is synced: files in a folder that a power cut takes
-	// away are no better than files that were never synced.
+	// The created folders are synced, so that a power cut does not take them away.
 	err = syncDirs(made)
 	if err == nil && root != "" {
 		err = checkWritable(root)
@@ -82,8 +81,7 @@ func OpenBucket(ctx context.Context, bucketURL string) (*Bucket, error) {
 	return opened, nil
 }
 
-// Location returns where an object is, for people: a path, or the URL of an object in
-// a cloud.
+// Location returns where an object is, for people: a path, or its URL in a cloud.
 func (b *Bucket) Location(object string) string {
 	if b.root != "" {
 		return filepath.Join(b.root, filepath.FromSlash(object))
@@ -91,7 +89,7 @@ func (b *Bucket) Location(object string) string {
 	return b.cloud + object
 }
 
-// Close releases what the bucket holds. Downloads into it must have ended.
+// Close closes the bucket. Downloads into it must have ended.
 func (b *Bucket) Close() error {
 	if err := b.blob.Close(); err != nil {
 		return fmt.Errorf("close bucket: %w", err)
@@ -101,10 +99,9 @@ func (b *Bucket) Close() error {
 
 const bucketForms = "file:///absolute/folder, s3://bucket, gs://bucket, azblob://container"
 
-// fileBucket checks a file URL, adds the parameters that klinghook needs, and
-// returns the folder that it names.
+// fileBucket checks a file URL, adds klinghook's parameters, and returns the folder.
 func fileBucket(u *url.URL) (string, error) {
-	// The driver would take file://data/media for /media without a word.
+	// The driver would silently take file://data/media for /media.
 	if u.Opaque != "" || (u.Host != "" && u.Host != "localhost" && u.Host != ".") {
 		return "", fmt.Errorf("a folder's URL has three slashes: write %s", fileURL(u.Opaque+u.Host+u.Path))
 	}
@@ -122,13 +119,13 @@ func fileBucket(u *url.URL) (string, error) {
 	if !q.Has("metadata") {
 		q.Set("metadata", "skip")
 	}
-	// Not to be chosen: a rename from another file system fails.
+	// No choice: a rename from another file system fails.
 	q.Set("no_tmp_dir", "1")
 	u.RawQuery = q.Encode()
 	return filepath.Abs(path)
 }
 
-// checkCloudBucket refuses what the drivers would ignore.
+// checkCloudBucket returns an error for parts of a URL that the drivers would ignore.
 func checkCloudBucket(u *url.URL) error {
 	if u.Host == "" {
 		return fmt.Errorf("it names no bucket: write %s://name", u.Scheme)
@@ -139,7 +136,7 @@ func checkCloudBucket(u *url.URL) error {
 	return nil
 }
 
-// fileURL returns the URL of a folder that was written in another way.
+// fileURL returns the URL of a folder.
 func fileURL(path string) string {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -148,8 +145,8 @@ func fileURL(path string) string {
 	return (&url.URL{Scheme: "file", Path: abs}).String()
 }
 
-// checkWritable reports that no file can be made in a folder, which the first download
-// would find too late for who has just started a process.
+// checkWritable checks at the start that files can be created in a folder, instead of
+// at the first download.
 func checkWritable(dir string) error {
 	file, err := os.CreateTemp(dir, ".klinghook-*.tmp")
 	if err != nil {
@@ -158,8 +155,8 @@ func checkWritable(dir string) error {
 	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
-// missingDirs returns the directories whose entries change when dir is made: it
-// and those above it, up to the first that exists. Nothing for an empty dir.
+// missingDirs returns the directories whose entries change when dir is created: it and
+// those above it, up to the first that exists. Nothing for an empty dir.
 func missingDirs(dir string) []string {
 	var dirs []string
 	for dir != "" {
@@ -177,7 +174,7 @@ func missingDirs(dir string) []string {
 	return dirs
 }
 
-// syncDirs makes the entries of directories last.
+// syncDirs makes the entries of directories durable.
 func syncDirs(dirs []string) error {
 	for _, dir := range dirs {
 		f, err := os.Open(dir)
@@ -185,7 +182,7 @@ func syncDirs(dirs []string) error {
 			return fmt.Errorf("sync folder: %w", err)
 		}
 		err = f.Sync()
-		// Some network and user-space file systems sync no directories, and say so.
+		// Some network and user-space file systems cannot sync directories.
 		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 			err = nil
 		}

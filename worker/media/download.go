@@ -18,36 +18,31 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// errUnmarkedEnd says that a body ended with its connection, which a cut does too.
+// errUnmarkedEnd reports that a body ended with its connection, which may be a cut.
 var errUnmarkedEnd = errors.New("the connection ended, and nothing marked that as the end of the file")
 
-// errPutOver says that a put came a second time or too late.
-var errPutOver = errors.New("publish: put is called once, and before Publish returns")
-
-// droppedError ends an exchange but not the attempt: what is still missing is
-// asked for again.
+// droppedError ends an exchange but not the attempt: the rest is requested again.
 type droppedError struct{ error }
 
 func (e *droppedError) Unwrap() error { return e.error }
 
 const (
-	// bufferSize is what one read takes from a response at most.
+	// bufferSize is the most that one read takes from a response.
 	bufferSize = 64 << 10
 	// The wait before a resume doubles with each that brought nothing.
 	minResumeWait = 100 * time.Millisecond
 	maxResumeWait = 5 * time.Second
 )
 
-// download is one attempt at one file, over one or several exchanges. One
-// goroutine uses it.
+// download is one attempt at one file, in one or more exchanges. One goroutine uses it.
 type download struct {
 	Request
 	fetcher *Fetcher
 	link    *url.URL
 	pace    *pace // of the last exchange
 
-	// What is known of the file since it was last begun.
-	total       int64 // in bytes; -1 when the server does not say
+	// What is known about the file since it was last started.
+	total       int64 // in bytes; -1 if unknown
 	validator   validator
 	declared    string // Content-Type as declared
 	contentType string // as decided by its first bytes
@@ -56,31 +51,31 @@ type download struct {
 	received int64
 	digest   hash.Hash
 	head     []byte  // until sniffLen bytes are here
-	up       *upload // nil until head was looked at
+	up       *upload // nil until head was checked
 	buf      []byte
 
-	// unmarked is the digest of what was received when a body last ended without
-	// a mark; it outlives a restart.
+	// unmarked is the digest of the file when a body last ended without a mark; it
+	// survives a restart.
 	unmarked []byte
 }
 
-// run downloads the file and publishes it.
-func (d *download) run(ctx context.Context) (File, error) {
+// run downloads the file.
+func (d *download) run(ctx context.Context) (*File, error) {
 	d.buf = make([]byte, bufferSize)
 	d.restart()
-	defer d.restart() // drops what was not published
+	defer d.restart() // drops an upload that is not finished
 	var furthest int64
 	for fruitless := -1; ; { // the first exchange is no resume
 		err := d.exchange(ctx)
 		if err == nil {
-			return d.publish(ctx)
+			return d.finish(ctx)
 		}
 		if ctx.Err() != nil {
-			return File{}, fmt.Errorf("stopped after %d bytes: %w", d.received, context.Cause(ctx))
+			return nil, fmt.Errorf("stopped after %d bytes: %w", d.received, context.Cause(ctx))
 		}
 		var dropped *droppedError
 		if !errors.As(err, &dropped) {
-			return File{}, err
+			return nil, err
 		}
 		fruitless++
 		if d.pace.worthwhile(d.received - furthest) {
@@ -88,16 +83,16 @@ func (d *download) run(ctx context.Context) (File, error) {
 		}
 		furthest = max(furthest, d.received)
 		if fruitless >= max(d.fetcher.cfg.MaxResumes, 0) {
-			return File{}, fmt.Errorf("given up after %d bytes: %w", furthest, err)
+			return nil, fmt.Errorf("given up after %d bytes: %w", furthest, err)
 		}
 		select {
 		case <-time.After(min(minResumeWait<<min(fruitless, 10), maxResumeWait)):
-		case <-ctx.Done(): // which the next exchange finds
+		case <-ctx.Done(): // the next exchange reports it
 		}
 	}
 }
 
-// restart forgets everything that was received.
+// restart drops everything that was received.
 func (d *download) restart() {
 	if d.up != nil {
 		d.up.abort()
@@ -106,26 +101,25 @@ func (d *download) restart() {
 	d.digest, d.validator = sha256.New(), validator{}
 }
 
-// exchange asks for what is missing and takes in what comes. It returns nil
-// when the file is whole.
+// exchange requests what is missing and receives it. It returns nil when the file is
+// complete.
 func (d *download) exchange(ctx context.Context) error {
 	if d.received > 0 && d.validator.ifRange() == "" {
-		// The rest could be of another file.
-		d.restart()
+		d.restart() // the rest could be of another file
 	}
 	reqCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.pace = newPace(d.fetcher.cfg, cancel)
-	d.pace.begin()
+	d.pace.wait()
 	resp, err := d.fetcher.get(reqCtx, d.link, d.requestHeader(), d.pace.arrived)
-	d.pace.end()
+	d.pace.done()
 	if err != nil {
 		if d.received > 0 && !errors.Is(err, ErrForbiddenAddress) {
 			return &droppedError{err}
 		}
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }() // it was read as far as it matters
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && d.received > 0 {
 		return d.beyondEnd(resp)
 	}
@@ -148,8 +142,8 @@ func (d *download) exchange(ctx context.Context) error {
 	return nil
 }
 
-// confirmEnd accepts an unmarked end when a body ended there before. Where the
-// server knows ranges the next request asks for more instead, and a 416 confirms.
+// confirmEnd accepts an unmarked end if a body ended there before. From a server that
+// knows ranges, the next request asks for more instead, and a 416 confirms the end.
 func (d *download) confirmEnd() error {
 	sum := d.digest.Sum(nil)
 	if bytes.Equal(sum, d.unmarked) {
@@ -172,18 +166,15 @@ func (d *download) requestHeader() http.Header {
 	return h
 }
 
-// begin looks at an answer and says how long its body must be, -1 for unknown.
+// begin checks a response and returns the length of its body, -1 if unknown.
 func (d *download) begin(resp *http.Response) (length int64, err error) {
-	// Of an error page the status says more.
-	enc := resp.Header.Get("Content-Encoding")
-	if resp.StatusCode < 300 && enc != "" && !strings.EqualFold(enc, "identity") {
-		return 0, fmt.Errorf("the body is encoded as %.80q, which was not asked for", enc)
-	}
+	encoding := resp.Header.Get("Content-Encoding")
 	resuming := d.received > 0
 	switch {
+	case resp.StatusCode < 300 && encoding != "" && !strings.EqualFold(encoding, "identity"):
+		return 0, fmt.Errorf("the body is encoded as %.80q, which was not requested", encoding)
 	case resp.StatusCode == http.StatusOK:
-		// Also the answer to a Range when the file has changed, or of a server that
-		// knows no ranges.
+		// Also the answer to a Range if the file has changed or the server knows none.
 		d.restart()
 		d.total = resp.ContentLength
 		d.validator = validatorOf(resp.Header)
@@ -206,27 +197,27 @@ func (d *download) resume(resp *http.Response) (length int64, err error) {
 		d.restart()
 		return 0, &droppedError{errors.New("the file changed on the server")}
 	}
-	r, err := parseContentRange(resp.Header.Get("Content-Range"))
+	first, last, total, err := parseContentRange(resp.Header.Get("Content-Range"))
 	if err != nil {
 		return 0, err
 	}
-	length = r.last - r.first + 1
+	length = last - first + 1
 	switch {
-	case r.first != d.received:
-		return 0, fmt.Errorf("the server continued at byte %d when asked for %d", r.first, d.received)
-	case d.total >= 0 && r.total >= 0 && r.total != d.total:
-		return 0, fmt.Errorf("the file was %d bytes long and is now %d", d.total, r.total)
-	case d.total >= 0 && r.last >= d.total:
-		return 0, fmt.Errorf("the server announced bytes up to %d of a file of %d", r.last, d.total)
+	case first != d.received:
+		return 0, fmt.Errorf("the server continued at byte %d instead of %d", first, d.received)
+	case d.total >= 0 && total >= 0 && total != d.total:
+		return 0, fmt.Errorf("the file was %d bytes long and is now %d", d.total, total)
+	case d.total >= 0 && last >= d.total:
+		return 0, fmt.Errorf("the server announced bytes up to %d of a file of %d", last, d.total)
 	case resp.ContentLength >= 0 && resp.ContentLength != length:
 		return 0, fmt.Errorf("the server announced %d bytes and a range of %d", resp.ContentLength, length)
 	}
-	d.total = max(d.total, r.total)
-	return length, d.checkSize(max(d.total, r.last+1))
+	d.total = max(d.total, total)
+	return length, d.checkSize(max(d.total, last+1))
 }
 
-// beyondEnd looks at a 416: there is nothing after what was received. Either that
-// is the whole file, of a length that the server tells only now, or it changed.
+// beyondEnd handles a 416, nothing follows what was received: either that is the whole
+// file, whose length was unknown until now, or the file changed.
 func (d *download) beyondEnd(resp *http.Response) error {
 	total, ok := strings.CutPrefix(resp.Header.Get("Content-Range"), "bytes */")
 	if ok && total == strconv.FormatInt(d.received, 10) && d.total < 0 && !d.validator.contradicts(resp.Header) {
@@ -237,17 +228,17 @@ func (d *download) beyondEnd(resp *http.Response) error {
 	return &droppedError{&StatusError{Host: resp.Request.URL.Host, Status: resp.StatusCode}}
 }
 
-// receive takes in a body of the given length, -1 for unknown.
+// receive reads a body of the given length, -1 if unknown.
 func (d *download) receive(ctx context.Context, body io.Reader, length int64) error {
 	for got := int64(0); ; {
-		d.pace.begin()
+		d.pace.wait()
 		n, err := body.Read(d.buf)
-		d.pace.endRead(n)
+		slow := d.pace.read(n)
 		got += int64(n)
 		if length >= 0 && got > length {
 			return fmt.Errorf("the server announced %d bytes and sent more", length)
 		}
-		if err := d.take(ctx, d.buf[:n]); err != nil {
+		if err := d.add(ctx, d.buf[:n]); err != nil {
 			return err
 		}
 		switch {
@@ -257,15 +248,14 @@ func (d *download) receive(ctx context.Context, body io.Reader, length int64) er
 			return nil
 		case err != nil:
 			return &droppedError{err}
-		}
-		if err := d.pace.trickles(); err != nil {
-			return &droppedError{err}
+		case slow != nil:
+			return &droppedError{slow}
 		}
 	}
 }
 
-// take adds bytes to the file.
-func (d *download) take(ctx context.Context, p []byte) error {
+// add adds bytes to the file.
+func (d *download) add(ctx context.Context, p []byte) error {
 	if err := d.checkSize(d.received + int64(len(p))); err != nil {
 		return err
 	}
@@ -285,7 +275,7 @@ func (d *download) take(ctx context.Context, p []byte) error {
 	return d.open(ctx)
 }
 
-// open decides by the first bytes what the file is and begins its object.
+// open decides by the first bytes what the file is and starts its object.
 func (d *download) open(ctx context.Context) error {
 	var err error
 	if d.contentType, err = d.Kind.contentType(d.head, d.declared); err != nil {
@@ -299,44 +289,23 @@ func (d *download) open(ctx context.Context) error {
 	return d.up.write(head)
 }
 
-// publish makes a whole file the object, if the request's Publish wants it.
-func (d *download) publish(ctx context.Context) (File, error) {
+// finish returns the complete file, not yet published.
+func (d *download) finish(ctx context.Context) (*File, error) {
 	if d.received == 0 {
-		return File{}, errors.New("the file is empty")
+		return nil, errors.New("the file is empty")
 	}
 	if d.up == nil {
 		if err := d.open(ctx); err != nil {
-			return File{}, err
+			return nil, err
 		}
 	}
 	sum := hex.EncodeToString(d.digest.Sum(nil))
-	file := File{Object: d.Object, Size: d.received, SHA256: sum, ContentType: d.contentType}
-	var putErr error
-	put := func() error {
-		up := d.up // nil once put was called, or run has returned
-		if up == nil {
-			return errPutOver
-		}
-		d.up = nil
-		putErr = up.publish()
-		return putErr
-	}
-	var err error
-	if d.Publish == nil {
-		err = put()
-	} else {
-		err = d.Publish(ctx, file, put)
-	}
-	if err == nil {
-		err = putErr // which Publish kept to itself
-	}
-	if err != nil || d.up != nil {
-		return File{}, err
-	}
+	file := &File{Object: d.Object, Size: d.received, SHA256: sum, ContentType: d.contentType, up: d.up}
+	d.up = nil
 	return file, nil
 }
 
-// checkSize refuses a file of so many bytes or more.
+// checkSize returns an error for a file of this many bytes or more that is too large.
 func (d *download) checkSize(size int64) error {
 	if limit := d.fetcher.cfg.MaxSize; size > limit {
 		return tasks.Permanent(fmt.Errorf("the file is larger than the limit of %d bytes", limit))

@@ -24,7 +24,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestDownload(t *testing.T) {
+func TestFileIsDownloaded(t *testing.T) {
 	t.Parallel()
 	video := testVideo(300<<10, 1)
 	respond := func(contentType string, body []byte) http.HandlerFunc {
@@ -80,7 +80,7 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-func TestDownloadRefuses(t *testing.T) {
+func TestAnswerThatIsNotTheFileFails(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	video := testVideo(limit+1, 1)
@@ -105,10 +105,10 @@ func TestDownloadRefuses(t *testing.T) {
 		permanent  bool
 		retryAfter bool
 	}{
-		{"html", Video, body("video/mp4", "<html><body>expired</body></html>"), `it is "text/html; charset=utf-8" and not video`, false, false},
+		{"html", Video, body("video/mp4", "<html><body>expired</body></html>"), `it is "text/html; charset=utf-8", not video`, false, false},
 		{"xml", Video, body("application/xml", `<?xml version="1.0"?><Error/>`), `"text/xml; charset=utf-8"`, false, false},
 		{"long html", Video, body("video/mp4", "<html>"+strings.Repeat(" ", 100<<10)), "text/html", false, false},
-		{"video for a thumbnail", Image, body("image/jpeg", string(video[:1000])), `it is "video/mp4" and not image`, false, false},
+		{"video for a thumbnail", Image, body("image/jpeg", string(video[:1000])), `it is "video/mp4", not image`, false, false},
 		{"empty", Video, body("video/mp4", ""), "empty", false, false},
 		{"empty, no length", Video, func(w http.ResponseWriter, _ *http.Request) {
 			_ = http.NewResponseController(w).Flush()
@@ -186,17 +186,7 @@ func TestDownloadRefuses(t *testing.T) {
 	}
 }
 
-func TestDownloadStatusError(t *testing.T) {
-	t.Parallel()
-	url, hostport := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
-	_, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}}), url, Video)
-	var status *StatusError
-	if !errors.As(err, &status) || *status != (StatusError{Host: hostport, Status: http.StatusForbidden}) {
-		t.Errorf("Download = %v, want a StatusError of 403 by %s", err, hostport)
-	}
-}
-
-func TestDownloadFollowsRedirects(t *testing.T) {
+func TestRedirectsAreFollowed(t *testing.T) {
 	t.Parallel()
 	video := testVideo(1000, 1)
 	var hops atomic.Int32
@@ -222,8 +212,7 @@ func TestDownloadFollowsRedirects(t *testing.T) {
 	same(t, got, video)
 }
 
-// Nothing inside is reached, whatever way leads there.
-func TestDownloadStaysOutside(t *testing.T) {
+func TestInsideIsNotReachedByAnyLink(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Int32
 	inside := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -276,7 +265,7 @@ func TestDownloadStaysOutside(t *testing.T) {
 	})
 }
 
-func TestDownloadOverTLS(t *testing.T) {
+func TestCertificatesAreChecked(t *testing.T) {
 	t.Parallel()
 	video := testVideo(100<<10, 1)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -306,7 +295,7 @@ func TestDownloadOverTLS(t *testing.T) {
 	}
 }
 
-func TestDownloadNameNotFound(t *testing.T) {
+func TestUnknownNameIsRetried(t *testing.T) {
 	t.Parallel()
 	_, _, err := fetch(t, NewFetcher(Config{Lookup: lookupNothing}), "https://cdn.example/a.mp4", Video)
 	if err == nil || tasks.IsPermanent(err) {
@@ -314,7 +303,7 @@ func TestDownloadNameNotFound(t *testing.T) {
 	}
 }
 
-func TestDownloadKeepsOldObjectOnFailure(t *testing.T) {
+func TestFailedDownloadKeepsTheOldObject(t *testing.T) {
 	t.Parallel()
 	video := testVideo(100<<10, 1)
 	var fail atomic.Bool
@@ -326,11 +315,11 @@ func TestDownloadKeepsOldObjectOnFailure(t *testing.T) {
 	})
 	f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
 	bucket, dir := fileBucketIn(t)
-	if _, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object}); err != nil {
+	if _, err := downloadAndPublish(t.Context(), f, Request{Link: url, Kind: Video, Bucket: bucket, Object: object}); err != nil {
 		t.Fatal(err)
 	}
 	fail.Store(true)
-	if _, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object}); err == nil {
+	if _, err := downloadAndPublish(t.Context(), f, Request{Link: url, Kind: Video, Bucket: bucket, Object: object}); err == nil {
 		t.Fatal("the second download did not fail")
 	}
 	got, err := os.ReadFile(filepath.Join(dir, object))
@@ -340,7 +329,7 @@ func TestDownloadKeepsOldObjectOnFailure(t *testing.T) {
 	same(t, got, video)
 }
 
-func TestDownloadTwiceAtOnce(t *testing.T) {
+func TestTwoDownloadsAtOnceLeaveOneWhole(t *testing.T) {
 	t.Parallel()
 	videos := map[string][]byte{"/a": testVideo(300<<10, 1), "/b": testVideo(200<<10, 2)}
 	url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(videos[r.URL.Path]) })
@@ -350,7 +339,7 @@ func TestDownloadTwiceAtOnce(t *testing.T) {
 	for path := range videos {
 		for range 4 {
 			wg.Go(func() {
-				if _, err := f.Download(t.Context(), Request{Link: url + path, Kind: Video, Bucket: bucket, Object: object}); err != nil {
+				if _, err := downloadAndPublish(t.Context(), f, Request{Link: url + path, Kind: Video, Bucket: bucket, Object: object}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -369,9 +358,8 @@ func TestDownloadTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// All that one download allocates is counted, not what is live at some moment:
-// no copy of the body hides in that. Not parallel, so that nothing else counts.
-func TestDownloadMemory(t *testing.T) {
+// Counts everything allocated, so no copy of the body can hide. Not parallel.
+func TestLargeDownloadNeedsLittleMemory(t *testing.T) {
 	const size, most = 256 << 20, 4 << 20
 	chunk := testVideo(1<<20, 1)
 	url, hostport := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -384,7 +372,7 @@ func TestDownloadMemory(t *testing.T) {
 	bucket, _ := fileBucketIn(t)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	file, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
+	file, err := downloadAndPublish(t.Context(), f, Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
 	runtime.ReadMemStats(&after)
 	if err != nil || file.Size != size {
 		t.Fatalf("Download = %+v, %v", file, err)

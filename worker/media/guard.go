@@ -14,23 +14,21 @@ import (
 	"time"
 )
 
-// ErrForbiddenAddress is matched by every refusal of the guard: the link's
-// scheme, form or address is not one that a download may go to. It is permanent.
+// ErrForbiddenAddress reports that a download may not go to a link because of its
+// scheme, form or address. It is permanent.
 var ErrForbiddenAddress = errors.New("forbidden address")
 
 // LookupFunc resolves a host name to its addresses.
 type LookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
 
-// dialTimeout bounds the connection to one address, so that one that swallows
-// packets leaves time for the next.
+// dialTimeout bounds the connection to one address, so that time is left for the next.
 const dialTimeout = 10 * time.Second
 
-// maxHost is the longest host name in bytes, with the dot at its end.
+// maxHost is the longest host name in bytes (RFC 1035), with the dot at its end.
 const maxHost = 254
 
-// guard decides where downloads may go. It looks twice: at the URL, to refuse
-// early and in clear words, and at the address of each connection, which alone
-// is sure.
+// guard decides where downloads may go. It checks twice: the URL, for early and clear
+// errors, and the address of each connection, which alone is certain.
 type guard struct {
 	allow   map[string]bool // by host:port, lower-case
 	lookup  LookupFunc
@@ -55,18 +53,17 @@ func newGuard(allow []string, lookup LookupFunc, timeout time.Duration) *guard {
 	return g
 }
 
-// parse reads a link and checks it. Its errors carry nothing of the link but
-// its host.
+// parse parses and checks a link. Its errors contain only the link's host.
 func (g *guard) parse(link string) (*url.URL, error) {
 	u, err := url.Parse(link)
 	if err != nil {
-		// The parser quotes what it stumbled over, which may be a password.
+		// The parser's error quotes the link, which may contain a password.
 		return nil, fmt.Errorf("%w: the link is not a URL", ErrForbiddenAddress)
 	}
 	return u, g.check(u)
 }
 
-// check judges a URL by itself, before any name is resolved.
+// check checks a URL before any name is resolved.
 func (g *guard) check(u *url.URL) error {
 	if u.User != nil {
 		return fmt.Errorf("%w: the link carries user information", ErrForbiddenAddress)
@@ -79,7 +76,7 @@ func (g *guard) check(u *url.URL) error {
 	case g.allow[hostport] && (u.Scheme == "https" || u.Scheme == "http"):
 		return nil
 	case u.Scheme != "https":
-		return fmt.Errorf("%w: %s is to be reached by %q, and only https is followed", ErrForbiddenAddress, hostport, u.Scheme)
+		return fmt.Errorf("%w: %s has scheme %q, only https is allowed", ErrForbiddenAddress, hostport, u.Scheme)
 	}
 	addr, err := literal(u.Hostname())
 	if err != nil || !addr.IsValid() {
@@ -88,15 +85,15 @@ func (g *guard) check(u *url.URL) error {
 	return g.judge(addr)
 }
 
-// hostPort returns where a URL leads as host:port, the port defaulted by scheme.
+// hostPort returns a URL's host:port, the port by default that of the scheme.
 func hostPort(u *url.URL) (string, error) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	if host == "" {
 		return "", fmt.Errorf("%w: the link names no host", ErrForbiddenAddress)
 	}
-	// No name is longer (RFC 1035). What is would stand whole in every error.
+	// A longer one would be in every error.
 	if len(host) > maxHost {
-		return "", fmt.Errorf("%w: the link's host has %d bytes, and a name %d at most", ErrForbiddenAddress, len(host), maxHost)
+		return "", fmt.Errorf("%w: the link's host has %d bytes, more than %d", ErrForbiddenAddress, len(host), maxHost)
 	}
 	if port == "" {
 		port = "443"
@@ -105,14 +102,14 @@ func hostPort(u *url.URL) (string, error) {
 		}
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("%w: %q has no such port as %q", ErrForbiddenAddress, host, port)
+		return "", fmt.Errorf("%w: %q has the invalid port %q", ErrForbiddenAddress, host, port)
 	}
 	return net.JoinHostPort(host, port), nil
 }
 
-// literal returns the address that a host is written as, or the zero Addr for a
-// name. What some resolvers read as an address and others as a name, such as
-// 2130706433, 0177.0.0.1 or 0x7f.1, is refused.
+// literal returns the address of a host written as one, or the zero Addr for a name. It
+// rejects what only some resolvers read as an address, such as 2130706433, 0177.0.0.1 or
+// 0x7f.1.
 func literal(host string) (netip.Addr, error) {
 	bare := strings.TrimSuffix(host, ".")
 	if addr, err := netip.ParseAddr(bare); err == nil {
@@ -124,8 +121,8 @@ func literal(host string) (netip.Addr, error) {
 	return netip.Addr{}, nil
 }
 
-// endsInNumber reports whether the last label of a host is a number, decimal,
-// octal or hexadecimal. No top-level domain is.
+// endsInNumber reports whether the last label of a host is a decimal, octal or
+// hexadecimal number. No top-level domain is.
 func endsInNumber(host string) bool {
 	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
 	digits, hex := strings.CutPrefix(last, "0x")
@@ -135,8 +132,7 @@ func endsInNumber(host string) bool {
 	return last != "" && strings.Trim(last, "0123456789") == ""
 }
 
-// dial connects to host:port as http.Transport writes it, which is after it
-// mapped an internationalised name to ASCII.
+// dial connects to host:port. http.Transport has mapped international names to ASCII.
 func (g *guard) dial(ctx context.Context, _, hostport string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
@@ -152,11 +148,11 @@ func (g *guard) dial(ctx context.Context, _, hostport string) (net.Conn, error) 
 	if !g.allow[strings.ToLower(hostport)] {
 		dialer.ControlContext = g.control
 	}
-	// A name may have good addresses beside forbidden ones. When none of the good
-	// ones answers, that is what is told, as it may pass.
+	// A name may have good and forbidden addresses. If none of the good ones answers,
+	// that is the error, as it may pass.
 	err = nil
 	for _, addr := range addrs {
-		// Resolvers may give an IPv4 address in its IPv6 form.
+		// Resolvers may return an IPv4 address in its IPv6 form.
 		conn, dialErr := dialer.DialContext(ctx, "tcp", net.JoinHostPort(addr.Unmap().String(), port))
 		if dialErr == nil {
 			return conn, nil
@@ -201,10 +197,10 @@ func (g *guard) judge(addr netip.Addr) error {
 	return nil
 }
 
-// special says what an address is, or nothing when it is public.
+// special returns what an address is; empty if it is public.
 func (g *guard) special(addr netip.Addr) string {
 	if addr.Zone() != "" {
-		// Prefixes contain no address that has a zone.
+		// No prefix contains an address with a zone.
 		return "bound to an interface"
 	}
 	for _, r := range g.ranges {
@@ -235,8 +231,8 @@ func (g *guard) special(addr netip.Addr) string {
 	return ""
 }
 
-// isatap returns the IPv4 address that a machine with an ISATAP interface would
-// tunnel to, when addr has an interface identifier of that form (RFC 5214).
+// isatap returns the IPv4 address that a machine with an ISATAP interface would tunnel
+// to, if addr has such an interface identifier (RFC 5214).
 func isatap(addr netip.Addr) (v4 netip.Addr, ok bool) {
 	bytes := addr.As16()
 	switch binary.BigEndian.Uint32(bytes[8:12]) {

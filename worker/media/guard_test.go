@@ -15,7 +15,7 @@ func lookupNothing(context.Context, string) ([]netip.Addr, error) {
 	return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
 }
 
-func TestGuardAddresses(t *testing.T) {
+func TestWhatAnAddressIs(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ addr, want string }{
 		{"1.1.1.1", ""},
@@ -36,36 +36,9 @@ func TestGuardAddresses(t *testing.T) {
 		{"64:ff9b::101:101", ""},
 		{"2606:4700::5efe:101:101", ""},
 
-		{"0.0.0.0", "of this network"},
-		{"0.255.0.1", "of this network"},
-		{"10.0.0.1", "private"},
-		{"100.64.0.0", "behind a carrier's NAT"},
-		{"100.127.255.255", "behind a carrier's NAT"},
-		{"127.0.0.1", "loopback"},
-		{"127.255.255.254", "loopback"},
 		{"168.63.129.15", ""},
-		{"168.63.129.16", "Azure's platform, as its machines see it"},
-		{"169.254.169.254", "link-local"},
-		{"172.16.0.0", "private"},
-		{"172.31.255.255", "private"},
-		{"192.0.0.8", "for protocol assignments"},
-		{"192.0.2.1", "for documentation"},
-		{"192.31.196.1", "an AS112 sink"},
-		{"192.52.193.1", "a multicast relay"},
-		{"192.88.99.1", "a 6to4 relay"},
-		{"192.168.255.255", "private"},
-		{"192.175.48.1", "an AS112 sink"},
-		{"198.18.0.1", "for benchmarks"},
-		{"198.19.255.255", "for benchmarks"},
-		{"198.51.100.1", "for documentation"},
-		{"203.0.113.1", "for documentation"},
-		{"224.0.0.1", "multicast"},
-		{"239.255.255.255", "multicast"},
-		{"240.0.0.1", "reserved or broadcast"},
-		{"255.255.255.255", "reserved or broadcast"},
-
-		{"::", "unspecified"},
-		{"::1", "loopback"},
+		{"168.63.129.16", "Azure's platform"},
+		{"127.0.0.1", "loopback"},
 		{"::7f00:1", "not global unicast"}, // IPv4-compatible 127.0.0.1
 		{"::808:808", "not global unicast"},
 		{"::ffff:127.0.0.1", "an IPv4 address in IPv6"},
@@ -77,24 +50,7 @@ func TestGuardAddresses(t *testing.T) {
 		{"2606:4700::200:5efe:a00:1", "ISATAP of 10.0.0.1, which is private"},
 		{"64:ff9b:0:0:0:1::", "not global unicast"},
 		{"64:ff9b:1::808:808", "local-use NAT64"},
-		{"100::1", "discarded"},
-		{"100:0:0:1::1", "not global unicast"},
-		{"2001::1", "Teredo or another protocol assignment"},
-		{"2001:2::1", "Teredo or another protocol assignment"},
-		{"2001:1ff::1", "Teredo or another protocol assignment"},
-		{"2001:db8::1", "for documentation"},
-		{"2002:808:808::1", "6to4"},
-		{"2002:7f00:1::1", "6to4"},
-		{"2620:4f:8000::1", "an AS112 sink"},
-		{"3fff:fff::1", "for documentation"},
 		{"4000::1", "not global unicast"},
-		{"5f00::1", "segment routing"},
-		{"fc00::1", "unique local"},
-		{"fdff::1", "unique local"},
-		{"fe80::1", "link-local"},
-		{"febf::1", "link-local"},
-		{"fec0::1", "site-local"},
-		{"ff02::1", "multicast"},
 		{"2606:4700::1111%eth0", "bound to an interface"},
 	}
 	g := newGuard(nil, lookupNothing, time.Second)
@@ -112,7 +68,7 @@ func TestGuardAddresses(t *testing.T) {
 	}
 }
 
-func TestGuardLinks(t *testing.T) {
+func TestWhichLinksAreRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, link string
@@ -191,8 +147,7 @@ func TestGuardLinks(t *testing.T) {
 	}
 }
 
-// Forms that the URL check lets pass as names must not reach inside either.
-func TestGuardDial(t *testing.T) {
+func TestConnectionsInsideAreRefused(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -237,7 +192,7 @@ func TestGuardDial(t *testing.T) {
 	}
 }
 
-func TestGuardResolve(t *testing.T) {
+func TestUnresolvedNameIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
@@ -269,7 +224,7 @@ func FuzzGuardURL(f *testing.F) {
 		f.Add(link)
 	}
 	g := newGuard(nil, lookupNothing, time.Second)
-	// What inet_aton takes for a part of an address.
+	// What inet_aton reads as a part of an address.
 	number := regexp.MustCompile(`(?i)(^|\.)(\d+|0x[0-9a-f]*)$`)
 	f.Fuzz(func(t *testing.T, link string) {
 		u, err := g.parse(link)

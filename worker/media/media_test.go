@@ -22,8 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testVideo returns n bytes that begin as an MP4 does; another seed gives
-// another video.
+// testVideo returns n bytes that start like an MP4; each seed gives another video.
 func testVideo(n int, seed byte) []byte {
 	b := make([]byte, n)
 	if _, err := rand.NewChaCha8([32]byte{seed}).Read(b); err != nil {
@@ -42,8 +41,7 @@ func sum(b []byte) string {
 func serve(t *testing.T, h http.HandlerFunc) (url, hostport string) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
-	// The cloud SDKs keep clients of their own, whose idle connections would outlive
-	// the test by as long as it takes them to notice that the server is gone.
+	// Idle connections of the cloud SDKs' clients would outlive the test.
 	srv.Config.SetKeepAlivesEnabled(false)
 	srv.Start()
 	t.Cleanup(srv.Close)
@@ -83,14 +81,24 @@ func filesIn(t *testing.T, dir string) []string {
 	return names
 }
 
-// signed is a link's query, which no error may show.
+// signed is a link's query; no error may show it.
 const signed = "?Expires=1&Signature=SECRET"
 
 const object = "vid_1/video.mp4"
 
-// fetch downloads link+signed as object into a new bucket. What must hold of any
-// outcome is checked here: an error shows no query and leaves no file, and a
-// success leaves exactly the file that it tells of.
+// downloadAndPublish returns the published file.
+func downloadAndPublish(ctx context.Context, f *Fetcher, r Request) (File, error) {
+	file, err := f.Download(ctx, r)
+	if err != nil {
+		return File{}, err
+	}
+	defer file.Discard()
+	err = file.Publish()
+	return *file, err
+}
+
+// fetch downloads link+signed as object into a new bucket. It checks every outcome: an
+// error shows no query and leaves no file, and a success leaves exactly that file.
 func fetch(t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, file File, err error) {
 	t.Helper()
 	return fetchContext(t.Context(), t, f, link, kind)
@@ -99,7 +107,7 @@ func fetch(t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, fi
 func fetchContext(ctx context.Context, t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, file File, err error) {
 	t.Helper()
 	bucket, dir := fileBucketIn(t)
-	file, err = f.Download(ctx, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: object})
+	file, err = downloadAndPublish(ctx, f, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: object})
 	if err != nil {
 		if strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("error shows the link's query: %v", err)
@@ -119,9 +127,8 @@ func fetchContext(ctx context.Context, t *testing.T, f *Fetcher, link string, ki
 	if readErr != nil {
 		t.Fatal(readErr)
 	}
-	want := File{Object: object, Size: int64(len(content)), SHA256: sum(content), ContentType: file.ContentType}
-	if diff := cmp.Diff(want, file); diff != "" {
-		t.Errorf("what Download tells (-file +told):\n%s", diff)
+	if want := (File{Object: object, Size: int64(len(content)), SHA256: sum(content), ContentType: file.ContentType}); file != want {
+		t.Errorf("Download returned %+v, want %+v", file, want)
 	}
 	return content, file, nil
 }
@@ -143,7 +150,7 @@ func (c *cut) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// hangUp sends what was written and breaks the connection.
+// hangUp flushes and breaks the connection.
 func hangUp(w http.ResponseWriter) {
 	if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, net.ErrClosed) {
 		panic(err)
@@ -151,7 +158,7 @@ func hangUp(w http.ResponseWriter) {
 	panic(http.ErrAbortHandler)
 }
 
-// same fails unless the content is as wanted; it prints no videos.
+// same compares videos without printing them.
 func same(t *testing.T, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {

@@ -7,79 +7,64 @@ import (
 	"time"
 )
 
-// errStalled is the cause of an exchange that was ended because nothing came, or
-// too little.
+// errStalled is the cause of ending an exchange in which nothing came, or too little.
 var errStalled = errors.New("the server stalled")
 
-// pace watches how fast a server is in one exchange. Its clock runs only while
-// the server is waited for: a bucket that takes its time is no fault of the
-// server. One goroutine uses it.
+// pace measures how fast a server is in one exchange. Its clock runs only while waiting
+// for the server: a slow bucket is not the server's fault. One goroutine uses it.
 type pace struct {
-	stall    time.Duration
+	cfg      Config
 	watchdog *time.Timer
-	minRate  float64 // in bytes per second; none when negative
-	window   time.Duration
-
-	began  time.Time     // the present wait
-	waited time.Duration // in the whole exchange
-	// What the present window has of the body. One that ran out begins the next.
+	began    time.Time     // the current wait
+	waited   time.Duration // in the whole exchange
+	// The current window of the body.
 	windowWaited time.Duration
 	windowBytes  int64
 }
 
-// newPace returns the pace of an exchange that begins now and that end ends.
+// newPace starts an exchange that end cancels when the server stalls.
 func newPace(cfg Config, end context.CancelCauseFunc) *pace {
-	return &pace{
-		stall: cfg.StallTimeout,
-		watchdog: time.AfterFunc(cfg.StallTimeout, func() {
-			end(fmt.Errorf("%w: nothing came for %s", errStalled, cfg.StallTimeout))
-		}),
-		minRate: float64(cfg.MinRate),
-		window:  cfg.RateWindow,
-	}
+	return &pace{cfg: cfg, watchdog: time.AfterFunc(cfg.StallTimeout, func() {
+		end(fmt.Errorf("%w: nothing came for %s", errStalled, cfg.StallTimeout))
+	})}
 }
 
-// begin begins a wait for the server.
-func (p *pace) begin() {
+// wait starts waiting for the server.
+func (p *pace) wait() {
 	p.began = time.Now()
 	p.arrived()
 }
 
-// arrived notes during a wait that something came, and more is to come.
-func (p *pace) arrived() { p.watchdog.Reset(p.stall) }
+// arrived notes while waiting that something came and more will.
+func (p *pace) arrived() { p.watchdog.Reset(p.cfg.StallTimeout) }
 
-// end ends a wait and returns how long it was.
-func (p *pace) end() time.Duration {
+// done ends a wait and returns how long it was.
+func (p *pace) done() time.Duration {
 	p.watchdog.Stop()
 	took := time.Since(p.began)
 	p.waited += took
 	return took
 }
 
-// endRead ends a wait for bytes of the body, of which n came.
-func (p *pace) endRead(n int) {
-	p.windowWaited += p.end()
+// read notes n bytes of the body, and returns an error if a window ended with too few.
+func (p *pace) read(n int) error {
+	p.windowWaited += p.done()
 	p.windowBytes += int64(n)
-}
-
-// trickles returns an error when a window of the body ran out with too little.
-func (p *pace) trickles() error {
-	if p.windowWaited < p.window {
+	if p.windowWaited < p.cfg.RateWindow {
 		return nil
 	}
 	waited, got := p.windowWaited, p.windowBytes
 	p.windowWaited, p.windowBytes = 0, 0
-	// Not by waited, which ends with a read: what a stall adds to a window, within
-	// its limit, calls for no more bytes.
-	if float64(got) < p.minRate*p.window.Seconds() {
+	// Not by waited: a stall within its limit may prolong the last read of a window.
+	if float64(got) < float64(p.cfg.MinRate)*p.cfg.RateWindow.Seconds() {
 		return fmt.Errorf("%w: %d bytes came in %s", errStalled, got, waited.Round(time.Second))
 	}
 	return nil
 }
 
-// worthwhile reports whether the exchange brought new bytes at the minimum rate.
-// All of it counts, not the last window: else a server could cut each exchange
-// just before a window runs out, and trickle for ever.
+// worthwhile reports whether the exchange brought new bytes at the minimum rate. It
+// counts all windows: else a server could cut each exchange just before a window ends,
+// and trickle for ever.
 func (p *pace) worthwhile(gained int64) bool {
-	return gained > 0 && float64(gained) >= p.minRate*p.waited.Seconds()
+	return gained > 0 && float64(gained) >= float64(p.cfg.MinRate)*p.waited.Seconds()
 }

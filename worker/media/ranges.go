@@ -2,16 +2,15 @@ package media
 
 import "net/netip"
 
-// addressRange is a block of addresses that are not for everybody's use.
+// addressRange is a block of addresses that are not public.
 type addressRange struct {
 	prefix netip.Prefix
 	what   string // completes "10.0.0.1 is …"
 }
 
-// specialRanges returns the special blocks of IPv4, and those of IPv6 that lie
-// within global unicast or are worth naming. They are IANA's registries of
-// special-purpose addresses, what the multicast and deprecated blocks add, and the
-// one address of a cloud's inside that lies in public space:
+// specialRanges returns the special blocks of IPv4, and those of IPv6 that are within
+// global unicast or worth naming: IANA's registries of special-purpose addresses, the
+// multicast and deprecated blocks, and a cloud's inner address in public space:
 // https://www.iana.org/assignments/iana-ipv4-special-registry and
 // https://www.iana.org/assignments/iana-ipv6-special-registry.
 func specialRanges() []addressRange {
@@ -22,7 +21,7 @@ func specialRanges() []addressRange {
 		{"100.64.0.0/10", "behind a carrier's NAT"},
 		{"127.0.0.0/8", "loopback"},
 		{"169.254.0.0/16", "link-local"},
-		{"168.63.129.16/32", "Azure's platform, as its machines see it"},
+		{"168.63.129.16/32", "Azure's platform"},
 		{"172.16.0.0/12", "private"},
 		{"192.0.0.0/24", "for protocol assignments"},
 		{"192.0.2.0/24", documentation},

@@ -12,8 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakeS3 keeps what is uploaded, whole or in parts, as S3 does: an object is
-// visible once its upload is complete.
+// fakeS3 accepts uploads, whole or in parts; an object is visible once complete.
 type fakeS3 struct {
 	mu      sync.Mutex
 	objects map[string]stored
@@ -62,7 +61,7 @@ func (s *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestDownloadToS3(t *testing.T) {
+func TestObjectInS3IsVisibleOnlyWhole(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
 	small, large := testVideo(1<<20, 1), testVideo(2*partSize+1000, 2)
@@ -92,7 +91,7 @@ func TestDownloadToS3(t *testing.T) {
 				_, _ = w.Write(tt.video)
 			})
 			f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
-			file, err := f.Download(t.Context(), Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
+			file, err := downloadAndPublish(t.Context(), f, Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
 			if (err == nil) != (tt.failAt == 0) {
 				t.Errorf("Download = %+v, %v", file, err)
 			}

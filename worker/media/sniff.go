@@ -25,15 +25,14 @@ func (k Kind) String() string {
 	return "video"
 }
 
-// sniffLen is how much of a file decides what it is; http.DetectContentType
-// looks at no more.
+// sniffLen is how many bytes decide what a file is, as in http.DetectContentType.
 const sniffLen = 512
 
 const unrecognised = "application/octet-stream"
 
-// contentType decides by a file's first bytes, and by the declared Content-Type
-// where those say nothing, whether the file is of the kind, and returns its
-// type. The bytes win: an error page served as video/mp4 is no video.
+// contentType returns the type of a file of this kind, by its first bytes, or by the
+// declared Content-Type if those say nothing. The bytes win: an error page served as
+// video/mp4 is no video.
 func (k Kind) contentType(head []byte, declared string) (string, error) {
 	declared = mediaType(declared)
 	sniffed := sniff(head)
@@ -47,14 +46,13 @@ func (k Kind) contentType(head []byte, declared string) (string, error) {
 		return declared, nil
 	}
 	if sniffed == unrecognised && declared != "" {
-		return "", fmt.Errorf("it is unrecognised data, declared as %q, and not %s", declared, k)
+		return "", fmt.Errorf("it is unrecognised data, declared as %q, not %s", declared, k)
 	}
-	return "", fmt.Errorf("it is %q and not %s", sniffed, k)
+	return "", fmt.Errorf("it is %q, not %s", sniffed, k)
 }
 
-// vouchedBy reports whether a declared type is enough for data that no signature
-// matches. Videos come in more forms than are recognised; images do not, so
-// their type must be declared.
+// vouchedBy reports whether a declared type suffices for data that no signature
+// matches. There are more video formats than are recognised; images must be declared.
 func (k Kind) vouchedBy(declared string) bool {
 	if k == Image {
 		return strings.HasPrefix(declared, "image/") && declared != "image/svg+xml"
@@ -66,8 +64,7 @@ func (k Kind) vouchedBy(declared string) bool {
 	return strings.HasPrefix(declared, "video/")
 }
 
-// mediaType returns a Content-Type without its parameters; empty when it is
-// absent or cannot be read.
+// mediaType returns a Content-Type without parameters; empty if absent or invalid.
 func mediaType(value string) string {
 	t, _, err := mime.ParseMediaType(value)
 	if err != nil {
@@ -76,8 +73,7 @@ func mediaType(value string) string {
 	return t
 }
 
-// sniff is http.DetectContentType, with the ISO media files and Matroska told
-// apart.
+// sniff is http.DetectContentType with ISO media files and Matroska told apart.
 func sniff(head []byte) string {
 	if t := sniffISO(head); t != "" {
 		return t
@@ -89,8 +85,8 @@ func sniff(head []byte) string {
 	return t
 }
 
-// sniffISO tells by its brand what a file is that begins with an ftyp box
-// (ISO/IEC 14496-12); brands are registered at https://mp4ra.org.
+// sniffISO returns the type of a file that starts with an ftyp box (ISO/IEC 14496-12),
+// by its brand; brands are registered at https://mp4ra.org.
 func sniffISO(head []byte) string {
 	if len(head) < 12 || string(head[4:8]) != "ftyp" {
 		return ""

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestContentType(t *testing.T) {
+func TestBytesDecideTheContentType(t *testing.T) {
 	t.Parallel()
 	const (
 		mp4    = "\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2"

@@ -99,7 +99,7 @@ func TestStallMidBodyIsResumed(t *testing.T) {
 	})
 }
 
-func TestStallBeforeHeaders(t *testing.T) {
+func TestSilentServerIsAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := pipeFetcher(t, Config{StallTimeout: time.Minute}, func(_ http.ResponseWriter, r *http.Request, _ int) {
 			<-r.Context().Done()
@@ -115,8 +115,7 @@ func TestStallBeforeHeaders(t *testing.T) {
 	})
 }
 
-// The wait is for each answer, not for all the redirects together.
-func TestSlowRedirects(t *testing.T) {
+func TestEachRedirectMayTakeItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		video := testVideo(1000, 1)
 		f := pipeFetcher(t, Config{}, func(w http.ResponseWriter, r *http.Request, n int) {
@@ -135,8 +134,7 @@ func TestSlowRedirects(t *testing.T) {
 	})
 }
 
-// Every stall after the first brings nothing, so the attempt ends.
-func TestStallsForEver(t *testing.T) {
+func TestServerThatStallsForEverIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		f := pipeFetcher(t, Config{}, func(w http.ResponseWriter, r *http.Request, n int) {
@@ -158,7 +156,7 @@ func TestStallsForEver(t *testing.T) {
 	})
 }
 
-func TestInterrupted(t *testing.T) {
+func TestDownloadEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shutdown := errors.New("shutdown")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -194,8 +192,7 @@ func (slowWriter) Write(p []byte) (int, error) {
 
 func (slowWriter) Close() error { return nil }
 
-// A server is not to blame for a bucket that takes its time.
-func TestSlowBucketIsNoStall(t *testing.T) {
+func TestSlowBucketIsNotTheServersFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		f := pipeFetcher(t, Config{MinRate: 1 << 20}, func(w http.ResponseWriter, r *http.Request, n int) {
@@ -203,7 +200,7 @@ func TestSlowBucketIsNoStall(t *testing.T) {
 			serveVideo(w, r, testVideo(300<<10, 1))
 		})
 		bucket := &Bucket{blob: blob.NewBucket(slowBucket{})}
-		file, err := f.Download(t.Context(), Request{Link: pipeURL, Kind: Video, Bucket: bucket, Object: object})
+		file, err := downloadAndPublish(t.Context(), f, Request{Link: pipeURL, Kind: Video, Bucket: bucket, Object: object})
 		if err != nil || file.Size != 300<<10 || requests != 1 {
 			t.Errorf("Download = %+v, %v after %d requests, want the file after one", file, err, requests)
 		}

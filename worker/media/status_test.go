@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestStatusFailure(t *testing.T) {
+func TestWhichStatusesAreRetried(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	tests := []struct {

@@ -1,0 +1,119 @@
+package media
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"gocloud.dev/blob"
+)
+
+const (
+	// partSize is how much of a file goes to a cloud in one request. S3 takes at most
+	// 10,000 parts, so this allows for objects of 78 GiB.
+	partSize = 8 << 20
+	// partsAtOnce bounds the memory of one upload: this many parts are sent while
+	// another is filled.
+	partsAtOnce = 2
+	// staleAfter is when a temporary file without writes is a leftover of a killed
+	// process. A download that receives nothing gives up much earlier.
+	staleAfter = time.Hour
+)
+
+// upload is an object being written. Nothing is visible under its name until publish.
+type upload struct {
+	w      *blob.Writer
+	cancel context.CancelFunc
+	file   *os.File // the temporary file; nil in a cloud
+	root   string
+}
+
+// upload starts an object. The caller ends it with publish or abort.
+func (b *Bucket) upload(ctx context.Context, object, contentType string) (*upload, error) {
+	up := &upload{root: b.root}
+	ctx, up.cancel = context.WithCancel(ctx)
+	w, err := b.blob.NewWriter(ctx, object, &blob.WriterOptions{
+		ContentType:    contentType,
+		BufferSize:     partSize,
+		MaxConcurrency: partsAtOnce,
+		BeforeWrite: func(as func(any) bool) error {
+			as(&up.file)
+			return nil
+		},
+	})
+	if err != nil {
+		up.cancel()
+		return nil, fmt.Errorf("write to bucket: %w", err)
+	}
+	up.w = w
+	return up, nil
+}
+
+func (up *upload) write(p []byte) error {
+	if _, err := up.w.Write(p); err != nil {
+		return fmt.Errorf("write to bucket: %w", err)
+	}
+	return nil
+}
+
+// publish makes the object visible and, in a file bucket, durable.
+func (up *upload) publish() error {
+	defer up.cancel()
+	if up.file != nil {
+		// Before the rename: else a power cut could leave an empty file under the name.
+		if err := up.file.Sync(); err != nil {
+			up.abort()
+			return fmt.Errorf("write to bucket: %w", err)
+		}
+	}
+	if err := up.w.Close(); err != nil {
+		return fmt.Errorf("write to bucket: %w", err)
+	}
+	if up.file == nil {
+		return nil
+	}
+	// The job's folder may be new, so its entry in the one above counts too.
+	dirs := []string{filepath.Dir(up.file.Name())}
+	for last := dirs[0]; last != up.root && len(last) > len(up.root); dirs = append(dirs, last) {
+		last = filepath.Dir(last)
+	}
+	return syncDirs(dirs)
+}
+
+// abort drops what was written.
+func (up *upload) abort() {
+	up.cancel() // without this, Close would publish
+	_ = up.w.Close()
+}
+
+// temporary matches the temporary file of an object of [ObjectName]: the folder may have
+// files of other programs.
+var temporary = regexp.MustCompile(`^.+\.(?:mp4|jpg)\.[0-9a-f]+\.tmp$`)
+
+// RemoveLeftovers removes temporary files that killed processes left in a file bucket an
+// hour ago or earlier, and returns how many. In a cloud there is nothing to see.
+func (b *Bucket) RemoveLeftovers(ctx context.Context) (n int, err error) {
+	if b.root == "" {
+		return 0, nil
+	}
+	err = filepath.WalkDir(b.root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil && path == b.root {
+			return err
+		}
+		if err != nil || !entry.Type().IsRegular() || !temporary.MatchString(entry.Name()) {
+			return ctx.Err() // a folder that cannot be read is no reason to stop
+		}
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > staleAfter && os.Remove(path) == nil {
+			n++
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return n, fmt.Errorf("remove leftovers from bucket: %w", err)
+	}
+	return n, nil
+}
