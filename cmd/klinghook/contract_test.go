@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -70,14 +71,13 @@ func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
 	}
 }
 
-// What dev makes must be a secret in every protocol, and what send signs with it
-// must be verified.
-func TestSendSpeaksEveryProtocol(t *testing.T) {
-	spoken := make(map[string]bool)
-	for _, name := range protocolNames() {
+func TestDeliveriesOfSendAreVerifiedInEveryProtocol(t *testing.T) {
+	sent := make(map[string]bool)
+	for _, name := range sendProtocols() {
 		t.Run(name, func(t *testing.T) {
-			p := protocolNamed(name)
-			spoken[p.Name] = true
+			protocol := simulate.Protocol(name)
+			p := protocolNamed(protocol)
+			sent[p.Name] = true
 			secret, err := keptSecret(secretFile(t.TempDir(), p.SecretSetting))
 			if err != nil {
 				t.Fatal(err)
@@ -86,26 +86,29 @@ func TestSendSpeaksEveryProtocol(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := deliveryWriter{protocol: name, secret: secret, videoURL: "https://cdn.example/v.mp4", thumbnailURL: "https://cdn.example/t.jpg", videos: 1}
-			o := sendOptions{lifecycle: true, count: 1, jobID: "vid_1"}
+			o := sendOptions{lifecycle: true, count: 1, jobID: "vid_1", videoURL: "https://cdn.example/v.mp4", thumbnailURL: "https://cdn.example/t.jpg"}
 			for _, d := range o.plan()[0] {
-				header, body, err := w.write(d)
+				body, err := d.Body(protocol)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := src.Verify(header, body, d.at); err != nil {
-					t.Errorf("%s: %v", d.eventType, err)
+				header, err := protocol.Sign(secret, d.id, d.At, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := src.Verify(header, body, d.At); err != nil {
+					t.Errorf("%s: %v", d.Event, err)
 				}
 				got, err := src.Identify(header, body)
-				if err != nil || got.Type != d.eventType || got.JobID != "vid_1" {
-					t.Errorf("%s was read as %+v, %v", d.eventType, got, err)
+				if err != nil || got.Type != d.Event || got.JobID != "vid_1" {
+					t.Errorf("%s was read as %+v, %v", d.Event, got, err)
 				}
 			}
 		})
 	}
 	for _, p := range source.Protocols() {
-		if !spoken[p.Name] {
-			t.Errorf("send does not speak %s", p.Name)
+		if !sent[p.Name] {
+			t.Errorf("send does not know %s", p.Name)
 		}
 	}
 }

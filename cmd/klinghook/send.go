@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/url"
@@ -13,11 +14,12 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// sendOptions are what the flags of send say.
+// sendOptions are the flags of send.
 type sendOptions struct {
 	event                  string
 	protocol, url, secret  string
@@ -34,28 +36,27 @@ func sendCommand() *cobra.Command {
 	var o sendOptions
 	cmd := &cobra.Command{
 		Use:   "send [event]",
-		Short: "Sign and post deliveries, as Kling would",
-		Long: `send makes up deliveries, signs them and posts them. The event is created,
-processing, completed (the default), failed, cancelled, or with the seed protocol
-any other name; --lifecycle sends a whole job from created to completed, and
---fail one that ends in failed.
+		Short: "Sign and post deliveries like Kling",
+		Long: `send writes deliveries, signs them and posts them. The event is created,
+processing, completed (the default), failed, cancelled or, in the seed protocol,
+any other name. --lifecycle sends a whole job from created to completed, --fail one
+that ends in failed.
 
-While "klinghook dev" runs on the same data folder, send finds its address, its
-secrets and its sample media by itself. Elsewhere give --url, set
-KLINGAI_WEBHOOK_SECRET (KLINGAI_OFFICIAL_WEBHOOK_SECRET for the official
-protocols), and KLINGHOOK_SAMPLE_URL or --video-url if something is to be
-downloaded.
+If "klinghook dev" runs on the same data folder, send uses its address, secrets and
+sample media. Otherwise give --url, set KLINGAI_WEBHOOK_SECRET (for the official
+protocols KLINGAI_OFFICIAL_WEBHOOK_SECRET), and KLINGHOOK_SAMPLE_URL or --video-url
+if klinghook should download something.
 
-A job's deliveries are sent one after the other, several jobs side by side; with
---shuffle everything in random order. A delivery that is sent again is the same
-event. It exits with 1 when a delivery is answered with anything but 200.`,
+The deliveries of a job are sent one after another, several jobs in parallel;
+--shuffle sends all of them in random order. A delivery that is sent again is the
+same event. The exit status is 1 if any delivery is not answered with 200.`,
 		Example: `  klinghook send --lifecycle
   klinghook send failed --job-id vid_abc123
   klinghook send --lifecycle --protocol official --count 100 --duplicates 2 --shuffle
   klinghook send --url https://hooks.example.com --video-url https://cdn.example.com/a.mp4`,
-		Args: func(cmd *cobra.Command, given []string) error {
+		Args: func(_ *cobra.Command, given []string) error {
 			if len(given) > 1 {
-				return cli.Usagef("send takes one event, but was given %d: %s; --lifecycle sends a whole job", len(given), strings.Join(given, ", "))
+				return cli.Usagef("send takes one event, not %d: %s; --lifecycle sends a whole job", len(given), strings.Join(given, ", "))
 			}
 			return nil
 		},
@@ -74,24 +75,34 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	fs.SortFlags = false
 	fs.BoolVar(&o.lifecycle, "lifecycle", false, "send a whole job: created, processing, completed")
 	fs.BoolVar(&o.fail, "fail", false, "send a whole job that ends in failed")
-	fs.StringVar(&o.jobID, "job-id", "", "the job's `id` (default: made up; with --count, its beginning)")
-	fs.StringVar(&o.protocol, "protocol", protocolSeed, "the `form` in which deliveries are worded and signed: "+strings.Join(protocolNames(), ", "))
-	fs.StringVar(&o.url, "url", "", "the `URL` to post to; without a path, the protocol's is added (default: that of the running dev, else of KLINGHOOK_ADDR on this machine)")
-	fs.StringVar(&o.secret, "secret", "", "the `secret` to sign with; its variable or file is better, for others on this machine can see arguments")
-	fs.BoolVar(&o.unsigned, "unsigned", false, "do not sign (dev --insecure-skip-verify takes it)")
+	fs.StringVar(&o.jobID, "job-id", "", "the job's `id`, with --count its beginning (default: a random one)")
+	fs.StringVar(&o.protocol, "protocol", string(simulate.Seed), "the `form` and signature of deliveries: "+strings.Join(sendProtocols(), ", "))
+	fs.StringVar(&o.url, "url", "", "post to this `URL`, by default with the protocol's path (default: the running dev's, else KLINGHOOK_ADDR on this machine)")
+	fs.StringVar(&o.secret, "secret", "", "sign with this `secret`; others on this machine can see it, so prefer its variable or file")
+	fs.BoolVar(&o.unsigned, "unsigned", false, "do not sign (dev --insecure-skip-verify accepts it)")
 	fs.IntVar(&o.count, "count", 1, "send `n` jobs")
-	fs.IntVar(&o.duplicates, "duplicates", 0, "send each delivery `n` times more")
+	fs.IntVar(&o.duplicates, "duplicates", 0, "send each delivery `n` more times")
 	fs.BoolVar(&o.shuffle, "shuffle", false, "send everything in random order")
-	fs.Float64Var(&o.rate, "rate", 0, "send `n` deliveries a second at most; 0 is as fast as they are answered")
-	fs.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: that of the sample, see KLINGHOOK_SAMPLE_URL)")
-	fs.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, with the seed protocol (default: that of the sample)")
-	fs.IntVar(&o.videos, "videos", 1, "a job has `n` videos, with the official protocols")
-	completes(cmd, "protocol", protocolNames()...)
-	names := []string{"KLINGHOOK_ADDR", "KLINGHOOK_DATA", "KLINGHOOK_SAMPLE_URL"}
+	fs.Float64Var(&o.rate, "rate", 0, "send at most `n` deliveries a second; 0 is as fast as they are answered")
+	fs.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: the sample's, see KLINGHOOK_SAMPLE_URL)")
+	fs.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, seed protocol only (default: the sample's)")
+	fs.IntVar(&o.videos, "videos", 1, "give a job `n` videos, official protocols only")
+	completes(cmd, "protocol", sendProtocols()...)
+	settings(cmd, config.Client, append(secretSettings(), "KLINGHOOK_ADDR", "KLINGHOOK_DATA", "KLINGHOOK_SAMPLE_URL")...)
+}
+
+// sendProtocols are the values of send's --protocol.
+func sendProtocols() []string {
+	return []string{string(simulate.Seed), string(simulate.Official), string(simulate.OfficialLegacy)}
+}
+
+// secretSettings are the settings with the secrets of all protocols.
+func secretSettings() []string {
+	var names []string
 	for _, p := range source.Protocols() {
 		names = append(names, p.SecretSetting)
 	}
-	settings(cmd, config.Client, names...)
+	return names
 }
 
 // completeEvent completes the event's name.
@@ -113,109 +124,104 @@ func runSend(cmd *cobra.Command, o sendOptions) error {
 	if err != nil {
 		return err
 	}
-	protocol := protocolNamed(o.protocol)
-	screen := terminal.New(os.Stdout, os.Stderr)
-	p := poster{out: screen.Out(), screen: screen, perSecond: o.rate}
-	if p.target, err = o.fill(cmd.Context(), cfg, protocol); err != nil {
-		return err
-	}
-	secret, from, err := o.signWith(cfg, protocol)
+	target, err := o.fill(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}
-	p.secretFrom, p.secretSetting = from, protocol.SecretSetting
-	p.writer = deliveryWriter{protocol: o.protocol, secret: secret, videoURL: o.videoURL, thumbnailURL: o.thumbnailURL, videos: o.videos}
-	if !o.lifecycle && !slices.Contains(tasks.KnownTypes(), o.event) {
-		cmd.PrintErrf("note: Kling is not known to send %q; it will be kept, and no job will move\n", o.event)
+	secret, from, err := o.signWith(cfg)
+	if err != nil {
+		return err
 	}
-	return p.post(cmd.Context(), o.plan())
+	if !o.lifecycle && !slices.Contains(tasks.KnownTypes(), o.event) {
+		cmd.PrintErrf("note: %q is not a known event of Kling; klinghook keeps it and changes no job\n", o.event)
+	}
+	screen := terminal.New(os.Stdout, os.Stderr)
+	p := poster{out: screen.Out(), screen: screen, target: target, protocol: simulate.Protocol(o.protocol), secret: secret, secretFrom: from}
+	return p.post(cmd.Context(), o.plan(), o.rate)
 }
 
-// check completes and checks what does not depend on the settings.
+// check fills in and checks what does not depend on the settings.
 func (o *sendOptions) check() error {
-	official := o.protocol != protocolSeed
-	if err := oneOf("protocol", o.protocol, protocolNames()); err != nil {
+	official := o.protocol != string(simulate.Seed)
+	if err := oneOf("protocol", o.protocol, sendProtocols()); err != nil {
 		return err
 	}
 	switch {
 	case o.event != "" && (o.lifecycle || o.fail):
 		return cli.Usagef("give an event, or --lifecycle or --fail for a whole job, but not both")
 	case o.count < 1:
-		return cli.Usagef("--count is %d; it takes a number from 1", o.count)
+		return cli.Usagef("--count must be at least 1, not %d", o.count)
 	case o.duplicates < 0:
-		return cli.Usagef("--duplicates is %d; it takes a number from 0", o.duplicates)
+		return cli.Usagef("--duplicates must not be negative, but is %d", o.duplicates)
 	case !(o.rate >= 0): // NaN too
-		return cli.Usagef("--rate is %v; it takes a number from 0", o.rate)
+		return cli.Usagef("--rate must be 0 or more, not %v", o.rate)
 	case o.videos < 1:
-		return cli.Usagef("--videos is %d; it takes a number from 1", o.videos)
+		return cli.Usagef("--videos must be at least 1, not %d", o.videos)
 	case o.videos > 1 && !official:
-		return cli.Usagef("the seed protocol has one video per job; several (--videos) go with --protocol %s or %s", protocolOfficial, protocolOfficialLegacy)
+		return cli.Usagef("the seed protocol has one video per job; several need --protocol %s or %s", simulate.Official, simulate.OfficialLegacy)
 	case o.thumbnailURL != "" && official:
 		return cli.Usagef("only the seed protocol has thumbnails; leave out --thumbnail-url or --protocol")
 	case o.unsigned && o.secret != "":
 		return cli.Usagef("give --secret or --unsigned, not both")
 	}
 	o.lifecycle = o.lifecycle || o.fail
-	o.event = eventType(firstNonEmpty(o.event, tasks.TypeCompleted))
-	if _, known := officialStatus(o.event, o.protocol); official && !known {
-		return cli.Usagef("Kling's callbacks have no %q; they have created, processing, completed and failed", o.event)
+	o.event = eventType(cmp.Or(o.event, tasks.TypeCompleted))
+	if status := statusOf(o.event); official && (status == "" || status == simulate.Cancelled) {
+		return cli.Usagef("the official protocols have no %q; they have created, processing, completed and failed", o.event)
 	}
 	return nil
 }
 
-// fill completes the options from the running dev and the settings, and returns
-// where to post.
-func (o *sendOptions) fill(ctx context.Context, cfg *config.Config, p source.Protocol) (*url.URL, error) {
+// fill completes the links from the running dev and the settings, and returns the URL to
+// post to.
+func (o *sendOptions) fill(ctx context.Context, cfg *config.Config) (*url.URL, error) {
 	here, devRuns := readDevAddresses(ctx, cfg.Data)
-	base := o.url
-	if base == "" && devRuns {
-		base = here.Webhooks
+	if !devRuns {
+		here = devAddresses{}
 	}
-	if base == "" {
-		base = "http://" + reachable(cfg.Addr)
-	}
+	path := protocolNamed(simulate.Protocol(o.protocol)).Path
+	base := cmp.Or(o.url, here.Webhooks, "http://"+reachable(cfg.Addr))
 	target, err := url.Parse(base)
 	if err != nil || (target.Scheme != "http" && target.Scheme != "https") || target.Hostname() == "" {
-		return nil, cli.Usagef("--url takes an http:// or https:// URL, such as https://hooks.example.com%s", p.Path)
+		return nil, cli.Usagef("--url must be an http:// or https:// URL, such as https://hooks.example.com%s", path)
 	}
 	if strings.Trim(target.Path, "/") == "" {
-		target.Path = p.Path
+		target.Path = path
 	}
 	sample := cfg.SampleURL
-	// That of dev is on this machine; to another it means nothing.
-	if sample == "" && devRuns && here.receivesAt(target) {
+	// dev's sample is on this machine, where other receivers cannot download it.
+	if sample == "" && here.receivesAt(target) {
 		sample = here.Sample
 	}
+	video, thumbnail := "https://example.com/test-video.mp4", "https://example.com/test-thumb.jpg"
 	if sample != "" {
 		sample = strings.TrimSuffix(sample, "/")
-		o.videoURL = firstNonEmpty(o.videoURL, sample+"/video.mp4")
-		o.thumbnailURL = firstNonEmpty(o.thumbnailURL, sample+"/thumbnail.jpg")
+		video, thumbnail = sample+"/video.mp4", sample+"/thumbnail.jpg"
 	}
-	o.videoURL = firstNonEmpty(o.videoURL, "https://example.com/test-video.mp4")
-	o.thumbnailURL = firstNonEmpty(o.thumbnailURL, "https://example.com/test-thumb.jpg")
+	o.videoURL, o.thumbnailURL = cmp.Or(o.videoURL, video), cmp.Or(o.thumbnailURL, thumbnail)
 	return target, nil
 }
 
-// signWith returns the secret to sign with, none for --unsigned, and where it is
-// from.
-func (o *sendOptions) signWith(cfg *config.Config, p source.Protocol) (secret, from string, err error) {
+// signWith returns the secret to sign with, empty for --unsigned, and where it comes from.
+func (o *sendOptions) signWith(cfg *config.Config) (secret, from string, err error) {
 	switch {
 	case o.unsigned:
 		return "", "", nil
 	case o.secret != "":
 		return o.secret, "--secret", nil
 	}
-	secrets, from, err := openedSecrets(cfg, p.SecretSetting)
+	setting := protocolNamed(simulate.Protocol(o.protocol)).SecretSetting
+	secrets, from, err := openedSecrets(cfg, setting)
 	if err != nil {
 		return "", "", err
 	}
 	if len(secrets) == 0 {
-		return "", "", cli.Usagef("there is no secret to sign with: set %s to the one that ingest has, or start `klinghook dev`, which makes one in %s", p.SecretSetting, cfg.Data)
+		return "", "", cli.Usagef("there is no secret to sign with: set %s to the receiver's, or start `klinghook dev`, which makes one in %s", setting, cfg.Data)
 	}
 	return secrets[0], from, nil
 }
 
-// receivesAt reports whether a URL is that of the running dev.
+// receivesAt reports whether a URL is the running dev's.
 func (a devAddresses) receivesAt(target *url.URL) bool {
 	own, err := url.Parse(a.Webhooks)
 	if err != nil || own.Port() != target.Port() {
@@ -225,16 +231,7 @@ func (a devAddresses) receivesAt(target *url.URL) bool {
 	return own.Hostname() == target.Hostname() || target.Hostname() == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-func firstNonEmpty(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
-// eventType is what the user's word for an event means.
+// eventType returns the event's type, which may be given without "video.".
 func eventType(word string) string {
 	if full := "video." + word; slices.Contains(tasks.KnownTypes(), full) {
 		return full
@@ -242,9 +239,22 @@ func eventType(word string) string {
 	return word
 }
 
-// protocolNamed returns the protocol that a value of --protocol is a form of.
-func protocolNamed(name string) source.Protocol {
-	kept := map[string]string{protocolSeed: "klingai", protocolOfficial: "klingai-official", protocolOfficialLegacy: "klingai-official"}[name]
+// statusOf returns the status that an event reports; empty for an unknown event.
+func statusOf(event string) simulate.Status {
+	for _, s := range []simulate.Status{simulate.Submitted, simulate.Processing, simulate.Succeeded, simulate.Failed, simulate.Cancelled} {
+		if simulate.SeedEvent(s) == event {
+			return s
+		}
+	}
+	return ""
+}
+
+// protocolNamed returns how klinghook receives a protocol.
+func protocolNamed(p simulate.Protocol) source.Protocol {
+	name := "klingai-official"
+	if p == simulate.Seed {
+		name = "klingai"
+	}
 	all := source.Protocols()
-	return all[slices.IndexFunc(all, func(p source.Protocol) bool { return p.Name == kept })]
+	return all[slices.IndexFunc(all, func(p source.Protocol) bool { return p.Name == name })]
 }

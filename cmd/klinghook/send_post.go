@@ -3,92 +3,145 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
+	"github.com/klinghook/klinghook/internal/simulate"
 )
 
 const (
-	// lanesAtOnce is how many lanes are sent side by side.
+	// lanesAtOnce is how many lanes are sent in parallel.
 	lanesAtOnce = 16
-	// listedAtMost is up to how many deliveries each gets a line.
-	listedAtMost = 20
-	// answerWithin is how long a delivery may wait for its answer.
-	answerWithin = 30 * time.Second
-	// parting is how long deliveries in hand may take once the sending is over.
-	parting = 2 * time.Second
+	// maxListed is up to how many deliveries have a line each instead of a bar.
+	maxListed = 20
+	// sendTimeout is how long a delivery waits for its answer.
+	sendTimeout = 30 * time.Second
+	// sendGrace is how long deliveries under way may take after an interrupt.
+	sendGrace = 2 * time.Second
 )
+
+// delivery is written and signed when it is posted: a signature expires, and many bodies
+// at once would fill the memory.
+type delivery struct {
+	simulate.Update
+	id string // of the callback, in the official protocols
+}
+
+// plan returns the deliveries in lanes, which may be sent in parallel: one for each job,
+// or one for each delivery in random order.
+func (o *sendOptions) plan() [][]delivery {
+	var lanes [][]delivery
+	for i := range o.count {
+		id := o.jobID
+		switch {
+		case id == "":
+			id = "vid_" + randomID()
+		case o.count > 1:
+			id = fmt.Sprintf("%s-%d", id, i+1)
+		}
+		lanes = append(lanes, o.planJob(id))
+	}
+	if !o.shuffle {
+		return lanes
+	}
+	all := slices.Concat(lanes...)
+	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return slices.Collect(slices.Chunk(all, 1))
+}
+
+// planJob returns the deliveries of one job, whose changes are a minute apart up to now.
+func (o *sendOptions) planJob(id string) []delivery {
+	life := []simulate.Point{{Status: statusOf(o.event), Progress: 50}}
+	switch {
+	case o.fail:
+		life = simulate.Life(simulate.Failed)
+	case o.lifecycle:
+		life = simulate.Life(simulate.Succeeded)
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	created := now.Add(-time.Duration(len(life)) * time.Minute)
+	var lane []delivery
+	for i, point := range life {
+		d := delivery{id: "msg_" + randomID(), Update: simulate.Update{
+			JobID: id, Prompt: "A lighthouse at dawn, slow pan over calm water", Model: "kling-v1.5",
+			Status: point.Status, Progress: point.Progress, Event: o.event,
+			Created: created, At: created.Add(time.Duration(i+1) * time.Minute),
+			VideoURL: o.videoURL, ThumbnailURL: o.thumbnailURL, Seconds: 5, Videos: o.videos,
+		}}
+		if o.lifecycle {
+			d.Event = simulate.SeedEvent(point.Status)
+		}
+		lane = append(lane, slices.Repeat([]delivery{d}, o.duplicates+1)...)
+	}
+	return lane
+}
+
+// randomID is short and of lower-case letters and digits.
+func randomID() string { return strings.ToLower(rand.Text()[:12]) }
 
 // poster posts deliveries and counts the answers.
 type poster struct {
-	out       io.Writer
-	screen    *terminal.Screen
-	target    *url.URL
-	writer    deliveryWriter
-	perSecond float64 // 0 is no limit
-	// secretFrom is where the writer's secret is from, empty when it does not
-	// sign; secretSetting is where ingest has its own.
-	secretFrom, secretSetting string
+	out      io.Writer
+	screen   *terminal.Screen
+	target   *url.URL
+	protocol simulate.Protocol
+	// secretFrom says where the secret comes from. Both are empty if it does not sign.
+	secret, secretFrom string
 
 	client http.Client
 	total  int
-
-	// bar stands in for the lines where there are too many.
-	bar *terminal.Bar // nil where there are few
+	bar    *terminal.Bar // nil if each delivery has a line
 
 	mu      sync.Mutex // guards what follows
 	sent    int
-	answers map[string]int
-	// refusal is the first answer that was not 200.
-	refusal string
+	answers map[string]int // by status
+	refusal string         // the first answer other than 200
 }
 
-// post sends every lane's deliveries, in the lane's order, and reports the
-// answers. It fails when one was not 200.
-func (p *poster) post(ctx context.Context, lanes [][]delivery) error {
+// post sends the deliveries of each lane in order, at most so many a second (0 is no
+// limit), and prints the answers. It fails if one is not 200.
+func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64) error {
 	p.answers = map[string]int{}
 	for _, lane := range lanes {
 		p.total += len(lane)
 	}
 	limiter := rate.NewLimiter(rate.Inf, 1)
-	if p.perSecond > 0 {
-		limiter = rate.NewLimiter(rate.Limit(p.perSecond), 1)
+	if perSecond > 0 {
+		limiter = rate.NewLimiter(rate.Limit(perSecond), 1)
 	}
-	p.openClient()
-	defer p.client.CloseIdleConnections()
-	if p.total > listedAtMost {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: lanesAtOnce}
+	defer transport.CloseIdleConnections()
+	p.client = http.Client{
+		Transport: transport, Timeout: sendTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if p.total > maxListed {
 		p.bar = p.screen.Bar("sent", countText)
-		defer p.bar.End()
 		p.bar.Set(0, int64(p.total))
 	}
 
 	start := time.Now()
 	group, sending := errgroup.WithContext(ctx)
 	group.SetLimit(lanesAtOnce)
-	// What is in hand when the sending ends is let finish, so that it is counted.
+	// Deliveries under way may finish, so that they are counted.
 	posting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(sending, func() {
-		select {
-		case <-time.After(parting):
-			cancel()
-		case <-posting.Done():
-		}
-	})()
+	defer context.AfterFunc(sending, func() { time.AfterFunc(sendGrace, cancel) })()
 	for _, lane := range lanes {
 		group.Go(func() error {
 			for _, d := range lane {
@@ -112,32 +165,23 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery) error {
 	return errors.Join(p.report(time.Since(start)), err)
 }
 
-// openClient makes the client that posts. As a sender of webhooks it follows no
-// redirect.
-func (p *poster) openClient() {
-	p.client = http.Client{
-		Timeout:       answerWithin,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	if transport, ok := http.DefaultTransport.(*http.Transport); ok {
-		transport = transport.Clone()
-		transport.MaxIdleConnsPerHost = lanesAtOnce
-		p.client.Transport = transport
-	}
-}
-
-// postOne sends one delivery. A delivery that cannot be posted at all ends the
-// sending, for the next would fare no better.
+// postOne sends one delivery. Its error ends the sending: the next would fail likewise.
 func (p *poster) postOne(ctx context.Context, d delivery) error {
-	header, body, err := p.writer.write(d)
+	body, err := d.Body(p.protocol)
 	if err != nil {
 		return err
+	}
+	header, err := p.protocol.Sign(p.secret, d.id, time.Now(), body)
+	if err != nil {
+		return cli.Usagef("%w", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.target.String(), bytes.NewReader(body))
 	if err != nil {
 		return p.unreachable(err)
 	}
 	req.Header = header
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "klinghook-send")
 	start := time.Now()
 	res, err := p.client.Do(req)
 	if err != nil {
@@ -148,31 +192,30 @@ func (p *poster) postOne(ctx context.Context, d delivery) error {
 	if err != nil {
 		return p.unreachable(err)
 	}
-	p.count(d, res, strings.TrimSpace(string(answer)), time.Since(start))
+	p.count(d, res, cut(oneLine(strings.TrimSpace(string(answer))), 200), time.Since(start))
 	return nil
 }
 
-// count notes an answer, and prints it when there are few.
+// count counts an answer and prints its line or moves the bar.
 func (p *poster) count(d delivery, res *http.Response, answer string, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sent++
 	p.answers[res.Status]++
-	answer = oneLine(answer)
 	if res.StatusCode != http.StatusOK && p.refusal == "" {
-		p.refusal = strings.TrimSpace(res.Status + " " + cut(answer, 200))
+		p.refusal = strings.TrimSpace(res.Status + " " + answer)
 		if res.StatusCode == http.StatusUnauthorized && p.secretFrom != "" {
-			p.refusal += fmt.Sprintf("; signed with the secret from %s, which is not in the receiver's %s", p.secretFrom, p.secretSetting)
+			p.refusal += fmt.Sprintf("; signed with the secret from %s, which is not in the receiver's %s", p.secretFrom, protocolNamed(p.protocol).SecretSetting)
 		}
 	}
 	if p.bar != nil {
 		p.bar.Set(int64(p.sent), int64(p.total))
-	} else {
-		fmt.Fprintf(p.out, "%-8s %-18s %-24s %6s  %s\n", res.Status, d.eventType, d.jobID, took.Round(100*time.Microsecond), cut(answer, 200))
+		return
 	}
+	fmt.Fprintf(p.out, "%-8s %-18s %-24s %6s  %s\n", res.Status, d.Event, d.JobID, took.Round(100*time.Microsecond), answer)
 }
 
-// report prints the sums, and returns an error when something was refused.
+// report prints the sums. It fails if a delivery was not answered with 200.
 func (p *poster) report(took time.Duration) error {
 	if p.sent == 0 {
 		return nil
@@ -188,31 +231,16 @@ func (p *poster) report(took time.Duration) error {
 	return nil
 }
 
-// shown is the target without what may be secret in it.
+// shown is the target without user and query, which may be secret.
 func (p *poster) shown() string {
 	return (&url.URL{Scheme: p.target.Scheme, Host: p.target.Host, Path: p.target.Path}).String()
 }
 
-// unreachable says in few words why a delivery could not be posted. The errors of
-// net/http hold the whole URL.
+// unreachable wraps an error without the whole URL that errors of net/http contain.
 func (p *poster) unreachable(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
 		err = withURL.Err
 	}
-	reason := err.Error()
-	var timeout net.Error
-	var dns *net.DNSError
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &dns):
-		reason = dns.Err
-	case errors.As(err, &timeout) && timeout.Timeout():
-		reason = fmt.Sprintf("no answer within %s", answerWithin)
-	case errors.As(err, &errno):
-		reason = errno.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		reason = "the connection was closed without an answer"
-	}
-	return fmt.Errorf("post to %s: %s; is `klinghook dev` or klinghook-ingest running there? --url names another address", p.shown(), reason)
+	return fmt.Errorf("post to %s: %w; is `klinghook dev` or klinghook-ingest running there? --url sets another address", p.shown(), err)
 }

@@ -33,8 +33,6 @@ put it into KLINGAI_WEBHOOK_SECRET, or into the file that KLINGAI_WEBHOOK_SECRET
 names. During a rotation both the old and the new one go there, with a comma
 between them.
 
-With a "klinghook simulate" as KLINGAI_API_URL the URL may be http, on this machine.
-
 With --json it prints an object with id and secret.`,
 		Example: `  klinghook webhooks register --url https://hooks.example.com/webhooks/klingai
   klinghook webhooks register --url https://x.example.com/webhooks/klingai --events completed,failed`,

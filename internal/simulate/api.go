@@ -1,49 +1,48 @@
 package simulate
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// maxBody is the longest body that is read, in bytes: images come in it.
-const maxBody = 16 << 20
+const (
+	// maxBody is the longest body of a call, in bytes: images come in it.
+	maxBody = 16 << 20
+	// maxBatch is how many jobs one look-up may ask for, as Kling documents it.
+	maxBatch = 20
+)
 
-// answer is what a call that is not refused is answered with.
+// answer is the answer to a call that is not refused.
 type answer struct {
-	status int
-	data   any
-	// bare answers are not in Kling's envelope.
-	bare bool
+	data any
 	// numbers says that the envelope's numbers drift.
 	numbers bool
 }
 
-// call is one of the API's.
+// call is a call of the API.
 type call func(*http.Request) (answer, *fault)
 
 func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	api := func(pattern string, f form, c call) { mux.Handle(pattern, s.api(f, c)) }
-	for _, kind := range legacyKinds() {
+	for _, kind := range []string{
+		"text2video", "image2video", "omni-video", "motion-control", "multi-image2video", "multi-elements", "video-extend",
+		"avatar/image2video", "lip-sync", "advanced-lip-sync", "effects",
+	} {
 		api("POST /v1/videos/"+kind, legacyForm, func(r *http.Request) (answer, *fault) { return s.createLegacy(r, kind) })
-		api("GET /v1/videos/"+kind, legacyForm, func(r *http.Request) (answer, *fault) { return s.listLegacy(r, kind) })
 		api("GET /v1/videos/"+kind+"/{id}", legacyForm, func(r *http.Request) (answer, *fault) { return s.lookUpLegacy(r, kind) })
 	}
-	for _, kind := range newKinds() {
+	for _, kind := range []string{"text-to-video", "image-to-video", "omni-video", "motion-control"} {
 		api("POST /"+kind+"/{model}", newForm, func(r *http.Request) (answer, *fault) { return s.createNew(r, kind) })
 	}
 	api("GET /tasks", newForm, s.lookUpNew)
-	api("POST /tasks", newForm, s.listNew)
-	api("POST /v1/webhooks", newForm, s.registerWebhook)
-	api("GET /v1/webhooks", newForm, s.listWebhooks)
-	api("DELETE /v1/webhooks/{id}", newForm, s.removeWebhook)
 	api("/", legacyForm, func(*http.Request) (answer, *fault) {
 		return answer{}, codeMethod.fault("there is no such method; see `klinghook simulate --help`")
 	})
@@ -52,120 +51,118 @@ func (s *Simulator) routes() *http.ServeMux {
 	return mux
 }
 
-// legacyKinds are what follows /v1/videos/.
-func legacyKinds() []string {
-	return []string{
-		"text2video", "image2video", "omni-video", "motion-control", "multi-image2video", "multi-elements", "video-extend",
-		"avatar/image2video", "lip-sync", "advanced-lip-sync", "effects",
-	}
-}
-
-// newKinds are what precedes the model in the new form.
-func newKinds() []string {
-	return []string{"text-to-video", "image-to-video", "omni-video", "motion-control"}
-}
-
-// api makes a handler of a call: credentials first, then the trouble that is
-// drawn, then the call itself.
+// api makes a call a handler: credentials first, then simulated trouble, then the call.
 func (s *Simulator) api(f form, c call) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		number := s.calls.Add(1)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		a, refused := answer{}, s.cfg.authorize(r.Header, f, time.Now())
 		if code := s.cfg.trouble(number); code != 0 && refused == nil {
-			refused = code.fault("trouble, as the simulator was told to have")
+			refused = code.fault("simulated trouble")
 		}
 		if refused == nil {
 			a, refused = c(r)
 		}
-		if refused != nil {
-			s.count.refused(refused.code)
-			a = answer{status: refused.code.status()}
+		envelope := map[string]any{"code": 0, "message": "SUCCEED", "request_id": fmt.Sprintf("sim-%d", number), "data": a.data}
+		if a.numbers {
+			envelope["code"] = "0"
 		}
-		write(w, number, a, refused)
+		w.Header().Set("Content-Type", "application/json")
+		if refused != nil {
+			s.count(func(stats *Stats) { stats.Refused[strconv.Itoa(int(refused.code))]++ })
+			envelope = map[string]any{"code": refused.code, "message": refused.message, "request_id": envelope["request_id"]}
+			w.WriteHeader(refused.code.status())
+		}
+		text, _ := encode(envelope) // maps of strings and numbers
+		_, _ = w.Write(text)        // the client may be gone
 	})
 }
 
-// write writes an answer in Kling's envelope.
-func write(w http.ResponseWriter, number uint64, a answer, refused *fault) {
-	envelope := map[string]any{"code": 0, "message": "SUCCEED", "request_id": fmt.Sprintf("sim-%d", number)}
-	if refused != nil {
-		envelope["code"], envelope["message"] = refused.code, refused.message
-	} else {
-		envelope["data"] = a.data
-	}
-	if a.numbers {
-		envelope["code"] = "0"
-	}
-	var body any = envelope
-	if a.bare && refused == nil {
-		body = a.data
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if a.status != 0 {
-		w.WriteHeader(a.status)
-	}
-	text, err := encode(body)
-	if err != nil {
-		text = []byte(`{"code":5000,"message":"the answer cannot be written"}`)
-	}
-	_, _ = w.Write(text) // a client that is gone
-}
-
-// encode writes JSON in which links can be read: their & stays what it is.
-func encode(value any) ([]byte, error) {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(value)
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
-}
-
-// decode reads a call's body.
+// decode reads the body of a call.
 func decode(r *http.Request, into any) *fault {
 	err := json.NewDecoder(r.Body).Decode(into)
 	var tooLong *http.MaxBytesError
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
-		return nil // what is missing is found missing
+		return nil // the call finds what is missing
 	case errors.As(err, &tooLong):
 		return codeParameters.fault(fmt.Sprintf("the body is longer than %d bytes", maxBody))
 	}
-	return codeParameters.fault("the body is not the JSON that is expected: " + err.Error())
+	return codeParameters.fault("the body is not valid: " + err.Error())
 }
 
-// loose is a text that may come as a number.
-type loose string
-
-// UnmarshalJSON takes strings and numbers.
-func (l *loose) UnmarshalJSON(raw []byte) error {
-	var text string
-	if err := json.Unmarshal(raw, &text); err == nil {
-		*l = loose(text)
-		return nil
+// lookup counts a look-up, and refuses it if there are too many.
+func (s *Simulator) lookup() *fault {
+	if !s.lookups.Allow() {
+		return codeRate.fault("too many requests; try again after 1 s")
 	}
-	var number json.Number
-	if err := json.Unmarshal(raw, &number); err != nil {
-		return err
-	}
-	*l = loose(number.String())
+	s.count(func(stats *Stats) { stats.Lookups.Answered++ })
 	return nil
 }
 
-// baseOf is where the sender of a request reaches this simulator.
-func baseOf(r *http.Request) string {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
+// lookUpLegacy is GET /v1/videos/{kind}/{id}.
+func (s *Simulator) lookUpLegacy(r *http.Request, kind string) (answer, *fault) {
+	if refused := s.lookup(); refused != nil {
+		return answer{}, refused
 	}
-	return scheme + "://" + r.Host
+	j := s.find(r.PathValue("id"), r.PathValue("id"))
+	if j == nil || j.form != legacyForm || j.kind != kind {
+		return answer{}, codeNotFound.fault("there is no such task of " + kind)
+	}
+	a := answer{data: s.lookedUp(j).legacy(), numbers: j.fate.drift.numbers}
+	if j.fate.drift.data {
+		a.data = []any{a.data}
+	}
+	return a, nil
 }
 
-// checkTarget says whether callbacks can be sent to a URL.
-func checkTarget(field, target string) *fault {
-	u, err := url.Parse(target)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsAny(target, "\r\n") {
-		return codeParameterValue.fault(field + " is no http:// or https:// URL")
+// lookUpNew is GET /tasks. Unknown ids are left out of the answer.
+func (s *Simulator) lookUpNew(r *http.Request) (answer, *fault) {
+	if refused := s.lookup(); refused != nil {
+		return answer{}, refused
 	}
-	return nil
+	split := func(name string) []string {
+		return slices.DeleteFunc(strings.Split(r.URL.Query().Get(name), ","), func(id string) bool { return id == "" })
+	}
+	ids, external := split("task_ids"), split("external_task_ids")
+	switch n := len(ids) + len(external); {
+	case n == 0, len(ids) > 0 && len(external) > 0:
+		return answer{}, codeParameters.fault("give task_ids or external_task_ids")
+	case n > maxBatch:
+		return answer{}, codeParameterValue.fault(fmt.Sprintf("%d ids; at most %d are allowed", n, maxBatch))
+	}
+	var found []*job
+	add := func(j *job) {
+		if j != nil && j.form == newForm && !slices.Contains(found, j) {
+			found = append(found, j)
+		}
+	}
+	for _, id := range ids {
+		add(s.find(id, ""))
+	}
+	for _, id := range external {
+		add(s.find("", id))
+	}
+	data := []any{}
+	for _, j := range found {
+		data = append(data, s.lookedUp(j).official())
+	}
+	a := answer{data: data}
+	if len(found) == 1 { // an answer about one job may drift like that job
+		a.numbers = found[0].fate.drift.numbers
+		if found[0].fate.drift.data {
+			a.data = data[0]
+		}
+	}
+	return a, nil
+}
+
+// lookedUp reports a job as it is now, with new links.
+func (s *Simulator) lookedUp(j *job) Update {
+	now := time.Now()
+	c := j.asOf(now)
+	if c.Status == Succeeded && (j.fate.deadLink != 0 || now.After(c.at.Add(s.cfg.LinkTTL))) {
+		s.count(func(stats *Stats) { stats.Lookups.LinksRefreshed++ })
+	}
+	return s.update(j, c, byLookup, now)
 }

@@ -1,91 +1,158 @@
 package simulate
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"time"
 )
 
-// receiver is where callbacks go, and how.
-type receiver struct {
-	// number is 0 for a job's callback_url, else the webhook's.
-	number   uint64
-	url      string
-	protocol Protocol // not AsCreated
-	sign     signer
-	// events are those that are wanted, in the seed protocol's words; nil for all.
-	events []string
-}
+const (
+	// backoff is the wait before the second attempt of a callback. It doubles with each
+	// further one, up to maxBackoff.
+	backoff    = time.Second
+	maxBackoff = 10 * time.Minute
+)
 
-// callback is one thing to be told to one receiver.
+// callback reports one change of a job.
 type callback struct {
 	job      *job
-	moment   moment
-	receiver *receiver
-	// id is the same at every attempt, and where it is repeated.
-	id string
-	// attempt is the one that comes next, from 1.
-	attempt int
-	due     time.Time
+	change   change
+	protocol Protocol // not AsCreated
+	id       string   // the same at every attempt and repetition
+	due      time.Time
 }
 
-// callbacks lays out what a job tells a receiver and when, with what goes wrong
-// on the way, and counts it.
-func (c Config) callbacks(j *job, r *receiver, count *counters) []*callback {
-	told := r.moments(j)
-	plan := make([]*callback, len(told))
-	fates := make([]callbackFate, len(told))
-	for i, m := range told {
-		fates[i] = c.callbackFate(j.number, r.number, i)
-		plan[i] = &callback{job: j, moment: m, receiver: r, id: fmt.Sprintf("msg_%s_%d_%d", j.id, r.number, i), attempt: 1, due: m.at}
-		if fates[i].late {
-			plan[i].due = m.at.Add(c.LateBy)
+// protocol returns the protocol in which a job calls back.
+func (s *Simulator) protocol(j *job) Protocol {
+	switch {
+	case s.cfg.Protocol != AsCreated:
+		return s.cfg.Protocol
+	case j.form == newForm:
+		return Official
+	}
+	return OfficialLegacy
+}
+
+// plan returns the callbacks of a job, with all that goes wrong on the way, and counts
+// them. It is called with the lock held.
+func (s *Simulator) plan(j *job) []callback {
+	if j.callbackURL == "" {
+		return nil
+	}
+	var planned []callback
+	protocol := s.protocol(j)
+	for i, c := range j.life {
+		// Only the Seed protocol reports progress, the others each status once.
+		if protocol == Seed || i == 0 || c.Status != j.life[i-1].Status {
+			planned = append(planned, callback{job: j, change: c, protocol: protocol, id: fmt.Sprintf("msg_%s_%d", j.id, len(planned)), due: c.at})
 		}
 	}
-	share := func(s float64) time.Duration {
-		return time.Millisecond + time.Duration(s*float64(c.Duration))
-	}
-	var sent []*callback
-	for i, cb := range slices.Backward(plan) {
-		f := fates[i]
-		f.reordered = f.reordered && i+1 < len(plan)
-		if f.reordered {
-			// The successor's own time is known by now: the last one comes first here.
-			cb.due = latest(cb.due, plan[i+1].due.Add(share(f.behind)))
+	share := func(of float64) time.Duration { return time.Millisecond + time.Duration(of*float64(s.cfg.Duration)) }
+	var sent []callback
+	counts := &s.stats.Callbacks
+	var next time.Time // when the successor is sent
+	for i, cb := range slices.Backward(planned) {
+		f := s.cfg.callbackFate(j.number, i)
+		if f.late {
+			cb.due = cb.due.Add(s.cfg.LateBy)
+			counts.Late++
 		}
-		f.repeated = f.repeated && !f.lost
-		count.planned(f)
-		if !f.lost {
-			sent = append(sent, cb)
+		if f.reordered && i+1 < len(planned) {
+			if after := next.Add(share(f.behind)); after.After(cb.due) {
+				cb.due = after
+			}
+			counts.Reordered++
 		}
+		next = cb.due
+		counts.Planned++
+		if f.lost {
+			counts.Lost++
+			continue
+		}
+		sent = append(sent, cb)
 		if f.repeated {
-			again := *cb
-			again.due = cb.due.Add(share(f.again))
-			sent = append(sent, &again)
+			cb.due = cb.due.Add(share(f.again))
+			sent = append(sent, cb)
+			counts.Repeated++
 		}
 	}
-	slices.SortStableFunc(sent, func(a, b *callback) int { return a.due.Compare(b.due) })
 	return sent
 }
 
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+// deliver posts a callback until it is answered with 2xx, or all attempts are used up.
+func (s *Simulator) deliver(cb callback) {
+	s.mu.Lock()
+	stopped := s.stopping.Err() != nil
+	if !stopped {
+		s.posts.Add(1)
 	}
-	return b
+	s.mu.Unlock()
+	if stopped {
+		return
+	}
+	defer s.posts.Done()
+	delivered := false
+	for attempt := 0; attempt < s.cfg.Attempts && !delivered; attempt++ {
+		if attempt > 0 && sleep(s.stopping, min(backoff<<min(attempt-1, 20), maxBackoff)) != nil {
+			return
+		}
+		select {
+		case s.slots <- struct{}{}:
+		case <-s.stopping.Done():
+			return
+		}
+		err := s.post(cb)
+		<-s.slots
+		if s.posting.Err() != nil {
+			return // cut off: nobody knows what the receiver made of it
+		}
+		delivered = err == nil
+	}
+	s.count(func(stats *Stats) {
+		if delivered {
+			stats.Callbacks.Delivered++
+		} else {
+			stats.Callbacks.GivenUp++
+		}
+	})
+	s.settle(cb.job)
 }
 
-// moments are those of a job's that a receiver is told of. The official protocols
-// know no progress: they tell of a state once.
-func (r *receiver) moments(j *job) []moment {
-	var told []moment
-	for i, m := range j.moments {
-		switch {
-		case r.protocol != Seed && i > 0 && m.status == j.moments[i-1].status:
-		case r.events != nil && !slices.Contains(r.events, seedEvent(m.status)):
-		default:
-			told = append(told, m)
-		}
+// post posts a callback once. An answer other than 2xx is an error.
+func (s *Simulator) post(cb callback) error {
+	body, err := s.update(cb.job, cb.change, byCallback, cb.job.end().at).Body(cb.protocol)
+	if err != nil {
+		return err
 	}
-	return told
+	secret := s.cfg.OfficialSecret
+	switch {
+	case s.cfg.Unsigned:
+		secret = ""
+	case cb.protocol == Seed:
+		secret = s.cfg.SeedSecret
+	}
+	header, err := cb.protocol.Sign(secret, cb.id, time.Now(), body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(s.posting, http.MethodPost, cb.job.callbackURL, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header = header
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "klinghook-simulate")
+	res, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()                      // only read from
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection can be used again
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("answered %s", res.Status)
+	}
+	return nil
 }

@@ -10,9 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Klinghook's client finds in every answer what the job is, drift or not, with
-// either kind of credentials.
-func TestKlinghooksClient(t *testing.T) {
+func TestKlinghooksClientReadsEveryAnswer(t *testing.T) {
 	tests := []struct {
 		name   string
 		cfg    Config
@@ -26,8 +24,6 @@ func TestKlinghooksClient(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.cfg.Duration = time.Millisecond
 			s := newSimulator(t, tt.cfg)
-			s.Start(t.Context())
-			defer s.Close()
 			srv := httptest.NewServer(s)
 			defer srv.Close()
 			tt.client.BaseURL, tt.client.HTTPClient, tt.client.Rate = srv.URL, srv.Client(), 1e6
@@ -59,7 +55,7 @@ func TestKlinghooksClient(t *testing.T) {
 	}
 }
 
-// orderMany makes jobs of both forms, past the credentials.
+// orderMany creates jobs of both forms without credentials.
 func orderMany(t *testing.T, s *Simulator, n int) (legacy, newer []string) {
 	t.Helper()
 	take := func(f form, kind string) string {
@@ -84,8 +80,7 @@ func checkJob(t *testing.T, job kling.Job, err error, id string, kind kling.Kind
 	}
 }
 
-// The client takes each documented code for what it is.
-func TestKlinghooksClientIsRefused(t *testing.T) {
+func TestKlinghooksClientReadsRefusals(t *testing.T) {
 	s := newSimulator(t, Config{LookupRate: 1})
 	srv := httptest.NewServer(s)
 	defer srv.Close()

@@ -1,9 +1,15 @@
 package simulate
 
 import (
+	"crypto/subtle"
+	"errors"
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // code is one of the codes that Kling documents.
@@ -24,8 +30,7 @@ const (
 	codeInternal       code = 5000
 )
 
-// status returns the HTTP status that goes with a code; 0 where Kling has no such
-// code.
+// status returns the HTTP status of a code; 0 if Kling has no such code.
 func (c code) status() int {
 	switch c {
 	case 1000, 1001, 1002, 1003, 1004:
@@ -48,7 +53,7 @@ func (c code) status() int {
 	return 0
 }
 
-// fault is an answer by which a call is refused.
+// fault is the answer to a call that is refused.
 type fault struct {
 	code    code
 	message string
@@ -56,10 +61,11 @@ type fault struct {
 
 func (c code) fault(message string) *fault { return &fault{c, message} }
 
-// askedFault returns the refusal that a prompt asks for by "simulate" and a code;
-// nil where it asks for none.
+var simulated = regexp.MustCompile(`\bsimulate (\d{4})\b`)
+
+// askedFault returns the refusal that a prompt asks for by "simulate" and a code, if any.
 func askedFault(prompt string) *fault {
-	found := regexp.MustCompile(`\bsimulate (\d{4})\b`).FindStringSubmatch(prompt)
+	found := simulated.FindStringSubmatch(prompt)
 	if found == nil {
 		return nil
 	}
@@ -67,5 +73,44 @@ func askedFault(prompt string) *fault {
 	if code(n).status() == 0 {
 		return codeParameterValue.fault("the prompt asks for code " + found[1] + ", which Kling does not have")
 	}
-	return code(n).fault("as the prompt asks for")
+	return code(n).fault("the prompt asks for this code")
+}
+
+// authorize checks an API key or, in the legacy form, a JWT of the access and secret key.
+func (c Config) authorize(header http.Header, f form, now time.Time) *fault {
+	authorization := header.Get("Authorization")
+	if authorization == "" {
+		return codeAuthMissing.fault("there is no Authorization header; send Authorization: Bearer <API key>")
+	}
+	token, ok := strings.CutPrefix(authorization, "Bearer ")
+	isJWT := strings.Count(token, ".") == 2
+	switch {
+	case !ok || strings.TrimSpace(token) == "":
+		return codeAuthInvalid.fault("the Authorization header must be Bearer and a key")
+	case isJWT && f == newForm:
+		return codeAuthInvalid.fault("this API needs an API key; access and secret keys are for /v1/videos")
+	case isJWT && c.SecretKey != "":
+		return c.checkJWT(token, now)
+	case c.APIKey == "" && c.SecretKey == "":
+		return nil
+	case c.APIKey == "" || subtle.ConstantTimeCompare([]byte(token), []byte(c.APIKey)) != 1:
+		return codeAuthInvalid.fault("the API key is not valid")
+	}
+	return nil
+}
+
+func (c Config) checkJWT(token string, now time.Time) *fault {
+	_, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return []byte(c.SecretKey), nil },
+		jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithExpirationRequired(), jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(c.AccessKey))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return codeExpired.fault("the token has expired; set exp in the future")
+	case errors.Is(err, jwt.ErrTokenNotValidYet):
+		return codeNotYetValid.fault("the token is not valid yet; its nbf is in the future")
+	case errors.Is(err, jwt.ErrTokenMalformed):
+		return codeAuthInvalid.fault("the token is not a JWT")
+	}
+	return codeAuthFailed.fault("the token was not made with this account's keys; check iss and the secret key")
 }

@@ -1,23 +1,40 @@
 package simulate
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
-// The limits of what a job is created with.
+// The limits and defaults of a job's creation.
 const (
-	maxPrompt     = 3072 // runes
-	maxExternalID = 256  // bytes
-	shortest      = 3    // seconds
-	longest       = 15
-	defaultModel  = "kling-v1"
-	defaultLength = "5"
+	maxPrompt      = 3072 // runes
+	maxExternalID  = 256  // bytes
+	minSeconds     = 3
+	maxSeconds     = 15
+	defaultSeconds = "5"
+	defaultModel   = "kling-v1"
 )
+
+// loose is a string that may come as a number.
+type loose string
+
+// UnmarshalJSON reads strings and numbers.
+func (l *loose) UnmarshalJSON(raw []byte) error {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		*l = loose(text)
+		return nil
+	}
+	var number json.Number
+	err := json.Unmarshal(raw, &number)
+	*l = loose(number)
+	return err
+}
 
 // createLegacy is POST /v1/videos/{kind}.
 func (s *Simulator) createLegacy(r *http.Request, kind string) (answer, *fault) {
@@ -38,8 +55,7 @@ func (s *Simulator) createLegacy(r *http.Request, kind string) (answer, *fault) 
 	if refused != nil {
 		return answer{}, refused
 	}
-	v := view{job: j, moment: j.moments[0]}
-	return answer{data: v.drifted(v.legacyReceipt()), numbers: j.fate.drift.numbers}, nil
+	return answer{data: s.update(j, j.life[0], byLookup, j.life[0].at).legacyReceipt(), numbers: j.fate.drift.numbers}, nil
 }
 
 // createNew is POST /{kind}/{model}.
@@ -74,48 +90,44 @@ func (s *Simulator) createNew(r *http.Request, kind string) (answer, *fault) {
 	if refused != nil {
 		return answer{}, refused
 	}
-	v := view{job: j, moment: j.moments[0]}
-	return answer{data: v.drifted(v.officialReceipt()), numbers: j.fate.drift.numbers}, nil
+	return answer{data: s.update(j, j.life[0], byLookup, j.life[0].at).officialReceipt(), numbers: j.fate.drift.numbers}, nil
 }
 
-// create checks and completes an order, and takes it.
-func (s *Simulator) create(o order, length string) (*job, *fault) {
-	if o.model == "" {
-		o.model = defaultModel
-	}
-	if length == "" {
-		length = defaultLength
-	}
-	seconds, err := strconv.Atoi(length)
-	o.seconds = seconds
+// create checks an order, fills in its defaults, and adds the job.
+func (s *Simulator) create(o order, seconds string) (*job, *fault) {
+	setDefault(&o.model, defaultModel)
+	setDefault(&seconds, defaultSeconds)
+	var err error
+	o.seconds, err = strconv.Atoi(seconds)
 	switch {
 	case o.prompt == "" && strings.HasPrefix(o.kind, "text"):
 		return nil, codeParameterValue.fault("prompt is empty")
 	case utf8.RuneCountInString(o.prompt) > maxPrompt:
 		return nil, codeParameterValue.fault(fmt.Sprintf("prompt is longer than %d characters", maxPrompt))
-	case err != nil || seconds < shortest || seconds > longest:
-		return nil, codeParameterValue.fault(fmt.Sprintf("duration is not a number of seconds from %d to %d", shortest, longest))
+	case err != nil || o.seconds < minSeconds || o.seconds > maxSeconds:
+		return nil, codeParameterValue.fault(fmt.Sprintf("duration must be between %d and %d seconds", minSeconds, maxSeconds))
 	case !strings.HasPrefix(o.model, "kling-"):
-		return nil, codeNotFound.fault("there is no such model; their names begin with kling-")
+		return nil, codeNotFound.fault("there is no such model; names begin with kling-")
 	case len(o.externalID) > maxExternalID || strings.ContainsAny(o.externalID, ",/"):
 		return nil, codeParameterValue.fault("external_task_id is too long, or has a comma or a slash")
-	}
-	if o.callbackURL != "" {
-		if refused := checkTarget("callback_url", o.callbackURL); refused != nil {
-			return nil, refused
-		}
+	case o.callbackURL != "" && !isHTTP(o.callbackURL):
+		return nil, codeParameterValue.fault("callback_url must be an http:// or https:// URL")
 	}
 	if refused := askedFault(o.prompt); refused != nil {
 		return nil, refused
 	}
-	return s.take(o)
+	return s.add(o)
 }
 
-// view is a job as a look-up tells of it, with links that live from now on.
-func (s *Simulator) view(j *job, now time.Time) view {
-	m := j.asOf(now)
-	if m.status == succeeded {
-		s.count.refreshed(j.fate.deadLink != 0 || now.After(j.end().at.Add(s.cfg.LinkTTL)))
+func isHTTP(target string) bool {
+	u, err := url.Parse(target)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+}
+
+// baseOf is where the sender of a request reaches this simulator.
+func baseOf(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
 	}
-	return view{j, m, func(file string) string { return s.links.make(j, file, byLookup, now) }}
+	return "http://" + r.Host
 }

@@ -7,15 +7,15 @@ import (
 	"net/http"
 )
 
-// What is drawn for: each has random numbers of its own, so that a knob that is
-// turned changes nothing but what it is for.
+// What random numbers are drawn for. Each has its own, so that one knob changes nothing
+// but what it is for.
 const (
 	drawJob uint64 = iota
 	drawCallback
 	drawCall
 )
 
-// draw returns the random numbers of one thing, named by numbers.
+// draw returns the random numbers for the thing that the numbers name.
 func (c Config) draw(names ...uint64) *rand.Rand {
 	var text []byte
 	for _, n := range append([]uint64{c.RandomSeed}, names...) {
@@ -26,34 +26,26 @@ func (c Config) draw(names ...uint64) *rand.Rand {
 
 // fate is what becomes of a job.
 type fate struct {
-	end status
-	// deadLink is the status that the links of callbacks answer with; 0: they live.
-	deadLink int
-	// cut is where downloads break off, as a share of the length; 0: nowhere.
-	cut   float64
-	drift drift
+	end      Status
+	deadLink int     // HTTP status of the links in callbacks; 0 if they work
+	cut      float64 // where downloads break off, as a share of the size; 0 is nowhere
+	drift    drift
 }
 
-// drift is in which ways a job is told of in other shapes than documented.
-type drift struct{ status, data, numbers bool }
-
-// jobFate draws for the job of a number. The draws are always the same ones,
-// whatever the shares.
+// jobFate draws the same numbers whatever the shares are.
 func (c Config) jobFate(number uint64) fate {
 	r := c.draw(drawJob, number)
-	f := fate{end: succeeded}
+	f := fate{end: Succeeded}
 	switch end := r.Float64(); {
 	case end < c.Fail:
-		f.end = failed
+		f.end = Failed
 	case end < c.Fail+c.Cancel:
-		f.end = cancelled
+		f.end = Cancelled
 	}
-	dead, status := r.Float64() < c.DeadLinks, r.IntN(3)
-	if dead {
+	if dead, status := r.Float64() < c.DeadLinks, r.IntN(3); dead {
 		f.deadLink = []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone}[status]
 	}
-	broken, cut := r.Float64() < c.BrokenMedia, 0.25+r.Float64()/2
-	if broken {
+	if broken, cut := r.Float64() < c.BrokenMedia, 0.25+r.Float64()/2; broken {
 		f.cut = cut
 	}
 	if ways := 1 + r.IntN(7); c.Drift {
@@ -65,13 +57,13 @@ func (c Config) jobFate(number uint64) fate {
 // callbackFate is what becomes of one callback.
 type callbackFate struct {
 	lost, repeated, reordered, late bool
-	// behind and again are, as shares of the job's duration, how far a reordered
-	// callback is behind its successor, and a repeated one behind the first.
+	// behind and again are, as shares of the job's duration, how long after its successor
+	// a reordered callback is sent, and how long after the first a repeated one.
 	behind, again float64
 }
 
-func (c Config) callbackFate(job, receiver uint64, index int) callbackFate {
-	r := c.draw(drawCallback, job, receiver, uint64(index))
+func (c Config) callbackFate(job uint64, index int) callbackFate {
+	r := c.draw(drawCallback, job, uint64(index))
 	return callbackFate{
 		lost: r.Float64() < c.Lost, repeated: r.Float64() < c.Repeat,
 		reordered: r.Float64() < c.Reorder, late: r.Float64() < c.Late,
@@ -79,8 +71,8 @@ func (c Config) callbackFate(job, receiver uint64, index int) callbackFate {
 	}
 }
 
-// trouble returns the code that a call is answered with for no reason of its own;
-// 0 for none.
+// trouble returns the code that a call is answered with instead of its own answer; 0 for
+// none.
 func (c Config) trouble(call uint64) code {
 	r := c.draw(drawCall, call)
 	if troubled, which := r.Float64() < c.Trouble, r.IntN(3); troubled {

@@ -5,18 +5,7 @@ import (
 	"time"
 )
 
-// status is a state of a job.
-type status string
-
-const (
-	submitted  status = "submitted"
-	processing status = "processing"
-	succeeded  status = "succeeded"
-	failed     status = "failed"
-	cancelled  status = "cancelled"
-)
-
-// form is which of Kling's two APIs created a job, or is asked for it.
+// form is the one of Kling's two APIs that created a job.
 type form int
 
 const (
@@ -24,70 +13,121 @@ const (
 	newForm
 )
 
-// moment is a point in a job's life at which something changes.
-type moment struct {
-	at       time.Time
-	status   status
-	progress int // percent
-}
-
-// order is what was asked for when a job was created.
+// order is what a job was created with.
 type order struct {
 	form                    form
 	kind                    string // as in the path
 	model, prompt           string
 	seconds                 int
 	callbackURL, externalID string
-	// base is where media are served, e.g. "http://127.0.0.1:5010".
-	base string
+	base                    string // where media are served, such as http://127.0.0.1:5010
 }
 
-// job is a video generation. All that becomes of it is settled when it is
-// created: where it stands is a function of the time.
+// change is a point of a job's life with its time.
+type change struct {
+	Point
+	at time.Time
+}
+
+// job is a video generation. Its whole life is decided when it is created.
 type job struct {
 	order
-	// number is the job's place in the order of creation, from 1.
-	number  uint64
-	id      string
-	moments []moment
-	fate    fate
+	number uint64 // in the order of creation, from 1
+	id     string
+	life   []change
+	fate   fate
 
-	// waiting is how many things are still to happen: the end, and each callback.
-	// It is the book's.
+	// waiting is how much has still to happen: the end, and each callback. The
+	// Simulator's lock guards it.
 	waiting int
 }
 
-// newJob lays out a job's life.
 func newJob(cfg Config, o order, number uint64, now time.Time) *job {
 	now = now.UTC().Truncate(time.Millisecond)
-	f := cfg.jobFate(number)
-	quarter := cfg.Duration / 4
-	return &job{
-		order: o, number: number, fate: f,
-		// Like Kling's, ids are digits that begin with the time: a simulator that is
-		// started again makes no id twice, whatever its seed.
-		id: fmt.Sprint(now.UnixMilli()<<20 | int64(number&(1<<20-1))),
-		moments: []moment{
-			{now, submitted, 0},
-			{now.Add(quarter), processing, 25},
-			{now.Add(3 * quarter), processing, 75},
-			{now.Add(cfg.Duration), f.end, 100},
-		},
+	// Like Kling's, ids are digits that begin with the time: a simulator that is started
+	// again uses no id twice.
+	j := &job{order: o, number: number, fate: cfg.jobFate(number), id: fmt.Sprint(now.UnixMilli()<<20 | int64(number&(1<<20-1)))}
+	for _, p := range Life(j.fate.end) {
+		j.life = append(j.life, change{p, now.Add(time.Duration(p.After * float64(cfg.Duration)))})
 	}
+	return j
 }
 
-// asOf returns the job as it stands at a time.
-func (j *job) asOf(now time.Time) moment {
-	m := j.moments[0]
-	for _, next := range j.moments[1:] {
-		if next.at.After(now) {
-			break
+// asOf returns the last change up to a time.
+func (j *job) asOf(now time.Time) change {
+	last := j.life[0]
+	for _, c := range j.life[1:] {
+		if !c.at.After(now) {
+			last = c
 		}
-		m = next
 	}
-	return m
+	return last
 }
 
-func (j *job) created() time.Time { return j.moments[0].at }
+func (j *job) end() change { return j.life[len(j.life)-1] }
 
-func (j *job) end() moment { return j.moments[len(j.moments)-1] }
+// update reports a job after a change, with links that were given at some time.
+func (s *Simulator) update(j *job, c change, by giver, given time.Time) Update {
+	u := Update{
+		JobID: j.id, ExternalID: j.externalID, Prompt: j.prompt, Model: j.model, Status: c.Status, Progress: c.Progress,
+		Created: j.life[0].at, At: c.at, Seconds: j.seconds, drift: j.fate.drift,
+	}
+	if c.Status == Succeeded {
+		u.VideoURL, u.ThumbnailURL = s.link(j, videoFile, by, given), s.link(j, thumbnailFile, by, given)
+	}
+	return u
+}
+
+// add creates a job and schedules all that will happen to it.
+func (s *Simulator) add(o order) (*job, *fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stats.Jobs.InHand >= s.cfg.Parallel {
+		return nil, codeParallel.fault("too many tasks in hand; wait until some have ended")
+	}
+	if s.external[o.externalID] != nil {
+		return nil, codeParameterValue.fault("another task has this external_task_id")
+	}
+	s.stats.Jobs.Created++
+	s.stats.Jobs.InHand++
+	j := newJob(s.cfg, o, s.stats.Jobs.Created, time.Now())
+	s.jobs[j.id] = j
+	if o.externalID != "" {
+		s.external[o.externalID] = j
+	}
+	callbacks := s.plan(j)
+	j.waiting = 1 + len(callbacks)
+	time.AfterFunc(time.Until(j.end().at), func() { s.settle(j) })
+	for _, cb := range callbacks {
+		time.AfterFunc(time.Until(cb.due), func() { s.deliver(cb) })
+	}
+	return j, nil
+}
+
+// settle is called for each thing that was to happen to a job. A job to which nothing more
+// happens may be forgotten.
+func (s *Simulator) settle(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j.waiting--; j.waiting > 0 {
+		return
+	}
+	s.stats.Jobs.InHand--
+	s.finished = append(s.finished, j)
+	if len(s.finished) > s.cfg.Keep {
+		oldest := s.finished[0]
+		s.finished = s.finished[1:]
+		delete(s.jobs, oldest.id)
+		delete(s.external, oldest.externalID)
+	}
+}
+
+// find returns the job with an id, or with an external id; nil if there is none.
+func (s *Simulator) find(id, externalID string) *job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.jobs[id]; j != nil {
+		return j
+	}
+	return s.external[externalID]
+}

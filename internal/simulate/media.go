@@ -3,109 +3,147 @@ package simulate
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// stalledAfter is how long a client of a download may take nothing.
-const stalledAfter = 30 * time.Second
+// The files of a job that succeeded.
+const (
+	videoFile     = "video.mp4"
+	thumbnailFile = "thumbnail.jpg"
+)
+
+// stallTimeout is how long the client of a download may read nothing.
+const stallTimeout = 30 * time.Second
+
+// giver is what gave out a link.
+type giver string
+
+const (
+	byCallback giver = "callback"
+	byLookup   giver = "lookup"
+)
+
+// link returns a link to a file, which expires Config.LinkTTL after it was given.
+func (s *Simulator) link(j *job, file string, by giver, given time.Time) string {
+	expires := strconv.FormatInt(given.Add(s.cfg.LinkTTL).Unix(), 10)
+	query := url.Values{"token": {s.token(j.id, file, by, expires)}, "expires": {expires}}
+	return fmt.Sprintf("%s/media/%s/%s?%s", j.base, j.id, file, query.Encode())
+}
+
+// token signs a link.
+func (s *Simulator) token(id, file string, by giver, expires string) string {
+	mac := hmac.New(sha256.New, s.linkKey)
+	fmt.Fprintf(mac, "%s/%s/%s/%s", id, file, by, expires)
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
 
 // serveMedia is GET /media/{id}/{file}.
 func (s *Simulator) serveMedia(w http.ResponseWriter, r *http.Request) {
-	id, file := r.PathValue("id"), r.PathValue("file")
-	by, expires, ours := s.links.read(id, file, r.URL.Query())
-	j := s.book.find(id)
-	now := time.Now()
+	id, file, query := r.PathValue("id"), r.PathValue("file"), r.URL.Query()
+	gave := func(by giver) bool {
+		return hmac.Equal([]byte(query.Get("token")), []byte(s.token(id, file, by, query.Get("expires"))))
+	}
+	expires, _ := strconv.ParseInt(query.Get("expires"), 10, 64) // the token signs it
+	j := s.find(id, "")
 	switch {
-	case !ours:
+	case !gave(byCallback) && !gave(byLookup):
 		http.Error(w, "the link's token is not valid", http.StatusForbidden)
 	case j == nil:
-		http.Error(w, "there is no such file any more", http.StatusNotFound)
-	case by == byCallback && j.fate.deadLink != 0:
-		s.count.add(func(s *Stats) { s.Media.Dead++ })
-		http.Error(w, "the link is dead; look the task up for a fresh one", j.fate.deadLink)
-	case now.After(expires):
-		s.count.add(func(s *Stats) { s.Media.Expired++ })
-		http.Error(w, "the link has expired; look the task up for a fresh one", http.StatusForbidden)
+		http.Error(w, "the file is gone", http.StatusNotFound)
+	case gave(byCallback) && j.fate.deadLink != 0:
+		s.count(func(stats *Stats) { stats.Media.Dead++ })
+		http.Error(w, "the link is dead; look the task up for a new one", j.fate.deadLink)
+	case time.Now().Unix() > expires:
+		s.count(func(stats *Stats) { stats.Media.Expired++ })
+		http.Error(w, "the link has expired; look the task up for a new one", http.StatusForbidden)
 	default:
 		s.serveFile(w, r, j, file)
 	}
 }
 
-// serveFile sends a file, or what its fate leaves of it.
+// serveFile sends a file, as slow and as broken as it is to be.
 func (s *Simulator) serveFile(w http.ResponseWriter, r *http.Request, j *job, file string) {
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		r = r.Clone(r.Context())
 		r.Header.Del("Range") // several ranges at once need not be served
 	}
-	content, contentType, err := s.content(j, file)
+	content, err := s.content(j, file)
 	if err != nil {
 		http.Error(w, "the file cannot be made", http.StatusInternalServerError)
 		return
 	}
 	size, _ := content.Seek(0, io.SeekEnd) // never fails
-	sent := &download{ReadSeeker: content, ctx: r.Context(), client: http.NewResponseController(w), perSecond: s.cfg.SlowMedia, cut: -1}
-	if j.fate.cut > 0 && file == videoFile {
-		sent.cut = int64(j.fate.cut * float64(size))
-	}
+	d := &download{ReadSeeker: content, ctx: r.Context(), client: http.NewResponseController(w), perSecond: s.cfg.SlowMedia}
 	header := w.Header()
-	header.Set("Content-Type", contentType)
-	// A file is the same for as long as its job is known, and another job's differs.
+	header.Set("Content-Type", "image/jpeg")
+	if file == videoFile {
+		d.cut = int64(j.fate.cut * float64(size))
+		header.Set("Content-Type", "video/mp4")
+	}
 	header.Set("ETag", fmt.Sprintf(`"%s-%s-%d"`, j.id, file, size))
 	header.Set("Cache-Control", "private")
-	defer func() {
-		s.count.add(func(s *Stats) {
-			s.Media.Requests++
-			s.Media.Resumed += one(r.Header.Get("Range") != "")
-			s.Media.BrokenOff += one(sent.brokenOff)
-			s.Media.Bytes += sent.bytes
-		})
-	}()
-	http.ServeContent(w, r, file, j.end().at, sent)
+	http.ServeContent(w, r, file, j.end().at, d)
+	s.count(func(stats *Stats) {
+		stats.Media.Requests++
+		if r.Header.Get("Range") != "" {
+			stats.Media.Resumed++
+		}
+		if d.brokenOff {
+			stats.Media.BrokenOff++
+		}
+	})
 }
 
-// content returns a file's bytes.
-func (s *Simulator) content(j *job, file string) (content io.ReadSeeker, contentType string, err error) {
-	if file == thumbnailFile {
+// content returns the bytes of a file.
+func (s *Simulator) content(j *job, file string) (io.ReadSeeker, error) {
+	switch {
+	case file == thumbnailFile:
 		picture, err := thumbnail(j.id)
-		return bytes.NewReader(picture), "image/jpeg", err
+		return bytes.NewReader(picture), err
+	case s.cfg.MediaSize > 0:
+		return newVideo(s.cfg.RandomSeed, j.id, s.cfg.MediaSize), nil
 	}
-	if s.cfg.MediaSize > 0 {
-		return NewVideo(s.cfg.RandomSeed, j.id, s.cfg.MediaSize), "video/mp4", nil
-	}
-	return bytes.NewReader(s.cfg.Video), "video/mp4", nil
+	return bytes.NewReader(s.cfg.Video), nil
 }
 
-// download is a content on its way to a client: no faster than it may be, and
-// cut off where it is to break.
+// download is content on its way to a client.
 type download struct {
 	io.ReadSeeker
 	ctx       context.Context
 	client    *http.ResponseController
-	perSecond int64 // 0 is no limit
-	// cut is the offset at which a download ends that began before it; -1 for none.
+	perSecond int64 // bytes; 0 is no limit
+	// cut is the offset at which a download breaks off, if it started before it.
 	cut int64
 
-	began     int64
-	offset    int64
-	bytes     int64
-	brokenOff bool
+	start, offset int64
+	brokenOff     bool
 }
 
-// Seek is io.Seeker's.
+// Seek implements io.Seeker.
 func (d *download) Seek(offset int64, whence int) (int64, error) {
 	at, err := d.ReadSeeker.Seek(offset, whence)
-	d.began, d.offset = at, at
+	d.start, d.offset = at, at
 	return at, err
 }
 
-// Read is io.Reader's. After an error there is less than was promised, on which
-// net/http sends what there is and closes the connection.
+// Read implements io.Reader. After an error net/http closes the connection, since it sent
+// less than it promised.
 func (d *download) Read(p []byte) (int, error) {
-	if d.began < d.cut {
+	if d.start < d.cut {
 		p = p[:min(int64(len(p)), d.cut-d.offset)]
 		if len(p) == 0 {
 			d.brokenOff = true
@@ -114,25 +152,57 @@ func (d *download) Read(p []byte) (int, error) {
 	}
 	if d.perSecond > 0 {
 		p = p[:min(int64(len(p)), max(1, d.perSecond/10))]
-		if err := d.pause(time.Duration(float64(len(p)) / float64(d.perSecond) * float64(time.Second))); err != nil {
+		if err := sleep(d.ctx, time.Duration(float64(len(p))/float64(d.perSecond)*float64(time.Second))); err != nil {
 			return 0, err
 		}
 	}
-	// The listener's own time-out is for answers, not for files.
-	_ = d.client.SetWriteDeadline(time.Now().Add(stalledAfter)) // a recorder has none
+	// The server's own deadline is for answers, not for files.
+	_ = d.client.SetWriteDeadline(time.Now().Add(stallTimeout)) // tests have none
 	n, err := d.ReadSeeker.Read(p)
 	d.offset += int64(n)
-	d.bytes += int64(n)
 	return n, err
 }
 
-func (d *download) pause(wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-d.ctx.Done():
-		return d.ctx.Err()
+// videoHead begins an MP4 file, whose last box has its length in 64 bits.
+const videoHead = "\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42\x00\x00\x00\x01mdat"
+
+// minVideo is the least size of a video, in bytes.
+const minVideo = int64(len(videoHead)) + 8
+
+// video is content of any size that looks like an MP4 file and cannot be played: a valid
+// head, and then noise of the job's own, repeated.
+type video struct {
+	head  []byte
+	noise [4093]byte // a prime, so that no offset that is likely confused with another has the same bytes
+}
+
+func newVideo(seed uint64, jobID string, size int64) io.ReadSeeker {
+	v := &video{head: binary.BigEndian.AppendUint64([]byte(videoHead), uint64(size-minVideo+16))}
+	_, _ = rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%d/%s", seed, jobID))).Read(v.noise[:]) // never fails
+	return io.NewSectionReader(v, 0, size)
+}
+
+// ReadAt implements io.ReaderAt, without an end.
+func (v *video) ReadAt(p []byte, offset int64) (int, error) {
+	for n := 0; n < len(p); {
+		n += copy(p[n:], v.noise[(offset+int64(n))%int64(len(v.noise)):])
 	}
+	if offset < int64(len(v.head)) {
+		copy(p, v.head[offset:])
+	}
+	return len(p), nil
+}
+
+// thumbnail draws a small picture in a colour of the job's own.
+func thumbnail(jobID string) ([]byte, error) {
+	sum := sha256.Sum256([]byte(jobID))
+	picture := image.NewRGBA(image.Rect(0, 0, 64, 36))
+	for y := range 36 {
+		for x := range 64 {
+			picture.Set(x, y, color.RGBA{sum[0], uint8(4 * x), uint8(7 * y), 255})
+		}
+	}
+	var encoded bytes.Buffer
+	err := jpeg.Encode(&encoded, picture, nil)
+	return encoded.Bytes(), err
 }

@@ -32,10 +32,10 @@ type arrival struct {
 	body   []byte
 }
 
-// inbox receives callbacks in the place of a network.
+// inbox receives callbacks instead of a network.
 type inbox struct {
-	// answer gives the status of the answer to the nth callback, from 0; nil for
-	// 200. 0 is none.
+	// answer returns the status of the answer to the nth callback, from 0; status 0 is no
+	// answer. Default 200.
 	answer func(n int) int
 
 	mu   sync.Mutex // guards list
@@ -67,7 +67,7 @@ func (b *inbox) all() []arrival {
 	return b.list
 }
 
-// identify verifies an arrival and says which event of which job it is.
+// identify verifies an arrival and returns its event and job.
 func (a arrival) identify(t *testing.T, protocol string, secret string) source.Identity {
 	t.Helper()
 	for _, p := range source.Protocols() {
@@ -91,8 +91,7 @@ func (a arrival) identify(t *testing.T, protocol string, secret string) source.I
 	return source.Identity{}
 }
 
-// run starts a Simulator in a bubble of fake time and calls f. New is called in
-// the bubble.
+// run calls f with a Simulator in a bubble of fake time.
 func run(t *testing.T, cfg Config, f func(t *testing.T, s *Simulator, b *inbox)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -102,28 +101,27 @@ func run(t *testing.T, cfg Config, f func(t *testing.T, s *Simulator, b *inbox))
 			cfg.Transport = b
 		}
 		s := newSimulator(t, cfg)
-		s.Start(t.Context())
-		defer s.Close()
 		f(t, s, b)
 	})
 }
 
 func newSimulator(t *testing.T, cfg Config) *Simulator {
 	t.Helper()
-	s, err := New(cfg)
+	s, err := New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 
-// pass lets time pass, and everything happen that is due by then.
+// pass lets time pass and waits for what is due by then.
 func pass(d time.Duration) {
 	time.Sleep(d) // of the bubble's clock
 	synctest.Wait()
 }
 
-// ask makes a call of the API with some key and returns the answer.
+// ask calls the API with some key and returns the answer.
 func ask(t *testing.T, s http.Handler, method, path, body string) (int, map[string]any) {
 	t.Helper()
 	return askAs(t, s, "Bearer any", method, path, body)
@@ -144,7 +142,7 @@ func askAs(t *testing.T, s http.Handler, authorization, method, path, body strin
 	return w.Code, answer
 }
 
-// create makes a job of the legacy form and returns its id.
+// create creates a job in the legacy form and returns its id.
 func create(t *testing.T, s http.Handler) string {
 	t.Helper()
 	return createWith(t, s, `{"prompt":"a lighthouse","callback_url":"`+callbackURL+`"}`)
@@ -159,8 +157,7 @@ func createWith(t *testing.T, s http.Handler, body string) string {
 	return text(answer, "data", "task_id")
 }
 
-// text returns the text under keys, "" where there is none; lists are taken by
-// their first element.
+// text returns the string under the keys, or "". In lists it looks at the first element.
 func text(value any, keys ...string) string {
 	for _, key := range keys {
 		if list, ok := value.([]any); ok && len(list) > 0 {
@@ -193,4 +190,19 @@ func decodeBody(t *testing.T, body []byte) map[string]any {
 		t.Fatal(err)
 	}
 	return object
+}
+
+// settle waits in real time until nothing more will happen.
+func settle(t *testing.T, s *Simulator) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for s.Stats().Jobs.InHand > 0 {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("still in hand after 30 s: %+v", s.Stats())
+		}
+	}
 }
