@@ -69,7 +69,7 @@ func owners() map[string][]string {
 		"github.com/pressly/goose":           sql,
 		"github.com/hibiken":                 {"tasks", "worker", "internal/admin", "cmd"},
 		"gocloud.dev":                        {"worker/media"},
-		"go.etcd.io/bbolt":                   {"ingest/spool"},
+		"github.com/sony/gobreaker":          {"ingest/spool"},
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
 		"github.com/golang-jwt":              {"internal/kling", "internal/simulate"},
 		"go.opentelemetry.io/otel/sdk":       {"internal/process"},

@@ -63,8 +63,7 @@ type Config struct {
 	Data      string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"directory" secret:"none" roles:"ingest worker dev store replay client" help:"The directory of what is kept on this machine: the database and the media, unless they have addresses of their own, and the secrets that dev makes."`
 
 	// SpoolDir lies in Data unless it is set. It means nothing with NoSpool.
-	SpoolDir     string `env:"KLINGHOOK_SPOOL_DIR" derived:"<data>/spool" form:"directory" secret:"none" roles:"ingest dev" help:"Where events are kept, synced, while Redis cannot be reached, so that they are answered with 200 all the same; with dev's embedded queue, until they are recorded. Each process needs a directory of its own, on a disk that outlives it."`
-	SpoolShared  bool   `env:"KLINGHOOK_SPOOL_SHARED" envDefault:"false" form:"switch" secret:"none" roles:"ingest" help:"Share the spool's directory with other processes on this machine, such as a service that is scaled: each takes a numbered directory in it, and hands over what those that are gone have left."`
+	SpoolDir     string `env:"KLINGHOOK_SPOOL_DIR" derived:"<data>/spool" form:"directory" secret:"none" roles:"ingest dev" help:"Where ingest keeps events, one synced file each, while Redis is away. Processes on one machine may share it. It must be on a disk that outlives the process."`
 	SpoolMaxSize int64  `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" secret:"none" roles:"ingest dev" help:"How much the spool may hold; beyond it events are answered with 503."`
 	NoSpool      bool   `env:"KLINGHOOK_NO_SPOOL" envDefault:"false" form:"switch" secret:"none" roles:"ingest dev" help:"Keep no spool, for machines without a disk: while Redis cannot be reached, events are answered with 503."`
 	// QueueTimeout is 1 ms to 2 s.

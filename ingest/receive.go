@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -96,17 +97,18 @@ func (s *Server) take(r *http.Request, e Endpoint, body []byte, at time.Time) (e
 		return ev, false, &refusal{http.StatusInternalServerError, "internal error", outcomeMalformed, err}
 	}
 	// The sender's going away must not take back an event that it has sent whole.
-	limited, release := withDeadline(r.Context(), time.Now().Add(s.enqueueTimeout))
-	defer release()
+	limited, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.enqueueTimeout)
+	defer cancel()
 	ctx, end := s.begin(limited, ev, at)
 	if s.tracer != nil {
 		task.Trace = tasks.TraceOf(ctx)
 	}
+	defer s.enqueuing.Add(-1)
+	if s.enqueuing.Add(1) > maxEnqueuing {
+		return ev, false, &refusal{http.StatusServiceUnavailable, "too many deliveries at once; send it again", outcomeOverload, errors.New("too many enqueues under way")}
+	}
 	duplicate, err = s.queue.Enqueue(ctx, task)
 	end(duplicate, err)
-	if errors.Is(err, tasks.ErrOverloaded) {
-		return ev, false, &refusal{http.StatusServiceUnavailable, "too many deliveries at once; send it again", outcomeOverload, err}
-	}
 	if err != nil {
 		return ev, false, &refusal{http.StatusServiceUnavailable, "the event could not be queued; send it again", outcomeQueue, err}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -73,6 +74,7 @@ type Server struct {
 	queue          Queue
 	bodies         *bodies
 	enqueueTimeout time.Duration
+	enqueuing      atomic.Int64 // enqueues under way
 	log            *zap.Logger
 	// rejectLog is log with sampling: whoever has no secret must not be able to
 	// fill the disk.
@@ -83,6 +85,9 @@ type Server struct {
 	observe   func(Delivery) // nil where the log is told
 	now       func() time.Time
 }
+
+// maxEnqueuing is how many enqueues may be under way at once.
+const maxEnqueuing = 1024
 
 // New returns a Server for cfg.
 func New(cfg Config) *Server {

@@ -268,7 +268,6 @@ func TestQueueTrouble(t *testing.T) {
 	}{
 		{"unreachable", func(context.Context) (bool, error) { return false, errors.New("connection refused") }, 503},
 		{"hung", func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }, 503},
-		{"overloaded", func(context.Context) (bool, error) { return false, fmt.Errorf("enqueue: %w", tasks.ErrOverloaded) }, 503},
 		{"has it already", func(context.Context) (bool, error) { return true, nil }, 200},
 	}
 	for _, tt := range tests {
@@ -285,11 +284,31 @@ func TestQueueTrouble(t *testing.T) {
 			if strings.Contains(w.Body.String(), "refused") {
 				t.Errorf("the answer tells of the inside: %s", w.Body)
 			}
-			if overloaded := strings.Contains(w.Body.String(), "too many deliveries at once"); overloaded != (tt.name == "overloaded") {
-				t.Errorf("the sender reads %s", w.Body)
-			}
 		})
 	}
+}
+
+func TestTooManyEnqueuesAreRefusedAtOnce(t *testing.T) {
+	const most = 1024
+	f := newFixture(t, 0)
+	took, hang := make(chan tasks.Task), make(chan struct{})
+	f.queue.took, f.queue.hang = took, hang
+	var sending sync.WaitGroup
+	for i := range most {
+		body := fmt.Sprintf(`{"event":"video.created","data":{"job_id":"vid_%d"}}`, i)
+		sending.Go(func() {
+			if w := f.do(post(body, sign(secret, body))); w.Code != http.StatusOK {
+				t.Errorf("a delivery is answered %d, want 200", w.Code)
+			}
+		})
+		<-took
+	}
+	w := f.do(post(created, sign(secret, created)))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "too many deliveries at once") {
+		t.Errorf("one more is answered %d %s", w.Code, w.Body)
+	}
+	close(hang)
+	sending.Wait()
 }
 
 // TestSenderLeaves holds that an event that was sent whole is queued although its

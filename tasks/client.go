@@ -10,9 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrOverloaded means that too many tasks are being enqueued at once.
-var ErrOverloaded = errors.New("too much is being enqueued at once; try again in a moment")
-
 // Client enqueues tasks. It is safe for concurrent use.
 type Client struct {
 	asynq  *asynq.Client

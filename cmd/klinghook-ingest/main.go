@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
-	"github.com/klinghook/klinghook/cmd/internal/intake"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/admin"
@@ -43,19 +42,18 @@ func run() int {
 	return cli.ExitCode(err)
 }
 
-const help = `klinghook-ingest receives Kling's webhooks, verifies them and puts them into the
-queue in Redis, from where "klinghook worker" takes them. It is the one process
-that the public reaches, and takes nothing but its settings: leave those of the
-worker out of its environment.
+const help = `klinghook-ingest receives Kling's webhooks, verifies them and enqueues them in
+Redis for "klinghook worker". It is the only process that the public reaches: leave
+the worker's settings out of its environment.
 
-While Redis cannot be reached it keeps events in a spool, a synced file of its own
-in ./klinghook-data/spool (--spool-dir chooses another directory; each process needs
-one), answers 200 all the same, and hands them over when Redis is back. With
---no-spool it answers 503 instead.
+While Redis is away it keeps events in a spool, one synced file per event in
+./klinghook-data/spool (--spool-dir), still answers 200, and hands the events over
+when Redis is back. Processes on one machine may share the directory. With --no-spool
+it answers 503 instead.
 
-It answers GET /healthz (it lives) and GET /readyz (an event that came now would be
-kept) beside the webhooks, and on its private address, where GET /metrics is too. On
-SIGINT or SIGTERM it finishes the deliveries in hand; a second signal ends it at once.
+GET /healthz (it runs) and GET /readyz (an event that came now would be kept) are
+served beside the webhooks and on the private address, which also serves GET /metrics.
+SIGINT or SIGTERM lets it finish the deliveries it has; a second signal ends it at once.
 
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.
 
@@ -124,7 +122,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 		if len(e.Tokens) == 0 {
 			continue
 		}
-		endpoints[i].Open = intake.LookupsOn(rdb)
+		endpoints[i].Open = ingest.LookupsOn(rdb)
 		if err := endpoints[i].Open(ctx); err != nil {
 			log.Warn("unsigned callbacks are refused for now", zap.String("path", e.Protocol.Path), zap.Error(err))
 		}
@@ -138,12 +136,13 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	}
 	defer traces.Shutdown(ctx)
 	metrics := admin.NewMetrics(cli.Version(version))
-	queue, err := intake.Open(ctx, intake.Config{Settings: cfg, Redis: rdb, Log: log, Metrics: metrics})
+	queue, err := cli.OpenQueue(cfg, rdb, log, metrics)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, queue.Close()) }()
-	health := process.NewHealth(log, queue.Check)
+	queue.Start(ctx)
+	defer queue.Close()
+	health := process.NewHealth(log, cli.QueueCheck(queue))
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: queue, Samples: tasks.NewClient(rdb), MaxBody: cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics, Tracer: traces.Tracer(),

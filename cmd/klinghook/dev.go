@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
-	"github.com/klinghook/klinghook/cmd/internal/intake"
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
@@ -43,9 +41,8 @@ the queue is in memory, the database is SQLite and the bucket a folder, all unde
 KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL to use a real
 one instead.
 
-What was answered with 200 is on the disk: each event goes into a synced file, the
-spool, before it goes into the queue, and stays there until the database has it. The
-next dev on the same folder goes on where a killed one was.
+What was answered with 200 is on the disk: each event is stored in the database before
+it is queued. The next dev on the same folder continues where a killed one stopped.
 
 Where no secret is set it makes one, keeps it in the data folder and shows it. It
 also serves a small video and thumbnail of its own, which "klinghook send" puts
@@ -109,7 +106,8 @@ type dev struct {
 	redisURL string
 	rdb      redis.UniversalClient
 	store    *store.Store
-	intake   *intake.Intake
+	queue    ingest.Queue
+	check    process.Check // of the queue
 	sample   *sampleServer
 	kling    *simulatedKling // nil without --simulate
 	crew     *crew
@@ -146,7 +144,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 	waiting := backlog.New(ctx, backlog.Config{Redis: d.rdb, Store: d.store, Log: d.log})
 	d.closers = append(d.closers, waiting.Close)
 	d.metrics.MustRegister(waiting)
-	if err := d.openIntake(ctx); err != nil {
+	if err := d.openQueue(ctx); err != nil {
 		return err
 	}
 	if d.sample, err = startSampleServer(ctx, d.log, d.cfg.Data); err != nil {
@@ -192,37 +190,20 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 	return nil
 }
 
-// openIntake opens what events are enqueued to. A queue in memory forgets, so there
-// the spool has each event until the database has it.
-func (d *dev) openIntake(ctx context.Context) (err error) {
-	cfg := intake.Config{Settings: d.cfg, Redis: d.rdb, Log: d.log, Metrics: d.metrics}
+// openQueue opens what events are enqueued to.
+func (d *dev) openQueue(ctx context.Context) error {
 	if d.embedded != nil {
-		cfg.Kept = d.recorded
+		d.queue, d.check = storeFirst{d.store, tasks.NewClient(d.rdb)}, process.RedisCheck(d.rdb)
+		return nil
 	}
-	if d.intake, err = intake.Open(ctx, cfg); err != nil {
+	queue, err := cli.OpenQueue(d.cfg, d.rdb, d.log, d.metrics)
+	if err != nil {
 		return err
 	}
-	d.closers = append(d.closers, d.intake.Close)
+	queue.Start(ctx)
+	d.closers = append(d.closers, func() error { queue.Close(); return nil })
+	d.queue, d.check = queue, cli.QueueCheck(queue)
 	return nil
-}
-
-// recorded reports which of the tasks record an event that the database has.
-func (d *dev) recorded(ctx context.Context, taskIDs []string) (map[string]bool, error) {
-	events := make(map[string]string, len(taskIDs))
-	for _, id := range taskIDs {
-		if event, ok := tasks.RecordedEvent(id); ok {
-			events[event] = id
-		}
-	}
-	kept, err := d.store.KeptEvents(ctx, slices.Collect(maps.Keys(events)))
-	if err != nil {
-		return nil, err
-	}
-	recorded := make(map[string]bool, len(kept))
-	for event := range kept {
-		recorded[events[event]] = true
-	}
-	return recorded, nil
 }
 
 // grace is how long the worker lets running tasks finish. Where the queue is in
@@ -249,9 +230,9 @@ func (d *dev) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	health := process.NewHealth(d.log, d.intake.Check, process.Check{Name: "database", Probe: d.store.Ping})
+	health := process.NewHealth(d.log, d.check, process.Check{Name: "database", Probe: d.store.Ping})
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: d.intake, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
+		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log)})
@@ -350,11 +331,8 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	if len(d.cfg.CallbackTokens) > 0 && !hasCredentials(d.cfg) {
 		fmt.Fprintf(out, "Unsigned callbacks are off: nothing in them is believed, and Kling cannot be asked without KLINGAI_API_KEY.\n\n")
 	}
-	switch {
-	case d.embedded != nil && d.intake.Spooled:
-		fmt.Fprintf(out, "The queue is in memory; what is answered with 200 is on the disk first, in %s.\nKLINGHOOK_REDIS_URL=redis://localhost:6379 takes a queue in Redis instead.\n\n", d.cfg.SpoolDir)
-	case d.embedded != nil:
-		fmt.Fprintf(out, "The queue is in memory and ends with this process: --no-spool loses what it has not recorded.\n\n")
+	if d.embedded != nil {
+		fmt.Fprintf(out, "The queue is in memory; events are in the database before they are answered with 200.\nSet KLINGHOOK_REDIS_URL=redis://localhost:6379 to use a queue in Redis instead.\n\n")
 	}
 	if d.narrator != nil {
 		fmt.Fprintf(out, "What happens is told below, in a line for each step; --log-format console shows the log instead.\n\n")

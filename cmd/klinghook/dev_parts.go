@@ -23,6 +23,8 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // embeddedRedis is a Redis in this process's memory.
@@ -49,6 +51,25 @@ func startEmbeddedRedis() (*embeddedRedis, error) {
 func (r *embeddedRedis) close() error {
 	r.server.Close()
 	return nil
+}
+
+// storeFirst stores each event before it is queued in memory. After a kill, the sweep
+// queues the events that the store still owes.
+type storeFirst struct {
+	store *store.Store
+	queue *tasks.Client
+}
+
+// Enqueue implements [ingest.Queue] for tasks that record events.
+func (q storeFirst) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
+	ev, err := tasks.DecodeEvent(t.Payload)
+	if err != nil {
+		return false, err
+	}
+	if err := q.store.KeepEvent(ctx, ev); err != nil {
+		return false, err
+	}
+	return q.queue.Enqueue(ctx, t)
 }
 
 //go:embed sample

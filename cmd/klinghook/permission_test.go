@@ -24,7 +24,7 @@ func TestNoPermission(t *testing.T) {
 	mustMkdir(t, dir, 0o755)
 	program := filepath.Join(dir, "klinghook")
 	copyProgram(t, program)
-	for _, name := range []string{"closed", "data", "closed-media", "closed-spool"} {
+	for _, name := range []string{"closed", "data", "closed-media"} {
 		mustMkdir(t, filepath.Join(dir, name), 0o555)
 	}
 	own := filepath.Join(dir, "own")
@@ -40,7 +40,6 @@ func TestNoPermission(t *testing.T) {
 		{"no folder for data", []string{"dev", "--data", "closed/data"}, []string{"klinghook: make data folder: mkdir closed/data: permission denied; " + notThere + "folder with KLINGHOOK_DATA (--data)"}},
 		{"data", []string{"dev", "--data", "closed"}, []string{"klinghook: lock data folder: open closed/dev.lock: permission denied; " + notThere + "folder with KLINGHOOK_DATA (--data)"}},
 		{"bucket", []string{"dev", "--data", "own", "--bucket-url", "file://" + dir + "/closed-media"}, []string{"permission denied; " + notThere + "folder with KLINGHOOK_BUCKET_URL (--bucket-url)"}},
-		{"spool", []string{"dev", "--data", "own", "--spool-dir", "closed-spool"}, []string{"klinghook: open spool closed-spool: ", "permission denied; " + notThere + "directory with KLINGHOOK_SPOOL_DIR (--spool-dir)"}},
 		{"no file for a database", []string{"migrate", "--data", "closed"}, []string{"klinghook: sqlite:closed/klinghook.db: ", "permission denied; let this user write to the file and its folder, "}},
 		{"database", []string{"jobs", "list", "--data", "data"}, []string{"klinghook: sqlite:data/klinghook.db: ", "permission denied; let this user write to the file and its folder, ", "KLINGHOOK_DATA (--data)"}},
 	} {

@@ -8,17 +8,14 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// helperDir makes the test binary a process that uses the spool in it, which the
-// tests can kill.
+// helperDir makes the test binary a process that uses the spool there, for a test that
+// kills it.
 const helperDir = "SPOOL_TEST_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperDir); dir != "" {
-		if err := help(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(3)
-		}
-		os.Exit(0)
+		fmt.Fprintln(os.Stderr, help(dir))
+		os.Exit(3)
 	}
 	testenv.Main(m)
 }

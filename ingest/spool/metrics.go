@@ -1,16 +1,13 @@
 package spool
 
 import (
-	"errors"
+	"context"
+	"fmt"
+	"math"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
-
-// The outcomes of keeping an event in the spool, as the metrics name them.
-const (
-	outcomeStored = "stored"
-	outcomeFull   = "full"
-	outcomeError  = "error"
+	"github.com/sony/gobreaker/v2"
 )
 
 type metrics struct {
@@ -18,59 +15,75 @@ type metrics struct {
 	drained prometheus.Counter
 }
 
-// newQueueMetrics registers the queue's metrics; without a spool only the
-// breaker's.
-func newQueueMetrics(reg prometheus.Registerer, q *Queue) metrics {
-	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "klinghook_breaker_open",
-		Help: "1 while the queue is left alone because it does not answer, else 0.",
-	}, func() float64 {
-		if q.Status().Open {
-			return 1
+// newMetrics registers the metrics of a Queue; without a spool only the breaker's.
+func newMetrics(reg prometheus.Registerer, q *Queue) metrics {
+	gauge := func(name, help string, value func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("klinghook_breaker_open", "1 while Redis is not used because it fails or is nearly full, else 0.", func() float64 {
+		if q.breaker.State() == gobreaker.StateClosed {
+			return 0
 		}
-		return 0
-	}))
-	if q.cfg.Spool == nil {
-		return metrics{}
-	}
-	return newSpoolMetrics(reg, q.Status)
-}
-
-// newSpoolMetrics registers what there is to know of a spool.
-func newSpoolMetrics(reg prometheus.Registerer, status func() Status) metrics {
-	gauge := func(name, help string, value func(Status) float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(status()) })
-	}
+		return 1
+	})
 	m := metrics{
 		puts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "klinghook_spool_put_total",
-			Help: "Events that went to the spool, by what became of it.",
+			Help: "Events that went to the spool, by outcome.",
 		}, []string{"outcome"}),
 		drained: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "klinghook_spool_drained_total",
-			Help: "Events that left the spool because they are kept elsewhere.",
+			Help: "Events that this process handed over from the spool.",
 		}),
 	}
-	for _, outcome := range []string{outcomeStored, outcomeFull, outcomeError} {
+	if q.dir == nil {
+		return m
+	}
+	for _, outcome := range []string{"stored", "full", "error"} {
 		m.puts.WithLabelValues(outcome)
 	}
-	reg.MustRegister(m.puts, m.drained,
-		gauge("klinghook_spool_events", "Events in the spool.", func(s Status) float64 { return float64(s.Spool.Events) }),
-		gauge("klinghook_spool_bytes", "Size of the events in the spool.", func(s Status) float64 { return float64(s.Spool.Bytes) }),
-		gauge("klinghook_spool_oldest_age_seconds", "How long the oldest event has been in the spool.", func(s Status) float64 { return s.OldestAge.Seconds() }),
-	)
+	reg.MustRegister(m.puts, m.drained)
+	gauge("klinghook_spool_events", "Events in the spool.", func() float64 { return float64(q.used().events) })
+	gauge("klinghook_spool_bytes", "Disk space that the spool's events occupy.", func() float64 { return float64(q.used().bytes) })
+	gauge("klinghook_spool_oldest_age_seconds", "Age of the oldest event in the spool.", func() float64 { return q.used().age().Seconds() })
 	return m
 }
 
-// outcomeOf names how a Put ended.
-func outcomeOf(err error) string {
-	switch {
-	case err == nil:
-		return outcomeStored
-	case errors.Is(err, ErrFull):
-		return outcomeFull
+// age returns how long the oldest event has been in the spool.
+func (u usage) age() time.Duration {
+	if u.events == 0 {
+		return 0
 	}
-	return outcomeError
+	return max(time.Since(u.oldest), 0)
 }
 
-func (m metrics) put(outcome string) { m.puts.WithLabelValues(outcome).Inc() }
+// Detail returns what /readyz shows about the spool.
+func (q *Queue) Detail() map[string]any {
+	if q.dir == nil {
+		return nil
+	}
+	u := q.used()
+	return map[string]any{"spool": map[string]any{
+		"events": u.events, "bytes": u.bytes, "oldest_age_seconds": math.Round(u.age().Seconds()),
+	}}
+}
+
+// Check returns why an event that came now would probably be refused. It does no I/O. A
+// spool counts as full when less than a hundredth is left.
+func (q *Queue) Check(context.Context) error {
+	if q.breaker.State() == gobreaker.StateClosed {
+		return nil
+	}
+	if q.dir == nil {
+		return q.downError()
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.usage.bytes > q.cfg.MaxBytes-q.cfg.MaxBytes/100:
+		return fmt.Errorf("%w: %d events, %d bytes, the oldest %v old", ErrFull, q.usage.events, q.usage.bytes, q.usage.age())
+	case q.writeErr != nil && time.Since(q.writeErrAt) < 10*time.Second: // without deliveries nothing clears it
+		return fmt.Errorf("write to the spool: %w", q.writeErr)
+	}
+	return nil
+}

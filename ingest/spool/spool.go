@@ -1,249 +1,364 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"go.etcd.io/bbolt"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sony/gobreaker/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
+	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// What callers of a Spool tell apart.
-var (
-	// ErrLocked is that another process, or another Spool of this one, has the
-	// directory.
-	ErrLocked = errors.New("another process uses this spool directory: give each process one of its own")
-	// ErrDamaged is that the file cannot be read as a spool. It may hold events
-	// that were acknowledged; nothing is done to it.
-	ErrDamaged = errors.New("the spool file is damaged")
-	// ErrFull is that a record would take the spool over its limit.
-	ErrFull = errors.New("the spool is full")
-	// ErrClosed is that the Spool was closed.
-	ErrClosed = errors.New("the spool is closed")
+// ErrFull means that an event would exceed the spool's limit.
+var ErrFull = errors.New("the spool is full")
+
+const (
+	// interval is the time between two checks of Redis, and the limit of one.
+	interval = time.Second
+	// maxFailures is how many enqueues in a row must fail to open the breaker.
+	maxFailures = 3
+	// maxWriters bounds the files that are written at once, each by one thread.
+	maxWriters = 64
 )
 
-// DefaultMaxBytes is how much a Spool holds unless its Config says otherwise.
-const DefaultMaxBytes = 1 << 30
-
-// Config is what a Spool is made of.
+// Config describes a Queue.
 type Config struct {
-	// Dir is the spool's directory, its alone; it is created with mode 0700 unless
-	// it is there. Required.
+	// Redis is the queue that is tried first, such as a [tasks.Client]. It must accept a
+	// task that it has already. Required.
+	Redis ingest.Queue
+	// Healthy is called every second and returns why Redis must not be used. Required.
+	Healthy func(context.Context) error
+	// Timeout bounds an enqueue in Redis; default 250 ms.
+	Timeout time.Duration
+	// Dir is the spool's directory, which is created if needed. Empty means that what
+	// Redis does not take is refused.
 	Dir string
-	// MaxBytes is the most that the records may have together, in bytes; default
-	// 1 GiB. On disk it may become twice as much, for records fill whole pages.
+	// MaxBytes is the most that the files may occupy; default 1 GiB.
 	MaxBytes int64
-	// Now is the clock; default time.Now.
-	Now func() time.Time
+	// Log is required.
+	Log *zap.Logger
+	// Metrics is where the Queue registers its metrics. Required.
+	Metrics prometheus.Registerer
 }
 
-// Stats is what a Spool holds.
-type Stats struct {
-	// Events is how many records wait to be handed over.
-	Events int
-	// Bytes is their size, of MaxBytes.
-	Bytes, MaxBytes int64
-	// Oldest is when the first of them arrived; zero when there is none.
-	Oldest time.Time
-	// Aside is how many records were set aside.
-	Aside int
-	// WriteErr is why the last write failed, and WriteErrAt when; nil when it
-	// succeeded. A full spool is no error of this kind.
-	WriteErr   error
-	WriteErrAt time.Time
+// Queue enqueues tasks in Redis, or in the spool while Redis is away. It is safe for
+// concurrent use.
+type Queue struct {
+	cfg     Config
+	dir     *dir // nil without a spool
+	breaker *gobreaker.CircuitBreaker[bool]
+	// unhealthy makes the breaker open at the first failure.
+	unhealthy atomic.Bool
+	writers   chan struct{} // has an element per file that is being written
+	metrics   metrics
+	diskLog   *zap.Logger // at most one line a minute
+	scanAfter time.Time   // read and written by scan only, as is scanned
+	scanned   time.Time
+	stop      context.CancelFunc
+	running   sync.WaitGroup
+
+	mu       sync.Mutex // guards the fields below
+	usage    usage
+	changes  int   // of usage
+	redisErr error // the last one
+	// writeErr is why the last write failed, and writeErrAt when.
+	writeErr   error
+	writeErrAt time.Time
 }
 
-// Age is how long the oldest record has waited; zero when there is none.
-func (s Stats) Age(now time.Time) time.Duration {
-	if s.Oldest.IsZero() {
-		return 0
+// New returns a Queue. Call Start, and Close after the last Enqueue.
+func New(cfg Config) (*Queue, error) {
+	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 1<<30)
+	q := &Queue{
+		cfg: cfg, stop: func() {}, writers: make(chan struct{}, maxWriters), scanned: time.Now(),
+		diskLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
+		})),
 	}
-	return max(now.Sub(s.Oldest), 0)
-}
-
-// Spool keeps tasks in a synced file until they are deleted. It is safe for
-// concurrent use; each Spool must be closed.
-//
-// One goroutine has the file to itself. While it waits for the disk, others queue
-// up, and the next sync is for all of them at once.
-type Spool struct {
-	dir      string
-	maxBytes int64
-	now      func() time.Time
-	lock     *os.File
-
-	puts chan *put
-	ops  chan func()
-	stop chan struct{}
-	done chan struct{}
-	end  sync.Once
-	// closeErr is set before Close returns for the first time.
-	closeErr error
-
-	// These belong to the goroutine.
-	db      *bbolt.DB
-	last    uint64 // the sequence number given last
-	reserve *reserve
-	missing bool // there is no file: no disk space was left for an empty one
-	unnamed bool // the file's name may not be on the disk yet
-	// gone are records that were to be deleted and are in the file still, because
-	// the disk refused it, with goneErr. The records up to floor are all gone; at
-	// eraseAt of them it is tried again.
-	gone    map[uint64]bool
-	goneErr error
-	floor   uint64
-	eraseAt int
-
-	mu    sync.Mutex // guards stats
-	stats Stats
-}
-
-// Open takes the directory and whatever an earlier process left in it.
-//
-// It reads the whole file. Its errors are ErrLocked, ErrDamaged, or the file
-// system's.
-func Open(cfg Config) (_ *Spool, err error) {
-	s := &Spool{
-		dir: cfg.Dir, maxBytes: cfg.MaxBytes, now: cfg.Now,
-		gone: make(map[uint64]bool),
-		puts: make(chan *put), ops: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
-	}
-	if s.maxBytes == 0 {
-		s.maxBytes = DefaultMaxBytes
-	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	if err := makeDir(s.dir); err != nil {
-		return nil, fmt.Errorf("open spool: %w", err)
-	}
-	if s.lock, err = lockDir(s.dir); err != nil {
-		return nil, fmt.Errorf("open spool %s: %w", s.dir, err)
-	}
-	if s.db, err = openFile(s.dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("open spool %s: %w", s.dir, err), s.lock.Close())
-	}
-	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open spool %s: %w", s.dir, err), s.db.Close(), s.lock.Close())
-	}
-	s.reserve = newReserve(s.dir)
-	go s.run()
-	return s, nil
-}
-
-// Put keeps a task. It returns nil once the disk has it. The same task may be put
-// again; it is then kept again.
-//
-// Errors are ErrFull, ErrClosed, ctx's, or the file system's as it is; none of them
-// but ErrFull proves that the task is not kept. After an error of the disk the next
-// Put tries again. When ctx ends while the disk is at work, Put returns, and the
-// task may still come to be kept.
-func (s *Spool) Put(ctx context.Context, t tasks.Task) error {
-	arrived := s.now()
-	value, err := encodeRecord(t, arrived)
-	if err != nil {
-		return err
-	}
-	p := &put{value: value, arrived: arrived, answer: make(chan error, 1)}
-	select {
-	case s.puts <- p:
-	case <-s.stop:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-p.answer:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Read returns the records whose sequence numbers are greater than after, in order
-// of arrival: at most limit of them, and no more than make 4 MiB together, but one
-// at least. Read(ctx, 0, n) returns the oldest.
-func (s *Spool) Read(ctx context.Context, after uint64, limit int) ([]Record, error) {
-	return do(ctx, s, func() ([]Record, error) { return s.read(after, limit) })
-}
-
-// Delete removes records, in one transaction. Numbers that are not there are
-// passed over.
-//
-// Records that the disk refuses to delete, which is the error, are gone for this
-// Spool nevertheless; the next Open may find them again.
-func (s *Spool) Delete(ctx context.Context, seqs ...uint64) error {
-	_, err := do(ctx, s, func() (struct{}, error) { return struct{}{}, s.remove(seqs) })
-	return err
-}
-
-// SetAside takes a record that cannot be handed over out of the way of the others.
-// It stays in the file, and the next Open puts it back.
-func (s *Spool) SetAside(ctx context.Context, seq uint64) error {
-	_, err := do(ctx, s, func() (struct{}, error) { return struct{}{}, s.setAside(seq) })
-	return err
-}
-
-// Stats returns what the spool holds, from memory.
-func (s *Spool) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stats
-}
-
-// Close finishes the write in hand and gives the directory free. Records stay for
-// the next Open. Closing again returns the same.
-func (s *Spool) Close() error {
-	s.end.Do(func() {
-		close(s.stop)
-		<-s.done
-		if err := errors.Join(s.db.Close(), s.lock.Close()); err != nil {
-			s.closeErr = fmt.Errorf("close spool: %w", err)
-		}
+	q.breaker = gobreaker.NewCircuitBreaker[bool](gobreaker.Settings{
+		Timeout: interval / 2, // over when the next check comes
+		ReadyToTrip: func(counts gobreaker.Counts) bool {
+			return q.unhealthy.Load() || counts.ConsecutiveFailures >= maxFailures
+		},
+		IsExcluded:    func(err error) bool { return errors.Is(err, context.Canceled) },
+		OnStateChange: q.breakerChanged,
 	})
-	return s.closeErr
-}
-
-// do has f run by the goroutine that owns the file, and waits for it.
-func do[T any](ctx context.Context, s *Spool, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	answer := make(chan result, 1)
-	op := func() {
-		var r result
-		r.err = guard(func() (err error) { r.value, err = f(); return err })
-		answer <- r
-	}
-	var r result
-	select {
-	case s.ops <- op:
-	case <-s.stop:
-		return r.value, ErrClosed
-	case <-ctx.Done():
-		return r.value, ctx.Err()
-	}
-	select {
-	case r = <-answer:
-		return r.value, r.err
-	case <-ctx.Done():
-		return r.value, ctx.Err()
-	}
-}
-
-// guard turns the panics with which bbolt meets damage, and the memory faults of a
-// disk that cannot be read, into errors.
-func guard(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, v)
+	if cfg.Dir != "" {
+		var err error
+		if q.dir, err = openDir(cfg.Dir); err == nil {
+			q.usage, err = q.dir.scan()
 		}
-	}()
-	return f()
+		if err != nil {
+			return nil, fmt.Errorf("open spool %s: %w", cfg.Dir, err)
+		}
+		if q.usage.events > 0 {
+			cfg.Log.Info("spool has events of an earlier process", zap.Int("events", q.usage.events))
+		}
+	}
+	q.metrics = newMetrics(cfg.Metrics, q)
+	return q, nil
+}
+
+// Start begins to check Redis and to drain the spool, until Close. It uses the values
+// of ctx only.
+func (q *Queue) Start(ctx context.Context) {
+	ctx, q.stop = context.WithCancel(context.WithoutCancel(ctx))
+	q.running.Go(func() { q.run(ctx) })
+}
+
+// Close ends what Start began. Events in the spool stay there for the next process on
+// the same directory.
+func (q *Queue) Close() {
+	q.stop()
+	q.running.Wait()
+	if n := q.used().events; n > 0 {
+		q.cfg.Log.Warn("events are left in the spool; the next process on this directory hands them over", zap.Int("events", n))
+	}
+}
+
+// Enqueue implements [ingest.Queue]. It returns once Redis has the task or the disk has
+// synced it. duplicate is known only for what Redis took.
+func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
+	if q.breaker.State() == gobreaker.StateClosed {
+		duplicate, err = q.breaker.Execute(func() (bool, error) { return q.send(ctx, t, q.cfg.Timeout) })
+		if err == nil {
+			return duplicate, nil
+		}
+	} else {
+		err = q.downError()
+	}
+	if q.dir == nil {
+		return false, err
+	}
+	if putErr := q.put(ctx, t); putErr != nil {
+		return false, fmt.Errorf("spool %s: %w; Redis did not take it: %w", t.ID, putErr, err)
+	}
+	return false, nil
+}
+
+// send enqueues a task in Redis.
+func (q *Queue) send(ctx context.Context, t tasks.Task, timeout time.Duration) (duplicate bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	duplicate, err = q.cfg.Redis.Enqueue(limited, t)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return false, errors.Join(err, context.Canceled) // says nothing about Redis
+	}
+	return duplicate, q.note(err)
+}
+
+// note remembers why Redis failed.
+func (q *Queue) note(err error) error {
+	if err != nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.redisErr = err
+	}
+	return err
+}
+
+// downError returns why Redis is not used.
+func (q *Queue) downError() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return fmt.Errorf("redis is not used: %w", q.redisErr)
+}
+
+func (q *Queue) breakerChanged(_ string, from, to gobreaker.State) {
+	switch {
+	case from == gobreaker.StateClosed:
+		q.cfg.Log.Warn("circuit breaker opened", zap.Bool("spool", q.dir != nil), zap.Error(q.downError()))
+	case to == gobreaker.StateClosed:
+		q.cfg.Log.Info("circuit breaker closed: Redis is used")
+	}
+}
+
+// put writes a task to the spool and returns once it is synced. When ctx ends first,
+// the task may be kept nevertheless.
+func (q *Queue) put(ctx context.Context, t tasks.Task) error {
+	select {
+	case q.writers <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	done := make(chan error, 1)
+	q.running.Go(func() {
+		defer func() { <-q.writers }()
+		done <- q.write(encode(t))
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (q *Queue) write(content []byte) error {
+	size := blocks(int64(len(content)))
+	if !q.count(1, size) { // before it is written, since others are being written too
+		q.metrics.puts.WithLabelValues("full").Inc()
+		return ErrFull
+	}
+	outcome, err := "stored", q.dir.put(content)
+	if err != nil {
+		outcome = "error"
+		q.count(-1, -size)
+	}
+	q.metrics.puts.WithLabelValues(outcome).Inc()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.writeErr, q.writeErrAt = err, time.Now()
+	return err
+}
+
+// count adds to the usage, unless that would exceed the limit.
+func (q *Queue) count(events int, bytes int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if bytes > 0 && q.usage.bytes+bytes > q.cfg.MaxBytes {
+		return false
+	}
+	if q.usage.events == 0 {
+		q.usage.oldest = time.Now()
+	}
+	q.changes++
+	q.usage.events = max(q.usage.events+events, 0)
+	q.usage.bytes = max(q.usage.bytes+bytes, 0)
+	return true
+}
+
+func (q *Queue) used() usage {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.usage
+}
+
+// run checks Redis and drains the spool until ctx ends.
+func (q *Queue) run(ctx context.Context) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		q.check(ctx)
+		if q.dir != nil && q.drain(ctx) {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// check opens the breaker while Redis is not healthy. It closes the breaker when Redis
+// is, and takes the oldest event.
+func (q *Queue) check(ctx context.Context) {
+	closed := q.breaker.State() == gobreaker.StateClosed
+	_, _ = q.breaker.Execute(func() (bool, error) { // the breaker acts on the error
+		limited, cancel := context.WithTimeout(ctx, interval)
+		defer cancel()
+		err := q.cfg.Healthy(limited)
+		if ctx.Err() != nil {
+			return false, context.Canceled
+		}
+		q.unhealthy.Store(err != nil)
+		if err == nil && !closed && q.dir != nil {
+			q.noteDisk(q.dir.files(func(path string) bool {
+				err = q.handOver(ctx, path)
+				return false
+			}))
+		}
+		return false, q.note(err)
+	})
+}
+
+// drain hands over events, oldest first, and returns after about a second. It reports
+// whether it stopped because of that.
+func (q *Queue) drain(ctx context.Context) (more bool) {
+	q.scan()
+	if q.used().events == 0 {
+		return false
+	}
+	until := time.Now().Add(interval)
+	q.noteDisk(q.dir.files(func(path string) bool {
+		if more = time.Now().After(until); more || ctx.Err() != nil || q.breaker.State() != gobreaker.StateClosed {
+			return false
+		}
+		_, err := q.breaker.Execute(func() (bool, error) { return false, q.handOver(ctx, path) })
+		return err == nil
+	}))
+	return more
+}
+
+// scan counts the files, which other processes may write and delete too. It takes at
+// most a tenth of the time. A count that this process changed meanwhile is dropped, though
+// not for more than ten seconds.
+func (q *Queue) scan() {
+	start := time.Now()
+	if start.Before(q.scanAfter) {
+		return
+	}
+	q.mu.Lock()
+	before, quiet := q.changes, len(q.writers) == 0
+	q.mu.Unlock()
+	found, err := q.dir.scan()
+	q.noteDisk(err)
+	q.scanAfter = time.Now().Add(10 * time.Since(start))
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err == nil && (quiet && q.changes == before || time.Since(q.scanned) > 10*time.Second) {
+		q.usage, q.scanned = found, time.Now()
+	}
+}
+
+// handOver enqueues the event in a file and deletes the file. It returns the error of
+// Redis. A file that cannot be read or deleted is tried again by the next drain.
+func (q *Queue) handOver(ctx context.Context, path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		q.noteDisk(err)
+		return nil
+	}
+	t, err := decode(content)
+	if err != nil {
+		q.cfg.Log.Error("spooled file cannot be handed over: moved to bad/", zap.String("file", filepath.Base(path)), zap.Error(err))
+		q.removed(path, os.Rename(path, filepath.Join(q.dir.path, "bad", filepath.Base(path))))
+		return nil
+	}
+	if _, err := q.send(ctx, t, interval); err != nil {
+		return err
+	}
+	q.metrics.drained.Inc()
+	q.removed(path, os.Remove(path))
+	return nil
+}
+
+// removed counts a file that is gone from new/, unless err says that it is not.
+func (q *Queue) removed(path string, err error) {
+	q.noteDisk(err)
+	if err == nil {
+		_, size := parseName(path)
+		q.count(-1, -size)
+	}
+}
+
+// noteDisk logs an error of the disk, at most once a minute. A file that is missing was
+// handed over by another process.
+func (q *Queue) noteDisk(err error) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		q.diskLog.Error("spool cannot be read or changed", zap.Error(err))
+	}
 }

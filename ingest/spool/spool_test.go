@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,460 +9,472 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/klinghook/klinghook/tasks"
 )
+
+var errDown = errors.New("connection refused")
 
 func event(id string) tasks.Task {
 	return tasks.Task{Kind: tasks.KindEventRecord, ID: id, Payload: []byte(`{"id":"` + id + `"}`)}
 }
 
-func events(prefix string, n int) []tasks.Task {
-	var list []tasks.Task
+func events(prefix string, n int) (list []tasks.Task) {
 	for i := range n {
 		list = append(list, event(fmt.Sprintf("%s%04d", prefix, i)))
 	}
 	return list
 }
 
-// mustOpen opens a spool that ends with the test.
-func mustOpen(t testing.TB, cfg Config) *Spool {
+// fakeRedis takes tasks, fails or hangs.
+type fakeRedis struct {
+	mu        sync.Mutex
+	err       error
+	hangs     bool
+	unhealthy error
+	calls     int
+	got       []string
+}
+
+func (r *fakeRedis) set(err error, hangs bool, unhealthy error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err, r.hangs, r.unhealthy = err, hangs, unhealthy
+}
+
+func (r *fakeRedis) Enqueue(ctx context.Context, t tasks.Task) (bool, error) {
+	r.mu.Lock()
+	r.calls++
+	err, hangs := r.err, r.hangs
+	if err == nil && !hangs {
+		r.got = append(r.got, t.ID)
+	}
+	r.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return false, ctx.Err()
+	}
+	return false, err
+}
+
+func (r *fakeRedis) healthy(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unhealthy
+}
+
+func (r *fakeRedis) have() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.got...)
+}
+
+// fixture is a Queue before a fakeRedis.
+type fixture struct {
+	*Queue
+	redis *fakeRedis
+	logs  *observer.ObservedLogs
+	reg   *prometheus.Registry
+}
+
+// start returns a started Queue; dir "" is none.
+func start(t *testing.T, dir string) *fixture {
 	t.Helper()
-	s, err := Open(cfg)
+	core, logs := observer.New(zapcore.DebugLevel)
+	f := &fixture{redis: &fakeRedis{}, logs: logs, reg: prometheus.NewRegistry()}
+	var err error
+	f.Queue, err = New(Config{Redis: f.redis, Healthy: f.redis.healthy, Dir: dir, MaxBytes: 1 << 20, Log: zap.New(core), Metrics: f.reg})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { mustClose(t, s) })
-	return s
+	f.Start(t.Context())
+	t.Cleanup(f.Close)
+	return f
 }
 
-func mustClose(t testing.TB, s *Spool) {
-	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func mustPut(t testing.TB, s *Spool, list ...tasks.Task) {
+func (f *fixture) mustEnqueue(t *testing.T, list ...tasks.Task) {
 	t.Helper()
 	for _, task := range list {
-		if err := s.Put(context.Background(), task); err != nil {
-			t.Fatalf("put %s: %v", task.ID, err)
+		if _, err := f.Enqueue(t.Context(), task); err != nil {
+			t.Fatalf("enqueue %s: %v", task.ID, err)
 		}
 	}
 }
 
-func mustRead(t testing.TB, s *Spool, after uint64, limit int) []Record {
+func (f *fixture) wantEvents(t *testing.T, want int) {
 	t.Helper()
-	records, err := s.Read(context.Background(), after, limit)
-	if err != nil {
-		t.Fatal(err)
+	if got := f.used().events; got != want {
+		t.Errorf("%d events in the spool, want %d", got, want)
 	}
-	return records
 }
 
-func ids(records []Record) []string {
-	var list []string
-	for _, r := range records {
-		list = append(list, r.Task.ID)
-	}
-	return list
-}
-
-func TestRecordsComeBackInOrder(t *testing.T) {
-	cfg := Config{Dir: filepath.Join(t.TempDir(), "deep", "spool")}
-	s := mustOpen(t, cfg)
-	list := events("e", 300) // more than a byte counts
-	mustPut(t, s, list...)
-	mustClose(t, s)
-
-	s = mustOpen(t, cfg)
-	var got []tasks.Task
-	var last uint64
-	for {
-		records := mustRead(t, s, last, 77)
-		if len(records) == 0 {
-			break
+// waitFor returns once the spool has this many events.
+func (q *Queue) waitFor(t *testing.T, events int) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); q.used().events != events; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d events in the spool, want %d", q.used().events, events)
 		}
-		for _, r := range records {
-			if r.Damaged != nil || r.Seq <= last || time.Since(r.ArrivedAt) > time.Minute {
-				t.Fatalf("after %d: %+v", last, r)
+	}
+}
+
+func ids(list []tasks.Task) (ids []string) {
+	for _, t := range list {
+		ids = append(ids, t.ID)
+	}
+	return ids
+}
+
+// eachSpool runs a test in a synctest bubble, with a spool and without.
+func eachSpool(t *testing.T, test func(t *testing.T, f *fixture, spooled bool)) {
+	for _, spooled := range []bool{true, false} {
+		t.Run(fmt.Sprintf("spool=%t", spooled), func(t *testing.T) {
+			dir := ""
+			if spooled {
+				dir = t.TempDir()
 			}
-			last = r.Seq
-			got = append(got, r.Task)
-		}
-	}
-	if diff := cmp.Diff(list, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestDelete(t *testing.T) {
-	cfg := Config{Dir: t.TempDir()}
-	s := mustOpen(t, cfg)
-	mustPut(t, s, events("e", 4)...)
-	r := mustRead(t, s, 0, 10)
-	for range 2 { // what is not there is passed over
-		if err := s.Delete(t.Context(), r[0].Seq, r[2].Seq, 999); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := []string{"e0001", "e0003"}
-	if diff := cmp.Diff(want, ids(mustRead(t, s, 0, 10))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	mustClose(t, s)
-	s = mustOpen(t, cfg)
-	if diff := cmp.Diff(want, ids(mustRead(t, s, 0, 10))); diff != "" {
-		t.Errorf("opened again (-want +got):\n%s", diff)
-	}
-	mustPut(t, s, event("e0003")) // the same again is fine
-	if got := ids(mustRead(t, s, 0, 10)); len(got) != 3 {
-		t.Errorf("records %q", got)
-	}
-}
-
-func TestStats(t *testing.T) {
-	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	cfg := Config{Dir: t.TempDir(), MaxBytes: 1 << 20, Now: func() time.Time { return now }}
-	s := mustOpen(t, cfg)
-	if diff := cmp.Diff(Stats{MaxBytes: 1 << 20}, s.Stats()); diff != "" {
-		t.Errorf("empty (-want +got):\n%s", diff)
-	}
-	size := int64(8 + recordFixed + len("event:record") + len("e0000") + len(`{"id":"e0000"}`))
-	first := now
-	for _, task := range events("e", 3) {
-		mustPut(t, s, task)
-		now = now.Add(time.Minute)
-	}
-	want := Stats{Events: 3, Bytes: 3 * size, MaxBytes: 1 << 20, Oldest: first}
-	if diff := cmp.Diff(want, s.Stats()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if age := s.Stats().Age(now); age != 3*time.Minute {
-		t.Errorf("age %v", age)
-	}
-	if age := s.Stats().Age(first.Add(-time.Hour)); age != 0 {
-		t.Errorf("age %v by a clock that was put back", age)
-	}
-	if err := s.Delete(t.Context(), mustRead(t, s, 0, 1)[0].Seq); err != nil {
-		t.Fatal(err)
-	}
-	want = Stats{Events: 2, Bytes: 2 * size, MaxBytes: 1 << 20, Oldest: first.Add(time.Minute)}
-	if diff := cmp.Diff(want, s.Stats()); diff != "" {
-		t.Errorf("after a delete (-want +got):\n%s", diff)
-	}
-	mustClose(t, s)
-	if diff := cmp.Diff(want, mustOpen(t, cfg).Stats()); diff != "" {
-		t.Errorf("opened again (-want +got):\n%s", diff)
-	}
-}
-
-func TestMaxBytes(t *testing.T) {
-	const limit = 64 << 10
-	s := mustOpen(t, Config{Dir: t.TempDir(), MaxBytes: limit})
-	big := tasks.Task{Kind: tasks.KindEventRecord, ID: "big", Payload: make([]byte, 1000)}
-	var mu sync.Mutex
-	stored := 0
-	var wg sync.WaitGroup
-	for range 100 {
-		wg.Go(func() {
-			switch err := s.Put(t.Context(), big); {
-			case err == nil:
-				mu.Lock()
-				stored++
-				mu.Unlock()
-			case !errors.Is(err, ErrFull):
-				t.Error(err)
-			}
+			synctest.Test(t, func(t *testing.T) { test(t, start(t, dir), spooled) })
 		})
 	}
-	wg.Wait()
-	size := int64(8 + recordFixed + len("event:record") + len("big") + 1000)
-	stats := s.Stats()
-	if want := int(limit / size); stored != want || stats.Events != want || stats.Bytes > limit {
-		t.Errorf("%d stored, want %d; stats %+v", stored, want, stats)
-	}
-	if err := s.Put(t.Context(), tasks.Task{Kind: "k", ID: "small"}); err != nil {
-		t.Errorf("what has room was refused: %v", err)
-	}
-	if err := s.Put(t.Context(), big); !errors.Is(err, ErrFull) {
-		t.Errorf("error %v, want %v", err, ErrFull)
-	}
-	// What is deleted gives its room back.
-	if err := s.Delete(t.Context(), mustRead(t, s, 0, 1)[0].Seq); err != nil {
-		t.Fatal(err)
-	}
-	mustPut(t, s, big)
 }
 
-func TestReadIsBounded(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
-	for i := range 6 {
-		mustPut(t, s, tasks.Task{Kind: tasks.KindEventRecord, ID: fmt.Sprint(i), Payload: make([]byte, 1<<20)})
-	}
-	if got := len(mustRead(t, s, 0, 100)); got != 3 {
-		t.Errorf("%d MiB at once, want 3", got)
-	}
-	mustPut(t, s, tasks.Task{Kind: tasks.KindEventRecord, ID: "huge", Payload: make([]byte, 2*readBytes)})
-	if got := ids(mustRead(t, s, 6, 100)); fmt.Sprint(got) != "[huge]" {
-		t.Errorf("read %q, want the one that is too large", got)
-	}
-}
-
-func TestSetAside(t *testing.T) {
-	cfg := Config{Dir: t.TempDir()}
-	s := mustOpen(t, cfg)
-	mustPut(t, s, events("e", 3)...)
-	before := mustRead(t, s, 0, 10)
-	if err := s.SetAside(t.Context(), before[1].Seq); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"e0000", "e0002"}, ids(mustRead(t, s, 0, 10))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if stats := s.Stats(); stats.Events != 2 || stats.Aside != 1 {
-		t.Errorf("stats %+v", stats)
-	}
-	mustClose(t, s)
-	s = mustOpen(t, cfg)
-	if diff := cmp.Diff(before, mustRead(t, s, 0, 10)); diff != "" {
-		t.Errorf("opened again (-want +got):\n%s", diff)
-	}
-	if stats := s.Stats(); stats.Events != 3 || stats.Aside != 0 {
-		t.Errorf("opened again: stats %+v", stats)
-	}
-}
-
-func TestDamagedRecordIsReported(t *testing.T) {
-	cfg := Config{Dir: t.TempDir()}
-	s := mustOpen(t, cfg)
-	mustPut(t, s, events("e", 2)...)
-	mustClose(t, s)
-	db, err := bbolt.Open(filepath.Join(cfg.Dir, fileName), 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(bucketRecords)).Put(seqKey(1), []byte("rot"))
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-
-	records := mustRead(t, mustOpen(t, cfg), 0, 10)
-	if len(records) != 2 || records[0].Damaged == nil || records[1].Damaged != nil || records[1].Task.ID != "e0001" {
-		t.Errorf("records %+v", records)
-	}
-}
-
-func TestShrinksOnceEmpty(t *testing.T) {
-	cfg := Config{Dir: t.TempDir()}
-	s := mustOpen(t, cfg)
-	path := filepath.Join(cfg.Dir, fileName)
-	for i := range 24 {
-		mustPut(t, s, tasks.Task{Kind: tasks.KindEventRecord, ID: fmt.Sprint(i), Payload: make([]byte, 1<<20)})
-	}
-	for {
-		records := mustRead(t, s, 0, 10)
-		if len(records) == 0 {
-			break
+func TestEventsOfAnOutageAreHandedOverInOrder(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, dir)
+		f.mustEnqueue(t, event("before"))
+		f.redis.set(errDown, false, nil)
+		down := events("down", 200)
+		f.mustEnqueue(t, down...)
+		time.Sleep(25 * time.Second) // more than two buckets
+		more := events("more", 50)
+		f.mustEnqueue(t, more...)
+		time.Sleep(time.Second)
+		f.wantEvents(t, 250)
+		f.redis.set(nil, false, nil)
+		time.Sleep(2 * time.Second)
+		want := append([]string{"before"}, append(ids(down), ids(more)...)...)
+		if diff := cmp.Diff(want, f.redis.have()); diff != "" {
+			t.Errorf("in Redis (-want +got):\n%s", diff)
 		}
-		for _, r := range records {
-			if err := s.Delete(t.Context(), r.Seq); err != nil {
-				t.Fatal(err)
+		f.wantEvents(t, 0)
+		for _, message := range []string{"circuit breaker opened", "circuit breaker closed: Redis is used"} {
+			if n := f.logs.FilterMessage(message).Len(); n != 1 {
+				t.Errorf("%q was logged %d times", message, n)
 			}
 		}
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Size() > 1<<20 {
-		t.Errorf("the empty file has %d bytes", info.Size())
-	}
-	mustPut(t, s, event("after"))
-	if r := mustRead(t, s, 0, 10); len(r) != 1 || r[0].Seq != 25 {
-		t.Errorf("the next record is %+v; its number must not have been given before", r)
-	}
-	mustClose(t, s)
-	if r := mustRead(t, mustOpen(t, cfg), 0, 10); len(r) != 1 || r[0].Task.ID != "after" {
-		t.Errorf("opened again: %+v", r)
-	}
+	})
 }
 
-func TestPermissions(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "spool")
-	mustOpen(t, Config{Dir: dir})
-	for path, want := range map[string]os.FileMode{
-		dir:                             0o700,
-		filepath.Join(dir, fileName):    0o600,
-		filepath.Join(dir, lockName):    0o600,
-		filepath.Join(dir, reserveName): 0o600,
-	} {
-		info, err := os.Stat(path)
+func TestHungRedisDelaysThreeDeliveries(t *testing.T) {
+	eachSpool(t, func(t *testing.T, f *fixture, spooled bool) {
+		f.redis.set(nil, true, nil)
+		for i := range 20 {
+			began := time.Now()
+			_, err := f.Enqueue(t.Context(), event(fmt.Sprint(i)))
+			if (err == nil) != spooled {
+				t.Fatalf("event %d: %v", i, err)
+			}
+			if took := time.Since(began); took > 250*time.Millisecond || i >= maxFailures && took > 0 {
+				t.Errorf("event %d waited for %v", i, took)
+			}
+		}
+	})
+}
+
+// However long Redis hangs, the check finds out that it is back, and no delivery.
+func TestDeliveriesDoNotProbeRedis(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, dir)
+		f.redis.set(nil, true, nil)
+		for range maxFailures {
+			f.mustEnqueue(t, event("first"))
+		}
+		for i := range 100 {
+			time.Sleep(137 * time.Millisecond)
+			began := time.Now()
+			f.mustEnqueue(t, event(fmt.Sprint(i)))
+			if took := time.Since(began); took > 0 {
+				t.Fatalf("event %d waited for %v", i, took)
+			}
+		}
+	})
+}
+
+// A Redis that answers and still takes no events is not used.
+func TestBreakerClosesWhenTheOldestEventIsTaken(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, dir)
+		f.redis.set(errors.New("NOPERM"), false, nil)
+		f.mustEnqueue(t, events("e", 10)...)
+		time.Sleep(time.Minute)
+		if n := f.logs.FilterMessageSnippet("circuit breaker closed").Len(); n != 0 {
+			t.Errorf("the breaker closed %d times", n)
+		}
+		f.redis.set(nil, false, nil)
+		time.Sleep(2 * time.Second)
+		if diff := cmp.Diff(ids(events("e", 10)), f.redis.have()); diff != "" {
+			t.Errorf("in Redis (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestUnhealthyRedisIsNotUsed(t *testing.T) {
+	eachSpool(t, func(t *testing.T, f *fixture, spooled bool) {
+		f.redis.set(nil, false, errors.New("memory is full"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if err := f.Check(t.Context()); (err == nil) != spooled {
+			t.Errorf("check: %v", err)
+		}
+		_, err := f.Enqueue(t.Context(), event("e"))
+		if (err == nil) != spooled {
+			t.Errorf("enqueue: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if f.redis.calls != 0 {
+			t.Errorf("%d enqueues in Redis", f.redis.calls)
+		}
+		// It is used again without a delivery that finds out.
+		f.redis.set(nil, false, nil)
+		time.Sleep(1100 * time.Millisecond)
+		if err := f.Check(t.Context()); err != nil {
+			t.Errorf("check: %v", err)
+		}
+		f.wantEvents(t, 0)
+	})
+}
+
+func TestFullSpoolRefusesByDiskBlocks(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, dir)
+		f.redis.set(errDown, false, errDown)
+		time.Sleep(time.Second)
+		f.mustEnqueue(t, events("e", 1<<20/blockSize)...)
+		_, err := f.Enqueue(t.Context(), event("one more"))
+		if !errors.Is(err, ErrFull) || !errors.Is(err, errDown) {
+			t.Errorf("error %v, want %v and %v", err, ErrFull, errDown)
+		}
+		if err := f.Check(t.Context()); !errors.Is(err, ErrFull) {
+			t.Errorf("check: %v, want %v", err, ErrFull)
+		}
+		want := `
+			# HELP klinghook_breaker_open 1 while Redis is not used because it fails or is nearly full, else 0.
+			# TYPE klinghook_breaker_open gauge
+			klinghook_breaker_open 1
+			# HELP klinghook_spool_put_total Events that went to the spool, by outcome.
+			# TYPE klinghook_spool_put_total counter
+			klinghook_spool_put_total{outcome="error"} 0
+			klinghook_spool_put_total{outcome="full"} 1
+			klinghook_spool_put_total{outcome="stored"} 256
+			# HELP klinghook_spool_bytes Disk space that the spool's events occupy.
+			# TYPE klinghook_spool_bytes gauge
+			klinghook_spool_bytes 1.048576e+06
+			# HELP klinghook_spool_events Events in the spool.
+			# TYPE klinghook_spool_events gauge
+			klinghook_spool_events 256
+		`
+		if err := testutil.GatherAndCompare(f.reg, strings.NewReader(want),
+			"klinghook_breaker_open", "klinghook_spool_put_total", "klinghook_spool_bytes", "klinghook_spool_events"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		detail := map[string]any{"spool": map[string]any{"events": 256, "bytes": int64(1 << 20), "oldest_age_seconds": 60.0}}
+		if diff := cmp.Diff(detail, f.Detail()); diff != "" {
+			t.Errorf("detail (-want +got):\n%s", diff)
+		}
+		f.redis.set(nil, false, nil)
+		time.Sleep(2 * time.Second)
+		f.wantEvents(t, 0)
+	})
+}
+
+func TestDamagedFileMovesToBadAndDelaysNothing(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, dir)
+		f.redis.set(errDown, false, errDown)
+		time.Sleep(time.Second)
+		f.mustEnqueue(t, event("rots"), tasks.Task{Kind: "event:dance", ID: "of a later release"}, event("good"))
+		first := true
+		err := f.dir.files(func(path string) bool {
+			if err := os.WriteFile(path, []byte("rot"), 0o600); err != nil {
+				t.Error(err)
+			}
+			first = false
+			return first
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := info.Mode().Perm(); got != want {
-			t.Errorf("%s has mode %v, want %v", filepath.Base(path), got, want)
+		f.redis.set(nil, false, nil)
+		time.Sleep(3 * time.Second)
+		if diff := cmp.Diff([]string{"good"}, f.redis.have()); diff != "" {
+			t.Errorf("in Redis (-want +got):\n%s", diff)
 		}
-	}
-}
-
-func TestContext(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
-	release := make(chan struct{})
-	holding := make(chan struct{})
-	go func() {
-		s.ops <- func() { close(holding); <-release } // a disk that hangs
-	}()
-	<-holding
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if err := s.Put(ctx, event("e")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("put: %v", err)
-	}
-	if _, err := s.Read(ctx, 0, 1); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("read: %v", err)
-	}
-	if err := s.Delete(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("delete: %v", err)
-	}
-	close(release)
-	mustPut(t, s, event("e"))
-}
-
-func TestClosed(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
-	mustClose(t, s)
-	mustClose(t, s)
-	_, readErr := s.Read(t.Context(), 0, 1)
-	for name, err := range map[string]error{
-		"put": s.Put(t.Context(), event("e")), "read": readErr, "delete": s.Delete(t.Context(), 1), "set aside": s.SetAside(t.Context(), 1),
-	} {
-		if !errors.Is(err, ErrClosed) {
-			t.Errorf("%s: %v, want %v", name, err, ErrClosed)
+		if bad, err := os.ReadDir(filepath.Join(dir, "bad")); err != nil || len(bad) != 2 {
+			t.Errorf("%d files in bad/, %v; want 2", len(bad), err)
 		}
-	}
+		f.wantEvents(t, 0)
+		if n := f.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 2 {
+			t.Errorf("%d errors were logged, want 2: %v", n, f.logs.All())
+		}
+	})
 }
 
-func TestOpenRefusesDamage(t *testing.T) {
-	tests := []struct {
-		name   string
-		damage func(b []byte) []byte
-	}{
-		{"empty", func([]byte) []byte { return nil }},
-		{"text", func([]byte) []byte { return []byte(strings.Repeat("not a spool\n", 1000)) }},
-		{"zeros", func(b []byte) []byte { return make([]byte, len(b)) }},
-		{"one page", func(b []byte) []byte { return b[:4096] }},
-		{"cut by half", func(b []byte) []byte { return b[:len(b)/2/4096*4096] }},
-		{"cut within a page", func(b []byte) []byte { return b[:len(b)/2+100] }},
-		{"both meta pages", func(b []byte) []byte { clear(b[:8192]); return b }},
-		{"all but the meta pages", func(b []byte) []byte { clear(b[8192:]); return b }},
-		{"noise behind the meta pages", func(b []byte) []byte {
-			for i := 8192; i < len(b); i++ {
-				b[i] = byte(i*7 + i>>8)
-			}
-			return b
-		}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			cfg := Config{Dir: t.TempDir()}
-			s := mustOpen(t, cfg)
-			for i := range 100 {
-				mustPut(t, s, tasks.Task{Kind: tasks.KindEventRecord, ID: fmt.Sprint(i), Payload: bytes.Repeat([]byte("x"), 3000)})
-			}
-			mustClose(t, s)
-			path := filepath.Join(cfg.Dir, fileName)
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			damaged := tt.damage(b)
-			if err := os.WriteFile(path, damaged, 0o600); err != nil {
-				t.Fatal(err)
-			}
+func TestProcessesShareADirectory(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := start(t, dir), start(t, dir)
+		for _, f := range []*fixture{a, b} {
+			f.redis.set(errDown, false, errDown)
+		}
+		time.Sleep(time.Second)
+		var want []string
+		for i := range 60 {
+			mine, others := event(fmt.Sprint("a", i)), event(fmt.Sprint("b", i))
+			a.mustEnqueue(t, mine)
+			time.Sleep(500 * time.Millisecond)
+			b.mustEnqueue(t, others)
+			time.Sleep(500 * time.Millisecond)
+			want = append(want, mine.ID, others.ID)
+		}
+		time.Sleep(2 * time.Second)
+		a.wantEvents(t, 120)
+		b.wantEvents(t, 120)
+		a.redis.set(nil, false, nil)
+		time.Sleep(2 * time.Second)
+		if diff := cmp.Diff(want, a.redis.have()); diff != "" {
+			t.Errorf("one process did not hand over all (-want +got):\n%s", diff)
+		}
+		time.Sleep(2 * time.Second)
+		a.wantEvents(t, 0)
+		b.wantEvents(t, 0)
+	})
+}
 
-			if _, err = Open(cfg); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "move it") {
-				t.Fatalf("error %v, want %v and what to do", err, ErrDamaged)
+// Both hand over what is there: an event may come twice, and none is missing.
+func TestProcessesDrainTogether(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := start(t, dir), start(t, dir)
+		for _, f := range []*fixture{a, b} {
+			f.redis.set(errDown, false, errDown)
+		}
+		time.Sleep(time.Second)
+		a.mustEnqueue(t, events("e", 200)...)
+		a.redis.set(nil, false, nil)
+		b.redis.set(nil, false, nil)
+		time.Sleep(3 * time.Second)
+		got := map[string]bool{}
+		for _, id := range append(a.redis.have(), b.redis.have()...) {
+			got[id] = true
+		}
+		a.wantEvents(t, 0)
+		b.wantEvents(t, 0)
+		if n := a.logs.FilterLevelExact(zapcore.ErrorLevel).Len() + b.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n > 0 || len(got) != 200 {
+			t.Errorf("%d of 200 events came; %d errors were logged", len(got), n)
+		}
+	})
+}
+
+func TestLeftoversAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, dir)
+		f.redis.set(errDown, false, errDown)
+		time.Sleep(time.Second)
+		f.mustEnqueue(t, event("e"))
+		cut := filepath.Join(dir, "tmp", fmt.Sprintf("%019d-CUT-10", time.Now().UnixNano()))
+		if err := os.WriteFile(cut, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.redis.set(nil, false, nil)
+		time.Sleep(leftOver - time.Minute)
+		if _, err := os.Stat(cut); err != nil {
+			t.Errorf("removed too early: %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		for _, name := range []string{"tmp", "new"} {
+			if left, err := os.ReadDir(filepath.Join(dir, name)); err != nil || len(left) > 0 {
+				t.Errorf("%d entries are left in %s, %v", len(left), name, err)
 			}
-			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, damaged) {
-				t.Errorf("the file was changed (%v)", err)
-			}
-			// What the error says to do works.
-			if err := os.Rename(path, filepath.Join(t.TempDir(), "kept")); err != nil {
-				t.Fatal(err)
-			}
-			mustPut(t, mustOpen(t, cfg), event("new"))
+		}
+	})
+}
+
+func TestCloseIsPrompt(t *testing.T) {
+	for name, redis := range map[string]struct {
+		err   error
+		hangs bool
+	}{"works": {}, "down": {err: errDown}, "hangs": {hangs: true}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, dir)
+				f.redis.set(errDown, false, errDown)
+				time.Sleep(time.Second)
+				f.mustEnqueue(t, events("e", 20)...)
+				f.redis.set(redis.err, redis.hangs, nil)
+				time.Sleep(1030 * time.Millisecond)
+				began := time.Now()
+				f.Close()
+				if took := time.Since(began); took > 0 {
+					t.Errorf("it took %v", took)
+				}
+				if got, left := len(f.redis.have()), start(t, dir).used().events; got+left != 20 {
+					t.Errorf("%d in Redis and %d in the spool, of 20", got, left)
+				}
+			})
 		})
 	}
 }
 
-// A kill while the first file was made leaves a name that is not yet the spool's.
-func TestOpenAfterHalfACreation(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, newFileName), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, reserveName), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := mustOpen(t, Config{Dir: dir})
-	mustPut(t, s, event("e"))
-	if info, err := os.Stat(filepath.Join(dir, reserveName)); err != nil || info.Size() != reserveSize {
-		t.Errorf("reserve: %v, %v", info, err)
+func TestCodecKeepsTask(t *testing.T) {
+	for _, want := range []tasks.Task{event("e"), {Kind: tasks.KindEventRecord, ID: "a\n b", Trace: "00-1", Payload: []byte("\n\x00\xff \n")}} {
+		got, err := decode(encode(want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 }
 
-func TestOpenErrors(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := Open(Config{Dir: filepath.Join(file, "spool")})
-	if err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "open spool") {
-		t.Errorf("error %v", err)
-	}
-}
-
-func TestLockWithinAProcess(t *testing.T) {
-	dir := t.TempDir()
-	mustOpen(t, Config{Dir: dir})
-	if _, err := Open(Config{Dir: dir}); !errors.Is(err, ErrLocked) {
-		t.Errorf("error %v, want %v", err, ErrLocked)
-	}
-}
-
-func BenchmarkPut(b *testing.B) {
-	for _, putters := range []int{1, 64} {
-		b.Run(fmt.Sprintf("putters=%d", putters), func(b *testing.B) {
-			s := mustOpen(b, Config{Dir: b.TempDir()})
-			task := tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:klingai:1", Payload: make([]byte, 1000)}
-			left := make(chan struct{}, b.N)
-			for range b.N {
-				left <- struct{}{}
-			}
-			close(left)
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for range putters {
-				wg.Go(func() {
-					for range left {
-						if err := s.Put(context.Background(), task); err != nil {
-							b.Error(err)
-						}
-					}
-				})
-			}
-			wg.Wait()
-		})
-	}
+// FuzzDecode checks that no file crashes the program and that a change is noticed.
+func FuzzDecode(f *testing.F) {
+	f.Add(encode(event("e")), 12)
+	f.Add([]byte("00000000 {}\n"), 0)
+	f.Add([]byte{}, 0)
+	f.Fuzz(func(t *testing.T, content []byte, at int) {
+		task, err := decode(content)
+		if err != nil {
+			return
+		}
+		again, err := decode(encode(task))
+		if err != nil || again.ID != task.ID || string(again.Payload) != string(task.Payload) {
+			t.Errorf("%+v came out as %+v, %v", task, again, err)
+		}
+		changed := append([]byte(nil), content...)
+		changed[uint(at)%uint(len(changed))] ^= 1
+		if _, err := decode(changed); err == nil {
+			t.Errorf("a change at %d is not noticed", uint(at)%uint(len(changed)))
+		}
+	})
 }

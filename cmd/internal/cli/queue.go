@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/ingest/spool"
+	"github.com/klinghook/klinghook/internal/join"
+	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// OpenQueue returns the queue that takes events: the one in Redis, with a spool for
+// when that is away. Its errors name the setting to change.
+func OpenQueue(cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger, metrics prometheus.Registerer) (*spool.Queue, error) {
+	dir := cfg.SpoolDir
+	if cfg.NoSpool {
+		dir = ""
+	}
+	queue, err := spool.New(spool.Config{
+		Redis: tasks.NewShardedClient(join.Redis(rdb), cfg.EventShards), Healthy: process.RedisHealth(rdb), Timeout: cfg.QueueTimeout,
+		Dir: dir, MaxBytes: cfg.SpoolMaxSize, Log: log, Metrics: metrics,
+	})
+	const instead = "choose a directory on a disk of this machine with KLINGHOOK_SPOOL_DIR (--spool-dir), or go without one with --no-spool"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w; let this user write there, or %s", err, instead)
+	case err != nil:
+		return nil, fmt.Errorf("%w; %s", err, instead)
+	}
+	return queue, nil
+}
+
+// QueueCheck reports whether an event that came now would be kept.
+func QueueCheck(queue *spool.Queue) process.Check {
+	return process.Check{Name: "queue", Probe: queue.Check, Detail: queue.Detail}
+}

@@ -1,0 +1,50 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// lookupsFresh is how long Redis's answer about look-ups is used.
+	lookupsFresh = 5 * time.Second
+	// lookupsTimeout bounds how long a delivery waits for it.
+	lookupsTimeout = 250 * time.Millisecond
+)
+
+// errNoLookups means that nobody would check an unsigned callback with Kling.
+var errNoLookups = errors.New("no worker asks Kling about jobs; give the workers KLINGAI_API_KEY")
+
+// LookupsOn returns a function for [Endpoint.Open] that reports that no worker has
+// credentials for Kling. While Redis does not answer, its last answer counts; without
+// one, callbacks are accepted.
+func LookupsOn(rdb redis.UniversalClient) func(context.Context) error {
+	var mu sync.Mutex // guards known and until
+	var known error
+	var until time.Time
+	return func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Now().Before(until) {
+			return known
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupsTimeout)
+		defer cancel()
+		on, err := tasks.LookupsOn(ctx, rdb)
+		switch {
+		case err != nil: // known stays
+		case on:
+			known = nil
+		default:
+			known = errNoLookups
+		}
+		until = time.Now().Add(lookupsFresh)
+		return known
+	}
+}
