@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -12,7 +13,8 @@ import (
 
 // Client enqueues tasks. It is safe for concurrent use.
 type Client struct {
-	asynq  *asynq.Client
+	rdb    redis.UniversalClient
+	asynq  atomic.Pointer[asynq.Client]
 	events []string // the queues of events
 }
 
@@ -22,7 +24,9 @@ func NewClient(rdb redis.UniversalClient) *Client { return NewShardedClient(rdb,
 // NewShardedClient returns a Client that spreads events over this many queues. Every
 // process must use the same number.
 func NewShardedClient(rdb redis.UniversalClient, shards int) *Client {
-	return &Client{asynq: asynq.NewClientFromRedisClient(rdb), events: EventQueues(shards)}
+	c := &Client{rdb: rdb, events: EventQueues(shards)}
+	c.asynq.Store(asynq.NewClientFromRedisClient(rdb))
+	return c
 }
 
 // Enqueue puts a task into its kind's queue and returns once Redis has it. duplicate
@@ -40,12 +44,15 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error
 	}
 	task := asynq.NewTaskWithHeaders(string(t.Kind), t.Payload, traceHeaders(cmp.Or(t.Trace, TraceOf(ctx))))
 	// Never add asynq.Unique: after a conflict of IDs its lock would stay.
-	_, err = c.asynq.EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(c.queueOf(p, t.ID)),
+	_, err = c.asynq.Load().EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(c.queueOf(p, t.ID)),
 		asynq.MaxRetry(p.Attempts-1), asynq.Timeout(p.Timeout), asynq.Retention(p.Retention))
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return true, nil
 	}
 	if err != nil {
+		// An asynq client makes a queue known once. Redis may have lost its data: only a new
+		// client makes the queue known again, without which no Inspector sees its tasks.
+		c.asynq.Store(asynq.NewClientFromRedisClient(c.rdb))
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
 	return false, nil

@@ -113,6 +113,30 @@ func TestFailureClasses(t *testing.T) {
 	}
 }
 
+func TestQueueIsKnownAgainAfterRedisLostItsData(t *testing.T) {
+	server := miniredis.RunT(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
+	defer func() { _ = rdb.Close() }()
+	client := tasks.NewClient(rdb)
+	task, err := tasks.SendNotification("ntf_1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, refused := range []string{"", "LOADING", ""} {
+		server.SetError(refused)
+		if _, err := client.Enqueue(t.Context(), task); (err != nil) != (refused != "") {
+			t.Fatalf("enqueue while Redis says %q: %v", refused, err)
+		}
+		if refused != "" {
+			server.FlushAll()
+		}
+	}
+	queues, err := asynq.NewInspectorFromRedisClient(rdb).Queues()
+	if err != nil || len(queues) != 1 {
+		t.Errorf("queues are %q, %v; want the one", queues, err)
+	}
+}
+
 func TestParseRetryAfter(t *testing.T) {
 	now := time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC)
 	tests := []struct {

@@ -152,58 +152,6 @@ func TestDispatchIsExact(t *testing.T) {
 	}
 }
 
-// TestShutdownPutsBack holds that a task which outlasts the grace period goes back
-// to the queue whole: no attempt is counted, and nothing is published.
-func TestShutdownPutsBack(t *testing.T) {
-	onRedis(t, func(t *testing.T, addr string) {
-		f := newFixture(t, addr, time.Second)
-		started := make(chan struct{})
-		f.serve = func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, video)
-			if err := http.NewResponseController(w).Flush(); err != nil {
-				t.Error(err)
-			}
-			close(started)
-			<-r.Context().Done()
-		}
-		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-		if err := f.worker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		<-started
-		f.worker.Shutdown()
-		task, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info := f.state(t, task, tasks.QueueMedia); info.State != asynq.TaskStatePending || info.Retried != 0 {
-			t.Errorf("task is %s after %d retries, want pending and none", info.State, info.Retried)
-		}
-		if _, err := os.Stat(filepath.Join(f.bucket, "vid_1", "video.mp4")); !os.IsNotExist(err) {
-			t.Errorf("the object is there although its download was broken off: %v", err)
-		}
-	})
-}
-
-// TestShutdownLetsFinish holds that running work is finished within the grace
-// period.
-func TestShutdownLetsFinish(t *testing.T) {
-	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
-	started, release := holdMedia(f)
-	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	<-started
-	stopped := make(chan struct{})
-	go func() { f.worker.Shutdown(); close(stopped) }()
-	close(release)
-	<-stopped
-	if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
-		t.Errorf("media is %s, %v; want stored", m.State, err)
-	}
-}
-
 // TestOwedComesBack holds that what the store owes comes back into an empty queue.
 func TestOwedComesBack(t *testing.T) {
 	server := miniredis.RunT(t)
