@@ -26,10 +26,10 @@ test: ## run all tests; those that need a missing server (Redis, PostgreSQL, Chr
 # CHAOS_SEED repeats a run, CHAOS_SCENARIO chooses scenarios by name, and
 # CHAOS_REPORT names a Markdown file whose table of scenarios is to be renewed.
 chaos: ## kill everything in turn, and count what is lost (10 minutes)
-	CGO_ENABLED=0 CHAOS=full $(GO) test -run '^TestChaos$$' -count=1 -timeout 60m -parallel 4 -v ./internal/chaos
+	CGO_ENABLED=0 CHAOS=full $(GO) test -run '^TestChaos$$' -count=1 -timeout 60m -parallel 4 -v ./internal/e2e
 
 chaos-short: ## the two-minute form of chaos: all at once
-	CGO_ENABLED=0 CHAOS=short $(GO) test -run '^TestChaos$$' -count=1 -timeout 10m -v ./internal/chaos
+	CGO_ENABLED=0 CHAOS=short $(GO) test -run '^TestChaos$$' -count=1 -timeout 10m -v ./internal/e2e
 
 # The harness is a module of its own. It needs wrk, Redis and PostgreSQL.
 BENCH = cd bench && CGO_ENABLED=0 $(GO) run . -root ..

@@ -1,6 +1,5 @@
-// Package klinghook_test holds the architecture: which room of the code may know
-// which other, and what the public program is made of. docs/ARCHITECTURE.md says
-// why.
+// Package klinghook_test checks the architecture: which package may import which, and
+// what the public program links. docs/ARCHITECTURE.md explains it.
 package klinghook_test
 
 import (
@@ -18,47 +17,39 @@ import (
 
 const (
 	module = "github.com/klinghook/klinghook"
-	ingest = "./cmd/klinghook-ingest"
-	// ingestMaxSize is the most that the stripped program may weigh, in bytes.
+	ingest = module + "/cmd/klinghook-ingest"
+	// ingestMaxSize is the limit for the stripped program, in bytes.
 	ingestMaxSize = 20 << 20
 )
 
-// A room is a folder of packages with one subject.
-type room struct {
-	name string
-	// imports are the rooms that it may import; of itself it may import all.
-	imports []string
-}
+// rooms are the folders of packages, with the rooms that each may import besides
+// itself. cmd may import all; only cmd imports config.
+func rooms() map[string][]string {
+	return map[string][]string{
+		"internal/join": nil,
+		"tasks":         nil,
 
-func rooms() []room {
-	return []room{
-		{"internal/join", nil},
-		{"tasks", nil},
+		"internal/source": {"tasks"},
+		"internal/kling":  {"internal/source", "tasks"},
+		"internal/store":  {"tasks", "internal/join"},
 
-		{"internal/source", []string{"tasks"}},
-		{"internal/kling", []string{"internal/source", "tasks"}},
-		{"internal/store", []string{"tasks", "internal/join"}},
+		"ingest":         {"internal/source", "internal/join", "tasks"},
+		"worker":         {"internal/source", "internal/kling", "internal/store", "internal/join", "tasks"},
+		"internal/admin": {"internal/source", "internal/kling", "internal/store", "tasks"},
 
-		{"ingest", []string{"internal/source", "internal/join", "tasks"}},
-		{"worker", []string{"internal/source", "internal/kling", "internal/store", "internal/join", "tasks"}},
-		{"internal/admin", []string{"internal/source", "internal/kling", "internal/store", "tasks"}},
+		// The fake Kling shares no code with us, so that it does not share our errors.
+		"internal/simulate": nil,
 
-		// The fake Kling knows nothing of ours: what both got wrong would not be seen.
-		{"internal/simulate", nil},
+		"config":           nil,
+		"internal/process": nil,
 
-		// Only cmd imports config: a package takes what it needs as parameters.
-		{"config", nil},
-		{"internal/process", nil},
-		{"internal/testenv", nil},
-		{"internal/programs", []string{"internal/testenv"}},
-		{"deploy", nil},         // Tests only.
-		{"internal/e2e", nil},   // Tests only.
-		{"internal/chaos", nil}, // Tests only.
-		{"cmd", []string{"ingest", "worker", "internal/admin", "internal/source", "internal/kling", "internal/store", "internal/join", "tasks", "internal/simulate", "config", "internal/process"}},
+		"internal/testenv": nil, // these are for tests only
+		"internal/e2e":     nil,
+		"deploy":           nil,
 	}
 }
 
-// Each of these libraries is used in some rooms only. Tests may use all.
+// owners are the rooms that may import a library. Tests may import all.
 func owners() map[string][]string {
 	sql := []string{"internal/store", "internal/testenv"}
 	return map[string][]string{
@@ -73,91 +64,76 @@ func owners() map[string][]string {
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
 		"github.com/golang-jwt":              {"internal/kling", "internal/simulate"},
 		"go.opentelemetry.io/otel/sdk":       {"internal/process"},
-		"github.com/vbauerster":              {"cmd/internal/terminal"},
+		"github.com/vbauerster":              {"cmd"},
+		"github.com/chromedp":                {"internal/testenv"},
+		"github.com/rogpeppe/go-internal":    {"internal/testenv"},
+		module + "/internal/testenv":         {"internal/testenv", "internal/e2e"},
 	}
 }
 
-// notInIngest lists what must not be linked into the public program, and why.
-// gRPC is linked because the OTLP exporter's protobuf types import it, although
-// traces are sent over HTTP. The grpcnotrace tag keeps that at one MiB.
-func notInIngest() map[string]string {
-	return map[string]string{
-		module + "/worker":                   "worker code",
-		module + "/internal/store":           "the store",
-		module + "/internal/kling":           "Kling's API client",
-		"github.com/jackc/pgx":               "a SQL driver",
-		"modernc.org":                        "a SQL driver",
-		"github.com/pressly/goose":           "SQL migrations",
-		"gocloud.dev":                        "buckets",
-		"github.com/aws":                     "a cloud SDK",
-		"github.com/Azure":                   "a cloud SDK",
-		"github.com/AzureAD":                 "a cloud SDK",
-		"cloud.google.com":                   "a cloud SDK",
-		"google.golang.org/api":              "a cloud SDK",
-		"github.com/hibiken/asynqmon":        "the queue pages",
-		"github.com/nicholas-fedor/shoutrrr": "notifiers",
-		"github.com/alicebob/miniredis":      "the embedded queue",
-		"github.com/vbauerster":              "progress bars",
+// notInIngest are packages that the public program must not link: code that is not
+// there cannot be attacked and needs no memory. gRPC is linked because the OTLP
+// exporter's protobuf types import it; the grpcnotrace tag keeps that at one MiB.
+func notInIngest() []string {
+	return []string{
+		module + "/worker", module + "/internal/store", module + "/internal/kling",
+		"github.com/jackc/pgx", "modernc.org", "github.com/pressly/goose",
+		"gocloud.dev", "github.com/aws", "github.com/Azure", "github.com/AzureAD", "cloud.google.com",
+		"google.golang.org/api",
+		"github.com/hibiken/asynqmon", "github.com/nicholas-fedor/shoutrrr", "github.com/alicebob/miniredis", "github.com/vbauerster",
 	}
 }
 
-// pkg is what go list tells of a package.
+// pkg is a package as go list prints it.
 type pkg struct {
 	ImportPath string
 	Imports    []string
 }
 
-func TestRoomsImportOnlyDownwards(t *testing.T) {
-	for _, p := range list(t, "./...") {
-		if p.ImportPath == module {
-			continue // These tests.
-		}
-		from, ok := roomOf(p.ImportPath)
-		if !ok {
-			t.Errorf("%s stands in no room: give it one in rooms, with what it may import", p.ImportPath)
-			continue
-		}
-		for _, imported := range p.Imports {
-			if !within(imported, module) {
+func TestArchitecture(t *testing.T) {
+	all := list(t)
+	t.Run("rooms import only downwards", func(t *testing.T) {
+		for _, p := range all {
+			room := roomOf(p.ImportPath)
+			if !within(p.ImportPath, module) || p.ImportPath == module || room == "cmd" {
 				continue
 			}
-			to, ok := roomOf(imported)
-			if ok && to.name != from.name && !slices.Contains(from.imports, to.name) {
-				t.Errorf("%s imports %s: %s may import only %q", p.ImportPath, imported, from.name, from.imports)
+			allowed, ok := rooms()[room]
+			if !ok {
+				t.Errorf("%s is in no room: add it to rooms", p.ImportPath)
 			}
-		}
-	}
-}
-
-func TestLibrariesStayInTheirRooms(t *testing.T) {
-	for _, p := range list(t, "./...") {
-		for _, imported := range p.Imports {
-			for library, rooms := range owners() {
-				if within(imported, library) && !slices.ContainsFunc(rooms, func(r string) bool {
-					return within(p.ImportPath, path.Join(module, r))
-				}) {
-					t.Errorf("%s imports %s, which only %q may", p.ImportPath, imported, rooms)
+			for _, imported := range p.Imports {
+				if to := roomOf(imported); within(imported, module) && to != room && !slices.Contains(allowed, to) {
+					t.Errorf("%s imports %s: %s may import only %q", p.ImportPath, imported, room, allowed)
 				}
 			}
 		}
-	}
-}
-
-func TestIngestLinksOnlyWhatItNeeds(t *testing.T) {
-	linked := list(t, "-deps", ingest)
-	if !slices.ContainsFunc(linked, func(p pkg) bool { return p.ImportPath == module+"/ingest" }) {
-		t.Errorf("%s does not link %s/ingest: is this still the public program?", ingest, module)
-	}
-	for _, p := range linked {
-		for unwanted, what := range notInIngest() {
-			if !within(p.ImportPath, unwanted) {
-				continue
-			}
-			if importers := importersOf(p, linked, unwanted); len(importers) > 0 {
-				t.Errorf("%s links %s, which is %s; imported by %q", ingest, p.ImportPath, what, importers)
+	})
+	t.Run("libraries stay in their rooms", func(t *testing.T) {
+		for _, p := range all {
+			for library, rooms := range owners() {
+				if !within(p.ImportPath, module) || within(p.ImportPath, module+"/bench") || !slices.ContainsFunc(p.Imports, func(i string) bool { return within(i, library) }) {
+					continue
+				}
+				if !slices.ContainsFunc(rooms, func(room string) bool { return within(p.ImportPath, path.Join(module, room)) }) {
+					t.Errorf("%s imports %s, which only %q may", p.ImportPath, library, rooms)
+				}
 			}
 		}
-	}
+	})
+	t.Run("ingest links only what it needs", func(t *testing.T) {
+		linkedBy := linked(all, ingest)
+		if _, ok := linkedBy[module+"/ingest"]; !ok {
+			t.Errorf("%s does not link %s/ingest", ingest, module)
+		}
+		for p, importer := range linkedBy {
+			for _, unwanted := range notInIngest() {
+				if within(p, unwanted) && !within(importer, unwanted) {
+					t.Errorf("%s links %s, imported by %s", ingest, p, importer)
+				}
+			}
+		}
+	})
 }
 
 func TestIngestIsSmall(t *testing.T) {
@@ -168,71 +144,69 @@ func TestIngestIsSmall(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Size() > ingestMaxSize {
-		t.Errorf("%s has %d bytes stripped, which is more than %d", ingest, info.Size(), ingestMaxSize)
+		t.Errorf("%s has %d bytes stripped, want at most %d", ingest, info.Size(), ingestMaxSize)
 	}
 	t.Logf("%s has %.1f MiB stripped", ingest, float64(info.Size())/(1<<20))
 }
 
-// list returns the packages that go list prints, without their tests.
-func list(t *testing.T, args ...string) []pkg {
+// list returns our packages and all that they link, without tests.
+func list(t *testing.T) (pkgs []pkg) {
 	t.Helper()
-	out := json.NewDecoder(strings.NewReader(run(t, append([]string{"list", "-json=ImportPath,Imports"}, args...)...)))
-	var pkgs []pkg
+	out := json.NewDecoder(strings.NewReader(run(t, "list", "-deps", "-json=ImportPath,Imports", "./...")))
 	for {
 		var p pkg
-		err := out.Decode(&p)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+		if err := out.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
 			t.Fatal(err)
 		}
 		pkgs = append(pkgs, p)
 	}
-	if len(pkgs) == 0 {
-		t.Fatalf("go list %q knows no packages", args)
-	}
-	return pkgs
 }
 
-// run returns what the go command prints, or fails the test with its complaint.
+// linked returns the packages that a program links, each with one that imports it.
+func linked(all []pkg, program string) map[string]string {
+	imports := map[string][]string{}
+	for _, p := range all {
+		imports[p.ImportPath] = p.Imports
+	}
+	importers := map[string]string{program: ""}
+	for queue := []string{program}; len(queue) > 0; queue = queue[1:] {
+		for _, imported := range imports[queue[0]] {
+			if _, seen := importers[imported]; !seen {
+				importers[imported] = queue[0]
+				queue = append(queue, imported)
+			}
+		}
+	}
+	return importers
+}
+
+// run returns what the go command prints.
 func run(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
-	// The programs are released without cgo.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as for a release
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, complaint.String())
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out)
 }
 
-// within reports whether the package is the one at root or below it.
+// within reports whether a package is root or below it.
 func within(importPath, root string) bool {
 	return importPath == root || strings.HasPrefix(importPath, root+"/")
 }
 
-// roomOf returns the room that a package of ours stands in.
-func roomOf(importPath string) (room, bool) {
-	for _, r := range rooms() {
-		if within(importPath, path.Join(module, r.name)) {
-			return r, true
-		}
+// roomOf returns the room of a package of ours.
+func roomOf(importPath string) string {
+	relative := strings.TrimPrefix(importPath, module+"/")
+	parts := strings.SplitN(relative, "/", 3)
+	if parts[0] == "internal" && len(parts) > 1 {
+		return parts[0] + "/" + parts[1]
 	}
-	return room{}, false
-}
-
-// importersOf returns which of the packages import p, without those that are
-// themselves within the root: what matters is where the wish came from.
-func importersOf(p pkg, pkgs []pkg, root string) []string {
-	var importers []string
-	for _, other := range pkgs {
-		if slices.Contains(other.Imports, p.ImportPath) && !within(other.ImportPath, root) {
-			importers = append(importers, other.ImportPath)
-		}
-	}
-	return importers
+	return parts[0]
 }

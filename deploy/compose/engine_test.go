@@ -21,8 +21,8 @@ import (
 // again after two minutes at most.
 const patience = 4 * time.Minute
 
-// stack is docker-compose.yml on the engine of this machine, as a project of its own on
-// free ports: what else runs there is left alone.
+// stack is docker-compose.yml on this machine's engine, as a project of its own on free
+// ports.
 type stack struct {
 	t        *testing.T
 	command  []string
@@ -31,8 +31,7 @@ type stack struct {
 	ports    map[string]string
 }
 
-// images are what docker-compose.yml needs without profiles, and for those that are tried.
-// Some services of others are tried by some tests.
+// images returns the images of the services without profiles, and of some others.
 func images(t *testing.T, some ...string) []string {
 	t.Helper()
 	var list []string
@@ -45,8 +44,8 @@ func images(t *testing.T, some ...string) []string {
 	return slices.Compact(list)
 }
 
-// newStack skips the test where there is no engine, or not all images, those of some
-// more services among them: nothing is fetched or built for it.
+// newStack returns a stack, also with some optional services. Without an engine or all
+// images the test is skipped: nothing is pulled or built.
 func newStack(t *testing.T, some ...string) *stack {
 	t.Helper()
 	if os.Getenv("COMPOSE_TEST") == "" {
@@ -102,8 +101,7 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// remove takes everything of the project away, after its logs were shown if the test
-// has failed.
+// remove removes everything of the project, and prints its logs if the test failed.
 func (s *stack) remove() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -113,7 +111,7 @@ func (s *stack) remove() {
 			s.t.Logf("%s: %v\n%s", args[0], err, out)
 		}
 	}
-	// What is of a profile that is not named stays.
+	// `down` needs all profiles.
 	s.profiles = []string{"simulate", "observability", "s3"}
 	if out, err := s.compose(ctx, "down", "--volumes", "--remove-orphans", "--timeout", "10"); err != nil {
 		s.t.Errorf("down: %v\n%s", err, out)
@@ -137,7 +135,7 @@ func (s *stack) compose(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// must runs a command of Compose that succeeds.
+// must runs a command of Compose that must succeed.
 func (s *stack) must(args ...string) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -149,8 +147,7 @@ func (s *stack) must(args ...string) string {
 	return out
 }
 
-// up starts the stack with so many workers and ingests, and waits until all of it is
-// healthy.
+// up starts the stack with this many workers and ingests, and waits until it is healthy.
 func (s *stack) up(workers, ingests int) {
 	s.t.Helper()
 	s.must("up", "-d", "--no-build", "--scale", "worker="+strconv.Itoa(workers), "--scale", "ingest="+strconv.Itoa(ingests))
@@ -159,7 +156,7 @@ func (s *stack) up(workers, ingests int) {
 	}
 }
 
-// healthy waits until a service has so many containers and each says that it is well.
+// healthy waits until a service has this many containers, all of them healthy.
 func (s *stack) healthy(service string, want int) {
 	s.t.Helper()
 	s.until(service+" is healthy", func() (bool, string) {
@@ -175,7 +172,7 @@ func (s *stack) containers(service string) []string {
 	return strings.Fields(s.must("ps", "-q", service))
 }
 
-// docker runs a command of the engine's that succeeds.
+// docker runs a docker command that must succeed.
 func (s *stack) docker(args ...string) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -199,8 +196,7 @@ func (s *stack) query(sql string) string {
 	return s.docker("exec", s.containers("postgres")[0], "psql", "-U", "klinghook", "-d", "klinghook", "-Atc", sql)
 }
 
-// settled waits until the database has so many jobs, all of them completed and with
-// all that they owe stored.
+// settled waits until the database has this many jobs, all completed and nothing owed.
 func (s *stack) settled(jobs int) {
 	s.t.Helper()
 	const sql = `SELECT count(*) FILTER (WHERE status = 'completed'), count(*),
@@ -212,7 +208,7 @@ func (s *stack) settled(jobs int) {
 	})
 }
 
-// until asks every half second until the answer is yes.
+// until polls until done.
 func (s *stack) until(what string, ask func() (done bool, state string)) {
 	s.t.Helper()
 	tick := time.NewTicker(500 * time.Millisecond)
@@ -242,7 +238,7 @@ func (s *stack) ask(method, port, path, body string, header http.Header) (status
 		req.Header[name] = values
 	}
 	req.Host = header.Get("Host")
-	res, err := http.DefaultTransport.RoundTrip(req) // redirects are shown, not followed
+	res, err := http.DefaultTransport.RoundTrip(req) // without following redirects
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestStack is a day in the life of the stack, told in order: each step stands on the
-// one before.
-func TestStack(t *testing.T) {
+// TestStackLosesNothing runs the stack through scaling, kills and restarts. Each step
+// continues from the one before.
+func TestStackLosesNothing(t *testing.T) {
 	s := newStack(t)
 	s.profiles = []string{"simulate"}
 	s.up(1, 1)
@@ -32,19 +32,19 @@ func TestStack(t *testing.T) {
 	s.docker("kill", s.containers("worker")[0])
 	s.settled(jobs)
 	if after := s.deliveries(); after[0] == before[0] || after[1] == before[1] {
-		t.Errorf("the ingests took %v deliveries, and %v before: not each got some", after, before)
+		t.Errorf("the ingests have %v deliveries, and had %v before: want more in each", after, before)
 	}
 
-	t.Log("Redis gone, and both ingests taken away before it is back")
+	t.Log("Redis stopped, and both ingests removed before it is back")
 	s.up(4, 2)
 	s.must("stop", "redis")
 	s.send(10, video)
 	jobs += 10
 	if out := s.must("logs", "--no-color", "ingest"); !strings.Contains(out, "circuit breaker opened") {
-		t.Errorf("ingest says nothing of Redis:\n%s", out)
+		t.Errorf("ingest does not log that Redis is away:\n%s", out)
 	}
 	s.must("rm", "--stop", "--force", "ingest")
-	s.up(2, 1) // one of the two spools has nobody now
+	s.up(2, 1) // the other ingest's spool must be drained too
 	s.settled(jobs)
 	if out := s.must("logs", "--no-color", "ingest"); !strings.Contains(out, "took over events") {
 		t.Errorf("the one ingest says nothing of the other's spool:\n%s", out)
@@ -61,10 +61,9 @@ func TestStack(t *testing.T) {
 	s.simulated(jobs + 1)
 }
 
-// TestStackIsSeen asks the stack's Prometheus what each panel of the dashboard asks it,
-// in the way that Grafana does: under load, and with a file that is not there, none stays
-// empty but that of the look-ups, for which a key of Kling's API would have to be set.
-func TestStackIsSeen(t *testing.T) {
+// TestStackFillsDashboard runs each panel's queries as Grafana does: under load, and
+// with a missing file, none is empty, except that of look-ups, which need an API key.
+func TestStackFillsDashboard(t *testing.T) {
 	s := newStack(t, "prometheus")
 	s.profiles = []string{"simulate"}
 	s.up(2, 2)
@@ -78,7 +77,7 @@ func TestStackIsSeen(t *testing.T) {
 				continue
 			}
 			panels = append(panels, *p.Panel.Title)
-			for _, q := range questions(t, p.Panel) {
+			for _, q := range queries(t, p.Panel) {
 				asked[*p.Panel.Title] = append(asked[*p.Panel.Title], q.Expr)
 			}
 		}
@@ -89,9 +88,9 @@ func TestStackIsSeen(t *testing.T) {
 		var empty []string
 		for _, panel := range panels {
 			for _, expr := range asked[panel] {
-				// What Grafana makes of its variable where this is scraped each 15 s.
+				// Grafana's value at a scrape interval of 15 s.
 				if s.series(strings.ReplaceAll(expr, "$__rate_interval", "1m")) == 0 {
-					empty = append(empty, fmt.Sprintf("%q has nothing of %s", panel, expr))
+					empty = append(empty, fmt.Sprintf("%q has no data for %s", panel, expr))
 				}
 			}
 		}
@@ -99,7 +98,7 @@ func TestStackIsSeen(t *testing.T) {
 	})
 }
 
-// series asks Prometheus and returns how many series its answer has that are numbers.
+// series returns how many series of numbers Prometheus returns.
 func (s *stack) series(expr string) (n int) {
 	s.t.Helper()
 	status, answer := s.ask(http.MethodGet, "PROMETHEUS_PORT", "/api/v1/query?query="+url.QueryEscape(expr), "", http.Header{})
@@ -135,15 +134,15 @@ func (s *stack) answers() {
 		}
 	}
 	if got, _ := s.ask(http.MethodGet, "KLINGHOOK_ADMIN_PORT", "/queues/", "", http.Header{}); got == http.StatusOK {
-		s.t.Error("the queue pages are open to whoever asks")
+		s.t.Error("the queue pages need no login")
 	}
 }
 
-// simulated has the fake Kling make a video, waits until klinghook has so many jobs
-// and this one's video, and returns its link.
+// simulated creates a job at the simulator, waits until klinghook has this many jobs
+// and its video, and returns its link.
 func (s *stack) simulated(jobs int) string {
 	s.t.Helper()
-	// The links are of the host that was asked: the one that workers know it by.
+	// Links have the requested host: here the one that workers use.
 	header := http.Header{"Host": {"simulate:5010"}, "Authorization": {"Bearer simulated"}}
 	var created struct {
 		Data struct {
@@ -180,8 +179,8 @@ func (s *stack) simulated(jobs int) string {
 	return looked.Data.TaskResult.Videos[0].URL
 }
 
-// send sends the whole life of so many jobs, from inside the stack, and expects that
-// every delivery is answered with 200.
+// send sends all events of this many jobs from inside the stack; each must be answered
+// with 200.
 func (s *stack) send(jobs int, video string) {
 	s.t.Helper()
 	out := s.operator("send", "--lifecycle", "--protocol", "official", "--count", fmt.Sprint(jobs), "--video-url", video)

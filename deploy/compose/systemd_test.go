@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// TestUnits has systemd judge the units in deploy/systemd: that it understands every
-// line, and how much the processes may do.
-func TestUnits(t *testing.T) {
+// TestUnitsAreValidAndRestricted has systemd check the units in deploy/systemd.
+func TestUnitsAreValidAndRestricted(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed (Debian: apt-get install systemd)")
 	}
@@ -28,7 +27,7 @@ func TestUnits(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !program.Match(content) {
-			t.Errorf("%s starts no program of ours", unit)
+			t.Errorf("%s starts none of our programs", unit)
 		}
 		name := strings.Replace(filepath.Base(unit), "@.", "@1.", 1)
 		if err := os.WriteFile(filepath.Join(dir, name), program.ReplaceAll(content, []byte("ExecStart=/bin/true")), 0o600); err != nil {
@@ -39,14 +38,14 @@ func TestUnits(t *testing.T) {
 		name := strings.Replace(filepath.Base(unit), "@.", "@1.", 1)
 		path := filepath.Join(dir, name)
 		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", path).CombinedOutput()
-		// It also has something to say about this machine's own units.
+		// It also reports problems of this machine's units.
 		if err != nil || strings.Contains(string(out), name) {
 			t.Errorf("systemd-analyze verify %s: %v\n%s", name, err, out)
 		}
 		// In tenths: 100 is the most exposed.
 		out, err = exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--threshold=15", path).CombinedOutput()
 		if err != nil {
-			t.Errorf("%s may do too much: %v\n%s", name, err, out)
+			t.Errorf("%s is too exposed: %v\n%s", name, err, out)
 		}
 	}
 }

@@ -12,10 +12,9 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// TestDashboardAsks has promtool read each question of the dashboards as the recording
-// rule that it could be: Grafana shows a panel whose question is wrong only to who
-// opens it.
-func TestDashboardAsks(t *testing.T) {
+// TestDashboardQueriesAreValid has promtool check each query of the dashboards as a
+// recording rule.
+func TestDashboardQueriesAreValid(t *testing.T) {
 	promtool := testenv.Promtool(t)
 	paths, err := filepath.Glob("../grafana/dashboards/*.json")
 	if err != nil || len(paths) == 0 {
@@ -35,7 +34,7 @@ func TestDashboardAsks(t *testing.T) {
 		rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
 		for _, panel := range dashboard.Panels {
 			if panel.Type != "row" && len(panel.Targets) == 0 {
-				t.Errorf("%s: %q asks nothing", path, panel.Title)
+				t.Errorf("%s: %q has no query", path, panel.Title)
 			}
 			for i, target := range panel.Targets {
 				expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "1m")

@@ -1,3 +1,2 @@
-// Package prometheus has no code: its tests hold the alerts of this folder against
-// klinghook's metrics and its operator's manual.
+// Package prometheus tests the alerts in this folder and the queries of the dashboards.
 package prometheus

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,91 +16,72 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestAdminInBrowser does what an operator does: a download has failed for good, and
-// after its server was mended the operator logs in, finds the task, runs it again,
-// and sees that it is done. Another site in the same browser can do nothing.
-func TestAdminInBrowser(t *testing.T) {
+// TestOperatorRerunsTaskInBrowser logs in, finds an archived download, runs it again
+// and finds it completed. Other sites in the same browser can change nothing.
+func TestOperatorRerunsTaskInBrowser(t *testing.T) {
 	b := browser.Open(t)
-	w := newWorld(t)
-	var mended atomic.Bool
-	settings, rdb, cdn := plant(t, w, func(rw http.ResponseWriter, r *http.Request) {
-		if !mended.Load() {
-			rw.WriteHeader(http.StatusGone)
-			return
-		}
-		_, _ = rw.Write(file(r.URL.Path))
-	})
+	w := newFleet(t, "")
+	var fixed atomic.Bool
+	w.media.instead = goneUntil(&fixed)
 	const password = "correct horse battery"
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings["KLINGHOOK_ADMIN_USER"], settings["KLINGHOOK_ADMIN_PASSWORD_HASH"] = "operator", string(hash)
-	ingest := start(t, "klinghook-ingest", settings)
-	start(t, "klinghook", settings, "worker")
-	pages := "http://" + start(t, "klinghook", settings, "admin").Address("admin")
-	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/vid_1.mp4?Signature=hush"))
-	eventually(t, "the dead letter", func() (bool, string) {
-		list := deadLetters(t, settings)
-		return len(list) == 1, fmt.Sprintf("%+v", list)
-	})
+	w.settings["KLINGHOOK_ADMIN_USER"], w.settings["KLINGHOOK_ADMIN_PASSWORD_HASH"] = "operator", string(hash)
+	base, _, _ := w.startAll()
+	pages := "http://" + w.start(klinghook, "admin").address("admin")
+	w.accept(base, completedWith("vid_1", w.media.link("vid_1.mp4")))
+	w.awaitDeadLetters(1)
 
-	b.Do("log in with a wrong password, and then the right one",
+	b.Do("log in with a wrong password",
 		chromedp.Navigate(pages+"/queues/queues/media?status=archived"),
 		chromedp.SendKeys("#user", "operator"),
 		chromedp.SendKeys("#password", "guess"),
 		chromedp.Click(`//button`),
 		chromedp.WaitVisible(`[role="alert"]`))
-	b.Forget() // that it was refused
+	b.Forget() // the refused login
 	b.Do("log in",
 		chromedp.SendKeys("#user", "operator"),
 		chromedp.SendKeys("#password", password),
 		chromedp.Click(`//button`),
 		chromedp.WaitVisible(`//tbody/tr`))
 	if text := b.Text("main"); !strings.Contains(text, "media:download:vid_1:video") || !strings.Contains(text, "410") {
-		t.Errorf("after the login the pages show\n%s", text)
+		t.Errorf("after the login the page shows\n%s", text)
 	}
 
-	mended.Store(true)
+	fixed.Store(true)
 	b.Do("run the task",
 		chromedp.Click(`//tbody/tr/td[last()]//button`),
 		chromedp.Click(`//button[@title="Run"]`),
 		chromedp.WaitVisible(`//*[contains(text(),"is now pending")]`))
-	eventually(t, "the video", func() (bool, string) {
-		shown, err := showJob(t, settings, "vid_1")
-		return err == nil && strings.Contains(shown.summary(), "video stored"), fmt.Sprint(shown.summary(), err)
-	})
-	b.Do("see that it is done",
+	w.awaitJob("vid_1", "video stored")
+	b.Do("list completed tasks",
 		chromedp.Navigate(pages+"/queues/queues/media?status=completed"),
 		chromedp.WaitVisible(`//tbody/tr`))
 	if text := b.Text("main"); !strings.Contains(text, "media:download:vid_1:video") {
-		t.Errorf("what is done is shown as\n%s", text)
+		t.Errorf("completed tasks are\n%s", text)
 	}
-	eventually(t, "the end of the dead letter", func() (bool, string) {
-		list := deadLetters(t, settings)
-		return len(list) == 0, fmt.Sprintf("%+v", list)
-	})
+	w.awaitDeadLetters(0)
 	for _, url := range b.Requests() {
 		if !strings.HasPrefix(url, pages+"/") && url != "data:," {
-			t.Errorf("the pages ask for %s", url)
+			t.Errorf("the pages request %s", url)
 		}
 	}
 	if complaints := b.Complaints(); len(complaints) > 0 {
 		t.Errorf("the browser complains: %q", complaints)
 	}
 
-	// The browser is logged in.
-	inspector := asynq.NewInspectorFromRedisClient(rdb)
-	attack(t, b, pages, inspector)
+	attack(t, b, pages, asynq.NewInspectorFromRedisClient(w.rdb))
 	b.Do("log out",
 		chromedp.Navigate(pages+"/queues"),
 		chromedp.Click(`//button[text()="Log out"]`),
 		chromedp.WaitVisible("#password"))
-	b.Do("be asked again", chromedp.Navigate(pages+"/queues"), chromedp.WaitVisible("#password"))
+	b.Do("open a page without a login", chromedp.Navigate(pages+"/queues"), chromedp.WaitVisible("#password"))
 }
 
-// attack opens pages of other origins in the browser, which try to change something:
-// one of the same site, which the cookie alone would not stop, and one of another.
+// attack opens pages of other origins, which try to pause a queue: one of the same
+// site, which the cookie alone would not stop, and one of another site.
 func attack(t *testing.T, b *browser.Browser, pages string, inspector *asynq.Inspector) {
 	t.Helper()
 	target := pages + "/queues/api/queues/" + tasks.QueueMedia + ":pause"
@@ -125,10 +105,10 @@ func attack(t *testing.T, b *browser.Browser, pages string, inspector *asynq.Ins
 		b.Do("a script on "+name, chromedp.Navigate(origin+"/script"), chromedp.WaitReady("#sent"))
 		b.Do("a frame on "+name, chromedp.Navigate(origin+"/frame"), chromedp.WaitReady("#sent"))
 		if info, err := inspector.GetQueueInfo(tasks.QueueMedia); err != nil || info.Paused {
-			t.Errorf("after the attacks of %s the queue is %+v, %v", name, info, err)
+			t.Errorf("after the attack from %s the queue is %+v, %v", name, info, err)
 		}
 	}
 	if frames := strings.Join(b.Complaints(), "\n"); strings.Count(frames, "frame-ancestors") != 2 {
-		t.Errorf("the pages stand in others' frames; the browser said:\n%s", frames)
+		t.Errorf("the browser shows the pages in frames of other sites:\n%s", frames)
 	}
 }

@@ -1,4 +1,10 @@
-// Package e2e holds the end-to-end test: the programs as they are built, on a real
-// Redis and on dev's embedded one, over both databases, with deliveries signed by
-// code that is not klinghook's.
+// Package e2e is the end-to-end and failure suite: klinghook's programs as they are
+// built, on real servers, between a sender, a media server and a receiver of its own.
+// Everything is driven from outside. docs/RELIABILITY.md describes the failure
+// scenarios, which run only with `make chaos` and `make chaos-short`:
+//
+//	CHAOS=full|short  which form
+//	CHAOS_SEED        the seed of an earlier run
+//	CHAOS_SCENARIO    names of scenarios, separated by commas
+//	CHAOS_REPORT      a Markdown file whose table of scenarios is replaced
 package e2e

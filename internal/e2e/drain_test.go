@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync/atomic"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,27 +14,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// slowVideo serves a video that is held back until released, and tells of each
-// request.
-func slowVideo() (serve http.HandlerFunc, asked <-chan string, release func()) {
-	requests, released := make(chan string, 16), make(chan struct{})
-	var done atomic.Bool
-	return func(rw http.ResponseWriter, r *http.Request) {
-			requests <- r.URL.Path
-			select {
-			case <-released:
-				_, _ = rw.Write(file(r.URL.Path))
-			case <-r.Context().Done():
-			}
-		}, requests, func() {
-			if done.CompareAndSwap(false, true) {
-				close(released)
-			}
-		}
-}
-
 // await waits for a request.
-func await(t *testing.T, asked <-chan string) {
+func await(t *testing.T, asked <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-asked:
@@ -45,21 +24,34 @@ func await(t *testing.T, asked <-chan string) {
 	}
 }
 
-// TestDrain holds that a worker which is asked to stop takes nothing new, and
-// finishes what it has begun.
-func TestDrain(t *testing.T) {
-	w := newWorld(t)
-	serve, asked, release := slowVideo()
-	defer release()
-	settings, rdb, cdn := plant(t, w, serve)
-	ingest, worker := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	base := "http://" + ingest.Address("webhooks")
-	w.post(base, w.completedFrom("vid_1", cdn+"/a.mp4"))
+// slowDownload starts ingest and a worker, which downloads vid_1's video; the rest of
+// the file comes after release.
+func slowDownload(t *testing.T, grace string) (w *world, base string, worker *service, release func()) {
+	t.Helper()
+	w = newFleet(t, "")
+	asked, released := make(chan struct{}, 16), make(chan struct{})
+	w.media.instead = func(rw http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		select {
+		case <-released:
+			_, _ = rw.Write(file(r.URL.Path))
+		case <-r.Context().Done():
+		}
+	}
+	release = sync.OnceFunc(func() { close(released) })
+	t.Cleanup(release)
+	w.settings["KLINGHOOK_GRACE"] = grace
+	base, _, worker = w.startAll()
+	w.accept(base, completedWith("vid_1", w.media.link("a.mp4")))
 	await(t, asked)
-	worker.Signal(syscall.SIGTERM)
-	worker.Logged("stopping")
-	inspector := asynq.NewInspectorFromRedisClient(rdb)
-	eventually(t, "the worker's servers to stop taking tasks", func() (bool, string) {
+	return w, base, worker, release
+}
+
+func TestStoppingWorkerFinishesItsTasksAndTakesNoMore(t *testing.T) {
+	w, base, worker, release := slowDownload(t, "1m")
+	worker.signal()
+	inspector := asynq.NewInspectorFromRedisClient(w.rdb)
+	eventually(t, "the worker to stop taking tasks", func() (bool, string) {
 		servers, err := inspector.Servers()
 		for _, server := range servers {
 			if server.Status == "active" {
@@ -68,93 +60,66 @@ func TestDrain(t *testing.T) {
 		}
 		return err == nil, fmt.Sprint(err)
 	})
-	w.post(base, w.completedFrom("vid_2", cdn+"/b.mp4"))
+	w.accept(base, completedWith("vid_2", w.media.link("b.mp4")))
 	release()
-	if err := worker.Wait(); err != nil {
+	if err := worker.wait(); err != nil {
 		t.Errorf("the worker ended with %v", err)
 	}
-	if shown, err := showJob(t, settings, "vid_1"); err != nil || !strings.Contains(shown.summary(), "video stored") {
-		t.Errorf("vid_1 is %s, %v; want its video stored", shown.summary(), err)
-	}
+	w.awaitJob("vid_1", "video stored")
 	info, err := inspector.GetQueueInfo(tasks.QueueEvents)
 	if err != nil || info.Pending != 1 {
-		t.Errorf("%d events pending, %v; want that the second was not taken", info.Pending, err)
+		t.Errorf("%d events pending, %v; want 1", info.Pending, err)
 	}
 }
 
-// TestGraceEnds holds that what outlasts the grace period goes back whole, and is
-// done by the next worker.
-func TestGraceEnds(t *testing.T) {
-	w := newWorld(t)
-	serve, asked, release := slowVideo()
-	defer release()
-	settings, rdb, cdn := plant(t, w, serve)
-	settings["KLINGHOOK_GRACE"] = "1s"
-	ingest, worker := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
-	await(t, asked)
-	worker.Stop()
-	pending, err := asynq.NewInspectorFromRedisClient(rdb).ListPendingTasks(tasks.QueueMedia)
+func TestTaskThatOutlastsGraceRunsAgain(t *testing.T) {
+	w, _, worker, release := slowDownload(t, "1s")
+	worker.stop()
+	pending, err := asynq.NewInspectorFromRedisClient(w.rdb).ListPendingTasks(tasks.QueueMedia)
 	if err != nil || len(pending) != 1 || pending[0].Retried != 0 || pending[0].LastErr != "" {
-		t.Fatalf("pending are %+v, %v; want the download with no attempt counted", pending, err)
+		t.Fatalf("pending are %+v, %v; want the download without an attempt", pending, err)
 	}
 	release()
-	start(t, "klinghook", settings, "worker")
-	eventually(t, "the job", func() (bool, string) {
-		shown, err := showJob(t, settings, "vid_1")
-		return err == nil && strings.Contains(shown.summary(), "video stored"), fmt.Sprint(shown.summary(), err)
-	})
+	w.start(klinghook, "worker")
+	w.awaitJob("vid_1", "video stored")
 }
 
-// TestSecondSignal holds that a second signal ends a worker at once.
-func TestSecondSignal(t *testing.T) {
-	w := newWorld(t)
-	serve, asked, release := slowVideo()
-	defer release()
-	settings, rdb, cdn := plant(t, w, serve)
-	settings["KLINGHOOK_GRACE"] = "1h"
-	ingest, worker := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
-	await(t, asked)
-	worker.Signal(syscall.SIGTERM)
-	worker.Logged("stopping")
-	worker.Signal(syscall.SIGTERM)
-	if err := worker.Wait(); err == nil {
-		t.Error("the worker ended well although it broke off its work")
+func TestSecondSignalEndsWorkerAtOnce(t *testing.T) {
+	w, _, worker, _ := slowDownload(t, "1h")
+	worker.signal()
+	worker.signal()
+	if err := worker.wait(); err == nil {
+		t.Error("the worker ended with exit code 0, although a task was not done")
 	}
-	// It comes back as after a crash.
-	info, err := asynq.NewInspectorFromRedisClient(rdb).GetQueueInfo(tasks.QueueMedia)
+	// The task runs again when its lease has expired.
+	info, err := asynq.NewInspectorFromRedisClient(w.rdb).GetQueueInfo(tasks.QueueMedia)
 	if err != nil || info.Active != 1 {
-		t.Errorf("%d downloads active, %v; want the one that was broken off, for its lease to expire", info.Active, err)
+		t.Errorf("%d downloads active, %v; want 1", info.Active, err)
 	}
 }
 
-// TestFailingBucket holds that downloads wait for a bucket that fails, and are done
-// when it works again.
-func TestFailingBucket(t *testing.T) {
-	w := newWorld(t)
-	settings, rdb, cdn := plant(t, w, func(rw http.ResponseWriter, r *http.Request) { _, _ = rw.Write(file(r.URL.Path)) })
-	bucket := strings.TrimPrefix(settings["KLINGHOOK_BUCKET_URL"], "file://")
-	// The job's folder cannot be made: a file has its name.
-	inTheWay := filepath.Join(bucket, "vid_1")
-	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+func TestDownloadsWaitForFailingBucket(t *testing.T) {
+	w := newFleet(t, "")
+	// A file with the name of the job's folder.
+	obstacle := filepath.Join(w.bucket, "vid_1")
+	if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ingest, _ := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/a.mp4"))
-	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	base, _, _ := w.startAll()
+	w.accept(base, completedWith("vid_1", w.media.link("a.mp4")))
+	inspector := asynq.NewInspectorFromRedisClient(w.rdb)
 	eventually(t, "a second attempt to fail", func() (bool, string) {
 		retry, err := inspector.ListRetryTasks(tasks.QueueMedia)
 		return err == nil && len(retry) == 1 && retry[0].Retried >= 2, fmt.Sprint(retry, err)
 	})
-	if err := os.Remove(inTheWay); err != nil {
+	if err := os.Remove(obstacle); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the file", func() (bool, string) {
-		content, err := os.ReadFile(filepath.Join(bucket, "vid_1", "video.mp4"))
-		return err == nil && string(content) == string(file("/a.mp4")), fmt.Sprint(err)
-	})
-	if list := deadLetters(t, settings); len(list) != 0 {
-		t.Errorf("dead letters %+v, want none", list)
+	w.awaitJob("vid_1", "video stored")
+	shown, err := showJob(t, w.settings, "vid_1")
+	if err != nil {
+		t.Fatal(err)
 	}
+	w.checkObject(shown, "vid_1/video.mp4", "/a.mp4")
+	w.awaitDeadLetters(0)
 }

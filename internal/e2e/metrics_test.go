@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"bytes"
-	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -19,23 +16,18 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// TestMetrics has every process do something, and holds what each exports against
-// the naming conventions and against what docs/METRICS.md says; then the dashboard
-// and the alert rules against what is exported.
-func TestMetrics(t *testing.T) {
-	w := newWorld(t)
-	settings, _, cdn := plant(t, w, func(rw http.ResponseWriter, r *http.Request) { _, _ = rw.Write(file(r.URL.Path)) })
-	ingest := start(t, "klinghook-ingest", settings)
+// TestMetricsAreDocumented compares the metrics of every process with the naming
+// conventions and docs/METRICS.md, and dashboards and alert rules with the metrics.
+func TestMetricsAreDocumented(t *testing.T) {
+	w := newFleet(t, "")
+	base, ingest, worker := w.startAll()
 	processes := map[string]string{
-		"ingest": ingest.Address("admin"),
-		"worker": start(t, "klinghook", settings, "worker").Address("admin"),
-		"admin":  start(t, "klinghook", settings, "admin").Address("admin"),
+		"ingest": ingest.address("admin"),
+		"worker": worker.address("admin"),
+		"admin":  w.start(klinghook, "admin").address("admin"),
 	}
-	w.post("http://"+ingest.Address("webhooks"), w.completedFrom("vid_1", cdn+"/vid_1.mp4"))
-	eventually(t, "the video", func() (bool, string) {
-		shown, err := showJob(t, settings, "vid_1")
-		return err == nil && strings.Contains(shown.summary(), "video stored"), fmt.Sprint(shown.summary(), err)
-	})
+	w.accept(base, completedWith("vid_1", w.media.link("vid_1.mp4")))
+	w.awaitJob("vid_1", "video stored")
 
 	documented := documentedMetrics(t)
 	exported := map[string]bool{}
@@ -55,21 +47,21 @@ func TestMetrics(t *testing.T) {
 			}
 			for _, m := range family.GetMetric() {
 				if got := labelNames(m); !slices.Equal(got, doc.labels) {
-					t.Errorf("docs/METRICS.md has the labels %q for %s of %s, which has %q", doc.labels, name, process, got)
+					t.Errorf("docs/METRICS.md has labels %q for %s of %s, want %q", doc.labels, name, process, got)
 					break
 				}
 			}
 		}
 		for name, doc := range documented {
 			if _, ok := families[name]; !ok && slices.Contains(doc.from, process) {
-				t.Errorf("docs/METRICS.md has %s from %s, which does not export it", name, process)
+				t.Errorf("docs/METRICS.md has %s of %s, which does not export it", name, process)
 			}
 		}
 	}
 	checkUses(t, exported)
 }
 
-// metric is what the documentation says of one.
+// metric is the documentation of one metric.
 type metric struct{ labels, from []string }
 
 func documentedMetrics(t *testing.T) map[string]metric {
@@ -102,24 +94,15 @@ func labelNames(m *dto.Metric) []string {
 	return names
 }
 
-// scrape returns what a process exports, and complains of names and helps that are
-// against Prometheus's conventions.
+// scrape returns a process's metrics, and checks names and help texts against
+// Prometheus's conventions.
 func scrape(t *testing.T, url string) map[string]*dto.MetricFamily {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
+	status, text, err := get(t.Context(), url)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("%s answers %d, %v:\n%s", url, status, err, text)
 	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%s answers %s, %v:\n%s", url, res.Status, err, text)
-	}
-	problems, err := promlint.New(bytes.NewReader(text)).Lint()
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,15 +110,14 @@ func scrape(t *testing.T, url string) map[string]*dto.MetricFamily {
 		t.Errorf("%s: %s: %s", url, p.Metric, p.Text)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return families
 }
 
-// checkUses holds that the dashboards and the rules ask for nothing that no process
-// exports.
+// checkUses checks that dashboards and rules use only exported metrics.
 func checkUses(t *testing.T, exported map[string]bool) {
 	t.Helper()
 	dashboards, err := filepath.Glob("../../deploy/grafana/dashboards/*.json")
@@ -158,7 +140,7 @@ func checkUses(t *testing.T, exported map[string]bool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(used)) {
 		if !exported[name] {
-			t.Errorf("%s asks for %s, which no process exports", used[name], name)
+			t.Errorf("%s uses %s, which no process exports", used[name], name)
 		}
 	}
 }

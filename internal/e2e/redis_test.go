@@ -1,140 +1,151 @@
 package e2e
 
 import (
-	"io"
+	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
 )
 
-// leastRules are what a user of Redis must be allowed for klinghook to work, as
-// docs/OPERATIONS.md has them.
+// leastRules are the least that a user of Redis must be allowed, as in
+// docs/OPERATIONS.md.
 func leastRules() []string {
 	return []string{"~asynq:*", "~klinghook:*", "&asynq:*", "+@all", "-@admin", "-@dangerous", "+info"}
 }
 
-// redisKinds returns an address of each kind of Redis that klinghook can use.
-func redisKinds() map[string]func(t *testing.T) string {
+// sentinelURL is the URL of a set with the user klinghook. The first Sentinel is down.
+func sentinelURL(set testenv.SentinelSet) string {
+	return "redis-sentinel://klinghook:p%2Fw@127.0.0.1:1/" + testenv.SentinelMaster + "/0?addr=" + set.Sentinel.Addr() + "&sentinel_password=p/w"
+}
+
+func clusterURL(login string, nodes []*testenv.RedisServer) string {
+	return "redis-cluster://" + login + nodes[0].Addr() + "?addr=" + nodes[1].Addr() + "&addr=" + nodes[2].Addr()
+}
+
+// TestRedisKinds runs ingest, a worker and commands on each kind of Redis.
+func TestRedisKinds(t *testing.T) {
 	login := testenv.WithUser("klinghook", "p/w", leastRules()...)
-	tlsOptions := func(f testenv.TLSFiles) string {
-		return "ca_file=" + f.CA + "&cert_file=" + f.Cert + "&key_file=" + f.Key
-	}
-	return map[string]func(t *testing.T) string{
+	for name, address := range map[string]func(t *testing.T) string{
 		"ACL user": func(t *testing.T) string {
 			return "redis://klinghook:p%2Fw@" + testenv.Redis(t, login).Addr() + "/0"
 		},
 		"TLS and ACL user": func(t *testing.T) string {
 			s := testenv.Redis(t, login, testenv.WithTLS())
-			return "rediss://klinghook:p%2Fw@" + s.Addr() + "/0?" + tlsOptions(s.TLSFiles())
+			f := s.TLSFiles()
+			return "rediss://klinghook:p%2Fw@" + s.Addr() + "/0?ca_file=" + f.CA + "&cert_file=" + f.Cert + "&key_file=" + f.Key
 		},
 		"cluster": func(t *testing.T) string {
-			// With +cluster, which is among the dangerous: the client asks who has which slot.
+			// +cluster is one of the dangerous commands: clients ask which node has a slot.
 			nodes := testenv.RedisCluster(t, 3, testenv.WithUser("klinghook", "p/w", append(leastRules(), "+cluster")...))
-			return "redis-cluster://klinghook:p%2Fw@" + nodes[0].Addr() + "?addr=" + nodes[1].Addr() + "&addr=" + nodes[2].Addr()
+			return clusterURL("klinghook:p%2Fw@", nodes)
 		},
-		"Sentinel": func(t *testing.T) string {
-			set := testenv.Sentinel(t, "klinghook", "p/w")
-			return sentinelURL(set)
-		},
-	}
-}
-
-// sentinelURL is the address of a set whose servers know the user klinghook.
-func sentinelURL(set testenv.SentinelSet) string {
-	// The second Sentinel is one that is away.
-	return "redis-sentinel://klinghook:p%2Fw@127.0.0.1:1/" + testenv.SentinelMaster + "/0?addr=" + set.Sentinel.Addr() + "&sentinel_password=p/w"
-}
-
-// TestRedisKinds runs deliveries through ingest, worker and the operator's commands
-// on each kind of Redis.
-func TestRedisKinds(t *testing.T) {
-	for name, address := range redisKinds() {
+		"Sentinel": func(t *testing.T) string { return sentinelURL(testenv.Sentinel(t, "klinghook", "p/w")) },
+	} {
 		t.Run(name, func(t *testing.T) {
-			w, bucket := newWorld(t), t.TempDir()
-			settings := w.settings("sqlite:"+filepath.Join(t.TempDir(), "k.db"), bucket)
-			settings["KLINGHOOK_REDIS_URL"] = address(t)
-			settings["KLINGHOOK_DATA"] = t.TempDir()
-			if _, err := run(t, settings, "migrate"); err != nil {
-				t.Fatal(err)
-			}
-			ingest := start(t, "klinghook-ingest", settings)
-			w.deliver("http://" + ingest.Address("webhooks"))
-			worker := start(t, "klinghook", settings, "worker")
-			w.check(settings, bucket)
-			for what, address := range map[string]string{"ingest": ingest.Address("admin"), "worker": worker.Address("admin")} {
-				if status, answer := get(t, "http://"+address+"/readyz"); status != http.StatusOK {
-					t.Errorf("%s is not ready: %d %s", what, status, answer)
+			w := newWorld(t)
+			w.settings["KLINGHOOK_REDIS_URL"] = address(t)
+			w.migrate()
+			base, ingest, worker := w.startAll()
+			w.deliver(base)
+			w.check(false)
+			for _, s := range []*service{ingest, worker} {
+				if status, answer, err := get(t.Context(), "http://"+s.address("admin")+"/readyz"); err != nil || status != http.StatusOK {
+					t.Errorf("%s is not ready: %d %s, %v", s.name, status, answer, err)
 				}
 			}
-			// What Redis takes at once does not go to the spool.
-			if _, metrics := get(t, "http://"+ingest.Address("admin")+"/metrics"); !strings.Contains(metrics, "klinghook_spool_put_total{outcome=\"stored\"} 0\n") {
-				t.Errorf("deliveries went to the spool:\n%s", metrics)
+			_, metrics, err := get(t.Context(), "http://"+ingest.address("admin")+"/metrics")
+			if err != nil || !strings.Contains(metrics, "klinghook_spool_put_total{outcome=\"stored\"} 0\n") {
+				t.Errorf("deliveries went to the spool: %v\n%s", err, metrics)
 			}
-			if out, err := run(t, settings, "deadletters", "list"); err != nil {
-				t.Errorf("deadletters list: %v\n%s", err, out)
-			}
-			worker.Stop()
-			ingest.Stop()
+			w.mustRun("deadletters", "list")
 		})
 	}
 }
 
-// TestSentinelFailover kills the master, and holds that what came before, meanwhile
-// and afterwards takes effect.
-func TestSentinelFailover(t *testing.T) {
+// TestSentinelFailoverLosesNothing kills the master between deliveries.
+func TestSentinelFailoverLosesNothing(t *testing.T) {
 	set := testenv.Sentinel(t, "klinghook", "p/w")
 	w := newWorld(t)
-	settings := w.settings("sqlite:"+filepath.Join(t.TempDir(), "k.db"), t.TempDir())
-	settings["KLINGHOOK_REDIS_URL"] = sentinelURL(set)
-	settings["KLINGHOOK_SPOOL_DIR"] = filepath.Join(t.TempDir(), "spool")
-	if _, err := run(t, settings, "migrate"); err != nil {
-		t.Fatal(err)
-	}
-	ingest, worker := start(t, "klinghook-ingest", settings), start(t, "klinghook", settings, "worker")
-	base := "http://" + ingest.Address("webhooks")
-	recorded := func(job, want string) {
-		t.Helper()
-		eventually(t, "job "+job, func() (bool, string) {
-			shown, err := showJob(t, settings, job)
-			if err != nil {
-				return false, err.Error()
-			}
-			return strings.TrimSpace(shown.summary()) == want, shown.summary()
-		})
-	}
+	w.settings["KLINGHOOK_REDIS_URL"] = sentinelURL(set)
+	w.migrate()
+	base, _, _ := w.startAll()
 	for i, job := range []string{"vid_before", "vid_meanwhile", "vid_after"} {
 		if i == 1 {
 			set.Master.Kill()
 		}
-		for _, d := range []request{w.seed("video.created", 25, job, ""), w.seed("video.failed", 27, job, "")} {
-			if status, answer := w.post(base, d); status != http.StatusOK {
-				t.Errorf("%s: %d %s, want 200", job, status, answer)
-			}
-		}
-		recorded(job, "failed, 2 events: video.failed sent")
+		w.accept(base, seed(created, 25, job, ""))
+		w.accept(base, seed(failed, 27, job, ""))
+		w.awaitJob(job, "failed, 2 events: video.failed sent")
 	}
-	worker.Stop()
-	ingest.Stop()
 }
 
-// get returns what a GET is answered.
-func get(t *testing.T, url string) (status int, answer string) {
+// TestEventShardsSpreadOverCluster spreads events over the masters of a cluster, and
+// delivers them again to an ingest with another number of shards.
+func TestEventShardsSpreadOverCluster(t *testing.T) {
+	nodes := testenv.RedisCluster(t, 3)
+	w := newWorld(t)
+	w.settings["KLINGHOOK_REDIS_URL"] = clusterURL("", nodes)
+	w.migrate()
+	spread := maps.Clone(w.settings)
+	spread["KLINGHOOK_EVENT_SHARDS"] = "3"
+
+	ingest := start(t, ingestProgram, spread)
+	w.deliver(ingest.url())
+	total, used := 0, 0
+	for _, node := range nodes {
+		if n := eventsOn(t, node.Addr()); n > 0 {
+			total += n
+			used++
+		}
+	}
+	if total != len(w.deliveries()) || used < 2 {
+		t.Errorf("%d events wait on %d nodes, want %d on more than one", total, used, len(w.deliveries()))
+	}
+
+	start(t, klinghook, spread, "worker")
+	w.check(false)
+
+	one := maps.Clone(w.settings)
+	one["KLINGHOOK_SPOOL_DIR"] = filepath.Join(w.dir, "spool")
+	start(t, klinghook, spread, "worker")
+	w.deliver(start(t, ingestProgram, one).url())
+	w.deliver(ingest.url())
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}})
+	defer func() { _ = cluster.Close() }()
+	eventually(t, "the queues to be empty", func() (bool, string) {
+		left := int64(0)
+		for _, queue := range tasks.EventQueues(3) {
+			for _, list := range []string{"pending", "active"} {
+				n, err := cluster.LLen(t.Context(), "asynq:{"+queue+"}:"+list).Result()
+				if err != nil {
+					return false, err.Error()
+				}
+				left += n
+			}
+		}
+		return left == 0, fmt.Sprint(left, " tasks left")
+	})
+	w.check(false)
+}
+
+// eventsOn counts the events on a node of a cluster.
+func eventsOn(t *testing.T, addr string) (n int) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	defer func() { _ = rdb.Close() }()
+	keys := rdb.Scan(t.Context(), 0, "asynq:{events*}:t:*", 1000).Iterator()
+	for keys.Next(t.Context()) {
+		n++
+	}
+	if err := keys.Err(); err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	content, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(content)
+	return n
 }

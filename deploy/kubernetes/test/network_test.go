@@ -10,30 +10,28 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 )
 
-// TestServices holds that each Service leads to a port of pods that there are.
-func TestServices(t *testing.T) {
+func TestServicesSelectExistingPorts(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		for _, s := range of[*corev1.Service](m) {
 			got := selected(t, m, asSelector(s.Spec.Selector))
 			if len(got) != 1 || s.Spec.Type != "" && s.Spec.Type != corev1.ServiceTypeClusterIP {
-				t.Fatalf("Service %s of type %q leads to the pods of %v", s.Name, s.Spec.Type, components(got))
+				t.Fatalf("Service %s of type %q selects the pods of %v", s.Name, s.Spec.Type, components(got))
 			}
 			for _, p := range s.Spec.Ports {
 				if _, ok := ports(got[0])[p.TargetPort.String()]; !ok {
-					t.Errorf("Service %s leads to port %s, which %s does not have", s.Name, p.TargetPort.String(), got[0])
+					t.Errorf("Service %s has port %s, which %s does not have", s.Name, p.TargetPort.String(), got[0])
 				}
-				// The private port of ingest has no login: only the one without an address
-				// of its own, for Prometheus, leads there.
+				// The private port of ingest has no login: only the headless Service, for
+				// Prometheus, has it.
 				if got[0].component() == "ingest" && p.TargetPort.String() != "webhooks" && s.Spec.ClusterIP != corev1.ClusterIPNone {
-					t.Errorf("Service %s leads to ingest's port %s", s.Name, p.TargetPort.String())
+					t.Errorf("Service %s exposes ingest's port %s", s.Name, p.TargetPort.String())
 				}
 			}
 		}
 	})
 }
 
-// TestIngress holds that the webhooks alone are public.
-func TestIngress(t *testing.T) {
+func TestIngressExposesOnlyWebhooks(t *testing.T) {
 	m := build(t, "../overlays/keda")
 	for _, rule := range named[*networkingv1.Ingress](t, m, "klinghook").Spec.Rules {
 		for _, p := range rule.HTTP.Paths {
@@ -48,15 +46,15 @@ func TestIngress(t *testing.T) {
 	}
 }
 
-// reach is where the pods of a process may go: "dns", "redis", "postgresql",
-// "internet".
+// reach returns where the pods of a component may connect: "dns", "redis",
+// "postgresql", "internet".
 func reach(t *testing.T, m manifests, component string) []string {
 	t.Helper()
 	var list []string
 	for _, p := range policiesFor(t, m, component) {
 		for _, rule := range p.Spec.Egress {
 			if len(rule.Ports) == 0 || len(rule.To) == 0 {
-				t.Errorf("policy %s lets %s go anywhere, or to any port", p.Name, component)
+				t.Errorf("policy %s allows %s every destination or port", p.Name, component)
 			}
 			for _, to := range rule.To {
 				list = append(list, destination(t, p.Name, to))
@@ -67,7 +65,7 @@ func reach(t *testing.T, m manifests, component string) []string {
 	return slices.Compact(list)
 }
 
-// destination names where a rule leads.
+// destination names a rule's peer.
 func destination(t *testing.T, policy string, to networkingv1.NetworkPolicyPeer) string {
 	t.Helper()
 	switch {
@@ -78,11 +76,11 @@ func destination(t *testing.T, policy string, to networkingv1.NetworkPolicyPeer)
 	case to.NamespaceSelector != nil && to.PodSelector != nil && to.PodSelector.MatchLabels["k8s-app"] == "kube-dns":
 		return "dns"
 	}
-	t.Errorf("policy %s leads to %s", policy, text(to))
+	t.Errorf("policy %s allows %s", policy, text(to))
 	return "?"
 }
 
-// policiesFor returns the policies about a process, but for that which is about all.
+// policiesFor returns the policies for a component, except the default.
 func policiesFor(t *testing.T, m manifests, component string) []*networkingv1.NetworkPolicy {
 	t.Helper()
 	var list []*networkingv1.NetworkPolicy
@@ -94,12 +92,11 @@ func policiesFor(t *testing.T, m manifests, component string) []*networkingv1.Ne
 	return list
 }
 
-// TestNetwork holds who may go where and who may come.
-func TestNetwork(t *testing.T) {
+func TestPodsReachOnlyWhatTheyNeed(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		for _, p := range of[*networkingv1.NetworkPolicy](m) {
 			if len(selected(t, m, &p.Spec.PodSelector)) == 0 {
-				t.Errorf("policy %s is about no pods that there are", p.Name)
+				t.Errorf("policy %s selects no pods", p.Name)
 			}
 		}
 		all := named[*networkingv1.NetworkPolicy](t, m, "default-deny").Spec
@@ -119,9 +116,7 @@ func TestNetwork(t *testing.T) {
 	})
 }
 
-// TestComing holds that only ingest's webhooks are open to everybody, and that every
-// port that is open is one of the pods'.
-func TestComing(t *testing.T) {
+func TestOnlyWebhooksAreOpenToEverybody(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		for _, component := range []string{"ingest", "worker", "admin", "migrate"} {
 			open := ports(workloadOf(t, m, component))

@@ -14,16 +14,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// margin is what a process may take beyond its grace period, to close what it has
-// open.
+// margin is what a process may need after its grace period.
 const margin = 10 * time.Second
 
-// TestGrace holds that no process is killed while it still may finish its work.
-func TestGrace(t *testing.T) {
+func TestTerminationWaitsForGracePeriod(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		for _, w := range workloads(m) {
 			if w.kind == "Job" {
-				continue // It has no grace period: a migration is a transaction.
+				continue // A migration is a transaction and needs no grace period.
 			}
 			grace, err := time.ParseDuration(environment(t, m, w)["KLINGHOOK_GRACE"])
 			if err != nil {
@@ -36,15 +34,13 @@ func TestGrace(t *testing.T) {
 			}
 			allowed := w.pod.Spec.TerminationGracePeriodSeconds
 			if need := pause + grace + margin; allowed == nil || time.Duration(*allowed)*time.Second < need {
-				t.Errorf("%s is killed after %s, and needs %s", w, text(allowed), need)
+				t.Errorf("%s is killed after %s, want %s", w, text(allowed), need)
 			}
 		}
 	})
 }
 
-// TestIngestLeavesTheLoadBalancerFirst holds that ingest still takes deliveries for a
-// while after it was told to go.
-func TestIngestLeavesTheLoadBalancerFirst(t *testing.T) {
+func TestIngestLeavesTheLoadBalancerBeforeItStops(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		if l := workloadOf(t, m, "ingest").container().Lifecycle; l == nil || l.PreStop.Sleep.Seconds < 5 {
 			t.Errorf("lifecycle is %s", text(l))
@@ -52,13 +48,13 @@ func TestIngestLeavesTheLoadBalancerFirst(t *testing.T) {
 	})
 }
 
-// TestHardening holds what Kubernetes calls restricted, and more.
-func TestHardening(t *testing.T) {
+// TestPodsAreRestricted checks the restricted Pod Security Standard, and more.
+func TestPodsAreRestricted(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		for _, w := range workloads(m) {
 			pod := w.pod.Spec
 			if len(pod.Containers) != 1 || len(pod.InitContainers) != 0 {
-				t.Fatalf("%s has other containers than one", w)
+				t.Fatalf("%s does not have exactly one container", w)
 			}
 			c := w.container()
 			yes := func(what string, v *bool) {
@@ -89,23 +85,21 @@ func TestHardening(t *testing.T) {
 				t.Errorf("%s: resources are %s", w, text(c.Resources))
 			}
 			if pod.HostNetwork || pod.HostPID || pod.HostIPC || c.SecurityContext.Privileged != nil {
-				t.Errorf("%s has something of its host", w)
+				t.Errorf("%s uses its host's namespaces", w)
 			}
 			for _, p := range c.Ports {
 				if p.HostPort != 0 {
-					t.Errorf("%s takes port %d of its host", w, p.HostPort)
+					t.Errorf("%s uses port %d of its host", w, p.HostPort)
 				}
 			}
 			if account := named[*corev1.ServiceAccount](t, m, pod.ServiceAccountName); account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken {
-				t.Errorf("%s: its account hands out tokens", w)
+				t.Errorf("%s: its account mounts tokens", w)
 			}
 		}
 	})
 }
 
-// TestProbes holds that each process is asked whether it lives and whether it is
-// ready, at a port where it listens.
-func TestProbes(t *testing.T) {
+func TestProbesUsePortsOfTheProcess(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		for _, component := range []string{"ingest", "worker", "admin"} {
 			w := workloadOf(t, m, component)
@@ -117,12 +111,12 @@ func TestProbes(t *testing.T) {
 			}
 			for name, port := range ports(w) {
 				if host, p, err := net.SplitHostPort(listening[name]); err != nil || host != "" || p != strconv.Itoa(int(port)) {
-					t.Errorf("%s: port %s is %d, and the process listens on %q", w, name, port, listening[name])
+					t.Errorf("%s: port %s is %d, but the process listens on %q", w, name, port, listening[name])
 				}
 				delete(listening, name)
 			}
 			if len(listening) > 0 {
-				t.Errorf("%s tells of no port for %v", w, listening)
+				t.Errorf("%s has no port for %v", w, listening)
 			}
 			for path, probe := range map[string]*corev1.Probe{"/healthz private": c.LivenessProbe, "/readyz " + ready: c.ReadinessProbe} {
 				if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path+" "+probe.HTTPGet.Port.String() != path {
@@ -133,9 +127,7 @@ func TestProbes(t *testing.T) {
 	})
 }
 
-// TestImages holds that each container runs one of the programs, and a command that
-// the program has.
-func TestImages(t *testing.T) {
+func TestContainersRunOurPrograms(t *testing.T) {
 	dockerfile, err := os.ReadFile("../../Dockerfile")
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
@@ -147,16 +139,16 @@ func TestImages(t *testing.T) {
 			repository, tag, _ := strings.Cut(c.Image, ":")
 			program := filepath.Base(repository)
 			if tag == "" || tag == "latest" {
-				t.Errorf("%s runs %s: which release is that?", w, c.Image)
+				t.Errorf("%s runs %s, want a release", w, c.Image)
 			}
 			if _, err := os.Stat(filepath.Join("../../../cmd", program, "main.go")); err != nil {
-				t.Errorf("%s runs %s: there is no such program: %v", w, program, err)
+				t.Errorf("%s runs unknown program %s: %v", w, program, err)
 			}
 			if dockerfile != nil && !slices.ContainsFunc(stages, func(s []string) bool { return s[1] == program }) {
 				t.Errorf("%s runs %s, which is no target of deploy/Dockerfile", w, program)
 			}
 			if len(c.Command) > 0 {
-				t.Errorf("%s has a command %q of its own: the image knows its program", w, c.Command)
+				t.Errorf("%s overrides the image's program with %q", w, c.Command)
 			}
 			want := []string{w.component()}
 			if w.component() == "ingest" {
@@ -169,15 +161,15 @@ func TestImages(t *testing.T) {
 	})
 }
 
-// TestSpool holds that the spool is on a volume of the pod's own, with room for what
-// it may hold; and that without one nothing is left of it.
-func TestSpool(t *testing.T) {
+// TestSpoolHasItsVolume checks that the pod's volume has room for the spool, and that
+// ingest without a spool has none.
+func TestSpoolHasItsVolume(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		w := workloadOf(t, m, "ingest")
 		env := environment(t, m, w)
 		if env["KLINGHOOK_NO_SPOOL"] == "true" {
 			if w.kind != "Deployment" || len(w.container().VolumeMounts) > 0 || len(w.claims) > 0 {
-				t.Errorf("%s has no spool, and %s and %s", w, text(w.container().VolumeMounts), text(w.claims))
+				t.Errorf("%s has no spool, but %s and %s", w, text(w.container().VolumeMounts), text(w.claims))
 			}
 			return
 		}
@@ -186,7 +178,7 @@ func TestSpool(t *testing.T) {
 		}
 		claim, mount := w.claims[0], w.container().VolumeMounts[0]
 		if claim.Name != mount.Name || !strings.HasPrefix(env["KLINGHOOK_SPOOL_DIR"], mount.MountPath+"/") {
-			t.Errorf("%s has its spool in %s, and claim %s at %s", w, env["KLINGHOOK_SPOOL_DIR"], claim.Name, mount.MountPath)
+			t.Errorf("%s has its spool in %s, but claim %s at %s", w, env["KLINGHOOK_SPOOL_DIR"], claim.Name, mount.MountPath)
 		}
 		mebibytes, err := strconv.ParseInt(strings.TrimSuffix(env["KLINGHOOK_SPOOL_MAX_SIZE"], "MiB"), 10, 64)
 		if room := claim.Spec.Resources.Requests.Storage().Value(); err != nil || room < 2*mebibytes<<20 {

@@ -13,40 +13,38 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 )
 
-// TestSelectors holds that workloads, Services, budgets and spreads pick the pods that
-// they are about, and no others.
-func TestSelectors(t *testing.T) {
+func TestSelectorsSelectTheirOwnPods(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		for _, w := range workloads(m) {
 			if w.selector == nil {
 				continue
 			}
 			if got := selected(t, m, w.selector); len(got) != 1 || got[0].name != w.name {
-				t.Errorf("%s picks the pods of %v", w, components(got))
+				t.Errorf("%s selects the pods of %v", w, components(got))
 			}
 			for _, spread := range w.pod.Spec.TopologySpreadConstraints {
 				if got := selected(t, m, spread.LabelSelector); len(got) != 1 || got[0].name != w.name {
-					t.Errorf("%s is spread by the pods of %v", w, components(got))
+					t.Errorf("%s is spread with the pods of %v", w, components(got))
 				}
 			}
 		}
 		for _, b := range of[*policyv1.PodDisruptionBudget](m) {
 			if got := selected(t, m, b.Spec.Selector); len(got) != 1 || got[0].name != b.Name {
-				t.Errorf("budget %s is about the pods of %v", b.Name, components(got))
+				t.Errorf("budget %s selects the pods of %v", b.Name, components(got))
 			}
 		}
 		for _, component := range []string{"ingest", "worker"} {
 			if len(workloadOf(t, m, component).pod.Spec.TopologySpreadConstraints) == 0 {
-				t.Errorf("%s may all be on one machine", component)
+				t.Errorf("all of %s may be on one machine", component)
 			}
 			named[*policyv1.PodDisruptionBudget](t, m, "klinghook-"+component)
 		}
 	})
 }
 
-// TestScaling holds that autoscalers are about workloads that there are, of which no
-// more than one has the say, and the manifest none.
-func TestScaling(t *testing.T) {
+// TestWorkloadsHaveOneScaler checks that replicas are set by the manifest or by one
+// autoscaler.
+func TestWorkloadsHaveOneScaler(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		scalers := map[string]int{}
 		for _, h := range of[*autoscalingv2.HorizontalPodAutoscaler](m) {
@@ -60,17 +58,17 @@ func TestScaling(t *testing.T) {
 		}
 		for _, w := range workloads(m) {
 			if n := scalers[w.String()]; n > 1 || n == 1 && w.replicas != nil {
-				t.Errorf("%s has %d autoscalers, and %s replicas", w, n, text(w.replicas))
+				t.Errorf("%s has %d autoscalers and %s replicas", w, n, text(w.replicas))
 			}
 			delete(scalers, w.String())
 		}
 		if len(scalers) > 0 {
-			t.Errorf("autoscalers are about %v, which is not there", scalers)
+			t.Errorf("autoscalers of unknown %v", scalers)
 		}
 	})
 }
 
-// queuesOf are the queues that klinghook's own code names, in tasks/kind.go.
+// queuesOf returns the queues in tasks/kind.go.
 func queuesOf(t *testing.T) []string {
 	t.Helper()
 	source, err := os.ReadFile("../../../tasks/kind.go")
@@ -84,9 +82,9 @@ func queuesOf(t *testing.T) []string {
 	return names
 }
 
-// TestKEDA holds that it looks at lists that asynq keeps of queues that there are, and
-// logs in with what the Secret has.
-func TestKEDA(t *testing.T) {
+// TestKEDAScalesByQueues checks that it watches asynq's lists of all queues, with a
+// login from the Secret.
+func TestKEDAScalesByQueues(t *testing.T) {
 	m := build(t, "../overlays/keda")
 	scaled := named[*kedav1alpha1.ScaledObject](t, m, "klinghook-worker")
 	queues, seen := queuesOf(t), []string{}
@@ -94,7 +92,7 @@ func TestKEDA(t *testing.T) {
 		list := trigger.Metadata["listName"]
 		queue := strings.TrimSuffix(strings.TrimPrefix(list, "asynq:{"), "}:pending")
 		if trigger.Type != "redis" || !slices.Contains(queues, queue) || list != "asynq:{"+queue+"}:pending" || trigger.Name != queue {
-			t.Errorf("trigger %s of type %s looks at %q; the queues are %q", trigger.Name, trigger.Type, list, queues)
+			t.Errorf("trigger %s of type %s watches %q; the queues are %q", trigger.Name, trigger.Type, list, queues)
 		}
 		if n, err := strconv.Atoi(trigger.Metadata["listLength"]); err != nil || n < 1 {
 			t.Errorf("trigger %s: listLength is %q", trigger.Name, trigger.Metadata["listLength"])
@@ -103,7 +101,7 @@ func TestKEDA(t *testing.T) {
 		seen = append(seen, queue)
 	}
 	for _, queue := range queues {
-		// A few samples of what was refused are no reason to scale.
+		// A few samples of refused deliveries are no reason to scale.
 		if !slices.Contains(seen, queue) && queue != "rejections" {
 			t.Errorf("queue %s scales nothing", queue)
 		}
@@ -112,10 +110,10 @@ func TestKEDA(t *testing.T) {
 	for _, login := range of[*kedav1alpha1.TriggerAuthentication](m) {
 		for _, ref := range login.Spec.SecretTargetRef {
 			if secret := secrets[ref.Name]; secret == nil || secret.StringData[ref.Key] == "" {
-				t.Errorf("%s wants %s of Secret %s, of which there is no example", login.Name, ref.Key, ref.Name)
+				t.Errorf("%s needs %s of Secret %s, which has no example", login.Name, ref.Key, ref.Name)
 			}
 			if !slices.Contains([]string{"address", "username", "password", "tls"}, ref.Parameter) {
-				t.Errorf("%s has the parameter %s, which KEDA's redis scaler does not know", login.Name, ref.Parameter)
+				t.Errorf("%s has parameter %s, which KEDA's redis scaler does not know", login.Name, ref.Parameter)
 			}
 		}
 	}

@@ -1,11 +1,11 @@
-package chaos
+package e2e
 
 import (
 	"fmt"
 	"syscall"
 )
 
-// mountSmall mounts a file system of so many bytes.
+// mountSmall mounts a file system of this many bytes.
 func mountSmall(dir string, bytes int) error {
 	return syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", bytes))
 }

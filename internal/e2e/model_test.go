@@ -1,4 +1,4 @@
-package chaos
+package e2e
 
 import (
 	"fmt"
@@ -7,22 +7,20 @@ import (
 	"strings"
 )
 
-// outcome is what a job must have come to.
+// outcome is the expected state of a job.
 type outcome struct {
 	status, prompt, cause string
-	progress              int // -1 where nothing was said of it
+	progress              int // -1 if no event had any
 	contradicted          bool
-	// files are the paths of the job's files by their names.
-	files map[string]string
-	// told are the kinds of events that the receiver must have been told of.
-	told map[string]bool
+	files                 map[string]string // the files' paths by name
+	notified              map[string]bool   // the kinds of notifications
 }
 
-// outcomeOf is the model: what the events of one job amount to, whatever the order
-// in which they came. It is written from the documentation and not from the code.
+// outcomeOf is the model: the outcome of one job's events, in whatever order they
+// came. It is written from the documentation, not from the code.
 func outcomeOf(events []says) outcome {
-	o := outcome{progress: -1, files: map[string]string{}, told: map[string]bool{}}
-	// By the sender's time; each event of a job has its own.
+	o := outcome{progress: -1, files: map[string]string{}, notified: map[string]bool{}}
+	// Each event of a job has its own time.
 	events = slices.SortedFunc(slices.Values(events), func(a, b says) int { return a.at.Compare(b.at) })
 	first := map[string]int{}
 	for i, e := range events {
@@ -38,7 +36,7 @@ func outcomeOf(events []says) outcome {
 		}
 		maps.Copy(o.files, e.files) // a later link replaces an earlier one
 		if e.kind == completed || e.kind == failed || e.kind == cancelled {
-			o.told[e.kind] = true
+			o.notified[e.kind] = true
 		}
 	}
 	o.status = "created"
@@ -48,7 +46,7 @@ func outcomeOf(events []says) outcome {
 	failedAt, hasFailed := first[failed]
 	cancelledAt, wasCancelled := first[cancelled]
 	switch {
-	case o.told[completed]:
+	case o.notified[completed]:
 		o.status, o.progress, o.cause = "completed", 100, ""
 	case hasFailed && (!wasCancelled || failedAt < cancelledAt):
 		o.status, o.contradicted = "failed", wasCancelled
@@ -58,12 +56,12 @@ func outcomeOf(events []says) outcome {
 	return o
 }
 
-// String is the job's own part of the outcome in one line, to be compared.
+// String returns the job's row as one line, to compare.
 func (o outcome) String() string {
 	return fmt.Sprintf("%s, progress %d, prompt %q, error %q, contradicted %t", o.status, o.progress, o.prompt, o.cause, o.contradicted)
 }
 
-// jobsOf groups what was said by job.
+// jobsOf groups events by job.
 func jobsOf(events []says) map[string][]says {
 	jobs := map[string][]says{}
 	for _, e := range events {
@@ -72,7 +70,7 @@ func jobsOf(events []says) map[string][]says {
 	return jobs
 }
 
-// some shows a few of many.
+// some formats the first ten of a list.
 func some(list []string) string {
 	const few = 10
 	slices.Sort(list)

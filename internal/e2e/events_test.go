@@ -1,6 +1,8 @@
-package chaos
+package e2e
 
 import (
+	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -20,30 +22,41 @@ const (
 	seedSecret  = "the registered webhook's secret"
 	officialKey = "an official key of the suite"
 	forwardKey  = "a forward key of the suite"
+
+	// received is the answer to an accepted delivery.
+	received = `{"received": true}`
 )
 
-// event is something that happened at Kling, as this suite's sender tells it.
+// event is an event at Kling, signed and sent with this suite's own code.
 type event struct {
-	// id is what klinghook must keep it under.
-	id string
-	// path is the endpoint that it is posted to.
-	path string
-	// webhookID is the official protocol's id of it.
-	webhookID string
+	id        string // its idempotency key at klinghook
+	path      string // the endpoint
+	webhookID string // the official protocol's
 	body      []byte
 	says      says
+}
+
+// seedEvent returns an event of the registered webhooks' protocol.
+func seedEvent(body string) event {
+	sum := sha256.Sum256([]byte(body))
+	return event{id: "klingai:" + hex.EncodeToString(sum[:]), path: seedPath, body: []byte(body)}
+}
+
+// officialEvent returns a callback with a signature.
+func officialEvent(webhookID, body string) event {
+	return event{id: "klingai-official:" + webhookID, path: officialPath, webhookID: webhookID, body: []byte(body)}
 }
 
 // says is what an event means, for the model.
 type says struct {
 	job, kind     string
 	at            time.Time
-	progress      int // -1 where it says nothing of that
+	progress      int // -1 if it has none
 	prompt, cause string
-	files         map[string]string // the path that the link leads to, by the file's name
+	files         map[string]string // the path of the link, by the file's name
 }
 
-// The kinds of events, in the words of klinghook's store.
+// The kinds of events, as klinghook stores them.
 const (
 	created    = "video.created"
 	processing = "video.processing"
@@ -52,19 +65,32 @@ const (
 	cancelled  = "video.cancelled"
 )
 
-// header signs the event as its protocol does, with this suite's own code.
-func (e *event) header(secretSuffix string, now time.Time) http.Header {
+// header signs the event as its protocol does; a suffix makes it a forgery.
+func (e *event) header(secretSuffix string) http.Header {
 	h := make(http.Header)
 	if e.path == seedPath {
 		h.Set("X-Kling-Signature", "sha256="+hex.EncodeToString(mac(seedSecret+secretSuffix, e.body)))
 		return h
 	}
-	timestamp := strconv.FormatInt(now.Unix(), 10)
+	if e.webhookID == "" {
+		return h // unsigned
+	}
+	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	signed := append([]byte(e.webhookID+"."+timestamp+"."), e.body...)
 	h.Set("webhook-id", e.webhookID)
 	h.Set("webhook-timestamp", timestamp)
-	h.Set("webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(mac(officialKey+secretSuffix, signed)))
+	h.Set("webhook-signature", "v1,AAAA v1,"+base64.StdEncoding.EncodeToString(mac(officialKey+secretSuffix, signed)))
 	return h
+}
+
+// post delivers the event and returns the answer, if all of it was read.
+func (e *event) post(ctx context.Context, client *http.Client, base, secretSuffix string) (status int, answer string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+e.path, bytes.NewReader(e.body))
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header = e.header(secretSuffix)
+	return send(client, r)
 }
 
 func mac(key string, text []byte) []byte {
@@ -75,15 +101,12 @@ func mac(key string, text []byte) []byte {
 
 // script makes up jobs and their events.
 type script struct {
-	rng *rand.Rand
-	// media is the address of the server that links lead to.
-	media string
-	// prefix keeps the jobs of two scripts apart.
-	prefix string
-	n      int
+	rng   *rand.Rand
+	media string // the address of the server in links
+	n     int
 }
 
-// endings are how a job's life may end, more likely ones more often.
+// endings are the last events of a job; likely ones are repeated.
 func endings() [][]string {
 	return [][]string{
 		{completed}, {completed}, {completed}, {completed}, {completed}, {completed},
@@ -92,7 +115,7 @@ func endings() [][]string {
 	}
 }
 
-// job returns the events of a new job's life, in order.
+// job returns the events of a new job, in order.
 func (s *script) job() []event {
 	s.n++
 	list := endings()
@@ -101,9 +124,9 @@ func (s *script) job() []event {
 		kinds = append(kinds, processing)
 	}
 	kinds = append(kinds, list[s.rng.IntN(len(list))]...)
-	job := fmt.Sprintf("%s-%04d", s.prefix, s.n)
+	job := fmt.Sprintf("job-%04d", s.n)
 	if s.rng.IntN(8) == 0 {
-		job = fmt.Sprintf("%s/é %04d", s.prefix, s.n) // an id that is no file name
+		job = fmt.Sprintf("job/é %04d", s.n) // not a file name
 	}
 	official := s.rng.IntN(3) == 0
 	start := time.Now().Add(-time.Hour).Truncate(time.Second).Add(time.Duration(s.n) * time.Second)
@@ -119,7 +142,7 @@ func (s *script) job() []event {
 	return events
 }
 
-// seed makes an event of the registered webhooks' protocol.
+// seed returns an event of the registered webhooks' protocol.
 func (s *script) seed(said says, i int) event {
 	said.prompt = fmt.Sprintf("a lighthouse at dawn, take %d", i)
 	data := map[string]any{"job_id": said.job, "prompt": said.prompt, "model": "kling-v1.5"}
@@ -128,11 +151,11 @@ func (s *script) seed(said says, i int) event {
 		said.progress = s.rng.IntN(100)
 		data["progress"] = said.progress
 	case completed:
-		// Every other time it is the same file by a new link, else another file.
+		// Half of them are the same file with a new link, the others another file.
 		take := i * s.rng.IntN(2)
 		said.files = map[string]string{
-			"video":     fmt.Sprintf("/%s/%d/%d/video.mp4", s.prefix, s.n, take),
-			"thumbnail": fmt.Sprintf("/%s/%d/%d/thumbnail.jpg", s.prefix, s.n, take),
+			"video":     fmt.Sprintf("/%d/%d/video.mp4", s.n, take),
+			"thumbnail": fmt.Sprintf("/%d/%d/thumbnail.jpg", s.n, take),
 		}
 		data["video_url"], data["thumbnail_url"] = s.link(said.files["video"], i), s.link(said.files["thumbnail"], i)
 		data["duration"] = 5
@@ -141,18 +164,19 @@ func (s *script) seed(said says, i int) event {
 		data["error"] = said.cause
 	}
 	body := encode(map[string]any{"event": said.kind, "timestamp": said.at.Format(time.RFC3339), "data": data})
-	sum := sha256.Sum256(body)
-	return event{id: "klingai:" + hex.EncodeToString(sum[:]), path: seedPath, body: body, says: said}
+	e := seedEvent(string(body))
+	e.says = said
+	return e
 }
 
-// official makes a callback, in either of Kling's two forms.
+// official returns a callback, in either of Kling's two forms.
 func (s *script) official(said says, i int) event {
 	status := map[string]string{created: "submitted", processing: "processing", completed: "succeed", failed: "failed", cancelled: "cancelled"}[said.kind]
 	var videos []map[string]any
 	if said.kind == completed {
 		said.files = map[string]string{}
 		for n, name := range []string{"video", "video-2"}[:1+s.rng.IntN(2)] {
-			said.files[name] = fmt.Sprintf("/%s/%d/%s.mp4", s.prefix, s.n, name)
+			said.files[name] = fmt.Sprintf("/%d/%s.mp4", s.n, name)
 			videos = append(videos, map[string]any{"id": strconv.Itoa(n), "url": s.link(said.files[name], i), "duration": "5.1"})
 		}
 	}
@@ -169,11 +193,12 @@ func (s *script) official(said says, i int) event {
 		body = encode(map[string]any{"id": said.job, "status": status, "message": message,
 			"update_time": said.at.UnixMilli(), "outputs": videos})
 	}
-	webhookID := fmt.Sprintf("msg_%s_%d_%d", s.prefix, s.n, i)
-	return event{id: "klingai-official:" + webhookID, path: officialPath, webhookID: webhookID, body: body, says: said}
+	e := officialEvent(fmt.Sprintf("msg_%d_%d", s.n, i), string(body))
+	e.says = said
+	return e
 }
 
-// link is a link to a file, signed for a while as Kling's are.
+// link is a link to a file, with a signature as Kling's have.
 func (s *script) link(path string, i int) string {
 	return fmt.Sprintf("http://%s%s?signature=%d", s.media, path, i)
 }
@@ -181,7 +206,7 @@ func (s *script) link(path string, i int) string {
 func encode(v any) []byte {
 	body, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // maps of texts and numbers can be encoded
+		panic(err) // impossible for maps of strings and numbers
 	}
 	return body
 }

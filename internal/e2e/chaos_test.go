@@ -1,4 +1,4 @@
-package chaos
+package e2e
 
 import (
 	"context"
@@ -12,85 +12,63 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/klinghook/klinghook/internal/programs"
-	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
-// form is how much is run.
+// form is how much of the suite runs.
 type form struct {
-	name string
-	// limit bounds one scenario.
-	limit time.Duration
-	// storm is how long things die at random.
-	storm time.Duration
+	name  string
+	limit time.Duration // of one scenario
+	storm time.Duration // the length of the storm
 }
 
 func forms() []form {
 	return []form{
 		{"full", 8 * time.Minute, time.Minute},
-		// Two minutes as a rule. What a killed worker held is taken up 120 s later at the
-		// latest, and an attempt that failed may wait for a minute then.
+		// Usually two minutes. A killed worker's tasks run again within 120 s, and an
+		// attempt that fails then may wait for another minute.
 		{"short", 4 * time.Minute, 20 * time.Second},
 	}
 }
 
-// scenario is one way in which things go wrong, and a line of the report.
-type scenario struct {
-	name string
-	// short says that it belongs to the short form too.
-	short bool
-	// layout, where there is one, says what is to be otherwise than usual.
-	layout func(t *testing.T) layout
-	// run makes things go wrong under load. It returns when nothing is wrong any
-	// more and everything was sent.
-	run func(s *system, f form)
-}
-
+// TestChaos runs the failure scenarios and checks that nothing acknowledged is lost
+// and nothing takes effect twice.
 func TestChaos(t *testing.T) {
 	at := slices.IndexFunc(forms(), func(f form) bool { return f.name == os.Getenv("CHAOS") })
 	if at < 0 {
-		t.Skip("the failure suite runs for minutes: `make chaos` runs it, `make chaos-short` a part of it")
+		t.Skip("it takes minutes: `make chaos` runs all scenarios, `make chaos-short` one")
 	}
 	f := forms()[at]
 	seed := rand.Uint64() >> 1
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("CHAOS_SEED is no number: %v", err)
+			t.Fatalf("CHAOS_SEED: %v", err)
 		}
 	}
 	t.Logf("seed %d; again with: make %s CHAOS_SEED=%d", seed, map[string]string{"full": "chaos", "short": "chaos-short"}[f.name], seed)
-	set, err := programs.Build(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(set.Remove)
-
+	programs(t)
 	var report report
-	begun := time.Now()
+	began := time.Now()
 	t.Run("scenarios", func(t *testing.T) {
 		for place, sc := range chosen(t, f) {
 			t.Run(sc.name, func(t *testing.T) {
 				t.Parallel()
-				runScenario(t, sc, f, set, seed+uint64(place), func(line row) {
+				runScenario(t, sc, f, seed+uint64(place), func(line row) {
 					line.place = place
 					report.add(line)
 				})
 			})
 		}
 	})
-	t.Logf("seed %d, %s in all\n%s", seed, time.Since(begun).Round(time.Second), report.table())
+	t.Logf("seed %d, %s\n%s", seed, time.Since(began).Round(time.Second), report.table())
 	if path := os.Getenv("CHAOS_REPORT"); path != "" && !t.Failed() {
-		if err := renew(path, fmt.Sprintf("%s\n%s", circumstances(seed, time.Since(begun)), report.table())); err != nil {
+		if err := replaceTable(path, fmt.Sprintf("%s\n%s", circumstances(seed, time.Since(began)), report.table())); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// chosen returns the scenarios of the form, or those that the environment names.
+// chosen returns the scenarios of the form, or those named in the environment.
 func chosen(t *testing.T, f form) []scenario {
 	all := scenarios()
 	names := os.Getenv("CHAOS_SCENARIO")
@@ -108,35 +86,35 @@ func chosen(t *testing.T, f form) []scenario {
 	return list
 }
 
-// runScenario runs one scenario and holds what comes of it against what was sent.
-func runScenario(t *testing.T, sc scenario, f form, set *programs.Set, seed uint64, report func(row)) {
+// runScenario runs one scenario and compares the result with what was sent.
+func runScenario(t *testing.T, sc scenario, f form, seed uint64, report func(row)) {
 	var l layout
 	if sc.layout != nil {
 		l = sc.layout(t)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), f.limit)
 	defer cancel()
-	s := newSystem(ctx, t, set, seed, l)
+	s := newSystem(ctx, t, seed, l)
 	sc.run(s, f)
 	settled := s.settle()
 	if n := s.replay(); n > 0 {
-		t.Logf("%d files that were not there for a while were replayed by hand", n)
+		t.Logf("replayed %d files that were missing for a while", n)
 		settled += s.settle()
 	}
 	line, problems := s.reconcile()
 	line.scenario, line.settled, line.failed = sc.name, settled, t.Failed() || len(problems) > 0
 	report(line)
 	if len(problems) > 0 {
-		t.Errorf("%d things are wrong:\n%s", len(problems), strings.Join(problems[:min(len(problems), 40)], "\n"))
+		t.Errorf("%d problems:\n%s", len(problems), strings.Join(problems[:min(len(problems), 40)], "\n"))
 	}
 }
 
-// circumstances says of a report what it was made with.
+// circumstances describes a run of all scenarios.
 func circumstances(seed uint64, took time.Duration) string {
 	version := func(name string, args ...string) string {
 		out, err := exec.Command(name, args...).Output()
 		if err != nil {
-			return name + " of unknown version"
+			return "unknown " + name
 		}
 		return strings.TrimSpace(string(out))
 	}

@@ -1,4 +1,4 @@
-package chaos
+package e2e
 
 import (
 	"bytes"
@@ -13,24 +13,29 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// mediaServer serves the files that links lead to, and misbehaves.
+// mediaServer serves the files, and misbehaves.
 type mediaServer struct {
 	server *httptest.Server
-	seed   uint64
-	gate   *gate
+	gate   gate
+	// trouble chooses the trouble of a path's first request, from 0 to 99.
+	trouble func(path string) int
+	// instead, if set, serves everything.
+	instead http.HandlerFunc
 
 	mu       sync.Mutex     // guards what follows
-	asked    map[string]int // how often, by path
+	asked    map[string]int // requests by path
 	notFound map[string]bool
 	outage   bool
 }
 
-func newMediaServer(t testing.TB, seed uint64) *mediaServer {
-	m := &mediaServer{seed: seed, gate: newGate(), asked: map[string]int{}, notFound: map[string]bool{}}
+// newMediaServer returns a server without trouble.
+func newMediaServer(t testing.TB) *mediaServer {
+	m := &mediaServer{trouble: noTrouble, asked: map[string]int{}, notFound: map[string]bool{}}
 	m.server = httptest.NewServer(m)
 	t.Cleanup(func() {
 		m.gate.open()
@@ -41,6 +46,26 @@ func newMediaServer(t testing.TB, seed uint64) *mediaServer {
 }
 
 func (m *mediaServer) address() string { return m.server.Listener.Addr().String() }
+
+// link returns a signed link to a file.
+func (m *mediaServer) link(name string) string { return m.server.URL + "/" + name + "?Signature=hush" }
+
+// noTrouble is for servers that behave.
+func noTrouble(string) int { return 99 }
+
+// random chooses trouble by the seed.
+func random(seed uint64) func(string) int {
+	return func(text string) int { return luck(seed, text, 100) }
+}
+
+// interrupted makes the first request for a video end in the middle, and refuses that
+// for a thumbnail.
+func interrupted(path string) int {
+	if strings.HasSuffix(path, ".jpg") {
+		return 6
+	}
+	return 15
+}
 
 // file is the content at a path: the first bytes of its kind, and noise.
 func file(path string) []byte {
@@ -65,7 +90,7 @@ func digest(path string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// luck is a number below n that depends on the seed and the text.
+// luck returns a number below n for a seed and a text.
 func luck(seed uint64, text string, n int) int {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.BigEndian, seed)
@@ -73,37 +98,40 @@ func luck(seed uint64, text string, n int) int {
 	return int(h.Sum64() % uint64(n))
 }
 
-// setOutage makes the server answer nothing but 503, or ends that.
+// setOutage starts or ends an outage, during which every answer is 503.
 func (m *mediaServer) setOutage(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.outage = on
 }
 
-// wasMissing reports whether the server ever said that there is no such file.
+// wasMissing reports whether the server has answered 404 for a path.
 func (m *mediaServer) wasMissing(path string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.notFound[path]
 }
 
-// next notes a request and says how the server is to meet it: an outage, the trouble
-// of the path's first request, or none.
+// next records a request and chooses its trouble.
 func (m *mediaServer) next(path string) (outage bool, trouble int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked[path]++
-	trouble = 100
+	trouble = noTrouble(path)
 	if m.asked[path] == 1 && !m.outage {
-		trouble = luck(m.seed, path, 100)
+		trouble = m.trouble(path)
 		m.notFound[path] = trouble < 2
 	}
 	return m.outage, trouble
 }
 
-// ServeHTTP serves a file. Of a hundred paths about forty give trouble the first
-// time that they are asked for.
+// ServeHTTP serves a file. At random, the first request for about a third of the paths
+// meets trouble.
 func (m *mediaServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m.instead != nil {
+		m.instead(w, r)
+		return
+	}
 	outage, trouble := m.next(r.URL.Path)
 	content := file(r.URL.Path)
 	w.Header().Set("ETag", strconv.Quote(digest(r.URL.Path)))
@@ -112,10 +140,8 @@ func (m *mediaServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "out of order", http.StatusServiceUnavailable)
 		return
 	case m.gate.shut():
-		// A part of the file, and then nothing until the gate opens.
-		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-		_, _ = w.Write(content[:len(content)/2])
-		_ = http.NewResponseController(w).Flush()
+		// Half of the file, and then nothing until the gate opens.
+		writePart(w, content, 2)
 		m.gate.wait(r)
 		panic(http.ErrAbortHandler)
 	case trouble < 2:
@@ -128,35 +154,34 @@ func (m *mediaServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "busy", http.StatusServiceUnavailable)
 		return
-	case trouble < 20: // a cut in the middle
-		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-		_, _ = w.Write(content[:len(content)/3])
+	case trouble < 20: // ends early
+		writePart(w, content, 3)
 		panic(http.ErrAbortHandler)
-	case trouble < 25: // a stall, and then a cut
-		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-		_, _ = w.Write(content[:len(content)/2])
-		_ = http.NewResponseController(w).Flush()
+	case trouble < 25: // stalls, and then ends early
+		writePart(w, content, 2)
 		pause(r, 3*time.Second)
 		reset(w)
 		return
 	case trouble < 35: // slow
 		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-		trickle(w, r, content)
+		for part := range 8 {
+			_, _ = w.Write(content[len(content)*part/8 : len(content)*(part+1)/8])
+			_ = http.NewResponseController(w).Flush()
+			pause(r, 200*time.Millisecond)
+		}
 		return
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
-// trickle writes a body in eight parts.
-func trickle(w http.ResponseWriter, r *http.Request, content []byte) {
-	for part := range 8 {
-		_, _ = w.Write(content[len(content)*part/8 : len(content)*(part+1)/8])
-		_ = http.NewResponseController(w).Flush()
-		pause(r, 200*time.Millisecond)
-	}
+// writePart announces the whole content and writes an nth of it.
+func writePart(w http.ResponseWriter, content []byte, n int) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+	_, _ = w.Write(content[:len(content)/n])
+	_ = http.NewResponseController(w).Flush()
 }
 
-// pause is how a server is slow; it ends with the request.
+// pause waits; it ends with the request.
 func pause(r *http.Request, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -164,7 +189,7 @@ func pause(r *http.Request, d time.Duration) {
 	}
 }
 
-// reset ends the connection so that the client sees it reset.
+// reset resets the connection.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -176,62 +201,39 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// gate holds requests while it is closed, so that a scenario can kill whoever waits
-// for the answer.
+// gate delays requests while it is closed, so that a scenario can kill the process
+// that waits for the answer.
 type gate struct {
-	mu      sync.Mutex
-	opened  chan struct{} // nil while the gate is open
-	waiting int
+	opened  atomic.Pointer[chan struct{}] // nil while the gate is open
+	waiting atomic.Int32
 }
 
-func newGate() *gate { return &gate{} }
-
 func (g *gate) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.opened == nil {
-		g.opened = make(chan struct{})
-	}
+	opened := make(chan struct{})
+	g.opened.Store(&opened)
 }
 
 func (g *gate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.opened != nil {
-		close(g.opened)
-		g.opened = nil
+	if opened := g.opened.Swap(nil); opened != nil {
+		close(*opened)
 	}
 }
 
-func (g *gate) shut() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.opened != nil
-}
+func (g *gate) shut() bool { return g.opened.Load() != nil }
 
-// held is how many requests wait.
-func (g *gate) held() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.waiting
-}
+// delayed returns how many requests wait.
+func (g *gate) delayed() int { return int(g.waiting.Load()) }
 
-// wait holds a request until the gate opens or its client has gone.
+// wait delays a request until the gate opens or the request ends.
 func (g *gate) wait(r *http.Request) {
-	g.mu.Lock()
-	opened := g.opened
-	g.waiting++
-	g.mu.Unlock()
-	defer func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.waiting--
-	}()
+	opened := g.opened.Load()
 	if opened == nil {
 		return
 	}
+	g.waiting.Add(1)
+	defer g.waiting.Add(-1)
 	select {
-	case <-opened:
+	case <-*opened:
 	case <-r.Context().Done():
 	}
 }

@@ -1,4 +1,4 @@
-package chaos
+package e2e
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"fmt"
 )
 
-// kept is what klinghook's database holds, read by SQL of this suite's own.
+// kept is the content of klinghook's database.
 type kept struct {
 	events        map[string]keptEvent
 	jobs          map[string]outcome
@@ -30,8 +30,11 @@ type keptNotification struct{ id, job, kind, state string }
 
 type deadLetter struct{ task, kind, job, cause string }
 
-// rows reads all rows of a query.
-func rows(ctx context.Context, db *sql.DB, query string, scan func(*sql.Rows) error) error {
+// scanner is a row of a query.
+type scanner interface{ Scan(values ...any) error }
+
+// rows calls scan for all rows of a query.
+func rows(ctx context.Context, db *sql.DB, query string, scan func(scanner) error) error {
 	list, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return err
@@ -48,7 +51,7 @@ func rows(ctx context.Context, db *sql.DB, query string, scan func(*sql.Rows) er
 func readStore(ctx context.Context, db *sql.DB) (kept, error) {
 	k := kept{events: map[string]keptEvent{}, jobs: map[string]outcome{}}
 	err := errors.Join(
-		rows(ctx, db, `SELECT id, body, processed_at IS NOT NULL FROM events`, func(r *sql.Rows) error {
+		rows(ctx, db, `SELECT id, body, processed_at IS NOT NULL FROM events`, func(r scanner) error {
 			var id string
 			var body []byte
 			var e keptEvent
@@ -58,26 +61,26 @@ func readStore(ctx context.Context, db *sql.DB) (kept, error) {
 			k.events[id] = e
 			return err
 		}),
-		rows(ctx, db, `SELECT id, status, coalesce(progress, -1), prompt, error, contradicted FROM jobs`, func(r *sql.Rows) error {
+		rows(ctx, db, `SELECT id, status, coalesce(progress, -1), prompt, error, contradicted FROM jobs`, func(r scanner) error {
 			var id string
 			var o outcome
 			err := r.Scan(&id, &o.status, &o.progress, &o.prompt, &o.cause, &o.contradicted)
 			k.jobs[id] = o
 			return err
 		}),
-		rows(ctx, db, `SELECT job_id, name, state, object, sha256 FROM media`, func(r *sql.Rows) error {
+		rows(ctx, db, `SELECT job_id, name, state, object, sha256 FROM media`, func(r scanner) error {
 			var f keptFile
 			err := r.Scan(&f.job, &f.name, &f.state, &f.object, &f.sum)
 			k.media = append(k.media, f)
 			return err
 		}),
-		rows(ctx, db, `SELECT id, job_id, type, state FROM notifications`, func(r *sql.Rows) error {
+		rows(ctx, db, `SELECT id, job_id, type, state FROM notifications`, func(r scanner) error {
 			var n keptNotification
 			err := r.Scan(&n.id, &n.job, &n.kind, &n.state)
 			k.notifications = append(k.notifications, n)
 			return err
 		}),
-		rows(ctx, db, `SELECT task_id, kind, job_id, error FROM dead_letters WHERE state = 'dead'`, func(r *sql.Rows) error {
+		rows(ctx, db, `SELECT task_id, kind, job_id, error FROM dead_letters WHERE state = 'dead'`, func(r scanner) error {
 			var d deadLetter
 			err := r.Scan(&d.task, &d.kind, &d.job, &d.cause)
 			k.deadLetters = append(k.deadLetters, d)
@@ -91,10 +94,10 @@ func readStore(ctx context.Context, db *sql.DB) (kept, error) {
 	return k, nil
 }
 
-// recorded returns the ids of the events in the store.
+// recorded returns the ids of events in the store.
 func recorded(ctx context.Context, db *sql.DB) (map[string]bool, error) {
 	ids := map[string]bool{}
-	err := rows(ctx, db, `SELECT id FROM events`, func(r *sql.Rows) error {
+	err := rows(ctx, db, `SELECT id FROM events`, func(r scanner) error {
 		var id string
 		err := r.Scan(&id)
 		ids[id] = true
@@ -103,7 +106,7 @@ func recorded(ctx context.Context, db *sql.DB) (map[string]bool, error) {
 	return ids, err
 }
 
-// owed counts what the store says is still to be done.
+// owed counts the work that the store says is not done.
 func owed(ctx context.Context, db *sql.DB) (events, media, notifications int, err error) {
 	err = db.QueryRowContext(ctx, `
 		SELECT (SELECT count(*) FROM events WHERE processed_at IS NULL),

@@ -1,4 +1,4 @@
-package chaos
+package e2e
 
 import (
 	"fmt"
@@ -11,35 +11,30 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// restartAfter is how long a program that has ended stays away, as with a service
-// manager.
+// restartAfter is how long an ended program stays down, as with a service manager.
 const restartAfter = 300 * time.Millisecond
 
-// supervised is a program that is started again whenever it ends.
+// supervised is a program that is restarted whenever it ends. Call start and stop from
+// the test's goroutine.
 type supervised struct {
-	name    string
-	program testenv.Program
+	name              string
+	program           testenv.Program
+	stopping, stopped chan struct{}
+	isStopping        bool
 
 	mu      sync.Mutex // guards what follows
 	process *testenv.Process
 	problem error
-	kills   int
-
-	// isStopping belongs to the test's goroutine, from which start and stop are
-	// called.
-	isStopping bool
-	stopping   chan struct{}
-	stopped    chan struct{}
 }
 
-// supervise starts a program and keeps it running until stop.
+// supervise starts a program and restarts it until stop.
 func supervise(name string, program testenv.Program) *supervised {
 	s := &supervised{name: name, program: program}
 	s.start()
 	return s
 }
 
-// start starts it after stop.
+// start starts the program, also after stop.
 func (s *supervised) start() {
 	s.isStopping, s.stopping, s.stopped = false, make(chan struct{}), make(chan struct{})
 	go s.run()
@@ -50,7 +45,7 @@ func (s *supervised) run() {
 	for {
 		p, err := testenv.StartProgram(s.program)
 		if err != nil {
-			s.note(err)
+			s.report(err)
 			return
 		}
 		s.mu.Lock()
@@ -59,7 +54,7 @@ func (s *supervised) run() {
 		select {
 		case <-p.Exited():
 		case <-s.stopping:
-			s.note(p.End(syscall.SIGTERM))
+			s.report(p.End(syscall.SIGTERM))
 			return
 		}
 		select {
@@ -70,7 +65,8 @@ func (s *supervised) run() {
 	}
 }
 
-func (s *supervised) note(err error) {
+// report records the first error.
+func (s *supervised) report(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && s.problem == nil {
@@ -78,19 +74,17 @@ func (s *supervised) note(err error) {
 	}
 }
 
-// kill ends the program with SIGKILL; it comes back.
+// kill ends the program with SIGKILL; it is restarted.
 func (s *supervised) kill() {
 	s.mu.Lock()
 	p := s.process
-	s.kills++
 	s.mu.Unlock()
 	if p != nil {
-		s.note(p.Signal(syscall.SIGKILL))
+		s.report(p.Signal(syscall.SIGKILL))
 	}
 }
 
-// stop ends the program with SIGTERM and waits until it is gone. It may be called
-// again.
+// stop ends the program with SIGTERM and waits for it. Later calls do nothing.
 func (s *supervised) stop() {
 	if !s.isStopping {
 		s.isStopping = true
@@ -99,12 +93,10 @@ func (s *supervised) stop() {
 	<-s.stopped
 }
 
-// troubles returns what went wrong with the program that its being killed does not
-// explain.
-func (s *supervised) troubles() []string {
+// problems returns errors and panics of the program.
+func (s *supervised) problems() (list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []string
 	if s.problem != nil {
 		list = append(list, s.problem.Error())
 	}

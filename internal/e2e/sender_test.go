@@ -1,11 +1,8 @@
-package chaos
+package e2e
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -14,32 +11,44 @@ import (
 	"time"
 )
 
-// ledger is what was sent and what came of it, as the sender saw it.
-type ledger struct {
-	mu     sync.Mutex // guards what follows
+// tally is what was sent and how it was answered.
+type tally struct {
 	events map[string]*event
-	acks   map[string]int // how often an event was answered with 200
-	// posts counts deliveries, repeats and retries included; refused those of them
-	// that were not answered with 200.
-	posts, refused int
-	// unavailable counts the answers 503.
-	unavailable int
-	forged      int
-	problems    []string
+	acks   map[string]int // answers with 200, by event
+	// posts counts deliveries, including repeats and retries; refused counts those
+	// that were not answered with 200, unavailable those answered with 503.
+	posts, refused, unavailable int
+	forged                      int
+	problems                    []string
+}
+
+// ledger is a tally for concurrent use.
+type ledger struct {
+	mu sync.Mutex // guards tally
+	tally
 }
 
 func newLedger() *ledger {
-	return &ledger{events: map[string]*event{}, acks: map[string]int{}}
+	return &ledger{tally: tally{events: map[string]*event{}, acks: map[string]int{}}}
 }
 
-// known notes an event before it is sent for the first time.
+// read returns a copy of the tally.
+func (l *ledger) read() tally {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	copied := l.tally
+	copied.events, copied.acks = maps.Clone(l.events), maps.Clone(l.acks)
+	return copied
+}
+
+// known records an event before it is first sent.
 func (l *ledger) known(e *event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events[e.id] = e
 }
 
-// answered notes the answer to a delivery; 0 is none.
+// answered records the answer to a delivery; 0 means none.
 func (l *ledger) answered(e *event, status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +66,7 @@ func (l *ledger) answered(e *event, status int) {
 	l.refused++
 }
 
-// forgery notes the answer to a delivery that nobody signed.
+// forgery records the answer to a forged delivery.
 func (l *ledger) forgery(status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,38 +74,6 @@ func (l *ledger) forgery(status int) {
 	if status != http.StatusUnauthorized && status != 0 {
 		l.problems = append(l.problems, fmt.Sprintf("a forged delivery was answered with %d", status))
 	}
-}
-
-// acknowledged returns the ids of the events that were answered with 200.
-func (l *ledger) acknowledged() map[string]bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ids := make(map[string]bool, len(l.acks))
-	for id := range l.acks {
-		ids[id] = true
-	}
-	return ids
-}
-
-// sent returns the events by id.
-func (l *ledger) sent() map[string]*event {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.events)
-}
-
-// forgeries returns how many forged deliveries were sent so far.
-func (l *ledger) forgeries() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.forged
-}
-
-// refusals returns how many deliveries were answered with 503 so far.
-func (l *ledger) refusals() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.unavailable
 }
 
 // sender posts deliveries to the ingest processes.
@@ -107,14 +84,13 @@ type sender struct {
 }
 
 const (
-	// posters is how many deliveries are on their way at once.
+	// posters is how many deliveries are under way at once.
 	posters = 24
 	// answerTimeout is how long a delivery waits for its answer.
 	answerTimeout = 10 * time.Second
-	// patience is how long the sender tries a delivery again after the last one was
-	// sent first.
-	patience = time.Minute
-	// window is how many deliveries wait to be sent, in which order luck decides.
+	// retryFor is how long the sender retries after its last new delivery.
+	retryFor = time.Minute
+	// window is how many deliveries wait to be sent, in random order.
 	window = 60
 )
 
@@ -128,17 +104,17 @@ func newSender(targets []string) *sender {
 // load is a stream of deliveries.
 type load struct {
 	stop context.CancelFunc
-	// ended is closed when all is delivered, or given up.
+	// ended is closed when everything is delivered, or retries have ended.
 	ended chan struct{}
 }
 
-// start sends so many deliveries a second until finish. They are of jobs that the
-// script makes up: each event once or several times, in no order.
+// start sends this many deliveries a second until finish: the script's jobs, each
+// event once or several times, in random order.
 func (s *sender) start(ctx context.Context, script *script, rate float64) *load {
 	making, stop := context.WithCancel(ctx)
 	l := &load{stop: stop, ended: make(chan struct{})}
 	deliveries := make(chan *event)
-	// Retries go on for a while after the last delivery was made.
+	// Retries continue after the last new delivery.
 	sending, giveUp := context.WithCancel(ctx)
 	var posting sync.WaitGroup
 	for i := range posters {
@@ -153,7 +129,7 @@ func (s *sender) start(ctx context.Context, script *script, rate float64) *load 
 		defer close(l.ended)
 		s.generate(making, script, rate, deliveries)
 		close(deliveries)
-		timer := time.AfterFunc(patience, giveUp)
+		timer := time.AfterFunc(retryFor, giveUp)
 		posting.Wait()
 		timer.Stop()
 		giveUp()
@@ -161,13 +137,13 @@ func (s *sender) start(ctx context.Context, script *script, rate float64) *load 
 	return l
 }
 
-// finish makes up no more jobs and waits until what there is was delivered.
+// finish ends new jobs and waits until everything is delivered.
 func (l *load) finish() {
 	l.stop()
 	<-l.ended
 }
 
-// generate makes up deliveries until ctx ends, and then hands over the rest.
+// generate makes up deliveries until ctx ends, and then sends the rest.
 func (s *sender) generate(ctx context.Context, script *script, rate float64, out chan<- *event) {
 	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer tick.Stop()
@@ -191,7 +167,7 @@ func (s *sender) generate(ctx context.Context, script *script, rate float64, out
 	}
 }
 
-// repeats is how often an event is sent again.
+// repeats returns how often an event is repeated.
 func repeats(rng *rand.Rand) int {
 	switch rng.IntN(10) {
 	case 0:
@@ -202,7 +178,7 @@ func repeats(rng *rand.Rand) int {
 	return 0
 }
 
-// deliver posts an event until it is answered with 200 or ctx ends.
+// deliver sends an event until it is answered with 200 or ctx ends.
 func (s *sender) deliver(ctx context.Context, rng *rand.Rand, e *event) {
 	for ctx.Err() == nil {
 		if rng.IntN(50) == 0 {
@@ -220,25 +196,15 @@ func (s *sender) deliver(ctx context.Context, rng *rand.Rand, e *event) {
 	}
 }
 
-// post makes one delivery to one of the targets and returns the answer's status, 0
-// where none was read to its end.
+// post makes one delivery to one of the targets and returns the status, 0 without a
+// complete answer.
 func (s *sender) post(ctx context.Context, rng *rand.Rand, e *event, secretSuffix string) int {
-	target := s.targets[rng.IntN(len(s.targets))]
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target+e.path, bytes.NewReader(e.body))
-	if err != nil {
+	status, answer, err := e.post(ctx, s.client, s.targets[rng.IntN(len(s.targets))], secretSuffix)
+	switch {
+	case err != nil:
 		return 0
-	}
-	r.Header = e.header(secretSuffix, time.Now())
-	res, err := s.client.Do(r)
-	if err != nil {
-		return 0
-	}
-	answer, err := io.ReadAll(res.Body)
-	if err := errors.Join(err, res.Body.Close()); err != nil {
-		return 0
-	}
-	if res.StatusCode == http.StatusOK && string(answer) != `{"received": true}` {
+	case status == http.StatusOK && answer != received:
 		return -1
 	}
-	return res.StatusCode
+	return status
 }

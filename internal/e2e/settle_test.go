@@ -1,51 +1,50 @@
-package chaos
+package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 )
 
-// queues are klinghook's, as its documentation names them.
-func queues() []string { return []string{"events", "media", "notify", "rejections"} }
-
-// settle waits until everything has come to rest, and returns how long that took.
+// settle waits until nothing is left to do, and returns how long that took.
 func (s *system) settle() time.Duration {
 	s.t.Helper()
 	start := time.Now()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	said := start
+	logged := start
 	for still := 0; still < 2; {
-		unrest := s.unrest()
-		if still++; unrest != "" {
+		busy := s.busy()
+		if still++; busy != "" {
 			still = 0
 		}
-		if time.Since(said) > 30*time.Second {
-			s.t.Logf("after %s: %s", time.Since(start).Round(time.Second), unrest)
-			said = time.Now()
+		if time.Since(logged) > 30*time.Second {
+			s.t.Logf("after %s: %s", time.Since(start).Round(time.Second), busy)
+			logged = time.Now()
 		}
 		select {
 		case <-tick.C:
 		case <-s.ctx.Done():
-			s.t.Errorf("did not come to rest within %s: %s", time.Since(start).Round(time.Second), unrest)
+			s.t.Errorf("not done after %s: %s", time.Since(start).Round(time.Second), busy)
 			return time.Since(start)
 		}
 	}
 	return time.Since(start)
 }
 
-// unrest says what is still to be done; empty for nothing. It looks along the way
-// of an event, so that nothing can slip past it.
-func (s *system) unrest() string {
+// busy describes what is still to do; empty for nothing. It checks the stages of an
+// event in their order, so that none is missed.
+func (s *system) busy() string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 5*time.Second)
 	defer cancel()
 	var busy []string
@@ -72,7 +71,7 @@ func (s *system) unrest() string {
 	return strings.Join(busy, "; ")
 }
 
-// queued says what is in the queues.
+// queued describes the tasks in the queues.
 func (s *system) queued(ctx context.Context) (busy []string, err error) {
 	rdb := s.rdb
 	if rdb == nil {
@@ -82,13 +81,14 @@ func (s *system) queued(ctx context.Context) (busy []string, err error) {
 		defer func() { err = errors.Join(err, rdb.Close()) }()
 	}
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
-	for _, queue := range queues() {
+	queues, err := inspector.Queues()
+	if err != nil {
+		return nil, err
+	}
+	for _, queue := range queues {
 		info, err := inspector.GetQueueInfo(queue)
-		if errors.Is(err, asynq.ErrQueueNotFound) || err != nil && strings.Contains(err.Error(), "NOT_FOUND") {
-			continue
-		}
 		if err != nil {
-			return busy, fmt.Errorf("look at queue %s: %w", queue, err)
+			return busy, fmt.Errorf("queue %s: %w", queue, err)
 		}
 		if info.Pending+info.Active+info.Scheduled+info.Retry > 0 {
 			busy = append(busy, fmt.Sprintf("queue %s: %d pending, %d active, %d scheduled, %d to retry", queue, info.Pending, info.Active, info.Scheduled, info.Retry))
@@ -99,30 +99,22 @@ func (s *system) queued(ctx context.Context) (busy []string, err error) {
 
 var depthMetric = regexp.MustCompile(`(?m)^klinghook_spool_events (\S+)$`)
 
-// spoolDepth asks an ingest process how many events are in its spool.
+// spoolDepth returns how many events are in an ingest process's spool.
 func spoolDepth(ctx context.Context, admin string) (int, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/metrics", nil)
+	_, metrics, err := get(ctx, "http://"+admin+"/metrics")
 	if err != nil {
 		return 0, err
 	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return 0, err
-	}
-	body, err := io.ReadAll(res.Body)
-	if err := errors.Join(err, res.Body.Close()); err != nil {
-		return 0, err
-	}
-	found := depthMetric.FindSubmatch(body)
+	found := depthMetric.FindStringSubmatch(metrics)
 	if found == nil {
-		return 0, errors.New("its metrics do not tell the spool's depth")
+		return 0, errors.New("no metric klinghook_spool_events")
 	}
-	depth, err := strconv.ParseFloat(string(found[1]), 64)
+	depth, err := strconv.ParseFloat(found[1], 64)
 	return int(depth), err
 }
 
-// replay replays what was given up because the media server said for a while that
-// there is no such file, as a person would. Any other dead letter is left.
+// replay replays the dead letters of files for which the media server answered 404, as
+// a person would. Other dead letters are left.
 func (s *system) replay() (replayed int) {
 	s.t.Helper()
 	k, err := readStore(s.ctx, s.db)
@@ -137,23 +129,17 @@ func (s *system) replay() (replayed int) {
 	if replayed == 0 {
 		return 0
 	}
-	settings := s.settings()
-	for name, value := range secrets() {
-		settings[name] = value
-	}
-	if _, err := s.set.Run(s.ctx, settings, "deadletters", "replay", "--kind", "media:download", "--error", "404"); err != nil {
-		s.t.Error(err)
-	}
+	s.mustRun("deadletters", "replay", "--kind", "media:download", "--error", "404")
 	return replayed
 }
 
-// excused reports whether a dead letter is of a file of which the media server said
-// that it is not there.
+// excused reports whether a dead letter is of a file for which the media server
+// answered 404.
 func (s *system) excused(d deadLetter) bool {
 	if d.kind != "media:download" || !strings.Contains(d.cause, "404") {
 		return false
 	}
-	for _, e := range s.sender.ledger.sent() {
+	for _, e := range s.sender.ledger.read().events {
 		for _, path := range e.says.files {
 			if e.says.job == d.job && s.media.wasMissing(path) {
 				return true
@@ -163,7 +149,23 @@ func (s *system) excused(d deadLetter) bool {
 	return false
 }
 
-// all returns every process.
-func (s *system) all() []*supervised {
-	return append(append([]*supervised(nil), s.ingests...), s.workers...)
+// embedded connects to the queue in dev's memory.
+func (s *system) embedded(ctx context.Context) (*redis.Client, error) {
+	content, err := os.ReadFile(filepath.Join(s.settings["KLINGHOOK_DATA"], "dev.json"))
+	if err != nil {
+		return nil, err
+	}
+	var note struct{ Redis string }
+	if err := json.Unmarshal(content, &note); err != nil {
+		return nil, err
+	}
+	options, err := redis.ParseURL(note.Redis)
+	if err != nil {
+		return nil, err
+	}
+	rdb := redis.NewClient(options)
+	if err := rdb.Ping(ctx).Err(); err != nil {
+		return nil, errors.Join(err, rdb.Close())
+	}
+	return rdb, nil
 }

@@ -1,4 +1,4 @@
-package chaos
+package e2e
 
 import (
 	"cmp"
@@ -11,26 +11,25 @@ import (
 	"time"
 )
 
-// row is a scenario's line in the report.
+// row is a scenario's row of the report.
 type row struct {
 	scenario string
 	place    int // in the order of the scenarios
-	// sent is deliveries posted, repeats and retries included; refused those of them
-	// that were not answered with 200.
-	sent, refused int
-	// acknowledged and kept are events.
-	acknowledged, kept int
-	// What took effect, once and rightly.
+	// sent counts deliveries, including repeats and retries; refused those that were
+	// not answered with 200.
+	sent, refused      int
+	acknowledged, kept int // events
+	// jobs, objects and notifications count correct effects.
 	jobs, objects, notifications int
-	// repeatsIn is deliveries that were acknowledged again; repeatsOut is
-	// notifications that the receiver got again, under the same webhook-id.
+	// repeatsIn counts deliveries acknowledged again; repeatsOut notifications that
+	// came again with the same webhook-id.
 	repeatsIn, repeatsOut  int
 	lost, lostAsDocumented int
 	settled                time.Duration
 	failed                 bool
 }
 
-// cells are the row's, in the order of the header.
+// cells returns the row's cells in the order of the header.
 func (r row) cells() []string {
 	lost := fmt.Sprint(r.lost)
 	if r.lostAsDocumented > 0 {
@@ -50,10 +49,6 @@ func (r row) cells() []string {
 	}
 }
 
-func header() []string {
-	return []string{"scenario", "sent", "acknowledged", "refused", "kept", "effects", "repeats", "lost", "settled in"}
-}
-
 // report collects the rows.
 type report struct {
 	mu   sync.Mutex // guards rows
@@ -66,35 +61,16 @@ func (r *report) add(line row) {
 	r.rows = append(r.rows, line)
 }
 
-// table returns the rows as a Markdown table that can also be read as it is.
+// table returns the rows as a Markdown table.
 func (r *report) table() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	slices.SortFunc(r.rows, func(a, b row) int { return cmp.Compare(a.place, b.place) })
-	lines := [][]string{header()}
+	table := "| scenario | sent | acknowledged | refused | kept | effects | repeats | lost | settled in |\n" + strings.Repeat("| --- ", 9) + "|\n"
 	for _, line := range r.rows {
-		lines = append(lines, line.cells())
+		table += "| " + strings.Join(line.cells(), " | ") + " |\n"
 	}
-	width := make([]int, len(header()))
-	for _, line := range lines {
-		for i, cell := range line {
-			width[i] = max(width[i], len(cell))
-		}
-	}
-	var b strings.Builder
-	for n, line := range lines {
-		for i, cell := range line {
-			fmt.Fprintf(&b, "| %-*s ", width[i], cell)
-		}
-		b.WriteString("|\n")
-		if n == 0 {
-			for _, w := range width {
-				b.WriteString("| " + strings.Repeat("-", w) + " ")
-			}
-			b.WriteString("|\n")
-		}
-	}
-	return b.String()
+	return table
 }
 
 const (
@@ -102,8 +78,8 @@ const (
 	reportEnd   = "<!-- end -->"
 )
 
-// renew replaces what stands between the marks in a Markdown file.
-func renew(path, text string) error {
+// replaceTable replaces the text between the marks in a Markdown file.
+func replaceTable(path, text string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err

@@ -15,8 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/klinghook/klinghook/internal/programs"
 )
 
 const (
@@ -25,37 +23,30 @@ const (
 	apiToken      = "an-api-token-that-no-log-has-0123456789"
 )
 
-// lookupSettings are those by which Kling is asked.
-func lookupSettings(settings map[string]string, klingURL string, after time.Duration, rate int) {
-	settings["KLINGAI_API_KEY"] = klingKey
-	settings["KLINGAI_API_URL"] = klingURL
-	settings["KLINGHOOK_LOOKUP_AFTER"] = after.String()
-	settings["KLINGHOOK_LOOKUP_RATE"] = fmt.Sprint(rate)
-	settings["KLINGHOOK_CALLBACK_TOKEN"] = callbackToken
-	settings["KLINGHOOK_API_TOKEN"] = apiToken
+// setLookups sets how Kling's API is called.
+func (w *world) setLookups(klingURL string, after time.Duration, rate int) {
+	w.settings["KLINGAI_API_KEY"] = klingKey
+	w.settings["KLINGAI_API_URL"] = klingURL
+	w.settings["KLINGHOOK_LOOKUP_AFTER"] = after.String()
+	w.settings["KLINGHOOK_LOOKUP_RATE"] = fmt.Sprint(rate)
+	w.settings["KLINGHOOK_CALLBACK_TOKEN"] = callbackToken
+	w.settings["KLINGHOOK_API_TOKEN"] = apiToken
 }
 
-// line is a way to Kling's API that notes each call that goes over it.
+// line is a proxy to Kling's API that records the time of each call.
 type line struct {
 	*httptest.Server
 	mu    sync.Mutex // guards calls
-	calls []lineCall
+	calls []time.Time
 }
 
-type lineCall struct {
-	at time.Time
-	// what is the path and the query.
-	what string
-}
-
-// newLine lays a line to a Kling at an address.
 func newLine(t *testing.T, addr string) *line {
 	t.Helper()
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
 	l := &line{}
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l.mu.Lock()
-		l.calls = append(l.calls, lineCall{time.Now(), r.URL.RequestURI()})
+		l.calls = append(l.calls, time.Now())
 		l.mu.Unlock()
 		proxy.ServeHTTP(w, r)
 	}))
@@ -63,49 +54,44 @@ func newLine(t *testing.T, addr string) *line {
 	return l
 }
 
-func (l *line) all() []lineCall {
+func (l *line) all() []time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.calls)
 }
 
-// checkRate holds that in no time there were more calls than the rate allows. A call
-// that the machine was slow to let through may come close to the next one.
+// checkRate checks that no five seconds have more calls than the rate allows. On a
+// slow machine a delayed call may come close to the next one.
 func (l *line) checkRate(t *testing.T, perSecond int) {
 	t.Helper()
 	calls := l.all()
-	const window = 5 * time.Second
-	most := int(window.Seconds())*perSecond + 1 + perSecond/2
+	const window = 5
+	most := window*perSecond + 1 + perSecond/2
 	for i := most; i < len(calls); i++ {
-		if took := calls[i].at.Sub(calls[i-most].at); took < window {
-			t.Errorf("%d calls in %s, which is more than %d a second", most+1, took, perSecond)
+		if took := calls[i].Sub(calls[i-most]); took < window*time.Second {
+			t.Errorf("%d calls in %s, want at most %d a second", most+1, took, perSecond)
 			return
 		}
-	}
-	if len(calls) == 0 {
-		return
-	}
-	if took := calls[len(calls)-1].at.Sub(calls[0].at); float64(len(calls)) > took.Seconds()*float64(perSecond)+2 {
-		t.Errorf("%d calls in %s, which is more than %d a second", len(calls), took, perSecond)
 	}
 }
 
 // simulator is a running `klinghook simulate`.
 type simulator struct {
-	t       *testing.T
-	service *programs.Service
-	addr    string
+	t    *testing.T
+	addr string
 }
 
-func newSimulator(t *testing.T, settings map[string]string, flags ...string) *simulator {
-	t.Helper()
+// newSimulator starts a simulator and lets the world download from it.
+func (w *world) newSimulator(flags ...string) *simulator {
+	w.t.Helper()
 	args := append([]string{"simulate", "--addr", "127.0.0.1:0", "--api-key", klingKey}, flags...)
-	s := &simulator{t: t, service: start(t, programs.Klinghook, settings, args...)}
-	s.addr = s.service.Address("simulate")
+	s := &simulator{t: w.t, addr: w.start(klinghook, args...).address("simulate")}
+	w.settings["KLINGHOOK_MEDIA_ALLOW"] = s.addr
 	return s
 }
 
-// call makes a call, again where the simulator has trouble, and returns the data.
+// call calls the API, again if the simulator answers with an error, and returns the
+// data.
 func (s *simulator) call(method, path string, body any) json.RawMessage {
 	s.t.Helper()
 	for range 20 {
@@ -119,11 +105,11 @@ func (s *simulator) call(method, path string, body any) json.RawMessage {
 		}
 		return envelope.Data
 	}
-	s.t.Fatalf("%s %s has nothing but trouble", method, path)
+	s.t.Fatalf("%s %s answers only with errors", method, path)
 	return nil
 }
 
-// authorized makes a request with a bearer token.
+// authorized sends a request with a bearer token.
 func authorized(t *testing.T, method, target, token string, body any) (status int, answer []byte) {
 	t.Helper()
 	var content io.Reader = http.NoBody
@@ -139,26 +125,19 @@ func authorized(t *testing.T, method, target, token string, body any) (status in
 		t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
-	res, err := http.DefaultClient.Do(r)
+	status, text, err := send(http.DefaultClient, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = res.Body.Close() }()
-	answer, err = io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, answer
+	return status, []byte(text)
 }
 
 // simulatedJob is a job at the simulator.
 type simulatedJob struct {
-	id     string
-	legacy bool
-	// created is when.
-	created time.Time
-	// status and link are what the simulator says at the end.
-	status, link string
+	id           string
+	legacy       bool
+	created      time.Time
+	status, link string // at the end
 }
 
 // create creates a job that calls back.
@@ -178,8 +157,8 @@ func (s *simulator) create(legacy bool, callbackURL string) *simulatedJob {
 	return &simulatedJob{id: receipt.ID + receipt.TaskID, legacy: legacy, created: time.Now()}
 }
 
-// tell asks the simulator how jobs ended.
-func (s *simulator) tell(jobs []*simulatedJob) {
+// askEnds asks how the jobs ended.
+func (s *simulator) askEnds(jobs []*simulatedJob) {
 	s.t.Helper()
 	for _, j := range jobs {
 		path := "/tasks?task_ids=" + j.id
@@ -187,7 +166,7 @@ func (s *simulator) tell(jobs []*simulatedJob) {
 			path = "/v1/videos/text2video/" + j.id
 		}
 		data := bytes.TrimSpace(s.call(http.MethodGet, path, nil))
-		data = bytes.TrimSuffix(bytes.TrimPrefix(data, []byte("[")), []byte("]")) // it drifts
+		data = bytes.TrimSuffix(bytes.TrimPrefix(data, []byte("[")), []byte("]")) // the shape varies
 		var answer struct {
 			Status     string
 			TaskStatus string `json:"task_status"`
@@ -197,43 +176,41 @@ func (s *simulator) tell(jobs []*simulatedJob) {
 		if err := json.Unmarshal(data, &answer); err != nil {
 			s.t.Fatalf("job %s: %v: %s", j.id, err, data)
 		}
-		switch status := answer.Status + answer.TaskStatus; status {
-		case "succeed", "succeeded":
+		j.status = answer.Status + answer.TaskStatus
+		if strings.HasPrefix(j.status, "succeed") {
 			j.status, j.link = "completed", append(answer.Outputs, answer.TaskResult.Videos...)[0].URL
-		default:
-			j.status = status
 		}
 	}
 }
 
-// simulatorStats is what GET /simulator/stats tells, as far as it is looked at.
-type simulatorStats struct {
-	Jobs      struct{ Created, Succeeded, Failed int }
-	Callbacks struct{ Planned, Lost, Repeated, Reordered, Delivered, Waiting int }
-	Lookups   struct {
-		Answered       int
-		LinksRefreshed int `json:"links_refreshed"`
-	}
-	Media struct{ Requests, Dead int }
-}
-
-func (s *simulator) stats() (stats simulatorStats) {
+// checkStats logs what happened at the simulator, and checks that it misbehaved.
+func (s *simulator) checkStats(jobs int) {
 	s.t.Helper()
+	var stats struct {
+		Jobs      struct{ Succeeded, Failed int }
+		Callbacks struct{ Planned, Lost, Repeated, Reordered int }
+	}
 	_, answer := authorized(s.t, http.MethodGet, "http://"+s.addr+"/simulator/stats", klingKey, nil)
 	if err := json.Unmarshal(answer, &stats); err != nil {
 		s.t.Fatal(err)
 	}
-	return stats
+	s.t.Logf("at the simulator: %s", answer)
+	if c := stats.Callbacks; c.Lost == 0 || c.Repeated == 0 || c.Reordered == 0 || stats.Jobs.Failed == 0 {
+		s.t.Errorf("nothing went wrong at the simulator: %+v", stats)
+	}
+	if stats.Jobs.Succeeded+stats.Jobs.Failed != jobs {
+		s.t.Errorf("%+v, want %d jobs", stats.Jobs, jobs)
+	}
 }
 
-// checkSilence holds that no log has a secret, or a signed link's query.
-func checkSilence(t *testing.T, services ...*programs.Service) {
+// checkLogs checks that no log has a secret or a signed link's query.
+func checkLogs(t *testing.T, services ...*service) {
 	t.Helper()
 	for _, s := range services {
-		log := string(s.Output())
+		log := string(s.output())
 		for _, secret := range []string{klingKey, callbackToken, apiToken, "token=", "expires="} {
 			if strings.Contains(log, secret) {
-				t.Errorf("the log of %s has %q", s.Name(), secret)
+				t.Errorf("the log of %s has %q", s.name, secret)
 			}
 		}
 	}

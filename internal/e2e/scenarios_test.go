@@ -1,0 +1,327 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// rate is how many deliveries a second are sent during faults.
+const rate = 40
+
+// scenario is one kind of failure, and a row of the report.
+type scenario struct {
+	name   string
+	short  bool // part of the short form
+	layout func(t *testing.T) layout
+	// run causes the failure under load. It returns when the fault is over and
+	// everything is sent.
+	run func(s *system, f form)
+}
+
+// scenarios returns all scenarios in the order of the report.
+func scenarios() []scenario {
+	return []scenario{
+		{name: "no fault at all", run: underLoad(rate, func(s *system) { s.pass(10 * time.Second) })},
+		{name: "Redis SIGKILL", run: underLoad(rate, redisKilled)},
+		{name: "Redis SIGSTOP 20 s", run: underLoad(rate, func(s *system) {
+			s.fault(s.redis.Pause, s.redis.Resume, 20*time.Second)
+		})},
+		{name: "Redis out of memory", run: underLoad(rate, redisFull)},
+		{name: "Redis wiped", run: redisWiped},
+		{name: "PostgreSQL restart", run: underLoad(rate, postgresRestarted)},
+		{name: "PostgreSQL gone 30 s", run: underLoad(rate, func(s *system) {
+			s.fault(s.postgres.Stop, s.postgres.Restart, 30*time.Second)
+		})},
+		{name: "ingest SIGKILL", run: underLoad(2*rate, ingestKilled)},
+		{name: "worker SIGKILL in event:record", run: underLoad(rate, killedRecording)},
+		{name: "worker SIGKILL in media:download", run: underLoad(rate, func(s *system) {
+			s.killWaiting(&s.media.gate, "media", "UPDATE media SET object")
+		})},
+		{name: "worker SIGKILL in notify:send", run: underLoad(rate, func(s *system) {
+			s.killWaiting(&s.receiver.gate, "notifications", "UPDATE notifications SET state")
+		})},
+		{name: "worker SIGKILL in rejection:keep", run: underLoad(rate, func(s *system) {
+			for range 2 {
+				s.killIn("rejections", "INSERT INTO rejections")
+			}
+		})},
+		{name: "all restarted with SIGTERM", run: underLoad(rate, restarted)},
+		{name: "spool disk full", layout: smallSpools, run: underLoad(4*rate, spoolFull)},
+		{name: "bucket disk full", layout: smallBucket, run: underLoad(rate, bucketFull)},
+		{name: "clocks 10 minutes apart", layout: fastClock, run: underLoad(rate, clocksApart)},
+		{name: "dev SIGKILL", layout: func(*testing.T) layout { return layout{dev: true} }, run: underLoad(rate, devKilled)},
+		{name: "all at once", short: true, run: allAtOnce},
+	}
+}
+
+// underLoad runs faults while this many deliveries a second are sent.
+func underLoad(rate float64, faults func(*system)) func(*system, form) {
+	return func(s *system, _ form) {
+		load := s.load(rate)
+		faults(s)
+		load.finish()
+	}
+}
+
+// fault begins and ends a fault of this length.
+func (s *system) fault(begin, end func(), length time.Duration) {
+	s.pass(3 * time.Second)
+	begin()
+	s.pass(length)
+	end()
+	s.pass(3 * time.Second)
+}
+
+func redisKilled(s *system) {
+	for range 3 {
+		s.pass(s.between(time.Second, 4*time.Second))
+		s.redis.Kill()
+		s.pass(s.between(time.Second, 5*time.Second))
+		s.redis.Restart()
+	}
+	s.pass(2 * time.Second)
+}
+
+// redisFull fills Redis until ingest stops using it, and then until it refuses
+// workers too.
+func redisFull(s *system) {
+	s.configureRedis("maxmemory-policy", "noeviction")
+	s.pass(3 * time.Second)
+	s.configureRedis("maxmemory", s.usedMemory()*100/95)
+	s.await("ingest to spool", func() bool { return s.spooled() > 20 })
+	s.pass(3 * time.Second)
+	s.configureRedis("maxmemory", s.usedMemory()*9/10)
+	s.pass(12 * time.Second)
+	s.configureRedis("maxmemory", 0)
+	s.pass(3 * time.Second)
+}
+
+// redisWiped deletes everything in Redis while work of every kind is owed. Only
+// events that were acknowledged and not recorded are lost, as documented.
+func redisWiped(s *system, _ form) {
+	deliver := func(length time.Duration) {
+		load := s.load(rate)
+		s.pass(length)
+		load.finish()
+	}
+	s.media.setOutage(true)
+	s.receiver.setOutage(true)
+	deliver(8 * time.Second)
+	s.await("the events to be recorded", func() bool {
+		ids, err := recorded(s.ctx, s.db)
+		return err == nil && len(ids) == len(s.sender.ledger.read().acks)
+	})
+	for _, p := range s.workers {
+		p.stop()
+	}
+	deliver(3 * time.Second)
+	ids, err := recorded(s.ctx, s.db)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.lost = map[string]bool{}
+	for id := range s.sender.ledger.read().acks {
+		if !ids[id] {
+			s.lost[id] = true
+		}
+	}
+	_, media, notifications, err := owed(s.ctx, s.db)
+	if err != nil || len(s.lost) == 0 || media == 0 || notifications == 0 {
+		s.t.Fatalf("%d events only in Redis, %d files and %d notifications owed, %v; want some of each", len(s.lost), media, notifications, err)
+	}
+	if err := s.rdb.FlushAll(s.ctx).Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.media.setOutage(false)
+	s.receiver.setOutage(false)
+	for _, p := range s.workers {
+		p.start()
+	}
+	deliver(3 * time.Second)
+}
+
+func postgresRestarted(s *system) {
+	for i := range 4 {
+		s.pass(s.between(time.Second, 3*time.Second))
+		if i%2 == 1 {
+			s.postgres.Kill()
+		}
+		s.postgres.Restart()
+	}
+	s.pass(2 * time.Second)
+}
+
+// ingestKilled kills either ingest process, half of the time with Redis down, so that
+// their spools have events.
+func ingestKilled(s *system) {
+	for i := range 12 {
+		s.pass(s.between(300*time.Millisecond, 1500*time.Millisecond))
+		s.ingests[s.rng.IntN(ingests)].kill()
+		switch i % 6 {
+		case 3:
+			s.redis.Kill()
+		case 5:
+			s.redis.Restart()
+		}
+	}
+}
+
+func (s *system) killWorkers() {
+	for _, p := range s.workers {
+		p.kill()
+	}
+}
+
+// killIn kills all workers when one of them waits in this statement, because the
+// table is locked against writes.
+func (s *system) killIn(table, statement string) {
+	s.t.Helper()
+	s.pass(time.Second)
+	unlock := s.lock(table)
+	s.await("a handler to wait in "+statement, func() bool { return s.waitsIn(statement) })
+	s.killWorkers()
+	unlock()
+}
+
+// killedRecording kills the workers before the first write of a transaction and
+// between its writes.
+func killedRecording(s *system) {
+	s.killIn("events", "INSERT INTO events")
+	s.killIn("jobs", "INSERT INTO jobs")
+	s.killIn("media", "INSERT INTO media")
+	s.killIn("notifications", "INSERT INTO notifications")
+	s.pass(2 * time.Second)
+}
+
+// killWaiting kills the workers while they wait for an answer at the gate, and
+// between that answer and the row that records it.
+func (s *system) killWaiting(g *gate, table, statement string) {
+	for range 2 {
+		s.pass(time.Second)
+		g.close()
+		s.await("requests to wait", func() bool { return g.delayed() > 1 })
+		s.killWorkers()
+		g.open()
+		s.killIn(table, statement)
+	}
+}
+
+// restarted restarts one process after another in good order, as for an upgrade.
+func restarted(s *system) {
+	for range 2 {
+		for _, p := range s.all() {
+			s.pass(s.between(500*time.Millisecond, 1500*time.Millisecond))
+			p.stop()
+			p.start()
+		}
+	}
+}
+
+// smallSpools puts each spool on a disk that a few hundred events fill.
+func smallSpools(t *testing.T) (l layout) {
+	for i := range l.spools {
+		l.spools[i] = smallDisk(t, 2<<20)
+	}
+	return l
+}
+
+func spoolFull(s *system) {
+	s.pass(2 * time.Second)
+	s.redis.Kill()
+	s.await("ingest to refuse", func() bool { return s.sender.ledger.read().unavailable > 50 })
+	s.pass(3 * time.Second)
+	s.redis.Restart()
+}
+
+func smallBucket(t *testing.T) layout { return layout{bucket: smallDisk(t, 64<<20)} }
+
+func bucketFull(s *system) {
+	s.pass(3 * time.Second)
+	free := fillDisk(s.t, s.bucket)
+	s.pass(15 * time.Second)
+	free()
+	s.pass(2 * time.Second)
+}
+
+// fastClock sets the second worker's clock ten minutes ahead.
+func fastClock(t *testing.T) layout { return layout{programs: buildWithClock(t, 10*time.Minute)} }
+
+func clocksApart(s *system) {
+	s.receiver.setAnyTime()
+	for range 2 {
+		s.pass(10 * time.Second)
+		for _, p := range s.workers {
+			p.kill()
+			s.pass(3 * time.Second)
+		}
+	}
+}
+
+func devKilled(s *system) {
+	for range 10 {
+		s.pass(s.between(300*time.Millisecond, 3*time.Second))
+		s.ingests[0].kill()
+	}
+}
+
+// allAtOnce breaks everything at random, each part by itself, and finally kills all
+// of klinghook once more.
+func allAtOnce(s *system, f form) {
+	load := s.load(rate)
+	start := time.Now()
+	for _, a := range s.storm(f.storm) {
+		s.pass(max(a.at-time.Since(start), 0))
+		a.do()
+	}
+	for _, p := range s.all() {
+		p.kill()
+	}
+	load.finish()
+}
+
+// action is done at a time after the storm began.
+type action struct {
+	at time.Duration
+	do func()
+}
+
+// storm makes up faults: those of one part follow one another, those of different
+// parts overlap.
+func (s *system) storm(length time.Duration) []action {
+	type fault struct {
+		begin, end  func()
+		least, most time.Duration // how long it lasts
+	}
+	nothing := func() {}
+	brief := func(do func()) fault { return fault{do, nothing, time.Millisecond, 2 * time.Millisecond} }
+	outage := func(set func(bool)) fault {
+		return fault{func() { set(true) }, func() { set(false) }, 500 * time.Millisecond, 2 * time.Second}
+	}
+	parts := [][]fault{
+		{
+			{s.redis.Kill, s.redis.Restart, 300 * time.Millisecond, 3 * time.Second},
+			{s.redis.Pause, s.redis.Resume, 300 * time.Millisecond, 4 * time.Second},
+		},
+		{{s.postgres.Kill, s.postgres.Restart, 300 * time.Millisecond, 3 * time.Second}, brief(s.postgres.Restart)},
+		{outage(s.media.setOutage)},
+		{outage(s.receiver.setOutage)},
+	}
+	for _, p := range s.all() {
+		parts = append(parts, []fault{brief(p.kill)})
+	}
+	var actions []action
+	for _, faults := range parts {
+		for at := s.between(0, 5*time.Second); ; at += s.between(time.Second, 8*time.Second) {
+			f := faults[s.rng.IntN(len(faults))]
+			lasts := s.between(f.least, f.most)
+			if at+lasts > length {
+				break
+			}
+			actions = append(actions, action{at, f.begin}, action{at + lasts, f.end})
+			at += lasts
+		}
+	}
+	slices.SortStableFunc(actions, func(a, b action) int { return int(a.at - b.at) })
+	return actions
+}

@@ -1,0 +1,194 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver
+	"github.com/redis/go-redis/v9"
+	_ "modernc.org/sqlite" // the "sqlite" driver
+
+	"github.com/klinghook/klinghook/internal/testenv"
+)
+
+// world is everything around klinghook, and the settings to use it.
+type world struct {
+	t        *testing.T
+	dir      string // everything that the programs write
+	bucket   string
+	media    *mediaServer
+	receiver *receiver
+	redis    *testenv.RedisServer // nil for dev
+	rdb      *redis.Client
+	db       *sql.DB
+	settings map[string]string
+}
+
+// newWorld returns a world with SQLite and a folder, and without Redis. Its folder is
+// kept if the test fails.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "klinghook-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the programs' files are in %s", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &world{t: t, dir: dir, media: newMediaServer(t), receiver: newReceiver(t)}
+	secret := func(key string) string { return "whsec_" + base64.StdEncoding.EncodeToString([]byte(key)) }
+	w.settings = map[string]string{
+		"KLINGAI_WEBHOOK_SECRET":          "old-secret," + seedSecret,
+		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": secret(officialKey),
+		"KLINGHOOK_ADDR":                  "127.0.0.1:0",
+		"KLINGHOOK_ADMIN_ADDR":            "127.0.0.1:0",
+		"KLINGHOOK_DATA":                  filepath.Join(dir, "data"),
+		"KLINGHOOK_DATABASE_URL":          "sqlite:" + filepath.Join(dir, "k.db"),
+		"KLINGHOOK_MEDIA_ALLOW":           w.media.address(),
+		"KLINGHOOK_FORWARD_URLS":          w.receiver.server.URL,
+		"KLINGHOOK_FORWARD_SECRET":        secret(forwardKey),
+		"KLINGHOOK_LOG_FORMAT":            "json",
+	}
+	w.setBucket(filepath.Join(dir, "media"))
+	if err := os.Mkdir(w.bucket, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) setBucket(dir string) {
+	w.bucket = dir
+	w.settings["KLINGHOOK_BUCKET_URL"] = "file://" + dir
+}
+
+// newFleet returns a world with Redis and a migrated database: SQLite's, or that at
+// the URL.
+func newFleet(t *testing.T, databaseURL string, opts ...testenv.RedisOption) *world {
+	t.Helper()
+	w := newWorld(t)
+	if databaseURL != "" {
+		w.settings["KLINGHOOK_DATABASE_URL"] = databaseURL
+	}
+	w.redis = testenv.Redis(t, opts...)
+	w.rdb = redis.NewClient(&redis.Options{Addr: w.redis.Addr()})
+	t.Cleanup(func() { _ = w.rdb.Close() })
+	w.settings["KLINGHOOK_REDIS_URL"] = w.redis.URL()
+	w.migrate()
+	return w
+}
+
+func (w *world) migrate() { w.t.Helper(); w.mustRun("migrate") }
+
+// mustRun runs a command of klinghook and returns its stdout.
+func (w *world) mustRun(args ...string) string {
+	w.t.Helper()
+	out, err := run(w.t, w.settings, args...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out
+}
+
+// start runs a program with the world's settings until the test ends.
+func (w *world) start(name string, args ...string) *service {
+	w.t.Helper()
+	return start(w.t, name, w.settings, args...)
+}
+
+// startAll starts ingest and a worker, and returns ingest's base URL.
+func (w *world) startAll() (base string, ingest, worker *service) {
+	w.t.Helper()
+	ingest, worker = w.start(ingestProgram), w.start(klinghook, "worker")
+	return ingest.url(), ingest, worker
+}
+
+// openStore opens the database for this suite's own SQL.
+func (w *world) openStore() {
+	w.t.Helper()
+	driver, source := "pgx", w.settings["KLINGHOOK_DATABASE_URL"]
+	if file, ok := strings.CutPrefix(source, "sqlite:"); ok {
+		driver, source = "sqlite", "file:"+file+"?mode=ro&_pragma=busy_timeout(10000)"
+	}
+	var err error
+	if w.db, err = sql.Open(driver, source); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = w.db.Close() })
+}
+
+// number returns the only value of a query.
+func (w *world) number(query string, args ...any) (n int) {
+	w.t.Helper()
+	if err := w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// text returns the only value of a query.
+func (w *world) text(query string, args ...any) (text string) {
+	w.t.Helper()
+	if err := w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&text); err != nil {
+		w.t.Errorf("%s of %v: %v", query, args, err)
+	}
+	return text
+}
+
+// post delivers an event and returns the answer.
+func (w *world) post(base string, e event) (status int, answer string) {
+	w.t.Helper()
+	status, answer, err := e.post(w.t.Context(), http.DefaultClient, base, "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return status, answer
+}
+
+// accept delivers an event that must be answered with 200.
+func (w *world) accept(base string, e event) {
+	w.t.Helper()
+	if status, answer := w.post(base, e); status != http.StatusOK || answer != received {
+		w.t.Fatalf("%s answered %d %s", e.body, status, answer)
+	}
+}
+
+// awaitJob waits until a job's summary contains a text.
+func (w *world) awaitJob(job, want string) {
+	w.t.Helper()
+	eventually(w.t, fmt.Sprintf("job %s: %s", job, want), func() (bool, string) {
+		shown, err := showJob(w.t, w.settings, job)
+		return err == nil && strings.Contains(shown.summary(), want), fmt.Sprint(shown.summary(), err)
+	})
+}
+
+// get sends a GET request and returns the answer.
+func get(ctx context.Context, url string) (status int, answer string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	return send(http.DefaultClient, r)
+}
+
+// send sends a request and reads the whole answer.
+func send(client *http.Client, r *http.Request) (status int, answer string, err error) {
+	res, err := client.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	content, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(content), errors.Join(err, res.Body.Close())
+}
