@@ -41,6 +41,8 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	case same && fresh.URL == m.URL:
 		// The link is not dead: its file is not there yet.
 		return &linkError{m.URL, errors.New(err.Error() + "; Kling still gives the same link")}
+	case fresh.State == store.MediaStored && fresh.GivenUp == "":
+		return nil // another task stored it from a newer link meanwhile
 	case fresh.State != store.MediaPending || fresh.URL == m.URL:
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -77,6 +78,41 @@ func TestLinkAheadOfItsFile(t *testing.T) {
 				t.Errorf("%d dead letters, want none", len(list))
 			}
 		})
+	}
+}
+
+// TestDeadLinkOfStoredFileIsNoFailure stores the file from a newer link while Kling is
+// asked about the old one.
+func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	old := fmt.Sprintf(completedBody, w.cdn.URL)
+	fresh := strings.Replace(old, "/v.mp4", "/v.mp4?fresh=1", 1)
+	serve := w.serve
+	w.serve = func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "" {
+			rw.WriteHeader(http.StatusNotFound)
+			return
+		}
+		serve(rw, r)
+	}
+	w.kling.set(func(k *fakeKling) {
+		k.answer = func(int) string {
+			w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fresh)
+			tick := time.NewTicker(10 * time.Millisecond)
+			defer tick.Stop()
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+				if m, err := w.store.Medium(t.Context(), "881", "video"); err == nil && m.State == store.MediaStored {
+					return fresh
+				}
+			}
+			t.Error("the file of the newer link was not stored")
+			return fresh
+		}
+	})
+	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", old)
+	w.work(t)
+	if list := w.deadLetters(t); len(list) > 0 {
+		t.Errorf("%d dead letters, want none", len(list))
 	}
 }
 

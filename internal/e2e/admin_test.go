@@ -19,8 +19,8 @@ import (
 // TestOperatorRerunsTaskInBrowser logs in, finds an archived download, runs it again
 // and finds it completed. Other sites in the same browser can change nothing.
 func TestOperatorRerunsTaskInBrowser(t *testing.T) {
-	b := browser.Open(t)
 	w := newFleet(t, "")
+	b := browser.Open(t)
 	var fixed atomic.Bool
 	w.media.instead = goneUntil(&fixed)
 	const password = "correct horse battery"
