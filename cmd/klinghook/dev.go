@@ -76,7 +76,7 @@ func runDev(cmd *cobra.Command, o devOptions) (err error) {
 	}
 	screen := terminal.New(os.Stdout, os.Stderr)
 	d := &dev{cfg: cfg, out: screen.Out(), devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
-	log, err := d.tellOn(screen)
+	log, err := d.openLog(screen)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ type dev struct {
 	sample   *sampleServer
 	kling    *simulatedKling // nil without --simulate
 	crew     *crew
-	narrator *narrator // nil where the log tells what happens
+	narrator *narrator // nil if the log reports what happens
 	pages    *queues.Pages
 	// closers undo what open did, the last first.
 	closers []func() error

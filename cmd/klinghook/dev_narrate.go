@@ -20,46 +20,47 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// tellOn decides how dev tells what happens: to a person who looks on, unless that
-// one asked for the log, by a narrator, beside which the log has only what went wrong
-// elsewhere. It returns the log.
-func (d *dev) tellOn(screen *terminal.Screen) (*zap.Logger, error) {
+// openLog returns the log. At a terminal, unless the log was asked for, dev narrates
+// instead, and only warnings go to the log.
+func (d *dev) openLog(screen *terminal.Screen) (*zap.Logger, error) {
 	cfg := logConfig(d.cfg)
 	cfg.Through = screen.Err()
 	if screen.Watched() && cfg.Format == "auto" && cfg.Level == "info" {
 		cfg.Level = "warn"
-		d.narrator = &narrator{
-			screen: screen, out: screen.Out(), coloured: screen.Coloured(), now: time.Now,
-			deadLetters: commandName() + " deadletters list" + d.dataFlag(),
-			refusals:    rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), bars: map[string]*terminal.Bar{},
-		}
+		d.narrator = newNarrator(screen, screen.Out(), commandName()+" deadletters list"+d.dataFlag())
 	}
 	return process.NewLogger(cfg)
 }
 
-// refusalsPerSecond is how many refused deliveries are told of: whoever has no secret
-// must not be able to fill the terminal.
+// refusalsPerSecond bounds the lines about refused deliveries, so that strangers cannot
+// flood the terminal.
 const refusalsPerSecond = 5
 
-// narrator tells on the terminal what becomes of deliveries, in one line for each
-// step. It is safe for concurrent use.
+// narrator prints one line for each thing that happens to a delivery. It is safe for
+// concurrent use.
 type narrator struct {
-	screen   *terminal.Screen
-	out      io.Writer
-	coloured bool
-	now      func() time.Time
-	// deadLetters is the command that shows what was given up.
+	screen *terminal.Screen
+	out    io.Writer
+	now    func() time.Time
+	// deadLetters is the command that shows dead letters.
 	deadLetters string
 	refusals    *rate.Limiter
 
 	mu sync.Mutex // guards what follows
-	// bars are those of the downloads that run, by job and file.
+	// bars are those of the running downloads, by job and file.
 	bars map[string]*terminal.Bar
-	// untold is how many refusals there were since the last that was told.
-	untold int
+	// unsaid counts the refusals since the last one that was printed.
+	unsaid int
 }
 
-// worker is the narrator as a worker takes it; nil where there is none.
+func newNarrator(screen *terminal.Screen, out io.Writer, deadLetters string) *narrator {
+	return &narrator{
+		screen: screen, out: out, now: time.Now, deadLetters: deadLetters,
+		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), bars: map[string]*terminal.Bar{},
+	}
+}
+
+// worker is the narrator for a worker; nil if there is none.
 func (n *narrator) worker() worker.Observer {
 	if n == nil {
 		return nil
@@ -67,7 +68,7 @@ func (n *narrator) worker() worker.Observer {
 	return n
 }
 
-// ingest is the narrator as ingest takes it; nil where there is none.
+// ingest is the narrator for ingest; nil if there is none.
 func (n *narrator) ingest() func(ingest.Delivery) {
 	if n == nil {
 		return nil
@@ -75,96 +76,78 @@ func (n *narrator) ingest() func(ingest.Delivery) {
 	return n.delivered
 }
 
-// step is a kind of line, by its first word.
-type step string
-
 const (
-	stepReceived    step = "received"
-	stepRepeated    step = "repeated"
-	stepRefused     step = "refused"
-	stepRecorded    step = "recorded"
-	stepDownloading step = "downloading"
-	stepStored      step = "stored"
-	stepNotified    step = "notified"
-	stepDone        step = "done"
-	stepFailed      step = "failed"
-	stepGivenUp     step = "given up"
-	stepPutBack     step = "put back"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	red    = "\x1b[31m"
+	dim    = "\x1b[2m"
+	plain  = "\x1b[0m"
 )
 
-// colour is the escape sequence that a step's word begins with; empty for none.
-func (s step) colour() string {
-	switch s {
-	case stepStored, stepNotified:
-		return "\x1b[32m" // green
-	case stepRefused, stepFailed, stepPutBack:
-		return "\x1b[33m" // yellow
-	case stepGivenUp:
-		return "\x1b[31m" // red
-	}
-	return ""
+// stepColours are the colours of a line's first word; others have none.
+var stepColours = map[string]string{
+	"stored": green, "notified": green, "refused": yellow, "failed": yellow, "put back": yellow, "given up": red,
 }
 
-// say prints a line. about is the job, or who else it is about.
-func (n *narrator) say(about string, s step, format string, args ...any) {
-	at, word := n.now().Format("15:04:05"), fmt.Sprintf("%-11s", s)
-	if n.coloured {
-		at = "\x1b[2m" + at + "\x1b[0m"
-		if c := s.colour(); c != "" {
-			word = c + word + "\x1b[0m"
+// say prints a line. about is usually the job.
+func (n *narrator) say(about, step, format string, args ...any) {
+	at, word := n.now().Format("15:04:05"), fmt.Sprintf("%-11s", step)
+	if n.screen.Coloured() {
+		at = dim + at + plain
+		if colour := stepColours[step]; colour != "" {
+			word = colour + word + plain
 		}
 	}
-	text := oneLine(fmt.Sprintf(format, args...))
-	fmt.Fprintf(n.out, "%s  %-18s  %s  %s\n", at, oneLine(cut(about, 40)), word, text)
+	fmt.Fprintf(n.out, "%s  %-18s  %s  %s\n", at, oneLine(cut(about, 40)), word, oneLine(fmt.Sprintf(format, args...)))
 }
 
-// delivered tells of a delivery.
+// delivered prints a delivery.
 func (n *narrator) delivered(d ingest.Delivery) {
 	switch {
 	case d.Status >= 300:
 		n.refused(d)
 	case d.Duplicate:
-		n.say(cmp.Or(d.JobID, d.Source), stepRepeated, "%s, which was received before", d.Type)
+		n.say(cmp.Or(d.JobID, d.Source), "repeated", "%s, which was received before", d.Type)
 	default:
-		n.say(cmp.Or(d.JobID, d.Source), stepReceived, "%s, answered in %s", d.Type, shortly(d.Took))
+		n.say(cmp.Or(d.JobID, d.Source), "received", "%s, answered in %s", d.Type, shortly(d.Took))
 	}
 }
 
 func (n *narrator) refused(d ingest.Delivery) {
 	n.mu.Lock()
-	if !n.refusals.AllowN(n.now(), 1) {
-		n.untold++
-		n.mu.Unlock()
+	unsaid := n.unsaid
+	n.unsaid++
+	allowed := n.refusals.AllowN(n.now(), 1)
+	if allowed {
+		n.unsaid = 0
+	}
+	n.mu.Unlock()
+	if !allowed {
 		return
 	}
-	more := ""
-	if n.untold > 0 {
-		more = fmt.Sprintf(" (and %d more before)", n.untold)
-	}
-	n.untold = 0
-	n.mu.Unlock()
-	reason := d.Outcome
+	reason, more := d.Outcome, ""
 	if d.Reason != nil {
 		reason = d.Reason.Error()
 	}
-	n.say(d.Source, stepRefused, "a delivery with %d: %s%s", d.Status, reason, more)
+	if unsaid > 0 {
+		more = fmt.Sprintf(" (and %d more before)", unsaid)
+	}
+	n.say(d.Source, "refused", "a delivery with %d: %s%s", d.Status, reason, more)
 }
 
 // Downloading implements [worker.Observer].
 func (n *narrator) Downloading(jobID, name, host string) (progress func(received, total int64)) {
-	n.say(jobID, stepDownloading, "%s from %s", name, host)
+	n.say(jobID, "downloading", "%s from %s", name, host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	key := jobID + "/" + name
-	bar, ok := n.bars[key]
-	if !ok {
-		bar = n.screen.Bar(oneLine(cut(jobID, 40)+"  "+name), bytesText)
-		n.bars[key] = bar
+	if n.bars[key] == nil {
+		n.bars[key] = n.screen.Bar(oneLine(cut(jobID, 40)+"  "+name), bytesText)
 	}
-	return bar.Set
+	return n.bars[key].Set
 }
 
-// endBar takes a download's bar away.
+// endBar removes the bar of a download.
 func (n *narrator) endBar(jobID, name string) {
 	n.mu.Lock()
 	key := jobID + "/" + name
@@ -186,35 +169,35 @@ func (n *narrator) Attempted(a worker.Attempt) {
 	case worker.Done:
 		n.done(job, a)
 	case worker.Retried:
-		n.say(job, stepFailed, "%s, attempt %d of %d: %s; tries again in %s", work(a), a.Number, a.Last, reasonOf(a), shortly(a.RetryIn))
+		n.say(job, "failed", "%s, attempt %d of %d: %s; tries again in %s", work(a), a.Number, a.Last, reasonOf(a), shortly(a.RetryIn))
 	case worker.GivenUp:
-		n.say(job, stepGivenUp, "%s, attempt %d: %s; `%s` shows it, and it can be replayed", work(a), a.Number, reasonOf(a), n.deadLetters)
+		n.say(job, "given up", "%s, attempt %d: %s; `%s` shows it for replay", work(a), a.Number, reasonOf(a), n.deadLetters)
 	case worker.Interrupted:
-		n.say(job, stepPutBack, "%s: this process stops; it goes on with the next", work(a))
+		n.say(job, "put back", "%s: this process is stopping; the next one continues", work(a))
 	}
 }
 
-// done tells of what has worked.
+// done prints a success.
 func (n *narrator) done(job string, a worker.Attempt) {
 	took := shortly(a.Took)
 	switch {
-	case a.Kind == tasks.KindRejectionKeep: // its refusal was told
+	case a.Kind == tasks.KindRejectionKeep: // the refusal was printed
 	case a.Kind == tasks.KindEventRecord && a.JobError != "":
-		n.say(job, stepRecorded, "%s in %s: %s", a.EventType, took, a.JobError)
+		n.say(job, "recorded", "%s in %s: %s", a.EventType, took, a.JobError)
 	case a.Kind == tasks.KindEventRecord && strings.HasPrefix(a.EventID, tasks.SourceLookup+":"):
-		n.say(job, stepRecorded, "%s in %s, as Kling said when it was asked", a.EventType, took)
+		n.say(job, "recorded", "%s in %s, from a look-up", a.EventType, took)
 	case a.Kind == tasks.KindEventRecord:
-		n.say(job, stepRecorded, "%s in %s", a.EventType, took)
+		n.say(job, "recorded", "%s in %s", a.EventType, took)
 	case a.Kind == tasks.KindMediaDownload && a.Location != "":
-		n.say(job, stepStored, "%s, %s in %s: %s", a.Media, bytesText(a.Size), took, nearPath(a.Location))
+		n.say(job, "stored", "%s, %s in %s: %s", a.Media, bytesText(a.Size), took, relativePath(a.Location))
 	case a.Kind == tasks.KindNotifySend:
-		n.say(job, stepNotified, "%s of %s in %s", a.Destination, a.Message, took)
+		n.say(job, "notified", "%s of %s in %s", a.Destination, a.Message, took)
 	default:
-		n.say(job, stepDone, "%s in %s", work(a), took)
+		n.say(job, "done", "%s in %s", work(a), took)
 	}
 }
 
-// work says in words what an attempt is at.
+// work describes what an attempt does.
 func work(a worker.Attempt) string {
 	switch a.Kind {
 	case tasks.KindEventRecord:
@@ -222,22 +205,22 @@ func work(a worker.Attempt) string {
 	case tasks.KindMediaDownload:
 		return "downloading " + a.Media
 	case tasks.KindNotifySend:
-		return "telling " + cmp.Or(a.Destination, "somebody") + " of " + cmp.Or(a.Message, "something")
+		return "notifying " + cmp.Or(a.Destination, "somebody") + " of " + cmp.Or(a.Message, "something")
 	}
 	return string(a.Kind)
 }
 
-// reasonOf is the first line of an error, for behind it stands a panic's stack, without
-// what the rest of the line says.
+// reasonOf is the first line of the error, without the stack of a panic and without what
+// the line says already.
 func reasonOf(a worker.Attempt) string {
 	if a.Err == nil {
-		return "no reason was given"
+		return "unknown reason"
 	}
 	first, _, _ := strings.Cut(a.Err.Error(), "\n")
 	return strings.TrimPrefix(first, "download "+a.Media+" of "+a.JobID+": ")
 }
 
-// shortly is how long something took, to two or three digits.
+// shortly is a duration with two or three digits.
 func shortly(d time.Duration) string {
 	switch {
 	case d >= time.Minute:
@@ -250,17 +233,17 @@ func shortly(d time.Duration) string {
 	return d.Round(100 * time.Microsecond).String()
 }
 
-// bytesText is sizeText that knows zero.
+// bytesText is sizeText with a text for zero.
 func bytesText(n int64) string { return cmp.Or(sizeText(n), "0 B") }
 
-// nearPath is a path as it is written from here, if it is below.
-func nearPath(location string) string {
+// relativePath shortens a path below the working directory.
+func relativePath(location string) string {
 	here, err := os.Getwd()
 	if err != nil || !filepath.IsAbs(location) {
 		return location
 	}
-	if near, err := filepath.Rel(here, location); err == nil && filepath.IsLocal(near) {
-		return near
+	if path, err := filepath.Rel(here, location); err == nil && filepath.IsLocal(path) {
+		return path
 	}
 	return location
 }

@@ -9,16 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
 
-// newNarrator returns one whose clock stands still, and what it writes to.
-func newNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
+// testNarrator returns a narrator whose clock stands still, and what it writes to.
+func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 	t.Helper()
 	file, err := os.Open(os.DevNull)
 	if err != nil {
@@ -26,14 +24,12 @@ func newNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 	}
 	t.Cleanup(func() { _ = file.Close() })
 	out := &bytes.Buffer{}
-	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
-	return &narrator{
-		screen: terminal.New(file, file), out: out, now: func() time.Time { return at }, deadLetters: "klinghook deadletters list",
-		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), bars: map[string]*terminal.Bar{},
-	}, out
+	n := newNarrator(terminal.New(file, file), out, "klinghook deadletters list")
+	n.now = func() time.Time { return time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC) }
+	return n, out
 }
 
-func TestNarratorTellsOfAttempts(t *testing.T) {
+func TestNarratorPrintsAttempts(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -46,43 +42,40 @@ func TestNarratorTellsOfAttempts(t *testing.T) {
 	}{
 		{"recorded", worker.Attempt{Kind: tasks.KindEventRecord, EventType: "video.created", Took: 4321 * time.Microsecond}, "recorded     video.created in 4.3ms"},
 		{"failed at Kling", worker.Attempt{Kind: tasks.KindEventRecord, EventType: "video.failed", JobError: "refused", Took: time.Second}, "recorded     video.failed in 1s: refused"},
-		{"looked up", worker.Attempt{Kind: tasks.KindEventRecord, EventID: "lookup:1", EventType: "video.completed", Took: time.Second}, "recorded     video.completed in 1s, as Kling said when it was asked"},
+		{"looked up", worker.Attempt{Kind: tasks.KindEventRecord, EventID: "lookup:1", EventType: "video.completed", Took: time.Second}, "recorded     video.completed in 1s, from a look-up"},
 		{"stored", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Size: 1 << 20, Location: filepath.Join(here, "klinghook-data", "v.mp4"), Took: 83 * time.Second}, "stored       video, 1.0 MiB in 1m23s: " + filepath.Join("klinghook-data", "v.mp4")},
 		{"stored in a cloud", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Size: 1, Location: "s3://b/vid_1/v.mp4", Took: 12345 * time.Millisecond}, "stored       video, 1 B in 12.3s: s3://b/vid_1/v.mp4"},
 		{"overtaken", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Took: time.Second}, "done         downloading video in 1s"},
 		{"notified", worker.Attempt{Kind: tasks.KindNotifySend, Destination: "slack-1", Message: "video.completed", Took: 210 * time.Millisecond}, "notified     slack-1 of video.completed in 210ms"},
 		{"retried", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Outcome: worker.Retried, Number: 2, Last: 30, Err: failure, RetryIn: 3210 * time.Millisecond}, "failed       downloading video, attempt 2 of 30: fetch vid_1/video.mp4 from cdn.example: 404 Not Found; tries again in 3.2s"},
-		{"given up", worker.Attempt{Kind: tasks.KindNotifySend, Outcome: worker.GivenUp, Number: 20, Last: 20, Err: errors.New("gone")}, "given up     telling somebody of something, attempt 20: gone; `klinghook deadletters list` shows it, and it can be replayed"},
-		{"interrupted", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Outcome: worker.Interrupted}, "put back     downloading video: this process stops; it goes on with the next"},
+		{"given up", worker.Attempt{Kind: tasks.KindNotifySend, Outcome: worker.GivenUp, Number: 20, Last: 20, Err: errors.New("gone")}, "given up     notifying somebody of something, attempt 20: gone; `klinghook deadletters list` shows it for replay"},
+		{"interrupted", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Outcome: worker.Interrupted}, "put back     downloading video: this process is stopping; the next one continues"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n, out := newNarrator(t)
+			n, out := testNarrator(t)
 			tt.attempt.JobID = "vid_1"
 			n.Attempted(tt.attempt)
 			if got, want := out.String(), "15:04:05  vid_1               "+tt.want+"\n"; got != want {
-				t.Errorf("it says\n%swant\n%s", got, want)
+				t.Errorf("printed\n%swant\n%s", got, want)
 			}
 		})
 	}
-	n, out := newNarrator(t)
+	n, out := testNarrator(t)
 	if n.Attempted(worker.Attempt{Kind: tasks.KindRejectionKeep}); out.Len() > 0 {
-		t.Errorf("of a sample of what was refused it says %s", out)
+		t.Errorf("printed %s about a kept rejection", out)
 	}
 }
 
-// TestNarratorIsOneLine has strangers' text, which must not move the cursor.
-func TestNarratorIsOneLine(t *testing.T) {
-	n, out := newNarrator(t)
-	n.coloured = true
+func TestNarratorRemovesEscapesFromStrangersTexts(t *testing.T) {
+	n, out := testNarrator(t)
 	n.delivered(ingest.Delivery{Status: 200, JobID: "vid\x1b[2J\n1", Type: "video.\x1b]0;title\x07"})
-	if got, want := out.String(), "\x1b[2m15:04:05\x1b[0m  vid [2J 1           received     video. ]0;title , answered in 0s\n"; got != want {
-		t.Errorf("it says %q, want %q", got, want)
+	if got, want := out.String(), "15:04:05  vid [2J 1           received     video. ]0;title , answered in 0s\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
 	}
 }
 
-// TestNarratorBoundsRefusals has a flood of refused deliveries.
 func TestNarratorBoundsRefusals(t *testing.T) {
-	n, out := newNarrator(t)
+	n, out := testNarrator(t)
 	at := n.now()
 	n.now = func() time.Time { return at }
 	for range 100 {
@@ -95,6 +88,6 @@ func TestNarratorBoundsRefusals(t *testing.T) {
 	at = at.Add(time.Second)
 	n.delivered(ingest.Delivery{Source: "klingai", Status: 401, Reason: errors.New("no")})
 	if got, want := out.String(), "15:04:06  klingai             refused      a delivery with 401: no (and 95 more before)\n"; got != want {
-		t.Errorf("it says\n%swant\n%s", got, want)
+		t.Errorf("printed\n%swant\n%s", got, want)
 	}
 }
