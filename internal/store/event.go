@@ -55,8 +55,8 @@ func (s *Store) MarkProcessed(ctx context.Context, eventIDs []string, at time.Ti
 	w.args = append(w.args, s.dialect.time(at))
 	andIn(&w, "id", eventIDs)
 	// Ordered, so that two calls for the same events lock them in the same order.
-	_, err := s.db.ExecContext(ctx, `UPDATE events SET processed_at = $1 WHERE id IN (SELECT id FROM events`+w.String()+
-		` ORDER BY id`+s.dialect.forUpdate+`) AND processed_at IS NULL`, w.args...)
+	_, err := s.db.ExecContext(ctx, `UPDATE events SET processed_at = coalesce(processed_at, $1) WHERE id IN (SELECT id FROM events`+w.String()+
+		` ORDER BY id`+s.dialect.forUpdate+`)`, w.args...)
 	return wrap(err, "mark %d events processed", len(eventIDs))
 }
 

@@ -83,11 +83,11 @@ var longAgo = time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)
 // arguments, SQLite to 32,766.
 const maxRows = 500
 
-// insertRows inserts rows of equal length and returns the text column that the rest of
-// the statement returns.
-func insertRows(ctx context.Context, q queryer, insert string, rows [][]any, rest string) (returned []string, err error) {
+// insertRows inserts rows of equal length and reads what the rest of the statement
+// returns.
+func insertRows[T any](ctx context.Context, q queryer, scan func(scanner) (T, error), insert string, rows [][]any, rest string) (returned []T, err error) {
 	for chunk := range slices.Chunk(rows, maxRows) {
-		list, err := collect(ctx, q, scanOne[string], insert+" VALUES "+tuples(len(chunk), len(chunk[0]))+" "+rest, slices.Concat(chunk...)...)
+		list, err := collect(ctx, q, scan, insert+" VALUES "+tuples(len(chunk), len(chunk[0]))+" "+rest, slices.Concat(chunk...)...)
 		if err != nil {
 			return nil, err
 		}

@@ -107,46 +107,63 @@ func (r *recorder) record(ctx context.Context) error {
 	return nil
 }
 
+// eventState is how far an event with a row is.
+type eventState struct {
+	id                string
+	processed, buried bool
+}
+
+const eventStateColumns = `id, processed_at IS NOT NULL,
+	EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')`
+
+func scanEventState(row scanner) (s eventState, err error) {
+	return s, row.Scan(&s.id, &s.processed, &s.buried)
+}
+
 // insertEvents inserts the events that have no row yet and reads how far the others are.
 func (r *recorder) insertEvents(ctx context.Context) error {
-	var rows [][]any
-	var ids []string
-	for _, e := range r.entries {
+	rows := make([][]any, len(r.entries))
+	for i, e := range r.entries {
 		var processed time.Time
 		if e.settles() {
 			processed = r.at
 		}
-		row, err := eventValues(r.dialect, e.Event, processed)
-		if err != nil {
+		var err error
+		if rows[i], err = eventValues(r.dialect, e.Event, processed); err != nil {
 			return err
 		}
-		rows, ids = append(rows, row), append(ids, e.Event.ID)
 	}
-	inserted, err := insertRows(ctx, r.tx, insertEvent, rows, `ON CONFLICT (id) DO NOTHING RETURNING id`)
+	inserted, err := insertRows(ctx, r.tx, scanEventState, insertEvent, rows, `ON CONFLICT (id) DO NOTHING RETURNING `+eventStateColumns)
 	if err != nil {
 		return fmt.Errorf("insert events: %w", err)
 	}
-	type state struct {
-		id                string
-		processed, buried bool
+	known := make(map[string]eventState, len(r.entries))
+	for _, s := range inserted {
+		known[s.id] = s
+	}
+	var again []string
+	for _, e := range r.entries {
+		s, created := known[e.Event.ID]
+		e.owed.Settled, e.owed.Buried = created && s.processed, s.buried
+		if !created {
+			again = append(again, e.Event.ID)
+		}
+	}
+	if len(again) == 0 {
+		return nil
 	}
 	var w where
-	andIn(&w, "id", ids)
-	states, err := collect(ctx, r.tx, func(row scanner) (s state, err error) {
-		return s, row.Scan(&s.id, &s.processed, &s.buried)
-	}, `SELECT id, processed_at IS NOT NULL,
-			EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')
-		FROM events`+w.String(), w.args...)
+	andIn(&w, "id", again)
+	states, err := collect(ctx, r.tx, scanEventState, `SELECT `+eventStateColumns+` FROM events`+w.String(), w.args...)
 	if err != nil {
 		return fmt.Errorf("read events: %w", err)
 	}
-	known := make(map[string]state, len(states))
 	for _, s := range states {
-		known[s.id] = s
-	}
-	for _, e := range r.entries {
-		s, created := known[e.Event.ID], slices.Contains(inserted, e.Event.ID)
-		e.owed.Processed, e.owed.Settled, e.owed.Buried = s.processed && !created, s.processed && created, s.buried
+		for _, e := range r.entries {
+			if e.Event.ID == s.id {
+				e.owed.Processed, e.owed.Buried = s.processed, s.buried
+			}
+		}
 	}
 	return nil
 }

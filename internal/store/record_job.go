@@ -118,5 +118,5 @@ func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[st
 			return nil, err
 		}
 	}
-	return insertRows(ctx, r.tx, `INSERT INTO jobs (`+jobColumns+`)`, values, `ON CONFLICT (id) `+onConflict+` RETURNING id`)
+	return insertRows(ctx, r.tx, scanOne[string], `INSERT INTO jobs (`+jobColumns+`)`, values, `ON CONFLICT (id) `+onConflict+` RETURNING id`)
 }

@@ -45,13 +45,15 @@ func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 	}
 	var w where
 	andIn(&w, "job_id", jobs)
-	media, err := queryMedia(ctx, r.tx, w.String()+` AND state = 'pending' ORDER BY job_id, name`, w.args...)
+	// The state is checked here: in the query, it would tempt PostgreSQL to scan the index
+	// of all pending media. The same goes for notifications.
+	media, err := queryMedia(ctx, r.tx, w.String()+` ORDER BY job_id, name`, w.args...)
 	if err != nil {
 		return fmt.Errorf("read media: %w", err)
 	}
 	for _, e := range list {
 		for _, m := range media {
-			if e.Update != nil && len(e.Update.Media) > 0 && e.Update.JobID == m.JobID {
+			if e.Update != nil && len(e.Update.Media) > 0 && e.Update.JobID == m.JobID && m.State == MediaPending {
 				e.owed.Media = append(e.owed.Media, m)
 			}
 		}
@@ -76,7 +78,7 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 		at := r.dialect.time(g.Event.ReceivedAt)
 		rows = append(rows, []any{g.Update.JobID, g.Name, g.URL, r.dialect.time(f.linkedAt(g.Event.ReceivedAt)), text, f.state(), at, at})
 	}
-	inserted, err := insertRows(ctx, r.tx, `INSERT INTO media (job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
+	inserted, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO media (job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (job_id, name) DO NOTHING RETURNING job_id || ':' || name`)
 	if err != nil {
 		return fmt.Errorf("insert media: %w", err)
@@ -121,23 +123,23 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 		return nil
 	}
 	slices.SortStableFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
-	_, err := insertRows(ctx, r.tx, `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
+	_, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING id`)
 	if err != nil {
 		return fmt.Errorf("insert notifications: %w", err)
 	}
 	var w where
-	w.andIf(true, "state = 'pending'")
 	andIn(&w, "id", ids)
-	pending, err := collect(ctx, r.tx, scanNotification, selectNotification+w.String(), w.args...)
+	known, err := collect(ctx, r.tx, scanNotification, selectNotification+w.String(), w.args...)
 	if err != nil {
 		return fmt.Errorf("read notifications: %w", err)
 	}
 	for _, e := range list {
 		for _, destination := range e.Destinations {
 			id := notificationOf(e.Event, destination).ID
-			if i := slices.IndexFunc(pending, func(n Notification) bool { return n.ID == id }); i >= 0 {
-				e.owed.Notifications = append(e.owed.Notifications, pending[i])
+			i := slices.IndexFunc(known, func(n Notification) bool { return n.ID == id })
+			if i >= 0 && known[i].State == NotificationPending {
+				e.owed.Notifications = append(e.owed.Notifications, known[i])
 			}
 		}
 	}
