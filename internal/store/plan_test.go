@@ -62,15 +62,14 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 			{`SELECT id FROM events` + prefix.String(), "events_pkey", prefix.args},
 		}
 		for _, tt := range tests {
-			plan := explain(t, s, tt.query, tt.args)
-			index := tt.index
+			plan, index := explain(t, s, tt.query, tt.args), tt.index
 			if index == "events_pkey" && s.dialect.forUpdate == "" {
 				index = "sqlite_autoindex_events_1 (id>? AND id<?)"
 			}
 			if !strings.Contains(plan, index) || strings.Contains(plan, "Seq Scan on "+strings.Split(index, "_")[0]) {
 				t.Errorf("%s does not use %s:\n%s", tt.query, index, plan)
 			}
-			if tt.index == "events_pkey" && !strings.Contains(plan, index) && !strings.Contains(plan, "Index Cond") {
+			if tt.index == "events_pkey" && s.dialect.forUpdate != "" && !strings.Contains(plan, "Index Cond: ((id >=") {
 				t.Errorf("%s is not a range of the primary key:\n%s", tt.query, plan)
 			}
 		}
@@ -105,39 +104,28 @@ func explain(t *testing.T, s *Store, query string, args []any) string {
 	return plan
 }
 
-func TestOwedRowsDoNotFillMemory(t *testing.T) {
+func TestOwedEventsDoNotFillMemory(t *testing.T) {
 	const rows, limit, most = 100_000, 500, 32 << 20
 	onEach(t, func(t *testing.T, s *Store) {
 		numbers := `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ` + fmt.Sprint(rows) + `) `
-		at, body := s.dialect.time(time.Now()), []byte(strings.Repeat("x", 600))
-		for _, fill := range []string{
-			`INSERT INTO events (id, source, type, received_at, body) ` + numbers + `SELECT 'event-' || n, 'klingai', 'video.created', $1, $2 FROM numbers`,
-			`INSERT INTO notifications (id, type, destination, state, created_at, updated_at, error) ` + numbers + `SELECT 'ntf-' || n, 'video.created', 'slack', 'pending', $1, $1, substr('', length($2)) FROM numbers`,
-		} {
-			if _, err := s.db.ExecContext(t.Context(), fill, at, body); err != nil {
-				t.Fatal(err)
-			}
+		fill := `INSERT INTO events (id, source, type, received_at, body) ` + numbers + `SELECT 'event-' || n, 'klingai', 'video.created', $1, $2 FROM numbers`
+		if _, err := s.db.ExecContext(t.Context(), fill, s.dialect.time(time.Now()), []byte(strings.Repeat("x", 400))); err != nil {
+			t.Fatal(err)
 		}
-		base := heap()
-		n := 0
-		check := func(batch int, err error) {
+		n, base := 0, heap()
+		for batch, err := range s.OwedEvents(t.Context(), limit) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n += batch; n/limit%20 == 0 {
-				if grown := int64(heap()) - int64(base); grown > most {
-					t.Fatalf("memory grew by %d bytes after %d rows, want %d at most", grown, n, most)
-				}
+			if n += len(batch); n%10_000 != 0 {
+				continue
+			}
+			if grown := int64(heap()) - int64(base); grown > most {
+				t.Fatalf("memory grew by %d bytes after %d rows, want %d at most", grown, n, most)
 			}
 		}
-		for batch, err := range s.OwedEvents(t.Context(), limit) {
-			check(len(batch), err)
-		}
-		for batch, err := range s.OwedNotifications(t.Context(), limit) {
-			check(len(batch), err)
-		}
-		if n != 2*rows {
-			t.Errorf("%d rows are owed, want %d", n, 2*rows)
+		if n != rows {
+			t.Errorf("%d events are owed, want %d", n, rows)
 		}
 	})
 }
