@@ -53,7 +53,7 @@ func rooms() map[string][]string {
 func owners() map[string][]string {
 	sql := []string{"internal/store", "internal/testenv"}
 	return map[string][]string{
-		"github.com/labstack":                {"ingest", "internal/admin"},
+		"github.com/labstack":                {"ingest"},
 		"database/sql":                       sql,
 		"github.com/jackc/pgx":               sql,
 		"modernc.org/sqlite":                 sql,

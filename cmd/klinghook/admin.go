@@ -20,8 +20,6 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/admin/backlog"
-	"github.com/klinghook/klinghook/internal/admin/guard"
 	"github.com/klinghook/klinghook/internal/admin/login"
 	"github.com/klinghook/klinghook/internal/admin/queues"
 	"github.com/klinghook/klinghook/internal/process"
@@ -60,31 +58,35 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	metrics := admin.NewMetrics(cli.Version(version))
-	own := guard.Guard{Hosts: ownHosts(cfg)}
-	gate := login.New(login.Config{
-		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, Tokens: cfg.AdminTokens,
-		ProxyHeader: cfg.AdminProxyHeader, Proxies: networks(cfg.AdminProxies),
-		Home: admin.QueuesPath, Guard: own, Log: log, Metrics: metrics,
-	})
-	if err := checkLogin(cfg, gate); err != nil {
-		return err
-	}
 	redis.SetLogger(process.RedisLogger{Log: log})
 	rdb, err := process.NewRedis(cfg.RedisURL)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rdb.Close()) }()
-	pages := queues.New(queues.Config{
-		RootPath: admin.QueuesPath, Redis: rdb, Guard: own, ReadOnly: cfg.ReadOnly, LogoutPath: logoutPath(gate),
+	gate := login.New(login.Config{
+		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, Tokens: cfg.AdminTokens,
+		ProxyHeader: cfg.AdminProxyHeader, Proxies: networks(cfg.AdminProxies),
+		Home: admin.QueuesPath, Hosts: ownHosts(cfg), Redis: rdb, Log: log, Metrics: metrics,
 	})
-	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, EventShards: cfg.EventShards, Log: log})
-	defer func() { err = errors.Join(err, waiting.Close()) }()
-	metrics.MustRegister(waiting)
+	if err := checkLogin(cfg, gate); err != nil {
+		return err
+	}
+	logout := ""
+	if gate.HasPage() {
+		logout = login.LogoutPath
+	}
+	pages := queues.New(queues.Config{RootPath: admin.QueuesPath, Redis: rdb, Hosts: ownHosts(cfg), ReadOnly: cfg.ReadOnly, LogoutPath: logout})
+	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Log: log})
+	defer backlog.Close()
+	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb))
-	handler := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Queues: gate.Protect(pages), Login: gate})
+	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Queues: gate.Protect(pages), Login: gate}
+	if len(gate.Ways()) > 0 {
+		private.Profiles = gate.Protect(admin.Profiles())
+	}
 	listeners := process.NewListeners(log)
-	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, handler, log)); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, admin.Handler(private), log)); err != nil {
 		return err
 	}
 	tellWhoMay(log, cfg, gate)
@@ -140,17 +142,6 @@ func networks(items []string) []netip.Prefix {
 		}
 	}
 	return list
-}
-
-// logoutPath is where the pages' button posts to; empty where there is nothing to
-// log out of.
-func logoutPath(gate *login.Gate) string {
-	for _, way := range gate.Ways() {
-		if way != "proxy" {
-			return login.LogoutPath
-		}
-	}
-	return ""
 }
 
 func hashPasswordCommand() *cobra.Command {

@@ -22,7 +22,6 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/admin/backlog"
 	"github.com/klinghook/klinghook/internal/admin/queues"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/source"
@@ -112,7 +111,7 @@ type dev struct {
 	kling    *simulatedKling // nil without --simulate
 	crew     *crew
 	narrator *narrator // nil if the log reports what happens
-	pages    *queues.Pages
+	pages    http.Handler
 	// closers undo what open did, the last first.
 	closers []func() error
 }
@@ -141,9 +140,9 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if _, err := d.store.Migrate(ctx); err != nil {
 		return err
 	}
-	waiting := backlog.New(ctx, backlog.Config{Redis: d.rdb, Store: d.store, Log: d.log})
-	d.closers = append(d.closers, waiting.Close)
-	d.metrics.MustRegister(waiting)
+	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: d.rdb, Store: d.store, Log: d.log})
+	d.closers = append(d.closers, func() error { backlog.Close(); return nil })
+	d.metrics.MustRegister(backlog)
 	if err := d.openQueue(ctx); err != nil {
 		return err
 	}

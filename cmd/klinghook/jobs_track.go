@@ -13,7 +13,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/internal/admin/track"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
@@ -26,7 +26,18 @@ func jobsAPI(cfg *config.Config, db *store.Store, log *zap.Logger) http.Handler 
 	if len(cfg.APITokens) == 0 {
 		return nil
 	}
-	return &track.Handler{Tokens: cfg.APITokens, Tracker: db, Log: log}
+	return admin.Jobs(admin.JobsConfig{Tokens: cfg.APITokens, Tracker: db, APIs: trackedAPIs(), Log: log})
+}
+
+// trackedAPIs are the names of the places where Kling keeps jobs.
+func trackedAPIs() []string {
+	names := []string{tasks.APITasks, tasks.APILegacy}
+	for _, kind := range kling.Kinds() {
+		if kind != kling.KindTasks {
+			names = append(names, string(kind))
+		}
+	}
+	return names
 }
 
 func jobsTrackCommand() *cobra.Command {
@@ -55,7 +66,7 @@ one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>. The body may
 				}
 			}
 			if api != "" {
-				if err := oneOf("api", api, track.APIs()); err != nil {
+				if err := oneOf("api", api, trackedAPIs()); err != nil {
 					return err
 				}
 			}
@@ -63,7 +74,7 @@ one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>. The body may
 		},
 	}
 	cmd.Flags().StringVar(&api, "api", "", "where Kling keeps the jobs, as far as it is known: tasks, legacy, or the `path` of the legacy API")
-	completes(cmd, "api", track.APIs()...)
+	completes(cmd, "api", trackedAPIs()...)
 	settings(cmd, config.Store)
 	return cmd
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/admin/backlog"
+	"github.com/klinghook/klinghook/internal/admin/queues"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
@@ -81,9 +81,9 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, crew.close()) }()
-	waiting := backlog.New(ctx, backlog.Config{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
-	defer func() { err = errors.Join(err, waiting.Close()) }()
-	metrics.MustRegister(waiting)
+	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
+	defer backlog.Close()
+	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
 	listeners := process.NewListeners(log)
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db, log)})

@@ -6,56 +6,57 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Config is what the private handler is made of.
+// Config configures Handler.
 type Config struct {
 	// Live and Ready answer GET /healthz and /readyz. Required.
 	Live, Ready http.HandlerFunc
-	// Metrics is what GET /metrics shows. Required.
+	// Metrics are served at GET /metrics. Required.
 	Metrics prometheus.Gatherer
-	// Jobs, where set, answers PUT /jobs/<id>.
+	// Profiles serves /debug/pprof/. Default: Profiles for clients on this machine.
+	Profiles http.Handler
+	// Jobs, if set, serves PUT /jobs/<id>.
 	Jobs http.Handler
-	// Queues, where set, are the queue pages, served at /queues.
+	// Queues, if set, serves /queues.
 	Queues http.Handler
-	// Login, where set, answers /login and /logout.
+	// Login, if set, serves /login and /logout.
 	Login http.Handler
 }
 
 // QueuesPath is where the queue pages are served.
 const QueuesPath = "/queues"
 
-// Handler returns the private handler. Health and metrics are answered whatever
-// name the request is for: probes and Prometheus come by names of their own, and
-// there is nothing secret in them. Profiles are at /debug/pprof, for who is on this
-// machine only.
+// Handler returns the handler of a private address. Health and metrics contain no
+// secrets and are served to any client under any host name.
 func Handler(cfg Config) http.Handler {
-	e := echo.New()
-	e.HideBanner, e.HidePort = true, true
-	e.GET("/healthz", echo.WrapHandler(cfg.Live))
-	e.GET("/readyz", echo.WrapHandler(cfg.Ready))
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})))
-	e.Any(profilesPath+"*", echo.WrapHandler(profiles()))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", cfg.Live)
+	mux.HandleFunc("GET /readyz", cfg.Ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}))
+	if cfg.Profiles == nil {
+		cfg.Profiles = localOnly(Profiles())
+	}
+	mux.Handle(profilesPath, cfg.Profiles)
 	if cfg.Jobs != nil {
-		e.PUT("/jobs/:id", echo.WrapHandler(cfg.Jobs))
+		mux.Handle("PUT /jobs/{id...}", cfg.Jobs)
 	}
 	if cfg.Queues != nil {
-		e.Any(QueuesPath, echo.WrapHandler(cfg.Queues))
-		e.Any(QueuesPath+"/*", echo.WrapHandler(cfg.Queues))
-		e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, QueuesPath) })
+		mux.Handle(QueuesPath, cfg.Queues)
+		mux.Handle(QueuesPath+"/", cfg.Queues)
+		mux.Handle("GET /{$}", http.RedirectHandler(QueuesPath, http.StatusFound))
 	}
 	if cfg.Login != nil {
-		e.Any("/login", echo.WrapHandler(cfg.Login))
-		e.Any("/logout", echo.WrapHandler(cfg.Login))
+		mux.Handle("/login", cfg.Login)
+		mux.Handle("/logout", cfg.Login)
 	}
-	return e
+	return mux
 }
 
-// NewMetrics returns a registry with what every process exports of itself.
+// NewMetrics returns a registry with the metrics that every process exports.
 func NewMetrics(version string) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -68,16 +69,23 @@ func NewMetrics(version string) *prometheus.Registry {
 	return reg
 }
 
-// IsLoopback reports whether addr ("host:port") can be reached from this machine
-// only. An empty host listens everywhere and is not.
+// BearerToken returns the token in the Authorization header of a request.
+func BearerToken(r *http.Request) (token string, found bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return token, true
+}
+
+// IsLoopback reports whether addr ("host:port") is reachable from this machine only.
+// An address without a host is not.
 func IsLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
+	return err == nil && isLocalHost(host)
+}
+
+func isLocalHost(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }

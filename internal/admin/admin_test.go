@@ -10,8 +10,7 @@ import (
 	"github.com/klinghook/klinghook/internal/admin"
 )
 
-// says returns a handler that answers with the status, its name and what it was
-// asked.
+// says returns a handler that answers with the status, its name and the request.
 func says(name string, status int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
@@ -19,7 +18,7 @@ func says(name string, status int) http.HandlerFunc {
 	}
 }
 
-func TestHandler(t *testing.T) {
+func TestHandlerServesWhatIsConfigured(t *testing.T) {
 	private := admin.Config{Live: says("live", 200), Ready: says("ready", 503), Metrics: admin.NewMetrics("v1.2.3")}
 	withQueues := private
 	withQueues.Queues = says("queues", 200)
@@ -37,8 +36,8 @@ func TestHandler(t *testing.T) {
 		{"not ready", private, "GET", "/readyz", 503, "ready: GET /readyz"},
 		{"build info", private, "GET", "/metrics", 200, `klinghook_build_info{version="v1.2.3"} 1`},
 		{"Go's own metrics", private, "GET", "/metrics", 200, "go_goroutines "},
-		{"health changes nothing", private, "POST", "/healthz", 405, ""},
-		{"any host name", private, "GET", "http://worker.example:5001/metrics", 200, "klinghook_build_info"},
+		{"health by POST", private, "POST", "/healthz", 405, ""},
+		{"another host name", private, "GET", "http://worker.example:5001/metrics", 200, "klinghook_build_info"},
 		{"no queues", private, "GET", "/queues", 404, ""},
 		{"nothing at the root without queues", private, "GET", "/", 404, ""},
 		{"root", withQueues, "GET", "/", 302, "/queues"},
@@ -46,7 +45,7 @@ func TestHandler(t *testing.T) {
 		{"below queues", withQueues, "GET", "/queues/static/js/main.js", 200, "queues: GET /queues/static/js/main.js"},
 		{"a task's id", withQueues, "DELETE", "/queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F", 200,
 			"queues: DELETE /queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F"},
-		{"not below queues", withQueues, "GET", "/queuesx", 404, ""},
+		{"path with the same prefix", withQueues, "GET", "/queuesx", 404, ""},
 		{"no login", withQueues, "GET", "/login", 404, ""},
 		{"login", withLogin, "POST", "/login", 200, "login: POST /login"},
 		{"log out", withLogin, "POST", "/logout", 200, "login: POST /logout"},

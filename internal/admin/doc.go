@@ -1,5 +1,4 @@
-// Package admin is the private side of a klinghook process: health and metrics,
-// and in its subpackages the pages for looking into the queue (queues), who may see
-// them (login), and what protects them in a browser (guard). It belongs on
-// a loopback or otherwise private address; nothing here is for Kling.
+// Package admin serves the private address of a process: health, metrics, profiles,
+// and PUT /jobs. Its subpackages serve asynq's pages (queues) and the login in front
+// of them (login). The address belongs on a loopback interface or a private network.
 package admin

@@ -1,15 +1,15 @@
-// Package login asks who wants to see the private pages, in the ways that are set:
+// Package login lets users log in to the private pages, in the configured ways:
 //
-//   - a user with a password, of which only the bcrypt hash is known here;
-//   - a bearer token, from programs in a header and from people in the login page;
-//   - the word of a reverse proxy that has logged the user in, in a header that is
-//     believed from the proxy's own addresses only.
+//   - a user name and a password, of which only the bcrypt hash is known here;
+//   - a bearer token, in a header or on the login page;
+//   - a header set by an authenticating reverse proxy, accepted only from the
+//     configured addresses.
 //
-// Without any of them everybody is let in, which is for a loopback address.
+// If no way is configured, everybody may use the pages, which is meant for a loopback
+// address.
 //
-// A browser that has logged in holds a random cookie, which no script can read, no
-// other site can make it send, and which ends after twelve hours, at the log-out and
-// with the process. Wrong passwords are slowed down by address. Passwords and tokens
-// are compared in a time that tells nothing of them, and appear in no log; each
-// request that changes something is logged with who made it.
+// Sessions are kept in Redis, so that any number of processes share them. They end
+// after 12 hours, at logout, and when the user, password or tokens change. Guesses are
+// limited per client and user. Requests that change something are logged with the
+// user's name; passwords and tokens are never logged.
 package login

@@ -14,6 +14,9 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/source"
 )
 
 //go:embed page.html
@@ -22,45 +25,40 @@ var pageHTML string
 //go:embed page.css
 var pageCSS string
 
-// page is what page.html shows.
-type page struct {
-	Style     template.CSS
-	Path      string
-	Next      string
-	Trouble   string
-	User      bool
-	Token     bool
-	ProxyOnly bool
-}
+var pageTemplate = template.Must(template.New("login").Parse(pageHTML))
 
-// policy lets the login page show its style, send its form, and do nothing else.
-func policy() string {
+// pagePolicy allows the login page its style and its form, and nothing else.
+func pagePolicy() string {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 }
 
-// maxForm is far more than any login needs, in bytes.
+// maxForm is the size limit of the login form, in bytes.
 const maxForm = 8 << 10
 
-// ServeHTTP answers at Path and LogoutPath.
+// ServeHTTP serves Path and LogoutPath.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.cfg.Guard.Protect(policy(), http.HandlerFunc(g.serve)).ServeHTTP(w, r)
+	admin.Protect(g.cfg.Hosts, pagePolicy(), http.HandlerFunc(g.serve)).ServeHTTP(w, r)
 }
 
 func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	switch {
 	case r.URL.Path == Path && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		if _, ok := g.who(r); ok {
-			http.Redirect(w, r, g.next(r.URL.Query().Get("next")), http.StatusSeeOther)
+		wanted := r.URL.Query().Get("next")
+		if user, err := g.user(r); err == nil && user != "" {
+			http.Redirect(w, r, g.next(wanted), http.StatusSeeOther)
 			return
 		}
-		g.show(w, http.StatusOK, r.URL.Query().Get("next"), "")
+		g.showPage(w, http.StatusOK, wanted, "")
 	case r.URL.Path == Path && r.Method == http.MethodPost:
 		g.login(w, r)
 	case r.URL.Path == LogoutPath && r.Method == http.MethodPost:
-		g.sessions.end(w, r)
+		if err := g.endSession(w, r); err != nil {
+			g.unavailable(w, err)
+			return
+		}
 		http.Redirect(w, r, Path, http.StatusSeeOther)
 	default:
 		w.Header().Set("Allow", http.MethodPost)
@@ -68,78 +66,87 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// login looks at what was filled in.
+// login handles the login form. It counts each attempt before it checks it.
 func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		g.show(w, http.StatusBadRequest, "", "That could not be read. Try again.")
+		g.showPage(w, http.StatusBadRequest, "", "The form could not be read. Try again.")
 		return
 	}
 	next := r.PostForm.Get("next")
-	if wait := g.throttle.wait(peerOf(r)); wait > 0 {
-		g.logins.WithLabelValues(outcomeThrottled).Inc()
-		seconds := int(math.Ceil(wait.Seconds()))
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		g.show(w, http.StatusTooManyRequests, next, "Too many wrong logins from your address. Try again in "+(time.Duration(seconds)*time.Second).String()+".")
+	// Tokens, the configured user, and all other names are counted apart.
+	way, user := guesser{addr: network(admin.ClientAddr(r, g.cfg.Proxies)), account: "other"}, g.cfg.User
+	token := strings.TrimSpace(r.PostForm.Get("token"))
+	if token != "" {
+		way.account, user = "token", "token"
+	} else if r.PostForm.Get("user") == user {
+		way.account = "user " + user
+	}
+	if wait := g.guesses.count(way); wait > 0 {
+		g.throttle(w, wait, next, "Too many attempts from your address.")
 		return
 	}
-	who, ok := g.check(r)
-	if !ok {
-		g.noteFailure(r, "page")
-		g.show(w, http.StatusUnauthorized, next, "That is not right. Try again.")
+	select {
+	case g.checking <- struct{}{}:
+		defer func() { <-g.checking }()
+	default:
+		g.throttle(w, time.Second, next, "Too many logins at once.")
 		return
 	}
+	if token != "" && !source.IsToken(token, g.cfg.Tokens) || token == "" && !g.isPassword(r) {
+		g.countRefused(r, "page")
+		g.showPage(w, http.StatusUnauthorized, next, "Wrong user name, password or token. Try again.")
+		return
+	}
+	if err := g.startSession(w, r, user); err != nil {
+		g.unavailable(w, err)
+		return
+	}
+	g.guesses.forget(way)
 	g.logins.WithLabelValues(outcomeAccepted).Inc()
-	g.cfg.Log.Info("logged in", zap.String("user", who), zap.String("peer", r.RemoteAddr))
-	g.sessions.begin(w, r, who)
+	g.cfg.Log.Info("logged in", zap.String("user", user), zap.String("peer", r.RemoteAddr))
 	http.Redirect(w, r, g.next(next), http.StatusSeeOther)
 }
 
-// check returns who the filled-in form is of. What is wrong of it takes as long to
-// find out as that all is right.
-func (g *Gate) check(r *http.Request) (who string, ok bool) {
-	if token := r.PostForm.Get("token"); token != "" {
-		return "token", g.isToken(strings.TrimSpace(token))
-	}
+// isPassword checks the form's user and password. It takes as long for an unknown user
+// as for a wrong password.
+func (g *Gate) isPassword(r *http.Request) bool {
 	if g.cfg.User == "" {
-		return "", false
+		return false
 	}
 	select {
 	case g.hashing <- struct{}{}:
 		defer func() { <-g.hashing }()
 	case <-r.Context().Done():
-		return "", false
+		return false
 	}
 	err := bcrypt.CompareHashAndPassword([]byte(g.cfg.PasswordHash), []byte(r.PostForm.Get("password")))
-	isUser := same(r.PostForm.Get("user"), g.cfg.User) == 1
-	return g.cfg.User, err == nil && isUser
+	return err == nil && r.PostForm.Get("user") == g.cfg.User
 }
 
-// noteFailure counts and logs a wrong login. What was given may be a password with a
-// typing error, or one in the field for the user, so nothing of it is told.
-func (g *Gate) noteFailure(r *http.Request, by string) {
-	g.throttle.failed(peerOf(r))
-	g.logins.WithLabelValues(outcomeRefused).Inc()
-	g.refusedLog.Warn("login refused", zap.String("by", by), zap.String("peer", r.RemoteAddr))
+// throttle answers with a problem and how long the client must wait.
+func (g *Gate) throttle(w http.ResponseWriter, wait time.Duration, next, problem string) {
+	g.logins.WithLabelValues(outcomeThrottled).Inc()
+	seconds := int(math.Ceil(wait.Seconds()))
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	g.showPage(w, http.StatusTooManyRequests, next, problem+" Try again in "+(time.Duration(seconds)*time.Second).String()+".")
 }
 
-// next is where a browser goes that has logged in: where it wanted to, within Home.
+// next returns where a browser goes after the login: the page it wanted, below Home.
 func (g *Gate) next(wanted string) string {
 	u, err := url.Parse(wanted)
-	if err != nil || u.IsAbs() || u.Host != "" || strings.ContainsAny(wanted, "\\") ||
+	if err != nil || u.IsAbs() || u.Host != "" || strings.Contains(wanted, `\`) ||
 		u.Path != g.cfg.Home && !strings.HasPrefix(u.Path, g.cfg.Home+"/") {
 		return g.cfg.Home
 	}
 	return u.RequestURI()
 }
 
-func (g *Gate) show(w http.ResponseWriter, status int, next, trouble string) {
+func (g *Gate) showPage(w http.ResponseWriter, status int, next, problem string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	// It is parsed each time, which is seldom and takes microseconds. The asker may
-	// have gone; then there is nobody to tell.
-	_ = template.Must(template.New("login").Parse(pageHTML)).Execute(w, page{
-		Style: template.CSS(pageCSS), Path: Path, Next: g.next(next), Trouble: trouble,
-		User: g.cfg.User != "", Token: len(g.cfg.Tokens) > 0, ProxyOnly: !g.hasPage(),
+	_ = pageTemplate.Execute(w, map[string]any{ // The client may have gone.
+		"Style": template.CSS(pageCSS), "Path": Path, "Next": g.next(next), "Problem": problem,
+		"User": g.cfg.User != "", "Token": len(g.cfg.Tokens) > 0, "HasPage": g.HasPage(),
 	})
 }

@@ -1,100 +1,118 @@
 package login
 
 import (
-	"crypto/rand"
+	"context"
 	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/redis/go-redis/v9"
 )
 
 const (
-	// cookieName is the name of the cookie that a browser holds.
-	cookieName = "klinghook_session"
-	// sessionLength is how long a login is good for.
+	sessionCookie = "klinghook_session"
+	// securePrefix makes browsers accept the cookie only over TLS and from this host.
+	securePrefix  = "__Host-"
 	sessionLength = 12 * time.Hour
-	// maxSessions is how many there are at most; the one that ends first makes room.
-	maxSessions = 1000
+	sessionUser   = "user"
 )
 
-// sessions are the logins that are in force. They end with the process.
-type sessions struct {
-	now func() time.Time
-
-	mu sync.Mutex // guards what follows
-	// live is by the SHA-256 of the cookie, so that looking one up tells nothing
-	// of the others.
-	live map[[sha256.Size]byte]session
+func newSessions(cfg Config) *scs.SessionManager {
+	// Keys depend on the credentials, so changing them ends all sessions.
+	credentials := sha256.Sum256([]byte(cfg.User + "\x00" + cfg.PasswordHash + "\x00" + strings.Join(cfg.Tokens, "\x00")))
+	prefix := "klinghook:session:" + hex.EncodeToString(credentials[:4]) + ":"
+	// Not scs.New, which starts a goroutine for a store in memory.
+	return &scs.SessionManager{Lifetime: sessionLength, Store: redisStore{rdb: cfg.Redis, prefix: prefix}, Codec: scs.GobCodec{}, HashTokenInStore: true}
 }
 
-type session struct {
-	who  string
-	ends time.Time
+// redisStore keeps sessions in Redis. It implements [scs.CtxStore].
+type redisStore struct {
+	scs.Store // nil; scs prefers the methods below
+	rdb       redis.UniversalClient
+	prefix    string
 }
 
-func newSessions(now func() time.Time) *sessions {
-	return &sessions{now: now, live: make(map[[sha256.Size]byte]session)}
-}
-
-// begin begins a session and gives the browser its cookie.
-func (s *sessions) begin(w http.ResponseWriter, r *http.Request, who string) {
-	value := rand.Text()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.makeRoom()
-	s.live[sha256.Sum256([]byte(value))] = session{who: who, ends: s.now().Add(sessionLength)}
-	http.SetCookie(w, cookie(r, value, int(sessionLength/time.Second)))
-}
-
-// cookie is the session's cookie. Behind a proxy that speaks TLS the browser's own
-// origin says that it may be a secure one.
-func cookie(r *http.Request, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
-		Name: cookieName, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://"),
+// FindCtx implements [scs.CtxStore].
+func (s redisStore) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
+	data, err = s.rdb.Get(ctx, s.prefix+token).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, false, nil
 	}
+	return data, err == nil, err
 }
 
-// makeRoom drops what has ended, and where that is not enough what ends first.
-func (s *sessions) makeRoom() {
-	var first [sha256.Size]byte
-	var ends time.Time
-	for key, live := range s.live {
-		if !s.now().Before(live.ends) {
-			delete(s.live, key)
-			continue
-		}
-		if ends.IsZero() || live.ends.Before(ends) {
-			first, ends = key, live.ends
-		}
-	}
-	if len(s.live) >= maxSessions {
-		delete(s.live, first)
-	}
+// CommitCtx implements [scs.CtxStore].
+func (s redisStore) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
+	return s.rdb.Set(ctx, s.prefix+token, data, time.Until(expiry)).Err()
 }
 
-// who returns whose session a request is of.
-func (s *sessions) who(r *http.Request) (who string, ok bool) {
-	held, err := r.Cookie(cookieName)
+// DeleteCtx implements [scs.CtxStore].
+func (s redisStore) DeleteCtx(ctx context.Context, token string) error {
+	return s.rdb.Del(ctx, s.prefix+token).Err()
+}
+
+// startSession starts a session and sets its cookie.
+func (g *Gate) startSession(w http.ResponseWriter, r *http.Request, user string) error {
+	ctx, err := g.sessions.Load(r.Context(), "")
 	if err != nil {
-		return "", false
+		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	live, ok := s.live[sha256.Sum256([]byte(held.Value))]
-	if !ok || !s.now().Before(live.ends) {
-		return "", false
+	g.sessions.Put(ctx, sessionUser, user)
+	token, _, err := g.sessions.Commit(ctx)
+	if err != nil {
+		return err
 	}
-	return live.who, true
+	http.SetCookie(w, newCookie(r, token, sessionLength))
+	return nil
 }
 
-// end ends a request's session.
-func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
-	if held, err := r.Cookie(cookieName); err == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.live, sha256.Sum256([]byte(held.Value)))
+// sessionUser returns the user of a request's session, or "".
+func (g *Gate) sessionUser(r *http.Request) (string, error) {
+	token := sessionToken(r)
+	if token == "" {
+		return "", nil
 	}
-	http.SetCookie(w, cookie(r, "", -1))
+	ctx, err := g.sessions.Load(r.Context(), token)
+	if err != nil {
+		return "", err
+	}
+	return g.sessions.GetString(ctx, sessionUser), nil
+}
+
+// endSession ends a request's session and deletes its cookie.
+func (g *Gate) endSession(w http.ResponseWriter, r *http.Request) error {
+	http.SetCookie(w, newCookie(r, "", -time.Second))
+	ctx, err := g.sessions.Load(r.Context(), sessionToken(r))
+	if err != nil {
+		return err
+	}
+	return g.sessions.Destroy(ctx)
+}
+
+func newCookie(r *http.Request, value string, age time.Duration) *http.Cookie {
+	c := &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: int(age / time.Second), HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	if isTLS(r) {
+		c.Name, c.Secure = securePrefix+sessionCookie, true
+	}
+	return c
+}
+
+func sessionToken(r *http.Request) string {
+	if c, err := r.Cookie(securePrefix + sessionCookie); err == nil {
+		return c.Value
+	}
+	if c, err := r.Cookie(sessionCookie); err == nil && !isTLS(r) {
+		return c.Value
+	}
+	return ""
+}
+
+// isTLS reports whether the browser uses TLS, here or to a proxy. A browser sends
+// Origin with each form. A client that lies only affects its own cookie.
+func isTLS(r *http.Request) bool {
+	return r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://") || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }

@@ -9,76 +9,78 @@ import (
 )
 
 const (
-	// freeFailures is how many wrong logins an address has before it must wait, and
-	// failureEvery is how long until it has one more.
-	freeFailures = 5
-	failureEvery = 10 * time.Second
-	// maxPeers is how many addresses are remembered. Who has more than that is slowed
-	// down by what a comparison costs, see hashers.
-	maxPeers = 4096
+	// freeGuesses is how many logins a client may try at once, and guessEvery is how
+	// often it may try after that.
+	freeGuesses = 5
+	guessEvery  = 10 * time.Second
+	// maxGuessers bounds the memory. Beyond it, only maxHashing slows guesses down.
+	maxGuessers = 4096
 )
 
-// throttle slows down who guesses passwords.
-type throttle struct {
-	now func() time.Time
-
-	mu    sync.Mutex // guards what follows
-	peers map[netip.Addr]*rate.Limiter
+// guesser is a client that tries to log in as a user or with a token.
+type guesser struct {
+	addr    netip.Addr
+	account string
 }
 
-func newThrottle(now func() time.Time) *throttle {
-	return &throttle{now: now, peers: make(map[netip.Addr]*rate.Limiter)}
+// guesses limits logins per client and account. The zero value is ready to use.
+type guesses struct {
+	mu       sync.Mutex // guards limiters
+	limiters map[guesser]*rate.Limiter
 }
 
-// wait returns how long an address must wait before it may try; zero when it may now.
-func (t *throttle) wait(peer netip.Addr) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	limiter, known := t.peers[network(peer)]
+// count counts a guess before it is checked. It returns how long the client must wait,
+// or 0 if it may go on.
+func (g *guesses) count(who guesser) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	limiter, known := g.limiters[who]
 	if !known {
-		return 0
+		g.makeRoom()
+		limiter = rate.NewLimiter(rate.Every(guessEvery), freeGuesses)
+		g.limiters[who] = limiter
 	}
-	if missing := 1 - limiter.TokensAt(t.now()); missing > 0 {
-		return time.Duration(missing * float64(failureEvery))
+	reservation := limiter.Reserve()
+	wait := reservation.Delay()
+	if wait > 0 {
+		reservation.Cancel()
 	}
-	return 0
+	return wait
 }
 
-// failed notes a wrong login.
-func (t *throttle) failed(peer netip.Addr) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	peer = network(peer)
-	if _, known := t.peers[peer]; !known {
-		t.makeRoom()
-		t.peers[peer] = rate.NewLimiter(rate.Every(failureEvery), freeFailures)
-	}
-	t.peers[peer].AllowN(t.now(), 1)
+// forget removes the count of a client that logged in.
+func (g *guesses) forget(who guesser) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.limiters, who)
 }
 
-// makeRoom forgets who has waited long enough, and where that is not enough everybody.
-func (t *throttle) makeRoom() {
-	if len(t.peers) < maxPeers {
+// makeRoom removes clients that have waited long enough, or else all of them.
+func (g *guesses) makeRoom() {
+	if g.limiters == nil {
+		g.limiters = make(map[guesser]*rate.Limiter)
+	}
+	if len(g.limiters) < maxGuessers {
 		return
 	}
-	for peer, limiter := range t.peers {
-		if limiter.TokensAt(t.now()) >= freeFailures {
-			delete(t.peers, peer)
+	for who, limiter := range g.limiters {
+		if limiter.Tokens() >= freeGuesses {
+			delete(g.limiters, who)
 		}
 	}
-	if len(t.peers) >= maxPeers {
-		clear(t.peers)
+	if len(g.limiters) >= maxGuessers {
+		clear(g.limiters)
 	}
 }
 
-// network is the address that counts as one: of IPv6 a customer has 64 bits.
-func network(peer netip.Addr) netip.Addr {
-	if !peer.Is6() {
-		return peer
+// network returns the part of an address that identifies a customer: 64 bits of IPv6.
+func network(addr netip.Addr) netip.Addr {
+	if !addr.Is6() {
+		return addr
 	}
-	prefix, err := peer.Prefix(64)
+	prefix, err := addr.Prefix(64)
 	if err != nil {
-		return peer
+		return addr
 	}
 	return prefix.Addr()
 }

@@ -2,99 +2,105 @@ package queues
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"html"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 
-	"github.com/hibiken/asynq"
 	"github.com/hibiken/asynqmon"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/klinghook/klinghook/internal/admin/guard"
+	"github.com/klinghook/klinghook/internal/admin"
 )
 
-// Config is what Pages are made of.
+// Config configures the pages.
 type Config struct {
-	// RootPath is where the pages are: it begins with a slash and does not end with
-	// one. Required.
+	// RootPath is the path of the pages, with a slash at the start only. Required.
 	RootPath string
-	// Redis is the Redis that holds the queue, a [redis.Client] or a
-	// [redis.ClusterClient]. It stays the caller's to close. Required.
+	// Redis contains the queues. The caller closes it. Required.
 	Redis redis.UniversalClient
-	// Guard says by which names the pages may be asked for.
-	Guard guard.Guard
-	// ReadOnly lets nobody change anything.
+	// Hosts are the host names that the pages may have besides local ones.
+	Hosts []string
+	// ReadOnly forbids all changes.
 	ReadOnly bool
-	// LogoutPath, where set, is what a button in the pages posts to.
+	// LogoutPath is where a logout button posts to. If empty, there is no button.
 	LogoutPath string
 }
 
-// Pages are the queue pages. They are safe for concurrent use.
-type Pages struct {
-	rootPath string
-	monitor  *asynqmon.HTTPHandler
-	// index is the one HTML page; its scripts show everything else.
-	index   []byte
-	guarded http.Handler
-}
-
-// New returns the pages for cfg.
-func New(cfg Config) *Pages {
-	show := newFormatter()
+// New returns the pages.
+func New(cfg Config) http.Handler {
 	monitor := asynqmon.New(asynqmon.Options{
 		RootPath:         cfg.RootPath,
-		RedisConnOpt:     connOpt{cfg.Redis},
-		PayloadFormatter: asynqmon.PayloadFormatterFunc(show.format),
-		ResultFormatter:  asynqmon.ResultFormatterFunc(show.format),
+		RedisConnOpt:     client{cfg.Redis},
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(format),
+		ResultFormatter:  asynqmon.ResultFormatterFunc(format),
 		ReadOnly:         cfg.ReadOnly,
 	})
-	index := ownIndex(get(monitor, cfg.RootPath+"/").body.Bytes(), cfg.LogoutPath)
-	p := &Pages{rootPath: cfg.RootPath, monitor: monitor, index: index}
-	p.guarded = cfg.Guard.Protect(contentSecurityPolicy(index, cfg.LogoutPath != ""), http.HandlerFunc(p.serve))
-	return p
+	index := indexPage(monitor, cfg)
+	return admin.Protect(cfg.Hosts, pagePolicy(index), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Scripts show every page, so all page loads get the same HTML.
+		if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = w.Write(index) // The browser may have gone.
+			return
+		}
+		monitor.ServeHTTP(w, r)
+	}))
 }
 
-// ServeHTTP implements [http.Handler].
-func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.guarded.ServeHTTP(w, r)
-}
-
-// serve answers what a browser opens as a page with the one that there is, and
-// leaves the rest to asynqmon.
-func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(p.index) // the asker has gone; there is nobody to tell
-	case r.URL.Path == p.rootPath+"/api/metrics": // It would be asked of a Prometheus that nobody named.
-		http.NotFound(w, r)
-	case r.Method == http.MethodGet && r.URL.Path == p.rootPath+redisInfoPath:
-		p.serveRedisInfo(w)
-	default:
-		p.monitor.ServeHTTP(w, r)
-	}
-}
-
-// redisInfoPath is where asynqmon answers what Redis tells of itself.
-const redisInfoPath = "/api/redis_info"
-
-// serveRedisInfo says so when Redis tells next to nothing of itself, as the one
-// that dev embeds: the page would make "NaN" of it.
-func (p *Pages) serveRedisInfo(w http.ResponseWriter) {
-	info := get(p.monitor, p.rootPath+redisInfoPath)
-	tells := bytes.Contains(info.body.Bytes(), []byte(`"redis_version"`)) || bytes.Contains(info.body.Bytes(), []byte(`"cluster":true`))
-	if info.status == http.StatusOK && !tells {
-		http.Error(w, "this Redis tells nothing of itself", http.StatusNotFound)
-		return
-	}
-	w.WriteHeader(info.status)
-	_, _ = w.Write(info.body.Bytes()) // as above
-}
-
-// connOpt hands asynqmon a client that is there already: asynq's own options know
-// neither users nor much of TLS.
-type connOpt struct{ rdb redis.UniversalClient }
+// client gives asynqmon our Redis client, because asynq's options lack ACL users. It
+// implements [asynq.RedisConnOpt].
+type client struct{ rdb redis.UniversalClient }
 
 // MakeRedisClient implements [asynq.RedisConnOpt].
-func (o connOpt) MakeRedisClient() any { return o.rdb }
+func (c client) MakeRedisClient() any { return c.rdb }
 
-var _ asynq.RedisConnOpt = connOpt{}
+// Links to other hosts load fonts; the policy would block them. Browsers request the
+// manifest without cookies, so the login would refuse it.
+var unwantedLinks = regexp.MustCompile(`<link\b[^>]*\bhref="(?:https?:)?//[^>]*>|<link rel="manifest"[^>]*>`)
+
+const logoutForm = `<style>#logout{position:fixed;top:18px;right:16px;z-index:9999;margin:0}</style>` +
+	`<form id="logout" method="post" action="%s"><button>Log out</button></form></body>`
+
+// indexPage returns asynqmon's HTML page without unwanted links and with our logout
+// button, which has a place in the empty top right corner.
+func indexPage(monitor http.Handler, cfg Config) []byte {
+	page := page{header: make(http.Header)}
+	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: cfg.RootPath + "/"}})
+	index := unwantedLinks.ReplaceAll(page.Bytes(), nil)
+	if cfg.LogoutPath != "" {
+		index = bytes.Replace(index, []byte("</body>"), fmt.Appendf(nil, logoutForm, html.EscapeString(cfg.LogoutPath)), 1)
+	}
+	return index
+}
+
+// page is an [http.ResponseWriter] that keeps the body.
+type page struct {
+	bytes.Buffer
+	header http.Header
+}
+
+// Header implements [http.ResponseWriter].
+func (p *page) Header() http.Header { return p.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (p *page) WriteHeader(int) {}
+
+// inlineScripts are the scripts within a page.
+var inlineScripts = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+
+// pagePolicy allows the page its own files, its inline scripts, styles made by scripts,
+// and its form, and nothing else.
+func pagePolicy(index []byte) string {
+	scripts := "script-src 'self'"
+	for _, inline := range inlineScripts.FindAllSubmatch(index, -1) {
+		sum := sha256.Sum256(inline[1])
+		scripts += " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return "default-src 'none'; " + scripts + "; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}

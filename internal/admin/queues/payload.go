@@ -3,157 +3,83 @@ package queues
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// cut stands where something was cut off.
+// cut replaces a secret.
 const cut = "…"
 
-// formatter shows payloads and results to people.
-type formatter struct {
-	user, query *regexp.Regexp
-}
+// Secrets in links are the user and password before the host, and everything after the
+// start of the query or the fragment. In text that is not JSON, links may be escaped.
+var (
+	linkUser  = regexp.MustCompile(`((?:\\*/){2})[^\s/\\?#]+@`)
+	linkQuery = regexp.MustCompile(`(?i)((?:\\*/){2}\S*?(?:[?#]|%3f|%23|\\+u003f))\S+`)
+)
 
-// newFormatter compiles what is cut from links: user and password before the
-// host, and everything from the query or the fragment on. In text that is not
-// JSON a link may stand as JSON escapes it.
-func newFormatter() *formatter {
-	return &formatter{
-		user:  regexp.MustCompile(`((?:\\*/){2})[^\s/\\?#]+@`),
-		query: regexp.MustCompile(`(?i)((?:\\*/){2}\S*?(?:[?#]|%3f|%23|\\+u003f))\S+`),
+// format returns the payload or the result of a task for people: JSON within strings,
+// such as the body of a delivery, is shown as JSON, and secrets are removed.
+func format(kind string, payload []byte) string {
+	value, ok := parse(string(payload))
+	if !ok {
+		return withoutLinkSecrets(string(payload))
 	}
-}
-
-// format returns the payload of a task of this kind, or a task's result, as it is
-// shown: strings that hold JSON themselves, such as the body of a delivery, are
-// unfolded, and what could be used by whoever reads it is cut off.
-func (f *formatter) format(kind string, payload []byte) string {
-	if kind == string(tasks.KindEventRecord) {
-		payload = withReadableBody(payload)
+	if object, ok := value.(map[string]any); ok && kind == string(tasks.KindEventRecord) {
+		// A body that is not UTF-8 is queued in base64, which would hide its links.
+		if ev, err := tasks.DecodeEvent(payload); err == nil {
+			delete(object, "body_base64")
+			object["body"] = string(ev.Body)
+		}
 	}
 	var out bytes.Buffer
-	if err := f.unfold(&out, payload); err != nil {
-		return f.cutLinks(string(payload))
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false) // keeps links readable
+	if err := encoder.Encode(withoutSecrets(value)); err != nil {
+		return withoutLinkSecrets(string(payload))
 	}
-	return out.String()
+	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// withReadableBody returns the payload with its body as the text that it nearly
-// is: one that is not UTF-8 is queued in base64, which would hide its links from
-// people and from us.
-func withReadableBody(payload []byte) []byte {
-	ev, err := tasks.DecodeEvent(payload)
-	if err != nil || utf8.Valid(ev.Body) {
-		return payload
+// parse parses a JSON text.
+func parse(text string) (value any, ok bool) {
+	if !json.Valid([]byte(text)) {
+		return nil, false
 	}
-	ev.Body = bytes.ToValidUTF8(ev.Body, []byte("\uFFFD"))
-	task, err := tasks.RecordEvent(ev)
-	if err != nil {
-		return payload
-	}
-	return task.Payload
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber() // keeps numbers as they are written
+	return value, decoder.Decode(&value) == nil
 }
 
-// unfold writes a JSON text as it is shown, in its own order. When it fails it
-// has written nothing.
-func (f *formatter) unfold(out *bytes.Buffer, text []byte) error {
-	if !json.Valid(text) { // or nested so deeply that we should not go down there
-		return errors.New("not JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber() // Numbers stay as they are written.
-	before := out.Len()
-	if err := f.value(out, dec); err != nil {
-		out.Truncate(before)
-		return err
-	}
-	return nil
-}
-
-// value copies the next value.
-func (f *formatter) value(out *bytes.Buffer, dec *json.Decoder) error {
-	token, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	switch token := token.(type) {
-	case json.Delim:
-		return f.members(out, dec, token)
+// withoutSecrets returns a JSON value without signatures and the secrets in links.
+func withoutSecrets(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		object := make(map[string]any, len(value))
+		for name, member := range value {
+			if strings.Contains(strings.ToLower(name), "signature") {
+				member = cut
+			}
+			object[withoutLinkSecrets(name)] = withoutSecrets(member)
+		}
+		return object
+	case []any:
+		for i, element := range value {
+			value[i] = withoutSecrets(element)
+		}
 	case string:
-		inner := strings.TrimSpace(token)
-		if strings.HasPrefix(inner, "{") || strings.HasPrefix(inner, "[") {
-			if f.unfold(out, []byte(inner)) == nil {
-				return nil
+		if inner := strings.TrimSpace(value); strings.HasPrefix(inner, "{") || strings.HasPrefix(inner, "[") {
+			if parsed, ok := parse(inner); ok {
+				return withoutSecrets(parsed)
 			}
 		}
-		return write(out, f.cutLinks(token))
-	default:
-		return write(out, token)
+		return withoutLinkSecrets(value)
 	}
+	return value
 }
 
-// members copies an object or an array, from after its first character on.
-func (f *formatter) members(out *bytes.Buffer, dec *json.Decoder, open json.Delim) error {
-	out.WriteString(open.String())
-	for separator := ""; dec.More(); separator = "," {
-		out.WriteString(separator)
-		signature := false
-		if open == '{' {
-			token, err := dec.Token()
-			if err != nil {
-				return err
-			}
-			name, _ := token.(string) // which the name of a member always is
-			if err := write(out, f.cutLinks(name)); err != nil {
-				return err
-			}
-			out.WriteByte(':')
-			signature = strings.Contains(strings.ToLower(name), "signature")
-		}
-		if err := f.member(out, dec, signature); err != nil {
-			return err
-		}
-	}
-	end, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	return write(out, end)
-}
-
-// member copies the next value, unless it is a signature.
-func (f *formatter) member(out *bytes.Buffer, dec *json.Decoder, signature bool) error {
-	if !signature {
-		return f.value(out, dec)
-	}
-	if err := dec.Decode(new(json.RawMessage)); err != nil {
-		return err
-	}
-	return write(out, cut)
-}
-
-// write writes a JSON token.
-func write(out *bytes.Buffer, token json.Token) error {
-	if delim, ok := token.(json.Delim); ok {
-		out.WriteString(delim.String())
-		return nil
-	}
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false) // Links stay readable.
-	if err := enc.Encode(token); err != nil {
-		return err
-	}
-	out.Truncate(out.Len() - len("\n"))
-	return nil
-}
-
-func (f *formatter) cutLinks(text string) string {
+func withoutLinkSecrets(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	text = f.user.ReplaceAllString(text, "${1}"+cut+"@")
-	return f.query.ReplaceAllString(text, "${1}"+cut)
+	return linkQuery.ReplaceAllString(linkUser.ReplaceAllString(text, "${1}"+cut+"@"), "${1}"+cut)
 }

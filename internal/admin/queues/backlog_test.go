@@ -1,4 +1,4 @@
-package backlog
+package queues
 
 import (
 	"context"
@@ -19,14 +19,31 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
-// counts is a store that counts what it is told to.
+// counts is a Store.
 type counts func(context.Context) (store.Counts, error)
 
 func (c counts) Counts(ctx context.Context) (store.Counts, error) { return c(ctx) }
 
-// gathered returns the value of every series of ours, by name and labels.
+// readOnce returns a Backlog after its first readings.
+func readOnce(t *testing.T, cfg BacklogConfig) *Backlog {
+	t.Helper()
+	cfg.Log = zap.NewNop()
+	ctx, cancel := context.WithCancel(t.Context())
+	b := NewBacklog(ctx, cfg)
+	t.Cleanup(b.Close)
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for now := time.Now(); b.queues.Load() == nil || cfg.Store != nil && b.store.Load() == nil; now = <-tick.C {
+		if now.After(deadline) {
+			t.Fatal("nothing was read")
+		}
+	}
+	cancel()
+	return b
+}
+
+// gathered returns the value of every series, by name and labels.
 func gathered(t *testing.T, c prometheus.Collector) map[string]float64 {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
@@ -48,8 +65,7 @@ func gathered(t *testing.T, c prometheus.Collector) map[string]float64 {
 	return values
 }
 
-// TestQueues puts tasks of every state that does not need a worker into a real queue.
-func TestQueues(t *testing.T) {
+func TestQueueMetrics(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()})
 	defer rdb.Close()
 	client, inspector := asynq.NewClientFromRedisClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
@@ -65,7 +81,7 @@ func TestQueues(t *testing.T) {
 	if err := inspector.ArchiveTask(tasks.QueueMedia, "t0"); err != nil {
 		t.Fatal(err)
 	}
-	// A shard that has been left behind when there were more.
+	// A shard that is left from when there were more.
 	if _, err := client.Enqueue(asynq.NewTask("event:record", nil), asynq.Queue("events-3")); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +98,7 @@ func TestQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	c := New(t.Context(), Config{Redis: rdb, EventShards: 2, Log: zap.NewNop()})
+	c := readOnce(t, BacklogConfig{Redis: rdb, EventShards: 2})
 	got := gathered(t, c)
 	for series, want := range map[string]float64{
 		"klinghook_queue_up{}":                               1,
@@ -91,7 +107,7 @@ func TestQueues(t *testing.T) {
 		"klinghook_queue_tasks{media,archived}":              1,
 		"klinghook_queue_tasks{media,active}":                0,
 		"klinghook_queue_tasks{media,completed}":             0,
-		"klinghook_queue_tasks{events,pending}":              0, // which has never had a task
+		"klinghook_queue_tasks{events,pending}":              0, // never had a task
 		"klinghook_queue_tasks{events-1,pending}":            0,
 		"klinghook_queue_tasks{events-3,pending}":            1,
 		"klinghook_queue_tasks{rejections,retry}":            0,
@@ -105,7 +121,7 @@ func TestQueues(t *testing.T) {
 		}
 	}
 	if _, ok := got["klinghook_queue_tasks{events-2,pending}"]; ok {
-		t.Error("it tells of a shard that no setting names and that is not there")
+		t.Error("there is a metric of a shard that does not exist")
 	}
 	for series, least := range map[string]float64{
 		"klinghook_queue_oldest_age_seconds{media,pending}":   3600,
@@ -117,24 +133,19 @@ func TestQueues(t *testing.T) {
 		}
 	}
 	if _, ok := got["klinghook_database_up{}"]; ok {
-		t.Error("it tells of a database, and has none")
-	}
-	if err := c.Close(); err != nil {
-		t.Error(err)
+		t.Error("there is a metric of a database")
 	}
 }
 
-// TestRedisAway checks that a scrape has the rest when Redis does not answer.
-func TestRedisAway(t *testing.T) {
+func TestStoreMetricsDoNotNeedRedis(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
 	defer rdb.Close()
-	c := New(t.Context(), Config{Redis: rdb, Log: zap.NewNop(), Store: counts(func(context.Context) (store.Counts, error) {
+	c := readOnce(t, BacklogConfig{Redis: rdb, Store: counts(func(context.Context) (store.Counts, error) {
 		return store.Counts{
 			Jobs: map[tasks.Status]int{"completed": 7}, DeadLetters: map[tasks.Kind]int{"notify:send": 2},
 			Events: 3, Media: 4, Notifications: 5,
 		}, nil
 	})})
-	defer c.Close()
 	want := map[string]float64{
 		"klinghook_queue_up{}": 0, "klinghook_database_up{}": 1, "klinghook_jobs{completed}": 7, "klinghook_dead_letters{notify:send}": 2,
 		"klinghook_owed{events}": 3, "klinghook_owed{media}": 4, "klinghook_owed{notifications}": 5,
@@ -144,23 +155,21 @@ func TestRedisAway(t *testing.T) {
 	}
 }
 
-func TestDatabaseAway(t *testing.T) {
+func TestFailedReadingsAreReported(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
 	defer rdb.Close()
-	c := New(t.Context(), Config{Redis: rdb, Log: zap.NewNop(), Store: counts(func(context.Context) (store.Counts, error) {
+	c := readOnce(t, BacklogConfig{Redis: rdb, Store: counts(func(context.Context) (store.Counts, error) {
 		return store.Counts{}, errors.New("down")
 	})})
-	defer c.Close()
 	if got := gathered(t, c); len(got) != 2 || got["klinghook_database_up{}"] != 0 {
-		t.Errorf("got %v, want that both are away", got)
+		t.Errorf("got %v, want both to be 0", got)
 	}
 }
 
-func TestNames(t *testing.T) {
+func TestMetricNames(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()})
 	defer rdb.Close()
-	c := New(t.Context(), Config{Redis: rdb, Log: zap.NewNop(), Store: counts(func(context.Context) (store.Counts, error) { return store.Counts{}, nil })})
-	defer c.Close()
+	c := readOnce(t, BacklogConfig{Redis: rdb, Store: counts(func(context.Context) (store.Counts, error) { return store.Counts{}, nil })})
 	problems, err := testutil.CollectAndLint(c)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("problems %v, %v", problems, err)

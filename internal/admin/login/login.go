@@ -1,0 +1,202 @@
+package login
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/source"
+)
+
+const (
+	// Path is where the login page is served.
+	Path = "/login"
+	// LogoutPath accepts the POST that ends a session.
+	LogoutPath = "/logout"
+)
+
+// Config configures a Gate. A way to log in is off if its fields are empty.
+type Config struct {
+	// User and PasswordHash, a bcrypt hash, belong together.
+	User, PasswordHash string
+	// Tokens are bearer tokens. They must be too long to guess.
+	Tokens []string
+	// ProxyHeader is the header in which a proxy names the user.
+	ProxyHeader string
+	// Proxies are the addresses from which ProxyHeader and X-Forwarded-For are accepted.
+	Proxies []netip.Prefix
+	// Home is the path of the pages, such as "/queues". Required.
+	Home string
+	// Hosts are the host names that the pages may have besides local ones.
+	Hosts []string
+	// Redis keeps the sessions. Required if there is a password or a token.
+	Redis redis.UniversalClient
+	// Log and Metrics are required.
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
+}
+
+// Gate is a login in front of pages. It is safe for concurrent use.
+type Gate struct {
+	cfg      Config
+	sessions *scs.SessionManager
+	guesses  guesses
+	// checking and hashing bound the password checks that are waiting and running.
+	checking, hashing chan struct{}
+	logins            *prometheus.CounterVec
+	// refusedLog is sampled, so that strangers cannot fill the disk.
+	refusedLog *zap.Logger
+}
+
+const (
+	maxChecking = 10
+	maxHashing  = 2 // a check takes a quarter of a second of one CPU
+)
+
+// The outcomes of a login.
+const (
+	outcomeAccepted  = "accepted"
+	outcomeRefused   = "refused"
+	outcomeThrottled = "throttled"
+)
+
+// New returns a Gate.
+func New(cfg Config) *Gate {
+	g := &Gate{
+		cfg: cfg, sessions: newSessions(cfg), checking: make(chan struct{}, maxChecking), hashing: make(chan struct{}, maxHashing),
+		refusedLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(core, time.Second, 5, 1000)
+		})),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klinghook_admin_logins_total",
+			Help: "Attempts to log in to the queue pages with a password or a token, by outcome.",
+		}, []string{"outcome"}),
+	}
+	for _, outcome := range []string{outcomeAccepted, outcomeRefused, outcomeThrottled} {
+		g.logins.WithLabelValues(outcome)
+	}
+	cfg.Metrics.MustRegister(g.logins)
+	return g
+}
+
+// Ways returns the configured ways to log in. If it is empty, everybody has access.
+func (g *Gate) Ways() []string {
+	var ways []string
+	if g.cfg.User != "" {
+		ways = append(ways, "password")
+	}
+	if g.cfg.ProxyHeader != "" {
+		ways = append(ways, "proxy")
+	}
+	if len(g.cfg.Tokens) > 0 {
+		ways = append(ways, "token")
+	}
+	return ways
+}
+
+// HasPage reports whether users can log in on the login page, and log out.
+func (g *Gate) HasPage() bool { return g.cfg.User != "" || len(g.cfg.Tokens) > 0 }
+
+// Protect returns the pages for users who are logged in. Other requests are redirected
+// to the login page if a browser opens a page, and get 401 otherwise.
+func (g *Gate) Protect(pages http.Handler) http.Handler {
+	return admin.Protect(g.cfg.Hosts, pagePolicy(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, err := g.user(r)
+		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+		switch {
+		case err != nil:
+			g.unavailable(w, err)
+		case user != "" && safe:
+			pages.ServeHTTP(w, r)
+		case user != "":
+			noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+			pages.ServeHTTP(noted, r)
+			g.cfg.Log.Info("queue changed by a user", zap.String("user", user), zap.String("method", r.Method), zap.String("path", r.URL.Path),
+				zap.Int("status", noted.status), zap.String("peer", r.RemoteAddr))
+		case safe && strings.Contains(r.Header.Get("Accept"), "text/html") && g.HasPage():
+			http.Redirect(w, r, Path+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		default:
+			g.refuse(w)
+		}
+	}))
+}
+
+// refuse answers 401 and says how to log in.
+func (g *Gate) refuse(w http.ResponseWriter) {
+	advice := "log in first"
+	switch {
+	case len(g.cfg.Tokens) > 0:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		advice += ", or send one of KLINGHOOK_ADMIN_TOKEN's tokens: Authorization: Bearer <token>"
+	case !g.HasPage():
+		advice += ": use a proxy in KLINGHOOK_ADMIN_PROXIES that sends the user's name in " + g.cfg.ProxyHeader
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	admin.Answer(w, http.StatusUnauthorized, map[string]any{"error": advice})
+}
+
+func (g *Gate) unavailable(w http.ResponseWriter, err error) {
+	g.cfg.Log.Error("session not available", zap.Error(err))
+	http.Error(w, "Redis, which keeps the sessions, cannot be reached. Try again.", http.StatusServiceUnavailable)
+}
+
+// user returns the user who sent a request, or "" if nobody is logged in.
+func (g *Gate) user(r *http.Request) (string, error) {
+	if len(g.Ways()) == 0 {
+		return "local", nil
+	}
+	if token, found := admin.BearerToken(r); found {
+		if source.IsToken(token, g.cfg.Tokens) {
+			return "token", nil
+		}
+		g.countRefused(r, "bearer token")
+		return "", nil
+	}
+	if user := g.proxied(r); user != "" {
+		return user, nil
+	}
+	return g.sessionUser(r)
+}
+
+// proxied returns the user named by a trusted proxy, or "". A repeated header is
+// ignored, because the client may have sent one of the values.
+func (g *Gate) proxied(r *http.Request) string {
+	values := r.Header.Values(g.cfg.ProxyHeader)
+	peer := admin.ClientAddr(r, nil)
+	if len(values) != 1 || !slices.ContainsFunc(g.cfg.Proxies, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+		return ""
+	}
+	return strings.TrimSpace(values[0])
+}
+
+// countRefused counts and logs a failed login. The log leaves out what was sent, which
+// may be a password with a typo.
+func (g *Gate) countRefused(r *http.Request, way string) {
+	g.logins.WithLabelValues(outcomeRefused).Inc()
+	g.refusedLog.Warn("login refused", zap.String("by", way), zap.Stringer("client", admin.ClientAddr(r, g.cfg.Proxies)), zap.String("peer", r.RemoteAddr))
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap serves [http.ResponseController].
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

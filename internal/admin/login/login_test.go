@@ -1,0 +1,527 @@
+package login
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/klinghook/klinghook/internal/testenv"
+)
+
+const (
+	password = "correct horse battery"
+	token    = "0123456789abcdefABCDEF-_0123456789"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// front is a gate with pages behind it.
+type front struct {
+	t       *testing.T
+	gate    *Gate
+	handler http.Handler // serves the gate and the pages
+	logs    *observer.ObservedLogs
+	redis   *miniredis.Miniredis
+}
+
+// newFront returns a front with its own Redis.
+func newFront(t *testing.T, cfg Config) *front {
+	t.Helper()
+	server := miniredis.RunT(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	cfg.Redis = rdb
+	f := newFrontOn(t, cfg)
+	f.redis = server
+	return f
+}
+
+// newFrontOn returns a front with the Redis of cfg.
+func newFrontOn(t *testing.T, cfg Config) *front {
+	t.Helper()
+	core, logs := observer.New(zapcore.DebugLevel)
+	cfg.Home, cfg.Log, cfg.Metrics = "/queues", zap.New(core), prometheus.NewRegistry()
+	f := &front{t: t, logs: logs, gate: New(cfg)}
+	mux := http.NewServeMux()
+	mux.Handle("/", f.gate.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "pages: "+r.Method)
+	})))
+	mux.Handle(Path, f.gate)
+	mux.Handle(LogoutPath, f.gate)
+	f.handler = mux
+	return f
+}
+
+// withPassword returns a Config with a user and a cheap hash of a password.
+func withPassword(t *testing.T) Config {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{User: "operator", PasswordHash: string(hash)}
+}
+
+// ask sends a request with headers, given as name, value, name, value. "Peer" sets the
+// address of the client.
+func (f *front) ask(method, target string, form url.Values, headers ...string) *httptest.ResponseRecorder {
+	f.t.Helper()
+	r := httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
+	r.Host, r.RemoteAddr = "localhost:5001", "192.0.2.1:4711"
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		switch headers[i] {
+		case "Peer":
+			r.RemoteAddr = headers[i+1]
+		case "Host":
+			r.Host = headers[i+1]
+		default:
+			r.Header.Add(headers[i], headers[i+1])
+		}
+	}
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, r)
+	return w
+}
+
+func (f *front) login(user, pass string, headers ...string) *httptest.ResponseRecorder {
+	f.t.Helper()
+	return f.ask("POST", Path, url.Values{"user": {user}, "password": {pass}}, headers...)
+}
+
+// session logs in and returns the Cookie header.
+func (f *front) session() string {
+	f.t.Helper()
+	w := f.login("operator", password)
+	if w.Code != http.StatusSeeOther || len(w.Result().Cookies()) != 1 {
+		f.t.Fatalf("a login answers %d %s", w.Code, w.Body)
+	}
+	c := w.Result().Cookies()[0]
+	return c.Name + "=" + c.Value
+}
+
+func TestPagesNeedLogin(t *testing.T) {
+	all := withPassword(t)
+	all.Tokens = []string{"another-token-of-thirty-two-letters", token}
+	all.ProxyHeader, all.Proxies = "X-Forwarded-User", []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("fd00::/8")}
+	proxyOnly := Config{ProxyHeader: all.ProxyHeader, Proxies: all.Proxies}
+	const html = "text/html,*/*;q=0.8"
+	tests := []struct {
+		name    string
+		cfg     Config
+		method  string
+		headers []string
+		want    int
+		wantIn  string // in the body or the redirect
+	}{
+		{"no login is set", Config{}, "GET", nil, 200, "pages"},
+		{"no login is set, changing", Config{}, "POST", nil, 200, "pages: POST"},
+		{"a browser that opens a page", all, "GET", []string{"Accept", html}, 303, "/login?next=%2Fqueues%2Fqueues%2Fmedia%3Fpage%3D2"},
+		{"a browser that changes something", all, "POST", []string{"Accept", html}, 401, "log in first"},
+		{"a script", all, "GET", []string{"Accept", "application/json"}, 401, "Authorization: Bearer"},
+		{"a token", all, "DELETE", []string{"Authorization", "Bearer " + token}, 200, "pages: DELETE"},
+		{"a wrong token", all, "GET", []string{"Authorization", "Bearer " + token + "x"}, 401, ""},
+		{"the beginning of a token", all, "GET", []string{"Authorization", "Bearer " + token[:20]}, 401, ""},
+		{"an empty token", all, "GET", []string{"Authorization", "Bearer "}, 401, ""},
+		{"token in another scheme", all, "GET", []string{"Authorization", "Basic " + token}, 401, ""},
+		{"a made-up session", all, "GET", []string{"Cookie", "klinghook_session=AAAA"}, 401, ""},
+		{"the proxy", all, "POST", []string{"Peer", "10.0.0.7:1", "X-Forwarded-User", "ann"}, 200, "pages: POST"},
+		{"the proxy as IPv4 in IPv6", all, "GET", []string{"Peer", "[::ffff:10.0.0.7]:1", "X-Forwarded-User", "ann"}, 200, "pages"},
+		{"a proxy of the network", all, "GET", []string{"Peer", "[fd00::1%eth0]:1", "X-Forwarded-User", "ann"}, 200, "pages"},
+		{"the proxy sends no user", all, "GET", []string{"Peer", "10.0.0.7:1"}, 401, ""},
+		{"the proxy sends blanks", all, "GET", []string{"Peer", "10.0.0.7:1", "X-Forwarded-User", " "}, 401, ""},
+		{"the proxy adds to the client's header", all, "GET", []string{"Peer", "10.0.0.7:1", "X-Forwarded-User", "root", "X-Forwarded-User", "ann"}, 401, ""},
+		{"header from another address", all, "GET", []string{"Peer", "10.0.0.8:1", "X-Forwarded-User", "ann"}, 401, ""},
+		{"forged X-Forwarded-For", all, "GET", []string{"X-Forwarded-For", "10.0.0.7", "X-Forwarded-User", "ann"}, 401, ""},
+		{"header without configured proxy", withPassword(t), "GET", []string{"Peer", "10.0.0.7:1", "X-Forwarded-User", "ann"}, 401, ""},
+		{"browser without the proxy", proxyOnly, "GET", []string{"Accept", html}, 401, "use a proxy"},
+		{"logged in, from another site", all, "POST", []string{"Authorization", "Bearer " + token, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, 403, ""},
+		{"logged in, by another name", all, "GET", []string{"Authorization", "Bearer " + token, "Host", "evil.example"}, 403, "KLINGHOOK_ADMIN_HOSTS"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newFront(t, tt.cfg).ask(tt.method, "/queues/queues/media?page=2", nil, tt.headers...)
+			if got := w.Header().Get("Location") + w.Body.String(); w.Code != tt.want || !strings.Contains(got, tt.wantIn) {
+				t.Errorf("answered with %d %q, want %d and %q in it", w.Code, got, tt.want, tt.wantIn)
+			}
+			if let := strings.Contains(w.Body.String(), "pages: "); let != (tt.want == 200) {
+				t.Errorf("the pages were reached: %t", let)
+			}
+			if w.Header().Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(w.Header().Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+				t.Errorf("the answer is not guarded: %v", w.Header())
+			}
+		})
+	}
+}
+
+func TestPasswordLogin(t *testing.T) {
+	tests := []struct {
+		name, user, pass string
+		ok               bool
+	}{
+		{"right", "operator", password, true},
+		{"wrong password", "operator", password + "x", false},
+		{"no password", "operator", "", false},
+		{"wrong user", "root", password, false},
+		{"no user", "", password, false},
+		{"user in upper case", "Operator", password, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFront(t, withPassword(t))
+			w := f.login(tt.user, tt.pass)
+			cookies := w.Result().Cookies()
+			if !tt.ok {
+				if w.Code != http.StatusUnauthorized || len(cookies) > 0 {
+					t.Errorf("answered with %d and %d cookies", w.Code, len(cookies))
+				}
+				return
+			}
+			if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/queues" || len(cookies) != 1 {
+				t.Fatalf("answered with %d, %q and %d cookies", w.Code, w.Header().Get("Location"), len(cookies))
+			}
+			if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || c.Name != "klinghook_session" || c.MaxAge != 12*60*60 || len(c.Value) < 26 {
+				t.Errorf("the cookie is %v", c)
+			}
+			if w := f.ask("POST", "/queues/api", nil, "Cookie", cookies[0].Name+"="+cookies[0].Value); w.Code != http.StatusOK {
+				t.Errorf("with the cookie: %d %s", w.Code, w.Body)
+			}
+		})
+	}
+}
+
+func TestTokenLoginOnPage(t *testing.T) {
+	f := newFront(t, Config{Tokens: []string{token}})
+	if w := f.ask("POST", Path, url.Values{"token": {token + " "}}); w.Code != http.StatusSeeOther || len(w.Result().Cookies()) != 1 {
+		t.Errorf("a token answers %d", w.Code)
+	}
+	for _, form := range []url.Values{{"token": {"guess"}}, {"password": {token}}, {"user": {""}, "password": {""}}, {}} {
+		if w := f.ask("POST", Path, form); w.Code != http.StatusUnauthorized {
+			t.Errorf("%v answers %d", form, w.Code)
+		}
+	}
+}
+
+func TestCookieIsSecureBehindTLSProxy(t *testing.T) {
+	cfg := withPassword(t)
+	cfg.Hosts = []string{"queue.example.com"}
+	f := newFront(t, cfg)
+	for _, evidence := range [][]string{{"Origin", "https://queue.example.com", "Sec-Fetch-Site", "same-origin"}, {"X-Forwarded-Proto", "https"}} {
+		w := f.login("operator", password, append(evidence, "Host", "queue.example.com")...)
+		cookies := w.Result().Cookies()
+		if len(cookies) != 1 || !cookies[0].Secure || cookies[0].Name != "__Host-klinghook_session" || cookies[0].Path != "/" || cookies[0].Domain != "" {
+			t.Fatalf("with %v the login answers %d with the cookies %v", evidence, w.Code, cookies)
+		}
+		value := cookies[0].Value
+		for header, want := range map[string]int{"__Host-klinghook_session=" + value: 200, "klinghook_session=" + value: 401} {
+			if w := f.ask("GET", "/queues", nil, "Host", "queue.example.com", "X-Forwarded-Proto", "https", "Cookie", header); w.Code != want {
+				t.Errorf("with the cookie %.20s… the pages answer %d, want %d", header, w.Code, want)
+			}
+		}
+		// The proxy may not say that it uses TLS.
+		if w := f.ask("GET", "/queues", nil, "Host", "queue.example.com", "Cookie", "__Host-klinghook_session="+value); w.Code != 200 {
+			t.Errorf("without X-Forwarded-Proto the pages answer %d", w.Code)
+		}
+	}
+}
+
+func TestSessionEndsAtLogout(t *testing.T) {
+	f := newFront(t, withPassword(t))
+	session, other := f.session(), f.session()
+	f.ask("POST", LogoutPath, nil, "Cookie", session, "Sec-Fetch-Site", "cross-site")
+	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusOK {
+		t.Errorf("after a logout by another site the pages answer %d", w.Code)
+	}
+	w := f.ask("POST", LogoutPath, nil, "Cookie", session)
+	if w.Code != http.StatusSeeOther || w.Result().Cookies()[0].MaxAge >= 0 {
+		t.Errorf("logout answers %d with the cookies %v", w.Code, w.Result().Cookies())
+	}
+	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusUnauthorized {
+		t.Errorf("after the logout the pages answer %d", w.Code)
+	}
+	if w := f.ask("GET", "/queues", nil, "Cookie", other); w.Code != http.StatusOK {
+		t.Errorf("with another session the pages answer %d", w.Code)
+	}
+}
+
+func TestSessionEndsAfterTwelveHours(t *testing.T) {
+	f := newFront(t, withPassword(t))
+	session := f.session()
+	f.redis.FastForward(12*time.Hour - time.Minute)
+	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusOK {
+		t.Errorf("before: %d", w.Code)
+	}
+	f.redis.FastForward(time.Minute)
+	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusUnauthorized {
+		t.Errorf("after: %d", w.Code)
+	}
+}
+
+func TestSessionIsSharedUntilCredentialsChange(t *testing.T) {
+	cfg := withPassword(t)
+	f := newFront(t, cfg)
+	session := f.session()
+	cfg.Redis = f.gate.cfg.Redis
+	if w := newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusOK {
+		t.Errorf("another process answers %d", w.Code)
+	}
+	cfg.PasswordHash = withPassword(t).PasswordHash
+	if w := newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusUnauthorized {
+		t.Errorf("a process with another password answers %d", w.Code)
+	}
+	for _, key := range f.redis.Keys() {
+		if strings.Contains(key, strings.TrimPrefix(session, sessionCookie+"=")) {
+			t.Errorf("Redis contains the cookie in %s", key)
+		}
+	}
+}
+
+func TestLoginWithoutRedisIsUnavailable(t *testing.T) {
+	cfg := withPassword(t)
+	cfg.Tokens = []string{token}
+	f := newFront(t, cfg)
+	session := f.session()
+	f.redis.Close()
+	if w := f.login("operator", password); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a login answers %d", w.Code)
+	}
+	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a session is answered with %d", w.Code)
+	}
+	if w := f.ask("GET", "/queues", nil, "Authorization", "Bearer "+token); w.Code != http.StatusOK {
+		t.Errorf("a token is answered with %d", w.Code)
+	}
+}
+
+func TestParallelGuessesAreCountedBeforeTheyAreChecked(t *testing.T) {
+	for account, form := range map[string]url.Values{
+		"user":         {"user": {"operator"}, "password": {"guess"}},
+		"unknown user": {"user": {"root"}, "password": {"guess"}},
+		"token":        {"token": {"guess"}},
+	} {
+		t.Run(account, func(t *testing.T) {
+			cfg := withPassword(t)
+			cfg.Tokens = []string{token}
+			f := newFront(t, cfg)
+			var wg sync.WaitGroup
+			for range 600 {
+				wg.Go(func() { f.ask("POST", Path, form) })
+			}
+			wg.Wait()
+			for outcome, want := range map[string]float64{outcomeAccepted: 0, outcomeRefused: freeGuesses, outcomeThrottled: 600 - freeGuesses} {
+				if got := testutil.ToFloat64(f.gate.logins.WithLabelValues(outcome)); got != want {
+					t.Errorf("%v logins are %s, want %v", got, outcome, want)
+				}
+			}
+		})
+	}
+}
+
+func TestGuessesOfOthersDoNotLockOutTheOperator(t *testing.T) {
+	cfg := withPassword(t)
+	cfg.Tokens, cfg.Proxies = []string{token}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+	f := newFront(t, cfg)
+	for range 50 {
+		f.login("operator", "guess", "X-Forwarded-For", "203.0.113.9")
+		f.login("root", "guess", "X-Forwarded-For", "198.51.100.2")
+		f.ask("POST", Path, url.Values{"token": {"guess"}}, "X-Forwarded-For", "198.51.100.2")
+		f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer guess")
+	}
+	if w := f.login("operator", password, "X-Forwarded-For", "203.0.113.9"); w.Code != http.StatusTooManyRequests {
+		t.Errorf("the client that guessed is answered with %d", w.Code)
+	}
+	if w := f.login("operator", password, "X-Forwarded-For", "203.0.113.9, 198.51.100.2"); w.Code != http.StatusSeeOther {
+		t.Errorf("the operator's login answers %d", w.Code)
+	}
+	if w := f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer "+token); w.Code != http.StatusOK {
+		t.Errorf("a right token is answered with %d", w.Code)
+	}
+}
+
+func TestClientMayGuessAgainAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFrontOn(t, withPassword(t))
+		for range freeGuesses {
+			if w := f.login("operator", "guess"); w.Code != http.StatusUnauthorized {
+				t.Fatalf("a wrong login answers %d", w.Code)
+			}
+		}
+		w := f.login("operator", password)
+		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "10" || !strings.Contains(w.Body.String(), "Try again in 10s.") {
+			t.Errorf("then the right one answers %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+		}
+		time.Sleep(guessEvery)
+		if w := f.login("operator", "guess"); w.Code != http.StatusUnauthorized {
+			t.Errorf("after the wait a login answers %d", w.Code)
+		}
+	})
+}
+
+func TestRightLoginsAreNotCounted(t *testing.T) {
+	f := newFront(t, withPassword(t))
+	for range 3 * freeGuesses {
+		f.session()
+	}
+}
+
+func TestWaitingChecksAreBounded(t *testing.T) {
+	f := newFront(t, withPassword(t))
+	for range maxChecking {
+		f.gate.checking <- struct{}{}
+	}
+	if w := f.login("operator", password); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("a login beyond the limit answers %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+	}
+	<-f.gate.checking
+	if w := f.login("operator", password); w.Code != http.StatusSeeOther {
+		t.Errorf("a login within it answers %d", w.Code)
+	}
+}
+
+func TestGuessersAreBounded(t *testing.T) {
+	var g guesses
+	for i := range maxGuessers + 1 {
+		g.count(guesser{addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})})
+	}
+	if n := len(g.limiters); n > maxGuessers {
+		t.Errorf("%d clients are remembered, want %d at most", n, maxGuessers)
+	}
+	if a, b := network(netip.MustParseAddr("2001:db8::1")), network(netip.MustParseAddr("2001:db8::ffff")); a != b {
+		t.Errorf("%s and %s count apart", a, b)
+	}
+	if a, b := network(netip.MustParseAddr("2001:db8::1")), network(netip.MustParseAddr("2001:db8:0:1::1")); a == b {
+		t.Errorf("both count as %s", a)
+	}
+}
+
+func TestLoginRedirectsOnlyToPages(t *testing.T) {
+	tests := []struct{ next, want string }{
+		{"", "/queues"},
+		{"/queues", "/queues"},
+		{"/queues/queues/media?status=archived", "/queues/queues/media?status=archived"},
+		{"/queues?a=b", "/queues?a=b"},
+		{"/metrics", "/queues"},
+		{"/queuesx", "/queues"},
+		{"https://evil.example/queues", "/queues"},
+		{"//evil.example/queues/", "/queues"},
+		{`/\evil.example/queues/`, "/queues"},
+		{"javascript:alert(1)", "/queues"},
+		{"/queues/\r\nSet-Cookie: a=b", "/queues"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.next, func(t *testing.T) {
+			f := newFront(t, withPassword(t))
+			w := f.ask("POST", Path, url.Values{"user": {"operator"}, "password": {password}, "next": {tt.next}})
+			if got := w.Header().Get("Location"); got != tt.want {
+				t.Errorf("leads to %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestPageOffersConfiguredWays(t *testing.T) {
+	both := withPassword(t)
+	both.Tokens = []string{token}
+	tests := []struct {
+		name    string
+		cfg     Config
+		want    []string
+		wantNot []string
+	}{
+		{"password", withPassword(t), []string{`name="user"`, `name="password"`}, []string{`name="token"`, "reverse proxy"}},
+		{"token", Config{Tokens: []string{token}}, []string{`name="token"`}, []string{`name="user"`}},
+		{"both", both, []string{`name="user"`, `name="token"`}, nil},
+		{"proxy", Config{ProxyHeader: "X-User"}, []string{"Log in through the reverse proxy"}, []string{"<form"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newFront(t, tt.cfg).ask("GET", Path+`?next="><script>`, nil)
+			text := w.Body.String()
+			for _, want := range append(tt.want, "<style>"+pageCSS+"</style>") {
+				if !strings.Contains(text, want) {
+					t.Errorf("the page lacks %q", want)
+				}
+			}
+			for _, unwanted := range append(tt.wantNot, "<script", token) {
+				if strings.Contains(text, unwanted) {
+					t.Errorf("the page has %q", unwanted)
+				}
+			}
+			if w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("it may be cached: %v", w.Header())
+			}
+		})
+	}
+	t.Run("already logged in", func(t *testing.T) {
+		f := newFront(t, withPassword(t))
+		if w := f.ask("GET", Path, nil, "Cookie", f.session()); w.Header().Get("Location") != "/queues" {
+			t.Errorf("leads to %q", w.Header().Get("Location"))
+		}
+	})
+	t.Run("methods", func(t *testing.T) {
+		f := newFront(t, withPassword(t))
+		for method, target := range map[string]string{"PUT": Path, "GET": LogoutPath} {
+			if w := f.ask(method, target, nil); w.Code != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s answers %d", method, target, w.Code)
+			}
+		}
+		if w := f.ask("POST", Path, url.Values{"user": {strings.Repeat("x", maxForm)}}); w.Code != http.StatusBadRequest {
+			t.Errorf("a large form answers %d", w.Code)
+		}
+	})
+}
+
+func TestLogNamesTheUserAndNoSecret(t *testing.T) {
+	cfg := withPassword(t)
+	cfg.Tokens = []string{token}
+	f := newFront(t, cfg)
+	f.login("hunter2", "hunter2")
+	f.ask("GET", "/queues", nil, "Authorization", "Bearer hunter2")
+	session := f.session()
+	f.ask("GET", "/queues", nil, "Cookie", session)
+	f.ask("DELETE", "/queues/api/queues/media/archived_tasks/a", nil, "Cookie", session)
+	var got []string
+	for _, entry := range f.logs.All() {
+		fields := entry.ContextMap()
+		got = append(got, fmt.Sprint(entry.Message, " ", fields["user"], " ", fields["method"], " ", fields["path"], " ", fields["status"]))
+		for name, value := range fields {
+			for _, secret := range []string{"hunter2", password, token, strings.TrimPrefix(session, sessionCookie+"=")} {
+				if strings.Contains(fmt.Sprint(value), secret) {
+					t.Errorf("%q logs a secret in %s: %v", entry.Message, name, value)
+				}
+			}
+		}
+	}
+	want := "login refused <nil> <nil> <nil> <nil>; login refused <nil> <nil> <nil> <nil>; logged in operator <nil> <nil> <nil>; " +
+		"queue changed by a user operator DELETE /queues/api/queues/media/archived_tasks/a 200"
+	if strings.Join(got, "; ") != want {
+		t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "; "), want)
+	}
+}
+
+func TestWays(t *testing.T) {
+	cfg := withPassword(t)
+	cfg.Tokens, cfg.ProxyHeader = []string{token}, "X-User"
+	if got := fmt.Sprint(newFrontOn(t, cfg).gate.Ways(), newFrontOn(t, Config{}).gate.Ways()); got != "[password proxy token] []" {
+		t.Errorf("ways %s", got)
+	}
+}

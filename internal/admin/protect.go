@@ -1,0 +1,79 @@
+package admin
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Protect protects pages from other pages in the same browser. It refuses cross-origin
+// requests that change something and host names other than localhost, loopback
+// addresses and hosts, and it forbids frames. policy is the pages'
+// Content-Security-Policy.
+func Protect(hosts []string, policy string, pages http.Handler) http.Handler {
+	pages = http.NewCrossOriginProtection().Handler(pages)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		// With no-referrer, browsers send "Origin: null" with the pages' own forms.
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		// A site can make its own name resolve to this machine. Its scripts would then
+		// count as same-origin (DNS rebinding).
+		if host := hostOf(r); !isLocalHost(host) && !slices.ContainsFunc(hosts, func(own string) bool { return sameHost(host, own) }) {
+			http.Error(w, "unknown host name: use localhost, for example through an SSH tunnel, or add the name to KLINGHOOK_ADMIN_HOSTS (--admin-hosts) of klinghook admin", http.StatusForbidden)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
+}
+
+// hostOf returns the Host header of a request without its port.
+func hostOf(r *http.Request) string {
+	if name, _, err := net.SplitHostPort(r.Host); err == nil {
+		return name
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]")
+}
+
+// sameHost reports whether two names or addresses are equal.
+func sameHost(a, b string) bool {
+	ipA, errA := netip.ParseAddr(a)
+	ipB, errB := netip.ParseAddr(b)
+	if errA == nil && errB == nil {
+		return ipA.Unmap() == ipB.Unmap()
+	}
+	return a != "" && strings.EqualFold(a, b)
+}
+
+// ClientAddr returns the address of a request's client. X-Forwarded-For is respected
+// only as far as trusted proxies added to it. The zero Addr means that the address is
+// unknown.
+func ClientAddr(r *http.Request, proxies []netip.Prefix) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr = addr.Unmap().WithZone("")
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		if !slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			break
+		}
+		next, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		addr = next.Unmap().WithZone("")
+	}
+	return addr
+}
