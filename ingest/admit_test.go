@@ -12,9 +12,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestUnsignedCallbacks holds who may send one, what of it goes on, and that the
-// token goes nowhere.
-func TestUnsignedCallbacks(t *testing.T) {
+func TestUnsignedCallbackNeedsTokenAndDoesNotPassItOn(t *testing.T) {
 	const completed = `{"id":"881","status":"succeeded","outputs":[{"type":"video","url":"https://evil.example/v.mp4"}]}`
 	tests := []struct {
 		name, token, body string
@@ -30,7 +28,7 @@ func TestUnsignedCallbacks(t *testing.T) {
 		{"a part of the token", callbackToken[:20], completed, nil, 404, `{"error": "not found"}`, 0},
 		{"no token", "", completed, nil, 404, `{"error": "not found"}`, 0},
 		{"no job", callbackToken, `{"status":"succeeded"}`, nil, 400, `{"error": "body has neither \"id\" nor \"task_id\": want one of them"}`, 0},
-		{"nobody asks Kling", callbackToken, completed, errors.New("no worker asks"), 503, `{"error": "unsigned callbacks are not taken: no worker asks"}`, 0},
+		{"nobody asks Kling", callbackToken, completed, errors.New("no worker asks"), 503, `{"error": "unsigned callbacks are not accepted: no worker asks"}`, 0},
 		{"nobody asks Kling, and another token", "guess", completed, errors.New("no worker asks"), 404, `{"error": "not found"}`, 0},
 	}
 	for _, tt := range tests {
@@ -62,8 +60,7 @@ func TestUnsignedCallbacks(t *testing.T) {
 	}
 }
 
-// TestUnsignedCallbackMeansALookup holds that a body moves nothing.
-func TestUnsignedCallbackMeansALookup(t *testing.T) {
+func TestUnsignedCallbackIsOnlyAHint(t *testing.T) {
 	all, err := source.All(source.NoSecrets)
 	if err != nil {
 		t.Fatal(err)

@@ -9,10 +9,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestLargeBodiesAtWork holds how many large bodies are on their way into the queue at
-// once: a further one is asked to come again, which no sender without a secret brings
-// about, and a small one is not kept waiting.
-func TestLargeBodiesAtWork(t *testing.T) {
+// Forged large bodies do not count, and small ones do not wait.
+func TestTooManyVerifiedLargeBodiesAreRefused(t *testing.T) {
 	const limit, atWork = 1 << 20, 16
 	f := newFixture(t, limit)
 	took, hang := make(chan tasks.Task, atWork+2), make(chan struct{})

@@ -11,11 +11,9 @@ import (
 	"github.com/klinghook/klinghook/ingest"
 )
 
-// TestObserve holds what is told of deliveries where somebody looks on, and that the
-// log is not told of them.
-func TestObserve(t *testing.T) {
-	var told []ingest.Delivery
-	f := newFixture(t, 1<<20, func(c *ingest.Config) { c.Observe = func(d ingest.Delivery) { told = append(told, d) } })
+func TestObserverGetsDeliveriesInsteadOfTheLog(t *testing.T) {
+	var seen []ingest.Delivery
+	f := newFixture(t, 1<<20, func(c *ingest.Config) { c.Observe = func(d ingest.Delivery) { seen = append(seen, d) } })
 	for _, signature := range []string{"sha256=" + sign(secret, created), "sha256=" + sign("guess", created)} {
 		r := post(created, signature)
 		r.RemoteAddr = "192.0.2.1:1234"
@@ -25,13 +23,13 @@ func TestObserve(t *testing.T) {
 		{Source: "klingai", Status: http.StatusOK, Outcome: "accepted", Type: "video.created", JobID: "vid_1", Peer: "192.0.2.1:1234"},
 		{Source: "klingai", Status: http.StatusUnauthorized, Outcome: "invalid_signature", Peer: "192.0.2.1:1234"},
 	}
-	if diff := cmp.Diff(want, told, cmpopts.IgnoreFields(ingest.Delivery{}, "EventID", "Reason", "Took")); diff != "" {
-		t.Errorf("told (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, seen, cmpopts.IgnoreFields(ingest.Delivery{}, "EventID", "Reason", "Took")); diff != "" {
+		t.Errorf("seen (-want +got):\n%s", diff)
 	}
-	if len(told) == 2 && (told[0].EventID == "" || told[0].Reason != nil || !strings.Contains(told[1].Reason.Error(), "signature does not match; ")) {
-		t.Errorf("told %+v", told)
+	if len(seen) == 2 && (seen[0].EventID == "" || seen[0].Reason != nil || !strings.Contains(seen[1].Reason.Error(), "signature does not match; ")) {
+		t.Errorf("seen %+v", seen)
 	}
 	if n := f.logs.FilterMessageSnippet("delivery").Len(); n != 0 {
-		t.Errorf("the log was told %d times", n)
+		t.Errorf("%d lines were logged", n)
 	}
 }

@@ -1,11 +1,11 @@
-// Package ingest is the public side of klinghook: an HTTP server that takes
-// deliveries, verifies who signed them, and answers 200 once the queue has the
-// event. It does nothing else while the sender waits.
+// Package ingest is the public side of klinghook: an HTTP server that receives
+// deliveries, verifies who signed them, and answers 200 once the queue has the event.
+// The sender waits for nothing else.
 //
-// The order is fixed: read the whole body within the limit, verify the signature
-// over its bytes, and only then parse it, give it an identity and enqueue it. A
-// sender without a secret costs a read and a hash, and reaches nothing behind.
+// The order is fixed: read the whole body within the limit, verify the signature over
+// its bytes, and only then parse, identify and enqueue it. A sender without a secret
+// costs a read and a hash, and reaches nothing behind.
 //
-// The package knows neither the store nor what is done with an event, and what it
-// links stays small, for this is the process that faces the internet.
+// The package knows neither the store nor the workers, and links little: it faces the
+// internet.
 package ingest

@@ -26,8 +26,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// outside is ingest as the internet sees it: on a TCP listener with the limits of
-// every process of ours, before a Redis.
+// outside is ingest as the internet sees it: on a TCP listener with our limits, before a
+// Redis.
 type outside struct {
 	addr      string
 	inspector *asynq.Inspector
@@ -74,15 +74,15 @@ func (o *outside) dial(t *testing.T) *net.TCPConn {
 	return conn.(*net.TCPConn) //nolint:errcheck // a connection of "tcp" is one
 }
 
-// answer is what came back for one request.
+// answer is one response.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// send writes a request as it stands, ends the sending side, and returns every
-// answer that comes until the server closes the connection.
+// send writes a request, closes its side, and returns every answer until the server
+// closes the connection.
 func (o *outside) send(t *testing.T, request string) []answer {
 	t.Helper()
 	conn := o.dial(t)
@@ -111,7 +111,7 @@ func (o *outside) send(t *testing.T, request string) []answer {
 	}
 }
 
-// queued returns the event of a body as the queue has it; nil when it has not.
+// queued returns the event of a body from the queue, or nil.
 func (o *outside) queued(t *testing.T, body string) *tasks.Event {
 	t.Helper()
 	info, err := o.inspector.GetTaskInfo(tasks.QueueEvents, "event:record:"+tasks.EventID("klingai", "", []byte(body)))
@@ -125,8 +125,7 @@ func (o *outside) queued(t *testing.T, body string) *tasks.Event {
 	return &ev
 }
 
-// head is the beginning of a delivery of body, signed, up to where its length is
-// said.
+// head returns the start of a signed delivery, up to its length.
 func head(body string) string {
 	return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nX-Kling-Signature: sha256=" + sign(officialSecret, body) + "\r\n"
 }
@@ -148,9 +147,7 @@ func chunked(body string, size int) string {
 	return b.String() + "0\r\n\r\n"
 }
 
-// TestHostileSizes sends bodies of every size around each limit there is: none is
-// cut, and none that is too large is queued.
-func TestHostileSizes(t *testing.T) {
+func TestHostileSizesAreNeverTruncated(t *testing.T) {
 	const small = 16 << 10 // up to here a body is always read
 	for _, limit := range []int{1000, small, 100_000, 1 << 20} {
 		o := newOutside(t, int64(limit))
@@ -176,9 +173,8 @@ func TestHostileSizes(t *testing.T) {
 	}
 }
 
-// TestHostileRefusedWhole writes bodies to their end before it reads anything, as many
-// clients do: it learns why they were refused, and is not cut off.
-func TestHostileRefusedWhole(t *testing.T) {
+// Many clients write the whole body before they read.
+func TestHostileLargeBodyGetsItsAnswer(t *testing.T) {
 	const limit, size = 100_000, 4 << 20 // more than fits into the connection's buffers
 	o := newOutside(t, limit)
 	body := ofLength(size)
@@ -207,10 +203,8 @@ func TestHostileRefusedWhole(t *testing.T) {
 	}
 }
 
-// TestHostileFraming sends requests whose headers lie about the body, contradict
-// each other or are no headers: each is answered, and only what was signed whole
-// is queued.
-func TestHostileFraming(t *testing.T) {
+// Headers lie about the body, contradict each other or are no headers.
+func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 	o := newOutside(t, 100_000)
 	tests := []struct {
 		name string
@@ -286,9 +280,7 @@ func TestHostileFraming(t *testing.T) {
 // length ends the headers with a Content-Length.
 func length(n int) string { return "Content-Length: " + strconv.Itoa(n) + "\r\n\r\n" }
 
-// TestHostileIdentity sends a second webhook-id beside the signed one: which of
-// them names the event is not for us to guess.
-func TestHostileIdentity(t *testing.T) {
+func TestHostileSecondSignatureHeaderIsRefused(t *testing.T) {
 	o := newOutside(t, 0)
 	const body = `{"id":"1","status":"submitted"}`
 	signed, err := source.SignOfficial(officialSecret, "a", time.Now(), []byte(body))
@@ -307,9 +299,7 @@ func TestHostileIdentity(t *testing.T) {
 	}
 }
 
-// TestHostileEncodings holds that a packed body is never unpacked, whichever bytes
-// are signed: it is refused with a word on what to send instead.
-func TestHostileEncodings(t *testing.T) {
+func TestHostileEncodingIsNeverDecoded(t *testing.T) {
 	o := newOutside(t, 100_000)
 	var packed, bomb bytes.Buffer
 	pack(t, &packed, strings.NewReader(created))

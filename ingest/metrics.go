@@ -6,18 +6,35 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts deliveries. Labels take a few set values only: nothing that a
-// sender chooses.
+// The outcomes of a delivery, as the log and the metrics name them.
+const (
+	outcomeAccepted  = "accepted"
+	outcomeDuplicate = "duplicate"
+	outcomeSignature = "invalid_signature"
+	outcomeMalformed = "malformed"
+	outcomeTooLarge  = "too_large"
+	outcomeEncoded   = "encoded"
+	outcomeBusy      = "busy"
+	outcomeCut       = "cut_short"
+	outcomeQueue     = "queue_unreachable"
+	outcomeOverload  = "overloaded"
+	outcomeToken     = "unknown_token"
+	outcomeOff       = "off"
+)
+
+// metrics counts deliveries. No label is chosen by a sender.
 type metrics struct {
 	deliveries *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 }
 
-func newMetrics(reg prometheus.Registerer) metrics {
+// newMetrics registers the metrics. Counters start at zero: Prometheus sees no increase
+// in one that appears with one.
+func newMetrics(reg prometheus.Registerer, endpoints []Endpoint) metrics {
 	m := metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "klinghook_deliveries_total",
-			Help: "Deliveries received, by protocol and by what became of them.",
+			Help: "Deliveries received, by protocol and outcome.",
 		}, []string{"source", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "klinghook_delivery_duration_seconds",
@@ -25,43 +42,16 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 14),
 		}, []string{"source"}),
 	}
+	for _, e := range endpoints {
+		for _, outcome := range []string{outcomeAccepted, outcomeDuplicate, outcomeSignature, outcomeMalformed, outcomeBusy, outcomeQueue} {
+			m.deliveries.WithLabelValues(e.Protocol.Name, outcome)
+		}
+	}
 	reg.MustRegister(m.deliveries, m.duration)
 	return m
 }
 
-// of returns the metrics of one protocol.
-func (m metrics) of(source string) protocolMetrics {
-	deliveries := m.deliveries.MustCurryWith(prometheus.Labels{"source": source})
-	return protocolMetrics{
-		deliveries: deliveries, duration: m.duration.WithLabelValues(source),
-		accepted: deliveries.WithLabelValues(outcomeAccepted), duplicate: deliveries.WithLabelValues(outcomeDuplicate),
-	}
-}
-
-// protocolMetrics count the deliveries of one protocol. Those of the outcomes that
-// are to be expected are looked up once and for all.
-type protocolMetrics struct {
-	deliveries          *prometheus.CounterVec
-	duration            prometheus.Observer
-	accepted, duplicate prometheus.Counter
-}
-
-func (m protocolMetrics) observe(outcome string, took time.Duration) {
-	switch outcome {
-	case outcomeAccepted:
-		m.accepted.Inc()
-	case outcomeDuplicate:
-		m.duplicate.Inc()
-	default:
-		m.deliveries.WithLabelValues(outcome).Inc()
-	}
-	m.duration.Observe(took.Seconds())
-}
-
-// announce makes an endpoint's counters be there before they count: what begins at one
-// has not increased, as far as Prometheus can tell.
-func (m metrics) announce(source string) {
-	for _, outcome := range []string{outcomeAccepted, outcomeDuplicate, outcomeSignature, outcomeMalformed, outcomeBusy, outcomeQueue} {
-		m.deliveries.WithLabelValues(source, outcome)
-	}
+func (m metrics) observe(source, outcome string, took time.Duration) {
+	m.deliveries.WithLabelValues(source, outcome).Inc()
+	m.duration.WithLabelValues(source).Observe(took.Seconds())
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,86 +17,74 @@ import (
 )
 
 const (
-	// samplesPerSecond and samplesAtOnce bound how many refused deliveries are
-	// handed on: a flood of them costs the queue no more than that.
+	// samplesPerSecond and samplesAtOnce bound how many refused deliveries are enqueued.
 	samplesPerSecond = 3
 	samplesAtOnce    = 10
-	// sampleBody is how much of a refused body is handed on, in bytes.
-	sampleBody = 4 << 10
-	// sampleHeader is how much of a header's value is, in bytes.
+	// sampleBody and sampleHeader are how much of a body and of a header's value a sample
+	// contains, in bytes.
+	sampleBody   = 4 << 10
 	sampleHeader = 256
 )
 
-// sampler hands a few refused deliveries a second on to the queue, beside the
-// answering of others.
+// secretWords are parts of the names of headers whose values are secret.
+var secretWords = []string{"auth", "bearer", "cookie", "credential", "csrf", "hmac", "jwt", "key", "pass", "secret", "session", "sig", "token", "xsrf"}
+
+// sampler enqueues a few refused deliveries per second in the background.
 type sampler struct {
 	queue   Queue
 	log     *zap.Logger
 	limiter *rate.Limiter
 	waiting chan tasks.Rejection
-
-	// cancel ends the handing on, and ended is closed when it has; both are nil
-	// until start.
-	cancel context.CancelFunc
-	ended  chan struct{}
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 func newSampler(queue Queue, log *zap.Logger) *sampler {
-	return &sampler{queue: queue, log: log, limiter: rate.NewLimiter(samplesPerSecond, samplesAtOnce), waiting: make(chan tasks.Rejection, samplesAtOnce)}
+	return &sampler{
+		queue: queue, log: log, stop: func() {},
+		limiter: rate.NewLimiter(samplesPerSecond, samplesAtOnce), waiting: make(chan tasks.Rejection, samplesAtOnce),
+	}
 }
 
-// offer takes a refused delivery as a sample, unless there were enough of late. It
-// never waits.
+// offer samples a refused delivery, unless there were enough lately. It never waits.
 func (s *sampler) offer(r *http.Request, e Endpoint, body []byte, refused *refusal, at time.Time) {
-	// A sample is not worth a place in a queue that takes no events.
+	// A queue that does not take events does not need samples.
 	if refused.outcome == outcomeQueue || refused.outcome == outcomeOverload || !s.limiter.AllowN(at, 1) {
 		return
 	}
 	sample := tasks.Rejection{
 		ID: "rej_" + rand.Text(), ReceivedAt: at.UTC(), Source: e.Protocol.Name, Reason: refused.outcome, Peer: r.RemoteAddr,
-		Headers: withoutSecrets(r.Header, e), Body: slices.Clone(body[:min(len(body), sampleBody)]),
-	}
-	if refused.reason != nil {
-		sample.Detail = refused.reason.Error()
+		Detail: refused.reason.Error(), Headers: withoutSecrets(r.Header, e), Body: slices.Clone(body[:min(len(body), sampleBody)]),
 	}
 	select {
 	case s.waiting <- sample:
-	default: // the queue is slow, and events are worth more than samples
+	default: // the queue is slow
 	}
 }
 
-// start begins to hand samples on.
+// start enqueues samples until close. Those that wait then are dropped.
 func (s *sampler) start(ctx context.Context, timeout time.Duration) {
-	ctx, s.cancel = context.WithCancel(ctx)
-	s.ended = make(chan struct{})
-	go func() {
-		defer close(s.ended)
-		s.run(ctx, timeout)
-	}()
-}
-
-// close ends it. Samples that wait are dropped.
-func (s *sampler) close() {
-	if s.cancel != nil {
-		s.cancel()
-		<-s.ended
-	}
-}
-
-func (s *sampler) run(ctx context.Context, timeout time.Duration) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case sample := <-s.waiting:
-			if err := s.handOn(ctx, sample, timeout); err != nil {
-				s.log.Debug("refused delivery not kept", zap.Error(err))
+	ctx, s.stop = context.WithCancel(ctx)
+	s.running.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case sample := <-s.waiting:
+				if err := s.enqueue(ctx, sample, timeout); err != nil {
+					s.log.Debug("refused delivery not kept", zap.Error(err))
+				}
 			}
 		}
-	}
+	})
 }
 
-func (s *sampler) handOn(ctx context.Context, sample tasks.Rejection, timeout time.Duration) error {
+func (s *sampler) close() {
+	s.stop()
+	s.running.Wait()
+}
+
+func (s *sampler) enqueue(ctx context.Context, sample tasks.Rejection, timeout time.Duration) error {
 	task, err := tasks.KeepRejection(sample)
 	if err != nil {
 		return err
@@ -106,15 +95,14 @@ func (s *sampler) handOn(ctx context.Context, sample tasks.Rejection, timeout ti
 	return err
 }
 
-// withoutSecrets copies headers, those that may hold a credential or a signature, or
-// in which a proxy tells the path to the endpoint with its token, only as their
-// length, and long ones cut.
+// withoutSecrets copies headers. Of those that may contain a credential, a signature, or
+// the endpoint's path with its token (from a proxy), it keeps only the length.
 func withoutSecrets(header http.Header, e Endpoint) map[string]string {
 	kept := make(map[string]string, len(header))
 	for name, values := range header {
-		value := strings.Join(values, ", ")
+		value, lower := strings.Join(values, ", "), strings.ToLower(name)
 		switch {
-		case secretHeader(name), e.tells(value):
+		case slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(lower, word) }), e.reveals(value):
 			value = fmt.Sprintf("(%d bytes)", len(value))
 		case len(value) > sampleHeader:
 			value = value[:sampleHeader] + "…"
@@ -124,20 +112,12 @@ func withoutSecrets(header http.Header, e Endpoint) map[string]string {
 	return kept
 }
 
-// tells reports whether a text has one of the endpoint's tokens, or one that was meant
-// to be.
-func (e Endpoint) tells(text string) bool {
+// reveals reports whether a text contains one of the endpoint's tokens, or its path,
+// which a token follows.
+func (e Endpoint) reveals(text string) bool {
 	if len(e.Tokens) == 0 {
 		return false
 	}
 	before, _, _ := strings.Cut(e.Protocol.Path, ":")
 	return strings.Contains(text, before) || slices.ContainsFunc(e.Tokens, func(token string) bool { return strings.Contains(text, token) })
-}
-
-// secretHeader reports whether a header's value is not for others to see. Unknown
-// senders have unknown headers, so a word in the name is enough.
-func secretHeader(name string) bool {
-	name = strings.ToLower(name)
-	words := []string{"auth", "bearer", "cookie", "credential", "csrf", "hmac", "jwt", "key", "pass", "secret", "session", "sig", "token", "xsrf"}
-	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
 }

@@ -11,9 +11,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestRejectionIsSampled holds what is handed on of a refused delivery, and that
-// nothing of a credential is.
-func TestRejectionIsSampled(t *testing.T) {
+func TestRefusedDeliveryIsSampledWithoutCredentials(t *testing.T) {
 	f := newFixture(t, 0)
 	took := make(chan tasks.Task, 1)
 	f.queue.took = took
@@ -45,9 +43,8 @@ func TestRejectionIsSampled(t *testing.T) {
 	}
 }
 
-// TestRejectionTellsNoSecret holds that a sample has no header whose name speaks of a
-// secret, and none by which a proxy repeats a token that is in the path.
-func TestRejectionTellsNoSecret(t *testing.T) {
+// Proxies repeat the path, with its token, in headers.
+func TestSampleHasNoSecretHeaders(t *testing.T) {
 	f := newFixture(t, 0)
 	took := make(chan tasks.Task, 1)
 	f.queue.took = took
@@ -84,9 +81,7 @@ func TestRejectionTellsNoSecret(t *testing.T) {
 	}
 }
 
-// TestRejectionsCostLittle holds that a flood of forged deliveries is handed on a
-// few times only, and that none waits for the queue.
-func TestRejectionsCostLittle(t *testing.T) {
+func TestForgedFloodIsSampledWithoutWaiting(t *testing.T) {
 	f := newFixture(t, 0)
 	hang := make(chan struct{})
 	took := make(chan tasks.Task, 100)

@@ -40,12 +40,12 @@ const (
 	created        = `{"event":"video.created","timestamp":"2025-01-15T10:25:00Z","data":{"job_id":"vid_1"}}`
 )
 
-// fakeQueue takes tasks, or answers as it is told.
+// fakeQueue takes tasks, or answers as set.
 type fakeQueue struct {
 	mu     sync.Mutex
 	tasks  []tasks.Task
 	answer func(ctx context.Context) (bool, error)
-	// took, where set, gets each task; then the call waits for hang, where set.
+	// took, if set, gets each task; then the call waits for hang, if set.
 	took chan<- tasks.Task
 	hang <-chan struct{}
 }
@@ -66,14 +66,14 @@ func (q *fakeQueue) Enqueue(ctx context.Context, t tasks.Task) (bool, error) {
 	return false, nil
 }
 
-// fixture is a server with all that it was given.
+// fixture is a server with its parts.
 type fixture struct {
 	server *ingest.Server
 	queue  *fakeQueue
 	logs   *observer.ObservedLogs
 	reg    *prometheus.Registry
 	now    time.Time
-	// closed is why unsigned callbacks are not taken.
+	// closed is why unsigned callbacks are refused.
 	closed error
 }
 
@@ -128,7 +128,7 @@ func post(body, signature string) *http.Request {
 	return r
 }
 
-func TestAnswers(t *testing.T) {
+func TestAnswersAreTheContract(t *testing.T) {
 	signed := func(body string) *http.Request { return post(body, "sha256="+sign(secret, body)) }
 	chunked := func(body string) *http.Request {
 		r := signed(body)
@@ -159,8 +159,8 @@ func TestAnswers(t *testing.T) {
 		{"array", signed("[]"), 400, `"error": "body is an array, not an object"`, 0},
 		{"no event", signed(`{"data":{"job_id":"vid_1"}}`), 400, `\"event\" is missing`, 0},
 		{"no job", signed(`{"event":"video.completed","data":{}}`), 400, `\"data.job_id\" is missing`, 0},
-		{"too large", signed(big), 413, `larger than the 1000 bytes`, 0},
-		{"too large, length not declared", chunked(big), 413, `larger than the 1000 bytes`, 0},
+		{"too large", signed(big), 413, `larger than 1000 bytes`, 0},
+		{"too large, length not declared", chunked(big), 413, `larger than 1000 bytes`, 0},
 		{"length not declared", chunked(created), 200, `{"received": true}`, 1},
 		{"another method", httptest.NewRequest(http.MethodGet, path, nil), 405, `{"error": "method not allowed"}`, 0},
 		{"OPTIONS", httptest.NewRequest(http.MethodOptions, path, nil), 405, `{"error": "method not allowed"}`, 0},
@@ -198,8 +198,7 @@ func TestBodyAtTheLimit(t *testing.T) {
 	}
 }
 
-// TestEventAsQueued holds all that the queue is told of a delivery.
-func TestEventAsQueued(t *testing.T) {
+func TestQueuedEventHasEverythingOfTheDelivery(t *testing.T) {
 	f := newFixture(t, 0)
 	if w := f.do(post(created, "sha256="+sign(secret, created))); w.Code != 200 {
 		t.Fatal(w.Code)
@@ -241,7 +240,7 @@ func TestEventAsQueued(t *testing.T) {
 	}
 }
 
-func TestOfficialTolerance(t *testing.T) {
+func TestOfficialSignatureExpiresAfterFiveMinutes(t *testing.T) {
 	for _, tt := range []struct {
 		off  time.Duration
 		want int
@@ -260,7 +259,7 @@ func TestOfficialTolerance(t *testing.T) {
 	}
 }
 
-func TestQueueTrouble(t *testing.T) {
+func TestQueueFailureIsAnsweredWith503(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer func(ctx context.Context) (bool, error)
@@ -282,7 +281,7 @@ func TestQueueTrouble(t *testing.T) {
 				t.Errorf("Retry-After %q with %d", got, w.Code)
 			}
 			if strings.Contains(w.Body.String(), "refused") {
-				t.Errorf("the answer tells of the inside: %s", w.Body)
+				t.Errorf("the answer reveals the error: %s", w.Body)
 			}
 		})
 	}
@@ -311,9 +310,7 @@ func TestTooManyEnqueuesAreRefusedAtOnce(t *testing.T) {
 	sending.Wait()
 }
 
-// TestSenderLeaves holds that an event that was sent whole is queued although its
-// sender has hung up.
-func TestSenderLeaves(t *testing.T) {
+func TestEventIsQueuedAfterItsSenderLeft(t *testing.T) {
 	f := newFixture(t, 0)
 	f.queue.answer = func(ctx context.Context) (bool, error) { return false, ctx.Err() }
 	ctx, cancel := context.WithCancel(t.Context())
@@ -327,13 +324,11 @@ func TestPanicIsAnswered(t *testing.T) {
 	f := newFixture(t, 0)
 	f.queue.answer = func(context.Context) (bool, error) { panic("boom") }
 	if w := f.do(post(created, sign(secret, created))); w.Code != 500 || strings.Contains(w.Body.String(), "boom") {
-		t.Errorf("answer %d %s, want 500 that tells nothing", w.Code, w.Body)
+		t.Errorf("answer %d %s, want 500 that reveals nothing", w.Code, w.Body)
 	}
 }
 
-// TestLogs holds that each delivery has one line, and that no line has a body, a
-// signature or a secret.
-func TestLogs(t *testing.T) {
+func TestLogHasOneLinePerDeliveryAndNoSecrets(t *testing.T) {
 	f := newFixture(t, 0)
 	body := `{"event":"video.created","data":{"job_id":"vid_1","prompt":"a-private-prompt"}}`
 	f.do(post(body, "sha256="+sign(secret, body)))
@@ -355,7 +350,7 @@ func TestLogs(t *testing.T) {
 		}
 		for _, private := range []string{secret, "a-private-prompt", sign(secret, body), sign("guess", body)} {
 			if strings.Contains(line, private) {
-				t.Errorf("log line holds %q: %s", private, line)
+				t.Errorf("log line contains %q: %s", private, line)
 			}
 		}
 	}
@@ -368,9 +363,7 @@ func toString(v any) string {
 	return ""
 }
 
-// TestForgedFloodIsSampled holds that senders without the secret cannot fill the
-// disk with log lines, while each is counted.
-func TestForgedFloodIsSampled(t *testing.T) {
+func TestForgedFloodIsCountedAndLoggedInSamples(t *testing.T) {
 	f := newFixture(t, 0)
 	const n = 500
 	for range n {
@@ -380,11 +373,11 @@ func TestForgedFloodIsSampled(t *testing.T) {
 		t.Errorf("%d lines for %d forged deliveries", lines, n)
 	}
 	want := `
-		# HELP klinghook_deliveries_total Deliveries received, by protocol and by what became of them.
+		# HELP klinghook_deliveries_total Deliveries received, by protocol and outcome.
 		# TYPE klinghook_deliveries_total counter
 		klinghook_deliveries_total{outcome="invalid_signature",source="klingai"} 500
 	`
-	// The others are there, and have counted nothing.
+	// The others exist and are zero.
 	for _, source := range []string{"klingai", "klingai-official", "klingai-unsigned"} {
 		for _, outcome := range []string{"accepted", "busy", "duplicate", "invalid_signature", "malformed", "queue_unreachable"} {
 			if source+outcome != "klingai"+"invalid_signature" {
@@ -397,9 +390,8 @@ func TestForgedFloodIsSampled(t *testing.T) {
 	}
 }
 
-// TestCutBody sends less than was announced over a real connection: what came is
-// never taken for the whole, even where it is signed and is JSON.
-func TestCutBody(t *testing.T) {
+// What came is signed and is JSON, and still not the whole body.
+func TestBodyThatEndsEarlyIsRefused(t *testing.T) {
 	f := newFixture(t, 0)
 	server := httptest.NewServer(f.server)
 	defer server.Close()
@@ -435,7 +427,7 @@ func TestCutBody(t *testing.T) {
 	}
 }
 
-func TestEndpoints(t *testing.T) {
+func TestEndpointsNeedSecrets(t *testing.T) {
 	_, _, err := ingest.Endpoints(func(string) []string { return []string{"not base64!"} })
 	if err == nil || !strings.Contains(err.Error(), "KLINGAI_OFFICIAL_WEBHOOK_SECRET") || strings.Contains(err.Error(), "not base64!") {
 		t.Errorf("err = %v, want one that names the setting and not the secret", err)

@@ -11,14 +11,13 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// begin begins the span of a delivery that was verified, from which all that is done
-// about its event follows. It is the first of its trace, whatever the sender says.
-// end takes how the delivery ended.
-func (s *Server) begin(ctx context.Context, ev tasks.Event, at time.Time) (_ context.Context, end func(duplicate bool, err error)) {
-	if s.tracer == nil {
+// trace starts the span of a verified delivery, if deliveries are traced. It is the root
+// of its trace: the sender's own is not believed. end ends it.
+func (s *Server) trace(ctx context.Context, ev tasks.Event, at time.Time) (_ context.Context, end func(duplicate bool, err error)) {
+	if s.cfg.Tracer == nil {
 		return ctx, func(bool, error) {}
 	}
-	ctx, span := s.tracer.Start(ctx, "delivery "+ev.Source, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(at),
+	ctx, span := s.cfg.Tracer.Start(ctx, "delivery "+ev.Source, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(at),
 		trace.WithAttributes(
 			attribute.String("klinghook.event_id", ev.ID), attribute.String("klinghook.event_type", ev.Type), attribute.String("klinghook.job_id", ev.JobID),
 			attribute.Int("http.request.body.size", len(ev.Body))))
