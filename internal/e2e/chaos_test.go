@@ -101,6 +101,7 @@ func runScenario(t *testing.T, sc scenario, f form, seed uint64, report func(row
 		t.Logf("replayed %d files that were missing for a while", n)
 		settled += s.settle()
 	}
+	s.tidy()
 	line, problems := s.reconcile()
 	line.scenario, line.settled, line.failed = sc.name, settled, t.Failed() || len(problems) > 0
 	report(line)

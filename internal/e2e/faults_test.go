@@ -32,7 +32,7 @@ func (s *system) usedMemory() int64 {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	used, err := strconv.ParseInt(string(usedMemory.FindStringSubmatch(info)[1]), 10, 64)
+	used, err := strconv.ParseInt(usedMemory.FindStringSubmatch(info)[1], 10, 64)
 	if err != nil {
 		s.t.Fatal(err)
 	}

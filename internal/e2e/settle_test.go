@@ -133,6 +133,30 @@ func (s *system) replay() (replayed int) {
 	return replayed
 }
 
+// tidy makes the temporary files of killed downloads look two hours old and restarts a
+// process, which must remove them.
+func (s *system) tidy() {
+	s.t.Helper()
+	leftovers := func() (paths []string) {
+		for name := range (&reconciler{system: s}).objects() {
+			if strings.HasSuffix(name, ".tmp") {
+				paths = append(paths, filepath.Join(s.bucket, name))
+			}
+		}
+		return paths
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	for _, path := range leftovers() {
+		if err := os.Chtimes(path, old, old); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	last := s.all()[len(s.all())-1]
+	last.stop()
+	last.start()
+	s.await("leftovers of killed downloads to be removed", func() bool { return len(leftovers()) == 0 })
+}
+
 // excused reports whether a dead letter is of a file for which the media server
 // answered 404.
 func (s *system) excused(d deadLetter) bool {

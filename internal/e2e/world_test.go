@@ -112,7 +112,8 @@ func (w *world) start(name string, args ...string) *service {
 func (w *world) startAll() (base string, ingest, worker *service) {
 	w.t.Helper()
 	ingest, worker = w.start(ingestProgram), w.start(klinghook, "worker")
-	return ingest.url(), ingest, worker
+	base = ingest.url()
+	return base, ingest, worker
 }
 
 // openStore opens the database for this suite's own SQL.
