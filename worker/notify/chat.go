@@ -1,9 +1,11 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"net/url"
 	"slices"
@@ -11,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -23,6 +24,8 @@ const (
 	// forgetAfter is when a send that never returns frees its place. It limits how
 	// fast such sends pile up, and how long a destination waits after it works again.
 	forgetAfter = 10 * time.Minute
+	// maxMessage is the most bytes of a message, unless the service has a limit.
+	maxMessage = 3500
 )
 
 // chat sends texts to one shoutrrr service.
@@ -32,10 +35,9 @@ type chat struct {
 	// titled reports that the URL sets a title, which is kept.
 	titled bool
 	scrub  func(string) string
-	// open makes a sender; it may log in over the network.
-	open func(rawURL string) (sender, error)
+	open   func(rawURL string) (sender, error)
 	// places has maxSends places, each with an idle sender or nil. Senders are reused,
-	// because some log in and some keep connections, but one at a time.
+	// because some keep connections, but one at a time.
 	places chan sender
 }
 
@@ -50,11 +52,14 @@ func newChat(rawURL string) (*chat, error) {
 		return nil, errors.New("cannot be read as a URL; write it as service://…, special characters percent-encoded")
 	}
 	service, _, _ := strings.Cut(u.Scheme, "+")
-	services := (&router.ServiceRouter{}).ListServices()
-	slices.Sort(services)
-	if !slices.Contains(services, service) {
+	known, ok := services[service]
+	if !ok {
 		// The text instead of a service may be part of a token: do not show it.
-		return nil, fmt.Errorf("does not begin with a known service; write it as service://…, the service one of %s", strings.Join(services, ", "))
+		names := strings.Join(slices.Sorted(maps.Keys(services)), ", ")
+		return nil, fmt.Errorf("does not begin with a known service; write it as service://…, the service one of %s", names)
+	}
+	if known.refused != "" {
+		return nil, fmt.Errorf("shoutrrr's %s %s", service, known.refused)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -68,7 +73,7 @@ func newChat(rawURL string) (*chat, error) {
 		open:    openService,
 		places:  make(chan sender, maxSends),
 	}
-	if err := c.check(*u); err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	for range maxSends {
@@ -78,14 +83,10 @@ func newChat(rawURL string) (*chat, error) {
 }
 
 // check lets shoutrrr check the URL.
-func (c *chat) check(u url.URL) (err error) {
+func (c *chat) check() (err error) {
 	defer c.recovered(&err)
-	if c.service == "matrix" { // with a user name, it would log in
-		password, _ := u.User.Password()
-		u.User = url.UserPassword("", password)
-	}
-	if _, err := openService(u.String()); err != nil {
-		return fmt.Errorf("is not a %s URL that shoutrrr accepts: %s; see its documentation for the form", c.service, c.scrub(err.Error()))
+	if _, err := openService(c.url); err != nil {
+		return fmt.Errorf("is not a %s URL that can be used: %s; see shoutrrr's documentation for the form", c.service, c.scrub(err.Error()))
 	}
 	return nil
 }
@@ -133,13 +134,14 @@ func (c *chat) run(ctx context.Context, s sender, text string, params types.Para
 	if err == nil {
 		return s, nil
 	}
+	var short refusal
+	if errors.As(err, &short) {
+		err = short
+	}
 	// The error is not wrapped: its chain contains the URL.
 	scrubbed := errors.New(c.scrub(err.Error()))
 	if wait := tasks.RetryAfterOf(err); wait > 0 {
 		scrubbed = tasks.RetryAfter(scrubbed, wait)
-	}
-	if c.service == "matrix" { // its login may have expired
-		return nil, scrubbed
 	}
 	return s, scrubbed
 }
@@ -167,22 +169,11 @@ func (c *chat) compose(m Message) (string, types.Params) {
 	case c.service == "smtp":
 		params["subject"] = mime.QEncoding.Encode("utf-8", heading)
 		text = details
-	case slices.Contains([]string{"bark", "gotify", "join", "ntfy", "pushbullet", "pushover"}, c.service):
+	case services[c.service].title:
 		params[types.TitleKey] = heading
 		text = details
 	}
-	return shorten(text, maxMessage(c.service)), params
-}
-
-// maxMessage returns the most bytes that a service shows as one message.
-func maxMessage(service string) int {
-	switch service {
-	case "discord":
-		return 1900
-	case "pushover":
-		return 1000
-	}
-	return 3500
+	return shorten(text, cmp.Or(services[c.service].limit, maxMessage)), params
 }
 
 // shorten keeps the first bytes of a text.

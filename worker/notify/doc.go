@@ -47,16 +47,17 @@
 //
 // # Chat
 //
+// A message is sent only when the service's answer says so: a 2xx, whole, and in the
+// service's own words. Redirects are errors. See [GuardDefaultClient].
+//
 // shoutrrr's sends take no context, so klinghook stops waiting for one after the
 // timeout. At most four sends to a destination run at once; a send that never
-// returns frees its place after ten minutes. A redirect that would turn a POST into
-// a GET is an error: see [GuardDefaultClient].
+// returns frees its place after ten minutes.
 //
 // # Networks
 //
 // Forwards connect directly, without HTTP_PROXY, and may reach private addresses:
-// an operator chose them. Chat and e-mail connect as shoutrrr does; most services
-// use HTTP_PROXY.
+// an operator chose them. Chat uses HTTP_PROXY, except gotify and mattermost.
 //
 // # Secrets
 //

@@ -84,13 +84,23 @@ func (f *forward) send(ctx context.Context, m Message) error {
 		if errors.As(err, &withURL) {
 			err = withURL.Err
 		}
-		return fmt.Errorf("post: %w", err)
+		return fmt.Errorf("post: %w", shortError{err})
 	}
 	err = answer(res)
 	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // only for the connection
 	_ = res.Body.Close()
 	return err
 }
+
+// shortError is an error with what an endpoint sent in its text, such as a malformed
+// redirect.
+type shortError struct{ error }
+
+func (e shortError) Error() string {
+	return cut(oneLine(link.ReplaceAllStringFunc(e.error.Error(), cutToHost)))
+}
+
+func (e shortError) Unwrap() error { return e.error }
 
 // request signs the message on every attempt, because receivers refuse old
 // timestamps.

@@ -73,6 +73,10 @@ func TestForwardAnswers(t *testing.T) {
 		{name: "200", status: 200},
 		{name: "299", status: 299},
 		{name: "307", status: 307, header: map[string]string{"Location": "/elsewhere?token=hunter2"}, want: []string{"307 Temporary Redirect", "not followed"}},
+		{
+			name: "302 to nowhere", status: 302, header: map[string]string{"Location": "https://a.example:x/?token=hunter2&" + strings.Repeat("x", 1<<17)},
+			want: []string{"parse Location"},
+		},
 		{name: "304", status: 304, want: []string{"304"}},
 		{name: "400", status: 400, want: []string{"400 Bad Request"}},
 		{name: "404", status: 404, want: []string{"404 Not Found"}},

@@ -63,7 +63,6 @@ func TestNewNamesDestinations(t *testing.T) {
 		{"chat", Config{ChatURLs: []string{slack}}, []string{"slack-[0-9a-f]{8}"}},
 		{"custom form", Config{ChatURLs: []string{"generic+https://example.com/hook"}}, []string{"generic-[0-9a-f]{8}"}},
 		{"upper case", Config{ChatURLs: []string{"GENERIC://example.com/hook"}}, []string{"generic-[0-9a-f]{8}"}},
-		{"matrix is not logged in to", Config{ChatURLs: []string{"matrix://user:password@127.0.0.1:1/"}}, []string{"matrix-[0-9a-f]{8}"}},
 		{"twice", Config{ChatURLs: []string{slack, " " + slack}}, []string{"slack-[0-9a-f]{8}"}},
 		{
 			"chat before forwards",

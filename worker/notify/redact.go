@@ -34,7 +34,7 @@ func newScrubber(u *url.URL, service string) func(string) string {
 	}
 	anySecret := regexp.MustCompile(strings.Join(patterns, "|"))
 	return func(text string) string {
-		text = link.ReplaceAllStringFunc(text, cutToHost)
+		text = query.ReplaceAllString(link.ReplaceAllStringFunc(text, cutToHost), redacted)
 		if len(patterns) > 0 {
 			text = anySecret.ReplaceAllString(text, redacted)
 		}
@@ -53,7 +53,7 @@ func secrets(u *url.URL, service string) []string {
 		whole = append(whole, values...)
 	}
 	public := u.Host
-	if !namesHost(service) && u.Host != service { // telegram://token@telegram
+	if !services[service].server && u.Host != service { // telegram://token@telegram
 		whole, public = append(whole, u.Host, u.Hostname()), ""
 	}
 	var found []string
@@ -83,32 +83,19 @@ var (
 	wholeWord  = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 )
 
-// namesHost reports whether the host in the service's URL is a server. Other services
-// have a token or an id there.
-func namesHost(service string) bool {
-	switch service {
-	case "bark", "generic", "gotify", "lark", "matrix", "mattermost", "ntfy", "opsgenie",
-		"pagerduty", "rocketchat", "signal", "smtp", "zulip":
-		return true
-	default:
-		return false
-	}
-}
-
 // cutToHost shortens a web link to its server, and other URLs to their scheme: many
-// services have a token instead of a host.
-func cutToHost(link string) string {
+// services have a token instead of a host. Punctuation after the link stays.
+func cutToHost(text string) string {
+	link := strings.TrimRight(text, `"'<>()[]{},;:.`)
+	end := text[len(link):]
 	scheme, _, _ := strings.Cut(link, "://")
-	if scheme != "http" && scheme != "https" {
-		return scheme + "://" + redacted
-	}
 	u, err := url.Parse(link)
 	switch {
-	case err != nil:
-		return scheme + "://" + redacted
+	case err != nil, scheme != "http" && scheme != "https":
+		return scheme + "://" + redacted + end
 	case strings.Trim(u.Path, "/") == "" && u.RawQuery == "":
-		return scheme + "://" + u.Host
+		return scheme + "://" + u.Host + end
 	default:
-		return scheme + "://" + u.Host + "/" + redacted
+		return scheme + "://" + u.Host + "/" + redacted + end
 	}
 }

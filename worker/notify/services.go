@@ -1,68 +1,99 @@
 package notify
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
+	"crypto/tls"
 	"fmt"
-	"html"
-	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/discord"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/lark"
 	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/rocketchat"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/signal"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/slack"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/teams"
 	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/telegram"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/wecom"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/zulip"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/incident/pagerduty"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/ntfy"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/pushbullet"
+	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/pushover"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
-
-	"github.com/klinghook/klinghook/tasks"
 )
 
-// httpTimeout limits requests that no context limits.
-const httpTimeout = 30 * time.Second
-
-// GuardDefaultClient changes http.DefaultClient, with which most of shoutrrr's
-// services send: it gets a timeout, and refuses a redirect that would turn a POST
-// into a GET without the message. main calls it before anything uses the client.
-func GuardDefaultClient() { guard(http.DefaultClient) }
-
-func guard(client *http.Client) {
-	client.CheckRedirect = keepMethod
-	if client.Timeout == 0 {
-		client.Timeout = httpTimeout
-	}
+// service is what klinghook knows about one of shoutrrr's services.
+type service struct {
+	// refused says why the service is not supported; empty if it is.
+	refused string
+	// accepted reports whether the body of a 2xx answer confirms the message. If it
+	// is nil, every answer does that names no failure.
+	accepted func(body []byte) bool
+	// server reports that the URL's host is a server, not a token or an id.
+	server bool
+	// shared reports that it sends through http.DefaultClient: to the host api, or
+	// to the URL's if that is empty.
+	shared bool
+	api    string
+	// title reports that it shows a title by itself.
+	title bool
+	// limit is the most bytes that it shows as one message. Default 3500.
+	limit int
+	// lists are the query keys that take several recipients, in lower case.
+	lists []string
 }
 
-func keepMethod(req *http.Request, via []*http.Request) error {
-	switch {
-	case req.Method != via[0].Method:
-		return errors.New("redirected: the message would be lost on the way; configure the URL that it leads to")
-	case len(via) >= 10:
-		return errors.New("redirected 10 times")
-	}
-	return nil
+// services has every service of shoutrrr.
+var services = map[string]service{
+	"bark":       {accepted: field(200, "code"), server: true, shared: true, title: true},
+	"discord":    {limit: 1900},
+	"generic":    {server: true, shared: true},
+	"googlechat": {accepted: field(nil, "name"), server: true, shared: true},
+	"gotify":     {accepted: field(nil, "id"), server: true, title: true},
+	"hangouts":   {accepted: field(nil, "name"), server: true, shared: true},
+	"ifttt":      {shared: true, api: "maker.ifttt.com", lists: []string{"events"}},
+	"join":       {accepted: field(true, "success"), shared: true, api: "joinjoaomgcd.appspot.com", title: true},
+	"lark":       {accepted: field(0, "code", "StatusCode"), server: true},
+	"logger":     {refused: "sends nothing to anybody; use generic+https://… or KLINGHOOK_FORWARD_URLS"},
+	"matrix": {refused: "does not notice lost messages; use generic+https://HOST/_matrix/client/r0/rooms/ROOM_ID/send/m.room.message" +
+		"?template=json&messagekey=body&$msgtype=m.text&@Authorization=Bearer+TOKEN"},
+	"mattermost": {server: true},
+	"notifiarr":  {shared: true, api: "notifiarr.com"},
+	"ntfy":       {accepted: field(nil, "id"), server: true, title: true},
+	"opsgenie":   {accepted: field(nil, "result"), server: true, shared: true},
+	"pagerduty":  {accepted: field("success", "status"), server: true},
+	"pushbullet": {shared: true, api: "api.pushbullet.com", title: true},
+	"pushover":   {accepted: field(1, "status"), title: true, limit: 1000},
+	"rocketchat": {server: true},
+	"signal":     {accepted: field(nil, "timestamp"), server: true, lists: []string{"recipients", "to"}},
+	"slack":      {accepted: func(body []byte) bool { return exactly("ok")(body) || field(true, "ok")(body) }},
+	"smtp":       {server: true, lists: []string{"toaddresses", "to"}},
+	"teams":      {accepted: exactly("1"), shared: true},
+	"telegram":   {accepted: field(true, "ok"), lists: []string{"chats", "channels"}},
+	"wecom":      {accepted: field(0, "errcode"), limit: 2000},
+	"zulip":      {accepted: field("success", "result"), server: true},
 }
 
-// openService makes a sender. shoutrrr's own router does the same, but its errors do
-// not say what is wrong with the URL.
+// openService makes a sender without using the network. shoutrrr's own router does
+// the same, but its errors do not say what is wrong with the URL.
 func openService(rawURL string) (sender, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
 	name, _, custom := strings.Cut(u.Scheme, "+")
-	service, err := (&router.ServiceRouter{}).NewService(name)
+	s, err := (&router.ServiceRouter{}).NewService(name)
 	if err != nil {
 		return nil, err
 	}
 	if custom {
-		converter, ok := service.(types.CustomURLService)
+		converter, ok := s.(types.CustomURLService)
 		if !ok {
 			return nil, fmt.Errorf("%s does not have the form %s+…", name, name)
 		}
@@ -70,128 +101,51 @@ func openService(rawURL string) (sender, error) {
 			return nil, err
 		}
 	}
-	if err := service.Initialize(u, nil); err != nil {
+	if err := s.Initialize(u, nil); err != nil {
 		return nil, err
 	}
-	client := &http.Client{}
-	guard(client)
-	switch s := service.(type) {
-	case *telegram.Service:
-		return &telegramSender{config: s.GetConfig(), api: "https://api.telegram.org", client: client}, nil
-	case *discord.Service:
-		return &discordSender{s, client}, nil
-	case *rocketchat.Service:
-		guard(s.Client)
+	known := services[name]
+	client := &http.Client{Transport: guard{accepted: known.accepted}}
+	switch s := s.(type) {
+	case *telegram.Service, *slack.Service, *lark.Service, *wecom.Service, *signal.Service, *zulip.Service:
+		return poster{client, s}, nil
+	case *ntfy.Service:
+		if s.Config.DisableTLSVerification {
+			base := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the operator's choice
+			client.Transport = guard{base, known.accepted}
+		}
 	case interface{ GetHTTPClient() *http.Client }: // gotify and mattermost
-		guard(s.GetHTTPClient())
+		client = s.GetHTTPClient()
+		client.Transport = guard{client.Transport, known.accepted}
+	case *pagerduty.Service:
+		s.SetHTTPClient(client)
+	case *discord.Service:
+		s.HTTPClient = client
+	case *pushover.Service:
+		s.Client = client
+	case *rocketchat.Service:
+		s.Client = client
+	case *teams.Service:
+		known.api = s.Config.Host
 	}
-	return plainSender{service}, nil
+	if known.shared {
+		guardedHosts().add(cmp.Or(known.api, u.Host), known.accepted)
+	}
+	return plainSender{s, client}, nil
 }
 
 // plainSender sends through a service that takes no context.
-type plainSender struct{ types.Sender }
+type plainSender struct {
+	types.Sender
+	client *http.Client
+}
 
 func (s plainSender) send(_ context.Context, text string, params types.Params) error {
+	if service, ok := s.Sender.(*ntfy.Service); ok { // else it keeps the first title
+		service.SetHTTPClient(s.client)
+	}
 	return s.Send(text, &params)
 }
-
-// discordSender ends shoutrrr's own retries, which last minutes, with the context.
-type discordSender struct {
-	service *discord.Service
-	client  *http.Client
-}
-
-func (s *discordSender) send(ctx context.Context, text string, params types.Params) error {
-	s.service.HTTPClient = boundClient{ctx, s.client}
-	s.service.Sleeper = boundSleeper{ctx}
-	return s.service.Send(text, &params)
-}
-
-// boundClient and boundSleeper contain a context because shoutrrr's interfaces have
-// no parameter for it; they live as long as one send.
-type boundClient struct {
-	ctx    context.Context
-	client *http.Client
-}
-
-func (c boundClient) Do(req *http.Request) (*http.Response, error) {
-	return c.client.Do(req.WithContext(c.ctx))
-}
-
-type boundSleeper struct{ ctx context.Context }
-
-func (s boundSleeper) Sleep(delay time.Duration) {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.ctx.Done():
-	}
-}
-
-// telegramSender sends instead of shoutrrr's service, which takes an unreachable host
-// and an answer that is not Telegram's for success.
-type telegramSender struct {
-	config *telegram.Config
-	api    string
-	client *http.Client
-}
-
-func (s *telegramSender) send(ctx context.Context, text string, _ types.Params) error {
-	for _, chat := range s.config.Chats {
-		if err := s.sendTo(ctx, chat, text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *telegramSender) sendTo(ctx context.Context, chat, text string) error {
-	id, topic, _ := strings.Cut(chat, ":")
-	message := map[string]any{
-		"chat_id": id, "text": text,
-		"disable_notification": !s.config.Notification, "disable_web_page_preview": !s.config.Preview,
-	}
-	if topic, err := strconv.Atoi(topic); err == nil {
-		message["message_thread_id"] = topic
-	}
-	if s.config.Title != "" {
-		message["text"] = fmt.Sprintf("<b>%s</b>\n%s", html.EscapeString(s.config.Title), html.EscapeString(text))
-		message["parse_mode"] = "HTML"
-	}
-	body, err := json.Marshal(message)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.api+"/bot"+s.config.Token+"/sendMessage", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := s.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }() // only read from
-	var answer struct {
-		OK          bool   `json:"ok"`
-		Description string `json:"description"`
-		Parameters  struct {
-			RetryAfter json.Number `json:"retry_after"`
-		} `json:"parameters"`
-	}
-	err = json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&answer)
-	switch {
-	case err == nil && answer.OK:
-		return nil
-	case err != nil || answer.Description == "":
-		return fmt.Errorf("the answer %s is not Telegram's", res.Status)
-	}
-	return tasks.RetryAfter(errors.New(answer.Description), tasks.ParseRetryAfter(answer.Parameters.RetryAfter.String(), time.Now()))
-}
-
-// maxAnswer limits how much of an answer is read, in bytes.
-const maxAnswer = 64 << 10
 
 // recipients splits a chat URL with several recipients into one URL for each. It
 // returns the URL itself if it has one or cannot be read.
@@ -200,19 +154,13 @@ func recipients(rawURL string) []string {
 	if err != nil {
 		return []string{rawURL}
 	}
-	keys := map[string][]string{
-		"telegram": {"chats", "channels"},
-		"smtp":     {"toaddresses", "to"},
-		"matrix":   {"rooms", "room"},
-		"ifttt":    {"events"},
-	}[u.Scheme]
+	var urls []string
 	query := u.Query()
-	for key := range query {
+	for _, key := range slices.Sorted(maps.Keys(query)) {
 		list := strings.Split(query.Get(key), ",")
-		if len(list) < 2 || !slices.Contains(keys, strings.ToLower(key)) {
+		if len(list) < 2 || !slices.Contains(services[u.Scheme].lists, strings.ToLower(key)) {
 			continue
 		}
-		var urls []string
 		for _, recipient := range list {
 			if recipient = strings.TrimSpace(recipient); recipient != "" {
 				query.Set(key, recipient)
@@ -220,9 +168,28 @@ func recipients(rawURL string) []string {
 				urls = append(urls, u.String())
 			}
 		}
-		if len(urls) > 0 {
-			return urls
+		break
+	}
+	prefix, inPath := "/", []string(nil)
+	switch u.Scheme {
+	case "pushbullet":
+		var config pushbullet.Config
+		if config.SetURL(u) == nil {
+			inPath = slices.DeleteFunc(config.Targets, func(target string) bool { return target == "" })
+		}
+		u.Fragment, u.RawFragment = "", ""
+	case "signal":
+		var config signal.Config
+		if config.SetURL(u) == nil {
+			prefix, inPath = "/"+config.Source+"/", config.Recipients
 		}
 	}
-	return []string{rawURL}
+	for _, recipient := range inPath {
+		u.Path, u.RawPath = prefix+recipient, ""
+		urls = append(urls, u.String())
+	}
+	if len(urls) == 0 {
+		return []string{rawURL}
+	}
+	return urls
 }

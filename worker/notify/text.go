@@ -68,7 +68,7 @@ func whereIs(media Media) (label, value string) {
 	if media.Object != "" && media.SHA256 != "" {
 		return "Stored", fmt.Sprintf("%s (%s)", media.Object, size(media.Size))
 	}
-	value = media.URL
+	value = cutLink(media.URL) // as a whole, because it may have spaces
 	if media.State != "" {
 		value = strings.TrimSpace(value + " (" + media.State + ")")
 	}
@@ -109,14 +109,19 @@ func size(bytes int64) string {
 	}
 }
 
-// link is anything that looks like a URL.
-var link = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>]+`)
+var (
+	// link is anything that looks like a URL, up to the next space: quotes may be part
+	// of it.
+	link = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://\S+`)
+	// query is what looks like the query of a link, also of one without a scheme.
+	query = regexp.MustCompile(`[?#]\S*=\S*`)
+)
 
 // clean makes a text from elsewhere fit for one line of chat: without signed links,
 // control characters, mentions and markup, and at most maxText runes.
 func clean(text string) string {
-	text = link.ReplaceAllStringFunc(text, cutLink)
-	text = cut(oneLine(text))
+	text = link.ReplaceAllStringFunc(oneLine(text), cutLink)
+	text = cut(query.ReplaceAllString(text, redacted))
 	// A zero-width space after "@" and "<" disables "@everyone", "<!channel>" and HTML
 	// tags.
 	return strings.NewReplacer("@", "@\u200b", "<", "<\u200b").Replace(text)
@@ -143,15 +148,18 @@ func cut(text string) string {
 }
 
 // cutLink removes the user, password, query and fragment from a link.
-func cutLink(link string) string {
-	scheme, rest, _ := strings.Cut(link, "://")
-	if end := strings.IndexAny(rest, "?#"); end >= 0 {
-		rest = rest[:end]
+func cutLink(text string) string {
+	if end := strings.IndexAny(text, "?#"); end >= 0 {
+		text = text[:end]
+	}
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found {
+		return text
 	}
 	host, path, hasPath := strings.Cut(rest, "/")
 	host = host[strings.LastIndex(host, "@")+1:]
-	if hasPath {
-		host += "/"
+	if hasPath { // which may have another link in it, after a quote
+		host += "/" + link.ReplaceAllStringFunc(path, cutLink)
 	}
-	return scheme + "://" + host + path
+	return scheme + "://" + host
 }
