@@ -88,13 +88,15 @@ func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 func (s *Store) bury(ctx context.Context, tx *sql.Tx, d DeadLetter) error {
 	id := storable(d.Task.ID)
 	failures, err := one(ctx, tx, func(row scanner) (list []Failure, err error) {
-		return list, row.Scan(asJSON{&list})
+		err = row.Scan(asJSON{&list})
+		return list, err
 	}, `SELECT coalesce(max(failures), '[]') FROM dead_letters WHERE task_id = $1 AND state = 'dead'`, id)
 	if err != nil {
 		return err
 	}
 	noted, err := collect(ctx, tx, func(row scanner) (f Failure, err error) {
-		return f, row.Scan(&f.Attempt, instant{&f.At}, &f.Error)
+		err = row.Scan(&f.Attempt, instant{&f.At}, &f.Error)
+		return f, err
 	}, `SELECT attempt, failed_at, error FROM task_failures WHERE task_id = $1 ORDER BY failed_at, attempt`, id)
 	if err != nil {
 		return err
@@ -167,8 +169,9 @@ func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLett
 		large = "NULL, '[]'"
 	}
 	list, err := collect(ctx, s.db, func(row scanner) (d DeadLetter, err error) {
-		return d, row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.JobID, &d.EventID, &d.Error,
+		err = row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.JobID, &d.EventID, &d.Error,
 			instant{&d.FailedAt}, &d.State, instant{&d.EndedAt}, &d.Task.Payload, asJSON{&d.Failures})
+		return d, err
 	}, `
 		SELECT id, task_id, kind, job_id, event_id, error, failed_at, state, ended_at, `+large+`
 		FROM dead_letters`+w.String()+` ORDER BY id`+w.limit(f.Limit), w.args...)

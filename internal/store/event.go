@@ -21,7 +21,8 @@ const selectEvent = `
 	FROM events `
 
 func scanEvent(row scanner) (ev StoredEvent, err error) {
-	return ev, row.Scan(&ev.ID, &ev.Source, &ev.Type, &ev.JobID, instant{&ev.ReceivedAt}, &ev.Secret, asJSON{&ev.Headers}, &ev.Body, instant{&ev.ProcessedAt})
+	err = row.Scan(&ev.ID, &ev.Source, &ev.Type, &ev.JobID, instant{&ev.ReceivedAt}, &ev.Secret, asJSON{&ev.Headers}, &ev.Body, instant{&ev.ProcessedAt})
+	return ev, err
 }
 
 const insertEvent = `INSERT INTO events (id, source, type, job_id, received_at, secret, headers, body, processed_at)`
@@ -113,31 +114,9 @@ type OwedEvent struct {
 func (s *Store) OwedEvents(ctx context.Context, limit int) iter.Seq2[[]OwedEvent, error] {
 	return batches(limit, []any{s.dialect.time(longAgo), ""}, func(after []any) ([]OwedEvent, error) {
 		list, err := collect(ctx, s.db, func(row scanner) (ev OwedEvent, err error) {
-			return ev, row.Scan(&ev.ID, instant{&ev.ReceivedAt})
+			err = row.Scan(&ev.ID, instant{&ev.ReceivedAt})
+			return ev, err
 		}, selectOwedEvents, append(after, limit)...)
 		return list, wrap(err, "list owed events")
 	}, func(ev OwedEvent) []any { return []any{s.dialect.time(ev.ReceivedAt), ev.ID} })
-}
-
-// KeptEvents reports which of the events, by id, are in the store, as themselves or as
-// the subject of a dead letter.
-func (s *Store) KeptEvents(ctx context.Context, ids []string) (map[string]bool, error) {
-	kept := make(map[string]bool, len(ids))
-	if len(ids) == 0 {
-		return kept, nil
-	}
-	var recorded, dead where
-	andIn(&recorded, "id", ids)
-	dead.andIf(true, "kind = ?", tasks.KindEventRecord)
-	andIn(&dead, "event_id", ids)
-	for query, w := range map[string]where{`SELECT id FROM events`: recorded, `SELECT event_id FROM dead_letters`: dead} {
-		list, err := collect(ctx, s.db, scanOne[string], query+w.String(), w.args...)
-		if err != nil {
-			return nil, wrap(err, "look for events")
-		}
-		for _, id := range list {
-			kept[id] = true
-		}
-	}
-	return kept, nil
 }

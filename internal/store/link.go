@@ -141,7 +141,8 @@ func resource(link string) string {
 // The row is locked until the transaction ends.
 func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, change func(*linkedFile)) error {
 	f, err := one(ctx, tx, func(row scanner) (f linkedFile, err error) {
-		return f, row.Scan(asJSON{&f.links}, &f.storedURL, &f.publishing)
+		err = row.Scan(asJSON{&f.links}, &f.storedURL, &f.publishing)
+		return f, err
 	}, `SELECT links, stored_url, publishing FROM media WHERE job_id = $1 AND name = $2`+d.forUpdate, jobID, name)
 	if err != nil {
 		return err

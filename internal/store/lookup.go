@@ -25,7 +25,8 @@ type Lookup struct {
 }
 
 func scanLookup(row scanner) (l Lookup, err error) {
-	return l, row.Scan(&l.JobID, &l.Known, &l.API, &l.Asked, instant{&l.HeardAt}, &l.Request)
+	err = row.Scan(&l.JobID, &l.Known, &l.API, &l.Asked, instant{&l.HeardAt}, &l.Request)
+	return l, err
 }
 
 const insertTracked = `

@@ -38,8 +38,9 @@ const selectNotification = `
 	FROM notifications `
 
 func scanNotification(row scanner) (n Notification, err error) {
-	return n, row.Scan(&n.ID, &n.JobID, &n.EventID, &n.Type, &n.Destination, &n.State, &n.Error,
+	err = row.Scan(&n.ID, &n.JobID, &n.EventID, &n.Type, &n.Destination, &n.State, &n.Error,
 		instant{&n.CreatedAt}, instant{&n.UpdatedAt}, instant{&n.SentAt})
+	return n, err
 }
 
 // Notification returns a notification, or ErrNotFound.

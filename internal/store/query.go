@@ -55,7 +55,8 @@ func one[T any](ctx context.Context, q queryer, scan func(scanner) (T, error), q
 
 // scanOne reads a row of one column.
 func scanOne[T any](row scanner) (v T, err error) {
-	return v, row.Scan(&v)
+	err = row.Scan(&v)
+	return v, err
 }
 
 // batches yields the rows of a query that returns at most limit rows after a key. The

@@ -117,7 +117,8 @@ const eventStateColumns = `id, processed_at IS NOT NULL,
 	EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')`
 
 func scanEventState(row scanner) (s eventState, err error) {
-	return s, row.Scan(&s.id, &s.processed, &s.buried)
+	err = row.Scan(&s.id, &s.processed, &s.buried)
+	return s, err
 }
 
 // insertEvents inserts the events that have no row yet and reads how far the others are.

@@ -109,20 +109,23 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 // addNotifications inserts a notification for each destination and lists the pending
 // ones.
 func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
-	var rows [][]any
-	var ids []string
+	var owed []Notification
 	for _, e := range list {
-		at := r.dialect.time(e.Event.ReceivedAt)
 		for _, destination := range e.Destinations {
 			n := notificationOf(e.Event, destination)
-			rows = append(rows, []any{n.ID, n.JobID, n.EventID, n.Type, n.Destination, NotificationPending, at, at})
-			ids = append(ids, n.ID)
+			n.CreatedAt = e.Event.ReceivedAt
+			owed = append(owed, n)
 		}
 	}
-	if len(rows) == 0 {
+	if len(owed) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
+	slices.SortStableFunc(owed, func(a, b Notification) int { return cmp.Compare(a.ID, b.ID) })
+	rows, ids := make([][]any, len(owed)), make([]string, len(owed))
+	for i, n := range owed {
+		at := r.dialect.time(n.CreatedAt)
+		rows[i], ids[i] = []any{n.ID, n.JobID, n.EventID, n.Type, n.Destination, NotificationPending, at, at}, n.ID
+	}
 	_, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING id`)
 	if err != nil {

@@ -47,7 +47,8 @@ func (s *Store) Rejections(ctx context.Context, f RejectionFilter) ([]tasks.Reje
 	w.andIf(f.Source != "", "source = ?", f.Source)
 	w.andIf(f.Reason != "", "reason = ?", f.Reason)
 	list, err := collect(ctx, s.db, func(row scanner) (r tasks.Rejection, err error) {
-		return r, row.Scan(&r.ID, instant{&r.ReceivedAt}, &r.Source, &r.Reason, &r.Detail, &r.Peer, asJSON{&r.Headers}, &r.Body)
+		err = row.Scan(&r.ID, instant{&r.ReceivedAt}, &r.Source, &r.Reason, &r.Detail, &r.Peer, asJSON{&r.Headers}, &r.Body)
+		return r, err
 	}, `
 		SELECT id, received_at, source, reason, detail, peer, headers, body
 		FROM rejections`+w.String()+` ORDER BY received_at DESC, id`+w.limit(f.Limit), w.args...)

@@ -326,28 +326,3 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		})
 	}
 }
-
-func TestKeptEventsAreRecordedOrBuried(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		if _, err := recordOne(t.Context(), db, event("klingai:recorded", tasks.TypeCreated), nil, nil); err != nil {
-			t.Fatal(err)
-		}
-		for kind, id := range map[tasks.Kind]string{tasks.KindEventRecord: "klingai:buried", tasks.KindNotifySend: "klingai:told"} {
-			letter := dead(string(kind)+":"+id, "vid_1", "busy", 0)
-			letter.Task.Kind, letter.EventID = kind, id
-			if err := db.Bury(t.Context(), letter); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := db.KeptEvents(t.Context(), []string{"klingai:recorded", "klingai:buried", "klingai:told", "klingai:new"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(map[string]bool{"klingai:recorded": true, "klingai:buried": true}, got); diff != "" {
-			t.Errorf("kept (-want +got):\n%s", diff)
-		}
-		if got, err := db.KeptEvents(t.Context(), nil); err != nil || len(got) != 0 {
-			t.Errorf("of no events %v, %v are kept", got, err)
-		}
-	})
-}
