@@ -21,9 +21,7 @@ import (
 func (f *fixture) letterStates(t *testing.T) map[tasks.Kind][]store.DeadLetterState {
 	t.Helper()
 	list, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	got := map[tasks.Kind][]store.DeadLetterState{}
 	for _, d := range list {
 		got[d.Task.Kind] = append(got[d.Task.Kind], d.State)
@@ -34,10 +32,7 @@ func (f *fixture) letterStates(t *testing.T) map[tasks.Kind][]store.DeadLetterSt
 	return got
 }
 
-// TestRunFromPagesEndsDeadLetter archives, buries and runs again one task of each
-// kind, as an operator does in the queue pages: its work takes effect, and its dead
-// letter ends by itself.
-func TestRunFromPagesEndsDeadLetter(t *testing.T) {
+func TestRunFromQueuePagesEndsDeadLetter(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		f.completedAt(t, "30", "vid_1", "/v.mp4")
@@ -50,9 +45,7 @@ func TestRunFromPagesEndsDeadLetter(t *testing.T) {
 			if n, err := f.inspector.ArchiveAllPendingTasks(step.queue); err != nil || n != 1 {
 				t.Fatalf("%s: archived %d, %v; want 1", step.kind, n, err)
 			}
-			if err := f.worker.Sweep(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			f.sweep(t)
 			want[step.kind] = []store.DeadLetterState{store.DeadLetterDead}
 			if diff := cmp.Diff(want, f.letterStates(t)); diff != "" {
 				t.Fatalf("%s: after the sweep (-want +got):\n%s", step.kind, diff)
@@ -66,9 +59,7 @@ func TestRunFromPagesEndsDeadLetter(t *testing.T) {
 				t.Errorf("%s: after the run (-want +got):\n%s", step.kind, diff)
 			}
 		}
-		if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
-			t.Errorf("media is %s, %v; want stored", m.State, err)
-		}
+		f.checkMedia(t, "vid_1", store.MediaStored, "")
 		if len(f.forwarded) != 1 {
 			t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
 		}
@@ -78,25 +69,18 @@ func TestRunFromPagesEndsDeadLetter(t *testing.T) {
 	})
 }
 
-// workOn runs what waits in one queue, with no sweep; the others are paused
-// meanwhile.
+// workOn runs the tasks of one queue, without a sweep, while the others are paused.
 func (f *fixture) workOn(t *testing.T, queue string) {
 	t.Helper()
 	// Another worker has swept a moment ago.
-	if err := f.redis.Set(t.Context(), "klinghook:sweep", 1, 0).Err(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.redis.Set(t.Context(), "klinghook:sweep", 1, 0).Err())
 	for _, other := range tasks.Queues() {
 		if other == queue {
 			continue
 		}
-		if err := f.inspector.PauseQueue(other); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, f.inspector.PauseQueue(other))
 	}
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Start(t.Context()))
 	f.eventually(t, queue+" to be empty", func() bool {
 		info, err := f.inspector.GetQueueInfo(queue)
 		return err == nil && info.Pending+info.Active == 0
@@ -106,17 +90,12 @@ func (f *fixture) workOn(t *testing.T, queue string) {
 		if other == queue {
 			continue
 		}
-		if err := f.inspector.UnpauseQueue(other); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, f.inspector.UnpauseQueue(other))
 	}
 	f.renew(t)
 }
 
-// TestLaterEventEndsDeadLetter holds that the dead letter of a dead link ends when
-// the file comes from the link of a later event, and is not buried again because its
-// task is still in the archive.
-func TestLaterEventEndsDeadLetter(t *testing.T) {
+func TestLaterLinkEndsDeadLetter(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.serve = func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/dead") {
@@ -135,12 +114,10 @@ func TestLaterEventEndsDeadLetter(t *testing.T) {
 	f.completedAt(t, "31", "vid_1", "/good.mp4")
 	f.work(t)
 	for range 2 {
-		if err := f.worker.Sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		f.sweep(t)
 		open := f.deadLetters(t)
 		if len(open) != 1 || open[0].JobID != "vid_2" {
-			t.Errorf("dead letters %+v, want that of vid_2 alone", open)
+			t.Errorf("dead letters %+v, want only that of vid_2", open)
 		}
 	}
 	all, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
@@ -149,16 +126,13 @@ func TestLaterEventEndsDeadLetter(t *testing.T) {
 	}
 }
 
-// TestGivenUpLinkIsRunAgain runs again the download of the newest link, which was given
-// up while the file was stored from an older one: it tries that link, and ends its dead
-// letter only when the file comes from it. The older link's task does not try it.
-func TestGivenUpLinkIsRunAgain(t *testing.T) {
+func TestRerunOfGivenUpLinkTriesThatLink(t *testing.T) {
 	f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
-	var mended atomic.Bool
+	var fixed atomic.Bool
 	var asked atomic.Int32
 	f.serve = func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/new.mp4" {
-			if asked.Add(1); !mended.Load() {
+			if asked.Add(1); !fixed.Load() {
 				w.WriteHeader(http.StatusNotFound)
 				return
 			}
@@ -172,9 +146,7 @@ func TestGivenUpLinkIsRunAgain(t *testing.T) {
 	f.work(t)
 	f.renew(t)
 	older, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/old.mp4")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for _, step := range []struct {
 		name  string
 		run   func() error
@@ -192,7 +164,7 @@ func TestGivenUpLinkIsRunAgain(t *testing.T) {
 		}, 1, "/old.mp4", store.DeadLetterDead},
 		{"still not there", func() error { _, err := f.inspector.RunAllArchivedTasks(tasks.QueueMedia); return err }, 2, "/old.mp4", store.DeadLetterDead},
 		{"there", func() error {
-			mended.Store(true)
+			fixed.Store(true)
 			_, err := f.inspector.RunAllArchivedTasks(tasks.QueueMedia)
 			return err
 		}, 3, "/new.mp4", store.DeadLetterDone},
@@ -203,7 +175,7 @@ func TestGivenUpLinkIsRunAgain(t *testing.T) {
 		f.workOn(t, tasks.QueueMedia)
 		f.checkVideo(t, "vid_1", step.path)
 		if n := asked.Load(); n != step.asked {
-			t.Errorf("%s: the newest link was asked for %d times, want %d", step.name, n, step.asked)
+			t.Errorf("%s: the newest link was requested %d times, want %d", step.name, n, step.asked)
 		}
 		if diff := cmp.Diff(map[tasks.Kind][]store.DeadLetterState{tasks.KindMediaDownload: {step.state}}, f.letterStates(t)); diff != "" {
 			t.Errorf("%s: dead letters (-want +got):\n%s", step.name, diff)
@@ -211,9 +183,7 @@ func TestGivenUpLinkIsRunAgain(t *testing.T) {
 	}
 }
 
-// TestArchivedAfterAttempts holds what a dead letter says that an operator archives
-// while its task waits for another attempt: the attempts there were, and no other.
-func TestArchivedAfterAttempts(t *testing.T) {
+func TestDeadLetterByOperatorKeepsEarlierAttempts(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	var busy atomic.Int32
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { busy.Add(1); w.WriteHeader(http.StatusTeapot) }
@@ -222,44 +192,32 @@ func TestArchivedAfterAttempts(t *testing.T) {
 	if n, err := f.inspector.ArchiveAllRetryTasks(tasks.QueueMedia); err != nil || n != 1 {
 		t.Fatalf("archived %d, %v; want 1", n, err)
 	}
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.sweep(t)
 	list := f.deadLetters(t)
 	if len(list) != 1 || len(list[0].Failures) != int(busy.Load()) {
-		t.Fatalf("dead letters %+v, want one with the %d attempts there were", list, busy.Load())
+		t.Fatalf("dead letters %+v, want one with %d attempts", list, busy.Load())
 	}
 	if d := list[0]; !strings.HasPrefix(d.Error, "archived by an operator") || !strings.Contains(d.Error, "418") || !strings.Contains(d.Failures[0].Error, "418") {
-		t.Errorf("dead letter says %q and %+v, want who archived it and the 418", d.Error, d.Failures)
+		t.Errorf("dead letter has %q and %+v, want the operator and the 418", d.Error, d.Failures)
 	}
 }
 
-// TestExpiredLease holds that a task whose worker dies at the last attempt is
-// archived by asynq, and is then a dead letter that says so.
-func TestExpiredLease(t *testing.T) {
+func TestLostLeaseAtLastAttemptEndsAsDeadLetter(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
-	if err := f.inspector.DeleteTask(tasks.QueueEvents, task.ID); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.inspector.DeleteTask(tasks.QueueEvents, task.ID))
 	_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(task.Kind), task.Payload),
 		asynq.TaskID(task.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(0))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	f.dieHolding(t, tasks.QueueEvents, task)
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Start(t.Context()))
 	f.eventually(t, "the task to be archived", func() bool {
 		return f.state(t, task, tasks.QueueEvents).State == asynq.TaskStateArchived
 	})
 	f.worker.Shutdown()
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.sweep(t)
 	list := f.deadLetters(t)
 	if len(list) != 1 || list[0].Error != "asynq: task lease expired" || len(list[0].Failures) != 1 || list[0].Failures[0].Attempt != 1 {
-		t.Errorf("dead letters %+v, want one that tells of the expired lease at attempt 1", list)
+		t.Errorf("dead letters %+v, want one with the expired lease at attempt 1", list)
 	}
 }

@@ -14,9 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestPoisonAmongEvents holds that an event which the database refuses fails for
-// itself only, whichever others were recorded with it.
-func TestPoisonAmongEvents(t *testing.T) {
+func TestRefusedEventFailsAlone(t *testing.T) {
 	f := newFixtureOn(t, miniredis.RunT(t).Addr(), testenv.Postgres(t), time.Second)
 	const good, bad = 60, 3
 	var poison []tasks.Task
@@ -31,9 +29,7 @@ func TestPoisonAmongEvents(t *testing.T) {
 	}
 	f.work(t)
 	events, err := f.store.Events(t.Context(), store.EventFilter{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for _, ev := range events {
 		if ev.ProcessedAt.IsZero() {
 			t.Errorf("event %s is not processed", ev.ID)
@@ -45,43 +41,7 @@ func TestPoisonAmongEvents(t *testing.T) {
 	}
 	for _, task := range poison {
 		if info := f.state(t, task, tasks.QueueEvents); info.State != asynq.TaskStateRetry || !strings.Contains(info.LastErr, "invalid byte sequence") {
-			t.Errorf("the poison is %s because of %q, want that it waits for another attempt because of what the database said", info.State, info.LastErr)
+			t.Errorf("the refused event is %s because of %q, want retry because of the database", info.State, info.LastErr)
 		}
-	}
-}
-
-// TestBatchComesBack holds that what a batch of events owes comes back into an empty
-// queue: the process died when they were recorded, and before anything was enqueued.
-func TestBatchComesBack(t *testing.T) {
-	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
-	var list []store.Recording
-	for i := range 3 {
-		job := fmt.Sprint("vid_", i)
-		ev := tasks.Event{ID: "klingai:" + job, Source: "klingai", Type: tasks.TypeCompleted, JobID: job, ReceivedAt: time.Now(),
-			Body: []byte(`{"event":"video.completed","data":{"job_id":"` + job + `","video_url":"` + f.cdn.URL + `/v.mp4"}}`)}
-		update, err := f.cfg.Sources["klingai"].Update(ev)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, store.Recording{Event: ev, Update: update, Destinations: f.cfg.Notify.Names()})
-	}
-	owed, err := f.store.Record(t.Context(), list, time.Now())
-	if err != nil || owed[0].Settled || len(owed[0].Media) == 0 || len(owed[0].Notifications) == 0 {
-		t.Fatalf("owed is %+v, %v; want a file and a notification", owed, err)
-	}
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	f.work(t)
-	for _, r := range list {
-		f.checkVideo(t, r.Event.JobID, "")
-		if ev, err := f.store.Event(t.Context(), r.Event.ID); err != nil || ev.ProcessedAt.IsZero() {
-			t.Errorf("event %s is processed at %v, %v; want that it is", ev.ID, ev.ProcessedAt, err)
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.forwarded) != len(list) {
-		t.Errorf("%d messages forwarded, want %d", len(f.forwarded), len(list))
 	}
 }

@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,8 +39,8 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // video is what http.DetectContentType takes for an MP4.
 const video = "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom and so on"
 
-// fixture is a worker on a queue, a database and a bucket of its own, a server
-// that it downloads from and one that it forwards to.
+// fixture is a worker with its own queue, database and bucket, a server that it
+// downloads from and one that it forwards to.
 type fixture struct {
 	cfg       worker.Config
 	worker    *worker.Worker
@@ -49,14 +52,14 @@ type fixture struct {
 	logs      *observer.ObservedLogs
 
 	cdn *httptest.Server
-	// serve is how the cdn answers.
+	// serve answers for the cdn.
 	serve http.HandlerFunc
 
-	// receiver is the URL to which messages are forwarded.
+	// receiver is the URL that messages are forwarded to.
 	receiver string
 
 	mu sync.Mutex // guards forwarded
-	// forwarded are the messages that the receiver took, by webhook-id.
+	// forwarded are the received messages by webhook-id.
 	forwarded map[string][]forwarded
 }
 
@@ -69,12 +72,12 @@ type forwarded struct {
 	}
 }
 
-func newFixture(t *testing.T, redisAddr string, grace time.Duration) *fixture {
+func newFixture(t testing.TB, redisAddr string, grace time.Duration) *fixture {
 	t.Helper()
 	return newFixtureOn(t, redisAddr, "sqlite:"+filepath.Join(t.TempDir(), "k.db"), grace)
 }
 
-func newFixtureOn(t *testing.T, redisAddr, databaseURL string, grace time.Duration) *fixture {
+func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Duration) *fixture {
 	t.Helper()
 	f := &fixture{bucket: t.TempDir(), forwarded: map[string][]forwarded{}}
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, video) }
@@ -96,16 +99,12 @@ func newFixtureOn(t *testing.T, redisAddr, databaseURL string, grace time.Durati
 		t.Fatal(err)
 	}
 	bucket, err := media.OpenBucket(t.Context(), "file://"+f.bucket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() { _ = bucket.Close() })
 	f.receiver = receiver.URL
 	notifier := f.notifier(t, 0)
 	sources, err := source.All(source.NoSecrets)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	core, logs := observer.New(zapcore.InfoLevel)
 	f.logs = logs
 	f.cfg = worker.Config{
@@ -118,20 +117,17 @@ func newFixtureOn(t *testing.T, redisAddr, databaseURL string, grace time.Durati
 	return f
 }
 
-// notifier makes one that forwards to the fixture's receiver, so many messages a
-// second.
-func (f *fixture) notifier(t *testing.T, rate float64) *notify.Notifier {
+// notifier returns one that forwards this many messages a second to the receiver.
+func (f *fixture) notifier(t testing.TB, rate float64) *notify.Notifier {
 	t.Helper()
 	n, err := notify.New(notify.Config{ForwardURLs: []string{f.receiver}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0", Rate: rate})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(n.Close)
 	return n
 }
 
-// renew makes another worker, as a restart does: one can be started only once.
-func (f *fixture) renew(t *testing.T) {
+// renew makes another worker, like a restart: one can be started only once.
+func (f *fixture) renew(t testing.TB) {
 	t.Helper()
 	f.cfg.Metrics = prometheus.NewRegistry()
 	var err error
@@ -140,7 +136,7 @@ func (f *fixture) renew(t *testing.T) {
 	}
 }
 
-// eventually asks until the answer is yes.
+// eventually waits until done reports true.
 func (f *fixture) eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -153,7 +149,7 @@ func (f *fixture) eventually(t *testing.T, what string, done func() bool) {
 			for _, entry := range f.logs.All() {
 				t.Logf("%s %s %v", entry.Time.Format(time.TimeOnly), entry.Message, entry.ContextMap())
 			}
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -170,24 +166,22 @@ func (f *fixture) take(w http.ResponseWriter, r *http.Request) {
 	f.forwarded[id] = append(f.forwarded[id], m)
 }
 
-// webhookSecret is what the deliveries are signed with.
+// webhookSecret signs the deliveries.
 const webhookSecret = "right"
 
-// signed are the headers that a delivery's verification needs.
+// signed returns the headers that verify a body.
 func signed(body string) map[string]string {
 	return map[string]string{"X-Kling-Signature": source.SignSeed(webhookSecret, []byte(body)).Get("X-Kling-Signature")}
 }
 
-// deliver enqueues a body as ingest does.
+// deliver enqueues a body like ingest.
 func (f *fixture) deliver(t *testing.T, protocol, sender, eventType, job, body string) tasks.Task {
 	t.Helper()
 	task, err := tasks.RecordEvent(tasks.Event{
 		ID: tasks.EventID(protocol, sender, []byte(body)), Source: protocol, Type: eventType, JobID: job, ReceivedAt: time.Now(),
 		Headers: signed(body), Body: []byte(body),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	if _, err := f.queue.Enqueue(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
@@ -199,51 +193,114 @@ func (f *fixture) deliverSeed(t *testing.T, event, job, more string) tasks.Task 
 	return f.deliver(t, "klingai", "", event, job, `{"event":"`+event+`","timestamp":"2025-01-15T10:30:00Z","data":{"job_id":"`+job+`"`+more+`}}`)
 }
 
-// work runs the worker until nothing waits or runs.
+// work runs the worker until no task is pending or active.
 func (f *fixture) work(t *testing.T) {
 	t.Helper()
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Start(t.Context()))
 	defer f.worker.Shutdown()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := f.worker.Drain(ctx); err != nil {
+	noError(t, f.worker.Drain(ctx))
+}
+
+// noError ends a test that cannot go on.
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (f *fixture) start(t *testing.T) {
+	t.Helper()
+	noError(t, f.worker.Start(t.Context()))
+	t.Cleanup(f.worker.Shutdown)
+}
+
+func (f *fixture) sweep(t *testing.T) {
+	t.Helper()
+	noError(t, f.worker.Sweep(t.Context()))
+}
+
+// checkMedia checks the state of a job's video and a part of its error.
+func (f *fixture) checkMedia(t *testing.T, job string, want store.MediaState, reason string) {
+	t.Helper()
+	m, err := f.store.Medium(t.Context(), job, "video")
+	if err != nil || m.State != want || !strings.Contains(m.Error, reason) {
+		t.Errorf("video of %s is %s (%s), %v; want %s (%s)", job, m.State, m.Error, err, want, reason)
+	}
+}
+
+// metric returns the values of a metric by one label, of those with another one.
+func (f *fixture) metric(t *testing.T, name, by, label, value string) map[string]float64 {
+	t.Helper()
+	registry, ok := f.cfg.Metrics.(*prometheus.Registry)
+	if !ok {
+		t.Fatalf("the metrics are a %T", f.cfg.Metrics)
+	}
+	families, err := registry.Gather()
+	noError(t, err)
+	values := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if family.GetName() == name && labels[label] == value {
+				values[labels[by]] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return values
+}
+
+// sent returns the type and job of every message that the receiver got.
+func (f *fixture) sent() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var sent []string
+	for _, id := range slices.Sorted(maps.Keys(f.forwarded)) {
+		for _, m := range f.forwarded[id] {
+			sent = append(sent, m.Type+" "+m.Data.Job.ID)
+		}
+	}
+	return sent
+}
+
+func (f *fixture) deadLetters(t *testing.T) []store.DeadLetter {
+	t.Helper()
+	list, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{})
+	noError(t, err)
+	return list
 }
 
 func (f *fixture) state(t *testing.T, task tasks.Task, queue string) *asynq.TaskInfo {
 	t.Helper()
 	info, err := f.inspector.GetTaskInfo(queue, task.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return info
 }
 
-// onRedis runs a test on a real Redis and on the one that dev embeds.
+// onRedis runs a test on a real Redis and on dev's.
 func onRedis(t *testing.T, f func(t *testing.T, addr string)) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) { f(t, testenv.Redis(t).Addr()) })
 	t.Run("miniredis", func(t *testing.T) { f(t, miniredis.RunT(t).Addr()) })
 }
 
-// completedAt delivers that a job was completed at a minute, with a link.
+// completedAt delivers that a job with this link was completed at a minute.
 func (f *fixture) completedAt(t *testing.T, minute, job, path string) {
 	t.Helper()
 	f.deliver(t, "klingai", "", tasks.TypeCompleted, job,
 		`{"event":"video.completed","timestamp":"2025-01-15T10:`+minute+`:00Z","data":{"job_id":"`+job+`","video_url":"`+f.cdn.URL+path+`"}}`)
 }
 
-// checkVideo holds what the bucket has of a job's video against the row and the
-// path that it should come from.
+// checkVideo checks that the bucket and the row have a job's video from a path.
 func (f *fixture) checkVideo(t *testing.T, job, path string) {
 	t.Helper()
 	m, err := f.store.Medium(t.Context(), job, "video")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	content, err := os.ReadFile(filepath.Join(f.bucket, job, "video.mp4"))
 	if err != nil || string(content) != video+path {
 		t.Errorf("%s has %q, %v; want what %s serves", job, content, err, path)

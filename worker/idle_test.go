@@ -14,10 +14,7 @@ func TestIdleWorkerStartsTaskWithin100ms(t *testing.T) {
 	f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
 	f.cfg.Concurrency = map[string]int{"events": 16}
 	f.renew(t)
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer f.worker.Shutdown()
+	f.start(t)
 	var waits []time.Duration
 	for i := range 21 {
 		start := time.Now()

@@ -55,9 +55,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestAttemptEndsAhead holds that an attempt which hangs ends before asynq's time-out
-// throws its error away, and at a shutdown's word at once.
-func TestAttemptEndsAhead(t *testing.T) {
+func TestAttemptEndsBeforeAsynqsTimeout(t *testing.T) {
 	tests := []struct {
 		name        string
 		interrupt   time.Duration

@@ -17,9 +17,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestPoisonedLookup holds that jobs about which Kling has nothing but trouble hold
-// up no other, whether they were asked for or not.
-func TestPoisonedLookup(t *testing.T) {
+func TestTroublesomeLookupsDelayNoOthers(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
 	w.kling.troubles = map[string]error{"stale-poison": trouble, "named-poison": trouble}
@@ -36,7 +34,7 @@ func TestPoisonedLookup(t *testing.T) {
 	}
 	w.pass(16 * time.Minute)
 	w.kling.taken()
-	// Two minutes, of which Kling is left alone for a few seconds after each trouble.
+	// Two minutes, with a pause of a few seconds after each failure.
 	for range 120 {
 		_ = w.worker.LookUp(t.Context()) // the poison's error
 		w.pass(time.Second)
@@ -55,15 +53,12 @@ func TestPoisonedLookup(t *testing.T) {
 	}
 	for _, id := range []string{"stale-poison", "named-poison"} {
 		if n := asked[id]; n < 2 || n > 30 {
-			t.Errorf("%s was asked about %d times, want that it is tried again now and then", id, n)
+			t.Errorf("%s was asked about %d times, want 2 to 30", id, n)
 		}
 	}
 }
 
-// TestMadeUpIDsHoldUpNoJob holds that a flood of callbacks about jobs that nobody
-// knows is not waited for: jobs that are known, asked for or silent, come before most
-// of it.
-func TestMadeUpIDsHoldUpNoJob(t *testing.T) {
+func TestMadeUpJobsDelayNoKnownJob(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	for n := range 200 {
 		id := fmt.Sprintf("made-up-%d", n)
@@ -81,7 +76,7 @@ func TestMadeUpIDsHoldUpNoJob(t *testing.T) {
 			t.Errorf("%s was asked about after %d others, want nearly at once", id, at)
 		}
 	}
-	// Once the known are done with, there is time for all that was made up.
+	// Once the known jobs are done, the made-up ones have their turn.
 	for range 10 {
 		w.pass(time.Second)
 		w.lookUp(t)
@@ -91,9 +86,7 @@ func TestMadeUpIDsHoldUpNoJob(t *testing.T) {
 	}
 }
 
-// TestFoundByItsCreatorsName holds that a job that was tracked by the name that its
-// creator gave it is the one that Kling then tells of, and no second one.
-func TestFoundByItsCreatorsName(t *testing.T) {
+func TestLookupFindsJobByItsExternalID(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	w.track(t, "mine-1", "text2video")
 	w.kling.legacy["881"] = `{"task_id":"881","task_status":"processing","updated_at":1736936700000,"task_info":{"external_task_id":"mine-1"}}`
@@ -105,7 +98,7 @@ func TestFoundByItsCreatorsName(t *testing.T) {
 		t.Errorf("job is %s of %q", j.Status, j.ExternalID)
 	}
 	if _, err := w.store.Job(t.Context(), "mine-1"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a job of its creator's name: %v, want no row", err)
+		t.Errorf("a job under its external id: %v, want no row", err)
 	}
 	w.kling.taken()
 	w.pass(16 * time.Minute)
@@ -115,9 +108,7 @@ func TestFoundByItsCreatorsName(t *testing.T) {
 	}
 }
 
-// TestUnclearIsLost holds that a job of which Kling says nothing that can be used is
-// not waited for for ever.
-func TestUnclearIsLost(t *testing.T) {
+func TestJobWithoutUsableAnswersIsLost(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"may not tell":        &kling.APIError{Status: http.StatusForbidden, Code: 1103},
@@ -143,10 +134,7 @@ func TestUnclearIsLost(t *testing.T) {
 	}
 }
 
-// TestTroubleForEverIsLost holds that a job about which Kling has nothing but trouble is
-// asked about ever more rarely and not waited for for ever, and that a callback that
-// named another is forgotten.
-func TestTroubleForEverIsLost(t *testing.T) {
+func TestJobIsLostThoughKlingAlwaysFails(t *testing.T) {
 	t.Parallel()
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
@@ -180,14 +168,11 @@ func TestTroubleForEverIsLost(t *testing.T) {
 	}
 	left, err := w.store.RequestedLookups(t.Context(), store.RequestFilter{Now: w.clock().AddDate(1, 0, 0), Limit: 10})
 	if err != nil || len(left) > 0 {
-		t.Errorf("asked for still: %v, %v", left, err)
+		t.Errorf("still requested: %v, %v", left, err)
 	}
 }
 
-// TestCallbacksWaitForWorkers holds that unsigned callbacks are taken while the
-// workers are down for a while, since what they ask for is kept, and that a fleet that
-// asks no more is found out.
-func TestCallbacksWaitForWorkers(t *testing.T) {
+func TestLookupsStayOnForADay(t *testing.T) {
 	server := miniredis.RunT(t)
 	w := newWaiting(t, server.Addr())
 	for after, want := range map[time.Duration]bool{time.Hour: true, 25 * time.Hour: false} {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,21 +23,19 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// fakeKling answers with what the test has put into it.
+// fakeKling answers from its fields.
 type fakeKling struct {
 	mu sync.Mutex // guards what follows
-	// tasks and legacy are the jobs of both APIs: the raw object by id.
+	// tasks and legacy are the raw jobs of both APIs by id.
 	tasks, legacy map[string]string
 	err           error
-	// troubles are the errors of single legacy ids, names the ids of jobs that are found
-	// by other names.
+	// troubles are errors by legacy id; names are ids by external id.
 	troubles map[string]error
 	names    map[string]string
-	// answer, where set, makes the answer to the nth question.
+	// answer, if set, returns the answer to the nth question.
 	answer    func(n int) string
 	questions int
-	// asked are the ids, "+" between those of one call, with "legacy " before where
-	// the legacy API was asked.
+	// asked are the ids of each call, joined by "+", after "legacy " for the legacy API.
 	asked []string
 }
 
@@ -101,7 +98,7 @@ func klingJob(id string, kind kling.Kind, raw string) kling.Job {
 	return job
 }
 
-// taken returns what was asked since the last time.
+// taken returns and clears asked.
 func (k *fakeKling) taken() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -116,7 +113,7 @@ func (k *fakeKling) set(change func(*fakeKling)) {
 	change(k)
 }
 
-// waiting is a worker whose clock the test moves, and the Kling that it asks.
+// waiting is a worker with a fake Kling and a clock that the test moves.
 type waiting struct {
 	*fixture
 	kling *fakeKling
@@ -136,7 +133,7 @@ func newWaiting(t *testing.T, addr string) *waiting {
 	return w
 }
 
-// work has another worker run what waits.
+// work runs the pending tasks in another worker.
 func (w *waiting) work(t *testing.T) {
 	t.Helper()
 	asks := w.worker
@@ -159,9 +156,7 @@ func (w *waiting) pass(d time.Duration) {
 
 func (w *waiting) lookUp(t *testing.T) {
 	t.Helper()
-	if err := w.worker.LookUp(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, w.worker.LookUp(t.Context()))
 }
 
 func (w *waiting) track(t *testing.T, id, api string) {
@@ -174,17 +169,13 @@ func (w *waiting) track(t *testing.T, id, api string) {
 func (w *waiting) job(t *testing.T, id string) store.Job {
 	t.Helper()
 	j, err := w.store.Job(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return j
 }
 
 const completedBody = `{"id":"881","status":"succeeded","update_time":1736937000000,"outputs":[{"type":"video","id":"1","url":"%s/v.mp4","duration":"5"}]}`
 
-// TestLookupSchedule holds when a job that never moves is asked for, and when it is
-// lost; and that what is heard of it after that counts.
-func TestLookupSchedule(t *testing.T) {
+func TestSilentJobIsAskedAboutLessAndLess(t *testing.T) {
 	t.Parallel()
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
@@ -196,8 +187,8 @@ func TestLookupSchedule(t *testing.T) {
 		if len(w.kling.taken()) > 0 {
 			asked = append(asked, passed)
 			if len(asked) == 1 {
-				// Its answer is the job's first event: the clock starts once more, and then no
-				// answer says anything new.
+				// Its answer is the job's first event: the clock starts again, and no later answer
+				// has news.
 				w.work(t)
 				w.kling.taken()
 			}
@@ -210,7 +201,7 @@ func TestLookupSchedule(t *testing.T) {
 	for _, since := range []time.Duration{quarter, 3 * quarter, 7 * quarter, 15 * quarter, 31 * quarter, 63 * quarter, 127 * quarter} {
 		want = append(want, quarter+since)
 	}
-	// A day after a day, and a last time when it is lost.
+	// Once a day, and a last time when it is lost.
 	for last := quarter + 127*quarter; last < quarter+7*24*hour; {
 		last = min(last+24*hour, quarter+7*24*hour)
 		want = append(want, last)
@@ -221,11 +212,11 @@ func TestLookupSchedule(t *testing.T) {
 	if j := w.job(t, "881"); j.Status != tasks.StatusLost {
 		t.Fatalf("after 8 days the job is %s, want lost", j.Status)
 	}
-	if got := w.told(); !slices.Equal(got, []string{"video.lost 881"}) {
-		t.Errorf("told %q, want that the job is lost, once", got)
+	if got := w.sent(); !slices.Equal(got, []string{"video.lost 881"}) {
+		t.Errorf("sent %q, want the lost job once", got)
 	}
 
-	// A webhook that comes after all is what counts.
+	// A late webhook still counts.
 	body := strings.Replace(fmt.Sprintf(completedBody, w.cdn.URL), "1736937000000", fmt.Sprint(w.clock().UnixMilli()), 1)
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
 	w.work(t)
@@ -234,22 +225,7 @@ func TestLookupSchedule(t *testing.T) {
 	}
 }
 
-// told returns what the receiver was told, each as often as it was.
-func (f *fixture) told() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var told []string
-	for _, id := range slices.Sorted(maps.Keys(f.forwarded)) {
-		for _, m := range f.forwarded[id] {
-			told = append(told, m.Type+" "+m.Data.Job.ID)
-		}
-	}
-	return told
-}
-
-// TestLookupThenWebhook holds that a look-up does what a webhook would have done,
-// and that the webhook, when it comes late, changes nothing.
-func TestLookupThenWebhook(t *testing.T) {
+func TestWebhookAfterLookupChangesNothing(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		w := newWaiting(t, addr)
 		body := fmt.Sprintf(completedBody, w.cdn.URL)
@@ -262,16 +238,14 @@ func TestLookupThenWebhook(t *testing.T) {
 		if before.Status != tasks.StatusCompleted || before.Source != tasks.SourceLookup {
 			t.Errorf("job is %s by %s, want completed by the look-up", before.Status, before.Source)
 		}
-		if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaStored {
-			t.Errorf("video is %s, %v", m.State, err)
-		}
+		w.checkMedia(t, "881", store.MediaStored, "")
 		w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
 		w.work(t)
 		if after := w.job(t, "881"); after.Status != before.Status || !after.FinishedAt.Equal(before.FinishedAt) {
 			t.Errorf("the late webhook made %+v of %+v", after, before)
 		}
-		if got := w.told(); !slices.Equal(got, []string{"video.completed 881"}) {
-			t.Errorf("told %q, want it once", got)
+		if got := w.sent(); !slices.Equal(got, []string{"video.completed 881"}) {
+			t.Errorf("sent %q, want it once", got)
 		}
 		w.kling.taken()
 		w.pass(48 * time.Hour)
@@ -282,8 +256,7 @@ func TestLookupThenWebhook(t *testing.T) {
 	})
 }
 
-// TestUnsignedCallback holds that nothing in an unsigned callback is believed.
-func TestUnsignedCallback(t *testing.T) {
+func TestUnsignedCallbackOnlyAsksKling(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
 	w.deliver(t, source.CallbackName, "", source.TypeCallback, "881", fmt.Sprintf(completedBody, w.cdn.URL))
@@ -305,9 +278,7 @@ func TestUnsignedCallback(t *testing.T) {
 		t.Errorf("asked again for %q", asked)
 	}
 	events, err := w.store.Events(t.Context(), store.EventFilter{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for _, ev := range events {
 		if ev.ProcessedAt.IsZero() {
 			t.Errorf("event %s is not processed", ev.ID)
@@ -315,7 +286,7 @@ func TestUnsignedCallback(t *testing.T) {
 	}
 }
 
-func TestLookupTroubles(t *testing.T) {
+func TestFailedLookupsAreSpacedOut(t *testing.T) {
 	t.Parallel()
 	noCredit := &kling.APIError{Status: http.StatusTooManyRequests, Code: 1102}
 	tests := []struct {
@@ -357,8 +328,7 @@ func TestLookupTroubles(t *testing.T) {
 	}
 }
 
-// TestOneWorkerAsks holds that of a fleet one asks, and another when that is gone.
-func TestOneWorkerAsks(t *testing.T) {
+func TestOneWorkerOfTheFleetAsks(t *testing.T) {
 	server := miniredis.RunT(t)
 	first, second := newWaiting(t, server.Addr()), newWaiting(t, server.Addr()) // the first has the lease
 	for _, w := range []*waiting{first, second} {

@@ -6,14 +6,11 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestNotifyRate holds that messages beyond the rate come later, and that what is put
-// off has cost no attempt and counts as no failure.
-func TestNotifyRate(t *testing.T) {
+func TestMessagesBeyondTheRateComeLater(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		f.cfg.Notify = f.notifier(t, 3)
@@ -22,10 +19,7 @@ func TestNotifyRate(t *testing.T) {
 		for i := range jobs {
 			f.deliverSeed(t, tasks.TypeFailed, fmt.Sprintf("vid_%d", i), `,"error":"no"`)
 		}
-		if err := f.worker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer f.worker.Shutdown()
+		f.start(t)
 		sent := func() int {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -52,9 +46,7 @@ func TestNotifyRate(t *testing.T) {
 	})
 }
 
-// TestNotifyRateAtTheLastAttempt holds that a message is sent out of turn rather than
-// given up, as asynq would do with one that is put off then.
-func TestNotifyRateAtTheLastAttempt(t *testing.T) {
+func TestLastAttemptIgnoresTheRate(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		f.cfg.Notify = f.notifier(t, 0.001)
@@ -63,19 +55,14 @@ func TestNotifyRateAtTheLastAttempt(t *testing.T) {
 			t.Fatalf("the first turn comes after %s", wait)
 		}
 		f.deliverSeed(t, tasks.TypeFailed, "vid_1", `,"error":"no"`)
-		if err := f.worker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer f.worker.Shutdown()
+		f.start(t)
 		var waiting []*asynq.TaskInfo
 		f.eventually(t, "the message to be put off", func() bool {
 			var err error
 			waiting, err = f.inspector.ListRetryTasks(tasks.QueueNotify)
 			return err == nil && len(waiting) == 1
 		})
-		if err := f.inspector.DeleteTask(tasks.QueueNotify, waiting[0].ID); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, f.inspector.DeleteTask(tasks.QueueNotify, waiting[0].ID))
 		last := asynq.NewTask(waiting[0].Type, waiting[0].Payload)
 		if _, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), last, asynq.Queue(tasks.QueueNotify), asynq.MaxRetry(0)); err != nil {
 			t.Fatal(err)
@@ -88,27 +75,8 @@ func TestNotifyRateAtTheLastAttempt(t *testing.T) {
 	})
 }
 
-// attempts is how many attempts at notifications the worker counts that ended so.
+// attempts counts the attempts at notifications with an outcome.
 func (f *fixture) attempts(t *testing.T, outcome string) float64 {
 	t.Helper()
-	registry, ok := f.cfg.Metrics.(*prometheus.Registry)
-	if !ok {
-		t.Fatalf("the metrics are a %T", f.cfg.Metrics)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		for _, metric := range family.GetMetric() {
-			labels := map[string]string{}
-			for _, label := range metric.GetLabel() {
-				labels[label.GetName()] = label.GetValue()
-			}
-			if family.GetName() == "klinghook_task_attempts_total" && labels["kind"] == string(tasks.KindNotifySend) && labels["outcome"] == outcome {
-				return metric.GetCounter().GetValue()
-			}
-		}
-	}
-	return 0
+	return f.metric(t, "klinghook_task_attempts_total", "outcome", "kind", string(tasks.KindNotifySend))[outcome]
 }

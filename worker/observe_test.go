@@ -16,14 +16,12 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// audience keeps what it is told.
+// audience is an observer that remembers all calls.
 type audience struct {
-	mu       sync.Mutex // guards what follows
-	attempts []worker.Attempt
-	// downloads are those that began, "<job>/<name> from <host>", and progress the last
-	// that was told of each: received and total.
-	downloads []string
-	progress  map[string][2]int64
+	mu        sync.Mutex // guards the fields below
+	attempts  []worker.Attempt
+	downloads []string            // "<job>/<name> from <host>"
+	progress  map[string][2]int64 // the last received and total
 }
 
 func (a *audience) Downloading(jobID, name, host string) func(received, total int64) {
@@ -44,9 +42,7 @@ func (a *audience) Attempted(attempt worker.Attempt) {
 	a.attempts = append(a.attempts, attempt)
 }
 
-// TestObserver holds what is told of a job whose video comes and of one whose link is
-// dead, and that the log is not told of them.
-func TestObserver(t *testing.T) {
+func TestObserverReplacesTheLog(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	serve := f.serve
 	f.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -96,25 +92,19 @@ func TestObserver(t *testing.T) {
 	}
 	for _, entry := range f.logs.All() {
 		if entry.ContextMap()["kind"] != nil {
-			t.Errorf("the log was told of an attempt: %s %v", entry.Message, entry.ContextMap())
+			t.Errorf("the log has an attempt: %s %v", entry.Message, entry.ContextMap())
 		}
 	}
 }
 
-// TestRetryIsTold holds that the wait that is told before another attempt is the one
-// that asynq makes. It goes on until waits are drawn from so much that no two are
-// alike.
-func TestRetryIsTold(t *testing.T) {
+func TestReportedDelayIsTheOneUsed(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 	a := &audience{progress: map[string][2]int64{}}
 	f.cfg.Observer = a
 	f.renew(t)
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer f.worker.Shutdown()
+	f.start(t)
 	for n := 1; n <= 12; n++ {
 		var waiting *asynq.TaskInfo
 		f.eventually(t, "another attempt", func() bool {
@@ -124,20 +114,18 @@ func TestRetryIsTold(t *testing.T) {
 			}
 			return waiting != nil
 		})
-		told := a.last(tasks.KindMediaDownload)
-		if told.Outcome != worker.Retried || told.Number != n || told.Err == nil {
-			t.Fatalf("attempt %d was told as %+v", n, told)
+		last := a.last(tasks.KindMediaDownload)
+		if last.Outcome != worker.Retried || last.Number != n || last.Err == nil {
+			t.Fatalf("attempt %d was reported as %+v", n, last)
 		}
-		if off := time.Until(waiting.NextProcessAt) - told.RetryIn; off.Abs() > 30*time.Second {
-			t.Errorf("attempt %d: told of %s, which is %s off", n, told.RetryIn, off)
+		if off := time.Until(waiting.NextProcessAt) - last.RetryIn; off.Abs() > 30*time.Second {
+			t.Errorf("attempt %d: a delay of %s was reported, which is %s off", n, last.RetryIn, off)
 		}
-		if err := f.inspector.RunTask(tasks.QueueMedia, waiting.ID); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, f.inspector.RunTask(tasks.QueueMedia, waiting.ID))
 	}
 }
 
-// last returns what was told last of a kind.
+// last returns the last attempt of a kind.
 func (a *audience) last(kind tasks.Kind) (last worker.Attempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

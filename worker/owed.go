@@ -113,13 +113,19 @@ func enqueueMissing[T any](
 // restored from a backup.
 func (w *Worker) isMissing(ctx context.Context, t tasks.Task) (bool, error) {
 	info, err := w.queue.find(t)
-	switch {
-	case err != nil:
-		return false, err
-	case info == nil:
-		return true, nil
-	case info.State == asynq.TaskStateArchived: // and no longer listed, or it had a dead letter
-		return false, w.buryAll(ctx, []*asynq.TaskInfo{info})
+	if err != nil || info == nil {
+		return err == nil, err
+	}
+	for info.State == asynq.TaskStateArchived {
+		t = t.NextGeneration() // a replay may have needed another ID
+		next, err := w.queue.find(t)
+		if err != nil {
+			return false, err
+		}
+		if next == nil { // asynq has dropped it from the list that sweepArchive reads
+			return false, w.buryAll(ctx, []*asynq.TaskInfo{info})
+		}
+		info = next
 	}
 	return info.State == asynq.TaskStateCompleted, nil
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -15,9 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// TestDeadLinkIsRenewed holds that a link which has died is replaced by asking Kling,
-// once in an attempt.
-func TestDeadLinkIsRenewed(t *testing.T) {
+func TestDeadLinkIsReplacedByAskingKling(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			w := newWaiting(t, miniredis.RunT(t).Addr())
@@ -34,9 +31,7 @@ func TestDeadLinkIsRenewed(t *testing.T) {
 			}
 			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", old)
 			w.work(t)
-			if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaStored {
-				t.Errorf("video is %s (%s), %v; want it stored from the fresh link", m.State, m.Error, err)
-			}
+			w.checkMedia(t, "881", store.MediaStored, "")
 			if asked := w.kling.taken(); !slices.Equal(asked, []string{"881"}) {
 				t.Errorf("asked %q, want once", asked)
 			}
@@ -47,9 +42,7 @@ func TestDeadLinkIsRenewed(t *testing.T) {
 	}
 }
 
-// TestLinkAheadOfItsFile holds that a link which is not there yet, and which Kling gives
-// still, is tried again, and asked about once in each attempt.
-func TestLinkAheadOfItsFile(t *testing.T) {
+func TestLinkBeforeItsFileIsRetried(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			w := newWaiting(t, miniredis.RunT(t).Addr())
@@ -68,9 +61,7 @@ func TestLinkAheadOfItsFile(t *testing.T) {
 				w.work(t)
 				w.runRetries(t, tasks.QueueMedia)
 			}
-			if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaStored {
-				t.Errorf("video is %s (%s), %v; want it stored when it was there", m.State, m.Error, err)
-			}
+			w.checkMedia(t, "881", store.MediaStored, "")
 			if asked := w.kling.taken(); !slices.Equal(asked, []string{"881", "881"}) {
 				t.Errorf("asked %q, want once in each of two attempts", asked)
 			}
@@ -81,8 +72,6 @@ func TestLinkAheadOfItsFile(t *testing.T) {
 	}
 }
 
-// TestDeadLinkOfStoredFileIsNoFailure stores the file from a newer link while Kling is
-// asked about the old one.
 func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	old := fmt.Sprintf(completedBody, w.cdn.URL)
@@ -98,14 +87,10 @@ func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
 	w.kling.set(func(k *fakeKling) {
 		k.answer = func(int) string {
 			w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fresh)
-			tick := time.NewTicker(10 * time.Millisecond)
-			defer tick.Stop()
-			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
-				if m, err := w.store.Medium(t.Context(), "881", "video"); err == nil && m.State == store.MediaStored {
-					return fresh
-				}
-			}
-			t.Error("the file of the newer link was not stored")
+			w.eventually(t, "the file of the newer link", func() bool {
+				m, err := w.store.Medium(t.Context(), "881", "video")
+				return err == nil && m.State == store.MediaStored
+			})
 			return fresh
 		}
 	})
@@ -116,10 +101,7 @@ func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestFreshLinksAreDeadToo holds that a file which no link serves ends as a dead
-// letter, though Kling signs another link each time that it is asked, and that each
-// attempt asks once.
-func TestFreshLinksAreDeadToo(t *testing.T) {
+func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
@@ -131,9 +113,7 @@ func TestFreshLinksAreDeadToo(t *testing.T) {
 			})
 			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
 			policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			for range policy.Attempts + 5 {
 				w.work(t)
 				w.runRetries(t, policy.Queue)
@@ -141,9 +121,7 @@ func TestFreshLinksAreDeadToo(t *testing.T) {
 			if n := len(w.kling.taken()); n != policy.Attempts {
 				t.Errorf("Kling was asked %d times, want once for each of %d attempts", n, policy.Attempts)
 			}
-			if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaFailed {
-				t.Errorf("video is %s, %v; want failed", m.State, err)
-			}
+			w.checkMedia(t, "881", store.MediaFailed, "")
 			if list := w.deadLetters(t); len(list) != 1 {
 				t.Errorf("%d dead letters, want one", len(list))
 			}
@@ -151,7 +129,7 @@ func TestFreshLinksAreDeadToo(t *testing.T) {
 	}
 }
 
-// runRetries makes the tasks that wait for another attempt due.
+// runRetries makes all retries of a queue due.
 func (f *fixture) runRetries(t *testing.T, queue string) {
 	t.Helper()
 	if _, err := f.inspector.RunAllRetryTasks(queue); err != nil {
@@ -159,9 +137,7 @@ func (f *fixture) runRetries(t *testing.T, queue string) {
 	}
 }
 
-// TestDeadLinkWithoutAnother holds that a dead link to which there is no other ends
-// as a dead letter, and that it does not while Kling cannot be asked.
-func TestDeadLinkWithoutAnother(t *testing.T) {
+func TestDeadLinkEndsAsDeadLetterOnceKlingAnswers(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusGone) }
 	w.kling.set(func(k *fakeKling) { k.err = errors.New("connection refused") })
@@ -182,7 +158,5 @@ func TestDeadLinkWithoutAnother(t *testing.T) {
 			t.Errorf("dead letter of %q, want the 410", d.Error)
 		}
 	}
-	if m, err := w.store.Medium(t.Context(), "881", "video"); err != nil || m.State != store.MediaFailed {
-		t.Errorf("video is %s, %v; want failed", m.State, err)
-	}
+	w.checkMedia(t, "881", store.MediaFailed, "")
 }

@@ -26,15 +26,11 @@ func (f *fixture) replayer(t *testing.T, addr string, secrets ...string) *worker
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { _ = rdb.Close() })
 	seed, err := source.Protocols()[0].New(secrets)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return &worker.Replayer{Redis: rdb, Store: f.store, Sources: map[string]source.Source{"klingai": seed}, Now: time.Now}
 }
 
-// TestReplay holds that a download that was given up comes right when it is
-// replayed, however often.
-func TestReplay(t *testing.T) {
+func TestReplayGivesAllAttempts(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
@@ -46,87 +42,65 @@ func TestReplay(t *testing.T) {
 		}
 		replayer := f.replayer(t, addr)
 		for range 2 {
-			if err := replayer.Replay(t.Context(), list[0]); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, replayer.Replay(t.Context(), list[0]))
 		}
 		info := f.state(t, list[0].Task, tasks.QueueMedia)
 		policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if info.State != asynq.TaskStatePending || info.Retried != 0 || info.MaxRetry != policy.Attempts-1 {
 			t.Errorf("replayed task is %s, %d of %d retries used; want pending with all attempts", info.State, info.Retried, info.MaxRetry)
 		}
-		if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaPending {
-			t.Errorf("media is %s, %v; want pending, so that a lost queue would not lose it", m.State, err)
-		}
+		f.checkMedia(t, "vid_1", store.MediaPending, "")
 		if left := f.deadLetters(t); len(left) != 0 {
 			t.Errorf("%d dead letters left, want none", len(left))
 		}
 	})
 }
 
-func TestReplayVerifies(t *testing.T) {
+func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	f := newFixture(t, addr, time.Second)
 	body := `{"event":"video.created","data":{"job_id":"vid_1"}}`
 	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Secret: "sha256:0badcafe",
 		Headers: map[string]string{"X-Kling-Signature": source.SignSeed("right", []byte(body)).Get("X-Kling-Signature")}, Body: []byte(body)}
 	task, err := tasks.RecordEvent(ev)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	letter := store.DeadLetter{Task: task, JobID: "vid_1", EventID: ev.ID, Error: "database gone", FailedAt: time.Now()}
-	if err := f.store.Bury(t.Context(), letter); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.store.Bury(t.Context(), letter))
 	letter = f.deadLetters(t)[0]
 	if err := f.replayer(t, addr, "wrong").Replay(t.Context(), letter); err == nil || !strings.Contains(err.Error(), "sha256:0badcafe") {
-		t.Errorf("replay without the secret: %v, want an error that says which secret it was", err)
+		t.Errorf("replay without the secret: %v, want an error with the fingerprint of the secret", err)
 	}
 	if len(f.deadLetters(t)) != 1 {
 		t.Error("the dead letter has ended although it was not replayed")
 	}
-	if err := f.replayer(t, addr, "wrong", "right").Replay(t.Context(), letter); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.replayer(t, addr, "wrong", "right").Replay(t.Context(), letter))
 	// Losing the queue now does not lose the replay.
-	if err := f.redis.FlushAll(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.redis.FlushAll(t.Context()).Err())
+	f.sweep(t)
 	f.work(t)
 	if _, err := f.store.Job(t.Context(), "vid_1"); err != nil {
 		t.Errorf("the replayed event was not recorded: %v", err)
 	}
 }
 
-func TestDiscard(t *testing.T) {
+func TestDiscardedDeadLetterStaysDiscarded(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	f := newFixture(t, addr, time.Second)
 	f.deliver(t, "klingai", "", "video.created", "vid_1", "not JSON")
 	f.work(t)
 	letter := f.deadLetters(t)[0]
-	if err := f.replayer(t, addr).Discard(t.Context(), letter); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.replayer(t, addr).Discard(t.Context(), letter))
+	f.sweep(t)
 	if left := f.deadLetters(t); len(left) != 0 {
-		t.Errorf("%d dead letters after a sweep, want that it stays discarded", len(left))
+		t.Errorf("%d dead letters after a sweep, want none", len(left))
 	}
 	if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, letter.Task.ID); err == nil {
 		t.Error("the discarded task is still in the queue")
 	}
 }
 
-// TestReplayTwiceAtOnce holds that two who replay the same dead letters at once
-// enqueue each once.
-func TestReplayTwiceAtOnce(t *testing.T) {
+func TestConcurrentReplaysEnqueueOnce(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		const n = 20
@@ -136,9 +110,7 @@ func TestReplayTwiceAtOnce(t *testing.T) {
 		if _, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.worker.Sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		f.sweep(t)
 		list := f.deadLetters(t)
 		var wg sync.WaitGroup
 		for range 3 {
@@ -162,26 +134,22 @@ func TestReplayTwiceAtOnce(t *testing.T) {
 	})
 }
 
-// TestReplayFreesTheID holds that a replay runs the task again although Redis still
-// has one of the same id, be it done or archived where no list tells of it.
-func TestReplayFreesTheID(t *testing.T) {
+func TestReplayRunsAlthoughRedisHasTheID(t *testing.T) {
 	for _, state := range []string{"completed", "archived"} {
 		t.Run(state, func(t *testing.T) {
 			addr := miniredis.RunT(t).Addr()
 			f := newFixture(t, addr, time.Second)
 			task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
-			if err := f.inspector.ArchiveTask(tasks.QueueEvents, task.ID); err != nil {
-				t.Fatal(err)
-			}
-			if err := f.worker.Sweep(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, f.inspector.ArchiveTask(tasks.QueueEvents, task.ID))
+			f.sweep(t)
 			if err := errors.Join(f.redis.ZRem(t.Context(), "asynq:{events}:archived", task.ID).Err(),
 				f.redis.HSet(t.Context(), "asynq:{events}:t:"+task.ID, "state", state).Err()); err != nil {
 				t.Fatal(err)
 			}
-			if err := f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]); err != nil {
-				t.Fatal(err)
+			noError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]))
+			f.sweep(t)
+			if open := f.deadLetters(t); len(open) != 0 {
+				t.Errorf("%d dead letters after the replay, want none", len(open))
 			}
 			f.work(t)
 			if _, err := f.store.Job(t.Context(), "vid_1"); err != nil {
@@ -191,18 +159,14 @@ func TestReplayFreesTheID(t *testing.T) {
 	}
 }
 
-// TestReplayFailsAgain holds that what fails again after a replay is listed again,
-// as a dead letter of its own.
-func TestReplayFailsAgain(t *testing.T) {
+func TestReplayThatFailsMakesAnotherDeadLetter(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	f := newFixture(t, addr, time.Second)
 	f.deliver(t, "klingai", "", tasks.TypeCreated, "vid_1", "not JSON")
 	for range 2 {
 		f.work(t)
 		f.renew(t)
-		if err := f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]))
 	}
 	f.work(t)
 	want := []store.DeadLetterState{store.DeadLetterReplayed, store.DeadLetterReplayed, store.DeadLetterDead}
@@ -211,24 +175,16 @@ func TestReplayFailsAgain(t *testing.T) {
 	}
 }
 
-// TestDiscardUnknownKind holds that what only another release can read can be let go
-// of all the same.
-func TestDiscardUnknownKind(t *testing.T) {
+func TestUnknownKindCanBeDiscarded(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	f := newFixture(t, addr, time.Second)
 	_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask("event:dance", nil), asynq.TaskID("odd"), asynq.Queue(tasks.QueueEvents))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	f.work(t)
 	letter := f.deadLetters(t)[0]
-	if err := f.replayer(t, addr, webhookSecret).Discard(t.Context(), letter); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.replayer(t, addr, webhookSecret).Discard(t.Context(), letter))
+	f.sweep(t)
 	if left := f.deadLetters(t); len(left) != 0 {
-		t.Errorf("%d dead letters, want that it stays discarded", len(left))
+		t.Errorf("%d dead letters, want none", len(left))
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/store"
@@ -36,7 +35,7 @@ func TestEventsOfAllShardsTakeEffectOnce(t *testing.T) {
 		if err != nil || len(jobs) != n {
 			t.Errorf("%d shards: %d jobs, %v; want %d", shards, len(jobs), err, n)
 		}
-		if sent := f.told(); len(sent) != n {
+		if sent := f.sent(); len(sent) != n {
 			t.Errorf("%d shards: %d messages sent, want %d", shards, len(sent), n)
 		}
 	}
@@ -50,9 +49,7 @@ func TestSweepWarnsOfTasksInOtherShards(t *testing.T) {
 	}
 	f.cfg.EventShards = 3
 	f.renew(t)
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.sweep(t)
 	warnings := f.logs.FilterField(zap.String("queue", "events-3")).All()
 	if len(warnings) != 1 || warnings[0].ContextMap()["tasks"] == int64(0) || len(f.logs.All()) != 1 {
 		t.Errorf("logged %v, want one warning about events-3", f.logs.All())
@@ -71,23 +68,7 @@ func TestShardsShareConcurrency(t *testing.T) {
 		f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
 		f.cfg.Concurrency = map[string]int{"events": tt.events, "media": 4}
 		f.setShards(t, tt.shards)
-		registry, ok := f.cfg.Metrics.(*prometheus.Registry)
-		if !ok {
-			t.Fatal("the fixture's metrics are in no registry")
-		}
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := map[string]float64{}
-		for _, family := range families {
-			if family.GetName() != "klinghook_worker_concurrency" {
-				continue
-			}
-			for _, m := range family.GetMetric() {
-				got[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
-			}
-		}
+		got := f.metric(t, "klinghook_worker_concurrency", "queue", "", "")
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%d events at once, %d shards (-want +got):\n%s", tt.events, tt.shards, diff)
 		}

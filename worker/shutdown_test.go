@@ -31,15 +31,11 @@ func TestShutdownPutsRunningTaskBackWithoutAnAttempt(t *testing.T) {
 			<-r.Context().Done()
 		}
 		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-		if err := f.worker.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, f.worker.Start(t.Context()))
 		<-started
 		f.worker.Shutdown()
 		task, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if info := f.state(t, task, tasks.QueueMedia); info.State != asynq.TaskStatePending || info.Retried != 0 {
 			t.Errorf("task is %s after %d retries, want pending after none", info.State, info.Retried)
 		}
@@ -53,17 +49,13 @@ func TestShutdownLetsTasksFinish(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
 	started, release := holdMedia(f)
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Start(t.Context()))
 	<-started
 	stopped := make(chan struct{})
 	go func() { f.worker.Shutdown(); close(stopped) }()
 	close(release)
 	<-stopped
-	if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
-		t.Errorf("media is %s, %v; want stored", m.State, err)
-	}
+	f.checkMedia(t, "vid_1", store.MediaStored, "")
 }
 
 // blockedKling does not answer until it is released, whatever the context says.
@@ -98,9 +90,7 @@ func TestShutdownStopsFetchingAndReturnsWithinGrace(t *testing.T) {
 	const grace = 2 * time.Second
 	f, k := newBlocked(t, grace)
 	t.Cleanup(func() { close(k.release) })
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Start(t.Context()))
 	<-k.asked
 	late := make(chan tasks.Task, 1)
 	time.AfterFunc(grace/2, func() { late <- f.deliverSeed(t, tasks.TypeCreated, "vid_1", "") })
@@ -117,9 +107,7 @@ func TestShutdownStopsFetchingAndReturnsWithinGrace(t *testing.T) {
 func TestShutdownIsSafeWithoutAStartAndTwice(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.worker.Shutdown()
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Start(t.Context()))
 	if err := f.worker.Start(t.Context()); err == nil {
 		t.Error("a second start succeeded")
 	}
@@ -133,9 +121,7 @@ func TestShutdownIsSafeWithoutAStartAndTwice(t *testing.T) {
 
 func TestLookUpAndTheLoopTakeTurns(t *testing.T) {
 	f, k := newBlocked(t, 10*time.Second)
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Start(t.Context()))
 	<-k.asked
 	looked := make(chan error, 3)
 	for range cap(looked) {

@@ -21,34 +21,23 @@ func TestSlowDatabaseDoesNotTurnDeadLetterIntoRetry(t *testing.T) {
 	database := testenv.Postgres(t)
 	f := newFixtureOn(t, miniredis.RunT(t).Addr(), database, 10*time.Second)
 	conn, err := pgx.Connect(t.Context(), database)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer func() { _ = conn.Close(t.Context()) }()
 	tx, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE dead_letters`); err != nil {
 		t.Fatal(err)
 	}
 	unreadable := tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:odd"}
 	_, err = asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(unreadable.Kind), []byte("{")),
 		asynq.TaskID(unreadable.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(3), asynq.Timeout(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer f.worker.Shutdown()
+	noError(t, err)
+	f.start(t)
 	// The table stays locked for longer than asynq's timeout.
 	if _, err := tx.Exec(t.Context(), `SELECT pg_sleep(2)`); err != nil {
 		t.Fatal(err)
 	}
-	if err := tx.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, tx.Commit(t.Context()))
 	f.eventually(t, "the dead letter", func() bool { return len(f.deadLetters(t)) == 1 })
 	f.eventually(t, "the end of the attempt", func() bool {
 		return f.state(t, unreadable, tasks.QueueEvents).State != asynq.TaskStateActive
@@ -89,9 +78,7 @@ func TestSweepOf100000OwedRowsTakesLittleMemory(t *testing.T) {
 			}
 		}
 	}()
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.sweep(t)
 	close(stop)
 	if grown := (<-most - before) >> 20; grown > 32 {
 		t.Errorf("the sweep took %d MiB, want 32 at most", grown)

@@ -20,7 +20,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestWholeLife(t *testing.T) {
+func TestEventsReachStoreBucketAndReceiver(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4?sig=1","prompt":"a cat"`)
@@ -41,31 +41,29 @@ func TestWholeLife(t *testing.T) {
 		for _, object := range []string{"vid_1/video.mp4", "task_3/video.mp4", "task_3/video-2.mp4"} {
 			content, err := os.ReadFile(filepath.Join(f.bucket, object))
 			if err != nil || string(content) != video {
-				t.Errorf("object %s holds %q, %v", object, content, err)
+				t.Errorf("object %s is %q, %v", object, content, err)
 			}
 		}
 		unprocessed, err := f.store.Events(t.Context(), store.EventFilter{Unprocessed: true})
 		if err != nil || len(unprocessed) != 0 {
 			t.Errorf("%d events unprocessed, %v", len(unprocessed), err)
 		}
-		var told []string
+		var sent []string
 		for id, messages := range f.forwarded {
 			if len(messages) != 1 {
 				t.Errorf("message %s was sent %d times", id, len(messages))
 			}
-			told = append(told, messages[0].Type+" "+messages[0].Data.Job.ID+" "+messages[0].Data.Job.Status)
+			sent = append(sent, messages[0].Type+" "+messages[0].Data.Job.ID+" "+messages[0].Data.Job.Status)
 		}
-		slices.Sort(told)
+		slices.Sort(sent)
 		want := []string{"video.completed task_3 completed", "video.completed vid_1 completed", "video.failed vid_2 failed"}
-		if !slices.Equal(told, want) {
-			t.Errorf("told %q, want %q", told, want)
+		if !slices.Equal(sent, want) {
+			t.Errorf("sent %q, want %q", sent, want)
 		}
 	})
 }
 
-// TestLogLines holds that every attempt has one line, with all its keys, and that
-// none has the query of a link.
-func TestLogLines(t *testing.T) {
+func TestEachAttemptHasOneLogLine(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4?sig=hush"`)
@@ -87,7 +85,7 @@ func TestLogLines(t *testing.T) {
 			}
 		}
 		if text, _ := fields["error"].(string); strings.Contains(text, "hush") {
-			t.Errorf("line of %s holds the link's query: %s", kind, text)
+			t.Errorf("line of %s has the link's query: %s", kind, text)
 		}
 	}
 	want := map[string]zapcore.Level{"event:record": zap.InfoLevel, "media:download": zap.ErrorLevel, "notify:send": zap.InfoLevel}
@@ -98,7 +96,7 @@ func TestLogLines(t *testing.T) {
 	}
 }
 
-func TestGivenUp(t *testing.T) {
+func TestPermanentErrorsAreArchivedAtOnce(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
@@ -107,36 +105,27 @@ func TestGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.work(t)
-	m, err := f.store.Medium(t.Context(), "vid_1", "video")
-	if err != nil || m.State != store.MediaFailed || !strings.Contains(m.Error, "410") {
-		t.Errorf("media is %s, %q, %v; want failed with its 410", m.State, m.Error, err)
-	}
+	f.checkMedia(t, "vid_1", store.MediaFailed, "410")
 	if info := f.state(t, unreadable, tasks.QueueEvents); info.State != asynq.TaskStateArchived || info.Retried != 0 {
 		t.Errorf("unreadable payload is %s after %d retries, want archived at once", info.State, info.Retried)
 	}
 	download, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	if info := f.state(t, download, tasks.QueueMedia); info.State != asynq.TaskStateArchived {
 		t.Errorf("a download answered with 410 is %s, want archived at once", info.State)
 	}
 }
 
-// TestUnknownProtocol holds that an event of a protocol that only a newer worker
-// knows waits for one.
-func TestUnknownProtocol(t *testing.T) {
+func TestUnknownProtocolIsRetried(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	task := f.deliver(t, "newer", "", "video.created", "vid_1", "{}")
 	f.work(t)
 	if info := f.state(t, task, tasks.QueueEvents); info.State != asynq.TaskStateRetry {
-		t.Errorf("task is %s, want that it is retried", info.State)
+		t.Errorf("task is %s, want retry", info.State)
 	}
 }
 
-// TestDispatchIsExact holds that a kind which only begins like a known one is not
-// taken for it.
-func TestDispatchIsExact(t *testing.T) {
+func TestKindsMatchExactly(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	f := newFixture(t, addr, time.Second)
 	client := asynq.NewClient(asynq.RedisClientOpt{Addr: addr})
@@ -148,35 +137,26 @@ func TestDispatchIsExact(t *testing.T) {
 	f.work(t)
 	info := f.state(t, task, tasks.QueueEvents)
 	if info.State != asynq.TaskStateArchived || !strings.Contains(info.LastErr, "unknown task kind") {
-		t.Errorf("task is %s (%s), want archived as of an unknown kind", info.State, info.LastErr)
+		t.Errorf("task is %s (%s), want archived because of its kind", info.State, info.LastErr)
 	}
 }
 
-// TestOwedComesBack holds that what the store owes comes back into an empty queue.
-func TestOwedComesBack(t *testing.T) {
+func TestOwedEventComesBackIntoEmptyQueue(t *testing.T) {
 	server := miniredis.RunT(t)
 	f := newFixture(t, server.Addr(), time.Second)
 	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCompleted, JobID: "vid_1", ReceivedAt: time.Now(),
 		Body: []byte(`{"event":"video.completed","data":{"job_id":"vid_1","video_url":"` + f.cdn.URL + `/v.mp4"}}`)}
 	// The event was kept, and then the process died.
-	if err := f.store.KeepEvent(t.Context(), ev); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.worker.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.store.KeepEvent(t.Context(), ev))
+	f.sweep(t)
 	f.work(t)
-	if m, err := f.store.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored {
-		t.Errorf("media is %s, %v; want stored", m.State, err)
-	}
+	f.checkMedia(t, "vid_1", store.MediaStored, "")
 	if len(f.forwarded) != 1 {
 		t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
 	}
 }
 
-// TestSlowOldLink holds that a download from an older link, which ends after that
-// from a newer one, changes nothing.
-func TestSlowOldLink(t *testing.T) {
+func TestLateDownloadOfOldLinkChangesNothing(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
 	begun, release, fetched := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	f.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -189,33 +169,22 @@ func TestSlowOldLink(t *testing.T) {
 		_, _ = io.WriteString(w, video+r.URL.Path)
 	}
 	f.completedAt(t, "30", "vid_1", "/old.mp4")
-	if err := f.worker.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer f.worker.Shutdown()
+	f.start(t)
 	<-begun
 	f.completedAt(t, "31", "vid_1", "/new.mp4")
 	<-fetched
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for m := (store.Media{}); m.State != store.MediaStored; <-tick.C {
-		var err error
-		if m, err = f.store.Medium(t.Context(), "vid_1", "video"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	f.eventually(t, "the newer file", func() bool {
+		m, err := f.store.Medium(t.Context(), "vid_1", "video")
+		return err == nil && m.State == store.MediaStored
+	})
 	close(release)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := f.worker.Drain(ctx); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.worker.Drain(ctx))
 	f.checkVideo(t, "vid_1", "/new.mp4")
 }
 
-// TestDeadNewLink holds that a file is fetched from the newest link that works, in
-// whatever order the links come, and that the dead one is seen.
-func TestDeadNewLink(t *testing.T) {
+func TestNewestWorkingLinkIsDownloaded(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		f.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -233,21 +202,14 @@ func TestDeadNewLink(t *testing.T) {
 		f.work(t)
 		f.checkVideo(t, "vid_1", "/good.mp4")
 		f.checkVideo(t, "vid_2", "/good.mp4")
-		if m, err := f.store.Medium(t.Context(), "vid_3", "video"); err != nil || m.State != store.MediaFailed || !strings.Contains(m.Error, "404") {
-			t.Errorf("media with a dead link only is %s (%s), %v; want failed with its 404", m.State, m.Error, err)
-		}
+		f.checkMedia(t, "vid_3", store.MediaFailed, "404")
 	})
 }
 
-// TestTroubleIsSeen holds that a file that is still to come says why it is not
-// there.
-func TestTroubleIsSeen(t *testing.T) {
+func TestPendingFileShowsItsLastError(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
 	f.completedAt(t, "30", "vid_1", "/v.mp4")
 	f.work(t)
-	m, err := f.store.Medium(t.Context(), "vid_1", "video")
-	if err != nil || m.State != store.MediaPending || !strings.Contains(m.Error, "418") {
-		t.Errorf("media is %s (%s), %v; want pending with its 418", m.State, m.Error, err)
-	}
+	f.checkMedia(t, "vid_1", store.MediaPending, "418")
 }
