@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -95,16 +94,7 @@ func RecordEvent(ev Event) (Task, error) {
 	} else {
 		wire.BodyBase64 = ev.Body
 	}
-	return newTask(KindEventRecord, recordPrefix+ev.ID, wire)
-}
-
-// recordPrefix precedes the event's ID in the ID of a task that records it.
-const recordPrefix = string(KindEventRecord) + ":"
-
-// RecordedEvent returns the ID of the event that the task with this ID records; ok
-// is false for a task of another kind.
-func RecordedEvent(taskID string) (eventID string, ok bool) {
-	return strings.CutPrefix(taskID, recordPrefix)
+	return newTask(KindEventRecord, string(KindEventRecord)+":"+ev.ID, wire)
 }
 
 // DecodeEvent reads the payload of KindEventRecord.

@@ -217,16 +217,3 @@ func TestTaskIDsAreDeterministic(t *testing.T) {
 		}
 	}
 }
-
-func TestRecordedEventIsReadFromTaskID(t *testing.T) {
-	task, err := tasks.RecordEvent(goldenEvent())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if id, ok := tasks.RecordedEvent(task.ID); !ok || id != goldenEvent().ID {
-		t.Errorf("RecordedEvent(%q) = %q, %t; want the event's ID", task.ID, id, ok)
-	}
-	if id, ok := tasks.RecordedEvent("media:download:vid_1:video"); ok {
-		t.Errorf("a download records the event %q", id)
-	}
-}
