@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,19 +30,16 @@ func environment(pairs map[string]string) []string {
 	return environ
 }
 
-// problemsOf loads what must not load and returns its problems.
-func problemsOf(t *testing.T, role Role, pairs, overrides map[string]string) []string {
+// problemsOf returns the problems of settings; nil if there are none.
+func problemsOf(t *testing.T, role Role, pairs, flags map[string]string) []string {
 	t.Helper()
-	c, err := Load(role, environment(pairs), overrides)
-	if err == nil {
-		return nil
-	}
-	if c != nil {
-		t.Errorf("Load returned a Config and an error")
-	}
+	_, err := Load(role, environment(pairs), flags, nil)
 	var problems *Error
-	if !errors.As(err, &problems) {
+	if err != nil && !errors.As(err, &problems) {
 		t.Fatalf("Load: %v (%T), want an *Error", err, err)
+	}
+	if problems == nil {
+		return nil
 	}
 	return problems.Problems
 }
@@ -58,6 +54,7 @@ func TestLoadDefaults(t *testing.T) {
 		Addr:         ":5000",
 		AdminAddr:    "127.0.0.1:5001",
 		RedisURL:     "redis://127.0.0.1:6379/0",
+		RedisMode:    "single",
 		DatabaseURL:  "sqlite:klinghook-data/klinghook.db",
 		BucketURL:    "file://" + media,
 		Data:         "./klinghook-data",
@@ -70,9 +67,9 @@ func TestLoadDefaults(t *testing.T) {
 		LookupRate:   5,
 		LinkLifetime: 30 * 24 * time.Hour,
 		MediaMaxSize: 2 << 30,
-		NotifyEvents: Events{"video.completed", "video.failed", "video.cancelled", "video.lost"},
+		NotifyEvents: []string{"video.completed", "video.failed", "video.cancelled", "video.lost"},
 		NotifyRate:   100,
-		Queues:       Queues{"events": 64, "media": 4, "notify": 8, "rejections": 1},
+		Queues:       map[string]int{"events": 64, "media": 4, "notify": 8, "rejections": 1},
 		EventShards:  1,
 		Grace:        30 * time.Second,
 		LogLevel:     "info",
@@ -92,16 +89,16 @@ func TestLoadDefaults(t *testing.T) {
 		{"dev embeds its queue", Dev, nil, dev},
 		{"worker", Worker, nil, worker},
 		{"ingest", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s"}, Config{
-			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0",
+			WebhookSecrets: []string{"s"}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single",
 			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, QueueTimeout: 250 * time.Millisecond, MaxBody: 1 << 20, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
-		{"admin", Admin, nil, Config{AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto"}},
+		{"admin", Admin, nil, Config{AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single", EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto"}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour}},
 		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data", LookupRate: 5}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Load(tt.role, environment(tt.give), nil)
+			got, err := Load(tt.role, environment(tt.give), nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,6 +128,11 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_ADMIN_HOSTS":           "queue.example.com,10.0.0.9",
 		"KLINGHOOK_READ_ONLY":             "true",
 		"KLINGHOOK_REDIS_URL":             "rediss://me:pw@redis.internal:6380/2",
+		"KLINGHOOK_REDIS_MODE":            "cluster",
+		"KLINGHOOK_REDIS_TLS_CA":          "/ca.pem",
+		"KLINGHOOK_REDIS_TLS_CERT":        "/cert.pem",
+		"KLINGHOOK_REDIS_TLS_KEY":         "/key.pem",
+		"KLINGHOOK_REDIS_TLS_SERVER_NAME": "redis.example",
 		"KLINGHOOK_DATABASE_URL":          "postgresql://me:pw@db.internal/klinghook?sslmode=require",
 		"KLINGHOOK_BUCKET_URL":            "s3://videos?region=eu-west-1",
 		"KLINGHOOK_DATA":                  "/var/lib/klinghook",
@@ -147,7 +149,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_API_TOKEN":             goodToken,
 		"KLINGHOOK_SAMPLE_URL":            "http://sample.internal:8082",
 		"KLINGHOOK_NOTIFY_URLS":           "smtp://u:p@mail:25/?to=a@x.org,b@x.org,discord://t@i",
-		"KLINGHOOK_NOTIFY_EVENTS":         "failed,video.completed,failed",
+		"KLINGHOOK_NOTIFY_EVENTS":         "failed, video.completed",
 		"KLINGHOOK_NOTIFY_RATE":           "0.5",
 		"KLINGHOOK_FORWARD_URLS":          "https://a.example/?t=1,2 http://b.example",
 		"KLINGHOOK_FORWARD_SECRET":        goodSigningSecret,
@@ -179,6 +181,11 @@ func TestLoadEveryVariable(t *testing.T) {
 		AdminHosts:             []string{"queue.example.com", "10.0.0.9"},
 		ReadOnly:               true,
 		RedisURL:               "rediss://me:pw@redis.internal:6380/2",
+		RedisMode:              "cluster",
+		RedisCA:                "/ca.pem",
+		RedisCert:              "/cert.pem",
+		RedisKey:               "/key.pem",
+		RedisServerName:        "redis.example",
 		DatabaseURL:            "postgresql://me:pw@db.internal/klinghook?sslmode=require",
 		BucketURL:              "s3://videos?region=eu-west-1",
 		Data:                   "/var/lib/klinghook",
@@ -195,11 +202,11 @@ func TestLoadEveryVariable(t *testing.T) {
 		APITokens:              []string{goodToken},
 		SampleURL:              "http://sample.internal:8082",
 		NotifyURLs:             URLs{"smtp://u:p@mail:25/?to=a@x.org,b@x.org", "discord://t@i"},
-		NotifyEvents:           Events{"video.failed", "video.completed"},
+		NotifyEvents:           []string{"failed", "video.completed"},
 		NotifyRate:             0.5,
 		ForwardURLs:            URLs{"https://a.example/?t=1,2", "http://b.example"},
 		ForwardSecret:          goodSigningSecret,
-		Queues:                 Queues{"media": 2},
+		Queues:                 map[string]int{"media": 2},
 		EventShards:            64,
 		QueueTimeout:           1500 * time.Millisecond,
 		LogLevel:               "debug",
@@ -207,7 +214,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		OTLPEndpoint:           "https://otel.example:4318",
 		OTLPHeaders:            "x-api-key=a%2Cb,x=y",
 	}
-	got, err := Load(All, environment(give), nil)
+	got, err := Load(All, environment(give), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,22 +225,16 @@ func TestLoadEveryVariable(t *testing.T) {
 		if _, given := give[s.Name]; !given {
 			t.Errorf("%s is not in this test", s.Name)
 		}
-		if got := got.Origin(s.Name); got != FromEnvironment {
-			t.Errorf("Origin(%s) = %q", s.Name, got)
-		}
 	}
 }
 
-func TestDerivedDefaultsFollowData(t *testing.T) {
-	c, err := Load(Worker, environment(map[string]string{"KLINGHOOK_DATA": "/srv/a b"}), nil)
+func TestDefaultsFollowData(t *testing.T) {
+	c, err := Load(Dev, []string{"KLINGHOOK_DATA=/srv/a b"}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "sqlite:/srv/a b/klinghook.db"; c.DatabaseURL != want {
-		t.Errorf("DatabaseURL = %q, want %q", c.DatabaseURL, want)
-	}
-	if want := "file:///srv/a%20b/media"; c.BucketURL != want {
-		t.Errorf("BucketURL = %q, want %q", c.BucketURL, want)
+	if c.DatabaseURL != "sqlite:/srv/a b/klinghook.db" || c.BucketURL != "file:///srv/a%20b/media" || c.SpoolDir != "/srv/a b/spool" {
+		t.Errorf("got %q, %q and %q", c.DatabaseURL, c.BucketURL, c.SpoolDir)
 	}
 }
 
@@ -244,11 +245,10 @@ func TestLoadSources(t *testing.T) {
 	}
 	const name, nameFile = "KLINGHOOK_REDIS_URL", "KLINGHOOK_REDIS_URL_FILE"
 	tests := []struct {
-		name      string
-		environ   map[string]string
-		overrides map[string]string
-		want      string
-		from      Origin
+		name           string
+		environ, flags map[string]string
+		want           string
+		from           Origin
 	}{
 		{"nothing", nil, nil, "redis://127.0.0.1:6379/0", FromDefault},
 		{"empty variable", map[string]string{name: ""}, nil, "redis://127.0.0.1:6379/0", FromDefault},
@@ -263,7 +263,7 @@ func TestLoadSources(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := Load(Worker, environment(tt.environ), tt.overrides)
+			c, err := Load(Worker, environment(tt.environ), tt.flags, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,35 +276,24 @@ func TestLoadSources(t *testing.T) {
 
 func TestSecretFiles(t *testing.T) {
 	dir := t.TempDir()
-	tests := []struct {
-		name, content, want string
-	}{
-		{"one newline goes", "key\n", "key"},
-		{"none to go", "key", "key"},
-		{"from Windows", "key\r\n", "key"},
-		{"spaces stay", " key ", " key "},
+	for content, want := range map[string]string{"key\n": "key", "key": "key", "key\r\n": "key", " key ": " key "} {
+		file := filepath.Join(dir, "key")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(Client, []string{"KLINGAI_API_KEY_FILE=" + file}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.APIKey != want {
+			t.Errorf("APIKey of %q = %q, want %q", content, c.APIKey, want)
+		}
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			file := filepath.Join(dir, "key")
-			if err := os.WriteFile(file, []byte(tt.content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			c, err := Load(Client, []string{"KLINGAI_API_KEY_FILE=" + file}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.APIKey != tt.want {
-				t.Errorf("APIKey = %q, want %q", c.APIKey, tt.want)
-			}
-		})
-	}
-	// Every secret setting has a file variable.
+	missing := filepath.Join(dir, "missing")
 	for _, s := range Settings() {
-		if !s.HasFile() {
+		if s.Secret == SecretNone {
 			continue
 		}
-		missing := filepath.Join(dir, "missing")
 		got := problemsOf(t, All, map[string]string{s.FileName(): missing}, nil)
 		if len(got) != 1 || !strings.Contains(got[0], s.FileName()) || !strings.Contains(got[0], missing+": no such file") {
 			t.Errorf("%s: problems %q", s.FileName(), got)
@@ -319,84 +308,70 @@ func TestLoadProblems(t *testing.T) {
 	}
 	both := map[string]string{"KLINGAI_API_KEY": "key", "KLINGAI_API_KEY_FILE": empty}
 	tests := []struct {
-		name            string
-		role            Role
-		give, overrides map[string]string
-		want            []string // a piece of each problem, in order
+		name        string
+		role        Role
+		give, flags map[string]string
+		want        []string // a part of each problem, in order
 	}{
-		{"ingest without a secret", Ingest, nil, nil, []string{"KLINGAI_WEBHOOK_SECRET, KLINGAI_OFFICIAL_WEBHOOK_SECRET, KLINGHOOK_CALLBACK_TOKEN are not set"}},
-		{"ingest with a token alone", Ingest, map[string]string{"KLINGHOOK_CALLBACK_TOKEN": goodToken}, nil, nil},
-		{"tokens that are none", Dev, map[string]string{"KLINGHOOK_CALLBACK_TOKEN": "guess", "KLINGHOOK_API_TOKEN": goodToken + "/"}, nil, []string{
-			"KLINGHOOK_CALLBACK_TOKEN (--callback-token-file): it is short enough to be guessed; write tokens",
-			"KLINGHOOK_API_TOKEN (--api-token-file): it has a character that cannot stand in a URL",
-		}},
-		{"an access key without its secret key", Worker, map[string]string{"KLINGAI_ACCESS_KEY": "x"}, nil, []string{"KLINGAI_SECRET_KEY (--klingai-secret-key-file) is not set"}},
-		{"a secret key without its access key", Client, map[string]string{"KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_ACCESS_KEY (--klingai-access-key-file) is not set"}},
-		{"credentials twice", Dev, map[string]string{"KLINGAI_API_KEY": "x", "KLINGAI_ACCESS_KEY": "x", "KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_API_KEY and KLINGAI_ACCESS_KEY are both set"}},
-		{"a user without a password", Admin, map[string]string{"KLINGHOOK_ADMIN_USER": "me"}, nil, []string{"KLINGHOOK_ADMIN_PASSWORD_HASH (--admin-password-hash-file) is not set"}},
-		{"a password without a user", Admin, map[string]string{"KLINGHOOK_ADMIN_PASSWORD_HASH": goodHash}, nil, []string{"KLINGHOOK_ADMIN_USER (--admin-user) is not set"}},
-		{"a password and no hash", Admin, map[string]string{"KLINGHOOK_ADMIN_USER": "me", "KLINGHOOK_ADMIN_PASSWORD_HASH": "hunter2"}, nil, []string{
-			"KLINGHOOK_ADMIN_PASSWORD_HASH (--admin-password-hash-file): it is not a bcrypt hash (in a compose file each $ of it is written $$); write a bcrypt hash of cost 10 or more, such as what this prints: klinghook admin hash-password",
-		}},
-		{"a header from anybody", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXY_HEADER": "X-User"}, nil, []string{"KLINGHOOK_ADMIN_PROXIES (--admin-proxies) is not set, so that anybody could send the header"}},
-		{"a proxy without a header", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXIES": "10.0.0.7"}, nil, []string{"KLINGHOOK_ADMIN_PROXY_HEADER (--admin-proxy-header) is not set"}},
-		{"everybody is a proxy", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXIES": "10.0.0.7,::/0", "KLINGHOOK_ADMIN_PROXY_HEADER": "X-User"}, nil, []string{"it has a network that everybody is in"}},
-		{"no time for Redis", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s", "KLINGHOOK_QUEUE_TIMEOUT": "0s"}, nil, []string{`KLINGHOOK_QUEUE_TIMEOUT (--queue-timeout) is "0s": it is none that a sender would wait for; write a time from 1ms to 2s`}},
-		{"too much time for Redis", Dev, map[string]string{"KLINGHOOK_QUEUE_TIMEOUT": "3s"}, nil, []string{`is "3s": it is none that a sender would wait for`}},
-		{"no shards", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": "s", "KLINGHOOK_EVENT_SHARDS": "0"}, nil, []string{`KLINGHOOK_EVENT_SHARDS (--event-shards) is "0": it is not above zero; write a whole number from 1 to 64`}},
-		{"too many shards", Worker, map[string]string{"KLINGHOOK_EVENT_SHARDS": "65"}, nil, []string{`is "65": it is too many`}},
-		{"shards in words", Admin, map[string]string{"KLINGHOOK_EVENT_SHARDS": "four"}, nil, []string{`is "four": it is not a whole number`}},
-		{"no rate", Worker, map[string]string{"KLINGHOOK_LOOKUP_RATE": "-1"}, nil, []string{`KLINGHOOK_LOOKUP_RATE (--lookup-rate) is "-1": it is not a rate; write a number above zero`}},
-		{"ingest with an official one", Ingest, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret}, nil, nil},
+		{"ingest without a secret", Ingest, nil, nil, []string{"KLINGAI_WEBHOOK_SECRET, KLINGAI_OFFICIAL_WEBHOOK_SECRET, KLINGHOOK_CALLBACK_TOKEN are all unset"}},
+		{"ingest with only a token", Ingest, map[string]string{"KLINGHOOK_CALLBACK_TOKEN": goodToken}, nil, nil},
+		{"ingest with only an official secret", Ingest, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret}, nil, nil},
 		{"a bad secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET": " , "}, nil, []string{
-			"KLINGAI_WEBHOOK_SECRET (--klingai-webhook-secret-file): it is a list with nothing in it; write secrets with commas between",
+			"KLINGAI_WEBHOOK_SECRET (--klingai-webhook-secret-file): must be secrets separated by commas, but is empty",
 		}},
-		{"one of several secrets", Dev, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret + ",hunter2"}, nil, []string{
-			"number 2 of 2 does not begin with whsec_",
+		{"an unreadable secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET_FILE": empty}, nil, []string{"KLINGAI_WEBHOOK_SECRET_FILE (--klingai-webhook-secret-file): "}},
+		{"bad tokens", Dev, map[string]string{"KLINGHOOK_CALLBACK_TOKEN": "guess", "KLINGHOOK_API_TOKEN": goodToken + "/"}, nil, []string{
+			"KLINGHOOK_CALLBACK_TOKEN (--callback-token-file): must be tokens separated by commas, each at least 32 letters",
+			"KLINGHOOK_API_TOKEN (--api-token-file): must be tokens",
 		}},
-		{"both a value and its file", Client, both, nil, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
-		{"both as flags", Client, nil, both, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
-		{"an empty file", Client, map[string]string{"KLINGAI_API_KEY_FILE": empty}, nil, []string{
-			"KLINGAI_API_KEY_FILE (--klingai-api-key-file): read " + empty + ": the file is empty; name a file",
+		{"one of several secrets", Dev, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret + ",hunter2"}, nil, []string{" number 2 of 2: must be secrets"}},
+		{"an access key without its secret key", Worker, map[string]string{"KLINGAI_ACCESS_KEY": "x"}, nil, []string{"KLINGAI_SECRET_KEY (--klingai-secret-key-file) must be set if KLINGAI_ACCESS_KEY is"}},
+		{"a secret key without its access key", Client, map[string]string{"KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_ACCESS_KEY (--klingai-access-key-file) must be set"}},
+		{"two kinds of credentials", Dev, map[string]string{"KLINGAI_API_KEY": "x", "KLINGAI_ACCESS_KEY": "x", "KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_API_KEY and KLINGAI_ACCESS_KEY are both set"}},
+		{"a user without a password", Admin, map[string]string{"KLINGHOOK_ADMIN_USER": "me"}, nil, []string{"KLINGHOOK_ADMIN_PASSWORD_HASH (--admin-password-hash-file) must be set"}},
+		{"a password instead of its hash", Admin, map[string]string{"KLINGHOOK_ADMIN_USER": "me", "KLINGHOOK_ADMIN_PASSWORD_HASH": "hunter2"}, nil, []string{
+			"KLINGHOOK_ADMIN_PASSWORD_HASH (--admin-password-hash-file): must be a bcrypt hash of cost 10 to 16, such as what this prints: klinghook admin hash-password",
 		}},
-		{"an unreadable secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET_FILE": empty}, nil, []string{"KLINGAI_WEBHOOK_SECRET_FILE (--klingai-webhook-secret-file): read "}},
-		{"forwarding unsigned, to be shown", All, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, nil},
+		{"a proxy header from anybody", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXY_HEADER": "X-User"}, nil, []string{"KLINGHOOK_ADMIN_PROXIES (--admin-proxies) must be set"}},
+		{"a proxy without a header", Admin, map[string]string{"KLINGHOOK_ADMIN_PROXIES": "10.0.0.7"}, nil, []string{"KLINGHOOK_ADMIN_PROXY_HEADER (--admin-proxy-header) must be set"}},
+		{"a certificate without its key", Replay, map[string]string{"KLINGHOOK_REDIS_TLS_CERT": "/c"}, nil, []string{"KLINGHOOK_REDIS_TLS_KEY (--redis-tls-key) must be set"}},
 		{"forwarding unsigned", Worker, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, []string{
-			`KLINGHOOK_FORWARD_SECRET (--forward-secret-file) is not set, and what goes to KLINGHOOK_FORWARD_URLS must be signed; set it to what this prints: printf 'whsec_%s\n' "$(openssl rand -base64 32)"`,
+			`KLINGHOOK_FORWARD_SECRET (--forward-secret-file) must be set if KLINGHOOK_FORWARD_URLS is; it must be whsec_ and a key in base64, such as what this prints: printf 'whsec_%s\n' "$(openssl rand -base64 32)"`,
 		}},
-		{"one port for two listeners", Dev, map[string]string{"KLINGHOOK_ADDR": ":5001"}, nil, []string{
-			`KLINGHOOK_ADMIN_ADDR (--admin-addr) is "127.0.0.1:5001": it wants the port that KLINGHOOK_ADDR has`,
+		{"everything is shown, whatever is missing", All, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, nil},
+		{"a value and its file", Client, both, nil, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
+		{"both as flags", Client, nil, both, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
+		{"an empty file", Client, map[string]string{"KLINGAI_API_KEY_FILE": empty}, nil, []string{"KLINGAI_API_KEY_FILE (--klingai-api-key-file): " + empty + " is empty; name a readable file"}},
+		{"a password in a flag", Replay, nil, map[string]string{"KLINGHOOK_DATABASE_URL": "postgres://me:hunter2@db/k"}, []string{
+			"--database-url has a login, which other users of this machine can read; set KLINGHOOK_DATABASE_URL or name a file with --database-url-file",
 		}},
-		{"a typing error", Dev, map[string]string{"KLINGHOOK_REDIS_ULR": "x"}, nil, []string{"KLINGHOOK_REDIS_ULR is not a setting; did you mean KLINGHOOK_REDIS_URL?"}},
+		{"a typo", Dev, map[string]string{"KLINGHOOK_REDIS_ULR": "x"}, nil, []string{"KLINGHOOK_REDIS_ULR is not a setting; did you mean KLINGHOOK_REDIS_URL?"}},
 		{"the wrong prefix", Dev, map[string]string{"KLINGHOOK_WEBHOOK_SECRET_FILE": "x"}, nil, []string{"did you mean KLINGAI_WEBHOOK_SECRET_FILE?"}},
-		{"a file for no secret", Dev, map[string]string{"KLINGHOOK_ADDR_FILE": "x"}, nil, []string{"KLINGHOOK_ADDR is no secret and is not read from a file; set KLINGHOOK_ADDR itself"}},
-		{"an unknown override", Dev, nil, map[string]string{"ADDR": "x"}, []string{"ADDR is not a setting"}},
-		{"others' variables", Dev, map[string]string{"KLINGAI_ORGANIZATION": "x", "KLINGHOOKS": "x"}, nil, nil},
-		{"Kubernetes' service links", Dev, map[string]string{
+		{"variables of others", Dev, map[string]string{"KLINGAI_ORGANIZATION": "x", "KLINGHOOKS": "x"}, nil, nil},
+		{"service links of Kubernetes", Dev, map[string]string{
 			"KLINGHOOK_SERVICE_HOST": "10.0.0.1", "KLINGHOOK_SERVICE_PORT": "80", "KLINGHOOK_PORT": "tcp://10.0.0.1:80",
 			"KLINGHOOK_PORT_80_TCP_ADDR": "10.0.0.1", "KLINGHOOK_INGEST_SERVICE_HOST": "10.0.0.2", "KLINGHOOK_INGEST_PORT": "tcp://10.0.0.2:80",
 		}, nil, nil},
 		{"a port without a service", Dev, map[string]string{"KLINGHOOK_PORT": "80"}, nil, []string{"KLINGHOOK_PORT is not a setting"}},
-		{"what the role does not use may be wrong", Ingest, map[string]string{
+		{"unused settings may be wrong", Ingest, map[string]string{
 			"KLINGAI_WEBHOOK_SECRET": "s", "KLINGHOOK_DATABASE_URL": "nonsense", "KLINGHOOK_QUEUES": "nonsense", "KLINGHOOK_FORWARD_SECRET_FILE": "/nowhere",
 		}, nil, nil},
-		{"a bad directory is one problem", Worker, map[string]string{"KLINGHOOK_DATA": "~/klinghook"}, nil, []string{
-			`KLINGHOOK_DATA (--data) is "~/klinghook": it begins with ~`,
-		}},
+		{"a bad directory is one problem", Worker, map[string]string{"KLINGHOOK_DATA": "~/klinghook"}, nil, []string{`KLINGHOOK_DATA (--data) is "~/klinghook": must be a path without ~`}},
 		{"everything at once, in order", Ingest, map[string]string{
-			"KLINGHOOK_ZZZ": "x", "KLINGHOOK_LOG_LEVEL": "loud", "KLINGHOOK_MAX_BODY": "much", "KLINGHOOK_ADDR": "5000", "KLINGHOOK_GRACE": "30",
+			"KLINGHOOK_ZZZ": "x", "KLINGHOOK_LOG_LEVEL": "loud", "KLINGHOOK_MAX_BODY": "much", "KLINGHOOK_ADDR": "5000", "KLINGHOOK_GRACE": "30", "KLINGHOOK_QUEUE_TIMEOUT": "3s",
 		}, nil, []string{
 			"KLINGAI_WEBHOOK_SECRET, ",
-			`KLINGHOOK_ADDR (--addr) is "5000": it has no port; write host:port, such as :5000 or 127.0.0.1:5001`,
-			`KLINGHOOK_MAX_BODY (--max-body) is "much": it is not a size; write a number of bytes`,
-			`KLINGHOOK_GRACE (--grace) is "30": it has no unit; write a number with its unit, ms, s, m or h, such as 30s`,
-			`KLINGHOOK_LOG_LEVEL (--log-level) is "loud": it is not one of its words`,
+			`KLINGHOOK_ADDR (--addr) is "5000": must be host:port, such as :5000 or 127.0.0.1:5001`,
+			`KLINGHOOK_QUEUE_TIMEOUT (--queue-timeout) is "3s": must be between 1ms and 2s`,
+			`KLINGHOOK_MAX_BODY (--max-body) is "much": must be a size above 0 with a unit`,
+			`KLINGHOOK_GRACE (--grace) is "30": must be a duration with a unit, ms, s, m or h, such as 30s`,
+			`KLINGHOOK_LOG_LEVEL (--log-level) is "loud": must be debug, info, warn or error`,
 			"KLINGHOOK_ZZZ is not a setting",
 		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := problemsOf(t, tt.role, tt.give, tt.overrides)
+			got := problemsOf(t, tt.role, tt.give, tt.flags)
 			if len(got) != len(tt.want) {
 				t.Fatalf("problems %q, want %d", got, len(tt.want))
 			}
@@ -412,65 +387,13 @@ func TestLoadProblems(t *testing.T) {
 	}
 }
 
-func TestCollide(t *testing.T) {
-	tests := []struct {
-		a, b string
-		want bool
-	}{
-		{":5000", "127.0.0.1:5001", false},
-		{":5000", "127.0.0.1:5000", true},
-		{"127.0.0.1:5000", "0.0.0.0:5000", true},
-		{"[::]:5000", "127.0.0.1:5000", true},
-		{"127.0.0.1:5000", "127.0.0.1:5000", true},
-		{"10.0.0.1:5000", "127.0.0.1:5000", false},
-		{":0", "127.0.0.1:0", false},
-		{"", "127.0.0.1:5001", false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.a+" "+tt.b, func(t *testing.T) {
-			if got := collide(tt.a, tt.b); got != tt.want {
-				t.Errorf("got %t, want %t", got, tt.want)
-			}
-		})
-	}
-}
-
-func TestUnknownRole(t *testing.T) {
-	if _, err := Load("operator", nil, nil); err == nil {
-		t.Error("Load of an unknown role succeeded")
-	}
-}
-
-func TestUnused(t *testing.T) {
-	environ := environment(map[string]string{
-		"KLINGAI_WEBHOOK_SECRET": "s", "KLINGAI_API_KEY_FILE": "/k", "KLINGHOOK_DATABASE_URL": "x", "KLINGHOOK_NOTIFY_URLS": "", "HOME": "/",
-	})
-	tests := []struct {
-		role Role
-		want []string
-	}{
-		{Ingest, []string{"KLINGAI_API_KEY_FILE", "KLINGHOOK_DATABASE_URL"}},
-		{Worker, []string{"KLINGAI_WEBHOOK_SECRET"}},
-		{Store, []string{"KLINGAI_WEBHOOK_SECRET", "KLINGAI_API_KEY_FILE"}},
-		{All, nil},
-	}
-	for _, tt := range tests {
-		t.Run(string(tt.role), func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, Unused(tt.role, environ)); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
-}
-
-// A role's Config holds nothing that was set for another's.
-func TestLoadLeavesOthersSettingsOut(t *testing.T) {
+func TestConfigHasNothingOfOtherRoles(t *testing.T) {
 	give := map[string]string{
 		"KLINGAI_WEBHOOK_SECRET": "s", "KLINGAI_API_KEY": "s", "KLINGHOOK_DATABASE_URL": "postgres://h/d",
-		"KLINGHOOK_BUCKET_URL": "s3://b", "KLINGHOOK_QUEUES": "media=1", "KLINGHOOK_ADDR": ":1",
+		"KLINGHOOK_BUCKET_URL": "s3://b", "KLINGHOOK_QUEUES": "media=1", "KLINGHOOK_ADDR": ":1", "KLINGHOOK_READ_ONLY": "true",
 	}
 	for _, role := range []Role{Ingest, Worker, Dev, Admin, Store, Replay, Client} {
-		c, err := Load(role, environment(give), maps.Clone(give))
+		c, err := Load(role, environment(give), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -485,20 +408,19 @@ func TestLoadLeavesOthersSettingsOut(t *testing.T) {
 	}
 }
 
-func TestChecks(t *testing.T) {
-	check := Check{Name: "KLINGHOOK_NOTIFY_URLS", Item: func(item string) error {
+func TestChecksSeeEachItem(t *testing.T) {
+	checks := Checks{"KLINGHOOK_NOTIFY_URLS": func(item string) error {
 		if item == "slack://good" {
 			return nil
 		}
 		return errors.New("is not good")
 	}}
-	environ := []string{"KLINGHOOK_NOTIFY_URLS=slack://good,slack://hunter2", "KLINGHOOK_MAX_BODY=x"}
-	_, err := Load(Dev, environ, nil, check)
+	_, err := Load(Dev, []string{"KLINGHOOK_NOTIFY_URLS=slack://good,slack://hunter2", "KLINGHOOK_MAX_BODY=x"}, nil, checks)
 	var all *Error
 	if !errors.As(err, &all) || len(all.Problems) != 2 {
 		t.Fatalf("err = %v, want both problems", err)
 	}
-	if text := err.Error(); !strings.Contains(text, "number 2 of 2 is not good") || strings.Contains(text, "hunter2") {
-		t.Errorf("err = %v, want the item by its place and not by its value", err)
+	if text := err.Error(); !strings.Contains(text, "number 2 of 2: is not good") || strings.Contains(text, "hunter2") {
+		t.Errorf("err = %v, want the number of the item and not its value", err)
 	}
 }

@@ -6,123 +6,95 @@ import (
 	"strings"
 )
 
-// Secret says how much of a setting's value must not be shown.
+// Secret is how much of a setting's value is hidden.
 type Secret string
 
-// How much of a value is secret.
+// The levels of secrecy.
 const (
-	// SecretNone is a value that may be shown.
-	SecretNone Secret = "none"
-	// SecretURL is a URL or a list of them: login and query are not shown.
-	SecretURL Secret = "url"
-	// SecretWhole is a value of which nothing is shown.
-	SecretWhole Secret = "whole"
+	SecretNone  Secret = ""      // the value is shown
+	SecretURL   Secret = "url"   // a URL's login and query are hidden
+	SecretWhole Secret = "whole" // the whole value is hidden
 )
 
 // Setting describes one setting.
 type Setting struct {
-	// Name is the variable's name, e.g. "KLINGHOOK_REDIS_URL".
-	Name string
-	// Flag is the same in a flag's words without dashes before it, e.g.
-	// "redis-url". Not every setting has a plain flag: see HasFlag.
-	Flag string
-	// Default is the value when none is set, as text; empty where there is
-	// none. In it "<data>" stands for the directory that KLINGHOOK_DATA names.
-	Default string
-	// Meaning is what the setting does, in one or two sentences.
+	Name    string // the variable, such as "KLINGHOOK_REDIS_URL"
+	Flag    string // the flag without dashes, such as "redis-url"; see HasFlag
+	Default string // empty if there is none; "<data>" is the value of KLINGHOOK_DATA
 	Meaning string
-	// Form is what a value looks like, with its unit.
-	Form string
-	// Secret says how much of the value must not be shown.
-	Secret Secret
-	// Roles are the roles that use it; All, which uses every one, is not named.
-	Roles []Role
+	Form    string // what a value looks like
+	Secret  Secret
+	Kind    reflect.Kind
 
 	form  form
-	field int // its index in Config
+	roles []string
+	needs string
+	field string // its name in Config
 }
 
-// Settings returns every setting, in the order in which documents list them.
+// Settings returns every setting in the order of the documentation.
 func Settings() []Setting {
-	table := forms()
 	var settings []Setting
-	config := reflect.TypeFor[Config]()
-	for i := range config.NumField() {
-		field := config.Field(i)
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		if !field.IsExported() {
 			continue
 		}
 		s := Setting{
-			Name:    field.Tag.Get("env"),
-			Default: field.Tag.Get("envDefault") + field.Tag.Get("derived"),
-			Meaning: field.Tag.Get("help"),
-			Secret:  Secret(field.Tag.Get("secret")),
-			form:    table[field.Tag.Get("form")],
-			field:   i,
+			Name: field.Tag.Get("env"), Default: field.Tag.Get("envDefault"), Meaning: field.Tag.Get("help"),
+			Secret: Secret(field.Tag.Get("secret")), Kind: field.Type.Kind(), form: forms[field.Tag.Get("form")], needs: field.Tag.Get("needs"),
+			roles: strings.Fields(field.Tag.Get("roles")), field: field.Name,
 		}
-		s.Flag = flagName(s.Name)
 		s.Form = s.form.words
-		for _, role := range strings.Fields(field.Tag.Get("roles")) {
-			s.Roles = append(s.Roles, Role(role))
-		}
+		s.Flag = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s.Name, "KLINGHOOK_")), "_", "-")
 		settings = append(settings, s)
 	}
 	return settings
 }
 
-// HasFlag reports whether the value itself may be a flag's. A value that is
-// secret as a whole may not: other users of the machine can list a process's
-// arguments.
-func (s Setting) HasFlag() bool { return s.Secret != SecretWhole }
-
-// IsSwitch reports whether the value is true or false; its flag alone means true.
-func (s Setting) IsSwitch() bool {
-	return reflect.TypeFor[Config]().Field(s.field).Type.Kind() == reflect.Bool
+// Lookup returns the setting of this name, or a zero Setting if there is none.
+func Lookup(name string) Setting {
+	for _, s := range Settings() {
+		if s.Name == name {
+			return s
+		}
+	}
+	return Setting{}
 }
 
-// HasFile reports whether the value may stand in a file, which the variable
-// FileName or the flag FileFlag names.
-func (s Setting) HasFile() bool { return s.Secret != SecretNone }
+// HasFlag reports whether a flag may hold the value. Other users of the machine
+// can read a process's arguments, so a secret has only a flag for its file.
+func (s Setting) HasFlag() bool { return s.Secret != SecretWhole }
 
-// FileName returns the name of the variable that names a file with the value,
-// e.g. "KLINGAI_API_KEY_FILE". It means something only where HasFile is true.
+// FileName returns the variable that names the file of a secret value.
 func (s Setting) FileName() string { return s.Name + "_FILE" }
 
-// FileFlag returns FileName in a flag's words, e.g. "klingai-api-key-file".
+// FileFlag returns the flag that names the file of a secret value.
 func (s Setting) FileFlag() string { return s.Flag + "-file" }
 
 // UsedBy reports whether the role uses the setting.
 func (s Setting) UsedBy(role Role) bool {
-	return role == All || slices.Contains(s.Roles, role)
+	return role == All || slices.Contains(s.roles, string(role))
 }
 
-// title names the setting in a problem: the variable, and the flag to use.
-func (s Setting) title() string {
-	if s.HasFlag() {
-		return s.Name + " (--" + s.Flag + ")"
+// Title names the variable and its flag, for messages.
+func (s Setting) Title() string {
+	if !s.HasFlag() {
+		return s.Name + " (--" + s.FileFlag() + ")"
 	}
-	return s.Name + " (--" + s.FileFlag() + ")"
+	return s.Name + " (--" + s.Flag + ")"
 }
 
-// value returns the setting's field in c.
 func (s Setting) value(c *Config) reflect.Value {
-	return reflect.ValueOf(c).Elem().Field(s.field)
+	return reflect.ValueOf(c).Elem().FieldByName(s.field)
 }
 
-// names returns the variables that can set it.
-func (s Setting) names() []string {
-	if s.HasFile() {
-		return []string{s.Name, s.FileName()}
+// items returns the items of a value's text if it is a list, else the text.
+func (s Setting) items(text string) []string {
+	switch s.value(&Config{}).Interface().(type) {
+	case []string, map[string]int:
+		return split(text, comma)
+	case URLs:
+		return split(text, nextURL)
 	}
-	return []string{s.Name}
+	return []string{text}
 }
-
-// flagName turns a variable's name into a flag's. Kling's own variables keep
-// "klingai", which tells them from klinghook's.
-func flagName(variable string) string {
-	words := strings.ToLower(strings.TrimPrefix(variable, prefix))
-	return strings.ReplaceAll(words, "_", "-")
-}
-
-// prefix is what the variables that belong to klinghook alone begin with.
-const prefix = "KLINGHOOK_"

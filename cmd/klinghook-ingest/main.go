@@ -1,19 +1,15 @@
-// Command klinghook-ingest is klinghook's public process: it receives Kling's
-// webhooks, verifies them and puts them into the queue. It takes its settings
-// from the environment and from flags of the same words; `klinghook-ingest --help`
-// lists them.
+// Command klinghook-ingest is klinghook's public process. It receives Kling's webhooks,
+// verifies them and enqueues them.
 package main
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
@@ -27,89 +23,69 @@ import (
 // version is stamped by the linker: -X main.version=v1.2.3.
 var version string
 
-func main() {
-	os.Exit(run())
-}
+func main() { os.Exit(run()) }
 
-// run does what the arguments ask for and returns the exit code.
 func run() int {
 	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
 	defer stop()
-	err := ingestOrTell(ctx, os.Args[1:])
+	err := cli.Execute(ctx, ingestCommand())
 	if err != nil {
 		cli.PrintError(os.Stderr, "klinghook-ingest", err)
 	}
 	return cli.ExitCode(err)
 }
 
-const help = `klinghook-ingest receives Kling's webhooks, verifies them and enqueues them in
-Redis for "klinghook worker". It is the only process that the public reaches: leave
-the worker's settings out of its environment.
+func ingestCommand() *cobra.Command {
+	var healthcheck bool
+	cmd := &cobra.Command{
+		Use:   "klinghook-ingest",
+		Short: "Receive Kling's webhooks",
+		Long: `klinghook-ingest receives Kling's webhooks, verifies them and enqueues them in Redis
+for "klinghook worker". It is the only public process and uses only its own settings:
+leave those of the worker out of its environment.
 
-While Redis is away it keeps events in a spool, one synced file per event in
-./klinghook-data/spool (--spool-dir), still answers 200, and hands the events over
-when Redis is back. Processes on one machine may share the directory. With --no-spool
-it answers 503 instead.
+While Redis is unavailable it keeps events in a spool on disk (--spool-dir), still
+answers 200, and delivers them when Redis is back. With --no-spool it answers 503
+instead.
 
-GET /healthz (it runs) and GET /readyz (an event that came now would be kept) are
-served beside the webhooks and on the private address, which also serves GET /metrics.
-SIGINT or SIGTERM lets it finish the deliveries it has; a second signal ends it at once.
+It answers GET /healthz (alive) and GET /readyz (a new event would be kept), also on
+its private address, which serves GET /metrics too. On SIGINT or SIGTERM it finishes
+the current deliveries; a second signal stops it at once.
 
-Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.
-
-Usage:
-  klinghook-ingest [flags]
-
-Examples:
-  KLINGAI_WEBHOOK_SECRET=… klinghook-ingest
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.`,
+		Example: `  KLINGAI_WEBHOOK_SECRET=… klinghook-ingest
   klinghook-ingest --klingai-webhook-secret-file /run/secrets/kling --addr :8080
-  klinghook-ingest --healthcheck    # is the one that runs here ready?
-`
-
-// ingestOrTell receives webhooks until ctx ends, unless the arguments ask for the
-// help or the version.
-func ingestOrTell(ctx context.Context, args []string) error {
-	fs := pflag.NewFlagSet("klinghook-ingest", pflag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	cli.AddFlags(fs, config.Ingest)
-	checkHealth := fs.Bool("healthcheck", false, "ask the klinghook-ingest that runs with these settings whether it is ready, and exit with 0 or 1")
-	showVersion := fs.BoolP("version", "v", false, "print the version and exit")
-	showHelp := fs.BoolP("help", "h", false, "print this help and exit")
-	err := fs.Parse(args)
-	switch {
-	case err != nil:
-		return cli.FlagError("klinghook-ingest", fs, err)
-	case *showHelp:
-		fmt.Print(help)
-		return cli.WriteFlags(os.Stdout, fs)
-	case *showVersion:
-		fmt.Println(cli.VersionLine("klinghook-ingest", version))
-		return nil
-	case fs.NArg() > 0:
-		return cli.Usagef("there is no command %q: klinghook-ingest takes flags only; `klinghook-ingest --help` lists them", fs.Arg(0))
+  klinghook-ingest --healthcheck    # is the running one ready?`,
+		Version:           cli.VersionLine(version), // printed by cobra's default: a template would double the program's size
+		Args:              cobra.NoArgs,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := cli.Load(config.Ingest, cmd, nil)
+			if err != nil {
+				return err
+			}
+			if healthcheck {
+				return cli.CheckHealth(cmd.Context(), cfg.AdminAddr)
+			}
+			log, err := cli.NewLogger(cfg)
+			if err != nil {
+				return err
+			}
+			for _, name := range cli.Unused(config.Ingest) {
+				log.Warn("this variable is not for ingest; leave it out of the public process's environment", zap.String("variable", name))
+			}
+			return serve(cmd.Context(), cfg, log)
+		},
 	}
-	cfg, err := cli.Load(config.Ingest, os.Environ(), fs)
-	if err != nil {
-		return err
-	}
-	if *checkHealth {
-		return cli.CheckHealth(ctx, cfg.AdminAddr)
-	}
-	log, err := process.NewLogger(process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: cli.Coloured(os.Stderr), File: os.Stderr})
-	if err != nil {
-		return err
-	}
-	for _, name := range config.Unused(config.Ingest, os.Environ()) {
-		log.Warn("this variable is not for ingest; leave it out of the public process's environment", zap.String("variable", name))
-	}
-	return serve(ctx, cfg, log)
+	cmd.Flags().BoolVar(&healthcheck, "healthcheck", false, "ask the running klinghook-ingest whether it is ready, and exit with 0 or 1")
+	cli.AddFlags(cmd, config.Ingest)
+	return cmd
 }
 
 // serve receives webhooks until ctx ends, and then finishes the deliveries in
 // hand.
 func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
-	redis.SetLogger(process.RedisLogger{Log: log})
-	rdb, err := process.NewRedis(cfg.RedisURL)
+	rdb, err := cli.OpenRedis(cfg, log)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/bcrypt"
@@ -28,26 +27,24 @@ import (
 func adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
-		Short: "Serve the pages that show the queue",
-		Long: `admin serves the pages at /queues, in which failed tasks can be looked into and
-run again, and beside them /healthz, /readyz and /metrics, which anybody may ask
-for. It needs Redis and nothing else.
+		Short: "Serve the queue pages",
+		Long: `admin serves the pages at /queues, where failed tasks can be inspected and run again,
+and /healthz, /readyz and /metrics, which are open to anybody. It needs only Redis.
 
-On a loopback address, as by default, whoever is on this machine may use the
-pages. To be reached from elsewhere it wants a login: a user and the hash of a
-password, which "klinghook admin hash-password" makes, or a bearer token, or the
-word of a reverse proxy that has logged the user in. What passwords and cookies
-travel over should be encrypted: put it behind a proxy with TLS, or come through
-an SSH tunnel.`,
+On a loopback address, the default, everybody on this machine can use the pages. On
+another address it requires a login: a user and the hash of a password, which
+"klinghook admin hash-password" prints; a bearer token; or a header set by an
+authenticating reverse proxy. Passwords and cookies should be encrypted on their way:
+use a proxy with TLS or an SSH tunnel.`,
 		Example: `  klinghook admin                        # http://127.0.0.1:5001/queues
   klinghook admin --read-only
   export KLINGHOOK_ADMIN_TOKEN=$(openssl rand -hex 32)
   klinghook admin --admin-addr :5001 --admin-hosts queue.example.com`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: runAdmin,
 	}
 	cmd.AddCommand(hashPasswordCommand())
-	settings(cmd, config.Admin)
+	cli.AddFlags(cmd, config.Admin)
 	return cmd
 }
 
@@ -58,12 +55,11 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	metrics := admin.NewMetrics(cli.Version(version))
-	redis.SetLogger(process.RedisLogger{Log: log})
-	rdb, err := process.NewRedis(cfg.RedisURL)
+	rdb, err := cli.OpenRedis(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rdb.Close()) }()
+	defer closeInto(&err, rdb.Close)
 	gate := login.New(login.Config{
 		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, Tokens: cfg.AdminTokens,
 		ProxyHeader: cfg.AdminProxyHeader, Proxies: networks(cfg.AdminProxies),
@@ -89,48 +85,48 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, admin.Handler(private), log)); err != nil {
 		return err
 	}
-	tellWhoMay(log, cfg, gate)
+	logAccess(log, cfg, gate)
 	err = listeners.Wait(ctx)
 	log.Info("stopping")
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 }
 
-// checkLogin refuses an address that others reach when everybody would be let in.
+// checkLogin refuses an address that others can reach if there is no login.
 func checkLogin(cfg *config.Config, gate *login.Gate) error {
 	if admin.IsLoopback(cfg.AdminAddr) || len(gate.Ways()) > 0 {
 		return nil
 	}
-	return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: others reach that, and whoever does could delete every task. Set a login: "+
+	return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: others can reach it and could delete every task. Set a login: "+
 		"KLINGHOOK_ADMIN_USER and KLINGHOOK_ADMIN_PASSWORD_HASH, which `klinghook admin hash-password` prints; "+
 		"or KLINGHOOK_ADMIN_TOKEN, to what `openssl rand -hex 32` prints; "+
-		"or KLINGHOOK_ADMIN_PROXY_HEADER and KLINGHOOK_ADMIN_PROXIES, behind a proxy that logs people in. Or write a loopback address, such as 127.0.0.1:5001", cfg.AdminAddr)
+		"or KLINGHOOK_ADMIN_PROXY_HEADER and KLINGHOOK_ADMIN_PROXIES, behind an authenticating proxy. Or use a loopback address, such as 127.0.0.1:5001", cfg.AdminAddr)
 }
 
-// tellWhoMay says who is let in, and from where.
-func tellWhoMay(log *zap.Logger, cfg *config.Config, gate *login.Gate) {
+// logAccess logs who can use the pages, and from where.
+func logAccess(log *zap.Logger, cfg *config.Config, gate *login.Gate) {
 	fields := []zap.Field{zap.String("path", admin.QueuesPath), zap.Bool("read_only", cfg.ReadOnly), zap.Strings("hosts", ownHosts(cfg))}
 	switch ways := gate.Ways(); {
 	case len(ways) == 0:
-		log.Info("queue pages are open to whoever is on this machine", fields...)
+		log.Info("queue pages are open to everybody on this machine", fields...)
 	case admin.IsLoopback(cfg.AdminAddr):
 		log.Info("queue pages are served on this machine, with a login", append(fields, zap.Strings("login", ways))...)
 	default:
-		log.Warn("queue pages are open beyond this machine, with a login; passwords and cookies need TLS before them", append(fields, zap.Strings("login", ways))...)
+		log.Warn("queue pages are open beyond this machine, with a login; put TLS in front of them", append(fields, zap.Strings("login", ways))...)
 	}
 }
 
-// ownHosts are the names by which the pages may be asked for: those of the settings,
-// and the address that they are served at.
+// ownHosts returns the host names of the pages: those of the settings, and the host of
+// the address.
 func ownHosts(cfg *config.Config) []string {
 	hosts := cfg.AdminHosts
-	host, _, _ := net.SplitHostPort(cfg.AdminAddr) // the settings have seen to its form
+	host, _, _ := net.SplitHostPort(cfg.AdminAddr) // valid, as a setting
 	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
 		hosts = append(hosts[:len(hosts):len(hosts)], host)
 	}
 	return hosts
 }
 
-// networks reads addresses and networks, to whose form the settings have seen.
+// networks parses addresses and networks, which the settings have validated.
 func networks(items []string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, item := range items {
@@ -148,23 +144,23 @@ func hashPasswordCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "hash-password",
 		Short: "Print the hash of a password, for KLINGHOOK_ADMIN_PASSWORD_HASH",
-		Long: `hash-password asks for a password, or reads it from its standard input where that
-is no terminal, and prints its bcrypt hash. In a compose file or its .env each $
-of the hash must be written $$, or be between single quotes.`,
+		Long: `hash-password asks for a password, or reads it from standard input if that is not a
+terminal, and prints its bcrypt hash. In a Compose file or its .env, write each $ of
+the hash as $$, or put the hash between single quotes.`,
 		Example: `  klinghook admin hash-password
   openssl rand -base64 18 | tee /dev/stderr | klinghook admin hash-password`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			password, err := readPassword(cmd)
 			if err != nil {
 				return err
 			}
 			if len(password) < leastPassword {
-				return cli.Usagef("the password has %d characters: write %d or more, for whoever guesses it can delete every task", len(password), leastPassword)
+				return cli.Usagef("the password has %d characters, must have at least %d", len(password), leastPassword)
 			}
 			hash, err := bcrypt.GenerateFromPassword([]byte(password), passwordCost)
 			if errors.Is(err, bcrypt.ErrPasswordTooLong) {
-				return cli.Usagef("the password is longer than 72 bytes, of which bcrypt takes no more: write a shorter one")
+				return cli.Usagef("the password is longer than the 72 bytes that bcrypt accepts")
 			}
 			if err != nil {
 				return fmt.Errorf("hash password: %w", err)
@@ -177,12 +173,10 @@ of the hash must be written $$, or be between single quotes.`,
 
 const (
 	leastPassword = 10
-	// passwordCost makes a login take about a quarter of a second.
-	passwordCost = 12
+	passwordCost  = 12 // a login takes about a quarter of a second
 )
 
-// readPassword asks for a password on the terminal, or reads a line of the standard
-// input.
+// readPassword asks for a password on the terminal, or reads a line of standard input.
 func readPassword(cmd *cobra.Command) (string, error) {
 	if file, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		fmt.Fprint(cmd.ErrOrStderr(), "Password: ")

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,30 +17,27 @@ func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print every setting: its value, its default and its meaning",
-		Long: `config prints every setting with the value that it has here and where that is
-from, what it means, its form and its default. Of secrets it prints only that they
-are set. Give it the flags that a process is given, to see what that makes of
-them. With wrong settings it says instead what is wrong with each.
+		Long: `config prints every setting with its value, the origin of the value, its meaning,
+its form and its default. Secrets are hidden. Give it the flags and the environment
+of a process to see what that process would use. If settings are wrong, it prints
+what is wrong instead.
 
-With --json it prints a list of objects with name, flag, value (redacted where it
-is secret, empty when not set), origin (default, environment, file or flag),
-default, form and meaning.`,
+--json prints a list of objects with name, flag, value (redacted if secret, empty if
+unset), origin (default, environment, file or flag), default, form and meaning.`,
 		Example: `  klinghook config
   klinghook config --json | jq -r '.[] | select(.origin != "default") | .name'`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case asJSON && asMarkdown:
-				return cli.Usagef("give --json or --markdown, not both")
-			case asMarkdown:
-				return printSettingsTable(cmd)
+			if asMarkdown {
+				printSettingsTable(cmd.OutOrStdout())
+				return nil
 			}
 			return printConfig(cmd, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd, &asJSON)
 	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "print the settings as the table in the README, without values")
-	settings(cmd, config.All)
+	cli.AddFlags(cmd, config.All)
 	return cmd
 }
 
@@ -58,67 +57,36 @@ func printConfig(cmd *cobra.Command, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	var shown []shownSetting
-	for _, s := range config.Settings() {
-		shown = append(shown, shownSetting{
-			Name: s.Name, Flag: flagOf(s), Value: cfg.Value(s.Name), Origin: string(cfg.Origin(s.Name)),
-			Default: s.Default, Form: s.Form, Meaning: s.Meaning,
-		})
-	}
+	shown := each(config.Settings(), func(s config.Setting) shownSetting {
+		flag := s.Flag
+		if !s.HasFlag() {
+			flag = s.FileFlag()
+		}
+		return shownSetting{s.Name, "--" + flag, cfg.Value(s.Name), string(cfg.Origin(s.Name)), s.Default, s.Form, s.Meaning}
+	})
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), shown)
 	}
-	out := cmd.OutOrStdout()
 	for _, s := range shown {
-		text := valueText(s) + "\n"
-		text += cli.Wrap(s.Meaning, "    ")
-		text += cli.Wrap(fmt.Sprintf("%s: %s; default: %s", s.Flag, s.Form, orNone(s.Default)), "    ")
-		if _, err := fmt.Fprintln(out, text); err != nil {
-			return err
+		value := " = " + s.Value + "  (" + s.Origin + ")"
+		if s.Value == "" {
+			value = " is not set"
 		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s%s\n    %s\n    %s: %s; default: %s\n\n", s.Name, value, s.Meaning, s.Flag, s.Form, cmp.Or(s.Default, "none"))
 	}
 	return nil
 }
 
-func printSettingsTable(cmd *cobra.Command) error {
-	out := cmd.OutOrStdout()
-	fmt.Fprintln(out, "| variable | default | meaning |")
-	fmt.Fprintln(out, "| --- | --- | --- |")
+func printSettingsTable(out io.Writer) {
+	fmt.Fprint(out, "| variable | default | meaning |\n| --- | --- | --- |\n")
 	for _, s := range config.Settings() {
-		name := "`" + s.Name + "`"
-		if s.HasFile() {
+		name, value := "`"+s.Name+"`", ""
+		if s.Secret != config.SecretNone {
 			name += " (`…_FILE`)"
 		}
-		value := ""
 		if s.Default != "" {
 			value = "`" + s.Default + "`"
 		}
 		fmt.Fprintf(out, "| %s | %s | %s |\n", name, value, strings.ReplaceAll(s.Meaning, "|", "\\|"))
 	}
-	return nil
-}
-
-func flagOf(s config.Setting) string {
-	if s.HasFlag() {
-		return "--" + s.Flag
-	}
-	return "--" + s.FileFlag()
-}
-
-// valueText is a setting's value and where it is from.
-func valueText(s shownSetting) string {
-	switch {
-	case s.Value == "":
-		return s.Name + " is not set"
-	case s.Origin == string(config.FromDefault):
-		return s.Name + " = " + s.Value + "  (default)"
-	}
-	return s.Name + " = " + s.Value + "  (from " + s.Origin + ")"
-}
-
-func orNone(text string) string {
-	if text == "" {
-		return "none"
-	}
-	return text
 }

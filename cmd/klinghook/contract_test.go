@@ -1,53 +1,17 @@
 package main
 
 import (
-	"slices"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
-	"github.com/klinghook/klinghook/tasks"
 )
-
-// config knows none of the other packages, so it repeats some of their names. Only
-// here can both be seen.
-func TestConfigKnowsTheOthersNames(t *testing.T) {
-	tests := []struct {
-		name      string
-		got, want []string
-	}{
-		{"queues", config.QueueNames(), tasks.Queues()},
-		{"event types", config.EventTypes(), append(tasks.KnownTypes(), tasks.TypeLost)},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			slices.Sort(tt.got)
-			slices.Sort(tt.want)
-			if diff := cmp.Diff(tt.want, tt.got); diff != "" {
-				t.Errorf("config has other names than tasks (-tasks +config):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestConfigKnowsHowManyShardsThereMayBe(t *testing.T) {
-	if config.MaxEventShards != tasks.MaxEventShards {
-		t.Errorf("config allows %d shards of events, tasks %d", config.MaxEventShards, tasks.MaxEventShards)
-	}
-}
 
 func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
 	files := make(map[string]string)
 	for _, p := range source.Protocols() {
-		at := slices.IndexFunc(config.Settings(), func(s config.Setting) bool { return s.Name == p.SecretSetting })
-		if at < 0 {
-			t.Errorf("protocol %s wants the setting %s, which config does not have", p.Name, p.SecretSetting)
-			continue
-		}
-		s := config.Settings()[at]
+		s := config.Lookup(p.SecretSetting)
 		if s.Secret != config.SecretWhole {
 			t.Errorf("%s is the secret of protocol %s, and config would show it", s.Name, p.Name)
 		}
@@ -55,7 +19,7 @@ func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
 			if !s.UsedBy(role) {
 				t.Errorf("%s is not a setting of the role %s", s.Name, role)
 			}
-			cfg, err := config.Load(role, []string{s.Name + "=whsec_c2VjcmV0"}, nil)
+			cfg, err := config.Load(role, []string{s.Name + "=whsec_c2VjcmV0"}, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

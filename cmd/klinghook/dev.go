@@ -18,7 +18,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/admin"
@@ -56,12 +55,12 @@ Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
   klinghook send --lifecycle                    # in another terminal
   klinghook dev --addr :8080 --data /tmp/try    # elsewhere
   KLINGHOOK_REDIS_URL=redis://localhost:6379 klinghook dev`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, o) },
 	}
 	cmd.Flags().BoolVar(&o.simulate, "simulate", false, "run a Kling on this machine beside it, as klinghook simulate does, and ask that one about jobs")
 	cmd.Flags().BoolVar(&o.skipVerify, "insecure-skip-verify", false, "accept deliveries whoever sent them, unsigned ones too; never where others can reach it")
-	settings(cmd, config.Dev)
+	cli.AddFlags(cmd, config.Dev)
 	return cmd
 }
 
@@ -73,7 +72,7 @@ func runDev(cmd *cobra.Command, o devOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	screen := terminal.New(os.Stdout, os.Stderr)
+	screen := newConsole(os.Stdout, os.Stderr)
 	d := &dev{cfg: cfg, out: screen.Out(), devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
 	log, err := d.openLog(screen)
 	if err != nil {
@@ -129,7 +128,6 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if d.secrets, err = openSecrets(d.cfg); err != nil {
 		return err
 	}
-	redis.SetLogger(process.RedisLogger{Log: d.log})
 	if err := d.openRedis(ctx); err != nil {
 		return err
 	}
@@ -176,7 +174,9 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 		d.closers = append(d.closers, d.embedded.close)
 		d.redisURL = d.embedded.url
 	}
-	client, err := process.NewRedis(d.redisURL)
+	cfg := *d.cfg
+	cfg.RedisURL = d.redisURL
+	client, err := cli.OpenRedis(&cfg, d.log)
 	if err != nil {
 		return err
 	}

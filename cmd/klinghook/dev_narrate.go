@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
+	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/tasks"
@@ -22,8 +22,8 @@ import (
 
 // openLog returns the log. At a terminal, unless the log was asked for, dev narrates
 // instead, and only warnings go to the log.
-func (d *dev) openLog(screen *terminal.Screen) (*zap.Logger, error) {
-	cfg := logConfig(d.cfg)
+func (d *dev) openLog(screen *console) (*zap.Logger, error) {
+	cfg := cli.LogConfig(d.cfg)
 	cfg.Through = screen.Err()
 	if screen.Watched() && cfg.Format == "auto" && cfg.Level == "info" {
 		cfg.Level = "warn"
@@ -39,7 +39,7 @@ const refusalsPerSecond = 5
 // narrator prints one line for each thing that happens to a delivery. It is safe for
 // concurrent use.
 type narrator struct {
-	screen *terminal.Screen
+	screen *console
 	out    io.Writer
 	now    func() time.Time
 	// deadLetters is the command that shows dead letters.
@@ -48,15 +48,15 @@ type narrator struct {
 
 	mu sync.Mutex // guards what follows
 	// bars are those of the running downloads, by job and file.
-	bars map[string]*terminal.Bar
+	bars map[string]*progressBar
 	// unsaid counts the refusals since the last one that was printed.
 	unsaid int
 }
 
-func newNarrator(screen *terminal.Screen, out io.Writer, deadLetters string) *narrator {
+func newNarrator(screen *console, out io.Writer, deadLetters string) *narrator {
 	return &narrator{
 		screen: screen, out: out, now: time.Now, deadLetters: deadLetters,
-		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), bars: map[string]*terminal.Bar{},
+		refusals: rate.NewLimiter(refusalsPerSecond, refusalsPerSecond), bars: map[string]*progressBar{},
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
@@ -24,7 +23,7 @@ func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 	}
 	t.Cleanup(func() { _ = file.Close() })
 	out := &bytes.Buffer{}
-	n := newNarrator(terminal.New(file, file), out, "klinghook deadletters list")
+	n := newNarrator(newConsole(file, file), out, "klinghook deadletters list")
 	n.now = func() time.Time { return time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC) }
 	return n, out
 }

@@ -16,49 +16,43 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/store"
-	"github.com/klinghook/klinghook/tasks"
 )
 
 func eventsCommand() *cobra.Command {
-	return group("events", "Look at the events that were received", eventsListCommand(), eventsShowCommand())
+	return group("events", "Look at the received events", eventsListCommand(), eventsShowCommand())
 }
 
 func eventsListCommand() *cobra.Command {
 	var filter store.EventFilter
-	var asJSON bool
+	var list listFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List events, the one received last first",
-		Long: `list lists the events that were received and recorded, the last one first.
+		Short: "List events, the most recently received first",
+		Long: `list lists the events that were received and stored, the most recent first.
 
-With --json it prints a list of objects with id, source (the protocol), type,
-job_id, received_at, processed_at (left out while downloads and notifications are
-still to be queued) and secret (the fingerprint of the secret that verified it;
-left out when verification was off). Times are RFC 3339, UTC.`,
+--json prints a list of objects with id, source (the protocol), type, job_id,
+received_at, processed_at (left out until downloads and notifications are queued)
+and secret (the fingerprint of the secret that verified it, left out if verification
+was off). Times are RFC 3339 in UTC.`,
 		Example: `  klinghook events list --job vid_abc123
   klinghook events list --type failed --json`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(filter.Limit); err != nil {
-				return err
-			}
-			filter.Type = eventType(filter.Type)
-			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
+			filter.Type, filter.Limit = cli.EventType(filter.Type), int(list.limit)
+			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
 				events, err := db.Events(ctx, filter)
 				if err != nil {
 					return err
 				}
-				return printEvents(cmd.OutOrStdout(), events, asJSON)
+				return eventTable.print(cmd.OutOrStdout(), each(events, newEventJSON), list.asJSON)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&filter.JobID, "job", "", "only events of this `job-id`")
+	cmd.Flags().StringVar(&filter.JobID, "job", "", "only events of the job with this `id`")
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only events of this `type`, such as video.completed or completed")
-	cmd.Flags().BoolVar(&filter.Unprocessed, "unprocessed", false, "only events whose downloads and notifications are still to be queued")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	completes(cmd, "type", tasks.KnownTypes()...)
-	settings(cmd, config.Store)
+	cmd.Flags().BoolVar(&filter.Unprocessed, "unprocessed", false, "only events whose downloads and notifications are not queued yet")
+	list.add(cmd)
+	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
@@ -67,54 +61,60 @@ func eventsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <event-id>",
 		Short: "Show an event with its headers and its body",
-		Long: `show prints an event as it was received. The id may be cut short as long as only
-one event begins so, and a table's "…" at its end does no harm.
+		Long: `show prints an event as it was received. The id may be shortened if only one event
+begins with it; the "…" of a table may stay at its end.
 
-With --json it prints an object as those of "klinghook events list --json", with
-headers (those that its verification needs) and body (the text as it was signed;
-one that is not UTF-8 is in body_base64 instead).`,
+--json prints an object with the fields of "klinghook events list --json", headers
+(those that verification needs) and body (exactly as it was signed; if it is not
+UTF-8, body_base64 instead).`,
 		Example: `  klinghook events show klingai:247582a5
   klinghook events show klingai:247582a5 --json | jq '.body | fromjson'`,
-		Args: oneArg("one event id, or its beginning"),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
-				ev, err := findEvent(ctx, db, given[0])
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
+				ev, err := findEvent(ctx, db, ids[0])
 				if err != nil {
 					return err
 				}
 				if asJSON {
-					return printJSON(cmd.OutOrStdout(), newEventJSON(ev, true))
+					shown := newEventJSON(ev)
+					shown.Headers = ev.Headers
+					shown.Body, shown.BodyBase64 = textOrBytes(ev.Body)
+					return printJSON(cmd.OutOrStdout(), shown)
 				}
 				return printEvent(cmd.OutOrStdout(), ev)
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	settings(cmd, config.Store)
+	jsonFlag(cmd, &asJSON)
+	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
-// findEvent returns the event with an id, or the only one whose id begins so.
+// findEvent returns the event with an id, or the only one whose id begins with it.
 func findEvent(ctx context.Context, db *store.Store, id string) (store.StoredEvent, error) {
 	id = strings.TrimSuffix(id, "…")
 	ev, err := db.Event(ctx, id)
 	if !errors.Is(err, store.ErrNotFound) {
 		return ev, err
 	}
-	matches, prefixErr := db.Events(ctx, store.EventFilter{IDPrefix: id, Limit: 2})
+	if id == "" {
+		return ev, cli.Usagef("the event id is empty")
+	}
+	matches, err := db.Events(ctx, store.EventFilter{IDPrefix: id, Limit: 2})
 	switch {
-	case prefixErr != nil:
-		return ev, prefixErr
+	case err != nil:
+		return ev, err
 	case len(matches) == 0:
-		return ev, fmt.Errorf("event %q: %w; `klinghook events list` lists those there are", id, store.ErrNotFound)
+		return ev, fmt.Errorf("event %q: %w; `klinghook events list` lists all events", id, store.ErrNotFound)
 	case len(matches) > 1:
 		return ev, cli.Usagef("more than one event begins with %q; write more of the id", id)
 	}
 	return matches[0], nil
 }
 
-// eventJSON is an event as --json prints it, in lists without headers and body. A
-// body that is not UTF-8 is in body_base64. Names once printed stay.
+// eventJSON is an event as --json prints it. Lists leave out headers and body.
+// Programs read these names.
 type eventJSON struct {
 	ID          string            `json:"id"`
 	Source      string            `json:"source"`
@@ -128,42 +128,23 @@ type eventJSON struct {
 	BodyBase64  []byte            `json:"body_base64,omitempty"`
 }
 
-func newEventJSON(ev store.StoredEvent, withBody bool) eventJSON {
-	shown := eventJSON{
+func newEventJSON(ev store.StoredEvent) eventJSON {
+	return eventJSON{
 		ID: ev.ID, Source: ev.Source, Type: ev.Type, JobID: ev.JobID, ReceivedAt: ev.ReceivedAt,
 		ProcessedAt: ev.ProcessedAt, Secret: ev.Secret,
 	}
-	if withBody {
-		shown.Headers = ev.Headers
-		shown.Body, shown.BodyBase64 = textOrBytes(ev.Body)
-	}
-	return shown
 }
 
-func printEvents(w io.Writer, events []store.StoredEvent, asJSON bool) error {
-	if asJSON {
-		list := make([]eventJSON, 0, len(events))
-		for _, ev := range events {
-			list = append(list, newEventJSON(ev, false))
+var eventTable = table[eventJSON]{
+	"no events",
+	[]string{"RECEIVED", "TYPE", "JOB", "PROCESSED", "EVENT"},
+	func(ev eventJSON) []string {
+		processed := "yes"
+		if ev.ProcessedAt.IsZero() {
+			processed = "no"
 		}
-		return printJSON(w, list)
-	}
-	if len(events) == 0 {
-		_, err := fmt.Fprintln(w, "no events")
-		return err
-	}
-	var rows [][]string
-	for _, ev := range events {
-		rows = append(rows, []string{clock(ev.ReceivedAt), ev.Type, ev.JobID, processedText(ev), cut(ev.ID, 32)})
-	}
-	return printTable(w, []string{"RECEIVED", "TYPE", "JOB", "PROCESSED", "EVENT"}, rows)
-}
-
-func processedText(ev store.StoredEvent) string {
-	if ev.ProcessedAt.IsZero() {
-		return "no"
-	}
-	return "yes"
+		return []string{clock(ev.ReceivedAt), ev.Type, ev.JobID, processed, cut(ev.ID, 32)}
+	},
 }
 
 func printEvent(w io.Writer, ev store.StoredEvent) error {
@@ -181,9 +162,8 @@ func printEvent(w io.Writer, ev store.StoredEvent) error {
 	return err
 }
 
-// readableBody returns a body indented where it is JSON. One that is nested so
-// deeply that it would be little but blanks (18 KB can become 162 MB) stays as it
-// is.
+// readableBody indents a body that is JSON, unless it is nested so deeply that 18 KB
+// could become 162 MB of spaces.
 func readableBody(body []byte) []byte {
 	const mostGrowth, least = 10, 4 << 10
 	indented, err := json.MarshalIndent(json.RawMessage(body), "", "  ")

@@ -10,14 +10,14 @@ import (
 func healthcheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Ask the process that runs here whether it is ready",
-		Long: `healthcheck asks the worker or the admin process at KLINGHOOK_ADMIN_ADDR for
-/readyz. It exits with 0 when that is ready and with 1, saying why, when it is not.
-It is for the health checks of containers, where there is no shell and no curl:
-give it the environment that the process has.`,
+		Short: "Ask a running process whether it is ready",
+		Long: `healthcheck asks the worker or admin process at KLINGHOOK_ADMIN_ADDR for /readyz. It
+exits with 0 if the process is ready, else with 1 and the reason. It is for health
+checks of containers, which have no shell and no curl: run it in the environment of
+the process.`,
 		Example: `  klinghook healthcheck
   klinghook healthcheck --admin-addr 127.0.0.1:5002`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(config.Worker, cmd)
 			if err != nil {
@@ -26,6 +26,6 @@ give it the environment that the process has.`,
 			return cli.CheckHealth(cmd.Context(), cfg.AdminAddr)
 		},
 	}
-	settings(cmd, config.Worker, "KLINGHOOK_ADMIN_ADDR")
+	cli.AddFlags(cmd, config.Worker, "KLINGHOOK_ADMIN_ADDR")
 	return cmd
 }

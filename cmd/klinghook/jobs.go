@@ -22,59 +22,56 @@ func jobsCommand() *cobra.Command {
 }
 
 func jobsListCommand() *cobra.Command {
-	var filter store.JobFilter
+	var list listFlags
 	var status string
-	var asJSON, expiring bool
+	var expiring bool
+	statuses := []string{
+		string(tasks.StatusCreated), string(tasks.StatusProcessing),
+		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost),
+	}
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List jobs, the one last heard of first",
-		Long: `list lists Kling's jobs, the one last heard of first. It reads the database, also
-while dev or workers run.
+		Short: "List jobs, the most recently updated first",
+		Long: `list lists Kling's jobs, the most recently updated first. It reads the database and
+can be used while dev or workers run.
 
-With --json it prints a list of objects with id, status, progress (percent, null
-when unknown), contradicted (true when events claimed two ends), prompt, model,
-duration_seconds, error, external_id, source (the protocol), and the times
-created_at, started_at and finished_at by Kling's clock, first_received_at and
-last_received_at by ours. What is not known is left out. Times are RFC 3339, UTC.
+--json prints a list of objects with id, status, progress (percent, null if
+unknown), contradicted (true if events reported two different ends), prompt, model,
+duration_seconds, error, external_id, source (the protocol), the times created_at,
+started_at and finished_at by Kling's clock, and first_received_at and
+last_received_at by klinghook's. Unknown fields are left out. Times are RFC 3339 in
+UTC.
 
-With --expiring it lists files instead that are not stored yet and whose links die
-soon: within the last tenth of KLINGHOOK_LINK_LIFETIME, or by now. As JSON they have
+--expiring lists files instead that are not stored yet and whose links expire soon:
+in the last tenth of KLINGHOOK_LINK_LIFETIME, or expired already. Their JSON has
 job_id, name and expires_at.`,
 		Example: `  klinghook jobs list --status failed
   klinghook jobs list --expiring
   klinghook jobs list --json --limit 0 | jq -r '.[].id'`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if status != "" {
-				if err := oneOf("status", status, jobStatuses()); err != nil {
+				if err := oneOf("status", status, statuses); err != nil {
 					return err
 				}
 			}
-			filter.Status = tasks.Status(status)
-			if err := checkLimit(filter.Limit); err != nil {
-				return err
-			}
-			if expiring && status != "" {
-				return cli.Usagef("--expiring lists files, which --status does not choose; leave one of them out")
-			}
-			if expiring {
-				return listExpiring(cmd, filter.Limit, asJSON)
-			}
-			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
-				jobs, err := db.Jobs(ctx, filter)
+			return withStore(cmd, func(ctx context.Context, cfg *config.Config, db *store.Store) error {
+				if expiring {
+					return listExpiring(ctx, cmd.OutOrStdout(), cfg.LinkLifetime, db, list)
+				}
+				jobs, err := db.Jobs(ctx, store.JobFilter{Status: tasks.Status(status), Limit: int(list.limit)})
 				if err != nil {
 					return err
 				}
-				return printJobs(cmd.OutOrStdout(), jobs, asJSON)
+				return jobTable.print(cmd.OutOrStdout(), each(jobs, newJobJSON), list.asJSON)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&status, "status", "", "only jobs of this `status`: "+strings.Join(jobStatuses(), ", "))
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files whose links die before they are stored")
-	completes(cmd, "status", jobStatuses()...)
-	settings(cmd, config.Store)
+	cmd.Flags().StringVar(&status, "status", "", "only jobs with this `status`: "+strings.Join(statuses, ", "))
+	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files that are not stored yet and whose links expire soon")
+	cmd.MarkFlagsMutuallyExclusive("status", "expiring")
+	list.add(cmd)
+	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
@@ -83,23 +80,23 @@ func jobsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <job-id>",
 		Short: "Show a job with its media, notifications and events",
-		Long: `show prints all that is known of a job.
+		Long: `show prints everything that is known about a job.
 
-With --json it prints an object as those of "klinghook jobs list --json", with
-three lists besides:
+--json prints an object with the fields of "klinghook jobs list --json" and three
+lists:
   media          name, state (pending, stored, failed), url, object (its name in
                  the bucket), size (bytes), sha256, content_type, error, stored_at
   notifications  id, type, destination, state (pending, sent, failed), error,
                  sent_at
-  events         as those of "klinghook events list --json"`,
+  events         the fields of "klinghook events list --json"`,
 		Example: `  klinghook jobs show vid_abc123
   klinghook jobs show vid_abc123 --json | jq -r '.media[].object'`,
-		Args: oneArg("one job id"),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
-				job, err := readJob(ctx, db, given[0])
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
+				job, err := readJob(ctx, db, ids[0])
 				if errors.Is(err, store.ErrNotFound) {
-					return fmt.Errorf("job %q: %w; `klinghook jobs list` lists those there are", given[0], store.ErrNotFound)
+					return fmt.Errorf("job %q: %w; `klinghook jobs list` lists all jobs", ids[0], store.ErrNotFound)
 				}
 				if err != nil {
 					return err
@@ -111,28 +108,12 @@ three lists besides:
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	settings(cmd, config.Store)
+	jsonFlag(cmd, &asJSON)
+	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
-// jobStatuses are the values of --status, in a job's order.
-func jobStatuses() []string {
-	return []string{
-		string(tasks.StatusCreated), string(tasks.StatusProcessing),
-		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost),
-	}
-}
-
-// checkLimit refuses a --limit below 0.
-func checkLimit(limit int) error {
-	if limit < 0 {
-		return cli.Usagef("--limit is %d; it takes a number from 0, which is no limit", limit)
-	}
-	return nil
-}
-
-// jobJSON is a job as "jobs list --json" prints it. Names once printed stay.
+// jobJSON is a job as "jobs list --json" prints it. Programs read these names.
 type jobJSON struct {
 	ID              string       `json:"id"`
 	Status          tasks.Status `json:"status"`
@@ -151,8 +132,7 @@ type jobJSON struct {
 	LastReceivedAt  time.Time    `json:"last_received_at"`
 }
 
-// jobDetailJSON is a job as "jobs show --json" prints it. Its lists may be empty,
-// and are always there.
+// jobDetailJSON is a job as "jobs show --json" prints it.
 type jobDetailJSON struct {
 	jobJSON
 	Media         []mediaJSON        `json:"media"`
@@ -190,55 +170,33 @@ func newJobJSON(j store.Job) jobJSON {
 	}
 }
 
-// readJob returns a job with all that belongs to it.
+// readJob returns a job with everything that belongs to it.
 func readJob(ctx context.Context, db *store.Store, id string) (jobDetailJSON, error) {
-	job := jobDetailJSON{Media: []mediaJSON{}, Notifications: []notificationJSON{}, Events: []eventJSON{}}
-	j, err := db.Job(ctx, id)
+	job, err := db.Job(ctx, id)
 	if err != nil {
-		return job, err
+		return jobDetailJSON{}, err
 	}
-	job.jobJSON = newJobJSON(j)
-	media, err := db.MediaOf(ctx, id)
-	if err != nil {
-		return job, err
-	}
-	for _, m := range media {
-		job.Media = append(job.Media, mediaJSON{m.Name, string(m.State), m.URL, m.Object, m.Size, m.SHA256, m.ContentType, m.Error, m.StoredAt})
-	}
-	notifications, err := db.NotificationsOf(ctx, id)
-	if err != nil {
-		return job, err
-	}
-	for _, n := range notifications {
-		job.Notifications = append(job.Notifications, notificationJSON{n.ID, n.Type, n.Destination, string(n.State), n.Error, n.SentAt})
-	}
-	events, err := db.Events(ctx, store.EventFilter{JobID: id})
-	if err != nil {
-		return job, err
-	}
-	for _, ev := range events {
-		job.Events = append(job.Events, newEventJSON(ev, false))
-	}
-	return job, nil
+	media, mediaErr := db.MediaOf(ctx, id)
+	notifications, notificationsErr := db.NotificationsOf(ctx, id)
+	events, eventsErr := db.Events(ctx, store.EventFilter{JobID: id})
+	return jobDetailJSON{
+		jobJSON: newJobJSON(job),
+		Media: each(media, func(m store.Media) mediaJSON {
+			return mediaJSON{m.Name, string(m.State), m.URL, m.Object, m.Size, m.SHA256, m.ContentType, m.Error, m.StoredAt}
+		}),
+		Notifications: each(notifications, func(n store.Notification) notificationJSON {
+			return notificationJSON{n.ID, n.Type, n.Destination, string(n.State), n.Error, n.SentAt}
+		}),
+		Events: each(events, newEventJSON),
+	}, errors.Join(mediaErr, notificationsErr, eventsErr)
 }
 
-func printJobs(w io.Writer, jobs []store.Job, asJSON bool) error {
-	if asJSON {
-		list := make([]jobJSON, 0, len(jobs))
-		for _, j := range jobs {
-			list = append(list, newJobJSON(j))
-		}
-		return printJSON(w, list)
-	}
-	if len(jobs) == 0 {
-		_, err := fmt.Fprintln(w, "no jobs")
-		return err
-	}
-	var rows [][]string
-	for _, j := range jobs {
-		rows = append(rows, []string{j.ID, statusText(j.Status, j.Contradicted), percent(j.Progress), j.Model, clock(j.LastReceivedAt), cut(j.Prompt, 40)})
-	}
-	return printTable(w, []string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"}, rows)
+var jobTable = table[jobJSON]{
+	"no jobs",
+	[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
+	func(j jobJSON) []string {
+		return []string{j.ID, j.statusText(), j.percent(), j.Model, clock(j.LastReceivedAt), cut(j.Prompt, 40)}
+	},
 }
 
 func printJob(w io.Writer, j jobDetailJSON) error {
@@ -246,51 +204,59 @@ func printJob(w io.Writer, j jobDetailJSON) error {
 	if j.DurationSeconds > 0 {
 		duration = strconv.FormatFloat(j.DurationSeconds, 'f', -1, 64) + " s"
 	}
-	err := printFields(w, [][2]string{
-		{"Job", j.ID}, {"Status", statusText(j.Status, j.Contradicted)}, {"Progress", percent(j.Progress)}, {"Error", j.Error},
-		{"Prompt", j.Prompt}, {"Model", j.Model}, {"Duration", duration}, {"External id", j.ExternalID}, {"Source", j.Source},
-		{"Created", clock(j.CreatedAt)}, {"Started", clock(j.StartedAt)}, {"Finished", clock(j.FinishedAt)},
-		{"First event", clock(j.FirstReceivedAt)}, {"Last event", clock(j.LastReceivedAt)},
-	})
-	if err != nil {
-		return err
-	}
-	var media, notifications, events [][]string
-	for _, m := range j.Media {
-		media = append(media, []string{m.Name, m.State, m.Object, sizeText(m.Size), m.ContentType, cut(m.SHA256, 13), m.Error})
-	}
-	for _, n := range j.Notifications {
-		notifications = append(notifications, []string{n.Type, n.Destination, n.State, clock(n.SentAt), n.Error})
-	}
-	for _, ev := range j.Events {
-		events = append(events, []string{clock(ev.ReceivedAt), ev.Type, ev.ID})
-	}
 	return errors.Join(
-		section(w, "Media", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, media),
-		section(w, "Notifications", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, notifications),
-		section(w, "Events", []string{"RECEIVED", "TYPE", "EVENT"}, events),
+		printFields(w, [][2]string{
+			{"Job", j.ID}, {"Status", j.statusText()}, {"Progress", j.percent()}, {"Error", j.Error},
+			{"Prompt", j.Prompt}, {"Model", j.Model}, {"Duration", duration}, {"External id", j.ExternalID}, {"Source", j.Source},
+			{"Created", clock(j.CreatedAt)}, {"Started", clock(j.StartedAt)}, {"Finished", clock(j.FinishedAt)},
+			{"First event", clock(j.FirstReceivedAt)}, {"Last event", clock(j.LastReceivedAt)},
+		}),
+		table[mediaJSON]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(m mediaJSON) []string {
+			return []string{m.Name, m.State, m.Object, sizeText(m.Size), m.ContentType, cut(m.SHA256, 13), m.Error}
+		}}.section(w, "Media", j.Media),
+		table[notificationJSON]{"", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, func(n notificationJSON) []string {
+			return []string{n.Type, n.Destination, n.State, clock(n.SentAt), n.Error}
+		}}.section(w, "Notifications", j.Notifications),
+		table[eventJSON]{"", []string{"RECEIVED", "TYPE", "EVENT"}, func(ev eventJSON) []string {
+			return []string{clock(ev.ReceivedAt), ev.Type, ev.ID}
+		}}.section(w, "Events", j.Events),
 	)
 }
 
-// section is a table under a title; nothing when it has no rows.
-func section(w io.Writer, title string, heading []string, rows [][]string) error {
-	if len(rows) == 0 {
-		return nil
+func (j jobJSON) statusText() string {
+	if j.Contradicted {
+		return string(j.Status) + " (contradicted)"
 	}
-	fmt.Fprintf(w, "\n%s\n", title)
-	return printTable(w, heading, rows)
+	return string(j.Status)
 }
 
-func statusText(s tasks.Status, contradicted bool) string {
-	if contradicted {
-		return string(s) + " (contradicted)"
-	}
-	return string(s)
-}
-
-func percent(p *int) string {
-	if p == nil {
+func (j jobJSON) percent() string {
+	if j.Progress == nil {
 		return "-"
 	}
-	return strconv.Itoa(*p) + "%"
+	return strconv.Itoa(*j.Progress) + "%"
+}
+
+// expiringJSON is a file as "jobs list --expiring --json" prints it.
+type expiringJSON struct {
+	JobID     string    `json:"job_id"`
+	Name      string    `json:"name"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+var expiringTable = table[expiringJSON]{
+	"no pending file has a link that expires soon",
+	[]string{"JOB", "FILE", "LINK EXPIRES"},
+	func(m expiringJSON) []string { return []string{m.JobID, m.Name, clock(m.ExpiresAt)} },
+}
+
+// listExpiring lists files that are not stored yet, the link that expires first first.
+func listExpiring(ctx context.Context, w io.Writer, lifetime time.Duration, db *store.Store, list listFlags) error {
+	files, err := db.ExpiringMedia(ctx, lifetime, time.Now(), int(list.limit))
+	if err != nil {
+		return err
+	}
+	return expiringTable.print(w, each(files, func(m store.Media) expiringJSON {
+		return expiringJSON{m.JobID, m.Name, m.LinkedAt.Add(lifetime)}
+	}), list.asJSON)
 }

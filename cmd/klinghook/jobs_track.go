@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// jobsAPI is what is behind PUT /jobs/<id>; nil where no token is set for it.
+// jobsAPI serves PUT /jobs/<id>; nil if no token is set for it.
 func jobsAPI(cfg *config.Config, db *store.Store, log *zap.Logger) http.Handler {
 	if len(cfg.APITokens) == 0 {
 		return nil
@@ -44,22 +45,19 @@ func jobsTrackCommand() *cobra.Command {
 	var api string
 	cmd := &cobra.Command{
 		Use:   "track <job-id>...",
-		Short: "Tell klinghook of jobs that were submitted",
-		Long: `track makes jobs known before anything was heard of them. When nothing is heard
-for KLINGHOOK_LOOKUP_AFTER, a worker that has credentials asks Kling about them; a job
-whose first callback never comes is found like that. Tracking a job again changes
-nothing. A job of the legacy API may be named by its external_task_id, too.
+		Short: "Track jobs that were submitted to Kling",
+		Long: `track adds jobs before their first event arrives. If a job is silent for
+KLINGHOOK_LOOKUP_AFTER, a worker with credentials asks Kling about it; this finds jobs
+whose callbacks never arrive. Tracking a job again changes nothing. A job of the
+legacy API may also be named by its external_task_id.
 
-A program does the same with PUT /jobs/<job-id> on the worker's private address, with
-one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>. The body may be
-{"api": "text2video"}.`,
+Programs can use PUT /jobs/<job-id> on the worker's private address instead, with the
+header "Authorization: Bearer <token>" and a token of KLINGHOOK_API_TOKEN. The body
+may be {"api": "text2video"}.`,
 		Example: `  klinghook jobs track 893605946402811985
   klinghook jobs track --api text2video 893605946402811985`,
-		Args: cobra.ArbitraryArgs,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			if len(ids) == 0 {
-				return cli.Usagef("klinghook jobs track takes one job id or more")
-			}
 			for _, id := range ids {
 				if err := source.CheckJobID(id); err != nil {
 					return cli.Usagef("%w", err)
@@ -70,26 +68,27 @@ one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>. The body may
 					return err
 				}
 			}
-			return withStore(cmd, func(ctx context.Context, db *store.Store) error { return trackJobs(ctx, cmd, db, ids, api) })
+			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
+				return trackJobs(ctx, cmd.OutOrStdout(), db, ids, api)
+			})
 		},
 	}
-	cmd.Flags().StringVar(&api, "api", "", "where Kling keeps the jobs, as far as it is known: tasks, legacy, or the `path` of the legacy API")
-	completes(cmd, "api", trackedAPIs()...)
-	settings(cmd, config.Store)
+	cmd.Flags().StringVar(&api, "api", "", "where Kling keeps the jobs, if known: tasks, legacy, or a `path` of the legacy API")
+	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
-func trackJobs(ctx context.Context, cmd *cobra.Command, db *store.Store, ids []string, api string) error {
+func trackJobs(ctx context.Context, w io.Writer, db *store.Store, ids []string, api string) error {
 	for _, id := range ids {
 		created, err := db.Track(ctx, id, api, time.Now())
 		if err != nil {
 			return err
 		}
-		word := "tracked"
+		result := "tracked"
 		if !created {
-			word = "known already"
+			result = "known already"
 		}
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", oneLine(id), word); err != nil {
+		if _, err := fmt.Fprintf(w, "%s  %s\n", oneLine(id), result); err != nil {
 			return err
 		}
 	}
@@ -100,74 +99,85 @@ func jobsRefreshCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "refresh <job-id>...",
 		Short: "Ask Kling about jobs now",
-		Long: `refresh asks Kling about jobs at once, and puts what it answers on the way that a
-webhook takes: a worker, or dev, records it. It needs credentials for Kling's API.`,
+		Long: `refresh asks Kling about jobs and enqueues the answers like webhooks, for a worker or
+dev to record. It needs credentials for Kling's API.`,
 		Example: `  klinghook jobs refresh 893605946402811985`,
-		Args:    cobra.ArbitraryArgs,
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			if len(ids) == 0 {
-				return cli.Usagef("klinghook jobs refresh takes one job id or more")
-			}
 			return withQueue(cmd, func(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, db *store.Store) error {
-				return refresh(ctx, cmd, cfg, rdb, db, ids)
+				return refresh(ctx, cmd.OutOrStdout(), cfg, rdb, db, ids)
 			})
 		},
 	}
-	settings(cmd, config.Replay)
+	cli.AddFlags(cmd, config.Replay)
 	return cmd
 }
 
-func refresh(ctx context.Context, cmd *cobra.Command, cfg *config.Config, rdb redis.UniversalClient, db *store.Store, ids []string) error {
+// refreshed is the answer for one job.
+type refreshed struct {
+	kling.Job
+	news bool // false if the answer was already enqueued
+}
+
+var refreshedTable = table[refreshed]{
+	"no answers",
+	[]string{"JOB", "STATUS AT KLING", "UPDATED", "NEWS"},
+	func(r refreshed) []string {
+		news := "yes"
+		if !r.news {
+			news = "no"
+		}
+		return []string{r.ID, r.KlingStatus, clock(r.UpdatedAt), news}
+	},
+}
+
+func refresh(ctx context.Context, w io.Writer, cfg *config.Config, rdb redis.UniversalClient, db *store.Store, ids []string) error {
 	if !hasCredentials(cfg) {
-		return cli.Usagef("KLINGAI_API_KEY is not set, and Kling tells nobody else about jobs; make a key in Kling's console and set it, or name its file in KLINGAI_API_KEY_FILE")
+		return cli.Usagef("KLINGAI_API_KEY is not set, which Kling requires; make a key in Kling's console and set it, or name its file in KLINGAI_API_KEY_FILE")
 	}
 	client, err := klingClient(cfg)
 	if err != nil {
 		return err
 	}
 	queue := tasks.NewShardedClient(rdb, cfg.EventShards)
-	var rows [][]string
+	var answers []refreshed
 	var errs []error
 	for _, id := range ids {
-		job, news, err := refreshJob(ctx, client, queue, db, id)
+		answer, err := refreshJob(ctx, client, queue, db, id)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		word := "yes"
-		if !news {
-			word = "no"
-		}
-		rows = append(rows, []string{job.ID, job.KlingStatus, clock(job.UpdatedAt), word})
+		answers = append(answers, answer)
 	}
-	if len(rows) > 0 {
-		errs = append(errs, printTable(cmd.OutOrStdout(), []string{"JOB", "STATUS AT KLING", "UPDATED", "NEWS"}, rows))
+	if len(answers) > 0 {
+		errs = append(errs, refreshedTable.print(w, answers, false))
 	}
 	return errors.Join(errs...)
 }
 
-// refreshJob asks Kling about a job and enqueues the answer. news reports that it was
-// not there already.
-func refreshJob(ctx context.Context, client *kling.Client, queue *tasks.Client, db *store.Store, id string) (job kling.Job, news bool, err error) {
+// refreshJob asks Kling about a job and enqueues the answer.
+func refreshJob(ctx context.Context, client *kling.Client, queue *tasks.Client, db *store.Store, id string) (answer refreshed, err error) {
 	api, err := db.JobAPI(ctx, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return job, false, err
+		return answer, err
 	}
-	job, err = client.Job(ctx, id, worker.KindsOf(api)...)
+	answer.Job, err = client.Job(ctx, id, worker.KindsOf(api)...)
 	if errors.Is(err, kling.ErrNotFound) {
-		return job, false, fmt.Errorf("job %q: %w: Kling does not know it, or not by this account", id, store.ErrNotFound)
+		return answer, fmt.Errorf("job %q: %w: Kling does not know it, or it belongs to another account", id, store.ErrNotFound)
 	}
 	if err != nil {
-		return job, false, err
+		return answer, err
 	}
-	ev, err := worker.LookupEvent(job, time.Now())
+	ev, err := worker.LookupEvent(answer.Job, time.Now())
 	if err != nil {
-		return job, false, err
+		return answer, err
 	}
 	task, err := tasks.RecordEvent(ev)
 	if err != nil {
-		return job, false, err
+		return answer, err
 	}
 	duplicate, err := queue.Enqueue(ctx, task)
-	return job, !duplicate, err
+	answer.news = !duplicate
+	return answer, err
 }

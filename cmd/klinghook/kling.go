@@ -7,11 +7,10 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// hasCredentials reports whether Kling's API can be asked.
+// hasCredentials reports whether there are credentials for Kling's API.
 func hasCredentials(cfg *config.Config) bool { return cfg.APIKey != "" || cfg.AccessKey != "" }
 
-// klingClient returns a client of Kling's API with the credentials of the settings,
-// which must have some.
+// klingClient returns a client of Kling's API. The settings must have credentials.
 func klingClient(cfg *config.Config) (*kling.Client, error) {
 	client, err := kling.New(kling.Config{
 		BaseURL: cfg.APIURL, APIKey: cfg.APIKey, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, Rate: cfg.LookupRate,
@@ -22,16 +21,15 @@ func klingClient(cfg *config.Config) (*kling.Client, error) {
 	return client, nil
 }
 
-// lookups says how a worker asks Kling about jobs; without credentials it does not.
+// lookups returns how a worker asks Kling about jobs. Without credentials it does not.
 func lookups(cfg *config.Config) (worker.Lookups, error) {
 	l := worker.Lookups{NewAPI: cfg.APIKey != "", After: cfg.LookupAfter, GiveUp: cfg.LookupGiveUp}
 	if !hasCredentials(cfg) {
 		return l, nil
 	}
 	client, err := klingClient(cfg)
-	if err != nil {
-		return l, err
+	if err == nil {
+		l.Kling = client
 	}
-	l.Kling = client
-	return l, nil
+	return l, err
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
+	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/store"
 )
@@ -17,52 +17,45 @@ func migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database's schema up to this version",
-		Long: `migrate makes the tables that klinghook needs, or changes them to what this
-version needs: run it once before the first worker, and after each upgrade. A
-SQLite file is made where it is missing; a PostgreSQL database must exist. It may
-be run again, and by several processes at once.
+		Long: `migrate creates the tables that klinghook needs, or changes them to what this
+version needs. Run it before the first worker starts and after each upgrade. It
+creates a missing SQLite file; a PostgreSQL database must exist. It can be run
+repeatedly, and by several processes at once.
 
-With --copy-from it then fills the database, which must be empty, with all that
-another one holds, to move from SQLite to PostgreSQL or to another server. Stop
-the workers before, and start them with the new database.`,
+--copy-from then copies everything from another database into this one, which must
+be empty, to move from SQLite to PostgreSQL or to another server. Stop the workers
+before, and start them with the new database afterwards.`,
 		Example: `  klinghook migrate
   klinghook migrate --copy-from sqlite:klinghook-data/klinghook.db
   klinghook migrate --database-url-file /run/secrets/database-url`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrate(cmd, from) },
 	}
-	cmd.Flags().StringVar(&from, "copy-from", "", "fill the empty database from the one at this `URL`")
-	settings(cmd, config.Store)
+	cmd.Flags().StringVar(&from, "copy-from", "", "copy everything from the database at this `URL`")
+	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
 func runMigrate(cmd *cobra.Command, from string) (err error) {
+	ctx := cmd.Context()
 	cfg, err := load(config.Store, cmd)
 	if err != nil {
 		return err
 	}
-	db, err := store.Create(cmd.Context(), cfg.DatabaseURL)
+	db, err := store.Create(ctx, cfg.DatabaseURL)
 	if err != nil {
 		return databaseError(cfg, err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	applied, err := db.Migrate(cmd.Context())
+	defer closeInto(&err, db.Close)
+	applied, err := db.Migrate(ctx)
 	if err != nil {
 		return err
 	}
-	_, at, err := db.SchemaVersion(cmd.Context())
+	_, at, err := db.SchemaVersion(ctx)
 	if err != nil {
 		return err
 	}
-	note := "nothing to do"
-	switch len(applied) {
-	case 0:
-	case 1:
-		note = "1 migration applied"
-	default:
-		note = fmt.Sprintf("%d migrations applied", len(applied))
-	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is at version %d (%s)\n", cfg.Value("KLINGHOOK_DATABASE_URL"), at, note); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is at version %d (migrations applied: %d)\n", cfg.Value("KLINGHOOK_DATABASE_URL"), at, len(applied)); err != nil {
 		return err
 	}
 	if from == "" {
@@ -71,23 +64,22 @@ func runMigrate(cmd *cobra.Command, from string) (err error) {
 	return copyFrom(cmd, db, from)
 }
 
-// copyFrom fills the database from another one, which it first brings up to this
-// version's schema.
+// copyFrom fills the database from another one, which is migrated first.
 func copyFrom(cmd *cobra.Command, db *store.Store, from string) (err error) {
 	ctx := cmd.Context()
 	source, err := store.Open(ctx, from)
 	if err != nil {
 		return fmt.Errorf("--copy-from: %w", err)
 	}
-	defer func() { err = errors.Join(err, source.Close()) }()
+	defer closeInto(&err, source.Close)
 	if _, err := source.Migrate(ctx); err != nil {
 		return fmt.Errorf("--copy-from: %w", err)
 	}
-	bar := terminal.New(os.Stdout, os.Stderr).Bar("rows copied", countText)
+	bar := newConsole(os.Stdout, os.Stderr).Bar("rows copied", countText)
 	rows, err := db.Copy(ctx, source, bar.Set)
 	bar.End()
 	if errors.Is(err, store.ErrNotEmpty) {
-		return fmt.Errorf("%w: it would be mixed up with what is to be copied; name an empty one with KLINGHOOK_DATABASE_URL (--database-url)", err)
+		return fmt.Errorf("%w; set KLINGHOOK_DATABASE_URL (--database-url) to an empty one", err)
 	}
 	if err != nil {
 		return err

@@ -31,17 +31,17 @@ func TestNoPermission(t *testing.T) {
 	mustMkdir(t, own, 0o777)
 	mustKlinghook(t, nil, "migrate", "--database-url", "sqlite:"+filepath.Join(dir, "data", "klinghook.db"))
 
-	const notThere = "let this user write there, or name another "
+	const advice = "permission denied; let this user write there, or set "
 	for _, tt := range []struct {
 		name string
 		args []string
 		want []string
 	}{
-		{"no folder for data", []string{"dev", "--data", "closed/data"}, []string{"klinghook: make data folder: mkdir closed/data: permission denied; " + notThere + "folder with KLINGHOOK_DATA (--data)"}},
-		{"data", []string{"dev", "--data", "closed"}, []string{"klinghook: lock data folder: open closed/dev.lock: permission denied; " + notThere + "folder with KLINGHOOK_DATA (--data)"}},
-		{"bucket", []string{"dev", "--data", "own", "--bucket-url", "file://" + dir + "/closed-media"}, []string{"permission denied; " + notThere + "folder with KLINGHOOK_BUCKET_URL (--bucket-url)"}},
-		{"no file for a database", []string{"migrate", "--data", "closed"}, []string{"klinghook: sqlite:closed/klinghook.db: ", "permission denied; let this user write to the file and its folder, "}},
-		{"database", []string{"jobs", "list", "--data", "data"}, []string{"klinghook: sqlite:data/klinghook.db: ", "permission denied; let this user write to the file and its folder, ", "KLINGHOOK_DATA (--data)"}},
+		{"no folder for data", []string{"dev", "--data", "closed/data"}, []string{"klinghook: make data folder: mkdir closed/data: " + advice + "KLINGHOOK_DATA (--data) to another directory"}},
+		{"data", []string{"dev", "--data", "closed"}, []string{"klinghook: lock data folder: open closed/dev.lock: " + advice + "KLINGHOOK_DATA (--data) to another directory"}},
+		{"bucket", []string{"dev", "--data", "own", "--bucket-url", "file://" + dir + "/closed-media"}, []string{advice + "KLINGHOOK_BUCKET_URL (--bucket-url) to another directory"}},
+		{"no file for a database", []string{"migrate", "--data", "closed"}, []string{"klinghook: sqlite:closed/klinghook.db: ", "permission denied; let this user write to the file and its directory, "}},
+		{"database", []string{"jobs", "list", "--data", "data"}, []string{"klinghook: sqlite:data/klinghook.db: ", "permission denied; let this user write to the file and its directory, ", "KLINGHOOK_DATA (--data)"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), program, tt.args...)

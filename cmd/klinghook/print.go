@@ -4,26 +4,51 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 )
 
-// printJSON writes v, indented, for programs.
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+// listFlags are the flags of commands that list something.
+type listFlags struct {
+	limit  uint
+	asJSON bool
 }
 
-// printTable writes rows under a heading, in columns, for people.
-func printTable(w io.Writer, heading []string, rows [][]string) error {
+func (f *listFlags) add(cmd *cobra.Command) {
+	cmd.Flags().UintVar(&f.limit, "limit", 50, "list at most `n`; 0 is no limit")
+	jsonFlag(cmd, &f.asJSON)
+}
+
+func jsonFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON")
+}
+
+// table says how a list is printed for people.
+type table[T any] struct {
+	none    string // printed instead of an empty list
+	heading []string
+	row     func(T) []string
+}
+
+// print writes a list as JSON, or as a table.
+func (t table[T]) print(w io.Writer, list []T, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, append([]T{}, list...)) // [] if empty, not null
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, t.none)
+		return err
+	}
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{heading}, rows...) {
+	fmt.Fprintln(tw, strings.Join(t.heading, "\t"))
+	for _, item := range list {
+		row := t.row(item)
 		for i := range row {
 			row[i] = oneLine(row[i])
 		}
@@ -32,7 +57,6 @@ func printTable(w io.Writer, heading []string, rows [][]string) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	// A row that ends in empty cells ends in the blanks that stand for them.
 	for line := range strings.Lines(b.String()) {
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
 			return err
@@ -41,8 +65,33 @@ func printTable(w io.Writer, heading []string, rows [][]string) error {
 	return nil
 }
 
-// printFields writes a heading and names with their values; those without a value
-// are left out.
+// section prints a table under a title, and nothing for an empty list.
+func (t table[T]) section(w io.Writer, title string, list []T) error {
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Fprintf(w, "\n%s\n", title)
+	return t.print(w, list, false)
+}
+
+// each converts every item of a list.
+func each[From, To any](list []From, convert func(From) To) []To {
+	converted := make([]To, len(list))
+	for i, item := range list {
+		converted[i] = convert(item)
+	}
+	return converted
+}
+
+// printJSON writes indented JSON.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// printFields writes names and values, leaving out empty values.
 func printFields(w io.Writer, fields [][2]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, field := range fields {
@@ -53,7 +102,7 @@ func printFields(w io.Writer, fields [][2]string) error {
 	return tw.Flush()
 }
 
-// oneLine keeps a sender's text from moving a terminal's cursor.
+// oneLine removes control characters, with which a sender could control a terminal.
 func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || (r >= 0x7f && r < 0xa0) {
@@ -63,8 +112,13 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// textOrBytes is what JSON holds of bytes that are text if they are UTF-8, and as
-// they should be base64 if they are not.
+// terminalSafe is oneLine for each line.
+func terminalSafe(text string) string {
+	return strings.Join(each(strings.Split(text, "\n"), oneLine), "\n")
+}
+
+// textOrBytes returns content as text if it is UTF-8, else as bytes, which JSON
+// encodes as base64.
 func textOrBytes(content []byte) (text string, raw []byte) {
 	if utf8.Valid(content) {
 		return string(content), nil
@@ -74,14 +128,13 @@ func textOrBytes(content []byte) (text string, raw []byte) {
 
 // cut shortens a text for a table.
 func cut(text string, most int) string {
-	runes := []rune(text)
-	if len(runes) <= most {
-		return text
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
 	}
-	return string(runes[:most-1]) + "…"
+	return text
 }
 
-// clock is a time for people, in UTC; empty for none.
+// clock formats a time for people; empty if zero.
 func clock(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -89,29 +142,13 @@ func clock(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
-// sizeText is a size for people; empty for none.
+// sizeText formats a size for people; empty if zero.
 func sizeText(n int64) string {
-	switch {
-	case n == 0:
+	if n == 0 {
 		return ""
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	case n < 1<<30:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
-	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	return humanize.IBytes(uint64(n))
 }
 
-// countText is a number for people.
-func countText(n int64) string { return strconv.FormatInt(n, 10) }
-
-// terminalSafe is oneLine for a text that may have lines.
-func terminalSafe(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = oneLine(lines[i])
-	}
-	return strings.Join(lines, "\n")
-}
+// countText formats a number for people.
+func countText(n int64) string { return fmt.Sprint(n) }

@@ -2,55 +2,50 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 
 func rejectionsCommand() *cobra.Command {
-	return group("rejections", "Look at deliveries that were refused", rejectionsListCommand())
+	return group("rejections", "Look at refused deliveries", rejectionsListCommand())
 }
 
 func rejectionsListCommand() *cobra.Command {
 	var filter store.RejectionFilter
-	var asJSON bool
+	var list listFlags
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List a sample of the refused deliveries, the newest first",
-		Long: `list lists deliveries that ingest refused: of many a few a second are kept, and of
-those the newest 1,000. All are counted in the metric klinghook_deliveries_total.
+		Long: `list lists deliveries that ingest refused: a few per second are kept, and of those
+the newest 1,000. The metric klinghook_deliveries_total counts all of them.
 
-With --json it prints a list of objects with id, received_at, source (the
-protocol of the endpoint), reason (invalid_signature, malformed, too_large, encoded,
-cut_short, busy, unknown_token, off), detail, peer, headers (credentials and
-signatures only as their length), and body, or body_base64 where it is not UTF-8:
-how the body begins, 4 KiB at most.`,
+--json prints a list of objects with id, received_at, source (the protocol of the
+endpoint), reason (invalid_signature, malformed, too_large, encoded, cut_short, busy,
+unknown_token, off), detail, peer, headers (of credentials and signatures only their
+length), and body, or body_base64 if it is not UTF-8: at most its first 4 KiB.`,
 		Example: `  klinghook rejections list --reason invalid_signature
   klinghook rejections list --json | jq -r '.[0].headers'`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(filter.Limit); err != nil {
-				return err
-			}
-			return withStore(cmd, func(ctx context.Context, db *store.Store) error {
-				list, err := db.Rejections(ctx, filter)
+			filter.Limit = int(list.limit)
+			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
+				rejections, err := db.Rejections(ctx, filter)
 				if err != nil {
 					return err
 				}
-				return printRejections(cmd.OutOrStdout(), list, asJSON)
+				return rejectionTable.print(cmd.OutOrStdout(), each(rejections, newRejectionJSON), list.asJSON)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&filter.Reason, "reason", "", "only those refused for this `reason`")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "list `n` at most; 0 is no limit")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	settings(cmd, config.Store)
+	cmd.Flags().StringVar(&filter.Reason, "reason", "", "only deliveries refused for this `reason`")
+	list.add(cmd)
+	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
@@ -73,21 +68,10 @@ func newRejectionJSON(r tasks.Rejection) rejectionJSON {
 	return shown
 }
 
-func printRejections(w io.Writer, list []tasks.Rejection, asJSON bool) error {
-	if asJSON {
-		shown := make([]rejectionJSON, 0, len(list))
-		for _, r := range list {
-			shown = append(shown, newRejectionJSON(r))
-		}
-		return printJSON(w, shown)
-	}
-	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "no rejections")
-		return err
-	}
-	var rows [][]string
-	for _, r := range list {
-		rows = append(rows, []string{clock(r.ReceivedAt), r.Source, r.Reason, r.Peer, cut(r.Detail, 60)})
-	}
-	return printTable(w, []string{"RECEIVED", "SOURCE", "REASON", "PEER", "DETAIL"}, rows)
+var rejectionTable = table[rejectionJSON]{
+	"no rejections",
+	[]string{"RECEIVED", "SOURCE", "REASON", "PEER", "DETAIL"},
+	func(r rejectionJSON) []string {
+		return []string{clock(r.ReceivedAt), r.Source, r.Reason, r.Peer, cut(r.Detail, 60)}
+	},
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
@@ -87,8 +86,7 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	fs.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: the sample's, see KLINGHOOK_SAMPLE_URL)")
 	fs.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, seed protocol only (default: the sample's)")
 	fs.IntVar(&o.videos, "videos", 1, "give a job `n` videos, official protocols only")
-	completes(cmd, "protocol", sendProtocols()...)
-	settings(cmd, config.Client, append(secretSettings(), "KLINGHOOK_ADDR", "KLINGHOOK_DATA", "KLINGHOOK_SAMPLE_URL")...)
+	cli.AddFlags(cmd, config.Client, append(secretSettings(), "KLINGHOOK_ADDR", "KLINGHOOK_DATA", "KLINGHOOK_SAMPLE_URL")...)
 }
 
 // sendProtocols are the values of send's --protocol.
@@ -135,7 +133,7 @@ func runSend(cmd *cobra.Command, o sendOptions) error {
 	if !o.lifecycle && !slices.Contains(tasks.KnownTypes(), o.event) {
 		cmd.PrintErrf("note: %q is not a known event of Kling; klinghook keeps it and changes no job\n", o.event)
 	}
-	screen := terminal.New(os.Stdout, os.Stderr)
+	screen := newConsole(os.Stdout, os.Stderr)
 	p := poster{out: screen.Out(), screen: screen, target: target, protocol: simulate.Protocol(o.protocol), secret: secret, secretFrom: from}
 	return p.post(cmd.Context(), o.plan(), o.rate)
 }

@@ -20,7 +20,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/internal/simulate"
 )
 
@@ -97,7 +96,7 @@ func randomID() string { return strings.ToLower(rand.Text()[:12]) }
 // poster posts deliveries and counts the answers.
 type poster struct {
 	out      io.Writer
-	screen   *terminal.Screen
+	screen   *console
 	target   *url.URL
 	protocol simulate.Protocol
 	// secretFrom says where the secret comes from. Both are empty if it does not sign.
@@ -105,7 +104,7 @@ type poster struct {
 
 	client http.Client
 	total  int
-	bar    *terminal.Bar // nil if each delivery has a line
+	bar    *progressBar // nil if each delivery has a line
 
 	mu      sync.Mutex // guards what follows
 	sent    int

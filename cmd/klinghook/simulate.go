@@ -66,7 +66,7 @@ needs an --api-key. --parallel and --keep bound its memory.`,
   klinghook simulate --lost 0.3 --repeat 0.2 --reorder 0.2 --seed 7
   klinghook simulate --dead-links 0.5 --broken-media 0.2 --media-size 500MiB
   klinghook simulate --protocol seed --duration 30s`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSimulate(cmd, o) },
 	}
 	o.addFlags(cmd)
@@ -102,8 +102,7 @@ func (o *simulateOptions) addFlags(cmd *cobra.Command) {
 	fs.StringVar(&o.SecretKey, "secret-key", "", "the `key` that signs the JWTs")
 	fs.IntVar(&o.Parallel, "parallel", simulate.DefaultParallel, "have at most `n` jobs in hand and refuse others with 1303")
 	fs.IntVar(&o.Keep, "keep", simulate.DefaultKeep, "remember `n` finished jobs")
-	completes(cmd, "protocol", simulateProtocols()...)
-	settings(cmd, config.Client, append(secretSettings(), "KLINGHOOK_DATA")...)
+	cli.AddFlags(cmd, config.Client, append(secretSettings(), "KLINGHOOK_DATA")...)
 }
 
 // simulateProtocols are the values of simulate's --protocol.

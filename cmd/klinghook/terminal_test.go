@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv/script"
 	"github.com/klinghook/klinghook/tasks"
@@ -108,7 +107,7 @@ func TestDevNarrates(t *testing.T) {
 			tty.Wait(t, "What happens is told below, in a line for each step")
 
 			mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4?sig=hush")
-			tty.Wait(t, `vid_1  video  .*\[=.*\]  128\.0 KiB of 256\.0 KiB`)
+			tty.Wait(t, `vid_1  video  .*\[=.*\]  128 KiB of 256 KiB`)
 			// These lines come while the bar stands.
 			mustKlinghook(t, variables, "send", "--fail", "--job-id", "vid_2")
 			tty.Wait(t, `vid_2 .*video\.failed in `)
@@ -119,7 +118,7 @@ func TestDevNarrates(t *testing.T) {
 			}
 			tty.Wait(t, `secrets tried: 1`)
 			release()
-			tty.Wait(t, `vid_1 .*video, 256\.0 KiB in `)
+			tty.Wait(t, `vid_1 .*video, 256 KiB in `)
 			interrupt(t, cmd)
 			checkNarration(t, tty, noColor == "")
 		})
@@ -136,7 +135,7 @@ func checkNarration(t *testing.T, tty *script.Terminal, coloured bool) {
 		`vid_1 +received     video\.completed, answered in ` + took,
 		`vid_1 +recorded     video\.completed in ` + took,
 		`vid_1 +downloading  video from 127\.0\.0\.1`,
-		`vid_1 +stored       video, 256\.0 KiB in ` + took + `: /.*/media/vid_1/video\.mp4`,
+		`vid_1 +stored       video, 256 KiB in ` + took + `: /.*/media/vid_1/video\.mp4`,
 		`vid_2 +recorded     video\.failed in ` + took + `: the prompt was refused by the content check`,
 		`vid_3 +failed       downloading video, attempt 1 of 30: .*503.*; tries again in ` + took,
 		`klingai +refused      a delivery with 401: signature does not match; secrets tried: 1; body of \d+ bytes; .*`,
@@ -312,7 +311,7 @@ func TestDeadLettersShowABar(t *testing.T) {
 		}
 		return nil
 	}
-	err = endLetters(t.Context(), terminal.New(tty.TTY, tty.TTY), &worker.Replayer{Store: db}, store.DeadLetterFilter{}, "replayed", do)
+	err = endLetters(t.Context(), newConsole(tty.TTY, tty.TTY), &worker.Replayer{Store: db}, store.DeadLetterFilter{}, "replayed", do)
 	if err == nil || err.Error() != "refused" {
 		t.Error(err)
 	}

@@ -12,11 +12,10 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Long:  "version prints this program's version, its platform and the Go that built it.",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), cli.VersionLine("klinghook", version))
-			return err
+		Long:  "version prints the version of this program, its platform and the version of Go that built it.",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), "klinghook version", cli.VersionLine(version))
 		},
 	}
 }

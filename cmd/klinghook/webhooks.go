@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -26,40 +25,35 @@ func webhooksRegisterCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "register --url <https-url>",
-		Short: "Register a webhook with Kling and show its secret, once",
-		Long: `register asks Kling's API (POST /v1/webhooks) to send events to a URL, with the
-key in KLINGAI_API_KEY. It shows the webhook's secret once: nothing keeps it, so
-put it into KLINGAI_WEBHOOK_SECRET, or into the file that KLINGAI_WEBHOOK_SECRET_FILE
-names. During a rotation both the old and the new one go there, with a comma
-between them.
+		Short: "Register a webhook with Kling and show its secret once",
+		Long: `register asks Kling's API (POST /v1/webhooks) to send events to a URL, with the key
+in KLINGAI_API_KEY. It shows the webhook's secret once and does not store it: put it
+into KLINGAI_WEBHOOK_SECRET, or into the file named by KLINGAI_WEBHOOK_SECRET_FILE.
+During a rotation, put both the old and the new one there, separated by a comma.
 
-With --json it prints an object with id and secret.`,
+--json prints an object with id and secret.`,
 		Example: `  klinghook webhooks register --url https://hooks.example.com/webhooks/klingai
   klinghook webhooks register --url https://x.example.com/webhooks/klingai --events completed,failed`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runRegister(cmd, to, events, asJSON)
 		},
 	}
-	cmd.Flags().StringVar(&to, "url", "", "the public https `URL` that Kling is to post to; its path is /webhooks/klingai, unless something before klinghook changes it")
-	cmd.Flags().StringSliceVar(&events, "events", nil, "the event `types` to be sent, with commas between (default: all)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	completes(cmd, "events", tasks.KnownTypes()...)
-	settings(cmd, config.Client, "KLINGAI_API_KEY", "KLINGAI_API_URL")
+	cmd.Flags().StringVar(&to, "url", "", "the public https `URL` for Kling; its path is /webhooks/klingai, unless a proxy changes it")
+	cmd.Flags().StringSliceVar(&events, "events", tasks.KnownTypes(), "the event `types` to send, separated by commas")
+	jsonFlag(cmd, &asJSON)
+	cli.AddFlags(cmd, config.Client, "KLINGAI_API_KEY", "KLINGAI_API_URL")
 	return cmd
 }
 
 func runRegister(cmd *cobra.Command, to string, events []string, asJSON bool) error {
-	// Whether http is right, as it is with "klinghook simulate", the client knows.
 	u, err := url.Parse(to)
+	// kling.Client decides whether http is allowed.
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" && (u.Scheme != "http" || !admin.IsLoopback(net.JoinHostPort(u.Hostname(), ""))) {
-		return cli.Usagef("--url takes the public https URL at which Kling reaches this klinghook, such as https://hooks.example.com/webhooks/klingai; on a laptop, a tunnel gives you one")
-	}
-	if len(events) == 0 {
-		events = tasks.KnownTypes()
+		return cli.Usagef("--url must be the public https URL at which Kling reaches this klinghook, such as https://hooks.example.com/webhooks/klingai; on a laptop, use a tunnel")
 	}
 	for i := range events {
-		events[i] = eventType(strings.TrimSpace(events[i]))
+		events[i] = cli.EventType(strings.TrimSpace(events[i]))
 		if err := oneOf("events", events[i], tasks.KnownTypes()); err != nil {
 			return err
 		}
@@ -82,11 +76,7 @@ func runRegister(cmd *cobra.Command, to string, events []string, asJSON bool) er
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), map[string]string{"id": webhook.ID, "secret": webhook.Secret})
 	}
-	return printWebhook(cmd.OutOrStdout(), webhook, to)
-}
-
-func printWebhook(w io.Writer, webhook kling.Webhook, to string) error {
-	_, err := fmt.Fprintf(w, `Webhook registered: %s
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), `Webhook registered: %s
 Posts to: %s
 Secret:   %s
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"time"
 
@@ -30,21 +31,21 @@ func workerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
 		Short: "Work on what ingest has queued",
-		Long: `worker records events, downloads media and sends notifications, as they come
-through the queue in Redis. Any number of workers may run; with more than one
-machine they need one PostgreSQL and one bucket between them. Run "klinghook
-migrate" once before the first. Beside klinghook-ingest on one machine it needs
-another KLINGHOOK_ADMIN_ADDR.
+		Long: `worker records events, downloads media and sends notifications. It takes its work
+from the queue in Redis. Any number of workers can run. On more than one machine they
+share one PostgreSQL database and one bucket. Run "klinghook migrate" once before the
+first worker starts. Beside klinghook-ingest on one machine, a worker needs another
+KLINGHOOK_ADMIN_ADDR.
 
-On SIGINT or SIGTERM it takes no new task and lets running ones finish for the
-grace period; the rest go back to the queue. A second signal ends it at once.`,
+On SIGINT or SIGTERM it takes no new task and gives running ones the grace period to
+finish; the rest return to the queue. A second signal stops it at once.`,
 		Example: `  klinghook worker
   klinghook worker --admin-addr 127.0.0.1:5002    # beside klinghook-ingest
-  klinghook worker --queues media=8               # downloads only`,
-		Args: noArgs,
+  klinghook worker --queues media=8               # only downloads`,
+		Args: cobra.NoArgs,
 		RunE: runWorker,
 	}
-	settings(cmd, config.Worker)
+	cli.AddFlags(cmd, config.Worker)
 	return cmd
 }
 
@@ -54,22 +55,20 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	if err != nil {
 		return err
 	}
-	redis.SetLogger(process.RedisLogger{Log: log})
-	rdb, err := process.NewRedis(cfg.RedisURL)
+	rdb, err := cli.OpenRedis(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rdb.Close()) }()
-	// asynq would start without it, and complain in a loop.
-	if err := pingRedis(ctx, cfg, rdb, "start it, or name another with KLINGHOOK_REDIS_URL (--redis-url)"); err != nil {
+	defer closeInto(&err, rdb.Close)
+	// Without Redis asynq would start and log errors forever.
+	if err := pingRedis(ctx, cfg, rdb, "start it, or set KLINGHOOK_REDIS_URL (--redis-url) to another one"); err != nil {
 		return err
 	}
 	db, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-
+	defer closeInto(&err, db.Close)
 	traces, err := cli.Tracing(ctx, cfg, "klinghook-worker", version, log)
 	if err != nil {
 		return err
@@ -80,27 +79,32 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, crew.close()) }()
+	defer closeInto(&err, crew.close)
 	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
-	listeners := process.NewListeners(log)
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db, log)})
+	return crew.serve(ctx, cfg, private, log)
+}
+
+// serve works, and serves the private address, until ctx ends.
+func (c *crew) serve(ctx context.Context, cfg *config.Config, private http.Handler, log *zap.Logger) error {
+	listeners := process.NewListeners(log)
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
 	}
-	if err := crew.worker.Start(ctx); err != nil {
+	if err := c.worker.Start(ctx); err != nil {
 		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
 	}
-	log.Info("working", zap.Stringer("queues", cfg.Queues), zap.Int("event_shards", cfg.EventShards), zap.Int("pid", os.Getpid()))
-	err = listeners.Wait(ctx)
+	log.Info("working", zap.String("queues", cfg.Value("KLINGHOOK_QUEUES")), zap.Int("event_shards", cfg.EventShards), zap.Int("pid", os.Getpid()))
+	err := listeners.Wait(ctx)
 	log.Info("stopping")
-	crew.worker.Shutdown()
+	c.worker.Shutdown()
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 }
 
-// crew is a worker with what it works with.
+// crew is a worker and its dependencies.
 type crew struct {
 	worker *worker.Worker
 	bucket *media.Bucket
@@ -113,13 +117,11 @@ type crewConfig struct {
 	store   *store.Store
 	log     *zap.Logger
 	metrics prometheus.Registerer
-	tracer  trace.Tracer // nil where nothing is traced
-	// observer is told of attempts in the place of the log; nil for nobody.
+	tracer  trace.Tracer // nil if nothing is traced
+	// observer, if set, is called for each attempt instead of logging it.
 	observer worker.Observer
-	// grace is how long a worker that stops lets running tasks finish.
-	grace time.Duration
-	// allow is the hosts that downloads may reach although they are private.
-	allow []string
+	grace    time.Duration // for running tasks when the worker stops
+	allow    []string      // private hosts that downloads may use
 }
 
 func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
@@ -129,7 +131,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	}
 	bucket, err := media.OpenBucket(ctx, c.cfg.BucketURL)
 	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w; let this user write there, or name another folder with KLINGHOOK_BUCKET_URL (--bucket-url)", err)
+		err = fmt.Errorf("%w; let this user write there, or set KLINGHOOK_BUCKET_URL (--bucket-url) to another directory", err)
 	}
 	if err != nil {
 		return nil, err
@@ -148,7 +150,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Metrics: c.metrics})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: c.cfg.NotifyEvents, Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, EventShards: c.cfg.EventShards, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer, Observer: c.observer,
+		NotifyTypes: each(c.cfg.NotifyEvents, cli.EventType), Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, EventShards: c.cfg.EventShards, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer, Observer: c.observer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
@@ -156,8 +158,7 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	return &crew{worker: w, bucket: bucket, notify: notifier}, nil
 }
 
-// close lets go of what the worker worked with; the worker must have been shut
-// down.
+// close closes the dependencies. The worker must have been shut down.
 func (c *crew) close() error {
 	c.notify.Close()
 	return c.bucket.Close()

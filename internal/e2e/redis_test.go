@@ -20,37 +20,47 @@ func leastRules() []string {
 	return []string{"~asynq:*", "~klinghook:*", "&asynq:*", "+@all", "-@admin", "-@dangerous", "+info"}
 }
 
-// sentinelURL is the URL of a set with the user klinghook. The first Sentinel is down.
-func sentinelURL(set testenv.SentinelSet) string {
-	return "redis-sentinel://klinghook:p%2Fw@127.0.0.1:1/" + testenv.SentinelMaster + "/0?addr=" + set.Sentinel.Addr() + "&sentinel_password=p/w"
+// sentinel returns the settings of a set with the user klinghook. The first Sentinel is
+// down.
+func sentinel(set testenv.SentinelSet) map[string]string {
+	return map[string]string{
+		"KLINGHOOK_REDIS_MODE": "sentinel",
+		"KLINGHOOK_REDIS_URL":  "redis://:p%2Fw@127.0.0.1:1/0?master_name=" + testenv.SentinelMaster + "&addr=" + set.Sentinel.Addr() + "&username=klinghook&password=p%2Fw",
+	}
 }
 
-func clusterURL(login string, nodes []*testenv.RedisServer) string {
-	return "redis-cluster://" + login + nodes[0].Addr() + "?addr=" + nodes[1].Addr() + "&addr=" + nodes[2].Addr()
+func cluster(login string, nodes []*testenv.RedisServer) map[string]string {
+	return map[string]string{
+		"KLINGHOOK_REDIS_MODE": "cluster",
+		"KLINGHOOK_REDIS_URL":  "redis://" + login + nodes[0].Addr() + "?addr=" + nodes[1].Addr() + "&addr=" + nodes[2].Addr(),
+	}
 }
 
 // TestRedisKinds runs ingest, a worker and commands on each kind of Redis.
 func TestRedisKinds(t *testing.T) {
 	login := testenv.WithUser("klinghook", "p/w", leastRules()...)
-	for name, address := range map[string]func(t *testing.T) string{
-		"ACL user": func(t *testing.T) string {
-			return "redis://klinghook:p%2Fw@" + testenv.Redis(t, login).Addr() + "/0"
+	for name, settings := range map[string]func(t *testing.T) map[string]string{
+		"ACL user": func(t *testing.T) map[string]string {
+			return map[string]string{"KLINGHOOK_REDIS_URL": "redis://klinghook:p%2Fw@" + testenv.Redis(t, login).Addr() + "/0"}
 		},
-		"TLS and ACL user": func(t *testing.T) string {
+		"TLS and ACL user": func(t *testing.T) map[string]string {
 			s := testenv.Redis(t, login, testenv.WithTLS())
 			f := s.TLSFiles()
-			return "rediss://klinghook:p%2Fw@" + s.Addr() + "/0?ca_file=" + f.CA + "&cert_file=" + f.Cert + "&key_file=" + f.Key
+			return map[string]string{
+				"KLINGHOOK_REDIS_URL":    "rediss://klinghook:p%2Fw@" + s.Addr() + "/0",
+				"KLINGHOOK_REDIS_TLS_CA": f.CA, "KLINGHOOK_REDIS_TLS_CERT": f.Cert, "KLINGHOOK_REDIS_TLS_KEY": f.Key,
+			}
 		},
-		"cluster": func(t *testing.T) string {
+		"cluster": func(t *testing.T) map[string]string {
 			// +cluster is one of the dangerous commands: clients ask which node has a slot.
 			nodes := testenv.RedisCluster(t, 3, testenv.WithUser("klinghook", "p/w", append(leastRules(), "+cluster")...))
-			return clusterURL("klinghook:p%2Fw@", nodes)
+			return cluster("klinghook:p%2Fw@", nodes)
 		},
-		"Sentinel": func(t *testing.T) string { return sentinelURL(testenv.Sentinel(t, "klinghook", "p/w")) },
+		"Sentinel": func(t *testing.T) map[string]string { return sentinel(testenv.Sentinel(t, "klinghook", "p/w")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.settings["KLINGHOOK_REDIS_URL"] = address(t)
+			maps.Copy(w.settings, settings(t))
 			w.migrate()
 			base, ingest, worker := w.startAll()
 			w.deliver(base)
@@ -73,7 +83,7 @@ func TestRedisKinds(t *testing.T) {
 func TestSentinelFailoverLosesNothing(t *testing.T) {
 	set := testenv.Sentinel(t, "klinghook", "p/w")
 	w := newWorld(t)
-	w.settings["KLINGHOOK_REDIS_URL"] = sentinelURL(set)
+	maps.Copy(w.settings, sentinel(set))
 	w.migrate()
 	base, _, _ := w.startAll()
 	for i, job := range []string{"vid_before", "vid_meanwhile", "vid_after"} {
@@ -91,7 +101,7 @@ func TestSentinelFailoverLosesNothing(t *testing.T) {
 func TestEventShardsSpreadOverCluster(t *testing.T) {
 	nodes := testenv.RedisCluster(t, 3)
 	w := newWorld(t)
-	w.settings["KLINGHOOK_REDIS_URL"] = clusterURL("", nodes)
+	maps.Copy(w.settings, cluster("", nodes))
 	w.migrate()
 	spread := maps.Clone(w.settings)
 	spread["KLINGHOOK_EVENT_SHARDS"] = "3"

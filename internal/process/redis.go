@@ -3,109 +3,142 @@ package process
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
 
-// NewRedis returns a client for the Redis, the Sentinels or the cluster that a URL
-// names:
-//
-//	redis://user:password@host:6379/0
-//	unix:///path/to.sock?db=0
-//	redis-sentinel://user:password@sentinel-1:26379/mymaster/0?addr=sentinel-2:26379&addr=sentinel-3:26379
-//	redis-cluster://user:password@node-1:6379?addr=node-2:6379&addr=node-3:6379
-//
-// With rediss at the beginning they speak TLS, for which ca_file, cert_file, key_file
-// and server_name may be in the query. The user and the password are those of Redis;
-// the Sentinels' own, if any, are sentinel_username and sentinel_password in the query.
-// Options such as pool_size=50 are go-redis's (see redis.ParseURL and its siblings).
-//
-// It does not connect yet. The caller closes it, after everything that uses it. Its
-// errors show nothing of the URL but the names of files, for the rest may be a password.
-func NewRedis(redisURL string) (redis.UniversalClient, error) {
-	a, err := parseAddress(redisURL)
+// The values of [RedisConfig.Mode].
+const (
+	RedisSingle   = "single"
+	RedisSentinel = "sentinel"
+	RedisCluster  = "cluster"
+)
+
+// RedisConfig says where Redis is and how to reach it.
+type RedisConfig struct {
+	// URL is in the form of redis.ParseURL, redis.ParseFailoverURL or
+	// redis.ParseClusterURL, depending on Mode.
+	URL string
+	// Mode is RedisSingle if empty.
+	Mode string
+	// CA, Cert and Key are PEM files for a rediss:// URL: the authorities that sign
+	// the server's certificate, and the client's certificate and key.
+	CA, Cert, Key string
+	// ServerName is the name in the server's certificate. If empty, it is the host
+	// that is dialed.
+	ServerName string
+}
+
+// NewRedis returns a client, which the caller closes. It does not connect yet. Its
+// errors show nothing of the URL, which may contain a password.
+func NewRedis(c RedisConfig) (redis.UniversalClient, error) {
+	switch c.Mode {
+	case RedisSentinel:
+		return newSentinelClient(c)
+	case RedisCluster:
+		return newClusterClient(c)
+	}
+	opts, err := redis.ParseURL(c.URL)
 	if err != nil {
+		return nil, errors.New("go-redis cannot read the URL; write redis://[user:password@]host:6379/0 or unix:///path/to.sock, with options of go-redis in the query")
+	}
+	if opts.TLSConfig, err = c.tls(opts.TLSConfig); err != nil {
 		return nil, err
 	}
-	switch a.kind {
-	case kindSentinel:
-		return newSentinelClient(a)
-	case kindCluster:
-		return newClusterClient(a)
-	}
-	opts, err := redis.ParseURL(a.url.String())
-	if err != nil {
-		return nil, errRedisURL
-	}
-	if a.tls != nil {
-		a.tls.InsecureSkipVerify = opts.TLSConfig.InsecureSkipVerify // the option skip_verify
-		a.tls.ServerName = cmp.Or(a.tls.ServerName, opts.TLSConfig.ServerName)
-		opts.TLSConfig = a.tls
-	}
-	opts.DialTimeout = cmp.Or(opts.DialTimeout, dialTimeout)
-	opts.ReadTimeout = cmp.Or(opts.ReadTimeout, readTimeout)
-	opts.DialerRetries = dialerRetries
-	opts.ContextTimeoutEnabled = true
+	opts.DialTimeout, opts.ReadTimeout = cmp.Or(opts.DialTimeout, dialTimeout), cmp.Or(opts.ReadTimeout, readTimeout)
+	opts.DialerRetries, opts.ContextTimeoutEnabled = dialerRetries, true
 	return redis.NewClient(opts), nil
 }
 
 const (
-	// dialTimeout is for where the URL does not say.
 	dialTimeout = 2 * time.Second
-	// readTimeout, too: a worker's dequeue whose reply is given up for lost costs the
-	// task an attempt and minutes, so a slow Redis is waited for; deliveries have
-	// limits of their own.
+	// readTimeout is long: a worker that gives up on a slow dequeue costs the task an
+	// attempt. Deliveries have their own timeout.
 	readTimeout = 10 * time.Second
-	// dialerRetries is one: who is refused is refused at once, and commands have tries
-	// of their own. Beside it ContextTimeoutEnabled is set everywhere, so that a command
-	// ends when its caller's context does, not only when its socket times out.
+	// dialerRetries is one, because commands retry.
 	dialerRetries = 1
 )
 
-// newSentinelClient follows whichever server the Sentinels say is the master.
-func newSentinelClient(a redisAddress) (redis.UniversalClient, error) {
-	opts, err := redis.ParseFailoverURL(a.url.String())
-	if err != nil {
-		return nil, errRedisURL
+func newSentinelClient(c RedisConfig) (redis.UniversalClient, error) {
+	opts, err := redis.ParseFailoverURL(c.URL)
+	if err != nil || opts.MasterName == "" {
+		return nil, errors.New("go-redis cannot read the URL as one of Sentinels; write redis://[user:password@]sentinel-1:26379/0?master_name=mymaster&addr=sentinel-2:26379, " +
+			"with Redis's own login as username=… and password=… in the query")
 	}
-	opts.MasterName = a.master
-	// The URL's login is Redis's, where go-redis takes it for the Sentinels'.
-	opts.Username, opts.Password = a.user, a.password
-	opts.SentinelUsername, opts.SentinelPassword = a.sentinelUser, a.sentinelPassword
-	if a.tls != nil {
-		a.tls.InsecureSkipVerify = opts.TLSConfig.InsecureSkipVerify // the option skip_verify
+	if opts.ReplicaOnly || opts.RouteByLatency || opts.RouteRandomly || opts.UseDisconnectedReplicas {
+		return nil, errReplicas
 	}
-	// Each server is held to the name that it is dialled by, unless there is one name
-	// for all: go-redis's own would hold the master to the first Sentinel's.
-	opts.TLSConfig = a.tls
-	opts.DialTimeout = cmp.Or(opts.DialTimeout, dialTimeout)
-	opts.ReadTimeout = cmp.Or(opts.ReadTimeout, readTimeout)
-	opts.DialerRetries = dialerRetries
-	opts.ContextTimeoutEnabled = true
+	if opts.TLSConfig, err = c.tls(opts.TLSConfig); err != nil {
+		return nil, err
+	}
+	opts.DialTimeout, opts.ReadTimeout = cmp.Or(opts.DialTimeout, dialTimeout), cmp.Or(opts.ReadTimeout, readTimeout)
+	opts.DialerRetries, opts.ContextTimeoutEnabled = dialerRetries, true
 	return redis.NewFailoverClient(opts), nil
 }
 
-func newClusterClient(a redisAddress) (redis.UniversalClient, error) {
-	opts, err := redis.ParseClusterURL(a.url.String())
+func newClusterClient(c RedisConfig) (redis.UniversalClient, error) {
+	opts, err := redis.ParseClusterURL(c.URL)
 	if err != nil {
-		return nil, errRedisURL
+		return nil, errors.New("go-redis cannot read the URL as one of a cluster; write redis://[user:password@]node-1:6379?addr=node-2:6379, with options of go-redis in the query")
 	}
-	opts.TLSConfig = a.tls // as with Sentinels
-	opts.DialTimeout = cmp.Or(opts.DialTimeout, dialTimeout)
-	opts.ReadTimeout = cmp.Or(opts.ReadTimeout, readTimeout)
-	opts.DialerRetries = dialerRetries
-	opts.ContextTimeoutEnabled = true
+	if opts.ReadOnly || opts.RouteByLatency || opts.RouteRandomly {
+		return nil, errReplicas
+	}
+	if opts.TLSConfig, err = c.tls(opts.TLSConfig); err != nil {
+		return nil, err
+	}
+	opts.DialTimeout, opts.ReadTimeout = cmp.Or(opts.DialTimeout, dialTimeout), cmp.Or(opts.ReadTimeout, readTimeout)
+	opts.DialerRetries, opts.ContextTimeoutEnabled = dialerRetries, true
 	return redis.NewClusterClient(opts), nil
 }
 
-// readyKey is what RedisCheck writes; it expires by itself.
+var errReplicas = errors.New("the URL has an option to read from replicas, which are behind the master; remove it")
+
+// tls adds the files and the server name to go-redis's configuration, which is nil
+// without TLS.
+func (c RedisConfig) tls(conf *tls.Config) (*tls.Config, error) {
+	if conf == nil {
+		if c.CA+c.Cert+c.Key+c.ServerName != "" {
+			return nil, errors.New("TLS files and a server name need a URL that begins with rediss://")
+		}
+		return nil, nil
+	}
+	conf.ServerName = c.ServerName // go-redis would expect the first Sentinel's or node's name of all
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read the CA: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate in PEM", c.CA)
+		}
+	}
+	if c.Cert == "" {
+		return conf, nil
+	}
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		return &pair, err
+	}
+	// Reading the files for each connection allows for renewal without a restart.
+	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	_, err := load()
+	return conf, err
+}
+
+// readyKey is written by RedisCheck and expires.
 const readyKey = "klinghook:ready"
 
-// RedisCheck passes when Redis takes a write, which it refuses while it loads its
-// data, is a replica, is out of memory or cannot save.
+// RedisCheck passes if Redis accepts a write. It refuses while it loads its data, is
+// a replica, is out of memory or cannot save.
 func RedisCheck(rdb redis.UniversalClient) Check {
 	return Check{Name: "redis", Probe: func(ctx context.Context) error {
 		if err := rdb.Set(ctx, readyKey, 1, time.Minute).Err(); err != nil {
@@ -115,8 +148,8 @@ func RedisCheck(rdb redis.UniversalClient) Check {
 	}}
 }
 
-// RedisLogger passes what go-redis itself has to say to log, at debug level: its
-// callers get the errors, and report those.
+// RedisLogger logs the messages of go-redis at debug level. Callers get and report
+// its errors.
 type RedisLogger struct{ Log *zap.Logger }
 
 // Printf implements go-redis's logging interface.

@@ -18,7 +18,7 @@ func TestNewRedis(t *testing.T) {
 	type form struct {
 		Network, Addr, Username, Password string
 		DB                                int
-		ServerName                        string // with TLS only
+		TLS                               bool
 		DialTimeout                       time.Duration
 		PoolSize                          int // 0 means any
 	}
@@ -30,7 +30,7 @@ func TestNewRedis(t *testing.T) {
 		{"port and database", "redis://127.0.0.1:6380/7", form{Network: "tcp", Addr: "127.0.0.1:6380", DB: 7, DialTimeout: 2 * time.Second}},
 		{"password", "redis://:p%2Fw@host:1/0", form{Network: "tcp", Addr: "host:1", Password: "p/w", DialTimeout: 2 * time.Second}},
 		{"ACL user", "redis://worker:pw@[::1]:6379/0", form{Network: "tcp", Addr: "[::1]:6379", Username: "worker", Password: "pw", DialTimeout: 2 * time.Second}},
-		{"TLS", "rediss://worker:pw@redis.internal:6380/1", form{Network: "tcp", Addr: "redis.internal:6380", Username: "worker", Password: "pw", DB: 1, ServerName: "redis.internal", DialTimeout: 2 * time.Second}},
+		{"TLS", "rediss://worker:pw@redis.internal:6380/1", form{Network: "tcp", Addr: "redis.internal:6380", Username: "worker", Password: "pw", DB: 1, TLS: true, DialTimeout: 2 * time.Second}},
 		{"Unix socket", "unix:///run/redis/redis.sock?db=3", form{Network: "unix", Addr: "/run/redis/redis.sock", DB: 3, DialTimeout: 2 * time.Second}},
 		{"Unix socket with a user", "unix://worker:pw@/run/redis.sock", form{Network: "unix", Addr: "/run/redis.sock", Username: "worker", Password: "pw", DialTimeout: 2 * time.Second}},
 		{"options", "redis://h:1/0?dial_timeout=7s&pool_size=50", form{Network: "tcp", Addr: "h:1", DialTimeout: 7 * time.Second, PoolSize: 50}},
@@ -38,18 +38,16 @@ func TestNewRedis(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			rdb, err := process.NewRedis(tt.url)
+			rdb, err := process.NewRedis(process.RedisConfig{URL: tt.url})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer rdb.Close()
 			opts := as[*redis.Client](t, rdb).Options()
 			got := form{Network: opts.Network, Addr: opts.Addr, Username: opts.Username, Password: opts.Password, DB: opts.DB, DialTimeout: opts.DialTimeout}
-			if opts.TLSConfig != nil {
-				got.ServerName = opts.TLSConfig.ServerName
-				if opts.TLSConfig.InsecureSkipVerify {
-					t.Error("the server's certificate is not checked")
-				}
+			got.TLS = opts.TLSConfig != nil
+			if got.TLS && opts.TLSConfig.InsecureSkipVerify {
+				t.Error("the server's certificate is not checked")
 			}
 			if tt.want.PoolSize != 0 {
 				got.PoolSize = opts.PoolSize
@@ -64,47 +62,36 @@ func TestNewRedis(t *testing.T) {
 	}
 }
 
-// TestNewRedisKeepsPasswords checks that no part of a URL that cannot be read is
-// in the error: the password may be in any.
-func TestNewRedisKeepsPasswords(t *testing.T) {
-	for _, url := range []string{
-		"",
-		"hunter2",
-		"http://user:hunter2@host:6379",
-		"redis://user:hunter2@host:port",
-		"redis://user:hunter2@host:6379/hunter2",
-		"rediss+sentinel://user:hunter2@host:6379/mymaster",
-		"redis-sentinel://user:hunter2@host:6379",
-		"redis-sentinel://user:hunter2@host:26379/mymaster/hunter2",
-		"redis-sentinel://user:hunter2@host:26379/mymaster?password=hunter2",
-		"redis-sentinel://user:hunter2@host:26379/mymaster?addr=hunter2",
-		"redis-cluster://user:hunter2@host:6379?addr=hunter2",
-		"redis-cluster://user:hunter2@a:6379,hunter2:6379",
-		"redis://user:hun/hunter2@host:6379/0",
-		"redis://user:1/hunter2@host:6379/0",
-		"redis://user:1?hunter2@host:6379/0",
-		"redis://user:%hunter2@host:6379/0",
-		"redis://host:6379/0?password=hunter2",
-		"redis://host:6379/0?pool_size=hunter2",
-		"unix://hunter2",
-		"redis://user:hunter2@ho st:6379",
-		"redis://user:hunter2\x7f@host:6379",
+// A password may be in any part of a URL that cannot be read.
+func TestNewRedisShowsNoPassword(t *testing.T) {
+	for mode, urls := range map[string][]string{
+		process.RedisSingle: {
+			"", "hunter2", "http://user:hunter2@host:6379", "redis://user:hunter2@host:port", "redis://user:hunter2@host:6379/hunter2",
+			"redis://user:hun/hunter2@host:6379/0", "redis://user:1?hunter2@host:6379/0", "redis://user:%hunter2@host:6379/0",
+			"redis://host:6379/0?password=hunter2", "redis://host:6379/0?pool_size=hunter2", "unix://hunter2", "redis://user:hunter2\x7f@host:6379",
+		},
+		process.RedisSentinel: {
+			"redis://user:hunter2@host:26379", "redis://user:hunter2@host:26379/hunter2?master_name=m", "redis://host:26379/0?master_name=m&addr=hunter2",
+		},
+		process.RedisCluster: {"redis://user:hunter2@host:6379?addr=hunter2", "http://user:hunter2@host"},
 	} {
-		rdb, err := process.NewRedis(url)
-		if err == nil {
-			t.Errorf("NewRedis(%q) takes it", url)
-			_ = rdb.Close()
-			continue
-		}
-		if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "redis://") {
-			t.Errorf("NewRedis(%q) = %v, want the forms to write and no password", url, err)
+		for _, url := range urls {
+			rdb, err := process.NewRedis(process.RedisConfig{URL: url, Mode: mode})
+			if err == nil {
+				t.Errorf("%s %q is accepted", mode, url)
+				_ = rdb.Close()
+				continue
+			}
+			if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "write redis://") {
+				t.Errorf("%s %q: %v, want what to write and no password", mode, url, err)
+			}
 		}
 	}
 }
 
 func TestRedisCheck(t *testing.T) {
 	server := miniredis.RunT(t)
-	rdb, err := process.NewRedis("redis://" + server.Addr() + "/0?max_retries=-1")
+	rdb, err := process.NewRedis(process.RedisConfig{URL: "redis://" + server.Addr() + "/0?max_retries=-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +110,7 @@ func TestRedisCheck(t *testing.T) {
 	}
 }
 
-// TestRedisCheckEndsWithItsContext asks a server that takes connections and never
-// answers.
+// The server accepts connections and never answers.
 func TestRedisCheckEndsWithItsContext(t *testing.T) {
 	var lc net.ListenConfig
 	silent, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -132,7 +118,7 @@ func TestRedisCheckEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	rdb, err := process.NewRedis("redis://" + silent.Addr().String() + "/0?read_timeout=1h")
+	rdb, err := process.NewRedis(process.RedisConfig{URL: "redis://" + silent.Addr().String() + "/0?read_timeout=1h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +128,7 @@ func TestRedisCheckEndsWithItsContext(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- process.RedisCheck(rdb).Probe(ctx) }()
 	if err := receive(t, result, "the probe's end"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want that its time was up", err)
+		t.Errorf("got %v, want the deadline", err)
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Coloured reports whether what is written to a file may be coloured: it is a
-// terminal that knows colours, and NO_COLOR (https://no-color.org) is not set.
+// Coloured reports whether a file is a terminal that shows colours and NO_COLOR
+// (https://no-color.org) is not set.
 func Coloured(file *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd()))
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestCheckHealth(t *testing.T) {
+func TestCheckHealthReportsWhyNotReady(t *testing.T) {
 	tests := []struct {
 		name   string
 		status int
@@ -36,7 +35,7 @@ func TestCheckHealth(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// A proxy for everything, which would not answer.
+			// A proxy that does not answer.
 			t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 			for _, host := range []string{"127.0.0.1", "localhost", "", "0.0.0.0", "::"} {
 				asked = ""
@@ -52,12 +51,12 @@ func TestCheckHealth(t *testing.T) {
 	}
 }
 
-func TestCheckHealthWithNobodyThere(t *testing.T) {
+func TestCheckHealthNamesTheSetting(t *testing.T) {
 	err := CheckHealth(t.Context(), "127.0.0.1:1")
-	if err == nil || errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "--admin-addr") {
+	if err == nil || ExitCode(err) == ExitUsage || !strings.Contains(err.Error(), "--admin-addr") {
 		t.Errorf("error %v, want one that names the setting", err)
 	}
-	if err := CheckHealth(t.Context(), "127.0.0.1:0"); !errors.Is(err, ErrUsage) {
+	if err := CheckHealth(t.Context(), "127.0.0.1:0"); ExitCode(err) != ExitUsage {
 		t.Errorf("error %v of port 0, want a usage error", err)
 	}
 }

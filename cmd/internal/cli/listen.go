@@ -14,23 +14,19 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-// Endpoint is something that a process serves, at the address of a setting.
+// Endpoint is a handler at the address of a setting.
 type Endpoint struct {
-	// Name is what it is called in logs, e.g. "admin".
-	Name string
-	// Setting is the name of the setting that holds its address.
-	Setting string
-	// Addr is the address: host:port.
-	Addr    string
+	Name    string // for logs, such as "admin"
+	Setting string // the variable of the address
+	Addr    string // host:port
 	Handler http.Handler
-	// Elsewhere, where set, lets the endpoint be served on a free port of the same
-	// host when its own is in use, and says so in this log. It is for an address
-	// that nobody chose: two programs with the same default may then stand side by
-	// side.
+	// Elsewhere, if set, lets the endpoint use a free port of the same host if its own
+	// is in use, and logs it. It is for default addresses, so that two programs can
+	// run side by side.
 	Elsewhere *zap.Logger
 }
 
-// AdminEndpoint is the private side of a process that runs for itself.
+// AdminEndpoint returns the private endpoint of a process.
 func AdminEndpoint(cfg *config.Config, private http.Handler, log *zap.Logger) Endpoint {
 	e := Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
 	if cfg.Origin(e.Setting) == config.FromDefault {
@@ -39,15 +35,19 @@ func AdminEndpoint(cfg *config.Config, private http.Handler, log *zap.Logger) En
 	return e
 }
 
-// Listen serves an endpoint from now on and returns its bound address. Where the
-// address cannot be had, the error says which setting to change.
+// Listen serves an endpoint from now on and returns its address. Its error says which
+// setting to change.
 func Listen(ctx context.Context, l *process.Listeners, e Endpoint) (string, error) {
 	addr, err := l.Add(ctx, e.Name, e.Addr, e.Handler)
-	if errors.Is(err, syscall.EADDRINUSE) && e.Elsewhere != nil {
-		return listenElsewhere(ctx, l, e)
-	}
-	var advice string
+	advice := ""
 	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && e.Elsewhere != nil:
+		host, _, _ := net.SplitHostPort(e.Addr) // valid: it was listened on
+		if addr, err = l.Add(ctx, e.Name, net.JoinHostPort(host, "0"), e.Handler); err == nil {
+			e.Elsewhere.Warn("the default address is in use: listening on a free port",
+				zap.String("for", e.Name), zap.String("default", e.Addr), zap.String("address", addr), zap.String("setting", e.Setting))
+		}
+		return addr, err
 	case errors.Is(err, syscall.EADDRINUSE):
 		advice = "another program listens there: stop it, or choose another address with"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -57,28 +57,5 @@ func Listen(ctx context.Context, l *process.Listeners, e Endpoint) (string, erro
 	default:
 		return addr, err
 	}
-	return "", fmt.Errorf("%w; %s %s (%s)", err, advice, e.Setting, flagOf(e.Setting))
-}
-
-// listenElsewhere serves an endpoint on a free port.
-func listenElsewhere(ctx context.Context, l *process.Listeners, e Endpoint) (string, error) {
-	host, _, err := net.SplitHostPort(e.Addr)
-	if err != nil {
-		return "", fmt.Errorf("listen for %s: %w", e.Name, err)
-	}
-	addr, err := l.Add(ctx, e.Name, net.JoinHostPort(host, "0"), e.Handler)
-	if err == nil {
-		e.Elsewhere.Warn("the default address is in use: listening on a free port",
-			zap.String("for", e.Name), zap.String("default", e.Addr), zap.String("address", addr), zap.String("setting", e.Setting))
-	}
-	return addr, err
-}
-
-func flagOf(setting string) string {
-	for _, s := range config.Settings() {
-		if s.Name == setting {
-			return "--" + s.Flag
-		}
-	}
-	return ""
+	return "", fmt.Errorf("%w; %s %s", err, advice, config.Lookup(e.Setting).Title())
 }

@@ -15,9 +15,7 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-// TestListenOnATakenAddress holds that an address that was chosen is not left for
-// another, and one that nobody chose is, with a word about it.
-func TestListenOnATakenAddress(t *testing.T) {
+func TestOnlyADefaultAddressMayMoveToAFreePort(t *testing.T) {
 	var lc net.ListenConfig
 	taken, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,6 +43,6 @@ func TestListenOnATakenAddress(t *testing.T) {
 		t.Errorf("listening on %q, %v; want another port of the same host", addr, err)
 	}
 	if logs.FilterField(zap.String("address", addr)).Len() != 1 {
-		t.Errorf("the log does not tell the address: %v", logs.All())
+		t.Errorf("the log does not have the address: %v", logs.All())
 	}
 }

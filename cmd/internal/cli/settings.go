@@ -1,161 +1,144 @@
 package cli
 
 import (
+	"context"
 	"fmt"
-	"io"
+	"maps"
+	"os"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/tasks"
 )
 
-// settingAnnotation marks the flags that AddFlags makes; its values are the
-// setting's name and its default as the help shows it.
-const settingAnnotation = "klinghook_setting"
+// settingFlag annotates the flags of AddFlags: a command's own flag may have the
+// name of a setting that the command does not use.
+const settingFlag = "klinghook_setting"
 
-// AddFlags adds a flag for each setting that the role uses; with names, only for
-// those settings.
-func AddFlags(fs *pflag.FlagSet, role config.Role, names ...string) {
+// AddFlags adds a flag for each setting of the role or, with names, for those
+// settings only.
+func AddFlags(cmd *cobra.Command, role config.Role, names ...string) {
+	fs := cmd.Flags()
+	fs.SortFlags = false // the command's own flags come first
 	for _, s := range config.Settings() {
-		if !s.UsedBy(role) || (len(names) > 0 && !slices.Contains(names, s.Name)) {
+		if !s.UsedBy(role) || len(names) > 0 && !slices.Contains(names, s.Name) {
 			continue
 		}
 		if s.HasFlag() {
-			addFlag(fs, s.Flag, s.Meaning, s, role)
+			meaning, _, _ := strings.Cut(s.Meaning, ". ")
+			fs.String(s.Flag, "", strings.TrimSuffix(meaning, ".")+" ["+s.Name+"]")
+			f := fs.Lookup(s.Flag)
+			f.Annotations = map[string][]string{settingFlag: {}}
+			f.DefValue = s.Default
+			if role == config.Dev && s.Name == "KLINGHOOK_REDIS_URL" {
+				f.DefValue = "" // dev embeds one
+			}
+			if s.Kind == reflect.Bool {
+				f.NoOptDefVal = "true"
+			}
 		}
-		if s.HasFile() {
-			addFlag(fs, s.FileFlag(), "file that holds "+s.Name, s, role)
+		if s.Secret != config.SecretNone {
+			fs.String(s.FileFlag(), "", "File with "+s.Name+" ["+s.FileName()+"]")
+			fs.Lookup(s.FileFlag()).Annotations = map[string][]string{settingFlag: {}}
 		}
 	}
 }
 
-func addFlag(fs *pflag.FlagSet, flag, usage string, s config.Setting, role config.Role) {
-	value := s.Default
-	if role == config.Dev && s.Name == "KLINGHOOK_REDIS_URL" {
-		value = "the embedded one" // the one default that a role changes
-	}
-	fs.String(flag, "", usage)
-	if s.IsSwitch() {
-		fs.Lookup(flag).NoOptDefVal = "true"
-	}
-	fs.Lookup(flag).Annotations = map[string][]string{settingAnnotation: {s.Name, value}}
-}
-
-// FileFlags returns the flags of AddFlags in fs whose value is a file, and those
-// whose value is a directory.
-func FileFlags(fs *pflag.FlagSet) (files, dirs []string) {
-	for _, s := range config.Settings() {
-		if s.HasFile() && isSetting(fs.Lookup(s.FileFlag())) {
-			files = append(files, s.FileFlag())
-		}
-	}
-	for _, dir := range []string{"data", "spool-dir"} {
-		if isSetting(fs.Lookup(dir)) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return files, dirs
-}
-
-func isSetting(f *pflag.Flag) bool {
-	return f != nil && f.Annotations[settingAnnotation] != nil
-}
-
-// Load reads the settings of a role from environ under the flags of fs that were
-// given.
-func Load(role config.Role, environ []string, fs *pflag.FlagSet, checks ...config.Check) (*config.Config, error) {
-	overrides := make(map[string]string)
+// Load reads the settings of a role from the command's flags and the environment.
+func Load(role config.Role, cmd *cobra.Command, checks config.Checks) (*config.Config, error) {
+	flags := map[string]string{}
 	for _, s := range config.Settings() {
 		for flag, variable := range map[string]string{s.Flag: s.Name, s.FileFlag(): s.FileName()} {
-			if f := fs.Lookup(flag); isSetting(f) && f.Changed {
-				overrides[variable] = f.Value.String()
+			if f := cmd.Flags().Lookup(flag); f != nil && f.Changed && f.Annotations[settingFlag] != nil {
+				flags[variable] = f.Value.String()
 			}
 		}
 	}
-	return config.Load(role, environ, overrides, checks...)
+	all := config.Checks{"KLINGHOOK_QUEUES": checkQueue, "KLINGHOOK_NOTIFY_EVENTS": checkEvent, "KLINGHOOK_EVENT_SHARDS": checkShards}
+	maps.Copy(all, checks)
+	return config.Load(role, os.Environ(), flags, all)
 }
 
-// helpWidth is how many columns help texts and long outputs have at most.
-const helpWidth = 80
-
-// WriteFlags writes the help of a program's flags: first its own, then the
-// settings.
-func WriteFlags(w io.Writer, fs *pflag.FlagSet) error {
-	own := pflag.NewFlagSet("", pflag.ContinueOnError)
-	own.SortFlags = false
-	fs.VisitAll(func(f *pflag.Flag) {
-		if !isSetting(f) && f.Name != "help" {
-			own.AddFlag(f)
-		}
-	})
-	if help := fs.Lookup("help"); help != nil {
-		own.AddFlag(help)
+func checkQueue(item string) error {
+	if name, _, _ := strings.Cut(item, "="); !slices.Contains(tasks.Queues(), name) {
+		return fmt.Errorf("the queues are %s", strings.Join(tasks.Queues(), ", "))
 	}
-	var b strings.Builder
-	if own.HasFlags() {
-		fmt.Fprintf(&b, "\nFlags:\n%s", own.FlagUsagesWrapped(helpWidth))
-	}
-	writeSettings(&b, fs)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return nil
 }
 
-func writeSettings(b *strings.Builder, fs *pflag.FlagSet) {
-	var list strings.Builder
-	files, _ := FileFlags(fs)
+func checkEvent(item string) error {
+	if known := append(tasks.KnownTypes(), tasks.TypeLost); !slices.Contains(known, EventType(item)) {
+		return fmt.Errorf("the events are %s", strings.Join(known, ", "))
+	}
+	return nil
+}
+
+func checkShards(item string) error {
+	if n, err := strconv.Atoi(item); err != nil || n > tasks.MaxEventShards {
+		return fmt.Errorf("must be between 1 and %d", tasks.MaxEventShards)
+	}
+	return nil
+}
+
+// EventType returns an event type that may be written without "video.".
+func EventType(word string) string {
+	if slices.Contains(append(tasks.KnownTypes(), tasks.TypeLost), "video."+word) {
+		return "video." + word
+	}
+	return word
+}
+
+// Unused returns the variables that set what the role does not use. The public
+// process is safer without the secrets of others.
+func Unused(role config.Role) []string {
+	var names []string
 	for _, s := range config.Settings() {
-		f := fs.Lookup(s.Flag)
-		if !isSetting(f) {
-			f = fs.Lookup(s.FileFlag())
+		for _, name := range []string{s.Name, s.FileName()} {
+			if !s.UsedBy(role) && os.Getenv(name) != "" {
+				names = append(names, name)
+			}
 		}
-		if !isSetting(f) {
-			continue
-		}
-		form := s.Form
-		if value := f.Annotations[settingAnnotation][1]; value != "" {
-			form += "; default " + value
-		}
-		list.WriteString("  " + strings.Join(titles(s), ", or ") + "\n" + Wrap(s.Meaning, "        ") + Wrap(form, "        "))
 	}
-	if list.Len() == 0 {
-		return
-	}
-	intro := "Settings, each a flag or an environment variable, of which the flag wins."
-	if len(files) > 0 {
-		intro += " A -file flag, or the variable with _FILE behind its name, names a file that holds the value."
-	}
-	b.WriteString("\n" + Wrap(intro, "") + list.String())
+	return names
 }
 
-// titles are the ways to give a setting.
-func titles(s config.Setting) []string {
-	list := []string{s.Name}
-	if s.HasFlag() {
-		list = []string{"--" + s.Flag + ", " + s.Name}
+// OpenRedis returns a client for the Redis of the settings, which the caller closes.
+// It does not connect yet.
+func OpenRedis(cfg *config.Config, log *zap.Logger) (redis.UniversalClient, error) {
+	redis.SetLogger(process.RedisLogger{Log: log})
+	rdb, err := process.NewRedis(process.RedisConfig{
+		URL: cfg.RedisURL, Mode: cfg.RedisMode, CA: cfg.RedisCA, Cert: cfg.RedisCert, Key: cfg.RedisKey, ServerName: cfg.RedisServerName,
+	})
+	if err != nil {
+		return nil, Usagef("%s, KLINGHOOK_REDIS_MODE is %s: %w", config.Lookup("KLINGHOOK_REDIS_URL").Title(), cfg.RedisMode, err)
 	}
-	if s.HasFile() {
-		list = append(list, "--"+s.FileFlag())
-	}
-	return list
+	return rdb, nil
 }
 
-// Wrap breaks a text into lines that begin with indent and, as far as its words
-// allow, fit a terminal.
-func Wrap(text, indent string) string {
-	var b strings.Builder
-	line := indent
-	for word := range strings.FieldsSeq(text) {
-		if line != indent && len([]rune(line))+1+len([]rune(word)) > helpWidth {
-			b.WriteString(line + "\n")
-			line = indent
-		}
-		if line != indent {
-			line += " "
-		}
-		line += word
+// NewLogger returns a logger to standard error in the level and format of the
+// settings.
+func NewLogger(cfg *config.Config) (*zap.Logger, error) {
+	return process.NewLogger(LogConfig(cfg))
+}
+
+// LogConfig returns how the settings want logs.
+func LogConfig(cfg *config.Config) process.LogConfig {
+	return process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: Coloured(os.Stderr), File: os.Stderr}
+}
+
+// Tracing returns the process's traces. The caller shuts them down.
+func Tracing(ctx context.Context, cfg *config.Config, service, stamp string, log *zap.Logger) (*process.Traces, error) {
+	traces, err := process.NewTraces(ctx, process.TraceConfig{Endpoint: cfg.OTLPEndpoint, Headers: cfg.OTLPHeaders, Service: service, Version: Version(stamp), Log: log})
+	if err != nil {
+		return nil, Usagef("%w", err)
 	}
-	b.WriteString(line + "\n")
-	return b.String()
+	return traces, nil
 }

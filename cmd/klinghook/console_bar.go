@@ -1,4 +1,4 @@
-package terminal
+package main
 
 import (
 	"time"
@@ -7,19 +7,19 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// Format writes for a person how much there is of something, e.g. "1.5 MiB".
-type Format func(n int64) string
+// amountFormat formats an amount for people, such as "1.5 MiB".
+type amountFormat func(n int64) string
 
-// Bar shows how far something is. Without a terminal it shows nothing.
-type Bar struct {
-	screen *Screen
+// progressBar shows progress. Without a terminal it shows nothing.
+type progressBar struct {
+	screen *console
 	bar    *mpb.Bar // nil without a terminal
 	ended  bool     // the screen's mutex guards it
 }
 
-// Bar begins a bar with a name, which must not move the cursor. The caller ends it.
-func (s *Screen) Bar(name string, format Format) *Bar {
-	b := &Bar{screen: s}
+// Bar starts a bar with a name, which must not move the cursor. The caller ends it.
+func (s *console) Bar(name string, format amountFormat) *progressBar {
+	b := &progressBar{screen: s}
 	if !s.canBars {
 		return b
 	}
@@ -28,9 +28,9 @@ func (s *Screen) Bar(name string, format Format) *Bar {
 	if s.progress == nil {
 		s.progress = mpb.New(mpb.WithOutput(s.err.file))
 	}
-	began := time.Now()
-	progress := decor.Any(func(at decor.Statistics) string { return describe(at.Current, at.Total, time.Since(began), format) })
-	// Without a total it does not end by itself: End takes it away.
+	started := time.Now()
+	progress := decor.Any(func(at decor.Statistics) string { return describe(at.Current, at.Total, time.Since(started), format) })
+	// The bar has no total and does not end by itself, but by End.
 	bar, err := s.progress.Add(0, mpb.BarStyle().Build(),
 		mpb.PrependDecorators(decor.Name("  "+name+" ")), mpb.AppendDecorators(decor.Name(" "), progress))
 	if err != nil {
@@ -41,8 +41,8 @@ func (s *Screen) Bar(name string, format Format) *Bar {
 	return b
 }
 
-// Set says how far it is: current of total, which is 0 or less where it is not known.
-func (b *Bar) Set(current, total int64) {
+// Set shows current of total, which is 0 or less if unknown.
+func (b *progressBar) Set(current, total int64) {
 	if b.bar == nil {
 		return
 	}
@@ -50,8 +50,8 @@ func (b *Bar) Set(current, total int64) {
 	b.bar.SetCurrent(current)
 }
 
-// End takes the bar away. It may be called again.
-func (b *Bar) End() {
+// End removes the bar. It may be called again.
+func (b *progressBar) End() {
 	s := b.screen
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,19 +63,19 @@ func (b *Bar) End() {
 	if s.bars--; s.bars > 0 {
 		return
 	}
-	// What was written above the bars is on the terminal when this returns.
+	// When Wait returns, the lines above the bars are on the terminal.
 	s.progress.Wait()
 	s.progress = nil
 }
 
-// describe says in words what the bar shows.
-func describe(current, total int64, took time.Duration, format Format) string {
+// describe returns the text beside the bar.
+func describe(current, total int64, took time.Duration, format amountFormat) string {
 	text := format(current)
 	if total <= 0 {
 		return text
 	}
 	text += " of " + format(total)
-	// The first moments tell nothing of the rest.
+	// The first second is no basis for an estimate.
 	if current > 0 && current < total && took > time.Second {
 		left := time.Duration(float64(took) / float64(current) * float64(total-current))
 		text += ", " + left.Round(time.Second).String() + " left"

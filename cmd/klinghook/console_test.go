@@ -1,4 +1,4 @@
-package terminal_test
+package main
 
 import (
 	"fmt"
@@ -8,22 +8,15 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
-	"github.com/klinghook/klinghook/cmd/internal/terminal"
 	"github.com/klinghook/klinghook/internal/testenv/script"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
-// TestLinesAndBars has lines for both outputs while two bars stand, and holds that
-// each is whole, and that nothing is left of the bars.
-func TestLinesAndBars(t *testing.T) {
+func TestBarsDoNotTearLinesAndLeaveNothing(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	tty := script.OpenTerminal(t)
-	screen := terminal.New(tty.TTY, tty.TTY)
+	screen := newConsole(tty.TTY, tty.TTY)
 	fmt.Fprintln(screen.Out(), "before")
 	first, second := screen.Bar("first", count), screen.Bar("second", count)
 	var want strings.Builder
@@ -53,16 +46,14 @@ func TestLinesAndBars(t *testing.T) {
 	}
 }
 
-// TestNoTerminal holds that there is no bar and no escape sequence where the
-// outputs are a file, or a terminal whose cursor does not move.
-func TestNoTerminal(t *testing.T) {
+func TestNoBarsInFilesAndOnDumbTerminals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	file, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	work(terminal.New(file, file))
+	printAround(newConsole(file, file))
 	got, err := os.ReadFile(path)
 	if want := "a line\nanother\n"; err != nil || string(got) != want {
 		t.Errorf("the file has %q, %v; want %q", got, err, want)
@@ -70,15 +61,15 @@ func TestNoTerminal(t *testing.T) {
 
 	t.Setenv("TERM", "dumb")
 	tty := script.OpenTerminal(t)
-	screen := terminal.New(tty.TTY, tty.TTY)
-	work(screen)
+	screen := newConsole(tty.TTY, tty.TTY)
+	printAround(screen)
 	tty.Wait(t, "another\r\n")
 	if got, want := tty.Raw(), "a line\r\nanother\r\n"; got != want || screen.Coloured() {
 		t.Errorf("the terminal has %q, want %q; coloured: %t", got, want, screen.Coloured())
 	}
 }
 
-func work(screen *terminal.Screen) {
+func printAround(screen *console) {
 	bar := screen.Bar("bar", count)
 	bar.Set(1, 2)
 	fmt.Fprintln(screen.Out(), "a line")
@@ -86,20 +77,20 @@ func work(screen *terminal.Screen) {
 	fmt.Fprintln(screen.Err(), "another")
 }
 
-func TestColoured(t *testing.T) {
+func TestColouredRespectsTheEnvironment(t *testing.T) {
 	tty := script.OpenTerminal(t)
 	for _, tt := range []struct {
 		name, term, noColor string
 		want                bool
 	}{
 		{"a terminal", "xterm", "", true},
-		{"not wanted", "xterm", "1", false},
-		{"not known", "dumb", "", false},
+		{"NO_COLOR", "xterm", "1", false},
+		{"a dumb terminal", "dumb", "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("TERM", tt.term)
 			t.Setenv("NO_COLOR", tt.noColor)
-			if got := terminal.New(tty.TTY, tty.TTY).Coloured(); got != tt.want {
+			if got := newConsole(tty.TTY, tty.TTY).Coloured(); got != tt.want {
 				t.Errorf("Coloured = %t, want %t", got, tt.want)
 			}
 		})

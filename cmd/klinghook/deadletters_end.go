@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/worker"
+)
+
+// endFunc replays or discards a dead letter.
+type endFunc func(*worker.Replayer, context.Context, store.DeadLetter) error
+
+// endCommand returns a command that ends dead letters.
+func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
+	var c letterChoice
+	cmd := &cobra.Command{
+		Use:   name + " [id]...",
+		Short: short,
+		Long:  long + "\n\nSelect dead letters by id, by flags that must all match, or all with --all.",
+		Example: fmt.Sprintf(`  klinghook deadletters %[1]s 17 18
+  klinghook deadletters %[1]s --kind notify:send --since 2h
+  klinghook deadletters %[1]s --all`, name),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if err := c.resolve(ids, time.Now()); err != nil {
+				return err
+			}
+			if c.isSet() == c.all {
+				return cli.Usagef("select dead letters by id or by flags, or all of them with --all")
+			}
+			return withReplayer(cmd, func(ctx context.Context, r *worker.Replayer) error {
+				return endLetters(ctx, newConsole(os.Stdout, os.Stderr), r, c.filter, done, end)
+			})
+		},
+	}
+	c.addFlags(cmd)
+	cmd.Flags().BoolVar(&c.all, "all", false, "all that are dead")
+	cli.AddFlags(cmd, config.Replay)
+	return cmd
+}
+
+// endLetters ends all dead letters of the filter, page by page. A failure does not
+// stop the others.
+func endLetters(ctx context.Context, screen *console, r *worker.Replayer, filter store.DeadLetterFilter, done string, end endFunc) error {
+	filter.Limit, filter.Outline = 500, true
+	total, err := r.Store.CountDeadLetters(ctx, filter)
+	if err != nil {
+		return err
+	}
+	bar := screen.Bar("dead letters "+done, countText)
+	defer bar.End()
+	var errs []error
+	var ended, seen int64
+	for ctx.Err() == nil {
+		page, err := r.Store.DeadLetters(ctx, filter)
+		if err != nil {
+			return err
+		}
+		for _, outline := range page {
+			if ctx.Err() != nil {
+				break
+			}
+			bar.Set(seen, total)
+			seen++
+			filter.After = outline.ID
+			n, err := endLetter(ctx, r, outline.ID, end)
+			ended += n
+			if err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if len(page) < filter.Limit {
+			break
+		}
+	}
+	bar.End()
+	if _, err := fmt.Fprintf(screen.Out(), "%d dead letters %s\n", ended, done); err != nil {
+		return err
+	}
+	const shown = 10
+	if len(errs) > shown {
+		errs = append(errs[:shown], fmt.Errorf("and %d more", len(errs)-shown))
+	}
+	errs = append(errs, ctx.Err())
+	if ended == 0 && len(filter.IDs) > 0 {
+		errs = append(errs, checkLetters(ctx, r.Store, filter.IDs))
+	}
+	return errors.Join(errs...)
+}
+
+// endLetter ends one dead letter, whose payload may be large, and returns how many
+// that were: 0 if somebody else ended it.
+func endLetter(ctx context.Context, r *worker.Replayer, id int64, end endFunc) (ended int64, err error) {
+	letters, err := r.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
+	if err != nil || len(letters) == 0 {
+		return 0, err
+	}
+	if err := end(r, ctx, letters[0]); err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+// checkLetters returns an error if no dead letter has one of the ids. Ending one again
+// is no error.
+func checkLetters(ctx context.Context, db *store.Store, ids []int64) error {
+	known, err := db.DeadLetters(ctx, store.DeadLetterFilter{IDs: ids, Ended: true, Outline: true, Limit: 1})
+	if err == nil && len(known) == 0 {
+		err = fmt.Errorf("no such dead letter: %w", store.ErrNotFound)
+	}
+	return err
+}
+
+// withReplayer is withQueue with the secrets to verify events again.
+func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) error) error {
+	return withQueue(cmd, func(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, db *store.Store) error {
+		var unread error
+		sources, err := source.All(func(setting string) []string {
+			secrets, _, err := openedSecrets(cfg, setting)
+			unread = errors.Join(unread, err)
+			return secrets
+		})
+		if err := errors.Join(unread, err); err != nil {
+			return err
+		}
+		return f(ctx, &worker.Replayer{Redis: rdb, Store: db, EventShards: cfg.EventShards, Sources: sources, Now: time.Now})
+	})
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/cmd/internal/cli"
+	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/worker/notify"
+)
+
+// load reads the settings of a role from the environment and the command's flags.
+func load(role config.Role, cmd *cobra.Command) (*config.Config, error) {
+	return cli.Load(role, cmd, config.Checks{"KLINGHOOK_NOTIFY_URLS": notify.CheckChatURL})
+}
+
+// loadWithLog is load for a command that keeps running and logs.
+func loadWithLog(role config.Role, cmd *cobra.Command) (*config.Config, *zap.Logger, error) {
+	cfg, err := load(role, cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := cli.NewLogger(cfg)
+	return cfg, log, err
+}
+
+// oneOf checks that a flag's value is one of the known ones.
+func oneOf(flag, value string, known []string) error {
+	if slices.Contains(known, value) {
+		return nil
+	}
+	return cli.Usagef("--%s is %q; must be one of %s", flag, value, strings.Join(known, ", "))
+}
+
+// closeInto adds the error of closing something to a function's error.
+func closeInto(err *error, closing func() error) { *err = errors.Join(*err, closing()) }
+
+// withStore runs f with the database of the command's settings.
+func withStore(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Config, db *store.Store) error) (err error) {
+	cfg, err := load(config.Store, cmd)
+	if err != nil {
+		return err
+	}
+	db, err := openStore(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, db.Close)
+	return f(cmd.Context(), cfg, db)
+}
+
+// withQueue runs f with the database and the Redis of the command's settings, or with
+// the Redis of a dev that runs on the same data directory.
+func withQueue(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, db *store.Store) error) (err error) {
+	ctx := cmd.Context()
+	cfg, err := load(config.Replay, cmd)
+	if err != nil {
+		return err
+	}
+	if here, devRuns := readDevAddresses(ctx, cfg.Data); devRuns && cfg.Origin("KLINGHOOK_REDIS_URL") == config.FromDefault {
+		cfg.RedisURL = here.Redis
+	}
+	rdb, err := cli.OpenRedis(cfg, zap.NewNop())
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, rdb.Close)
+	if err := pingRedis(ctx, cfg, rdb, "name the one of the workers with KLINGHOOK_REDIS_URL (--redis-url)"); err != nil {
+		return err
+	}
+	db, err := openStore(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, db.Close)
+	return f(ctx, cfg, rdb, db)
+}
+
+// pingRedis returns an error with advice if Redis is unreachable.
+func pingRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, advice string) error {
+	err := rdb.Ping(ctx).Err()
+	if err == nil {
+		return nil
+	}
+	for _, refusal := range []string{"NOAUTH", "WRONGPASS", "NOPERM"} {
+		if redis.HasErrorPrefix(err, refusal) {
+			advice = "it expects another user or password than KLINGHOOK_REDIS_URL (--redis-url) has"
+		}
+	}
+	return fmt.Errorf("reach Redis at %s: %w; %s", cfg.Value("KLINGHOOK_REDIS_URL"), err, advice)
+}
+
+// openStore opens an existing database that has the schema of this build.
+func openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
+	db, err := store.Open(ctx, cfg.DatabaseURL)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no database at %s yet: `klinghook dev` makes one to try out, `klinghook migrate` an empty one; "+
+			"if it is elsewhere, set KLINGHOOK_DATABASE_URL (--database-url), or KLINGHOOK_DATA (--data) to its directory", cfg.Value("KLINGHOOK_DATABASE_URL"))
+	}
+	if err != nil {
+		return nil, databaseError(cfg, err)
+	}
+	if err := db.CheckSchema(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// databaseError adds the database and advice to an error.
+func databaseError(cfg *config.Config, err error) error {
+	advice := "is KLINGHOOK_DATABASE_URL (--database-url) right, and the database running?"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		advice = "let this user write to the file and its directory, or set KLINGHOOK_DATABASE_URL (--database-url) or KLINGHOOK_DATA (--data) to another place"
+	case errors.Is(err, store.ErrBusy):
+		advice = "stop the program that has it open, such as another klinghook or a database browser, or set KLINGHOOK_DATABASE_URL (--database-url) to another one"
+	case errors.Is(err, store.ErrNoDatabase):
+		advice = "set KLINGHOOK_DATABASE_URL (--database-url) to another one; `klinghook migrate` makes a missing file"
+	}
+	return fmt.Errorf("%s: %w; %s", cfg.Value("KLINGHOOK_DATABASE_URL"), err, advice)
+}
+
+// dataError adds advice to an error about a file in the data directory.
+func dataError(err error) error {
+	return fmt.Errorf("%w; let this user write there, or set KLINGHOOK_DATA (--data) to another directory", err)
+}
