@@ -109,7 +109,8 @@ func oddCallbacks() []oddEvent {
 		return oddEvent{"webhook-id " + id[:min(len(id), 40)], officialEvent(id, fmt.Sprintf(`{"id":%q,"status":"failed","message":"\u0000"}`, job)), want, job}
 	}
 	return []oddEvent{
-		named("../../a/b", 200, "callback-slash"),
+		named("a/b", 200, "callback-slash"),
+		named("a.b", 401, ""),
 		named("a b:c%2f", 200, "callback-blank"),
 		named(strings.Repeat("a", 10_240), 400, ""),
 		named("a\xffb", 400, ""),

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -90,18 +91,29 @@ func (c *Client) request(ctx context.Context, what call, token string) (*http.Re
 	return req, nil
 }
 
-// withoutURL removes the URL that url.Error adds: it may contain secrets.
+// withoutURL removes the URL that url.Error adds, because it may contain secrets, and
+// shortens what the server sent, such as a malformed redirect.
 func withoutURL(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
-		return withURL.Err
+		err = withURL.Err
 	}
-	return err
+	return shortError{err}
 }
+
+type shortError struct{ error }
+
+func (e shortError) Error() string { return quote(query.ReplaceAllString(e.error.Error(), "…")) }
+
+func (e shortError) Unwrap() error { return e.error }
+
+// query is a link's, which may have a signature.
+var query = regexp.MustCompile(`[?#]\S*=\S*`)
 
 // read returns the data of an answer, or an APIError for a refusal. An answer is the
 // documented {code, message, request_id, data}, or the seed protocol's bare object.
 func (c *Client) read(res *http.Response, body []byte, token string) (json.RawMessage, error) {
+	body = source.WithoutMark(body)
 	envelope := source.ParseObject(body)
 	code, _ := strconv.Atoi(envelope.Scalar("code"))
 	if res.StatusCode < 200 || res.StatusCode >= 300 || code != 0 {

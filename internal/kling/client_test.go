@@ -94,6 +94,20 @@ func TestNew(t *testing.T) {
 	}
 }
 
+func TestErrorsAreShortAndShowNoQuery(t *testing.T) {
+	srv := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "https://a.example:x/?sig=hunter2&"+strings.Repeat("x", 1<<17))
+		w.WriteHeader(http.StatusFound)
+	})
+	_, err := newTestClient(t, srv.URL).Job(t.Context(), "1", KindText2Video)
+	if err == nil || len(err.Error()) > 1000 || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "Location") {
+		t.Errorf("err = %.1000v", err)
+	}
+	if _, err := newTestClient(t, srv.URL).Job(t.Context(), strings.Repeat("1", 1<<17)); err == nil || len(err.Error()) > 1000 {
+		t.Errorf("err = %.1000v", err)
+	}
+}
+
 func TestRegisterWebhookAsksAsTheSeedSays(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

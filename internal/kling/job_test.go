@@ -40,7 +40,8 @@ func TestRawIsExact(t *testing.T) {
 	const object = "{ \"task_id\":\"7\",\n\t\"task_status\": \"succeed\", \"x\":1.50, \"é\":\"\\u00e9<\" }"
 	for _, body := range []string{
 		object,
-		`{"code":0,"data":` + object + `}`,
+		"\ufeff" + object,
+		"\ufeff" + `{"code":0,"data":` + object + `}`,
 		"{\"code\":0,\n \"data\": [ " + object + " ,\n" + object + " ] }",
 		`{"code":0,"data":{"result":[` + object + `]}}`,
 	} {

@@ -36,13 +36,13 @@ func (c *Client) Job(ctx context.Context, id string, kinds ...Kind) (Job, error)
 			return job, nil
 		}
 		if !aboutOneJob(err) {
-			return Job{}, fmt.Errorf("look up job %q as %s: %w", id, kind, err)
+			return Job{}, fmt.Errorf("look up job %q as %s: %w", quote(id), kind, err)
 		}
 		if reason == nil || rank(err) > rank(reason) {
 			reason = err
 		}
 	}
-	return Job{}, fmt.Errorf("look up job %q: %w", id, reason)
+	return Job{}, fmt.Errorf("look up job %q: %w", quote(id), reason)
 }
 
 // rank orders the reasons for not finding a job: a kind that the account may not use

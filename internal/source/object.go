@@ -22,15 +22,19 @@ type Object map[string]json.RawMessage
 // ParseObject returns nil if the value is not an object.
 func ParseObject(value []byte) Object {
 	var o Object
-	if json.Unmarshal(value, &o) != nil {
+	if json.Unmarshal(WithoutMark(value), &o) != nil {
 		return nil
 	}
 	return o
 }
 
+// WithoutMark returns JSON without the UTF-8 byte order mark before it.
+func WithoutMark(raw []byte) []byte { return bytes.TrimPrefix(raw, []byte("\ufeff")) }
+
 // parseBody reads a whole body. Its errors are worded for the sender.
 func parseBody(raw []byte) (Object, error) {
 	var o Object
+	raw = WithoutMark(raw)
 	err := json.Unmarshal(raw, &o)
 	var otherType *json.UnmarshalTypeError
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func newWebhook(secret string) (*standardwebhooks.Webhook, error) {
 // Verify compares the signature's timestamp with at instead of the clock: a
 // delivery that was in time when it arrived is in time on replay.
 func (o official) Verify(header http.Header, body []byte, at time.Time) (string, error) {
-	signedAt, err := checkHeaders(header)
+	header, signedAt, err := normalHeaders(header)
 	if err != nil {
 		return "", err
 	}
@@ -89,28 +90,52 @@ func (o official) Verify(header http.Header, body []byte, at time.Time) (string,
 	return matched, nil
 }
 
-// checkHeaders refuses headers that the library reads only in part, and returns the
-// time of signing.
-func checkHeaders(header http.Header) (signedAt time.Time, err error) {
-	if _, err := onlyValue(header, webhookIDHeader); err != nil {
-		return time.Time{}, err
+// signature is one of a list, after a separator.
+var signature = regexp.MustCompile(`(?:^|[\s,])(v1,[^\s,]{44,})`)
+
+// normalHeaders returns the signed headers as the library reads them, and the time of
+// signing. Proxies may fold signatures or split them over several headers. It refuses
+// an id or a timestamp that could be read in two ways.
+func normalHeaders(header http.Header) (normal http.Header, signedAt time.Time, err error) {
+	id, err := onlyValue(header, webhookIDHeader)
+	if err == nil && strings.Contains(id, ".") {
+		err = fmt.Errorf("%w: %w", ErrSignature, errDot)
+	}
+	if err != nil {
+		return nil, time.Time{}, err
 	}
 	timestamp, err := onlyValue(header, webhookTimestampHeader)
 	if err != nil {
-		return time.Time{}, err
-	}
-	signature, err := onlyValue(header, webhookSignatureHeader)
-	if err != nil {
-		return time.Time{}, err
+		return nil, time.Time{}, err
 	}
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%w: %s is malformed: want seconds since 1970", ErrSignature, webhookTimestampHeader)
+	if err != nil || timestamp != strconv.FormatInt(seconds, 10) {
+		return nil, time.Time{}, fmt.Errorf("%w: %s is malformed: want seconds since 1970", ErrSignature, webhookTimestampHeader)
 	}
-	if !strings.HasPrefix(signature, "v1,") && !strings.Contains(signature, " v1,") {
-		return time.Time{}, fmt.Errorf("%w: %s is malformed: want v1, and base64", ErrSignature, webhookSignatureHeader)
+	given := strings.Join(header.Values(webhookSignatureHeader), ",")
+	var signatures []string
+	for _, match := range signature.FindAllStringSubmatch(given, -1) {
+		signatures = append(signatures, match[1])
 	}
-	return time.Unix(seconds, 0), nil
+	switch {
+	case strings.Trim(given, ", \t") == "":
+		return nil, time.Time{}, fmt.Errorf("%w: %s is missing", ErrSignature, webhookSignatureHeader)
+	case len(signatures) == 0:
+		return nil, time.Time{}, fmt.Errorf("%w: %s is malformed: want v1, and base64", ErrSignature, webhookSignatureHeader)
+	}
+	return http.Header{
+		webhookIDHeader: {id}, webhookTimestampHeader: {timestamp}, webhookSignatureHeader: {strings.Join(signatures, " ")},
+	}, time.Unix(seconds, 0), nil
+}
+
+var errDot = fmt.Errorf("%q has a dot", webhookIDHeader)
+
+// checkWebhookID refuses a dot, because dots separate the parts of the signed text.
+func checkWebhookID(id string) error {
+	if strings.Contains(id, ".") {
+		return errDot
+	}
+	return checkName(webhookIDHeader, id, maxIDBytes)
 }
 
 func (official) Identify(header http.Header, body []byte) (Identity, error) {
@@ -121,7 +146,7 @@ func (official) Identify(header http.Header, body []byte) (Identity, error) {
 	// Verify requires the header, so it is missing only if nothing is verified.
 	id := header.Get(webhookIDHeader)
 	if id != "" {
-		if err := checkName(webhookIDHeader, id, maxIDBytes); err != nil {
+		if err := checkWebhookID(id); err != nil {
 			return Identity{}, err
 		}
 	}
@@ -141,7 +166,7 @@ func (official) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
 func SignOfficial(secret, id string, at time.Time, body []byte) (http.Header, error) {
 	webhook, err := newWebhook(secret)
 	if err == nil {
-		err = checkName(webhookIDHeader, id, maxIDBytes)
+		err = checkWebhookID(id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sign official webhook: %w", err)

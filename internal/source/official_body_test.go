@@ -22,6 +22,7 @@ func TestOfficialIdentifiesEvents(t *testing.T) {
 		want source.Identity
 	}{
 		{"Kling's vector", klingBody, source.Identity{SenderID: klingID, Type: "video.completed", JobID: "1234567890"}},
+		{"byte order mark", "\ufeff" + `{"id":"1","status":"failed"}`, identity("video.failed")},
 		{"new submitted", `{"id":"1","status":"submitted","outputs":[]}`, identity("video.created")},
 		{"new processing", `{"id":"1","status":"processing"}`, identity("video.processing")},
 		{"new succeeded", `{"id":"1","status":"succeeded"}`, identity("video.completed")},
@@ -93,6 +94,7 @@ func TestOfficialRefusesWebhookIDs(t *testing.T) {
 		strings.Repeat("1", 257): `"Webhook-Id" is longer than 256 bytes`,
 		"\xff":                   `"Webhook-Id" is not UTF-8`,
 		"a\tb":                   `"Webhook-Id" has a control character`,
+		"a.b":                    `"Webhook-Id" has a dot`,
 	} {
 		_, err := src.Identify(http.Header{"Webhook-Id": {id}}, []byte(klingBody))
 		if err == nil || err.Error() != want {

@@ -27,6 +27,11 @@ func TestOfficialAcceptsSignatures(t *testing.T) {
 	kling := func(signature string) http.Header {
 		return officialHeaders(klingID, strconv.Itoa(klingTimestamp), signature)
 	}
+	lines := func(signatures ...string) http.Header {
+		header := klingHeaders()
+		header["Webhook-Signature"] = signatures
+		return header
+	}
 	tests := []struct {
 		name   string
 		secret string
@@ -38,6 +43,11 @@ func TestOfficialAcceptsSignatures(t *testing.T) {
 		{"first of several signatures", klingSecret, kling(klingSignature + " " + otherSignature), klingBody},
 		{"last of several signatures", klingSecret, kling(otherSignature + " " + klingSignature), klingBody},
 		{"beside another version", klingSecret, kling("v1a,AAAA " + klingSignature), klingBody},
+		{"tabs and several spaces", klingSecret, kling("\t" + otherSignature + " \t  " + klingSignature + "  "), klingBody},
+		{"folded", klingSecret, kling(otherSignature + "\r\n " + klingSignature), klingBody},
+		{"joined by a proxy", klingSecret, kling(otherSignature + "," + klingSignature + ", " + otherSignature), klingBody},
+		{"several lines", klingSecret, lines(otherSignature, "", klingSignature), klingBody},
+		{"several lists", klingSecret, lines("v1a,AAAA "+otherSignature, otherSignature+" "+klingSignature), klingBody},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,13 +73,23 @@ func TestOfficialRefusesSignatures(t *testing.T) {
 		{"timestamp not a number", officialHeaders(klingID, "2026-06-10T08:39:54Z", klingSignature), klingBody, "Webhook-Timestamp is malformed"},
 		{"timestamp in float", officialHeaders(klingID, timestamp+".0", klingSignature), klingBody, "Webhook-Timestamp is malformed"},
 		{"timestamp too long", officialHeaders(klingID, timestamp+timestamp, klingSignature), klingBody, "Webhook-Timestamp is malformed"},
+		{"timestamp with a sign", officialHeaders(klingID, "+"+timestamp, klingSignature), klingBody, "Webhook-Timestamp is malformed"},
+		{"timestamp with zeros", officialHeaders(klingID, "0"+timestamp, klingSignature), klingBody, "Webhook-Timestamp is malformed"},
+		{"timestamp with a space", officialHeaders(klingID, timestamp+" ", klingSignature), klingBody, "Webhook-Timestamp is malformed"},
+		{"timestamp twice", http.Header{"Webhook-Id": {klingID}, "Webhook-Timestamp": {timestamp, timestamp}}, klingBody, "Webhook-Timestamp is given more than once"},
+		{"empty id", officialHeaders(" ", timestamp, klingSignature), klingBody, "Webhook-Id is missing"},
+		{"id with a dot", officialHeaders("evt.1", timestamp, klingSignature), klingBody, `"Webhook-Id" has a dot`},
+		{"signed text split elsewhere", officialHeaders(klingID+"."+timestamp, "1", klingSignature), klingBody, `"Webhook-Id" has a dot`},
+		{"signature in pieces", officialHeaders(klingID, timestamp, klingSignature[:20]+" "+klingSignature[20:]), klingBody, "Webhook-Signature is malformed"},
+		{"only separators", officialHeaders(klingID, timestamp, " , \t"), klingBody, "Webhook-Signature is missing"},
+		{"version without a signature", officialHeaders(klingID, timestamp, "v1"), klingBody, "Webhook-Signature is malformed"},
 		{"no version", officialHeaders(klingID, timestamp, klingSignature[3:]), klingBody, "Webhook-Signature is malformed"},
 		{"other version", officialHeaders(klingID, timestamp, "v2"+klingSignature[2:]), klingBody, "Webhook-Signature is malformed"},
 		{"other id", officialHeaders("1"+klingID, timestamp, klingSignature), klingBody, mismatch},
 		{"other timestamp", officialHeaders(klingID, strconv.Itoa(klingTimestamp+1), klingSignature), klingBody, mismatch},
 		{"other body", klingHeaders(), klingBody + " ", mismatch},
-		{"empty signature of v1", officialHeaders(klingID, timestamp, "v1,"), klingBody, mismatch},
-		{"cut signature", officialHeaders(klingID, timestamp, klingSignature[:len(klingSignature)-4]), klingBody, mismatch},
+		{"empty signature of v1", officialHeaders(klingID, timestamp, "v1,"), klingBody, "Webhook-Signature is malformed"},
+		{"cut signature", officialHeaders(klingID, timestamp, klingSignature[:len(klingSignature)-4]), klingBody, "Webhook-Signature is malformed"},
 	}
 	src := newSource(t, "klingai-official", klingSecret)
 	for _, tt := range tests {
@@ -165,8 +185,10 @@ func TestSignOfficial(t *testing.T) {
 	if _, err := source.SignOfficial("whsec_", klingID, klingSignedAt(), nil); err == nil {
 		t.Error("SignOfficial accepts an empty key")
 	}
-	if _, err := source.SignOfficial(klingSecret, "", klingSignedAt(), nil); err == nil {
-		t.Error("SignOfficial accepts an empty id")
+	for _, id := range []string{"", "evt.1"} {
+		if _, err := source.SignOfficial(klingSecret, id, klingSignedAt(), nil); err == nil {
+			t.Errorf("SignOfficial accepts the id %q", id)
+		}
 	}
 }
 

@@ -114,6 +114,9 @@ func TestStoredHeadersAreEnoughToVerify(t *testing.T) {
 				wantRefused(t, src, less, tt.body, klingSignedAt(), name+" is missing")
 				twice := kept.Clone()
 				twice.Add(name, kept.Get(name))
+				if name == "Webhook-Signature" { // may be split
+					continue
+				}
 				wantRefused(t, src, twice, tt.body, klingSignedAt(), name+" is given more than once")
 			}
 		})

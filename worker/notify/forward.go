@@ -112,8 +112,10 @@ func (f *forward) request(ctx context.Context, m Message) (*http.Request, error)
 	if err != nil {
 		return nil, err
 	}
+	// Dots separate the parts of the signed text, so receivers may refuse them in an id.
+	id := strings.ReplaceAll(m.ID, ".", "-")
 	at := time.Now()
-	signature, err := f.signer.Sign(m.ID, at, body)
+	signature, err := f.signer.Sign(id, at, body)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
@@ -123,7 +125,7 @@ func (f *forward) request(ctx context.Context, m Message) (*http.Request, error)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "klinghook")
-	req.Header.Set(standardwebhooks.HeaderWebhookID, m.ID)
+	req.Header.Set(standardwebhooks.HeaderWebhookID, id)
 	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
 	return req, nil

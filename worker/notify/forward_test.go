@@ -42,7 +42,7 @@ func TestForwardIsSignedOnEveryAttempt(t *testing.T) {
 			t.Error(err)
 		}
 		got := []string{r.Method, r.URL.RequestURI(), r.Header.Get("Content-Type"), r.Header.Get("User-Agent"), r.Header.Get("Webhook-Id")}
-		want := []string{http.MethodPost, "/in?key=1", "application/json", "klinghook", testMessage().ID}
+		want := []string{http.MethodPost, "/in?key=1", "application/json", "klinghook", "klingai-0a1b2c:video-completed"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("request (-want +got)\n%s", diff)
 		}
