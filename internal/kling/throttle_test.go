@@ -41,6 +41,20 @@ func processing(*http.Request) (int, http.Header, string) {
 	return 200, nil, `{"code":0,"data":[{"id":"1","status":"processing"}]}`
 }
 
+// callsAtOnce makes calls that all must succeed, and returns a function that waits for
+// them.
+func callsAtOnce(t *testing.T, c *Client, n int) (wait func()) {
+	var calls sync.WaitGroup
+	for range n {
+		calls.Go(func() {
+			if _, err := c.Jobs(t.Context(), "1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return calls.Wait
+}
+
 func seconds(s ...float64) []time.Duration {
 	var d []time.Duration
 	for _, s := range s {
@@ -52,15 +66,7 @@ func seconds(s ...float64) []time.Duration {
 func TestRequestsAreSpacedEvenly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
-		var calls sync.WaitGroup
-		for range 5 {
-			calls.Go(func() {
-				if _, err := c.Jobs(t.Context(), "1"); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		calls.Wait()
+		callsAtOnce(t, c, 5)()
 		if diff := cmp.Diff(seconds(0, .5, 1, 1.5, 2), wentOut()); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
@@ -104,15 +110,7 @@ func TestPauseStopsAllCalls(t *testing.T) {
 				if _, err := c.Jobs(t.Context(), "1"); WaitOf(err) != tt.wait {
 					t.Errorf("WaitOf(%v) = %s, want %s", err, WaitOf(err), tt.wait)
 				}
-				var calls sync.WaitGroup
-				for range 3 {
-					calls.Go(func() {
-						if _, err := c.Jobs(t.Context(), "1"); err != nil {
-							t.Error(err)
-						}
-					})
-				}
-				calls.Wait()
+				callsAtOnce(t, c, 3)()
 				if diff := cmp.Diff(tt.want, wentOut()); diff != "" {
 					t.Errorf("(-want +got)\n%s", diff)
 				}
@@ -125,18 +123,11 @@ func TestPauseStopsAllCalls(t *testing.T) {
 func TestPauseDelaysWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
-		var calls sync.WaitGroup
-		for range 2 {
-			calls.Go(func() {
-				if _, err := c.Jobs(t.Context(), "1"); err != nil {
-					t.Error(err)
-				}
-			})
-		}
+		wait := callsAtOnce(t, c, 2)
 		synctest.Wait()
 		c.throttle.pause(7 * time.Second)
 		c.throttle.pause(time.Second)
-		calls.Wait()
+		wait()
 		if diff := cmp.Diff(seconds(0, 7), wentOut()); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,21 +137,6 @@ func TestOfficialLimitsTheAgeOfSignatures(t *testing.T) {
 	}
 }
 
-func TestOfficialAcceptsEveryCurrentSecret(t *testing.T) {
-	src := newSource(t, "klingai-official", bareSecret, klingSecret)
-	for _, secret := range []string{klingSecret, bareSecret} {
-		header, err := source.SignOfficial(secret, klingID, klingSignedAt(), []byte(klingBody))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := src.Verify(header, []byte(klingBody), klingSignedAt())
-		if want := source.Fingerprint(secret); got != want || err != nil {
-			t.Errorf("Verify = %q, %v, want %q", got, err, want)
-		}
-	}
-	wantRefused(t, newSource(t, "klingai-official"), klingHeaders(), klingBody, klingSignedAt(), "secrets tried: 0; ")
-}
-
 func TestOfficialRefusesBadSecrets(t *testing.T) {
 	for name, secret := range map[string]string{
 		"empty":        "",
@@ -188,22 +172,6 @@ func TestSignOfficial(t *testing.T) {
 	for _, id := range []string{"", "evt.1"} {
 		if _, err := source.SignOfficial(klingSecret, id, klingSignedAt(), nil); err == nil {
 			t.Errorf("SignOfficial accepts the id %q", id)
-		}
-	}
-}
-
-// TestOfficialRefusesEveryChangedBit changes one bit of a signed delivery at a time.
-func TestOfficialRefusesEveryChangedBit(t *testing.T) {
-	src := newSource(t, "klingai-official", klingSecret)
-	signed := []string{klingID, strconv.Itoa(klingTimestamp), klingSignature, klingBody}
-	for part := range signed {
-		for bit := range 8 * len(signed[part]) {
-			changed := slices.Clone(signed)
-			changed[part] = flipBit(signed[part], bit)
-			_, err := src.Verify(officialHeaders(changed[0], changed[1], changed[2]), []byte(changed[3]), klingSignedAt())
-			if err == nil {
-				t.Fatalf("verifies with bit %d changed: %q", bit, changed[part])
-			}
 		}
 	}
 }

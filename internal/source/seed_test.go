@@ -87,20 +87,6 @@ func TestSeedRefusesSignatures(t *testing.T) {
 	}
 }
 
-func TestSeedAcceptsEveryCurrentSecret(t *testing.T) {
-	src := newSource(t, "klingai", "old", "new")
-	for _, secret := range []string{"old", "new"} {
-		got, err := src.Verify(source.SignSeed(secret, []byte(seedBody)), []byte(seedBody), time.Time{})
-		if want := source.Fingerprint(secret); got != want || err != nil {
-			t.Errorf("signed with %s: Verify = %q, %v, want %q", secret, got, err, want)
-		}
-	}
-	wantRefused(t, src, source.SignSeed("older", []byte(seedBody)), seedBody, time.Time{},
-		fmt.Sprintf("signature does not match; secrets tried: 2; body of %d bytes; is the sender's secret in KLINGAI_WEBHOOK_SECRET, ", len(seedBody)))
-	none := newSource(t, "klingai")
-	wantRefused(t, none, source.SignSeed("", []byte(seedBody)), seedBody, time.Time{}, "secrets tried: 0; ")
-}
-
 func TestSeedRefusesAnEmptySecret(t *testing.T) {
 	_, err := protocol(t, "klingai").New([]string{"s3cr3t", ""})
 	if err == nil || !strings.Contains(err.Error(), "secret 2 of 2 is empty") || strings.Contains(err.Error(), "s3cr3t") {
@@ -112,37 +98,6 @@ func TestSignSeed(t *testing.T) {
 	if got, want := source.SignSeed(seedSecret, []byte(seedBody)).Get("x-kling-signature"), "sha256="+seedDigits; got != want {
 		t.Errorf("X-Kling-Signature = %q, want %q", got, want)
 	}
-}
-
-// TestSeedRefusesEveryChangedBit changes one bit of a signed delivery at a time.
-func TestSeedRefusesEveryChangedBit(t *testing.T) {
-	src := newSource(t, "klingai", seedSecret)
-	for i := range 8 * len(seedBody) {
-		body := flipBit(seedBody, i)
-		if _, err := src.Verify(seedHeader(seedDigits), []byte(body), time.Time{}); err == nil {
-			t.Fatalf("body with bit %d changed verifies: %q", i, body)
-		}
-	}
-	for i := range 8 * len(seedDigits) {
-		digits := flipBit(seedDigits, i)
-		if strings.EqualFold(digits, seedDigits) {
-			continue
-		}
-		if _, err := src.Verify(seedHeader(digits), []byte(seedBody), time.Time{}); err == nil {
-			t.Fatalf("signature with bit %d changed verifies: %q", i, digits)
-		}
-	}
-	for cut := range seedBody {
-		if _, err := src.Verify(seedHeader(seedDigits), []byte(seedBody[:cut]), time.Time{}); err == nil {
-			t.Fatalf("body cut at %d verifies", cut)
-		}
-	}
-}
-
-func flipBit(s string, i int) string {
-	b := []byte(s)
-	b[i/8] ^= 1 << (i % 8)
-	return string(b)
 }
 
 func TestSeedIdentifiesEvents(t *testing.T) {

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -120,6 +121,65 @@ func TestStoredHeadersAreEnoughToVerify(t *testing.T) {
 				wantRefused(t, src, twice, tt.body, klingSignedAt(), name+" is given more than once")
 			}
 		})
+	}
+}
+
+func TestEveryCurrentSecretIsAccepted(t *testing.T) {
+	for name, secrets := range map[string][]string{"klingai": {"old", "new", "older"}, "klingai-official": {bareSecret, klingSecret, "b2xkZXI="}} {
+		sign := func(secret string) http.Header {
+			if name == "klingai" {
+				return source.SignSeed(secret, []byte(klingBody))
+			}
+			header, err := source.SignOfficial(secret, klingID, klingSignedAt(), []byte(klingBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return header
+		}
+		src := newSource(t, name, secrets[:2]...)
+		for _, secret := range secrets[:2] {
+			got, err := src.Verify(sign(secret), []byte(klingBody), klingSignedAt())
+			if want := source.Fingerprint(secret); got != want || err != nil {
+				t.Errorf("%s: Verify = %q, %v, want %q", name, got, err, want)
+			}
+		}
+		wantRefused(t, src, sign(secrets[2]), klingBody, klingSignedAt(),
+			fmt.Sprintf("signature does not match; secrets tried: 2; body of %d bytes; is the sender's secret in %s, ", len(klingBody), protocol(t, name).SecretSetting))
+		wantRefused(t, newSource(t, name), sign(secrets[2]), klingBody, klingSignedAt(), "secrets tried: 0; ")
+	}
+}
+
+// TestChangedDeliveriesAreRefused changes one bit of a signed delivery at a time, and
+// cuts its body.
+func TestChangedDeliveriesAreRefused(t *testing.T) {
+	official, seed := newSource(t, "klingai-official", klingSecret), newSource(t, "klingai", seedSecret)
+	accepted := func(signed []string) bool {
+		if len(signed) == 2 {
+			_, err := seed.Verify(seedHeader(signed[0]), []byte(signed[1]), time.Time{})
+			return err == nil
+		}
+		_, err := official.Verify(officialHeaders(signed[0], signed[1], signed[2]), []byte(signed[3]), klingSignedAt())
+		return err == nil
+	}
+	for _, signed := range [][]string{{klingID, strconv.Itoa(klingTimestamp), klingSignature, klingBody}, {seedDigits, seedBody}} {
+		for part := range signed {
+			for bit := range 8 * len(signed[part]) {
+				changed := slices.Clone(signed)
+				b := []byte(signed[part])
+				b[bit/8] ^= 1 << (bit % 8)
+				changed[part] = string(b)
+				otherCase := len(signed) == 2 && part == 0 && strings.EqualFold(changed[0], seedDigits)
+				if accepted(changed) && !otherCase {
+					t.Fatalf("verifies with bit %d changed: %q", bit, changed[part])
+				}
+			}
+		}
+		last := len(signed) - 1
+		for cut := range signed[last] {
+			if accepted(append(slices.Clone(signed[:last]), signed[last][:cut])) {
+				t.Fatalf("body cut at %d verifies", cut)
+			}
+		}
 	}
 }
 

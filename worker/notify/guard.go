@@ -69,7 +69,7 @@ func (g guard) roundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, refused
 	case err != nil:
-		return nil, fmt.Errorf("the answer %s was cut: %s", res.Status, err)
+		return nil, errors.New("the answer " + res.Status + " was cut: " + err.Error())
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("the answer %s is longer than %d bytes", res.Status, maxAnswer)
 	case refuses(body), g.accepted != nil && !g.accepted(body):
