@@ -14,10 +14,8 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Error is everything that is wrong with the settings.
-type Error struct {
-	Problems []string // one line each
-}
+// Error is everything that is wrong with the settings, one line each.
+type Error struct{ Problems []string }
 
 func (e *Error) Error() string { return "wrong settings:\n  - " + strings.Join(e.Problems, "\n  - ") }
 
@@ -190,11 +188,11 @@ func unknown(environ map[string]string) []string {
 
 // serviceLink matches what Kubernetes sets for a Service, such as
 // KLINGHOOK_SERVICE_HOST and KLINGHOOK_PORT for one named klinghook.
-var serviceLink = regexp.MustCompile(`^(KLINGHOOK(?:_[A-Z0-9]+)*?)_(?:SERVICE_|PORT_|PORT$)`)
+var serviceLink = regexp.MustCompile(`^(KLINGHOOK(?:_[A-Z0-9]+)*?)_(?:SERVICE|PORT)(?:_|$)`)
 
 func isServiceLink(name string, environ map[string]string) bool {
 	match := serviceLink.FindStringSubmatch(name)
-	return match != nil && environ[match[1]+"_SERVICE_HOST"] != ""
+	return len(match) == 2 && environ[match[1]+"_SERVICE_HOST"] != ""
 }
 
 // distance returns the Levenshtein distance of two words.

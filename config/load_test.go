@@ -276,7 +276,8 @@ func TestLoadSources(t *testing.T) {
 
 func TestSecretFiles(t *testing.T) {
 	dir := t.TempDir()
-	for content, want := range map[string]string{"key\n": "key", "key": "key", "key\r\n": "key", " key ": " key "} {
+	const padded = " key "
+	for content, want := range map[string]string{"key\n": "key", "key": "key", "key\r\n": "key", padded: padded} {
 		file := filepath.Join(dir, "key")
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
