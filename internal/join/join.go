@@ -12,13 +12,15 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Config describes a Joiner.
 type Config[T, R any] struct {
 	// Do handles a batch and returns one result per item, in order. When it fails for
 	// several items, each is retried alone, so that one bad item fails only itself. Its
-	// context ends when the contexts of all callers have ended. Required.
+	// context has the latest deadline of the callers, and ends when the contexts of all
+	// have ended. Required.
 	Do func(ctx context.Context, items []T) ([]R, error)
 	// MaxBatch is the most items in one batch; default 64.
 	MaxBatch int
@@ -149,12 +151,19 @@ func (j *Joiner[T, R]) try(batch []*call[T, R]) (results []R, err error) {
 	return results, err
 }
 
-// untilAllEnd returns a context that ends when the contexts of all callers have.
+// untilAllEnd returns a context that ends when the contexts of all callers have. It has
+// the latest of their deadlines, which go-redis respects while it waits for a reply; it ignores a cancellation.
 func untilAllEnd[T, R any](batch []*call[T, R]) (context.Context, context.CancelFunc) {
 	if len(batch) == 1 {
 		return context.WithCancel(batch[0].ctx)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(batch[0].ctx))
+	ctx := context.WithoutCancel(batch[0].ctx)
+	var cancel context.CancelFunc
+	if latest, ok := latestDeadline(batch); ok {
+		ctx, cancel = context.WithDeadline(ctx, latest)
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
+	}
 	var left atomic.Int64
 	left.Store(int64(len(batch)))
 	stops := make([]func() bool, len(batch))
@@ -171,4 +180,18 @@ func untilAllEnd[T, R any](batch []*call[T, R]) (context.Context, context.Cancel
 		}
 		cancel()
 	}
+}
+
+// latestDeadline returns the latest deadline of the callers; ok is false if one has none.
+func latestDeadline[T, R any](batch []*call[T, R]) (latest time.Time, ok bool) {
+	for _, c := range batch {
+		deadline, ok := c.ctx.Deadline()
+		if !ok {
+			return time.Time{}, false
+		}
+		if deadline.After(latest) {
+			latest = deadline
+		}
+	}
+	return latest, true
 }
