@@ -53,15 +53,34 @@ func (s *system) spooled() (n int) {
 	return n
 }
 
-// lock locks a table against writes, though rows can still be selected for update, and
-// returns the function that unlocks it.
-func (s *system) lock(table string) (unlock func()) {
+// lock returns a function that locks a table against writes, though rows can still be
+// selected for update, and returns the function that unlocks it.
+func (s *system) lock(table string) func() (unlock func()) {
+	return func() func() { return s.lockBy("LOCK TABLE " + table + " IN SHARE MODE") }
+}
+
+// lockObjects delays rows of files whose object has just been published.
+func (s *system) lockObjects() (unlock func()) {
+	s.t.Helper()
+	_, err := s.db.ExecContext(s.ctx, `
+		CREATE OR REPLACE FUNCTION await_suite() RETURNS trigger LANGUAGE plpgsql AS
+			'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
+		CREATE OR REPLACE TRIGGER await_suite BEFORE UPDATE ON media FOR EACH ROW
+			WHEN (NEW.object IS DISTINCT FROM OLD.object) EXECUTE FUNCTION await_suite()`)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.lockBy("SELECT pg_advisory_xact_lock(1)")
+}
+
+// lockBy runs a statement in a transaction, which unlock ends.
+func (s *system) lockBy(statement string) (unlock func()) {
 	s.t.Helper()
 	tx, err := s.db.BeginTx(s.ctx, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := tx.ExecContext(s.ctx, "LOCK TABLE "+table+" IN SHARE MODE"); err != nil {
+	if _, err := tx.ExecContext(s.ctx, statement); err != nil {
 		s.t.Fatal(err)
 	}
 	return func() {

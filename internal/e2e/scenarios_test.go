@@ -36,14 +36,14 @@ func scenarios() []scenario {
 		{name: "ingest SIGKILL", run: underLoad(2*rate, ingestKilled)},
 		{name: "worker SIGKILL in event:record", run: underLoad(rate, killedRecording)},
 		{name: "worker SIGKILL in media:download", run: underLoad(rate, func(s *system) {
-			s.killWaiting(&s.media.gate, "media", "UPDATE media SET object")
+			s.killWaiting(&s.media.gate, s.lockObjects, "UPDATE media SET object")
 		})},
 		{name: "worker SIGKILL in notify:send", run: underLoad(rate, func(s *system) {
-			s.killWaiting(&s.receiver.gate, "notifications", "UPDATE notifications SET state")
+			s.killWaiting(&s.receiver.gate, s.lock("notifications"), "UPDATE notifications SET state")
 		})},
 		{name: "worker SIGKILL in rejection:keep", run: underLoad(rate, func(s *system) {
 			for range 2 {
-				s.killIn("rejections", "INSERT INTO rejections")
+				s.killIn(s.lock("rejections"), "INSERT INTO rejections")
 			}
 		})},
 		{name: "all restarted with SIGTERM", run: underLoad(rate, restarted)},
@@ -173,12 +173,12 @@ func (s *system) killWorkers() {
 	}
 }
 
-// killIn kills all workers when one of them waits in this statement, because the
-// table is locked against writes.
-func (s *system) killIn(table, statement string) {
+// killIn kills all workers when one of them waits in this statement, because of the
+// lock.
+func (s *system) killIn(lock func() (unlock func()), statement string) {
 	s.t.Helper()
 	s.pass(time.Second)
-	unlock := s.lock(table)
+	unlock := lock()
 	s.await("a handler to wait in "+statement, func() bool { return s.waitsIn(statement) })
 	s.killWorkers()
 	unlock()
@@ -187,23 +187,23 @@ func (s *system) killIn(table, statement string) {
 // killedRecording kills the workers before the first write of a transaction and
 // between its writes.
 func killedRecording(s *system) {
-	s.killIn("events", "INSERT INTO events")
-	s.killIn("jobs", "INSERT INTO jobs")
-	s.killIn("media", "INSERT INTO media")
-	s.killIn("notifications", "INSERT INTO notifications")
+	s.killIn(s.lock("events"), "INSERT INTO events")
+	s.killIn(s.lock("jobs"), "INSERT INTO jobs")
+	s.killIn(s.lock("media"), "INSERT INTO media")
+	s.killIn(s.lock("notifications"), "INSERT INTO notifications")
 	s.pass(2 * time.Second)
 }
 
 // killWaiting kills the workers while they wait for an answer at the gate, and
 // between that answer and the row that records it.
-func (s *system) killWaiting(g *gate, table, statement string) {
+func (s *system) killWaiting(g *gate, lock func() (unlock func()), statement string) {
 	for range 2 {
 		s.pass(time.Second)
 		g.close()
 		s.await("requests to wait", func() bool { return g.delayed() > 1 })
 		s.killWorkers()
 		g.open()
-		s.killIn(table, statement)
+		s.killIn(lock, statement)
 	}
 }
 
