@@ -62,7 +62,7 @@ func oddBodies() []oddEvent {
 		refused("job of 10 KB", `{"event":"video.created","data":{"job_id":"`+strings.Repeat("a", 10_240)+`"}}`),
 		refused("job of 10,000 digits", `{"event":"video.created","data":{"job_id":`+strings.Repeat("9", 10_000)+`}}`),
 		refused("type of 10 KB", `{"event":"`+strings.Repeat("a", 10_240)+`"}`),
-		refused("byte order mark", "\xef\xbb\xbf"+plain),
+		{"byte order mark", seedEvent("\xef\xbb\xbf" + plain), 200, "plain"},
 		refused("another object behind", plain+plain),
 		refused("NUL behind", plain+"\x00"),
 		refused("cut", plain[:len(plain)-1]),
