@@ -7,7 +7,7 @@ FUZZTIME = 30000x
 CHECKS   = fmt-check build vet verify lint test chaos-short kube-test race fuzz
 
 .DEFAULT_GOAL = help
-.PHONY: help test chaos chaos-short bench bench-short images modules compose-check compose-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check clean
+.PHONY: help words test chaos chaos-short bench bench-short images modules compose-check compose-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ fuzz: ## fuzz each target for FUZZTIME
 # changes to files outside the module, hence -count=1.
 kube-test: ## check the Kubernetes manifests against Kubernetes' own types
 	cd deploy/kubernetes/test && CGO_ENABLED=0 $(GO) test -vet=off -count=1 ./...
+
+words: bin/misspell ## check the language of code and documents
+	.ci/words
 
 lint: bin/golangci-lint ## run the linters of .golangci.yml
 	CGO_ENABLED=0 bin/golangci-lint run ./...
@@ -114,3 +117,6 @@ bin/golangci-lint: Makefile
 
 bin/govulncheck: Makefile
 	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+bin/misspell: Makefile
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install github.com/golangci/misspell/cmd/misspell@v0.8.0
