@@ -34,7 +34,7 @@ chaos-short: ## the two-minute form of chaos: all at once
 # The harness is a module of its own. It needs wrk, Redis and PostgreSQL.
 BENCH = cd bench && CGO_ENABLED=0 $(GO) run . -root ..
 
-bench: build ## measure klinghook and write the table of docs/PERFORMANCE.md (12 minutes)
+bench: build ## measure klinghook and write the table of docs/performance.md (12 minutes)
 	$(BENCH)
 
 bench-short: build ## check in two minutes that the harness works; its figures mean nothing

@@ -1,5 +1,5 @@
 // Package klinghook_test checks the architecture: which package may import which, and
-// what the public program links. docs/ARCHITECTURE.md explains it.
+// what the public program links. docs/architecture.md explains it.
 package klinghook_test
 
 import (

@@ -1,5 +1,5 @@
 // Command bench measures klinghook next to bare Echo, plain Echo + asynq and pgbench, on
-// the same machine in the same run, and writes one table into docs/PERFORMANCE.md.
+// the same machine in the same run, and writes one table into docs/performance.md.
 //
 // It starts Redis and PostgreSQL itself, on loopback, and needs Linux and wrk.
 package main
@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if *isShort {
 		return nil
 	}
-	return updateDocument(filepath.Join(path, "docs", "PERFORMANCE.md"), text)
+	return updateDocument(filepath.Join(path, "docs", "performance.md"), text)
 }
 
 // describeMachine says when, where and on which commit the run began. Parts that cannot be

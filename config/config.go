@@ -30,19 +30,19 @@ const (
 // is never shown, "url" if only its login and query are hidden. The needs tag
 // names a setting that must be set too.
 type Config struct {
-	WebhookSecrets         []string `env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"whole" roles:"ingest dev replay client" help:"Secrets of webhooks registered with Kling's API, which arrive at /webhooks/klingai. A delivery may be signed with any of them, so that secrets can be rotated."`
+	WebhookSecrets         []string `group:"Webhooks" env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"whole" roles:"ingest dev replay client" help:"Secrets of webhooks registered with Kling's API, which arrive at /webhooks/klingai. A delivery may be signed with any of them, so that secrets can be rotated."`
 	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"whole" roles:"ingest dev replay client" help:"Webhook Secrets made in Kling's console, for callbacks at /webhooks/klingai/official."`
 	CallbackTokens         []string `env:"KLINGHOOK_CALLBACK_TOKEN" form:"tokens" secret:"whole" roles:"ingest dev" help:"Tokens in the path /webhooks/klingai/t/<token>, for callbacks of Kling accounts without a Webhook Secret. Such a callback is only a hint: a worker asks Kling about the job, which needs credentials."`
 
-	APIKey    string `env:"KLINGAI_API_KEY" form:"secret" secret:"whole" roles:"worker dev replay client" help:"Kling's API key, for registering webhooks and looking up jobs."`
+	APIKey    string `group:"Kling's API" env:"KLINGAI_API_KEY" form:"secret" secret:"whole" roles:"worker dev replay client" help:"Kling's API key, for registering webhooks and looking up jobs."`
 	AccessKey string `env:"KLINGAI_ACCESS_KEY" form:"secret" secret:"whole" needs:"KLINGAI_SECRET_KEY" roles:"worker dev replay client" help:"The access key of Kling's older credentials, instead of an API key, for jobs of the legacy API."`
 	SecretKey string `env:"KLINGAI_SECRET_KEY" form:"secret" secret:"whole" needs:"KLINGAI_ACCESS_KEY" roles:"worker dev replay client" help:"The secret key that belongs to KLINGAI_ACCESS_KEY."`
 	APIURL    string `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"base-url" roles:"worker dev replay client" help:"The address of Kling's API. Outside China https://api-singapore.klingai.com is nearer."`
 
-	Addr      string `env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" roles:"ingest dev client" help:"The address that receives webhooks."`
+	Addr      string `group:"Addresses" env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" roles:"ingest dev client" help:"The address that receives webhooks."`
 	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" roles:"ingest worker dev admin" help:"The address of metrics and health and, in admin and dev, of the queue pages. Keep it private: only admin's pages can have a login."`
 
-	AdminUser         string   `env:"KLINGHOOK_ADMIN_USER" form:"name" needs:"KLINGHOOK_ADMIN_PASSWORD_HASH" roles:"admin" help:"The user who can log in to the queue pages."`
+	AdminUser         string   `group:"Login to the queue pages" env:"KLINGHOOK_ADMIN_USER" form:"name" needs:"KLINGHOOK_ADMIN_PASSWORD_HASH" roles:"admin" help:"The user who can log in to the queue pages."`
 	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"whole" needs:"KLINGHOOK_ADMIN_USER" roles:"admin" help:"The bcrypt hash of that user's password, as \"klinghook admin hash-password\" prints it."`
 	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"whole" roles:"admin" help:"Bearer tokens for the queue pages. Programs send one in a header, people enter one on the login page."`
 	AdminProxyHeader  string   `env:"KLINGHOOK_ADMIN_PROXY_HEADER" form:"header-name" needs:"KLINGHOOK_ADMIN_PROXIES" roles:"admin" help:"The header in which an authenticating reverse proxy names the user. The proxy must remove it from what clients send. It is accepted only from KLINGHOOK_ADMIN_PROXIES."`
@@ -51,45 +51,45 @@ type Config struct {
 	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" roles:"admin" help:"Allow no changes through the queue pages."`
 
 	// RedisURL is empty in Dev unless it is set: dev then embeds a queue.
-	RedisURL        string `env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis of the queue. rediss:// uses TLS. The query may have options of go-redis, such as pool_size. If unset, dev keeps its queue in memory."`
+	RedisURL        string `group:"Redis" env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis of the queue. rediss:// uses TLS. The query may have options of go-redis, such as pool_size. If unset, dev keeps its queue in memory."`
 	RedisMode       string `env:"KLINGHOOK_REDIS_MODE" envDefault:"single" form:"redis-mode" roles:"ingest worker dev admin replay" help:"What KLINGHOOK_REDIS_URL names: single, sentinel or cluster. Further Sentinels or nodes are in its query as addr=host:port. With sentinel, its login is that of the Sentinels, and the query has master_name=… and Redis's own login as username=… and password=…."`
 	RedisCA         string `env:"KLINGHOOK_REDIS_TLS_CA" form:"path" roles:"ingest worker dev admin replay" help:"A PEM file of the authorities that sign Redis's certificate. If unset, the system's are used."`
 	RedisCert       string `env:"KLINGHOOK_REDIS_TLS_CERT" form:"path" needs:"KLINGHOOK_REDIS_TLS_KEY" roles:"ingest worker dev admin replay" help:"A PEM file of the client certificate for Redis. It is read again for each connection."`
 	RedisKey        string `env:"KLINGHOOK_REDIS_TLS_KEY" form:"path" needs:"KLINGHOOK_REDIS_TLS_CERT" roles:"ingest worker dev admin replay" help:"A PEM file of the key of KLINGHOOK_REDIS_TLS_CERT."`
 	RedisServerName string `env:"KLINGHOOK_REDIS_TLS_SERVER_NAME" form:"name" roles:"ingest worker dev admin replay" help:"The name in Redis's certificate, if it is not the host of the URL."`
 
-	DatabaseURL string `env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
+	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
 	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
 	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
 
-	SpoolDir     string        `env:"KLINGHOOK_SPOOL_DIR" envDefault:"<data>/spool" form:"path" roles:"ingest dev" help:"The directory that keeps events while Redis is unavailable, so that they still get 200. Processes on one machine may share it. It must be on a disk that outlives the process."`
+	SpoolDir     string        `group:"Spool" env:"KLINGHOOK_SPOOL_DIR" envDefault:"<data>/spool" form:"path" roles:"ingest dev" help:"The directory that keeps events while Redis is unavailable, so that they still get 200. Processes on one machine may share it. It must be on a disk that outlives the process."`
 	SpoolMaxSize int64         `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" roles:"ingest dev" help:"The size of a full spool. Events then get 503."`
 	NoSpool      bool          `env:"KLINGHOOK_NO_SPOOL" envDefault:"false" form:"switch" roles:"ingest dev" help:"Use no spool, for machines without a disk. While Redis is unavailable, events get 503."`
 	QueueTimeout time.Duration `env:"KLINGHOOK_QUEUE_TIMEOUT" envDefault:"250ms" form:"queue-timeout" roles:"ingest dev" help:"How long a delivery waits for Redis before it goes to the spool or, without one, gets 503."`
 
-	MaxBody      int64    `env:"KLINGHOOK_MAX_BODY" envDefault:"1MiB" form:"size" roles:"ingest dev" help:"The largest delivery that is accepted."`
+	MaxBody      int64    `group:"Limits and downloads" env:"KLINGHOOK_MAX_BODY" envDefault:"1MiB" form:"size" roles:"ingest dev" help:"The largest delivery that is accepted."`
 	MediaAllow   []string `env:"KLINGHOOK_MEDIA_ALLOW" form:"hosts" roles:"worker dev" help:"Hosts that downloads may use although they are private or speak plain HTTP, such as a CDN in your network."`
 	MediaMaxSize int64    `env:"KLINGHOOK_MEDIA_MAX_SIZE" envDefault:"2GiB" form:"size" roles:"worker dev" help:"The largest file that is downloaded."`
 
-	LookupAfter  time.Duration `env:"KLINGHOOK_LOOKUP_AFTER" envDefault:"15m" form:"duration" roles:"worker dev" help:"How long an unfinished job may be silent before a worker asks Kling about it. The wait doubles after each look-up without news, up to a day."`
+	LookupAfter  time.Duration `group:"Look-ups" env:"KLINGHOOK_LOOKUP_AFTER" envDefault:"15m" form:"duration" roles:"worker dev" help:"How long an unfinished job may be silent before a worker asks Kling about it. The wait doubles after each look-up without news, up to a day."`
 	LookupGiveUp time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" roles:"worker dev" help:"How long a job may be silent before it counts as lost."`
 	LookupRate   float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" roles:"worker dev replay client" help:"The most requests per second to Kling's API: for look-ups by all workers together, for fresh links by each."`
 	LinkLifetime time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" roles:"worker dev store" help:"How long links to media work: Kling's for 30 days, those of some relays for an hour. In the last tenth of it, \"jobs list --expiring\" shows files that are not stored yet."`
 	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"whole" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
 
-	SampleURL string `env:"KLINGHOOK_SAMPLE_URL" form:"base-url" roles:"client" help:"The address of the video.mp4 and thumbnail.jpg of the jobs that send makes up. A running dev serves them. Add it to KLINGHOOK_MEDIA_ALLOW."`
+	SampleURL string `group:"Trying things out" env:"KLINGHOOK_SAMPLE_URL" form:"base-url" roles:"client" help:"The address of the video.mp4 and thumbnail.jpg of the jobs that send makes up. A running dev serves them. Add it to KLINGHOOK_MEDIA_ALLOW."`
 
-	NotifyURLs    URLs     `env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Chat and e-mail services to notify, as URLs of shoutrrr."`
+	NotifyURLs    URLs     `group:"Notifications" env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Chat and e-mail services to notify, as URLs of shoutrrr."`
 	NotifyEvents  []string `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled,video.lost" form:"events" roles:"worker dev" help:"The events that people and programs are notified of."`
 	NotifyRate    float64  `env:"KLINGHOOK_NOTIFY_RATE" envDefault:"100" form:"rate" roles:"worker dev" help:"The most messages per second from one worker to one destination. Slack allows 1, Discord 2. Waiting for it does not count as an attempt."`
 	ForwardURLs   URLs     `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" needs:"KLINGHOOK_FORWARD_SECRET" roles:"worker dev" help:"Programs to notify. Each gets klinghook's own JSON, signed according to Standard Webhooks."`
 	ForwardSecret string   `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what goes to KLINGHOOK_FORWARD_URLS."`
 
-	Queues      map[string]int `env:"KLINGHOOK_QUEUES" envKeyValSeparator:"=" envDefault:"events=64,media=4,notify=8,rejections=1" form:"queues" roles:"worker dev" help:"How many tasks of each queue one process runs at once. Queues that are left out are not run."`
+	Queues      map[string]int `group:"Concurrency and shutdown" env:"KLINGHOOK_QUEUES" envKeyValSeparator:"=" envDefault:"events=64,media=4,notify=8,rejections=1" form:"queues" roles:"worker dev" help:"How many tasks of each queue one process runs at once. Queues that are left out are not run."`
 	EventShards int            `env:"KLINGHOOK_EVENT_SHARDS" envDefault:"1" form:"count" roles:"ingest worker dev admin replay" help:"The number of queues that events are spread over, for a Redis cluster, where each queue is on one node. All processes should have the same number."`
 
 	Grace     time.Duration `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" roles:"ingest worker dev admin" help:"How long running work may take to finish when the process is stopped."`
-	LogLevel  string        `env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" roles:"ingest worker dev admin" help:"The lowest level that is logged."`
+	LogLevel  string        `group:"Logs and traces" env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" roles:"ingest worker dev admin" help:"The lowest level that is logged."`
 	LogFormat string        `env:"KLINGHOOK_LOG_FORMAT" envDefault:"auto" form:"log-format" roles:"ingest worker dev admin" help:"The format of logs. auto means console on a terminal and json elsewhere."`
 
 	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" form:"base-url" roles:"ingest worker dev" help:"The OpenTelemetry collector that receives traces by OTLP over HTTP, usually at port 4318. If unset, nothing is traced. OTEL_TRACES_SAMPLER and the SDK's other variables are respected."`

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type Setting struct {
 	Flag    string // the flag without dashes, such as "redis-url"; see HasFlag
 	Default string // empty if there is none; "<data>" is the value of KLINGHOOK_DATA
 	Meaning string
+	Group   string // the heading in the documentation
 	Form    string // what a value looks like
 	Secret  Secret
 	Kind    reflect.Kind
@@ -35,12 +37,15 @@ type Setting struct {
 // Settings returns every setting in the order of the documentation.
 func Settings() []Setting {
 	var settings []Setting
+	var group string
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		if !field.IsExported() {
 			continue
 		}
+		group = cmp.Or(field.Tag.Get("group"), group)
 		s := Setting{
-			Name: field.Tag.Get("env"), Default: field.Tag.Get("envDefault"), Meaning: field.Tag.Get("help"),
+			Group: group,
+			Name:  field.Tag.Get("env"), Default: field.Tag.Get("envDefault"), Meaning: field.Tag.Get("help"),
 			Secret: Secret(field.Tag.Get("secret")), Kind: field.Type.Kind(), form: forms[field.Tag.Get("form")], needs: field.Tag.Get("needs"),
 			roles: strings.Fields(field.Tag.Get("roles")), field: field.Name,
 		}

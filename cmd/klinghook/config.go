@@ -36,7 +36,7 @@ unset), origin (default, environment, file or flag), default, form and meaning.`
 		},
 	}
 	jsonFlag(cmd, &asJSON)
-	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "print the settings as the table in the README, without values")
+	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "print the settings as tables for docs/configuration.md, without values")
 	cli.AddFlags(cmd, config.All)
 	return cmd
 }
@@ -78,8 +78,12 @@ func printConfig(cmd *cobra.Command, asJSON bool) error {
 }
 
 func printSettingsTable(out io.Writer) {
-	fmt.Fprint(out, "| variable | default | meaning |\n| --- | --- | --- |\n")
+	var group string
 	for _, s := range config.Settings() {
+		if s.Group != group {
+			group = s.Group
+			fmt.Fprintf(out, "\n## %s\n\n| variable | default | meaning |\n| --- | --- | --- |\n", group)
+		}
 		name, value := "`"+s.Name+"`", ""
 		if s.Secret != config.SecretNone {
 			name += " (`…_FILE`)"

@@ -58,18 +58,18 @@ func TestAlertsHaveTests(t *testing.T) {
 }
 
 // TestAlertsLinkToRunbook checks that each alert links to a heading of
-// docs/OPERATIONS.md.
+// docs/operations.md.
 func TestAlertsLinkToRunbook(t *testing.T) {
-	rules, manual := read(t, "alerts.yml"), read(t, "../../docs/OPERATIONS.md")
+	rules, manual := read(t, "alerts.yml"), read(t, "../../docs/operations.md")
 	var headings []string
 	for _, match := range regexp.MustCompile(`(?m)^#+ (Klinghook\w+)$`).FindAllStringSubmatch(manual, -1) {
 		headings = append(headings, match[1])
 	}
 	if names := alerts(t); !slices.Equal(headings, names) {
-		t.Errorf("docs/OPERATIONS.md has the headings %q, want %q", headings, names)
+		t.Errorf("docs/operations.md has the headings %q, want %q", headings, names)
 	}
 	for _, name := range alerts(t) {
-		if !strings.Contains(rules, "runbook: docs/OPERATIONS.md#"+strings.ToLower(name)+"\n") {
+		if !strings.Contains(rules, "runbook: docs/operations.md#"+strings.ToLower(name)+"\n") {
 			t.Errorf("%s does not link to its heading", name)
 		}
 	}

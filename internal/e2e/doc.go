@@ -1,6 +1,6 @@
 // Package e2e is the end-to-end and failure suite: klinghook's programs as they are
 // built, on real servers, between a sender, a media server and a receiver of its own.
-// Everything is driven from outside. docs/RELIABILITY.md describes the failure
+// Everything is driven from outside. docs/reliability.md describes the failure
 // scenarios, which run only with `make chaos` and `make chaos-short`:
 //
 //	CHAOS=full|short  which form

@@ -17,7 +17,7 @@ import (
 )
 
 // TestMetricsAreDocumented compares the metrics of every process with the naming
-// conventions and docs/METRICS.md, and dashboards and alert rules with the metrics.
+// conventions and docs/metrics.md, and dashboards and alert rules with the metrics.
 func TestMetricsAreDocumented(t *testing.T) {
 	w := newFleet(t, "")
 	base, ingest, worker := w.startAll()
@@ -43,18 +43,18 @@ func TestMetricsAreDocumented(t *testing.T) {
 			}
 			doc, ok := documented[name]
 			if !ok || !slices.Contains(doc.from, process) {
-				t.Errorf("docs/METRICS.md does not say that %s exports %s", process, name)
+				t.Errorf("docs/metrics.md does not say that %s exports %s", process, name)
 			}
 			for _, m := range family.GetMetric() {
 				if got := labelNames(m); !slices.Equal(got, doc.labels) {
-					t.Errorf("docs/METRICS.md has labels %q for %s of %s, want %q", doc.labels, name, process, got)
+					t.Errorf("docs/metrics.md has labels %q for %s of %s, want %q", doc.labels, name, process, got)
 					break
 				}
 			}
 		}
 		for name, doc := range documented {
 			if _, ok := families[name]; !ok && slices.Contains(doc.from, process) {
-				t.Errorf("docs/METRICS.md has %s of %s, which does not export it", name, process)
+				t.Errorf("docs/metrics.md has %s of %s, which does not export it", name, process)
 			}
 		}
 	}
@@ -66,7 +66,7 @@ type metric struct{ labels, from []string }
 
 func documentedMetrics(t *testing.T) map[string]metric {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/METRICS.md")
+	text, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}

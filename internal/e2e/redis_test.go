@@ -15,7 +15,7 @@ import (
 )
 
 // leastRules are the least that a user of Redis must be allowed, as in
-// docs/OPERATIONS.md.
+// docs/operations.md.
 func leastRules() []string {
 	return []string{"~asynq:*", "~klinghook:*", "&asynq:*", "+@all", "-@admin", "-@dangerous", "+info"}
 }

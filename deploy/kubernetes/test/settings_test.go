@@ -14,11 +14,11 @@ import (
 // settings returns the names in the README's table.
 func settings(t *testing.T) []string {
 	t.Helper()
-	readme, err := os.ReadFile("../../../README.md")
+	document, err := os.ReadFile("../../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(readme), "<!-- klinghook config --markdown -->")
+	_, table, _ := strings.Cut(string(document), "<!-- klinghook config --markdown -->")
 	table, _, _ = strings.Cut(table, "<!-- end -->")
 	var names []string
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)`( \\(`…_FILE`\\))?").FindAllStringSubmatch(table, -1) {
@@ -28,7 +28,7 @@ func settings(t *testing.T) []string {
 		}
 	}
 	if len(names) < 30 {
-		t.Fatalf("README.md has only the settings %q", names)
+		t.Fatalf("docs/configuration.md has only the settings %q", names)
 	}
 	return names
 }
