@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestSpoolErrorSaysWhatToDo(t *testing.T) {
@@ -23,11 +22,5 @@ func TestSpoolErrorSaysWhatToDo(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--no-spool") || !strings.Contains(err.Error(), dir) {
 			t.Errorf("spool in %s: %v, want an error with %q", dir, err, want)
 		}
-	}
-}
-
-func TestShardLimitIsTheSameInConfigAndTasks(t *testing.T) {
-	if config.MaxEventShards != tasks.MaxEventShards {
-		t.Errorf("config allows %d shards, tasks %d", config.MaxEventShards, tasks.MaxEventShards)
 	}
 }
