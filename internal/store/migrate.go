@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -28,7 +29,15 @@ func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := s.lockMigrations(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("lock migrations: %w", err)
+	}
+	defer unlock()
 	results, err := p.Up(ctx)
+	if err != nil && strings.Contains(err.Error(), "already exists") {
+		return nil, fmt.Errorf("migrate database: %w; it has tables of another program: create a database for klinghook alone", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("migrate database: %w", err)
 	}
@@ -74,17 +83,30 @@ func (s *Store) migrator() (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	opts := []goose.ProviderOption{goose.WithTableName(versionTable)}
-	if s.dialect.goose == goose.DialectPostgres {
-		locker, err := lock.NewPostgresSessionLocker()
-		if err != nil {
-			return nil, fmt.Errorf("lock migrations: %w", err)
-		}
-		opts = append(opts, goose.WithSessionLocker(locker))
-	}
-	p, err := goose.NewProvider(s.dialect.goose, s.db, files, opts...)
+	p, err := goose.NewProvider(s.dialect.goose, s.db, files, goose.WithTableName(versionTable))
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	return p, nil
+}
+
+// lockMigrations waits until no other process migrates a PostgreSQL database. The lock
+// belongs to a transaction, because behind PgBouncer a session may have many connections.
+func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
+	if s.pool == nil {
+		return func() {}, nil
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	_, err = tx.ExecContext(ctx, `SET LOCAL idle_in_transaction_session_timeout = 0`)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, lock.DefaultLockID)
+	}
+	unlock = func() { _ = tx.Rollback() } // it changed nothing
+	if err != nil {
+		unlock()
+	}
+	return unlock, err
 }

@@ -183,13 +183,17 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 	for i, o := range order {
 		ev, up := o.record(job)
 		owed, err := recordOne(ctx, db, ev, up, destinations)
-		noError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if promptly {
 			work(ctx, t, db, job, owed.Notifications)
 		}
 		// Not every event is marked: a worker may die between the two.
 		if i%2 == 0 {
-			noError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
+			if err := db.MarkProcessed(ctx, []string{ev.ID}, received); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	workTwice(t, db, job)
@@ -211,14 +215,18 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 			list, ids = append(list, store.Recording{Event: ev, Update: up, Destinations: destinations}), append(ids, ev.ID)
 		}
 		owed, err := db.Record(ctx, list, received)
-		noError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if r.IntN(2) == 0 {
 			for _, o := range owed {
 				work(ctx, t, db, job, o.Notifications)
 			}
 		}
 		if r.IntN(2) == 0 {
-			noError(t, db.MarkProcessed(ctx, ids, received))
+			if err := db.MarkProcessed(ctx, ids, received); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	workTwice(t, db, job)
@@ -228,7 +236,9 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 func workTwice(t *testing.T, db *store.Store, job string) {
 	t.Helper()
 	notifications, err := db.NotificationsOf(t.Context(), job)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	work(t.Context(), t, db, job, notifications)
 	work(t.Context(), t, db, job, notifications)
 }
@@ -238,14 +248,18 @@ func workTwice(t *testing.T, db *store.Store, job string) {
 func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifications []store.Notification) {
 	t.Helper()
 	media, err := db.MediaOf(ctx, job)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range media {
 		for m.State == store.MediaPending {
 			m = fetch(ctx, t, db, m)
 		}
 	}
 	for _, n := range notifications {
-		noError(t, db.NotificationSent(ctx, n.ID, received))
+		if err := db.NotificationSent(ctx, n.ID, received); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -254,7 +268,9 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 	t.Helper()
 	if strings.Contains(m.URL, "dead-") {
 		m, err := db.MediaFailed(ctx, m, "404", received)
-		noError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return m
 	}
 	m.Object, m.Size, m.ContentType = m.JobID+"/"+m.Name, 1, "video/mp4"
@@ -263,7 +279,9 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 		t.Fatalf("StoreMedia = %t, %v", superseded, err)
 	}
 	m, err := db.Medium(ctx, m.JobID, m.Name)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return m
 }
 
@@ -271,11 +289,17 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 func read(t *testing.T, db *store.Store, id string) rows {
 	t.Helper()
 	job, err := db.Job(t.Context(), id)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	media, err := db.MediaOf(t.Context(), id)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	notifications, err := db.NotificationsOf(t.Context(), id)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	job.ID = ""
 	for i := range media {
 		media[i].JobID, media[i].Object = "", ""

@@ -22,15 +22,21 @@ func TestOnlyTheNewestRejectionsAreKept(t *testing.T) {
 			}
 		}
 		for i := range n {
-			noError(t, db.KeepRejection(ctx, reject(i)))
+			if err := db.KeepRejection(ctx, reject(i)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		malformed := reject(n)
 		malformed.Reason = "malformed"
 		for range 2 {
-			noError(t, db.KeepRejection(ctx, malformed))
+			if err := db.KeepRejection(ctx, malformed); err != nil {
+				t.Fatal(err)
+			}
 		}
 		all, err := db.Rejections(ctx, store.RejectionFilter{})
-		noError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(all) != 1000 {
 			t.Errorf("%d rejections are kept, want the newest 1000", len(all))
 		}

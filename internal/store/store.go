@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the "sqlite" driver
 )
@@ -24,6 +22,7 @@ var ErrNotFound = errors.New("not found")
 type Store struct {
 	db      *sql.DB
 	dialect dialect
+	pool    *postgresPool // nil for SQLite
 }
 
 // dialect is what differs between the two databases.
@@ -51,10 +50,6 @@ func postgresDialect() dialect {
 	}
 }
 
-// postgresConns is the most connections of one process: few enough for many workers to
-// share a server's usual 100.
-const postgresConns = 24
-
 // Create creates the file of a SQLite database and its folder if they are missing, and
 // opens the database. A PostgreSQL database must exist.
 func Create(ctx context.Context, databaseURL string) (*Store, error) {
@@ -78,28 +73,34 @@ func Create(ctx context.Context, databaseURL string) (*Store, error) {
 // [ErrNoDatabase] if that is the cause. It does not touch the schema: see
 // [Store.Migrate] and [Store.CheckSchema].
 func Open(ctx context.Context, databaseURL string) (*Store, error) {
-	var s *Store
-	var err error
+	s, err := Prepare(ctx, databaseURL)
+	if err != nil || s.pool == nil {
+		return s, err
+	}
+	if err := s.Ping(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Prepare is Open for a process that waits for its database: it does not connect to
+// PostgreSQL yet.
+func Prepare(ctx context.Context, databaseURL string) (*Store, error) {
 	path, isSQLite := sqlitePath(databaseURL)
 	switch {
 	case isSQLite:
-		s, err = openSQLite(path)
-	case strings.HasPrefix(databaseURL, "postgres://"), strings.HasPrefix(databaseURL, "postgresql://"):
-		s, err = openPostgres(databaseURL)
-	default:
-		err = errors.New(`open database: the URL begins with neither "sqlite:" nor "postgres://"`)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Ping(ctx); err != nil {
-		err = errors.Join(err, s.Close())
-		if isSQLite {
-			err = explainSQLite(path, err)
+		s, err := openSQLite(path)
+		if err != nil {
+			return nil, err
 		}
-		return nil, err
+		if err := s.Ping(ctx); err != nil {
+			return nil, explainSQLite(path, errors.Join(err, s.Close()))
+		}
+		return s, nil
+	case strings.HasPrefix(databaseURL, "postgres://"), strings.HasPrefix(databaseURL, "postgresql://"):
+		return openPostgres(databaseURL)
 	}
-	return s, nil
+	return nil, errors.New(`open database: the URL begins with neither "sqlite:" nor "postgres://"`)
 }
 
 // sqlitePath returns the path of a "sqlite:<path>" URL.
@@ -132,30 +133,27 @@ func openSQLite(path string) (*Store, error) {
 	return &Store{db: db, dialect: sqliteDialect()}, nil
 }
 
-func openPostgres(databaseURL string) (*Store, error) {
-	cfg, err := pgx.ParseConfig(databaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(planEachTime))
-	db.SetMaxOpenConns(postgresConns)
-	db.SetMaxIdleConns(postgresConns)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &Store{db: db, dialect: postgresDialect()}, nil
-}
-
-// planEachTime makes a connection plan its statements each time they run. A generic plan
-// made while a table was small scans the whole table until statistics are gathered: too
-// late when a thousand rows arrive each second.
-func planEachTime(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, `SET plan_cache_mode = force_custom_plan`)
-	return err
-}
-
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.db.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach database: %w", err)
+		return unreachable(err)
+	}
+	return nil
+}
+
+// CheckWritable reports whether the database answers and, if it is PostgreSQL, accepts
+// writes. It drops the connections to a server that does not.
+func (s *Store) CheckWritable(ctx context.Context) error {
+	if s.pool == nil {
+		return s.Ping(ctx)
+	}
+	var readOnly bool
+	if err := s.db.QueryRowContext(ctx, `SELECT current_setting('transaction_read_only')::boolean`).Scan(&readOnly); err != nil {
+		return unreachable(err)
+	}
+	if readOnly {
+		s.pool.generation.Add(1)
+		return ErrReadOnly
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -54,7 +55,12 @@ type PostgresCluster struct {
 // takes a second or two: if any database will do, use [Postgres].
 func PostgresServer(t testing.TB) *PostgresCluster {
 	t.Helper()
-	server, err := newPostgres(t.Context(), postgresBin(t))
+	return ownPostgres(t, initdb)
+}
+
+func ownPostgres(t testing.TB, data dataOf) *PostgresCluster {
+	t.Helper()
+	server, err := newPostgres(t.Context(), postgresBin(t), data)
 	if err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
@@ -66,8 +72,52 @@ func PostgresServer(t testing.TB) *PostgresCluster {
 	return &PostgresCluster{t, server}
 }
 
-// URL returns the URL of the server's only database, which is empty at first.
-func (p *PostgresCluster) URL() string { return p.server.url(maintenanceDB) }
+// Standby starts a second server, which follows this one and is read-only until it is
+// promoted.
+func (p *PostgresCluster) Standby() *PostgresCluster {
+	p.t.Helper()
+	return ownPostgres(p.t, func(s *postgres) Program {
+		return s.command("pg_basebackup", syscall.SIGKILL, "-d", p.URL(), "-R", "-c", "fast", "--no-sync")
+	})
+}
+
+// Promote waits until the standby has everything that the other server has, and lets it
+// accept writes.
+func (p *PostgresCluster) Promote(primary *PostgresCluster) {
+	p.t.Helper()
+	p.must(primary.server.withConn(p.t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+		var end string
+		if err := conn.QueryRow(ctx, `SELECT pg_current_wal_lsn()`).Scan(&end); err != nil {
+			return err
+		}
+		return p.server.withConn(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+			for behind := true; behind; {
+				if err := conn.QueryRow(ctx, `SELECT pg_last_wal_replay_lsn() < $1::pg_lsn FROM pg_sleep(0.01)`, end).Scan(&behind); err != nil {
+					return err
+				}
+			}
+			_, err := conn.Exec(ctx, `SELECT pg_promote()`)
+			return err
+		})
+	}))
+}
+
+// Exec runs a statement.
+func (p *PostgresCluster) Exec(statement string) {
+	p.t.Helper()
+	p.must(p.server.exec(p.t.Context(), statement))
+}
+
+// URL returns the URL of the server's only database, which is empty at first, and of
+// the same one on other servers.
+func (p *PostgresCluster) URL(others ...*PostgresCluster) string {
+	here := loopback(p.server.port)
+	all := here
+	for _, other := range others {
+		all += "," + loopback(other.server.port)
+	}
+	return strings.Replace(p.server.url(maintenanceDB), here, all, 1)
+}
 
 // Kill ends the server with SIGKILL. Its sessions end a moment later.
 func (p *PostgresCluster) Kill() { p.must(p.server.kill()) }
@@ -123,7 +173,7 @@ func (s *sharedServer) next(ctx context.Context, bin string) (*postgres, int, er
 		return nil, 0, errors.New("nothing will stop the shared server: the package needs func TestMain(m *testing.M) { testenv.Main(m) }")
 	}
 	if s.server == nil && s.err == nil {
-		s.server, s.err = newPostgres(ctx, bin)
+		s.server, s.err = newPostgres(ctx, bin, initdb)
 	}
 	s.databases++
 	return s.server, s.databases, s.err
@@ -154,8 +204,15 @@ type postgres struct {
 	killed    bool // its shared memory was not freed
 }
 
+// dataOf returns the program that creates a server's data.
+type dataOf func(*postgres) Program
+
+func initdb(p *postgres) Program {
+	return p.command("initdb", syscall.SIGKILL, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+}
+
 // newPostgres creates a data directory and starts a server on it.
-func newPostgres(ctx context.Context, bin string) (_ *postgres, err error) {
+func newPostgres(ctx context.Context, bin string, data dataOf) (_ *postgres, err error) {
 	user, err := serverUser()
 	if err != nil {
 		return nil, err
@@ -175,7 +232,7 @@ func newPostgres(ctx context.Context, bin string) (_ *postgres, err error) {
 			return nil, err
 		}
 	}
-	if err := p.init(ctx); err != nil {
+	if err := p.init(ctx, data(p)); err != nil {
 		return nil, err
 	}
 	return p, onFreePort(ctx, func(port int) error {
@@ -210,20 +267,20 @@ func (p *postgres) command(name string, orphan syscall.Signal, args ...string) P
 	}
 }
 
-func (p *postgres) init(ctx context.Context) error {
-	initdb, err := start(p.command("initdb", syscall.SIGKILL, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"))
+func (p *postgres) init(ctx context.Context, program Program) error {
+	creation, err := start(program)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
 	select {
-	case <-initdb.exited:
+	case <-creation.exited:
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("initdb: %w", ctx.Err()), initdb.End(syscall.SIGKILL))
+		return errors.Join(fmt.Errorf("%s: %w", program.name(), ctx.Err()), creation.End(syscall.SIGKILL))
 	}
-	if initdb.err != nil {
-		return fmt.Errorf("initdb: %w:\n%s", initdb.err, initdb.logTail())
+	if creation.err != nil {
+		return fmt.Errorf("%s: %w:\n%s", program.name(), creation.err, creation.logTail())
 	}
 	return nil
 }
