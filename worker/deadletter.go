@@ -36,7 +36,7 @@ func (w *Worker) giveUp(ctx context.Context, t tasks.Task, reason error) error {
 		return nil
 	}
 	// An unreadable payload, which is permanent, has no row to mark.
-	if err := h.giveUp(ctx, t.Payload, reason); err != nil && !tasks.IsPermanent(err) {
+	if err := h.giveUp(ctx, t.Payload, reason); err != nil && !tasks.IsPermanent(err) && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	return nil

@@ -2,17 +2,33 @@ package worker
 
 import (
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
-// asynqLogger is asynq's own log, one level down: it reports retries as warnings.
-type asynqLogger struct{ log *zap.SugaredLogger }
+// asynqLogger is asynq's own log, one level down: it reports retries as warnings. Without
+// Redis each of its servers repeats several errors, so that only one of all is a warning
+// per second.
+type asynqLogger struct {
+	log     *zap.SugaredLogger
+	warning *rate.Sometimes
+}
+
+func newAsynqLogger(log *zap.Logger) asynqLogger {
+	return asynqLogger{log: log.Named("asynq").Sugar(), warning: &rate.Sometimes{Interval: time.Second}}
+}
 
 func (l asynqLogger) Debug(args ...any) { l.log.Debug(args...) }
 func (l asynqLogger) Info(args ...any)  { l.log.Debug(args...) }
 func (l asynqLogger) Warn(args ...any)  { l.log.Debug(args...) }
-func (l asynqLogger) Error(args ...any) { l.log.Warn(args...) }
+
+func (l asynqLogger) Error(args ...any) {
+	write := l.log.Debug
+	l.warning.Do(func() { write = l.log.Warn })
+	write(args...)
+}
 
 // Fatal panics: only cmd may end the process.
 func (l asynqLogger) Fatal(args ...any) { panic(fmt.Sprint(args...)) }

@@ -161,8 +161,9 @@ func (w *waiting) lookUp(t *testing.T) {
 
 func (w *waiting) track(t *testing.T, id, api string) {
 	t.Helper()
-	_, err := w.store.Track(t.Context(), id, api, w.clock())
-	noError(t, err)
+	if _, err := w.store.Track(t.Context(), id, api, w.clock()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (w *waiting) job(t *testing.T, id string) store.Job {

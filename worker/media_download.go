@@ -147,17 +147,14 @@ func aboutMedia(payload []byte) (jobID, eventID string) {
 	return p.JobID, ""
 }
 
-// medium returns the row of the file that a payload names.
+// medium returns the row of the file that a payload names. A missing one is no permanent
+// error: a database server may be behind another one.
 func (w *Worker) medium(ctx context.Context, payload []byte) (store.Media, error) {
 	p, err := tasks.DecodeMediaDownload(payload)
 	if err != nil {
 		return store.Media{}, err
 	}
-	m, err := w.cfg.Store.Medium(ctx, p.JobID, p.Name)
-	if errors.Is(err, store.ErrNotFound) {
-		err = tasks.Permanent(err)
-	}
-	return m, err
+	return w.cfg.Store.Medium(ctx, p.JobID, p.Name)
 }
 
 // mediaKind returns what the content of a file must be.

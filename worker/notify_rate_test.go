@@ -64,8 +64,9 @@ func TestLastAttemptIgnoresTheRate(t *testing.T) {
 		})
 		noError(t, f.inspector.DeleteTask(tasks.QueueNotify, waiting[0].ID))
 		last := asynq.NewTask(waiting[0].Type, waiting[0].Payload)
-		_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), last, asynq.Queue(tasks.QueueNotify), asynq.MaxRetry(0))
-		noError(t, err)
+		if _, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), last, asynq.Queue(tasks.QueueNotify), asynq.MaxRetry(0)); err != nil {
+			t.Fatal(err)
+		}
 		f.eventually(t, "the message", func() bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()

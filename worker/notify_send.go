@@ -20,9 +20,7 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 		return err
 	}
 	n, err := w.cfg.Store.Notification(ctx, p.NotificationID)
-	if errors.Is(err, store.ErrNotFound) {
-		return tasks.Permanent(err)
-	}
+	// A missing row is no permanent error: a database server may be behind another one.
 	if err != nil || n.State == store.NotificationSent {
 		return err
 	}

@@ -59,6 +59,7 @@ type Config struct {
 // Worker runs tasks.
 type Worker struct {
 	cfg      Config
+	asynqLog asynqLogger
 	queue    *queue
 	metrics  metrics
 	handlers map[tasks.Kind]handler
@@ -92,6 +93,7 @@ func New(cfg Config) (*Worker, error) {
 	rdb := join.Redis(cfg.Redis)
 	w := &Worker{
 		cfg:        cfg,
+		asynqLog:   newAsynqLogger(cfg.Log),
 		queue:      newQueue(rdb, cfg.EventShards),
 		metrics:    newMetrics(cfg.Metrics),
 		suspects:   make(map[string]time.Time),
@@ -148,7 +150,7 @@ func (w *Worker) addServers(rdb redis.UniversalClient, queue string, n int) {
 				RetryDelayFunc:           retryDelay,
 				IsFailure:                isFailure,
 				ErrorHandler:             w,
-				Logger:                   asynqLogger{w.cfg.Log.Named("asynq").Sugar()},
+				Logger:                   w.asynqLog,
 			}))
 		}
 	}
