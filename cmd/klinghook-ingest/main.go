@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // version is stamped by the linker: -X main.version=v1.2.3.
@@ -119,7 +121,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	defer queue.Close()
 	health := process.NewHealth(log, cli.QueueCheck(queue))
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: queue, MaxBody: cfg.MaxBody,
+		Endpoints: endpoints, Queue: queue, Samples: tasks.NewClient(rdb), MaxBody: cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics, Tracer: traces.Tracer(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
@@ -133,20 +135,25 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if _, err := cli.Listen(ctx, listeners, webhooks); err != nil {
 		return errors.Join(err, listeners.Close())
 	}
-	warnOfRedis(ctx, cfg, rdb, log)
+	if err := checkRedis(ctx, cfg, rdb, log); err != nil {
+		return errors.Join(err, listeners.Close())
+	}
 	err = listeners.Wait(ctx)
 	log.Info("stopping")
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 }
 
-// warnOfRedis says at the start that Redis cannot be reached: that is no reason to
-// turn events away, and yet more probably a wrong setting than an outage.
-func warnOfRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger) {
+// checkRedis warns at the start if Redis cannot be reached: events are kept meanwhile,
+// but a wrong setting is more likely than an outage. A node of a cluster is an error.
+func checkRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger) error {
 	pinging, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	err := rdb.Ping(pinging).Err()
-	if err == nil || ctx.Err() != nil {
-		return
+	err := process.PingRedis(pinging, rdb)
+	switch {
+	case errors.Is(err, process.ErrClusterNode):
+		return fmt.Errorf("use Redis at %s: %w", cfg.Value("KLINGHOOK_REDIS_URL"), err)
+	case err == nil || ctx.Err() != nil:
+		return nil
 	}
 	meanwhile := "events are kept in the spool until it can"
 	if cfg.NoSpool {
@@ -154,4 +161,5 @@ func warnOfRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalCli
 	}
 	log.Warn("Redis cannot be reached; start it, or name another with KLINGHOOK_REDIS_URL (--redis-url)",
 		zap.String("redis", cfg.Value("KLINGHOOK_REDIS_URL")), zap.String("meanwhile", meanwhile), zap.Error(err))
+	return nil
 }

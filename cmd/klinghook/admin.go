@@ -86,7 +86,9 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	logAccess(log, cfg, gate)
-	err = listeners.Wait(ctx)
+	if err = await(ctx, log, redisDependency(cfg, rdb)); err == nil || ctx.Err() != nil {
+		err = listeners.Wait(ctx)
+	}
 	log.Info("stopping")
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 }

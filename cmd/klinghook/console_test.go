@@ -49,7 +49,9 @@ func TestBarsDoNotTearLinesAndLeaveNothing(t *testing.T) {
 func TestNoBarsInFilesAndOnDumbTerminals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	file, err := os.Create(path)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer file.Close()
 	printAround(newConsole(file, file))
 	got, err := os.ReadFile(path)

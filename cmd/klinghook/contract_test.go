@@ -20,7 +20,9 @@ func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
 				t.Errorf("%s is not a setting of the role %s", s.Name, role)
 			}
 			cfg, err := config.Load(role, []string{s.Name + "=whsec_c2VjcmV0"}, nil, nil)
-			noError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if got := cfg.Secrets(s.Name); len(got) != 1 {
 				t.Errorf("role %s has %d secrets in %s, want 1", role, len(got), s.Name)
 			}
@@ -41,15 +43,23 @@ func TestDeliveriesOfSendAreVerifiedInEveryProtocol(t *testing.T) {
 			p := protocolNamed(protocol)
 			sent[p.Name] = true
 			secret, err := keptSecret(secretFile(t.TempDir(), p.SecretSetting))
-			noError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			src, err := p.New([]string{secret})
-			noError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			o := sendOptions{lifecycle: true, count: 1, jobID: "vid_1", videoURL: "https://cdn.example/v.mp4", thumbnailURL: "https://cdn.example/t.jpg"}
 			for _, d := range o.plan()[0] {
 				body, err := d.Body(protocol)
-				noError(t, err)
+				if err != nil {
+					t.Fatal(err)
+				}
 				header, err := protocol.Sign(secret, d.id, d.At, body)
-				noError(t, err)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if _, err := src.Verify(header, body, d.At); err != nil {
 					t.Errorf("%s: %v", d.Event, err)
 				}

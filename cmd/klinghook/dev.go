@@ -161,7 +161,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.closers = append(d.closers, d.crew.close)
-	return nil
+	return d.crew.bucket.Check(ctx)
 }
 
 // openRedis connects to the Redis of the settings, or starts one in memory.
@@ -229,7 +229,7 @@ func (d *dev) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	health := process.NewHealth(d.log, d.check, process.Check{Name: "database", Probe: d.store.Ping})
+	health := process.NewHealth(d.log, d.check, process.Check{Name: "database", Probe: d.store.CheckWritable})
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),

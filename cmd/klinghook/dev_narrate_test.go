@@ -18,7 +18,9 @@ import (
 func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 	t.Helper()
 	file, err := os.Open(os.DevNull)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = file.Close() })
 	out := &bytes.Buffer{}
 	n := newNarrator(newConsole(file, file), out, "klinghook deadletters list")
@@ -28,7 +30,9 @@ func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 
 func TestNarratorPrintsAttempts(t *testing.T) {
 	here, err := os.Getwd()
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	failure := errors.New("download video of vid_1: fetch vid_1/video.mp4 from cdn.example: 404 Not Found\nand a stack")
 	for _, tt := range []struct {
 		name    string

@@ -14,6 +14,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/worker/notify"
 )
@@ -87,7 +88,7 @@ func withQueue(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Confi
 
 // pingRedis returns an error with advice if Redis is unreachable.
 func pingRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, advice string) error {
-	err := rdb.Ping(ctx).Err()
+	err := process.PingRedis(ctx, rdb)
 	if err == nil {
 		return nil
 	}
@@ -96,16 +97,15 @@ func pingRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClien
 			advice = "it expects another user or password than KLINGHOOK_REDIS_URL (--redis-url) has"
 		}
 	}
+	if errors.Is(err, process.ErrClusterNode) {
+		return fmt.Errorf("use Redis at %s: %w", cfg.Value("KLINGHOOK_REDIS_URL"), err)
+	}
 	return fmt.Errorf("reach Redis at %s: %w; %s", cfg.Value("KLINGHOOK_REDIS_URL"), err, advice)
 }
 
 // openStore opens an existing database that has the schema of this build.
 func openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	db, err := store.Open(ctx, cfg.DatabaseURL)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no database at %s yet: `klinghook dev` makes one to try out, `klinghook migrate` an empty one; "+
-			"if it is elsewhere, set KLINGHOOK_DATABASE_URL (--database-url), or KLINGHOOK_DATA (--data) to its directory", cfg.Value("KLINGHOOK_DATABASE_URL"))
-	}
 	if err != nil {
 		return nil, databaseError(cfg, err)
 	}
@@ -117,10 +117,20 @@ func openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 
 // databaseError adds the database and advice to an error.
 func databaseError(cfg *config.Config, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no database at %s yet: `klinghook dev` makes one to try out, `klinghook migrate` an empty one; "+
+			"if it is elsewhere, set KLINGHOOK_DATABASE_URL (--database-url), or KLINGHOOK_DATA (--data) to its directory", cfg.Value("KLINGHOOK_DATABASE_URL"))
+	}
 	advice := "is KLINGHOOK_DATABASE_URL (--database-url) right, and the database running?"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		advice = "let this user write to the file and its directory, or set KLINGHOOK_DATABASE_URL (--database-url) or KLINGHOOK_DATA (--data) to another place"
+	case errors.Is(err, store.ErrPassword):
+		advice = "correct it in KLINGHOOK_DATABASE_URL (--database-url). If you changed POSTGRES_PASSWORD of the Compose stack after its first start, " +
+			"PostgreSQL still has the old one; give it the new one: " +
+			`docker compose exec postgres psql -U klinghook -c "ALTER USER klinghook PASSWORD '<the new password>'"`
+	case errors.Is(err, store.ErrReadOnly):
+		return fmt.Errorf("%s: %w", cfg.Value("KLINGHOOK_DATABASE_URL"), err)
 	case errors.Is(err, store.ErrBusy):
 		advice = "stop the program that has it open, such as another klinghook or a database browser, or set KLINGHOOK_DATABASE_URL (--database-url) to another one"
 	case errors.Is(err, store.ErrNoDatabase):

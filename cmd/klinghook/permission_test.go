@@ -17,7 +17,9 @@ import (
 func TestNoPermission(t *testing.T) {
 	// Not t.TempDir, which is closed to other users.
 	dir, err := os.MkdirTemp("", "klinghook-permission-")
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	mustMkdir(t, dir, 0o755)
 	program := filepath.Join(dir, "klinghook")
@@ -64,8 +66,12 @@ func TestNoPermission(t *testing.T) {
 // mustMkdir makes a folder with these rights, whatever the umask.
 func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 	t.Helper()
-	noError(t, os.MkdirAll(dir, 0o700))
-	noError(t, os.Chmod(dir, mode))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, mode); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 }
 
@@ -73,14 +79,22 @@ func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
 	self, err := os.Executable()
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	from, err := os.Open(self)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer from.Close()
 	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.Copy(file, from); err != nil {
 		t.Fatal(err)
 	}
-	noError(t, file.Close())
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -51,11 +51,7 @@ type requests struct {
 type recordedRequest struct{ line, authorization, id, body string }
 
 func requestsOf(ts *testscript.TestScript) *requests {
-	r, ok := ts.Value(requestsKey{}).(*requests)
-	if !ok {
-		ts.Fatalf("no recorder of requests")
-	}
-	return r
+	return ts.Value(requestsKey{}).(*requests)
 }
 
 // serve answers all requests alike and returns the server's URL.

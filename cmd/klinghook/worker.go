@@ -37,6 +37,9 @@ share one PostgreSQL database and one bucket. Run "klinghook migrate" once befor
 first worker starts. Beside klinghook-ingest on one machine, a worker needs another
 KLINGHOOK_ADMIN_ADDR.
 
+Until Redis, the database and the bucket can be used, it waits and is not ready. Wrong
+credentials and an outdated schema end it at once.
+
 On SIGINT or SIGTERM it takes no new task and gives running ones the grace period to
 finish; the rest return to the queue. A second signal stops it at once.`,
 		Example: `  klinghook worker
@@ -60,13 +63,9 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer closeInto(&err, rdb.Close)
-	// Without Redis asynq would start and log errors forever.
-	if err := pingRedis(ctx, cfg, rdb, "start it, or set KLINGHOOK_REDIS_URL (--redis-url) to another one"); err != nil {
-		return err
-	}
-	db, err := openStore(ctx, cfg)
+	db, err := store.Prepare(ctx, cfg.DatabaseURL)
 	if err != nil {
-		return err
+		return databaseError(cfg, err)
 	}
 	defer closeInto(&err, db.Close)
 	traces, err := cli.Tracing(ctx, cfg, "klinghook-worker", version, log)
@@ -83,16 +82,41 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
-	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.Ping})
+	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.CheckWritable}, process.Check{Name: "bucket", Probe: crew.bucket.Checked})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db, log)})
-	return crew.serve(ctx, cfg, private, log)
+	return crew.serve(ctx, cfg, private, log,
+		redisDependency(cfg, rdb), databaseDependency(cfg, db),
+		dependency{name: "bucket", check: crew.bucket.Check, temporary: media.IsTemporary})
 }
 
-// serve works, and serves the private address, until ctx ends.
-func (c *crew) serve(ctx context.Context, cfg *config.Config, private http.Handler, log *zap.Logger) error {
+func redisDependency(cfg *config.Config, rdb redis.UniversalClient) dependency {
+	return dependency{name: "Redis", temporary: isTemporaryRedisError, check: func(ctx context.Context) error {
+		return pingRedis(ctx, cfg, rdb, "start it, or set KLINGHOOK_REDIS_URL (--redis-url) to another one")
+	}}
+}
+
+func databaseDependency(cfg *config.Config, db *store.Store) dependency {
+	return dependency{name: "database", temporary: store.IsTemporary, check: func(ctx context.Context) error {
+		if err := db.CheckWritable(ctx); err != nil {
+			return databaseError(cfg, err)
+		}
+		return db.CheckSchema(ctx)
+	}}
+}
+
+// serve serves the private address, waits for the dependencies, and works until ctx
+// ends.
+func (c *crew) serve(ctx context.Context, cfg *config.Config, private http.Handler, log *zap.Logger, dependencies ...dependency) error {
 	listeners := process.NewListeners(log)
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
+	}
+	if err := await(ctx, log, dependencies...); err != nil {
+		if ctx.Err() != nil {
+			log.Info("stopping")
+			err = nil
+		}
+		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
 	}
 	if err := c.worker.Start(ctx); err != nil {
 		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))

@@ -93,9 +93,7 @@ func New(cfg Config) (*Queue, error) {
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			return q.unhealthy.Load() || counts.ConsecutiveFailures >= maxFailures
 		},
-		IsExcluded: func(err error) bool {
-			return errors.Is(err, context.Canceled) || errors.Is(err, tasks.ErrQueueFull)
-		},
+		IsExcluded:    func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: q.breakerChanged,
 	})
 	if cfg.Dir != "" {
@@ -132,8 +130,7 @@ func (q *Queue) Close() {
 }
 
 // Enqueue implements [ingest.Queue]. It returns once Redis has the task or the disk has
-// synced it. duplicate is known only for what Redis took. Samples of refused deliveries
-// never go to the disk.
+// synced it. duplicate is known only for what Redis took.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
 	if q.breaker.State() == gobreaker.StateClosed {
 		duplicate, err = q.breaker.Execute(func() (bool, error) { return q.send(ctx, t, q.cfg.Timeout) })
@@ -143,7 +140,7 @@ func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err 
 	} else {
 		err = q.downError()
 	}
-	if q.dir == nil || t.Kind == tasks.KindRejectionKeep {
+	if q.dir == nil {
 		return false, err
 	}
 	if putErr := q.put(ctx, t); putErr != nil {

@@ -25,7 +25,9 @@ func TestOperatorRerunsTaskInBrowser(t *testing.T) {
 	w.media.instead = goneUntil(&fixed)
 	const password = "correct horse battery"
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.settings["KLINGHOOK_ADMIN_USER"], w.settings["KLINGHOOK_ADMIN_PASSWORD_HASH"] = "operator", string(hash)
 	base, _, _ := w.startAll()
 	pages := "http://" + w.start(klinghook, "admin").address("admin")

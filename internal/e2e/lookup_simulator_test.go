@@ -115,14 +115,20 @@ func authorized(t *testing.T, method, target, token string, body any) (status in
 	var content io.Reader = http.NoBody
 	if body != nil {
 		text, err := json.Marshal(body)
-		noError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		content = bytes.NewReader(text)
 	}
 	r, err := http.NewRequestWithContext(context.Background(), method, target, content)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	status, text, err := send(http.DefaultClient, r)
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return status, []byte(text)
 }
 
@@ -145,7 +151,9 @@ func (s *simulator) create(legacy bool, callbackURL string) *simulatedJob {
 	if legacy {
 		path, order = "/v1/videos/text2video", map[string]any{"prompt": "a cat", "callback_url": callbackURL}
 	}
-	noError(s.t, json.Unmarshal(s.call(http.MethodPost, path, order), &receipt))
+	if err := json.Unmarshal(s.call(http.MethodPost, path, order), &receipt); err != nil {
+		s.t.Fatal(err)
+	}
 	return &simulatedJob{id: receipt.ID + receipt.TaskID, legacy: legacy, created: time.Now()}
 }
 
@@ -183,7 +191,9 @@ func (s *simulator) checkStats(jobs int) {
 		Callbacks struct{ Planned, Lost, Repeated, Reordered int }
 	}
 	_, answer := authorized(s.t, http.MethodGet, "http://"+s.addr+"/simulator/stats", klingKey, nil)
-	noError(s.t, json.Unmarshal(answer, &stats))
+	if err := json.Unmarshal(answer, &stats); err != nil {
+		s.t.Fatal(err)
+	}
 	s.t.Logf("at the simulator: %s", answer)
 	if c := stats.Callbacks; c.Lost == 0 || c.Repeated == 0 || c.Reordered == 0 || stats.Jobs.Failed == 0 {
 		s.t.Errorf("nothing went wrong at the simulator: %+v", stats)

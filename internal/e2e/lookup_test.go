@@ -140,7 +140,9 @@ func (r *lookupRun) awaitEnds() map[string]time.Time {
 			}
 			return err
 		})
-		noError(r.t, err)
+		if err != nil {
+			r.t.Fatal(err)
+		}
 		return len(ended) == len(r.jobs), fmt.Sprintf("%d of %d have", len(ended), len(r.jobs))
 	})
 	return ended
@@ -215,7 +217,9 @@ func (r *lookupRun) checkOneWorkerLooksUp() {
 	asking := 0
 	for _, w := range r.workers {
 		_, metrics, err := get(r.t.Context(), "http://"+w.address("admin")+"/metrics")
-		noError(r.t, err)
+		if err != nil {
+			r.t.Fatal(err)
+		}
 		if lookupsMetric.MatchString(metrics) {
 			asking++
 		}

@@ -56,7 +56,9 @@ var buildOnce = sync.OnceValue(func() (err error) {
 // programs returns the folder of the programs.
 func programs(t *testing.T) string {
 	t.Helper()
-	noError(t, buildOnce())
+	if err := buildOnce(); err != nil {
+		t.Fatal(err)
+	}
 	return builtIn
 }
 
@@ -113,7 +115,9 @@ func start(t *testing.T, name string, settings map[string]string, args ...string
 	s.process, err = testenv.StartProgram(testenv.Program{
 		Path: filepath.Join(programs(t), name), Args: args, Env: environment(settings), Dir: dir, Log: s.log,
 	})
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
@@ -144,7 +148,9 @@ func (s *service) url() string { s.t.Helper(); return "http://" + s.address("web
 // output returns what the program has logged and printed.
 func (s *service) output() []byte {
 	out, err := os.ReadFile(s.log)
-	noError(s.t, err)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	return out
 }
 
@@ -175,7 +181,9 @@ func (s *service) kill() {
 // signal sends SIGTERM and waits until the program logs that it stops.
 func (s *service) signal() {
 	s.t.Helper()
-	noError(s.t, s.process.Signal(syscall.SIGTERM))
+	if err := s.process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
+	}
 	s.await("stops", func() bool { return bytes.Contains(s.output(), []byte(strconv.Quote("stopping"))) })
 }
 

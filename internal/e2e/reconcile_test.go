@@ -29,7 +29,9 @@ func (s *system) reconcile() (row, []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
 	defer cancel()
 	k, err := readStore(ctx, s.db)
-	noError(s.t, err)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	r := &reconciler{system: s}
 	r.check(k)
 	for _, p := range s.all() {

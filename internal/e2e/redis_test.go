@@ -154,6 +154,8 @@ func eventsOn(t *testing.T, addr string) (n int) {
 	for keys.Next(t.Context()) {
 		n++
 	}
-	noError(t, keys.Err())
+	if err := keys.Err(); err != nil {
+		t.Fatal(err)
+	}
 	return n
 }

@@ -28,7 +28,9 @@ func oneJob(t *testing.T) (*reconciler, *kept, *event) {
 	}
 	for name, path := range e.says.files {
 		k.media = append(k.media, keptFile{job: "job-1", name: name, state: "stored", object: name, sum: digest(path)})
-		noError(t, os.WriteFile(filepath.Join(s.bucket, name), file(path), 0o600))
+		if err := os.WriteFile(filepath.Join(s.bucket, name), file(path), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.receiver.messages["n1"] = &message{kind: completed, job: "job-1", times: 2}
 	return &reconciler{system: s}, k, &e
@@ -56,13 +58,19 @@ func TestReconcilerNotices(t *testing.T) {
 		{"a wrong status", func(r *reconciler, k *kept, e *event) { k.jobs["job-1"] = outcome{status: "processing"} }, "want completed"},
 		{"an extra job", func(r *reconciler, k *kept, e *event) { k.jobs["job-2"] = outcome{} }, "job job-2 has no kept event"},
 		{"a missing file", func(r *reconciler, k *kept, e *event) {
-			noError(r.t, os.Remove(filepath.Join(r.bucket, "video")))
+			if err := os.Remove(filepath.Join(r.bucket, "video")); err != nil {
+				r.t.Fatal(err)
+			}
 		}, "not in the bucket"},
 		{"a damaged file", func(r *reconciler, k *kept, e *event) {
-			noError(r.t, os.WriteFile(filepath.Join(r.bucket, "video"), []byte("x"), 0o600))
+			if err := os.WriteFile(filepath.Join(r.bucket, "video"), []byte("x"), 0o600); err != nil {
+				r.t.Fatal(err)
+			}
 		}, "SHA-256"},
 		{"a temporary file", func(r *reconciler, k *kept, e *event) {
-			noError(r.t, os.WriteFile(filepath.Join(r.bucket, "video.1.tmp"), nil, 0o600))
+			if err := os.WriteFile(filepath.Join(r.bucket, "video.1.tmp"), nil, 0o600); err != nil {
+				r.t.Fatal(err)
+			}
 		}, "has no row"},
 		{"a missing notification", func(r *reconciler, k *kept, e *event) {
 			delete(r.receiver.messages, "n1")

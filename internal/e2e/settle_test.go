@@ -118,7 +118,9 @@ func spoolDepth(ctx context.Context, admin string) (int, error) {
 func (s *system) replay() (replayed int) {
 	s.t.Helper()
 	k, err := readStore(s.ctx, s.db)
-	noError(s.t, err)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	for _, d := range k.deadLetters {
 		if s.excused(d) {
 			replayed++
@@ -145,7 +147,9 @@ func (s *system) tidy() {
 	}
 	old := time.Now().Add(-2 * time.Hour)
 	for _, path := range leftovers() {
-		noError(s.t, os.Chtimes(path, old, old))
+		if err := os.Chtimes(path, old, old); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	last := s.all()[len(s.all())-1]
 	last.stop()

@@ -38,7 +38,9 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "klinghook-e2e-")
-	noError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the programs' files are in %s", dir)
@@ -61,7 +63,9 @@ func newWorld(t *testing.T) *world {
 		"KLINGHOOK_LOG_FORMAT":            "json",
 	}
 	w.setBucket(filepath.Join(dir, "media"))
-	noError(t, os.Mkdir(w.bucket, 0o700))
+	if err := os.Mkdir(w.bucket, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
@@ -92,7 +96,9 @@ func (w *world) migrate() { w.t.Helper(); w.mustRun("migrate") }
 func (w *world) mustRun(args ...string) string {
 	w.t.Helper()
 	out, err := run(w.t, w.settings, args...)
-	noError(w.t, err)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	return out
 }
 
@@ -127,7 +133,9 @@ func (w *world) openStore() {
 // number returns the only value of a query.
 func (w *world) number(query string, args ...any) (n int) {
 	w.t.Helper()
-	noError(w.t, w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n))
+	if err := w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
 	return n
 }
 
@@ -144,7 +152,9 @@ func (w *world) text(query string, args ...any) (text string) {
 func (w *world) post(base string, e event) (status int, answer string) {
 	w.t.Helper()
 	status, answer, err := e.post(w.t.Context(), http.DefaultClient, base, "")
-	noError(w.t, err)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	return status, answer
 }
 
@@ -182,12 +192,4 @@ func send(client *http.Client, r *http.Request) (status int, answer string, err 
 	}
 	content, err := io.ReadAll(res.Body)
 	return res.StatusCode, string(content), errors.Join(err, res.Body.Close())
-}
-
-// noError ends a test that cannot go on.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -132,6 +133,25 @@ func (c RedisConfig) tls(conf *tls.Config) (*tls.Config, error) {
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	_, err := load()
 	return conf, err
+}
+
+// ErrClusterNode reports that a client for one server talks to a node of a cluster.
+var ErrClusterNode = errors.New("it is a node of a Redis cluster; set KLINGHOOK_REDIS_MODE=cluster")
+
+// PingRedis reports whether Redis answers, and whether a client for one server talks to
+// a node of a cluster, which would refuse most keys.
+func PingRedis(ctx context.Context, rdb redis.UniversalClient) error {
+	if err := rdb.Ping(ctx).Err(); err != nil {
+		return err
+	}
+	if _, cluster := rdb.(*redis.ClusterClient); cluster {
+		return nil
+	}
+	// A user or a server without INFO is no cluster's problem.
+	if info, err := rdb.Info(ctx, "cluster").Result(); err == nil && strings.Contains(info, "cluster_enabled:1") {
+		return ErrClusterNode
+	}
+	return nil
 }
 
 // readyKey is written by RedisCheck and expires.

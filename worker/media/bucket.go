@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"gocloud.dev/blob"
@@ -34,7 +35,8 @@ type Bucket struct {
 	blob *blob.Bucket
 	root string // the folder of a file bucket, absolute; else empty
 	// cloud is the URL that object names are appended to; empty for a file bucket.
-	cloud string
+	cloud   string
+	checked atomic.Bool
 }
 
 // OpenBucket opens a file://, s3://, gs:// or azblob:// URL; the package comment shows
