@@ -54,7 +54,7 @@ var forms = map[string]form{
 	"database-url":    {"sqlite:<path> or a postgres:// URL", "postgres://user:password@127.0.0.1:5432/klinghook" + escape, isDatabaseURL},
 	"bucket-url":      {"a file://, s3://, gs:// or azblob:// URL without login", "file:///srv/media or s3://bucket?region=eu-west-1", regexp.MustCompile(`^(?:file:///|(?:s3|gs|azblob)://[^/?@]+(?:[/?]|$))`).MatchString},
 	"path":            {"a path without ~", "/var/lib/klinghook", isPath},
-	"rate":            {"a number above 0", "5", isNumber},
+	"rate":            {"a number above 0", "5", func(item string) bool { n, err := strconv.ParseFloat(item, 64); return err == nil && n > 0 && n <= 1e6 }},
 	"count":           {"a whole number above 0", "4", regexp.MustCompile(`^[1-9][0-9]{0,8}$`).MatchString},
 	"switch":          {"true or false", "true", func(item string) bool { _, err := strconv.ParseBool(item); return err == nil }},
 	"size":            {"a size above 0 with a unit such as B, KiB, MiB or GiB", "1MiB", isSize},
@@ -74,11 +74,6 @@ func choice(words ...string) form {
 func isOneLine(item string) bool { return !strings.ContainsFunc(item, unicode.IsControl) }
 
 func isPath(item string) bool { return !strings.HasPrefix(item, "~") }
-
-func isNumber(item string) bool {
-	n, err := strconv.ParseFloat(item, 64)
-	return err == nil && n > 0 && n <= 1e6
-}
 
 func isDuration(item string, least, most time.Duration) bool {
 	d, err := time.ParseDuration(item)

@@ -178,7 +178,7 @@ func unknown(environ map[string]string) []string {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
-		if strings.HasPrefix(name, "KLINGHOOK_") && !slices.Contains(known, name) && !isServiceLink(name, environ) {
+		if strings.HasPrefix(name, "KLINGHOOK_") && !slices.Contains(known, name) && !isForeign(name, environ) {
 			near := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
 			problems = append(problems, fmt.Sprintf("%s is not a setting; did you mean %s?", name, near))
 		}
@@ -186,13 +186,13 @@ func unknown(environ map[string]string) []string {
 	return problems
 }
 
-// serviceLink matches what Kubernetes sets for a Service, such as
-// KLINGHOOK_SERVICE_HOST and KLINGHOOK_PORT for one named klinghook.
-var serviceLink = regexp.MustCompile(`^(KLINGHOOK(?:_[A-Z0-9]+)*?)_(?:SERVICE|PORT)(?:_|$)`)
+// foreign matches variables for others: those that Kubernetes sets for a Service, such as
+// KLINGHOOK_PORT for one named klinghook, and those of docker-compose.yml in its .env.
+var foreign = regexp.MustCompile(`^(KLINGHOOK(?:_[A-Z0-9]+)*?)_(?:SERVICE_|PORT_|PORT$|SITE$|VERSION$)`)
 
-func isServiceLink(name string, environ map[string]string) bool {
-	match := serviceLink.FindStringSubmatch(name)
-	return len(match) == 2 && environ[match[1]+"_SERVICE_HOST"] != ""
+func isForeign(name string, environ map[string]string) bool {
+	match := foreign.FindStringSubmatch(name)
+	return match != nil && (environ[match[1]+"_SERVICE_HOST"] != "" || environ["ENV_FILE"] != "")
 }
 
 // distance returns the Levenshtein distance of two words.

@@ -353,6 +353,7 @@ func TestLoadProblems(t *testing.T) {
 			"KLINGHOOK_SERVICE_HOST": "10.0.0.1", "KLINGHOOK_SERVICE_PORT": "80", "KLINGHOOK_PORT": "tcp://10.0.0.1:80",
 			"KLINGHOOK_PORT_80_TCP_ADDR": "10.0.0.1", "KLINGHOOK_INGEST_SERVICE_HOST": "10.0.0.2", "KLINGHOOK_INGEST_PORT": "tcp://10.0.0.2:80",
 		}, nil, nil},
+		{"variables of docker-compose.yml", Worker, map[string]string{"ENV_FILE": ".env", "KLINGHOOK_PORT": "5000", "KLINGHOOK_ADMIN_PORT": "5001", "KLINGHOOK_SITE": "x"}, nil, nil},
 		{"a port without a service", Dev, map[string]string{"KLINGHOOK_PORT": "80"}, nil, []string{"KLINGHOOK_PORT is not a setting"}},
 		{"unused settings may be wrong", Ingest, map[string]string{
 			"KLINGAI_WEBHOOK_SECRET": "s", "KLINGHOOK_DATABASE_URL": "nonsense", "KLINGHOOK_QUEUES": "nonsense", "KLINGHOOK_FORWARD_SECRET_FILE": "/nowhere",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,10 +21,14 @@ const (
 	// samplesPerSecond and samplesAtOnce bound how many refused deliveries are enqueued.
 	samplesPerSecond = 3
 	samplesAtOnce    = 10
-	// sampleBody and sampleHeader are how much of a body and of a header's value a sample
-	// contains, in bytes.
-	sampleBody   = 4 << 10
-	sampleHeader = 256
+	// sampleBody, sampleDetail, sampleValue and sampleName are how much a sample contains
+	// of a body, of the reason, and of a header's value and name, in bytes; sampleHeaders
+	// is how many headers. In JSON that is at most 32 KiB.
+	sampleBody    = 4 << 10
+	sampleDetail  = 1 << 10
+	sampleValue   = 256
+	sampleName    = 64
+	sampleHeaders = 32
 )
 
 // secretWords are parts of the names of headers whose values are secret.
@@ -54,7 +59,7 @@ func (s *sampler) offer(r *http.Request, e Endpoint, body []byte, refused *refus
 	}
 	sample := tasks.Rejection{
 		ID: "rej_" + rand.Text(), ReceivedAt: at.UTC(), Source: e.Protocol.Name, Reason: refused.outcome, Peer: r.RemoteAddr,
-		Detail: refused.reason.Error(), Headers: withoutSecrets(r.Header, e), Body: slices.Clone(body[:min(len(body), sampleBody)]),
+		Detail: cut(refused.reason.Error(), sampleDetail), Headers: withoutSecrets(r.Header, e), Body: slices.Clone(body[:min(len(body), sampleBody)]),
 	}
 	select {
 	case s.waiting <- sample:
@@ -95,21 +100,30 @@ func (s *sampler) enqueue(ctx context.Context, sample tasks.Rejection, timeout t
 	return err
 }
 
-// withoutSecrets copies headers. Of those that may contain a credential, a signature, or
+// withoutSecrets copies the first headers by name. Of those that may contain a credential, a signature, or
 // the endpoint's path with its token (from a proxy), it keeps only the length.
 func withoutSecrets(header http.Header, e Endpoint) map[string]string {
-	kept := make(map[string]string, len(header))
-	for name, values := range header {
-		value, lower := strings.Join(values, ", "), strings.ToLower(name)
+	names := slices.Sorted(maps.Keys(header))
+	kept := make(map[string]string, sampleHeaders)
+	for _, name := range names[:min(len(names), sampleHeaders)] {
+		value, lower := strings.Join(header[name], ", "), strings.ToLower(name)
 		switch {
 		case slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(lower, word) }), e.reveals(value):
 			value = fmt.Sprintf("(%d bytes)", len(value))
-		case len(value) > sampleHeader:
-			value = value[:sampleHeader] + "…"
+		default:
+			value = cut(value, sampleValue)
 		}
-		kept[name] = strings.ToValidUTF8(value, "\uFFFD")
+		kept[cut(name, sampleName)] = value
 	}
 	return kept
+}
+
+// cut returns a text of at most that many bytes, or its start.
+func cut(text string, length int) string {
+	if len(text) > length {
+		text = text[:length] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // reveals reports whether a text contains one of the endpoint's tokens, or its path,

@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -40,6 +41,28 @@ func TestRefusedDeliveryIsSampledWithoutCredentials(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sample (-want +got):\n%s", diff)
+	}
+}
+
+func TestSampleIsBounded(t *testing.T) {
+	f := newFixture(t, 0)
+	took := make(chan tasks.Task, 1)
+	f.queue.took = took
+	f.server.Start(t.Context())
+	defer f.server.Close()
+	body := strings.Repeat("\x00", 500_000)
+	r := post(body, "sha256="+sign("guess", body))
+	for i := range 5000 {
+		r.Header.Set(fmt.Sprintf("A-%d-%s", i, strings.Repeat("a", 200)), strings.Repeat("\"", 1000))
+	}
+	f.do(r)
+	task := <-took
+	if n := len(task.Payload); n > 32<<10 {
+		t.Errorf("the sample has %d bytes, want 32 KiB at most", n)
+	}
+	got, err := tasks.DecodeRejection(task.Payload)
+	if err != nil || len(got.Headers) != 32 || len(got.Body) != 4096 {
+		t.Errorf("the sample has %d headers and %d bytes of the body, %v; want 32 and 4096", len(got.Headers), len(got.Body), err)
 	}
 }
 

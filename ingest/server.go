@@ -33,8 +33,7 @@ type Config struct {
 	Endpoints []Endpoint
 	// Queue takes the events. Required.
 	Queue Queue
-	// Samples takes the sample of refused deliveries; default Queue. Set it when Queue
-	// keeps on the disk what Redis does not take.
+	// Samples takes the sample of refused deliveries; default Queue.
 	Samples Queue
 	// MaxBody is the largest body in bytes; default 1 MiB.
 	MaxBody int64

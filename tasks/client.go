@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 )
+
+// ErrQueueFull means that a queue has the most tasks that its policy allows.
+var ErrQueueFull = errors.New("the queue is full; let workers run it")
 
 // Client enqueues tasks. It is safe for concurrent use.
 type Client struct {
@@ -42,6 +46,11 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error
 	if err != nil {
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
+	if p.MaxQueued > 0 {
+		if err := c.makeRoom(ctx, p); err != nil {
+			return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
+		}
+	}
 	task := asynq.NewTaskWithHeaders(string(t.Kind), t.Payload, traceHeaders(cmp.Or(t.Trace, TraceOf(ctx))))
 	// Never add asynq.Unique: after a conflict of IDs its lock would stay.
 	_, err = c.asynq.Load().EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(c.queueOf(p, t.ID)),
@@ -72,4 +81,53 @@ func (c *Client) queueOf(p Policy, id string) string {
 		return c.events[shardOf(id, len(c.events))]
 	}
 	return p.Queue
+}
+
+// makeRoom returns ErrQueueFull for a queue that has no room for another task. Archived
+// tasks give way: they are dead letters too. Processes that enqueue at the same time may
+// exceed the limit by one task each.
+func (c *Client) makeRoom(ctx context.Context, p Policy) error {
+	counted := make(chan error, 1)
+	go func() { counted <- c.count(p) }() // asynq's Inspector takes no context
+	select {
+	case err := <-counted:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Client) count(p Policy) error {
+	inspector := asynq.NewInspectorFromRedisClient(c.rdb)
+	known, err := inspector.Queues()
+	if err != nil || !slices.Contains(known, p.Queue) {
+		return err
+	}
+	info, err := inspector.GetQueueInfo(p.Queue)
+	switch {
+	case err != nil || info.Size+info.Completed < p.MaxQueued:
+		return err
+	case info.Archived == 0:
+		return fmt.Errorf("%s: %w", p.Queue, ErrQueueFull)
+	}
+	_, err = inspector.DeleteAllArchivedTasks(p.Queue)
+	return err
+}
+
+// DropSamples deletes the samples of refused deliveries that no worker runs now. It is
+// for a Redis that is nearly full, so that workers can dequeue.
+func (c *Client) DropSamples() error {
+	inspector := asynq.NewInspectorFromRedisClient(c.rdb)
+	known, err := inspector.Queues()
+	if err != nil || !slices.Contains(known, QueueRejections) {
+		return err
+	}
+	var errs []error
+	for _, drop := range []func(queue string) (int, error){
+		inspector.DeleteAllPendingTasks, inspector.DeleteAllRetryTasks, inspector.DeleteAllArchivedTasks, inspector.DeleteAllCompletedTasks,
+	} {
+		_, err := drop(QueueRejections)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }

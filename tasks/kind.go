@@ -47,18 +47,21 @@ type Policy struct {
 	// BackoffBase is the longest wait before the second attempt. It doubles from attempt
 	// to attempt up to BackoffCap. The wait is random between zero and that (full jitter).
 	BackoffBase, BackoffCap time.Duration
+	// MaxQueued is the most tasks in the queue, in whatever state; 0 is no limit.
+	MaxQueued int
 }
 
 // policies is the policy table, one row per kind.
 //
 // Recording must outlast a database that is away for hours. So must samples, or
-// strangers could fill the dead letters meanwhile. Downloads are tried for about a day:
+// strangers could fill the dead letters meanwhile. Ingest makes samples of at most 32 KiB,
+// so that 256 of them cost Redis less than 16 MiB. Downloads are tried for about a day:
 // some relays' links expire after an hour, Kling's own after 30 days.
 var policies = []Policy{
 	{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 	{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
 	{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 20, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
-	{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 60, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
+	{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 60, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute, MaxQueued: 256},
 }
 
 // Policies returns the policy table, one row per kind.

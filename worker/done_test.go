@@ -189,6 +189,7 @@ func TestDeadLetterByOperatorKeepsEarlierAttempts(t *testing.T) {
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { busy.Add(1); w.WriteHeader(http.StatusTeapot) }
 	f.completedAt(t, "30", "vid_1", "/v.mp4")
 	f.work(t)
+	f.checkMedia(t, "vid_1", store.MediaPending, "418")
 	if n, err := f.inspector.ArchiveAllRetryTasks(tasks.QueueMedia); err != nil || n != 1 {
 		t.Fatalf("archived %d, %v; want 1", n, err)
 	}

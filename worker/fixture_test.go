@@ -95,9 +95,8 @@ func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Durati
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.store.Close() })
-	if _, err := f.store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	_, err = f.store.Migrate(t.Context())
+	noError(t, err)
 	bucket, err := media.OpenBucket(t.Context(), "file://"+f.bucket)
 	noError(t, err)
 	t.Cleanup(func() { _ = bucket.Close() })
@@ -182,9 +181,8 @@ func (f *fixture) deliver(t *testing.T, protocol, sender, eventType, job, body s
 		Headers: signed(body), Body: []byte(body),
 	})
 	noError(t, err)
-	if _, err := f.queue.Enqueue(t.Context(), task); err != nil {
-		t.Fatal(err)
-	}
+	_, err = f.queue.Enqueue(t.Context(), task)
+	noError(t, err)
 	return task
 }
 

@@ -161,9 +161,8 @@ func (w *waiting) lookUp(t *testing.T) {
 
 func (w *waiting) track(t *testing.T, id, api string) {
 	t.Helper()
-	if _, err := w.store.Track(t.Context(), id, api, w.clock()); err != nil {
-		t.Fatal(err)
-	}
+	_, err := w.store.Track(t.Context(), id, api, w.clock())
+	noError(t, err)
 }
 
 func (w *waiting) job(t *testing.T, id string) store.Job {

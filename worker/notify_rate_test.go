@@ -64,9 +64,8 @@ func TestLastAttemptIgnoresTheRate(t *testing.T) {
 		})
 		noError(t, f.inspector.DeleteTask(tasks.QueueNotify, waiting[0].ID))
 		last := asynq.NewTask(waiting[0].Type, waiting[0].Payload)
-		if _, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), last, asynq.Queue(tasks.QueueNotify), asynq.MaxRetry(0)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), last, asynq.Queue(tasks.QueueNotify), asynq.MaxRetry(0))
+		noError(t, err)
 		f.eventually(t, "the message", func() bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -14,61 +14,50 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestDeadLinkIsReplacedByAskingKling(t *testing.T) {
-	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
-		t.Run(http.StatusText(status), func(t *testing.T) {
-			w := newWaiting(t, miniredis.RunT(t).Addr())
-			old := fmt.Sprintf(completedBody, w.cdn.URL)
-			fresh := strings.Replace(old, "/v.mp4", "/v.mp4?fresh=1", 1)
-			w.kling.tasks["881"] = fresh
-			serve := w.serve
-			w.serve = func(rw http.ResponseWriter, r *http.Request) {
-				if r.URL.RawQuery == "" {
-					rw.WriteHeader(status)
-					return
-				}
-				serve(rw, r)
-			}
-			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", old)
-			w.work(t)
-			w.checkMedia(t, "881", store.MediaStored, "")
-			if asked := w.kling.taken(); !slices.Equal(asked, []string{"881"}) {
-				t.Errorf("asked %q, want once", asked)
-			}
-			if list := w.deadLetters(t); len(list) > 0 {
-				t.Errorf("%d dead letters, want none", len(list))
-			}
-		})
+// refuse answers downloads with a status while dead says so.
+func (w *waiting) refuse(status int, dead func(*http.Request) bool) {
+	serve := w.serve
+	w.serve = func(rw http.ResponseWriter, r *http.Request) {
+		if dead(r) {
+			rw.WriteHeader(status)
+			return
+		}
+		serve(rw, r)
 	}
 }
 
-func TestLinkBeforeItsFileIsRetried(t *testing.T) {
+func withoutQuery(r *http.Request) bool { return r.URL.RawQuery == "" }
+
+func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
-		t.Run(http.StatusText(status), func(t *testing.T) {
-			w := newWaiting(t, miniredis.RunT(t).Addr())
-			body := fmt.Sprintf(completedBody, w.cdn.URL)
-			w.kling.tasks["881"] = body
-			serve, early := w.serve, 2
-			w.serve = func(rw http.ResponseWriter, r *http.Request) {
-				if early--; early >= 0 {
-					rw.WriteHeader(status)
-					return
+		early := 2
+		for name, tt := range map[string]struct {
+			link      string // as Kling answers
+			dead      func(*http.Request) bool
+			wantAsked []string
+		}{
+			"Kling has a fresh link":      {"/v.mp4?fresh=1", withoutQuery, []string{"881"}},
+			"the link is before its file": {"/v.mp4", func(*http.Request) bool { early--; return early >= 0 }, []string{"881", "881"}},
+		} {
+			t.Run(name+", "+http.StatusText(status), func(t *testing.T) {
+				w := newWaiting(t, miniredis.RunT(t).Addr())
+				body := fmt.Sprintf(completedBody, w.cdn.URL)
+				w.kling.tasks["881"] = strings.Replace(body, "/v.mp4", tt.link, 1)
+				w.refuse(status, tt.dead)
+				w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
+				for range 3 {
+					w.work(t)
+					w.runRetries(t, tasks.QueueMedia)
 				}
-				serve(rw, r)
-			}
-			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
-			for range 3 {
-				w.work(t)
-				w.runRetries(t, tasks.QueueMedia)
-			}
-			w.checkMedia(t, "881", store.MediaStored, "")
-			if asked := w.kling.taken(); !slices.Equal(asked, []string{"881", "881"}) {
-				t.Errorf("asked %q, want once in each of two attempts", asked)
-			}
-			if list := w.deadLetters(t); len(list) > 0 {
-				t.Errorf("%d dead letters, want none", len(list))
-			}
-		})
+				w.checkMedia(t, "881", store.MediaStored, "")
+				if asked := w.kling.taken(); !slices.Equal(asked, tt.wantAsked) {
+					t.Errorf("asked %q, want %q", asked, tt.wantAsked)
+				}
+				if list := w.deadLetters(t); len(list) > 0 {
+					t.Errorf("%d dead letters, want none", len(list))
+				}
+			})
+		}
 	}
 }
 
@@ -76,24 +65,15 @@ func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	old := fmt.Sprintf(completedBody, w.cdn.URL)
 	fresh := strings.Replace(old, "/v.mp4", "/v.mp4?fresh=1", 1)
-	serve := w.serve
-	w.serve = func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.RawQuery == "" {
-			rw.WriteHeader(http.StatusNotFound)
-			return
-		}
-		serve(rw, r)
+	w.refuse(http.StatusNotFound, withoutQuery)
+	w.kling.answer = func(int) string {
+		w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fresh)
+		w.eventually(t, "the file of the newer link", func() bool {
+			m, err := w.store.Medium(t.Context(), "881", "video")
+			return err == nil && m.State == store.MediaStored
+		})
+		return fresh
 	}
-	w.kling.set(func(k *fakeKling) {
-		k.answer = func(int) string {
-			w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fresh)
-			w.eventually(t, "the file of the newer link", func() bool {
-				m, err := w.store.Medium(t.Context(), "881", "video")
-				return err == nil && m.State == store.MediaStored
-			})
-			return fresh
-		}
-	})
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", old)
 	w.work(t)
 	if list := w.deadLetters(t); len(list) > 0 {
@@ -132,9 +112,8 @@ func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
 // runRetries makes all retries of a queue due.
 func (f *fixture) runRetries(t *testing.T, queue string) {
 	t.Helper()
-	if _, err := f.inspector.RunAllRetryTasks(queue); err != nil {
-		t.Fatal(err)
-	}
+	_, err := f.inspector.RunAllRetryTasks(queue)
+	noError(t, err)
 }
 
 func TestDeadLinkEndsAsDeadLetterOnceKlingAnswers(t *testing.T) {

@@ -84,22 +84,6 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	}
 }
 
-func TestDiscardedDeadLetterStaysDiscarded(t *testing.T) {
-	addr := miniredis.RunT(t).Addr()
-	f := newFixture(t, addr, time.Second)
-	f.deliver(t, "klingai", "", "video.created", "vid_1", "not JSON")
-	f.work(t)
-	letter := f.deadLetters(t)[0]
-	noError(t, f.replayer(t, addr).Discard(t.Context(), letter))
-	f.sweep(t)
-	if left := f.deadLetters(t); len(left) != 0 {
-		t.Errorf("%d dead letters after a sweep, want none", len(left))
-	}
-	if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, letter.Task.ID); err == nil {
-		t.Error("the discarded task is still in the queue")
-	}
-}
-
 func TestConcurrentReplaysEnqueueOnce(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
@@ -107,9 +91,8 @@ func TestConcurrentReplaysEnqueueOnce(t *testing.T) {
 		for i := range n {
 			f.deliverSeed(t, tasks.TypeCreated, fmt.Sprint("vid_", i), "")
 		}
-		if _, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents); err != nil {
-			t.Fatal(err)
-		}
+		_, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents)
+		noError(t, err)
 		f.sweep(t)
 		list := f.deadLetters(t)
 		var wg sync.WaitGroup
@@ -175,16 +158,30 @@ func TestReplayThatFailsMakesAnotherDeadLetter(t *testing.T) {
 	}
 }
 
-func TestUnknownKindCanBeDiscarded(t *testing.T) {
-	addr := miniredis.RunT(t).Addr()
-	f := newFixture(t, addr, time.Second)
-	_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask("event:dance", nil), asynq.TaskID("odd"), asynq.Queue(tasks.QueueEvents))
-	noError(t, err)
-	f.work(t)
-	letter := f.deadLetters(t)[0]
-	noError(t, f.replayer(t, addr, webhookSecret).Discard(t.Context(), letter))
-	f.sweep(t)
-	if left := f.deadLetters(t); len(left) != 0 {
-		t.Errorf("%d dead letters, want none", len(left))
+func TestDiscardedDeadLetterStaysDiscarded(t *testing.T) {
+	for kind, wantError := range map[string]string{
+		"event:record":    "",
+		"event:record:v2": "unknown task kind", // not that of event:record
+	} {
+		t.Run(kind, func(t *testing.T) {
+			addr := miniredis.RunT(t).Addr()
+			f := newFixture(t, addr, time.Second)
+			task := asynq.NewTask(kind, []byte("not JSON"))
+			_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), task, asynq.TaskID("odd"), asynq.Queue(tasks.QueueEvents))
+			noError(t, err)
+			f.work(t)
+			letter := f.deadLetters(t)[0]
+			if info := f.state(t, letter.Task, tasks.QueueEvents); info.State != asynq.TaskStateArchived || !strings.Contains(info.LastErr, wantError) {
+				t.Errorf("task is %s (%s), want archived with %q", info.State, info.LastErr, wantError)
+			}
+			noError(t, f.replayer(t, addr).Discard(t.Context(), letter))
+			f.sweep(t)
+			if left := f.deadLetters(t); len(left) != 0 {
+				t.Errorf("%d dead letters after a sweep, want none", len(left))
+			}
+			if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, letter.Task.ID); err == nil {
+				t.Error("the discarded task is still in the queue")
+			}
+		})
 	}
 }

@@ -80,9 +80,8 @@ func newBlocked(t *testing.T, grace time.Duration) (*fixture, *blockedKling) {
 	k := &blockedKling{asked: make(chan struct{}, 100), release: make(chan struct{})}
 	f.cfg.Lookups = worker.Lookups{Kling: k, NewAPI: true}
 	f.renew(t)
-	if _, err := f.store.Track(t.Context(), "881", tasks.APITasks, time.Now().Add(-time.Hour)); err != nil {
-		t.Fatal(err)
-	}
+	_, err := f.store.Track(t.Context(), "881", tasks.APITasks, time.Now().Add(-time.Hour))
+	noError(t, err)
 	return f, k
 }
 

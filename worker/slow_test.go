@@ -25,18 +25,16 @@ func TestSlowDatabaseDoesNotTurnDeadLetterIntoRetry(t *testing.T) {
 	defer func() { _ = conn.Close(t.Context()) }()
 	tx, err := conn.Begin(t.Context())
 	noError(t, err)
-	if _, err := tx.Exec(t.Context(), `LOCK TABLE dead_letters`); err != nil {
-		t.Fatal(err)
-	}
+	_, err = tx.Exec(t.Context(), `LOCK TABLE dead_letters`)
+	noError(t, err)
 	unreadable := tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:odd"}
 	_, err = asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(unreadable.Kind), []byte("{")),
 		asynq.TaskID(unreadable.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(3), asynq.Timeout(time.Second))
 	noError(t, err)
 	f.start(t)
 	// The table stays locked for longer than asynq's timeout.
-	if _, err := tx.Exec(t.Context(), `SELECT pg_sleep(2)`); err != nil {
-		t.Fatal(err)
-	}
+	_, err = tx.Exec(t.Context(), `SELECT pg_sleep(2)`)
+	noError(t, err)
 	noError(t, tx.Commit(t.Context()))
 	f.eventually(t, "the dead letter", func() bool { return len(f.deadLetters(t)) == 1 })
 	f.eventually(t, "the end of the attempt", func() bool {
@@ -57,9 +55,8 @@ func TestSweepOf100000OwedRowsTakesLittleMemory(t *testing.T) {
 			list[i] = store.Recording{Destinations: []string{"slack-1"}, Event: tasks.Event{
 				ID: fmt.Sprint("klingai:", first+i), Source: "klingai", Type: tasks.TypeFailed, JobID: fmt.Sprint("vid_", first+i), ReceivedAt: time.Now(), Body: body}}
 		}
-		if _, err := f.store.Record(t.Context(), list, time.Now()); err != nil {
-			t.Fatal(err)
-		}
+		_, err := f.store.Record(t.Context(), list, time.Now())
+		noError(t, err)
 	}
 	runtime.GC()
 	before, stop := heap(), make(chan struct{})

@@ -56,9 +56,8 @@ func TestSweepBuriesAndTrimsTheArchive(t *testing.T) {
 	for i := range n {
 		f.deliverSeed(t, tasks.TypeCreated, fmt.Sprintf("vid_%d", i), "")
 	}
-	if _, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents); err != nil {
-		t.Fatal(err)
-	}
+	_, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents)
+	noError(t, err)
 	f.sweep(t)
 	if got := len(f.deadLetters(t)); got != n {
 		t.Errorf("%d dead letters, want %d", got, n)
@@ -138,9 +137,8 @@ func (f *fixture) restore(t *testing.T, recorded tasks.Task) {
 	t.Helper()
 	older, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "restored.db"))
 	noError(t, err)
-	if _, err := older.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	_, err = older.Migrate(t.Context())
+	noError(t, err)
 	ev, err := tasks.DecodeEvent(recorded.Payload)
 	noError(t, err)
 	noError(t, older.KeepEvent(t.Context(), ev))

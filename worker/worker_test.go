@@ -101,9 +101,8 @@ func TestPermanentErrorsAreArchivedAtOnce(t *testing.T) {
 	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
 	unreadable := tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:odd", Payload: []byte("{")}
-	if _, err := f.queue.Enqueue(t.Context(), unreadable); err != nil {
-		t.Fatal(err)
-	}
+	_, err := f.queue.Enqueue(t.Context(), unreadable)
+	noError(t, err)
 	f.work(t)
 	f.checkMedia(t, "vid_1", store.MediaFailed, "410")
 	if info := f.state(t, unreadable, tasks.QueueEvents); info.State != asynq.TaskStateArchived || info.Retried != 0 {
@@ -122,37 +121,6 @@ func TestUnknownProtocolIsRetried(t *testing.T) {
 	f.work(t)
 	if info := f.state(t, task, tasks.QueueEvents); info.State != asynq.TaskStateRetry {
 		t.Errorf("task is %s, want retry", info.State)
-	}
-}
-
-func TestKindsMatchExactly(t *testing.T) {
-	addr := miniredis.RunT(t).Addr()
-	f := newFixture(t, addr, time.Second)
-	client := asynq.NewClient(asynq.RedisClientOpt{Addr: addr})
-	defer func() { _ = client.Close() }()
-	task := tasks.Task{ID: "other"}
-	if _, err := client.EnqueueContext(t.Context(), asynq.NewTask("event:record:v2", []byte("{}")), asynq.TaskID(task.ID), asynq.Queue(tasks.QueueEvents)); err != nil {
-		t.Fatal(err)
-	}
-	f.work(t)
-	info := f.state(t, task, tasks.QueueEvents)
-	if info.State != asynq.TaskStateArchived || !strings.Contains(info.LastErr, "unknown task kind") {
-		t.Errorf("task is %s (%s), want archived because of its kind", info.State, info.LastErr)
-	}
-}
-
-func TestOwedEventComesBackIntoEmptyQueue(t *testing.T) {
-	server := miniredis.RunT(t)
-	f := newFixture(t, server.Addr(), time.Second)
-	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCompleted, JobID: "vid_1", ReceivedAt: time.Now(),
-		Body: []byte(`{"event":"video.completed","data":{"job_id":"vid_1","video_url":"` + f.cdn.URL + `/v.mp4"}}`)}
-	// The event was kept, and then the process died.
-	noError(t, f.store.KeepEvent(t.Context(), ev))
-	f.sweep(t)
-	f.work(t)
-	f.checkMedia(t, "vid_1", store.MediaStored, "")
-	if len(f.forwarded) != 1 {
-		t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
 	}
 }
 
@@ -204,12 +172,4 @@ func TestNewestWorkingLinkIsDownloaded(t *testing.T) {
 		f.checkVideo(t, "vid_2", "/good.mp4")
 		f.checkMedia(t, "vid_3", store.MediaFailed, "404")
 	})
-}
-
-func TestPendingFileShowsItsLastError(t *testing.T) {
-	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
-	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
-	f.completedAt(t, "30", "vid_1", "/v.mp4")
-	f.work(t)
-	f.checkMedia(t, "vid_1", store.MediaPending, "418")
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/tasks"
 )
 
 // version is stamped by the linker: -X main.version=v1.2.3.
@@ -121,7 +120,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	defer queue.Close()
 	health := process.NewHealth(log, cli.QueueCheck(queue))
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: queue, Samples: tasks.NewClient(rdb), MaxBody: cfg.MaxBody,
+		Endpoints: endpoints, Queue: queue, MaxBody: cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics, Tracer: traces.Tracer(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})

@@ -49,9 +49,7 @@ func TestBarsDoNotTearLinesAndLeaveNothing(t *testing.T) {
 func TestNoBarsInFilesAndOnDumbTerminals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer file.Close()
 	printAround(newConsole(file, file))
 	got, err := os.ReadFile(path)

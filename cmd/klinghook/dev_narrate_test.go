@@ -18,9 +18,7 @@ import (
 func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 	t.Helper()
 	file, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	out := &bytes.Buffer{}
 	n := newNarrator(newConsole(file, file), out, "klinghook deadletters list")
@@ -30,9 +28,7 @@ func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 
 func TestNarratorPrintsAttempts(t *testing.T) {
 	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	failure := errors.New("download video of vid_1: fetch vid_1/video.mp4 from cdn.example: 404 Not Found\nand a stack")
 	for _, tt := range []struct {
 		name    string

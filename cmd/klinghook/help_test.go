@@ -68,9 +68,7 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.command, func(t *testing.T) {
 			cmd, _, err := rootCommand().Find(strings.Fields(tt.command))
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			_, words, _ := strings.Cut(cmd.Long, "--json")
 			for _, field := range reflect.VisibleFields(reflect.TypeOf(tt.value)) {
 				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -17,9 +17,7 @@ import (
 func TestNoPermission(t *testing.T) {
 	// Not t.TempDir, which is closed to other users.
 	dir, err := os.MkdirTemp("", "klinghook-permission-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	mustMkdir(t, dir, 0o755)
 	program := filepath.Join(dir, "klinghook")
@@ -66,12 +64,8 @@ func TestNoPermission(t *testing.T) {
 // mustMkdir makes a folder with these rights, whatever the umask.
 func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, mode); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.MkdirAll(dir, 0o700))
+	noError(t, os.Chmod(dir, mode))
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 }
 
@@ -79,22 +73,14 @@ func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	from, err := os.Open(self)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer from.Close()
 	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	if _, err := io.Copy(file, from); err != nil {
 		t.Fatal(err)
 	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, file.Close())
 }

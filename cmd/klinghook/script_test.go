@@ -51,7 +51,11 @@ type requests struct {
 type recordedRequest struct{ line, authorization, id, body string }
 
 func requestsOf(ts *testscript.TestScript) *requests {
-	return ts.Value(requestsKey{}).(*requests)
+	r, ok := ts.Value(requestsKey{}).(*requests)
+	if !ok {
+		ts.Fatalf("no recorder of requests")
+	}
+	return r
 }
 
 // serve answers all requests alike and returns the server's URL.

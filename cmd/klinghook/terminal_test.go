@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,12 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv/script"
-	"github.com/klinghook/klinghook/tasks"
-	"github.com/klinghook/klinghook/worker"
 )
 
 const (
@@ -86,9 +80,7 @@ func mustKlinghook(t *testing.T, variables []string, args ...string) {
 // interrupt ends a command as Ctrl-C does.
 func interrupt(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, cmd.Process.Signal(os.Interrupt))
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%s: %v", cmd, err)
 	}
@@ -185,73 +177,6 @@ func TestDevLogs(t *testing.T) {
 	}
 }
 
-// TestDevIntoFiles holds that what is no terminal gets the log in JSON, and no escape
-// sequence.
-func TestDevIntoFiles(t *testing.T) {
-	server, release := slowFile(t)
-	release()
-	variables := devVariables(t, server)
-	cmd := exec.CommandContext(t.Context(), "klinghook", "dev")
-	cmd.Env = append(os.Environ(), variables...)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan string, 1)
-	stored := make(chan struct{})
-	go func() {
-		var log strings.Builder
-		buf := make([]byte, 4<<10)
-		found := sync.OnceFunc(func() { close(stored) })
-		for {
-			n, err := stderr.Read(buf)
-			log.Write(buf[:n])
-			if regexp.MustCompile(`"message":"task done","kind":"media:download".*video`).MatchString(log.String()) {
-				found()
-			}
-			if err != nil {
-				read <- log.String()
-				return
-			}
-		}
-	}()
-	file := filepath.Join(strings.TrimPrefix(variables[2], "KLINGHOOK_DATA="), devAddressesFile)
-	patient(t, file, func() bool { _, err := os.Stat(file); return err == nil })
-	mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4")
-	select {
-	case <-stored:
-	case <-time.After(time.Minute):
-		t.Error("waited in vain for the video")
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	log := <-read
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
-	if strings.Contains(out.String()+log, escape) || strings.Contains(out.String(), "answered in") {
-		t.Errorf("stdout has\n%q\nand stderr\n%q", out.String(), log)
-	}
-}
-
-// patient waits until something is so.
-func patient(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
 // TestSendShowsABar has a receiver that answers the second half of the deliveries only
 // once the bar was seen.
 func TestSendShowsABar(t *testing.T) {
@@ -286,41 +211,6 @@ func TestSendShowsABar(t *testing.T) {
 	}
 }
 
-// TestDeadLettersShowABar ends some, of which the last waits until the bar was seen.
-func TestDeadLettersShowABar(t *testing.T) {
-	t.Setenv("TERM", "xterm")
-	db, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range []string{"a", "b", "c"} {
-		letter := store.DeadLetter{Task: tasks.Task{Kind: tasks.KindNotifySend, ID: id, Payload: []byte("{}")}, Error: "gone", FailedAt: time.Now()}
-		if err := db.Bury(t.Context(), letter); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tty := script.OpenTerminal(t)
-	do := func(_ *worker.Replayer, _ context.Context, d store.DeadLetter) error {
-		if d.Task.ID == "c" {
-			tty.Wait(t, `dead letters replayed  \[=+>-+\]  2 of 3`)
-			return errors.New("refused")
-		}
-		return nil
-	}
-	err = endLetters(t.Context(), newConsole(tty.TTY, tty.TTY), &worker.Replayer{Store: db}, store.DeadLetterFilter{}, "replayed", do)
-	if err == nil || err.Error() != "refused" {
-		t.Error(err)
-	}
-	tty.Wait(t, "2 dead letters replayed\r\n")
-	if got, want := tty.Shown(), "2 dead letters replayed\n"; got != want {
-		t.Errorf("the terminal shows %q, want %q", got, want)
-	}
-}
-
 func TestMigrateShowsABar(t *testing.T) {
 	dir := t.TempDir()
 	from, to := "sqlite:"+filepath.Join(dir, "old.db"), "sqlite:"+filepath.Join(dir, "new.db")
@@ -338,5 +228,13 @@ func TestMigrateShowsABar(t *testing.T) {
 	}
 	if got := tty.Shown(); strings.Contains(got, "2 of 2") {
 		t.Errorf("the bar was left:\n%s", got)
+	}
+}
+
+// noError ends a test that cannot go on.
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -75,6 +75,7 @@ func newStack(t *testing.T, some ...string) *stack {
 			s.env = append(s.env, entry)
 		}
 	}
+	s.env = append(s.env, "ENV_FILE=.env.example")
 	for _, name := range []string{"KLINGHOOK_PORT", "KLINGHOOK_ADMIN_PORT", "SIMULATE_PORT", "PROMETHEUS_PORT"} {
 		s.ports[name] = freePort(t)
 		s.env = append(s.env, name+"="+s.ports[name])

@@ -121,7 +121,7 @@ func (s *stack) answers() {
 		method, port, path string
 		want               int
 	}{
-		{http.MethodGet, "KLINGHOOK_PORT", "/healthz", http.StatusOK},
+		{http.MethodGet, "KLINGHOOK_PORT", "/healthz", http.StatusNotFound}, // the proxy forwards webhooks only
 		{http.MethodPost, "KLINGHOOK_PORT", "/webhooks/klingai", http.StatusUnauthorized},
 		{http.MethodPost, "KLINGHOOK_PORT", "/webhooks/klingai/official", http.StatusUnauthorized},
 		{http.MethodGet, "KLINGHOOK_ADMIN_PORT", "/readyz", http.StatusOK},

@@ -93,7 +93,9 @@ func New(cfg Config) (*Queue, error) {
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			return q.unhealthy.Load() || counts.ConsecutiveFailures >= maxFailures
 		},
-		IsExcluded:    func(err error) bool { return errors.Is(err, context.Canceled) },
+		IsExcluded: func(err error) bool {
+			return errors.Is(err, context.Canceled) || errors.Is(err, tasks.ErrQueueFull)
+		},
 		OnStateChange: q.breakerChanged,
 	})
 	if cfg.Dir != "" {
@@ -130,7 +132,8 @@ func (q *Queue) Close() {
 }
 
 // Enqueue implements [ingest.Queue]. It returns once Redis has the task or the disk has
-// synced it. duplicate is known only for what Redis took.
+// synced it. duplicate is known only for what Redis took. Samples of refused deliveries
+// never go to the disk.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
 	if q.breaker.State() == gobreaker.StateClosed {
 		duplicate, err = q.breaker.Execute(func() (bool, error) { return q.send(ctx, t, q.cfg.Timeout) })
@@ -140,7 +143,7 @@ func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err 
 	} else {
 		err = q.downError()
 	}
-	if q.dir == nil {
+	if q.dir == nil || t.Kind == tasks.KindRejectionKeep {
 		return false, err
 	}
 	if putErr := q.put(ctx, t); putErr != nil {

@@ -194,6 +194,32 @@ func TestHungRedisDelaysThreeDeliveries(t *testing.T) {
 	})
 }
 
+// A sample is worth no disk, and a full queue of them says nothing about Redis.
+func TestSamplesAreNotSpooled(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, dir)
+		sample := tasks.Task{Kind: tasks.KindRejectionKeep, ID: "sample"}
+		f.redis.set(tasks.ErrQueueFull, false, nil)
+		for range 2 * maxFailures {
+			if _, err := f.Enqueue(t.Context(), sample); !errors.Is(err, tasks.ErrQueueFull) {
+				t.Errorf("error %v, want %v", err, tasks.ErrQueueFull)
+			}
+		}
+		f.redis.set(nil, false, nil)
+		f.mustEnqueue(t, event("e"))
+		f.redis.set(nil, false, errDown)
+		time.Sleep(time.Second)
+		if _, err := f.Enqueue(t.Context(), sample); !errors.Is(err, errDown) {
+			t.Errorf("error %v, want %v", err, errDown)
+		}
+		if diff := cmp.Diff([]string{"e"}, f.redis.have()); diff != "" {
+			t.Errorf("in Redis (-want +got):\n%s", diff)
+		}
+		f.wantEvents(t, 0)
+	})
+}
+
 // However long Redis hangs, the check finds out that it is back, and no delivery.
 func TestDeliveriesDoNotProbeRedis(t *testing.T) {
 	dir := t.TempDir()

@@ -25,9 +25,7 @@ func TestOperatorRerunsTaskInBrowser(t *testing.T) {
 	w.media.instead = goneUntil(&fixed)
 	const password = "correct horse battery"
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	w.settings["KLINGHOOK_ADMIN_USER"], w.settings["KLINGHOOK_ADMIN_PASSWORD_HASH"] = "operator", string(hash)
 	base, _, _ := w.startAll()
 	pages := "http://" + w.start(klinghook, "admin").address("admin")

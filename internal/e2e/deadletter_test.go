@@ -30,9 +30,7 @@ type shownLetter struct {
 func list[T any](w *world, what string, args ...string) (rows []T) {
 	w.t.Helper()
 	out := w.mustRun(append([]string{what, "list", "--json"}, args...)...)
-	if err := json.Unmarshal([]byte(out), &rows); err != nil {
-		w.t.Fatal(err)
-	}
+	noError(w.t, json.Unmarshal([]byte(out), &rows))
 	return rows
 }
 
@@ -131,15 +129,11 @@ func TestTaskThatKillsWorkersBecomesDeadLetter(t *testing.T) {
 		_, _ = rw.Write(file(r.URL.Path))
 	}
 	poison, err := tasks.DownloadMedia("vid_poison", "video", w.media.link("poison.mp4"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	// This task has fewer attempts than usual; the event's handler finds it enqueued.
 	_, err = asynq.NewClientFromRedisClient(w.rdb).EnqueueContext(t.Context(), asynq.NewTask(string(poison.Kind), poison.Payload),
 		asynq.TaskID(poison.ID), asynq.Queue(tasks.QueueMedia), asynq.MaxRetry(attempts-1), asynq.ProcessIn(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	base := w.start(ingestProgram).url()
 	w.accept(base, completedWith("vid_poison", w.media.link("poison.mp4")))
 	inspector := asynq.NewInspectorFromRedisClient(w.rdb)
@@ -147,9 +141,7 @@ func TestTaskThatKillsWorkersBecomesDeadLetter(t *testing.T) {
 		worker := w.start(klinghook, "worker")
 		if attempt == 0 {
 			w.awaitJob("vid_poison", "completed")
-			if err := inspector.RunTask(tasks.QueueMedia, poison.ID); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, inspector.RunTask(tasks.QueueMedia, poison.ID))
 		}
 		await(t, asked)
 		worker.kill()
@@ -180,9 +172,8 @@ func (w *world) expireLease(task tasks.Task) {
 	pipe := w.rdb.TxPipeline()
 	pipe.ZAddXX(w.t.Context(), "asynq:{media}:lease", redis.Z{Score: float64(time.Now().Add(-time.Hour).Unix()), Member: task.ID})
 	pipe.Del(w.t.Context(), "klinghook:sweep")
-	if _, err := pipe.Exec(w.t.Context()); err != nil {
-		w.t.Fatal(err)
-	}
+	_, err := pipe.Exec(w.t.Context())
+	noError(w.t, err)
 }
 
 // TestHangingReceiverCostsOneAttempt has one receiver that does not answer at first;

@@ -102,9 +102,7 @@ func TestDownloadsWaitForFailingBucket(t *testing.T) {
 	w := newFleet(t, "")
 	// A file with the name of the job's folder.
 	obstacle := filepath.Join(w.bucket, "vid_1")
-	if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.WriteFile(obstacle, nil, 0o600))
 	base, _, _ := w.startAll()
 	w.accept(base, completedWith("vid_1", w.media.link("a.mp4")))
 	inspector := asynq.NewInspectorFromRedisClient(w.rdb)
@@ -112,14 +110,10 @@ func TestDownloadsWaitForFailingBucket(t *testing.T) {
 		retry, err := inspector.ListRetryTasks(tasks.QueueMedia)
 		return err == nil && len(retry) == 1 && retry[0].Retried >= 2, fmt.Sprint(retry, err)
 	})
-	if err := os.Remove(obstacle); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.Remove(obstacle))
 	w.awaitJob("vid_1", "video stored")
 	shown, err := showJob(t, w.settings, "vid_1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	w.checkObject(shown, "vid_1/video.mp4", "/a.mp4")
 	w.awaitDeadLetters(0)
 }

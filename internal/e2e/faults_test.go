@@ -20,22 +20,16 @@ import (
 // configureRedis changes a setting of Redis.
 func (s *system) configureRedis(name string, value any) {
 	s.t.Helper()
-	if err := s.rdb.ConfigSet(s.ctx, name, fmt.Sprint(value)).Err(); err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, s.rdb.ConfigSet(s.ctx, name, fmt.Sprint(value)).Err())
 }
 
 // usedMemory returns how many bytes Redis uses.
 func (s *system) usedMemory() int64 {
 	s.t.Helper()
 	info, err := s.rdb.Info(s.ctx, "memory").Result()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, err)
 	used, err := strconv.ParseInt(usedMemory.FindStringSubmatch(info)[1], 10, 64)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, err)
 	return used
 }
 
@@ -67,9 +61,7 @@ func (s *system) lockObjects() (unlock func()) {
 			'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
 		CREATE OR REPLACE TRIGGER await_suite BEFORE UPDATE ON media FOR EACH ROW
 			WHEN (NEW.object IS DISTINCT FROM OLD.object) EXECUTE FUNCTION await_suite()`)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, err)
 	return s.lockBy("SELECT pg_advisory_xact_lock(1)")
 }
 
@@ -77,12 +69,9 @@ func (s *system) lockObjects() (unlock func()) {
 func (s *system) lockBy(statement string) (unlock func()) {
 	s.t.Helper()
 	tx, err := s.db.BeginTx(s.ctx, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := tx.ExecContext(s.ctx, statement); err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, err)
+	_, err = tx.ExecContext(s.ctx, statement)
+	noError(s.t, err)
 	return func() {
 		if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
 			s.t.Error(err)
@@ -107,9 +96,7 @@ func smallDisk(t *testing.T, bytes int) string {
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("a small disk needs Linux and the right to mount: %v", err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() {
 		if err := unmount(dir); err != nil {
 			t.Error(err)
@@ -123,18 +110,14 @@ func fillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	path := filepath.Join(dir, "ballast")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for err == nil {
 		_, err = f.Write(make([]byte, 4096))
 	}
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, f.Close())
 	return func() {
 		if err := os.Remove(path); err != nil {
 			t.Error(err)
@@ -149,9 +132,7 @@ func buildWithClock(t *testing.T, ahead time.Duration) string {
 	t.Helper()
 	original := filepath.Join(runtime.GOROOT(), "src", "time", "time.go") //nolint:staticcheck // The file is where the go command finds it.
 	code, err := os.ReadFile(original)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	const reading = "\tsec, nsec, mono := runtimeNow()\n"
 	changed := strings.Replace(string(code), reading, reading+fmt.Sprintf("\tsec += %d\n", ahead/time.Second), 1)
 	if changed == string(code) {
@@ -160,18 +141,12 @@ func buildWithClock(t *testing.T, ahead time.Duration) string {
 	dir := t.TempDir()
 	replacement, overlay := filepath.Join(dir, "time.go"), filepath.Join(dir, "overlay.json")
 	list, err := json.Marshal(map[string]map[string]string{"Replace": {original: replacement}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for path, content := range map[string]string{replacement: changed, overlay: string(list)} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, os.WriteFile(path, []byte(content), 0o600))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	if err := build(ctx, dir, "-overlay", overlay); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, build(ctx, dir, "-overlay", overlay))
 	return dir
 }

@@ -165,13 +165,9 @@ func (w *world) checkOddQueues() {
 	})
 	for _, queue := range queues {
 		done, err := inspector.ListCompletedTasks(queue, asynq.PageSize(1000))
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		noError(w.t, err)
 		archived, err := inspector.ListArchivedTasks(queue, asynq.PageSize(1000))
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		noError(w.t, err)
 		for _, task := range append(done, archived...) {
 			if strings.ContainsFunc(task.ID, func(r rune) bool { return r <= ' ' || r == '/' || r == '\\' || r > '~' }) || len(task.ID) > 512 {
 				w.t.Errorf("task id %q", task.ID)

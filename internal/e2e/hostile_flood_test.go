@@ -48,9 +48,7 @@ func TestForgedFloodDoesNotDelayRealDeliveries(t *testing.T) {
 		}
 	}
 	rejections, err := asynq.NewInspectorFromRedisClient(w.rdb).GetQueueInfo("rejections")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	// Three a second, and a burst of ten.
 	if most := 3*int(time.Since(began)/time.Second) + 20; rejections.Size > most {
 		t.Errorf("of %d forged deliveries %d were enqueued, want at most %d", forged.Load(), rejections.Size, most)

@@ -20,17 +20,13 @@ import (
 func resident(t *testing.T, s *service) (now, peak int64) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for line := range strings.Lines(string(status)) {
 		fields := strings.Fields(line)
 		switch fields[0] {
 		case "VmRSS:", "VmHWM:":
 			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			if fields[0] == "VmRSS:" {
 				now = kib << 10
 			} else {
@@ -46,9 +42,7 @@ func resident(t *testing.T, s *service) (now, peak int64) {
 func connections(t *testing.T, want int) int {
 	t.Helper()
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	// Go has raised the soft limit to the hard limit.
 	const others = 1000
 	if free := int(min(limit.Cur, 1<<20)) - others; free < want {
@@ -65,9 +59,7 @@ func connections(t *testing.T, want int) int {
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }

@@ -140,9 +140,7 @@ func (r *lookupRun) awaitEnds() map[string]time.Time {
 			}
 			return err
 		})
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		noError(r.t, err)
 		return len(ended) == len(r.jobs), fmt.Sprintf("%d of %d have", len(ended), len(r.jobs))
 	})
 	return ended
@@ -217,9 +215,7 @@ func (r *lookupRun) checkOneWorkerLooksUp() {
 	asking := 0
 	for _, w := range r.workers {
 		_, metrics, err := get(r.t.Context(), "http://"+w.address("admin")+"/metrics")
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		noError(r.t, err)
 		if lookupsMetric.MatchString(metrics) {
 			asking++
 		}

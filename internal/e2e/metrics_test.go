@@ -67,9 +67,7 @@ type metric struct{ labels, from []string }
 func documentedMetrics(t *testing.T) map[string]metric {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	list := map[string]metric{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(klinghook_[a-z_]+)` \\|([^|]*)\\|([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
 		split := func(cell string) []string {
@@ -103,17 +101,13 @@ func scrape(t *testing.T, url string) map[string]*dto.MetricFamily {
 		t.Fatalf("%s answers %d, %v:\n%s", url, status, err, text)
 	}
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for _, p := range problems {
 		t.Errorf("%s: %s: %s", url, p.Metric, p.Text)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return families
 }
 
@@ -125,15 +119,11 @@ func checkUses(t *testing.T, exported map[string]bool) {
 		t.Fatalf("no dashboard, %v", err)
 	}
 	rules, err := filepath.Glob("../../deploy/prometheus/*.y*ml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	used := map[string]string{}
 	for _, path := range append(dashboards, rules...) {
 		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		for _, name := range regexp.MustCompile(`\b(?:klinghook|process|go)_[a-z0-9_]+\b`).FindAllString(string(text), -1) {
 			used[name] = path
 		}

@@ -56,9 +56,7 @@ var buildOnce = sync.OnceValue(func() (err error) {
 // programs returns the folder of the programs.
 func programs(t *testing.T) string {
 	t.Helper()
-	if err := buildOnce(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, buildOnce())
 	return builtIn
 }
 
@@ -115,9 +113,7 @@ func start(t *testing.T, name string, settings map[string]string, args ...string
 	s.process, err = testenv.StartProgram(testenv.Program{
 		Path: filepath.Join(programs(t), name), Args: args, Env: environment(settings), Dir: dir, Log: s.log,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
@@ -148,9 +144,7 @@ func (s *service) url() string { s.t.Helper(); return "http://" + s.address("web
 // output returns what the program has logged and printed.
 func (s *service) output() []byte {
 	out, err := os.ReadFile(s.log)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, err)
 	return out
 }
 
@@ -181,9 +175,7 @@ func (s *service) kill() {
 // signal sends SIGTERM and waits until the program logs that it stops.
 func (s *service) signal() {
 	s.t.Helper()
-	if err := s.process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, s.process.Signal(syscall.SIGTERM))
 	s.await("stops", func() bool { return bytes.Contains(s.output(), []byte(strconv.Quote("stopping"))) })
 }
 

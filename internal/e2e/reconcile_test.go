@@ -29,9 +29,7 @@ func (s *system) reconcile() (row, []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
 	defer cancel()
 	k, err := readStore(ctx, s.db)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, err)
 	r := &reconciler{system: s}
 	r.check(k)
 	for _, p := range s.all() {

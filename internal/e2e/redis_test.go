@@ -154,8 +154,6 @@ func eventsOn(t *testing.T, addr string) (n int) {
 	for keys.Next(t.Context()) {
 		n++
 	}
-	if err := keys.Err(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, keys.Err())
 	return n
 }

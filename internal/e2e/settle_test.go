@@ -118,9 +118,7 @@ func spoolDepth(ctx context.Context, admin string) (int, error) {
 func (s *system) replay() (replayed int) {
 	s.t.Helper()
 	k, err := readStore(s.ctx, s.db)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	noError(s.t, err)
 	for _, d := range k.deadLetters {
 		if s.excused(d) {
 			replayed++
@@ -147,9 +145,7 @@ func (s *system) tidy() {
 	}
 	old := time.Now().Add(-2 * time.Hour)
 	for _, path := range leftovers() {
-		if err := os.Chtimes(path, old, old); err != nil {
-			s.t.Fatal(err)
-		}
+		noError(s.t, os.Chtimes(path, old, old))
 	}
 	last := s.all()[len(s.all())-1]
 	last.stop()

@@ -38,9 +38,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "klinghook-e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the programs' files are in %s", dir)
@@ -63,9 +61,7 @@ func newWorld(t *testing.T) *world {
 		"KLINGHOOK_LOG_FORMAT":            "json",
 	}
 	w.setBucket(filepath.Join(dir, "media"))
-	if err := os.Mkdir(w.bucket, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.Mkdir(w.bucket, 0o700))
 	return w
 }
 
@@ -96,9 +92,7 @@ func (w *world) migrate() { w.t.Helper(); w.mustRun("migrate") }
 func (w *world) mustRun(args ...string) string {
 	w.t.Helper()
 	out, err := run(w.t, w.settings, args...)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	noError(w.t, err)
 	return out
 }
 
@@ -133,9 +127,7 @@ func (w *world) openStore() {
 // number returns the only value of a query.
 func (w *world) number(query string, args ...any) (n int) {
 	w.t.Helper()
-	if err := w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n); err != nil {
-		w.t.Fatal(err)
-	}
+	noError(w.t, w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n))
 	return n
 }
 
@@ -152,9 +144,7 @@ func (w *world) text(query string, args ...any) (text string) {
 func (w *world) post(base string, e event) (status int, answer string) {
 	w.t.Helper()
 	status, answer, err := e.post(w.t.Context(), http.DefaultClient, base, "")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	noError(w.t, err)
 	return status, answer
 }
 
@@ -192,4 +182,12 @@ func send(client *http.Client, r *http.Request) (status int, answer string, err 
 	}
 	content, err := io.ReadAll(res.Body)
 	return res.StatusCode, string(content), errors.Join(err, res.Body.Close())
+}
+
+// noError ends a test that cannot go on.
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -20,6 +20,9 @@ const (
 	memoryLow  = 85
 )
 
+// ErrMemory means that Redis has used most of its memory.
+var ErrMemory = errors.New("memory of Redis is nearly full: raise maxmemory, or let the workers catch up")
+
 // RedisHealth returns a function that reports why ingest must not use Redis: it refuses
 // writes, does not answer, or uses 90 % or more of its memory limit, until it uses less
 // than 85 %. The memory does not count when there is no limit, when all keys may be
@@ -41,7 +44,7 @@ func RedisHealth(rdb redis.UniversalClient) func(context.Context) error {
 		}
 		high.Store(percent >= threshold)
 		if percent >= threshold {
-			return fmt.Errorf("memory of Redis is %.0f %% full: raise maxmemory, or let the workers catch up", percent)
+			return fmt.Errorf("%w (%.0f %% used)", ErrMemory, percent)
 		}
 		return write.Probe(ctx)
 	}

@@ -17,9 +17,7 @@ import (
 func letters(t *testing.T, db *store.Store) []store.DeadLetter {
 	t.Helper()
 	list, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return list
 }
 
@@ -40,14 +38,10 @@ func TestBuryingManyTwiceKeepsTheirFailures(t *testing.T) {
 		for i := range n {
 			id := fmt.Sprintf("task-%03d", i)
 			many = append(many, dead(id, "vid_"+id, "gone", 1))
-			if err := db.NoteFailure(t.Context(), id, store.Failure{Attempt: 1, At: received, Error: "busy " + id}); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.NoteFailure(t.Context(), id, store.Failure{Attempt: 1, At: received, Error: "busy " + id}))
 		}
 		for range 2 {
-			if err := db.Bury(t.Context(), many...); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.Bury(t.Context(), many...))
 		}
 		if err := db.Bury(t.Context()); err != nil {
 			t.Errorf("burying none: %v", err)
@@ -69,18 +63,12 @@ func TestDeadLetterThatFailedAgainIsNotClosedUnseen(t *testing.T) {
 		first, second := dead("task-1", "vid_1", "first", 1), dead("task-1", "vid_1", "second", 2)
 		first.Failures = []store.Failure{{Attempt: 1, At: first.FailedAt, Error: "first"}}
 		second.Failures = []store.Failure{{Attempt: 1, At: second.FailedAt, Error: "second"}}
-		if err := db.Bury(t.Context(), first); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.Bury(t.Context(), first))
 		seen := letters(t, db)[0]
 		for range 2 {
-			if err := db.Bury(t.Context(), second); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.Bury(t.Context(), second))
 		}
-		if err := db.EndDeadLetter(t.Context(), seen, store.DeadLetterReplayed, received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.EndDeadLetter(t.Context(), seen, store.DeadLetterReplayed, received))
 		want := second
 		want.ID, want.State, want.Failures = seen.ID, store.DeadLetterDead, slices.Concat(first.Failures, second.Failures)
 		if diff := gocmp.Diff([]store.DeadLetter{want}, letters(t, db)); diff != "" {
@@ -92,19 +80,13 @@ func TestDeadLetterThatFailedAgainIsNotClosedUnseen(t *testing.T) {
 func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, JobID: "c\x00", EventID: "\xff", Error: "d\x00", FailedAt: received}
-		if err := db.NoteFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Bury(t.Context(), odd, dead("task-1", "vid_1", "gone", 0)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.NoteFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}))
+		noError(t, db.Bury(t.Context(), odd, dead("task-1", "vid_1", "gone", 0)))
 		buried, err := db.Buried(t.Context(), []string{odd.Task.ID, "task-1", "task-2"})
 		if err != nil || !buried[odd.Task.ID] || !buried["task-1"] || buried["task-2"] {
 			t.Errorf("buried %v, %v; want both", buried, err)
 		}
-		if err := db.EndDeadLetterOf(t.Context(), odd.Task.ID, received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.EndDeadLetterOf(t.Context(), odd.Task.ID, received))
 		if got := letters(t, db); got[0].State != store.DeadLetterDone || len(got[0].Failures) != 1 {
 			t.Errorf("dead letter %+v, want it done and with its note", got[0])
 		}
@@ -115,13 +97,9 @@ func TestOutlineLeavesOutPayloadAndFailures(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		d := dead("task-1", "vid_1", "gone", 0)
 		d.Failures = []store.Failure{{Attempt: 1, At: received, Error: "gone"}}
-		if err := db.Bury(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.Bury(t.Context(), d))
 		got, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Outline: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		d.ID, d.State, d.Task.Payload, d.Failures = 1, store.DeadLetterDead, nil, []store.Failure{}
 		if diff := gocmp.Diff([]store.DeadLetter{d}, got); diff != "" {
 			t.Errorf("outline (-want +got):\n%s", diff)
@@ -136,9 +114,7 @@ func buryOf(t *testing.T, db *store.Store, jobID, eventID string) func(tasks.Tas
 		if err == nil {
 			err = db.Bury(t.Context(), store.DeadLetter{Task: task, JobID: jobID, EventID: eventID, Error: "gone", FailedAt: received})
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		return task.ID
 	}
 }
@@ -148,9 +124,7 @@ func TestDeadLetterIsClosedWhenItsWorkIsDone(t *testing.T) {
 		ctx := t.Context()
 		ev, update := completed()
 		owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		letter := buryOf(t, db, ev.JobID, "")
 		var media []string
 		for _, m := range owed.Media {
@@ -180,13 +154,9 @@ func TestDeadLetterIsClosedWhenItsWorkIsDone(t *testing.T) {
 			{"nothing more", func() error { return nil }, nil},
 		}
 		for _, step := range steps {
-			if err := step.do(); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, step.do())
 			ended, err := db.EndDone(ctx, received.Add(time.Hour))
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			var ids []string
 			for _, task := range ended {
 				ids = append(ids, task.ID)
@@ -205,9 +175,7 @@ func TestGivenUpLinkThatServesIsStored(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		owed, err := recordOne(t.Context(), db, ev, update, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		m, err := db.MediaFailed(t.Context(), owed.Media[1], "archived by an operator", received)
 		if err != nil || m.State != store.MediaFailed {
 			t.Fatalf("media is %s, %v; want failed", m.State, err)
@@ -236,9 +204,7 @@ func TestRecordReportsOpenDeadLetter(t *testing.T) {
 		record(false)
 		task := buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
 		record(true)
-		if err := db.EndDeadLetterOf(t.Context(), task, received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.EndDeadLetterOf(t.Context(), task, received))
 		record(false)
 	})
 }

@@ -23,9 +23,7 @@ func fill(t *testing.T, db *store.Store) {
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 	}
 	ev, update := completed()
 	ev.Body = []byte("{\"a\":\"\x00\xff\"}")
@@ -47,9 +45,7 @@ func fill(t *testing.T, db *store.Store) {
 func dump(t *testing.T, path string) map[string][]string {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer db.Close()
 	all := map[string][]string{}
 	for _, table := range column(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'klinghook_schema_version'") {
@@ -66,20 +62,14 @@ func dump(t *testing.T, path string) map[string][]string {
 func column(t *testing.T, db *sql.DB, query string) (values []string) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), query)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer rows.Close()
 	for rows.Next() {
 		var value string
-		if err := rows.Scan(&value); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, rows.Scan(&value))
 		values = append(values, value)
 	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, rows.Err())
 	return values
 }
 
@@ -116,9 +106,7 @@ func TestFailedCopyLeavesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		source := migrated(t, "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
 		fill(t, source)
-		if err := db.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_9", ReceivedAt: received, Source: "klingai", Reason: "malformed"}); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_9", ReceivedAt: received, Source: "klingai", Reason: "malformed"}))
 		// The last table but one has a row: all before it are copied by then.
 		if _, err := db.Copy(t.Context(), source, nil); !errors.Is(err, store.ErrNotEmpty) {
 			t.Errorf("error %v, want %v", err, store.ErrNotEmpty)
@@ -127,9 +115,7 @@ func TestFailedCopyLeavesNothing(t *testing.T) {
 			t.Errorf("%d events are left, %v", len(events), err)
 		}
 		empty, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		defer empty.Close()
 		if _, err := db.Copy(t.Context(), empty, nil); !errors.Is(err, store.ErrSchema) {
 			t.Errorf("from a database without a schema: %v, want %v", err, store.ErrSchema)

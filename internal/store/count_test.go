@@ -25,9 +25,7 @@ func TestCountsOfWhatPeopleWatch(t *testing.T) {
 		check := func(when string) {
 			t.Helper()
 			got, err := db.Counts(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", when, diff)
 			}
@@ -35,28 +33,20 @@ func TestCountsOfWhatPeopleWatch(t *testing.T) {
 		check("in an empty database")
 
 		ev, update := completed()
-		if _, err := recordOne(ctx, db, ev, update, []string{"a", "b", "c"}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := recordOne(ctx, db, ev, update, []string{"a", "b", "c"})
+		noError(t, err)
 		for _, id := range []string{"vid_2", "vid_3"} {
-			if _, err := db.Track(ctx, id, "", received); err != nil {
-				t.Fatal(err)
-			}
+			_, err := db.Track(ctx, id, "", received)
+			noError(t, err)
 		}
-		if err := db.Bury(ctx, dead("task-1", "vid_1", "gone", 0), dead("task-2", "vid_1", "gone", 0)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0), dead("task-2", "vid_1", "gone", 0)))
 		want.Jobs[tasks.StatusCompleted], want.Jobs[tasks.StatusCreated] = 1, 2
 		want.DeadLetters[tasks.KindMediaDownload] = 2
 		want.Events, want.Media, want.Notifications = 1, 2, 3
 		check("with rows of every kind")
 
-		if err := db.MarkProcessed(ctx, []string{ev.ID}, received.Add(time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.EndDeadLetterOf(ctx, "task-1", received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.MarkProcessed(ctx, []string{ev.ID}, received.Add(time.Second)))
+		noError(t, db.EndDeadLetterOf(ctx, "task-1", received))
 		want.Events, want.DeadLetters[tasks.KindMediaDownload] = 0, 1
 		check("when some work is done")
 	})

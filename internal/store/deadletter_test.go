@@ -23,21 +23,15 @@ func TestTaskHasOneOpenDeadLetter(t *testing.T) {
 		ctx := t.Context()
 		failed := store.Failure{Attempt: 1, At: received, Error: "busy"}
 		for range 2 { // noted twice, as after a crash
-			if err := db.NoteFailure(ctx, "task-1", failed); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.NoteFailure(ctx, "task-1", failed))
 		}
 		letter := dead("task-1", "vid_1", "gone\x00\xff", 1)
 		letter.Failures = []store.Failure{{Attempt: 2, At: letter.FailedAt, Error: "gone"}}
 		for range 2 {
-			if err := db.Bury(ctx, letter); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.Bury(ctx, letter))
 		}
 		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		buried, err := db.Buried(ctx, []string{"task-1", "task-2"})
 		if err != nil || !buried["task-1"] || buried["task-2"] {
 			t.Errorf("buried %v, %v; want task-1 alone", buried, err)
@@ -54,24 +48,14 @@ func TestTaskHasOneOpenDeadLetter(t *testing.T) {
 func TestReplayedTaskThatDiesAgainGetsASecondDeadLetter(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
-		if err := db.Bury(ctx, dead("task-1", "vid_1", "first", 0)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "first", 0)))
 		letter := dead("task-1", "vid_1", "first", 0)
 		letter.ID = 1
-		if err := db.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, received); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, received.Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Bury(ctx, dead("task-1", "vid_1", "second", 5)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, received))
+		noError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, received.Add(time.Hour)))
+		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "second", 5)))
 		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{Ended: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		var states []string
 		for _, d := range got {
 			states = append(states, fmt.Sprintf("%s %s %s", d.Error, d.State, d.EndedAt.Format(time.TimeOnly)))
@@ -91,16 +75,10 @@ func TestReplayedReplacesDone(t *testing.T) {
 	} {
 		onBoth(t, func(t *testing.T, db *store.Store) {
 			ctx := t.Context()
-			if err := db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
 			seen := letters(t, db)[0]
-			if err := db.EndDeadLetterOf(ctx, "task-1", received); err != nil {
-				t.Fatal(err)
-			}
-			if err := db.EndDeadLetter(ctx, seen, ending, received); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.EndDeadLetterOf(ctx, "task-1", received))
+			noError(t, db.EndDeadLetter(ctx, seen, ending, received))
 			if got := letters(t, db)[0].State; got != want {
 				t.Errorf("done, then %s: dead letter is %s, want %s", ending, got, want)
 			}
@@ -111,15 +89,9 @@ func TestReplayedReplacesDone(t *testing.T) {
 func TestForgottenFailuresAreNotBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
-		if err := db.NoteFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.ForgetFailures(ctx, "task-1"); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.NoteFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}))
+		noError(t, db.ForgetFailures(ctx, "task-1"))
+		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
 		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
 		if err != nil || len(got) != 1 || len(got[0].Failures) != 0 {
 			t.Errorf("dead letters %+v, %v; want one without failures", got, err)
@@ -136,15 +108,11 @@ func TestDeadLetterFilter(t *testing.T) {
 			if i == 3 {
 				d.Task.Kind = tasks.KindNotifySend
 			}
-			if err := db.Bury(ctx, d); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.Bury(ctx, d))
 		}
 		ended := dead("b", "vid_1", "timeout", 10)
 		ended.ID = 2
-		if err := db.EndDeadLetter(ctx, ended, store.DeadLetterDiscarded, received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.EndDeadLetter(ctx, ended, store.DeadLetterDiscarded, received))
 		tests := []struct {
 			name   string
 			filter store.DeadLetterFilter
@@ -164,9 +132,7 @@ func TestDeadLetterFilter(t *testing.T) {
 		}
 		for _, tt := range tests {
 			list, err := db.DeadLetters(ctx, tt.filter)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			var got []int64
 			for _, d := range list {
 				got = append(got, d.ID)
@@ -183,24 +149,15 @@ func TestReopen(t *testing.T) {
 		ctx := t.Context()
 		ev, update := completed()
 		owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		id := owed.Notifications[0].ID
 		for _, m := range owed.Media {
-			if _, err := db.MediaFailed(ctx, m, "404", received); err != nil {
-				t.Fatal(err)
-			}
+			_, err := db.MediaFailed(ctx, m, "404", received)
+			noError(t, err)
 		}
-		if err := db.NotificationFailed(ctx, id, "410", received); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.ReopenMedia(ctx, "vid_1", "video", received); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.ReopenNotification(ctx, id, received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.NotificationFailed(ctx, id, "410", received))
+		noError(t, db.ReopenMedia(ctx, "vid_1", "video", received))
+		noError(t, db.ReopenNotification(ctx, id, received))
 		video, err1 := db.Medium(ctx, "vid_1", "video")
 		thumbnail, err2 := db.Medium(ctx, "vid_1", "thumbnail")
 		n, err3 := db.Notification(ctx, id)

@@ -39,9 +39,8 @@ func TestWhichLinkCounts(t *testing.T) {
 					t.Helper()
 					ev := event(job+id, tasks.TypeCompleted)
 					update := &tasks.JobUpdate{JobID: job, EventID: ev.ID, OccurredAt: at, Status: tasks.StatusCompleted, Media: []tasks.MediaLink{{Name: "video", URL: link}}}
-					if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
-						t.Fatal(err)
-					}
+					_, err := recordOne(t.Context(), db, ev, update, nil)
+					noError(t, err)
 				}
 				record("1", first, t0)
 				m := store.Media{JobID: job, Name: "video", URL: first, Object: job + "/video.mp4", Size: 7, SHA256: "ab", ContentType: "video/mp4"}
@@ -51,15 +50,12 @@ func TestWhichLinkCounts(t *testing.T) {
 						t.Fatalf("StoreMedia = %t, %v", superseded, err)
 					}
 				case store.MediaFailed:
-					if _, err := db.MediaFailed(t.Context(), m, "404", received); err != nil {
-						t.Fatal(err)
-					}
+					_, err := db.MediaFailed(t.Context(), m, "404", received)
+					noError(t, err)
 				}
 				record("2", tt.link, t0.Add(tt.at))
 				got, err := db.Medium(t.Context(), job, "video")
-				if err != nil {
-					t.Fatal(err)
-				}
+				noError(t, err)
 				if got.URL != tt.wantURL || got.State != tt.wantState {
 					t.Errorf("link %s, %s; want %s, %s", got.URL, got.State, tt.wantURL, tt.wantState)
 				}
@@ -71,9 +67,8 @@ func TestWhichLinkCounts(t *testing.T) {
 func TestReplacedLinkIsNotPublished(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
-		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
-			t.Fatal(err)
-		}
+		_, err := recordOne(t.Context(), db, ev, update, nil)
+		noError(t, err)
 		publish := func() error {
 			t.Error("published from a link that no longer counts")
 			return nil
@@ -92,9 +87,8 @@ func TestReplacedLinkIsNotPublished(t *testing.T) {
 func TestFileStaysOwedWhenPublishFails(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
-		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
-			t.Fatal(err)
-		}
+		_, err := recordOne(t.Context(), db, ev, update, nil)
+		noError(t, err)
 		full := errors.New("disk full")
 		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
 		if _, err := db.StoreMedia(t.Context(), m, received, func() error { return full }); !errors.Is(err, full) {
@@ -122,9 +116,8 @@ func newer(ctx context.Context, t *testing.T, db *store.Store, link string) stor
 func TestSlowPublishBlocksNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
-		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
-			t.Fatal(err)
-		}
+		_, err := recordOne(t.Context(), db, ev, update, nil)
+		noError(t, err)
 		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
 		superseded, err := db.StoreMedia(t.Context(), m, received, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -162,9 +155,8 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 				ev, update := completed()
 				job := "vid " + tt.name
 				ev.ID, ev.JobID, update.EventID, update.JobID = job, job, job, job
-				if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
-					t.Fatal(err)
-				}
+				_, err := recordOne(t.Context(), db, ev, update, nil)
+				noError(t, err)
 				publishing, proceed, second := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 				_, first := db.StoreMedia(t.Context(), store.Media{JobID: job, Name: "video", URL: old, Object: "old"}, received, func() error {
 					ev.ID, update.EventID = job+" 2", job+" 2"
@@ -191,7 +183,7 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 				if !tt.lastFirst {
 					close(proceed)
 				}
-				err := errors.Join(first, <-second)
+				err = errors.Join(first, <-second)
 				m, mErr := db.Medium(t.Context(), job, "video")
 				if mErr != nil || m.State != tt.want || (err == nil) != (tt.want == store.MediaStored) {
 					t.Errorf("media is %s, %v; errors are %v; want %s", m.State, mErr, err, tt.want)

@@ -36,9 +36,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			ev.ReceivedAt = received.Add(time.Duration(n/3) * time.Minute) // some at the same time
 			update.EventID, update.JobID, update.OccurredAt = ev.ID, ev.JobID, ev.ReceivedAt
 			owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			events, notifications = append(events, ev.ID), append(notifications, owed.Notifications[0].ID)
 			for _, m := range owed.Media {
 				media = append(media, m.JobID+"/"+m.Name)
@@ -54,9 +52,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			}
 			var gotMedia, gotNotifications []string
 			for batch, err := range db.OwedMedia(ctx, limit) {
-				if err != nil {
-					t.Fatal(err)
-				}
+				noError(t, err)
 				for _, m := range batch {
 					gotMedia = append(gotMedia, m.JobID+"/"+m.Name)
 				}
@@ -65,9 +61,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 				t.Errorf("media in batches of %d (-want +got):\n%s", limit, diff)
 			}
 			for batch, err := range db.OwedNotifications(ctx, limit) {
-				if err != nil {
-					t.Fatal(err)
-				}
+				noError(t, err)
 				for _, n := range batch {
 					gotNotifications = append(gotNotifications, n.ID)
 				}
@@ -82,16 +76,12 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 func TestBuriedEventIsNotOwed(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev := event("klingai:1", tasks.TypeCreated)
-		if err := db.KeepEvent(t.Context(), ev); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.KeepEvent(t.Context(), ev))
 		buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
 		if got := owedEvents(t, db, 10); len(got) != 0 {
 			t.Errorf("owed events are %v, want none: a person must decide", got)
 		}
-		if err := db.EndDeadLetter(t.Context(), letters(t, db)[0], store.DeadLetterReplayed, received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.EndDeadLetter(t.Context(), letters(t, db)[0], store.DeadLetterReplayed, received))
 		if got := owedEvents(t, db, 10); len(got) != 1 {
 			t.Errorf("owed events are %v, want the replayed one", got)
 		}
@@ -101,9 +91,8 @@ func TestBuriedEventIsNotOwed(t *testing.T) {
 func TestMediaExpiresInTheLastTenthOfItsLife(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed() // at five minutes past t0
-		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
-			t.Fatal(err)
-		}
+		_, err := recordOne(t.Context(), db, ev, update, nil)
+		noError(t, err)
 		for after, want := range map[time.Duration]int{54 * time.Minute: 0, 54*time.Minute + time.Second: 2} {
 			now := t0.Add(5*time.Minute + after)
 			list, err := db.ExpiringMedia(t.Context(), time.Hour, now, 0)

@@ -183,17 +183,13 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 	for i, o := range order {
 		ev, up := o.record(job)
 		owed, err := recordOne(ctx, db, ev, up, destinations)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if promptly {
 			work(ctx, t, db, job, owed.Notifications)
 		}
 		// Not every event is marked: a worker may die between the two.
 		if i%2 == 0 {
-			if err := db.MarkProcessed(ctx, []string{ev.ID}, received); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
 		}
 	}
 	workTwice(t, db, job)
@@ -215,18 +211,14 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 			list, ids = append(list, store.Recording{Event: ev, Update: up, Destinations: destinations}), append(ids, ev.ID)
 		}
 		owed, err := db.Record(ctx, list, received)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if r.IntN(2) == 0 {
 			for _, o := range owed {
 				work(ctx, t, db, job, o.Notifications)
 			}
 		}
 		if r.IntN(2) == 0 {
-			if err := db.MarkProcessed(ctx, ids, received); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.MarkProcessed(ctx, ids, received))
 		}
 	}
 	workTwice(t, db, job)
@@ -236,9 +228,7 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 func workTwice(t *testing.T, db *store.Store, job string) {
 	t.Helper()
 	notifications, err := db.NotificationsOf(t.Context(), job)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	work(t.Context(), t, db, job, notifications)
 	work(t.Context(), t, db, job, notifications)
 }
@@ -248,18 +238,14 @@ func workTwice(t *testing.T, db *store.Store, job string) {
 func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifications []store.Notification) {
 	t.Helper()
 	media, err := db.MediaOf(ctx, job)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for _, m := range media {
 		for m.State == store.MediaPending {
 			m = fetch(ctx, t, db, m)
 		}
 	}
 	for _, n := range notifications {
-		if err := db.NotificationSent(ctx, n.ID, received); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.NotificationSent(ctx, n.ID, received))
 	}
 }
 
@@ -268,9 +254,7 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 	t.Helper()
 	if strings.Contains(m.URL, "dead-") {
 		m, err := db.MediaFailed(ctx, m, "404", received)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		return m
 	}
 	m.Object, m.Size, m.ContentType = m.JobID+"/"+m.Name, 1, "video/mp4"
@@ -279,9 +263,7 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 		t.Fatalf("StoreMedia = %t, %v", superseded, err)
 	}
 	m, err := db.Medium(ctx, m.JobID, m.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return m
 }
 
@@ -289,17 +271,11 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 func read(t *testing.T, db *store.Store, id string) rows {
 	t.Helper()
 	job, err := db.Job(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	media, err := db.MediaOf(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	notifications, err := db.NotificationsOf(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	job.ID = ""
 	for i := range media {
 		media[i].JobID, media[i].Object = "", ""

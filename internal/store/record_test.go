@@ -117,9 +117,7 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 				}
 			}
 			owed, err := db.Record(t.Context(), list, tt.at)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			for k, o := range owed {
 				id := list[k].Event.ID
 				if len(o.Media) != tt.media[k] || len(o.Notifications) != tt.notifications[k] || o.Settled != tt.settled[k] || o.Processed != tt.processed[k] || o.Buried {
@@ -127,9 +125,7 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 						tt.name, id, o, tt.media[k], tt.notifications[k], tt.settled[k], tt.processed[k])
 				}
 				kept, err := db.Event(t.Context(), id)
-				if err != nil {
-					t.Fatal(err)
-				}
+				noError(t, err)
 				var want time.Time
 				if o.Settled || o.Processed {
 					want = received
@@ -161,9 +157,7 @@ func TestEventTwiceInOneBatch(t *testing.T) {
 		ev, update := completed()
 		r := store.Recording{Event: ev, Update: update, Destinations: []string{"slack-1"}}
 		owed, err := db.Record(t.Context(), []store.Recording{r, r}, received)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if diff := cmp.Diff(owed[0], owed[1]); diff != "" || len(owed[0].Media) != 2 || len(owed[0].Notifications) != 1 {
 			t.Errorf("owed %+v, want 2 media and 1 notification twice; they differ by\n%s", owed[0], diff)
 		}
@@ -184,14 +178,10 @@ func TestMoreLinksThanOneStatementTakes(t *testing.T) {
 			list = append(list, store.Recording{Event: ev, Update: update})
 		}
 		owed, err := db.Record(t.Context(), list, received)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		for n, o := range owed {
 			media, err := db.MediaOf(t.Context(), list[n].Event.JobID)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			if diff := cmp.Diff(media, o.Media); len(media) != 100 || diff != "" {
 				t.Errorf("%d files of job %d are kept (-kept +owed):\n%s", len(media), n, diff)
 			}
@@ -204,9 +194,7 @@ func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
 		ctx := t.Context()
 		ev, update := completed()
 		for range 2 {
-			if err := db.KeepEvent(ctx, ev); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.KeepEvent(ctx, ev))
 		}
 		if got := owedEvents(t, db, 10); !slices.Equal(got, []string{ev.ID}) {
 			t.Fatalf("owed events are %v, want %s", got, ev.ID)
@@ -215,21 +203,15 @@ func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
 			t.Errorf("job before the event is recorded: %v, want ErrNotFound", err)
 		}
 		answers, err := db.Record(ctx, []store.Recording{{Event: ev, Update: update, Destinations: []string{"slack-1"}}}, received)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if got := answers[0]; got.Processed || got.Settled || len(got.Media) != 2 || len(got.Notifications) != 1 {
 			t.Errorf("recording returned %+v, want 2 media and 1 notification owed", got)
 		}
 		if job, err := db.Job(ctx, "vid_1"); err != nil || job.Status != tasks.StatusCompleted {
 			t.Errorf("job is %s, %v; want completed", job.Status, err)
 		}
-		if err := db.MarkProcessed(ctx, []string{ev.ID}, received); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.KeepEvent(ctx, ev); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
+		noError(t, db.KeepEvent(ctx, ev))
 		if got := owedEvents(t, db, 10); len(got) != 0 {
 			t.Errorf("owed events at the end are %v, want none", got)
 		}

@@ -22,21 +22,15 @@ func TestOnlyTheNewestRejectionsAreKept(t *testing.T) {
 			}
 		}
 		for i := range n {
-			if err := db.KeepRejection(ctx, reject(i)); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.KeepRejection(ctx, reject(i)))
 		}
 		malformed := reject(n)
 		malformed.Reason = "malformed"
 		for range 2 {
-			if err := db.KeepRejection(ctx, malformed); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, db.KeepRejection(ctx, malformed))
 		}
 		all, err := db.Rejections(ctx, store.RejectionFilter{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if len(all) != 1000 {
 			t.Errorf("%d rejections are kept, want the newest 1000", len(all))
 		}

@@ -30,17 +30,14 @@ func recordOne(ctx context.Context, db *store.Store, ev tasks.Event, update *tas
 func migrated(t testing.TB, url string) *store.Store {
 	t.Helper()
 	db, err := store.Create(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	_, err = db.Migrate(t.Context())
+	noError(t, err)
 	return db
 }
 
@@ -85,23 +82,17 @@ func TestRecordKeepsEventAndJob(t *testing.T) {
 		ev, update := completed()
 		ev.Body = []byte("{\"a\":\"\x00\xff\"}")
 		owed, err := recordOne(t.Context(), db, ev, update, []string{"slack-1", "slack-2"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if len(owed.Media) != 2 || len(owed.Notifications) != 2 || owed.Processed {
 			t.Errorf("owed = %d media, %d notifications, processed %t; want 2, 2, false", len(owed.Media), len(owed.Notifications), owed.Processed)
 		}
 		kept, err := db.Event(t.Context(), ev.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if diff := cmp.Diff(store.StoredEvent{Event: ev}, kept); diff != "" {
 			t.Errorf("event (-want +got):\n%s", diff)
 		}
 		job, err := db.Job(t.Context(), "vid_1")
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		all := 100
 		want := store.Job{
 			ID: "vid_1", Status: tasks.StatusCompleted, Progress: &all, Prompt: "a cat", Model: "kling-v1.5", Duration: 5 * time.Second,
@@ -117,33 +108,21 @@ func TestRecordingAgainChangesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		first, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		again, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if diff := cmp.Diff(first, again); diff != "" {
 			t.Errorf("owed after a second run (-first +second):\n%s", diff)
 		}
-		if err := db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Second)))
+		noError(t, db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Hour)))
 		done, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if diff := cmp.Diff(store.Owed{Processed: true}, done); diff != "" {
 			t.Errorf("owed once processed (-want +got):\n%s", diff)
 		}
 		kept, err := db.Event(t.Context(), ev.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if want := received.Add(time.Second); !kept.ProcessedAt.Equal(want) {
 			t.Errorf("processed at %v, want the first time, %v", kept.ProcessedAt, want)
 		}
@@ -171,23 +150,17 @@ func TestConcurrentEventsOfOneJobAreAllFolded(t *testing.T) {
 			}
 		}
 		job, err := db.Job(t.Context(), "vid_1")
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if job.Progress == nil || *job.Progress != n-1 {
 			t.Errorf("progress = %v, want %d: an update was lost", job.Progress, n-1)
 		}
 		events, err := db.Events(t.Context(), store.EventFilter{JobID: "vid_1"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if len(events) != n {
 			t.Errorf("%d events kept, want %d", len(events), n)
 		}
 		notifications, err := db.NotificationsOf(t.Context(), "vid_1")
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if len(notifications) != n {
 			t.Errorf("%d notifications, want one for each of %d progress events", len(notifications), n)
 		}
@@ -198,20 +171,12 @@ func TestSentNotificationStaysSent(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		owed, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		id := owed.Notifications[0].ID
-		if err := db.NotificationSent(t.Context(), id, received); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.NotificationFailed(t.Context(), id, "late", received.Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.NotificationSent(t.Context(), id, received))
+		noError(t, db.NotificationFailed(t.Context(), id, "late", received.Add(time.Hour)))
 		n, err := db.Notification(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if n.State != store.NotificationSent || n.Error != "" || !n.SentAt.Equal(received) {
 			t.Errorf("notification = %+v, want sent at %v", n, received)
 		}
@@ -222,17 +187,13 @@ func TestEventAndJobFilters(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		ev, update := completed()
-		if _, err := recordOne(ctx, db, ev, update, []string{"slack-1"}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
+		noError(t, err)
 		unknown := event("klingai:odd", "video.sparkled")
 		unknown.JobID, unknown.ReceivedAt = "", received.Add(time.Minute)
-		if _, err := recordOne(ctx, db, unknown, nil, nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.MarkProcessed(ctx, []string{unknown.ID}, received); err != nil {
-			t.Fatal(err)
-		}
+		_, err = recordOne(ctx, db, unknown, nil, nil)
+		noError(t, err)
+		noError(t, db.MarkProcessed(ctx, []string{unknown.ID}, received))
 		tests := []struct {
 			name   string
 			filter store.EventFilter
@@ -248,9 +209,7 @@ func TestEventAndJobFilters(t *testing.T) {
 		}
 		for _, tt := range tests {
 			events, err := db.Events(ctx, tt.filter)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			var got []string
 			for _, ev := range events {
 				got = append(got, ev.ID)
@@ -296,9 +255,7 @@ func TestMigrateAndCheckSchema(t *testing.T) {
 	})
 	t.Run("empty database", func(t *testing.T) {
 		db, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		defer func() { _ = db.Close() }()
 		if err := db.CheckSchema(t.Context()); !errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), "klinghook migrate") {
 			t.Errorf("CheckSchema = %v, want ErrSchema that names the command", err)
@@ -324,5 +281,13 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 				t.Errorf("the error contains the password: %v", err)
 			}
 		})
+	}
+}
+
+// noError ends a test that cannot go on.
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -58,9 +58,3 @@ func TestRunStopsSharedPostgres(t *testing.T) {
 		t.Error("the shared server still answers after the tests")
 	}
 }
-
-func TestSharedPostgresNeedsMain(t *testing.T) {
-	if _, _, err := new(sharedServer).next(t.Context(), ""); err == nil {
-		t.Error("started a server that nothing will stop")
-	}
-}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,8 +24,16 @@ func OpenQueue(cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger, m
 	if cfg.NoSpool {
 		dir = ""
 	}
+	client, healthy := tasks.NewShardedClient(join.Redis(rdb), cfg.EventShards), process.RedisHealth(rdb)
 	queue, err := spool.New(spool.Config{
-		Redis: tasks.NewShardedClient(join.Redis(rdb), cfg.EventShards), Healthy: process.RedisHealth(rdb), Timeout: cfg.QueueTimeout,
+		Redis: client, Timeout: cfg.QueueTimeout,
+		Healthy: func(ctx context.Context) error {
+			err := healthy(ctx)
+			if errors.Is(err, process.ErrMemory) {
+				return errors.Join(err, client.DropSamples())
+			}
+			return err
+		},
 		Dir: dir, MaxBytes: cfg.SpoolMaxSize, Log: log, Metrics: metrics,
 	})
 	const instead = "choose a directory on a disk of this machine with KLINGHOOK_SPOOL_DIR (--spool-dir), or go without one with --no-spool"

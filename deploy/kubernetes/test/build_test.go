@@ -91,13 +91,9 @@ func roots(t *testing.T) []string {
 func build(t *testing.T, root string) manifests {
 	t.Helper()
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	stream, err := built.AsYaml()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	objects, err := decode(stream)
 	if err != nil {
 		t.Fatalf("%s: %v", root, err)
@@ -117,35 +113,12 @@ func onEach(t *testing.T, f func(t *testing.T, m manifests)) {
 func exampleSecrets(t *testing.T) map[string]*corev1.Secret {
 	t.Helper()
 	stream, err := os.ReadFile(filepath.Join(folder, "secrets.example.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	objects, err := decode(stream)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	secrets := map[string]*corev1.Secret{}
 	for _, s := range of[*corev1.Secret](manifests(objects)) {
 		secrets[s.Name] = s
 	}
 	return secrets
-}
-
-func TestObjectsHaveNameAndNamespace(t *testing.T) {
-	onEach(t, func(t *testing.T, m manifests) {
-		seen := map[string]bool{}
-		for _, o := range m {
-			name := fmt.Sprintf("%T %s", o, o.GetName())
-			if o.GetName() == "" || seen[name] {
-				t.Errorf("%s has no name, or is defined twice", name)
-			}
-			seen[name] = true
-			if _, cluster := o.(*corev1.Namespace); !cluster && o.GetNamespace() != "klinghook" {
-				t.Errorf("%s is in namespace %q", name, o.GetNamespace())
-			}
-			if _, secret := o.(*corev1.Secret); secret {
-				t.Errorf("%s: secrets do not belong in the manifests", name)
-			}
-		}
-	})
 }

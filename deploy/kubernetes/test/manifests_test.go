@@ -85,9 +85,7 @@ func workloadOf(t *testing.T, m manifests, component string) workload {
 func selected(t *testing.T, m manifests, selector *metav1.LabelSelector) []workload {
 	t.Helper()
 	s, err := metav1.LabelSelectorAsSelector(selector)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	var list []workload
 	for _, w := range workloads(m) {
 		if s.Matches(labels.Set(w.pod.Labels)) {
@@ -162,4 +160,12 @@ func text(v any) string {
 // asSelector returns a Service's selector as a LabelSelector.
 func asSelector(m map[string]string) *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: m}
+}
+
+// noError ends a test that cannot go on.
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

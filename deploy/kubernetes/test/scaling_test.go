@@ -72,9 +72,7 @@ func TestWorkloadsHaveOneScaler(t *testing.T) {
 func queuesOf(t *testing.T) []string {
 	t.Helper()
 	source, err := os.ReadFile("../../../tasks/kind.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	var names []string
 	for _, match := range regexp.MustCompile(`(?m)^\tQueue\w+\s+= "(\w+)"$`).FindAllStringSubmatch(string(source), -1) {
 		names = append(names, match[1])

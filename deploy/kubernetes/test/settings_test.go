@@ -2,7 +2,6 @@ package kubernetes
 
 import (
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,9 +14,7 @@ import (
 func settings(t *testing.T) []string {
 	t.Helper()
 	document, err := os.ReadFile("../../../docs/configuration.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	_, table, _ := strings.Cut(string(document), "<!-- klinghook config --markdown -->")
 	table, _, _ = strings.Cut(table, "<!-- end -->")
 	var names []string
@@ -49,33 +46,12 @@ func TestEnvironmentHasOnlySettings(t *testing.T) {
 		}
 	})
 	example, err := os.ReadFile("../secrets.example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for _, name := range regexp.MustCompile(`KLING[A-Z]+_[A-Z_]+`).FindAllString(string(example), -1) {
 		if !slices.Contains(known, name) {
 			t.Errorf("the example of Secrets has unknown setting %s", name)
 		}
 	}
-}
-
-// TestIngestGetsOnlyItsSettings compares the environment of the public process with its
-// help text.
-func TestIngestGetsOnlyItsSettings(t *testing.T) {
-	run := exec.CommandContext(t.Context(), "go", "run", "./cmd/klinghook-ingest", "--help")
-	run.Dir = "../../.."
-	run.Env = append(os.Environ(), "CGO_ENABLED=0")
-	help, err := run.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	onEach(t, func(t *testing.T, m manifests) {
-		for name := range environment(t, m, workloadOf(t, m, "ingest")) {
-			if !regexp.MustCompile(`\b` + name + `\b`).Match(help) {
-				t.Errorf("ingest has setting %s, which it does not know", name)
-			}
-		}
-	})
 }
 
 func TestSecretsStayOutOfConfigMaps(t *testing.T) {
