@@ -61,10 +61,10 @@ func TestNarratorPrintsAttempts(t *testing.T) {
 	}
 }
 
-func TestNarratorRemovesEscapesFromStrangersTexts(t *testing.T) {
+func TestNarratorEscapesStrangersTexts(t *testing.T) {
 	n, out := testNarrator(t)
-	n.delivered(ingest.Delivery{Status: 200, JobID: "vid\x1b[2J\n1", Type: "video.\x1b]0;title\x07"})
-	if got, want := out.String(), "15:04:05  vid [2J 1           received     video. ]0;title , answered in 0s\n"; got != want {
+	n.delivered(ingest.Delivery{Status: 200, JobID: "vid\x1b[2J\n1", Type: "video.\u202e\u009b"})
+	if got, want := out.String(), "15:04:05  vid\\u001b[2J 1      received     video.\\u202e\\u009b, answered in 0s\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 }

@@ -158,7 +158,7 @@ func printEvent(w io.Writer, ev store.StoredEvent) error {
 	if err := printFields(w, fields); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", terminalSafe(string(readableBody(ev.Body))))
+	_, err := fmt.Fprintf(w, "\n%s\n", escapeHidden(string(readableBody(ev.Body))))
 	return err
 }
 

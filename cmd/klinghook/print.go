@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -83,12 +85,17 @@ func each[From, To any](list []From, convert func(From) To) []To {
 	return converted
 }
 
-// printJSON writes indented JSON.
+// printJSON writes indented JSON without characters that could control a terminal.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var text strings.Builder
+	enc := json.NewEncoder(&text)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, escapeHidden(text.String()))
+	return err
 }
 
 // printFields writes names and values, leaving out empty values.
@@ -102,19 +109,28 @@ func printFields(w io.Writer, fields [][2]string) error {
 	return tw.Flush()
 }
 
-// oneLine removes control characters, with which a sender could control a terminal.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || (r >= 0x7f && r < 0xa0) {
-			return ' '
+// escapeHidden writes characters with which a sender could control a terminal or reorder
+// the text around them as JSON strings have them: controls other than line feeds, bidi
+// marks, and other invisible ones. The joiners of scripts and emoji stay.
+func escapeHidden(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\n', r == '\u200c', r == '\u200d', !unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
 		}
-		return r
-	}, text)
+	}
+	return b.String()
 }
 
-// terminalSafe is oneLine for each line.
-func terminalSafe(text string) string {
-	return strings.Join(each(strings.Split(text, "\n"), oneLine), "\n")
+// oneLine is escapeHidden for a text within a line.
+func oneLine(text string) string {
+	return escapeHidden(strings.NewReplacer("\n", " ", "\r", " ", "\t", " ").Replace(text))
 }
 
 // textOrBytes returns content as text if it is UTF-8, else as bytes, which JSON
