@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -59,7 +60,7 @@ Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, o) },
 	}
 	cmd.Flags().BoolVar(&o.simulate, "simulate", false, "run a Kling on this machine beside it, as klinghook simulate does, and ask that one about jobs")
-	cmd.Flags().BoolVar(&o.skipVerify, "insecure-skip-verify", false, "accept deliveries whoever sent them, unsigned ones too; never where others can reach it")
+	cmd.Flags().BoolVar(&o.skipVerify, "insecure-skip-verify", false, "accept unsigned deliveries; listens on 127.0.0.1 unless --addr is given")
 	cli.AddFlags(cmd, config.Dev)
 	return cmd
 }
@@ -234,11 +235,18 @@ func (d *dev) run(ctx context.Context) error {
 		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log)})
+	private := admin.Handler(admin.Config{
+		Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log),
+	})
+	var public http.Handler = server
+	if d.skipVerify {
+		d.cfg.Addr = unverifiedAddr(d.cfg)
+		public = admin.ProtectOpen(d.cfg.Addr, server)
+	}
 	server.Start(ctx)
 	defer server.Close()
 	listeners := process.NewListeners(d.log)
-	here, err := d.listen(ctx, listeners, private, server)
+	here, err := d.listen(ctx, listeners, private, public)
 	if err != nil {
 		return err
 	}
@@ -250,6 +258,16 @@ func (d *dev) run(ctx context.Context) error {
 	err = listeners.Wait(ctx)
 	fmt.Fprintln(d.out, "\nStopping: finishing what is held. Ctrl-C again stops at once.")
 	return errors.Join(err, d.stop(context.WithoutCancel(ctx), listeners))
+}
+
+// unverifiedAddr returns the address for deliveries without signatures: a loopback one
+// unless another was given.
+func unverifiedAddr(cfg *config.Config) string {
+	_, port, err := net.SplitHostPort(cfg.Addr)
+	if err != nil || cfg.Origin("KLINGHOOK_ADDR") != config.FromDefault {
+		return cfg.Addr
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // endpoints are where deliveries are received. Unsigned callbacks are of use only to

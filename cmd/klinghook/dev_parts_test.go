@@ -1,6 +1,34 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/klinghook/klinghook/config"
+)
+
+func TestUnverifiedDeliveriesArriveOnLoopbackUnlessAnAddressIsGiven(t *testing.T) {
+	tests := []struct {
+		name    string
+		environ []string
+		flags   map[string]string
+		want    string
+	}{
+		{"nothing given", nil, nil, "127.0.0.1:5000"},
+		{"the default given", []string{"KLINGHOOK_ADDR=:5000"}, nil, ":5000"},
+		{"a flag", nil, map[string]string{"KLINGHOOK_ADDR": "0.0.0.0:80"}, "0.0.0.0:80"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, err := config.Load(config.Dev, tt.environ, tt.flags, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := unverifiedAddr(cfg); got != tt.want {
+				t.Errorf("address %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
 
 func TestReachable(t *testing.T) {
 	for addr, want := range map[string]string{

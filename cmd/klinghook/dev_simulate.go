@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/simulate"
 )
@@ -43,8 +44,9 @@ func startSimulatedKling(ctx context.Context, log *zap.Logger, cfg *config.Confi
 	if err != nil {
 		return nil, err
 	}
-	if k.addr, err = k.listeners.Add(ctx, "simulate", simulateAddr, k.simulator); err != nil {
-		if k.addr, err = k.listeners.Add(ctx, "simulate", "127.0.0.1:0", k.simulator); err != nil {
+	handler := admin.ProtectOpen(simulateAddr, k.simulator)
+	if k.addr, err = k.listeners.Add(ctx, "simulate", simulateAddr, handler); err != nil {
+		if k.addr, err = k.listeners.Add(ctx, "simulate", "127.0.0.1:0", handler); err != nil {
 			return nil, errors.Join(err, k.close())
 		}
 	}

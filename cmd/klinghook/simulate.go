@@ -61,7 +61,8 @@ What can go wrong with Kling goes wrong here on demand. Shares are numbers from 
 address to KLINGHOOK_MEDIA_ALLOW.
 
 Anyone who can reach it can make it post anywhere, so an --addr that others can reach
-needs an --api-key. --parallel and --keep bound its memory.`,
+needs an --api-key, and only localhost and the host of --addr are accepted as its name.
+--parallel and --keep bound its memory.`,
 		Example: `  klinghook simulate
   klinghook simulate --lost 0.3 --repeat 0.2 --reorder 0.2 --seed 7
   klinghook simulate --dead-links 0.5 --broken-media 0.2 --media-size 500MiB
@@ -184,7 +185,7 @@ func (o *simulateOptions) run(ctx context.Context, out io.Writer, cfg *config.Co
 		return err
 	}
 	listeners := process.NewListeners(log)
-	addr, err := listeners.Add(ctx, "simulate", o.addr, simulator)
+	addr, err := listeners.Add(ctx, "simulate", o.addr, admin.ProtectOpen(o.addr, simulator))
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; another program uses this address: stop it, or choose another one with --addr", err)
 	}

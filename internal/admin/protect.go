@@ -13,7 +13,7 @@ import (
 // addresses and hosts, and it forbids frames. policy is the pages'
 // Content-Security-Policy.
 func Protect(hosts []string, policy string, pages http.Handler) http.Handler {
-	pages = http.NewCrossOriginProtection().Handler(pages)
+	pages = sameSite(hosts, "or add the name to KLINGHOOK_ADMIN_HOSTS (--admin-hosts) of klinghook admin", pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -23,10 +23,31 @@ func Protect(hosts []string, policy string, pages http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
+		pages.ServeHTTP(w, r)
+	})
+}
+
+// ProtectOpen protects a handler at addr ("host:port") that needs no secret from pages
+// in the browsers of this machine: it refuses cross-origin requests that change
+// something and host names other than localhost, loopback addresses and addr's own. If
+// addr has no host or an unspecified one, any name may lead to it.
+func ProtectOpen(addr string, open http.Handler) http.Handler {
+	host, _, _ := net.SplitHostPort(addr) // an address without a port cannot be listened on
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		return http.NewCrossOriginProtection().Handler(open)
+	}
+	return sameSite([]string{host}, "or listen with --addr on an address without a host, such as :5000, which allows any name", open)
+}
+
+// sameSite refuses cross-origin requests that change something and host names other
+// than localhost, loopback addresses and hosts. advice says how to allow a name.
+func sameSite(hosts []string, advice string, pages http.Handler) http.Handler {
+	pages = http.NewCrossOriginProtection().Handler(pages)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A site can make its own name resolve to this machine. Its scripts would then
 		// count as same-origin (DNS rebinding).
 		if host := hostOf(r); !isLocalHost(host) && !slices.ContainsFunc(hosts, func(own string) bool { return sameHost(host, own) }) {
-			http.Error(w, "unknown host name: use localhost, for example through an SSH tunnel, or add the name to KLINGHOOK_ADMIN_HOSTS (--admin-hosts) of klinghook admin", http.StatusForbidden)
+			http.Error(w, "unknown host name: use localhost, for example through an SSH tunnel, "+advice, http.StatusForbidden)
 			return
 		}
 		pages.ServeHTTP(w, r)

@@ -9,11 +9,21 @@ import (
 	"github.com/klinghook/klinghook/internal/admin"
 )
 
-// protected returns the status of a request to protected pages.
-func protected(r *http.Request) int {
-	pages := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+var noContent = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+
+var protected = admin.Protect([]string{"queue.example.com", "10.0.0.9", "2001:db8::1"}, "default-src 'none'", noContent)
+
+// status returns the status of a request with the headers Sec-Fetch-Site and Origin.
+func status(handler http.Handler, method, host, site, origin string) int {
+	r := httptest.NewRequest(method, "/queues/api", http.NoBody)
+	r.Host = host
+	for name, value := range map[string]string{"Sec-Fetch-Site": site, "Origin": origin} {
+		if value != "" {
+			r.Header.Set(name, value)
+		}
+	}
 	w := httptest.NewRecorder()
-	admin.Protect([]string{"queue.example.com", "10.0.0.9", "2001:db8::1"}, "default-src 'none'", pages).ServeHTTP(w, r)
+	handler.ServeHTTP(w, r)
 	return w.Code
 }
 
@@ -48,9 +58,35 @@ func TestOnlyKnownHostNamesAreServed(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.host, func(t *testing.T) {
-			r := httptest.NewRequest("GET", "/queues", http.NoBody)
-			r.Host = tt.host
-			if got := protected(r); got != tt.want {
+			if got := status(protected, "GET", tt.host, "", ""); got != tt.want {
+				t.Errorf("status %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestOpenHandlersAreForTheirOwnPages(t *testing.T) {
+	tests := []struct {
+		name, addr, host, site, origin string
+		want                           int
+	}{
+		{"program", "127.0.0.1:5000", "127.0.0.1:5000", "", "", 204},
+		{"another local name", "127.0.0.1:5000", "localhost:5000", "", "", 204},
+		{"own name", "fake-kling:5010", "fake-kling:5010", "", "", 204},
+		{"own address", "10.0.0.9:5010", "10.0.0.9:5010", "", "", 204},
+		{"any name, listening everywhere", ":5000", "hooks.example.com", "", "", 204},
+		{"any name, listening on 0.0.0.0", "0.0.0.0:5010", "simulate:5010", "", "", 204},
+		{"any name, listening on ::", "[::]:5010", "simulate:5010", "", "", 204},
+		{"rebound name", "127.0.0.1:5000", "evil.example:5000", "same-origin", "http://evil.example:5000", 403},
+		{"rebound name of an address", "10.0.0.9:5010", "evil.example:5010", "", "", 403},
+		{"form of another site", "127.0.0.1:5000", "127.0.0.1:5000", "cross-site", "https://evil.example", 403},
+		{"form of another site in an old browser", "127.0.0.1:5000", "127.0.0.1:5000", "", "https://evil.example", 403},
+		{"form without an origin", "127.0.0.1:5000", "127.0.0.1:5000", "", "null", 403},
+		{"form of another site, listening everywhere", ":5000", "localhost:5000", "cross-site", "https://evil.example", 403},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := status(admin.ProtectOpen(tt.addr, noContent), "POST", tt.host, tt.site, tt.origin); got != tt.want {
 				t.Errorf("status %d, want %d", got, tt.want)
 			}
 		})
@@ -77,14 +113,7 @@ func TestCrossOriginChangesAreRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, method := range []string{"POST", "DELETE"} {
-				r := httptest.NewRequest(method, "/queues/api", http.NoBody)
-				r.Host = tt.host
-				for name, value := range map[string]string{"Sec-Fetch-Site": tt.site, "Origin": tt.origin} {
-					if value != "" {
-						r.Header.Set(name, value)
-					}
-				}
-				if got := protected(r); got != tt.want {
+				if got := status(protected, method, tt.host, tt.site, tt.origin); got != tt.want {
 					t.Errorf("%s: status %d, want %d", method, got, tt.want)
 				}
 			}

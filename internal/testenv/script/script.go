@@ -10,7 +10,7 @@
 //	address <var> <for> <log>         wait until a log says where the program listens,
 //	                                  and set the variable to that host:port
 //	field <var> <name> <file>         set the variable to a field of a JSON object
-//	http <method> <url> [file]        send a request, with $AUTHORIZATION and, as
+//	http <method> <url> [file]        send a request, with $AUTHORIZATION, $ORIGIN and, as
 //	                                  X-Kling-Signature, $SIGNATURE if set; stdout is
 //	                                  the status and the answer
 //	taken <var>                       listen on an address
@@ -153,7 +153,7 @@ func request(ts *testscript.TestScript, args []string) {
 	req, err := http.NewRequestWithContext(context.Background(), args[0], args[1], strings.NewReader(body))
 	ts.Check(err)
 	req.Header.Set("Content-Type", "application/json")
-	for variable, header := range map[string]string{"AUTHORIZATION": "Authorization", "SIGNATURE": "X-Kling-Signature"} {
+	for variable, header := range map[string]string{"AUTHORIZATION": "Authorization", "ORIGIN": "Origin", "SIGNATURE": "X-Kling-Signature"} {
 		if value := ts.Getenv(variable); value != "" {
 			req.Header.Set(header, value)
 		}
