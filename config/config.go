@@ -41,12 +41,14 @@ type Config struct {
 
 	Addr      string `group:"Addresses" env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" roles:"ingest dev client" help:"The address that receives webhooks."`
 	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" roles:"ingest worker dev admin" help:"The address of metrics and health and, in admin and dev, of the queue pages. Keep it private: only admin's pages can have a login."`
+	Profiles  bool   `env:"KLINGHOOK_PROFILES" envDefault:"false" form:"switch" roles:"ingest worker dev admin" help:"Serve Go's profiles at /debug/pprof/ on the private address, to clients on this machine. Through a reverse proxy on it, others may reach them. admin with a login always serves them to its users."`
 
 	AdminUser         string   `group:"Login to the queue pages" env:"KLINGHOOK_ADMIN_USER" form:"name" needs:"KLINGHOOK_ADMIN_PASSWORD_HASH" roles:"admin" help:"The user who can log in to the queue pages."`
 	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"whole" needs:"KLINGHOOK_ADMIN_USER" roles:"admin" help:"The bcrypt hash of that user's password, as \"klinghook admin hash-password\" prints it."`
 	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"whole" roles:"admin" help:"Bearer tokens for the queue pages. Programs send one in a header, people enter one on the login page."`
 	AdminProxyHeader  string   `env:"KLINGHOOK_ADMIN_PROXY_HEADER" form:"header-name" needs:"KLINGHOOK_ADMIN_PROXIES" roles:"admin" help:"The header in which an authenticating reverse proxy names the user. The proxy must remove it from what clients send. It is accepted only from KLINGHOOK_ADMIN_PROXIES."`
-	AdminProxies      []string `env:"KLINGHOOK_ADMIN_PROXIES" form:"networks" needs:"KLINGHOOK_ADMIN_PROXY_HEADER" roles:"admin" help:"The addresses of the proxies that may send KLINGHOOK_ADMIN_PROXY_HEADER."`
+	AdminProxies      []string `env:"KLINGHOOK_ADMIN_PROXIES" form:"networks" roles:"admin" help:"The addresses of the reverse proxies in front of admin. Only they may send KLINGHOOK_ADMIN_PROXY_HEADER and X-Forwarded-For, by which attempts to log in are counted."`
+	AdminPrefix       string   `env:"KLINGHOOK_ADMIN_PREFIX" form:"path-prefix" roles:"admin" help:"The path that the queue pages and their login are below, such as /klinghook, for a reverse proxy that forwards only that path and does not remove it. Health and metrics are not below it."`
 	AdminHosts        []string `env:"KLINGHOOK_ADMIN_HOSTS" form:"host-names" roles:"admin" help:"Host names at which browsers may open the queue pages, besides localhost, loopback addresses and the host of KLINGHOOK_ADMIN_ADDR."`
 	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" roles:"admin" help:"Allow no changes through the queue pages."`
 

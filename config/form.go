@@ -44,6 +44,7 @@ var forms = map[string]form{
 	"header-name":     {"the name of a header", "X-Forwarded-User", regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`).MatchString},
 	"networks":        {"IP addresses or networks separated by commas, but not a network of all addresses", "10.0.0.7,10.1.0.0/16", isNetwork},
 	"host-names":      {"host names or addresses without ports, separated by commas", "queue.example.com", isHost},
+	"path-prefix":     {"a path that starts with / and does not end with it, of letters, digits, -, _ and .", "/klinghook", regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`).MatchString},
 	"listen-address":  {"host:port", ":5000 or 127.0.0.1:5001", func(item string) bool { return isAddress(item, 0) }},
 	"hosts":           {"host:port pairs separated by commas", "cdn.internal:443,10.0.0.7:8080", func(item string) bool { return !strings.HasPrefix(item, ":") && isAddress(item, 1) }},
 	"base-url":        {"an HTTP URL without login, query and fragment", "https://api.klingai.com", func(item string) bool { return isHTTPURL(item) && !strings.ContainsAny(item, "?#@") }},

@@ -64,6 +64,7 @@ func TestForms(t *testing.T) {
 		"password-hash": {[]string{goodHash, strings.Replace(goodHash, "$2a$10", "$2y$12", 1)}, []string{strings.Replace(goodHash, "$10", "$05", 1), strings.Replace(goodHash, "$10", "$20", 1), goodHash[2:], "$apr1$k3bHT1dR$pWwb2DqnIHcnQiZmFSp8H0"}},
 		"header-name":   {[]string{"X-Forwarded-User"}, []string{"Remote User"}},
 		"networks":      {[]string{"10.0.0.7", "fd00::/8"}, []string{"proxy.internal", "0.0.0.0/0", "::/0"}},
+		"path-prefix":   {[]string{"/klinghook", "/a/b-c_d.e"}, []string{"klinghook", "/", "/klinghook/", "//evil.example", "/a//b", "/..", "/./a", "/{x}", "/a b", "/a?b", "/%2e"}},
 		"host-names":    {[]string{"queue.example.com", "2001:db8::1"}, []string{"queue.example.com:443", "https://queue.example.com"}},
 		"redis-url": {
 			[]string{"redis://127.0.0.1", "redis://:p%40ss%2Fword@redis:6379/15", "rediss://user:pw@redis:6380/0?dial_timeout=3s", "unix:///run/redis.sock?db=1", "unix://user:pw@/run/redis.sock", "redis://s1:26379?master_name=m&addr=s2:26379&password=p%40w"},

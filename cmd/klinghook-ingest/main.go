@@ -123,7 +123,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 		Endpoints: endpoints, Queue: queue, MaxBody: cfg.MaxBody,
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics, Tracer: traces.Tracer(),
 	})
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg)})
 	server.Start(ctx)
 	defer server.Close()
 	listeners := process.NewListeners(log)

@@ -63,21 +63,21 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	gate := login.New(login.Config{
 		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, Tokens: cfg.AdminTokens,
 		ProxyHeader: cfg.AdminProxyHeader, Proxies: networks(cfg.AdminProxies),
-		Home: admin.QueuesPath, Hosts: ownHosts(cfg), Redis: rdb, Log: log, Metrics: metrics,
+		Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), Redis: rdb, Log: log, Metrics: metrics,
 	})
 	if err := checkLogin(cfg, gate); err != nil {
 		return err
 	}
 	logout := ""
 	if gate.HasPage() {
-		logout = login.LogoutPath
+		logout = cfg.AdminPrefix + login.LogoutPath
 	}
-	pages := queues.New(queues.Config{RootPath: admin.QueuesPath, Redis: rdb, Hosts: ownHosts(cfg), ReadOnly: cfg.ReadOnly, LogoutPath: logout})
+	pages := queues.New(queues.Config{RootPath: cfg.AdminPrefix + admin.QueuesPath, Redis: rdb, Hosts: ownHosts(cfg), ReadOnly: cfg.ReadOnly, LogoutPath: logout})
 	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb))
-	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Queues: gate.Protect(pages), Login: gate}
+	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Prefix: cfg.AdminPrefix, Profiles: cli.Profiles(cfg), Queues: gate.Protect(pages), Login: gate}
 	if len(gate.Ways()) > 0 {
 		private.Profiles = gate.Protect(admin.Profiles())
 	}
@@ -106,7 +106,7 @@ func checkLogin(cfg *config.Config, gate *login.Gate) error {
 
 // logAccess logs who can use the pages, and from where.
 func logAccess(log *zap.Logger, cfg *config.Config, gate *login.Gate) {
-	fields := []zap.Field{zap.String("path", admin.QueuesPath), zap.Bool("read_only", cfg.ReadOnly), zap.Strings("hosts", ownHosts(cfg))}
+	fields := []zap.Field{zap.String("path", cfg.AdminPrefix+admin.QueuesPath), zap.Bool("read_only", cfg.ReadOnly), zap.Strings("hosts", ownHosts(cfg))}
 	switch ways := gate.Ways(); {
 	case len(ways) == 0:
 		log.Info("queue pages are open to everybody on this machine", fields...)

@@ -236,7 +236,7 @@ func (d *dev) run(ctx context.Context) error {
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
 	private := admin.Handler(admin.Config{
-		Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log),
+		Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Profiles: cli.Profiles(d.cfg), Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log),
 	})
 	var public http.Handler = server
 	if d.skipVerify {

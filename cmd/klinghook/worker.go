@@ -83,7 +83,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.CheckWritable}, process.Check{Name: "bucket", Probe: crew.bucket.Checked})
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Jobs: jobsAPI(cfg, db, log)})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg), Jobs: jobsAPI(cfg, db, log)})
 	return crew.serve(ctx, cfg, private, log,
 		redisDependency(cfg, rdb), databaseDependency(cfg, db),
 		dependency{name: "bucket", check: crew.bucket.Check, temporary: media.IsTemporary})

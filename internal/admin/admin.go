@@ -17,17 +17,20 @@ type Config struct {
 	Live, Ready http.HandlerFunc
 	// Metrics are served at GET /metrics. Required.
 	Metrics prometheus.Gatherer
-	// Profiles serves /debug/pprof/. Default: Profiles for clients on this machine.
+	// Prefix is the path that Queues and Login are below, such as "/klinghook".
+	// Default: none.
+	Prefix string
+	// Profiles serves /debug/pprof/. Default: an answer that says how to turn it on.
 	Profiles http.Handler
 	// Jobs, if set, serves PUT /jobs/<id>.
 	Jobs http.Handler
-	// Queues, if set, serves /queues.
+	// Queues, if set, serves Prefix + /queues.
 	Queues http.Handler
-	// Login, if set, serves /login and /logout.
+	// Login, if set, serves Prefix + /login and /logout.
 	Login http.Handler
 }
 
-// QueuesPath is where the queue pages are served.
+// QueuesPath is where the queue pages are served, below the prefix.
 const QueuesPath = "/queues"
 
 // Handler returns the handler of a private address. Health and metrics contain no
@@ -38,20 +41,24 @@ func Handler(cfg Config) http.Handler {
 	mux.HandleFunc("GET /readyz", cfg.Ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}))
 	if cfg.Profiles == nil {
-		cfg.Profiles = localOnly(Profiles())
+		cfg.Profiles = http.HandlerFunc(noProfiles)
 	}
 	mux.Handle(profilesPath, cfg.Profiles)
 	if cfg.Jobs != nil {
 		mux.Handle("PUT /jobs/{id...}", cfg.Jobs)
 	}
 	if cfg.Queues != nil {
-		mux.Handle(QueuesPath, cfg.Queues)
-		mux.Handle(QueuesPath+"/", cfg.Queues)
-		mux.Handle("GET /{$}", http.RedirectHandler(QueuesPath, http.StatusFound))
+		home := cfg.Prefix + QueuesPath
+		mux.Handle(home, cfg.Queues)
+		mux.Handle(home+"/", cfg.Queues)
+		mux.Handle("GET /{$}", http.RedirectHandler(home, http.StatusFound))
+		if cfg.Prefix != "" {
+			mux.Handle("GET "+cfg.Prefix+"/{$}", http.RedirectHandler(home, http.StatusFound))
+		}
 	}
 	if cfg.Login != nil {
-		mux.Handle("/login", cfg.Login)
-		mux.Handle("/logout", cfg.Login)
+		mux.Handle(cfg.Prefix+"/login", cfg.Login)
+		mux.Handle(cfg.Prefix+"/logout", cfg.Login)
 	}
 	return mux
 }

@@ -24,6 +24,8 @@ func TestHandlerServesWhatIsConfigured(t *testing.T) {
 	withQueues.Queues = says("queues", 200)
 	withLogin := withQueues
 	withLogin.Login = says("login", 200)
+	withPrefix := withLogin
+	withPrefix.Prefix = "/tools/klinghook"
 	tests := []struct {
 		name           string
 		cfg            admin.Config
@@ -38,6 +40,7 @@ func TestHandlerServesWhatIsConfigured(t *testing.T) {
 		{"Go's own metrics", private, "GET", "/metrics", 200, "go_goroutines "},
 		{"health by POST", private, "POST", "/healthz", 405, ""},
 		{"another host name", private, "GET", "http://worker.example:5001/metrics", 200, "klinghook_build_info"},
+		{"no profiles", private, "GET", "/debug/pprof/heap", 404, "KLINGHOOK_PROFILES"},
 		{"no queues", private, "GET", "/queues", 404, ""},
 		{"nothing at the root without queues", private, "GET", "/", 404, ""},
 		{"root", withQueues, "GET", "/", 302, "/queues"},
@@ -49,6 +52,15 @@ func TestHandlerServesWhatIsConfigured(t *testing.T) {
 		{"no login", withQueues, "GET", "/login", 404, ""},
 		{"login", withLogin, "POST", "/login", 200, "login: POST /login"},
 		{"log out", withLogin, "POST", "/logout", 200, "login: POST /logout"},
+		{"root with a prefix", withPrefix, "GET", "/", 302, "/tools/klinghook/queues"},
+		{"the prefix", withPrefix, "GET", "/tools/klinghook/", 302, "/tools/klinghook/queues"},
+		{"the prefix without a slash", withPrefix, "GET", "/tools/klinghook", 307, "/tools/klinghook/"},
+		{"queues below the prefix", withPrefix, "GET", "/tools/klinghook/queues", 200, "queues: GET /tools/klinghook/queues"},
+		{"below queues below the prefix", withPrefix, "GET", "/tools/klinghook/queues/api/queues", 200, "queues: GET /tools/klinghook/queues/api"},
+		{"login below the prefix", withPrefix, "POST", "/tools/klinghook/login", 200, "login: POST /tools/klinghook/login"},
+		{"log out below the prefix", withPrefix, "POST", "/tools/klinghook/logout", 200, "login: POST /tools/klinghook/logout"},
+		{"queues beside the prefix", withPrefix, "GET", "/queues", 404, ""},
+		{"health beside the prefix", withPrefix, "GET", "/healthz", 200, "live"},
 		{"health with a login", withLogin, "GET", "/readyz", 503, "ready"},
 		{"health with queues", withQueues, "GET", "/healthz", 200, "live"},
 	}

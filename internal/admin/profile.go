@@ -20,8 +20,10 @@ func Profiles() http.Handler {
 	return mux
 }
 
-// localOnly refuses clients on other machines, including those behind a proxy here.
-func localOnly(pages http.Handler) http.Handler {
+// LocalProfiles serves profiles to clients on this machine. It refuses requests that a
+// proxy marks, but not every proxy marks them.
+func LocalProfiles() http.Handler {
+	profiles := Profiles()
 	return Protect(nil, "default-src 'none'; style-src 'unsafe-inline'", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		proxied := false
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
@@ -31,6 +33,10 @@ func localOnly(pages http.Handler) http.Handler {
 			http.Error(w, "profiles are served on this machine only: use an SSH tunnel or kubectl port-forward", http.StatusForbidden)
 			return
 		}
-		pages.ServeHTTP(w, r)
+		profiles.ServeHTTP(w, r)
 	}))
+}
+
+func noProfiles(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "profiles are off: set KLINGHOOK_PROFILES=true, or use klinghook admin with a login", http.StatusNotFound)
 }

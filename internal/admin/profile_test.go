@@ -9,8 +9,8 @@ import (
 	"github.com/klinghook/klinghook/internal/admin"
 )
 
-func TestProfilesAreForThisMachineOnly(t *testing.T) {
-	private := admin.Handler(admin.Config{Live: says("live", 200), Ready: says("ready", 200), Metrics: admin.NewMetrics("v1")})
+func TestLocalProfilesAreForThisMachineOnly(t *testing.T) {
+	private := admin.Handler(admin.Config{Live: says("live", 200), Ready: says("ready", 200), Metrics: admin.NewMetrics("v1"), Profiles: admin.LocalProfiles()})
 	tests := []struct {
 		name, peer, host, path, header string
 		wantStatus                     int

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/process"
 )
 
@@ -33,6 +34,14 @@ func AdminEndpoint(cfg *config.Config, private http.Handler, log *zap.Logger) En
 		e.Elsewhere = log
 	}
 	return e
+}
+
+// Profiles returns the handler of a private address's profiles, or nil if they are off.
+func Profiles(cfg *config.Config) http.Handler {
+	if !cfg.Profiles {
+		return nil
+	}
+	return admin.LocalProfiles()
 }
 
 // Listen serves an endpoint from now on and returns its address. Its error says which

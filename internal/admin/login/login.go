@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// Path is where the login page is served.
+	// Path is where the login page is served, below the prefix.
 	Path = "/login"
-	// LogoutPath accepts the POST that ends a session.
+	// LogoutPath accepts the POST that ends a session, below the prefix.
 	LogoutPath = "/logout"
 )
 
@@ -35,8 +35,8 @@ type Config struct {
 	ProxyHeader string
 	// Proxies are the addresses from which ProxyHeader and X-Forwarded-For are accepted.
 	Proxies []netip.Prefix
-	// Home is the path of the pages, such as "/queues". Required.
-	Home string
+	// Prefix is the path that the login and the pages are below, as in admin.Config.
+	Prefix string
 	// Hosts are the host names that the pages may have besides local ones.
 	Hosts []string
 	// Redis keeps the sessions. Required if there is a password or a token.
@@ -124,7 +124,7 @@ func (g *Gate) Protect(pages http.Handler) http.Handler {
 			g.cfg.Log.Info("queue changed by a user", zap.String("user", user), zap.String("method", r.Method), zap.String("path", r.URL.Path),
 				zap.Int("status", noted.status), zap.String("peer", r.RemoteAddr))
 		case safe && strings.Contains(r.Header.Get("Accept"), "text/html") && g.HasPage():
-			http.Redirect(w, r, Path+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+			http.Redirect(w, r, g.cfg.Prefix+Path+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		default:
 			g.refuse(w)
 		}

@@ -57,7 +57,7 @@ func newFront(t *testing.T, cfg Config) *front {
 func newFrontOn(t *testing.T, cfg Config) *front {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	cfg.Home, cfg.Log, cfg.Metrics = "/queues", zap.New(core), prometheus.NewRegistry()
+	cfg.Log, cfg.Metrics = zap.New(core), prometheus.NewRegistry()
 	f := &front{t: t, logs: logs, gate: New(cfg)}
 	mux := http.NewServeMux()
 	mux.Handle("/", f.gate.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -44,22 +44,22 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	switch {
-	case r.URL.Path == Path && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+	switch path := strings.TrimPrefix(r.URL.Path, g.cfg.Prefix); {
+	case path == Path && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		wanted := r.URL.Query().Get("next")
 		if user, err := g.user(r); err == nil && user != "" {
 			http.Redirect(w, r, g.next(wanted), http.StatusSeeOther)
 			return
 		}
 		g.showPage(w, http.StatusOK, wanted, "")
-	case r.URL.Path == Path && r.Method == http.MethodPost:
+	case path == Path && r.Method == http.MethodPost:
 		g.login(w, r)
-	case r.URL.Path == LogoutPath && r.Method == http.MethodPost:
+	case path == LogoutPath && r.Method == http.MethodPost:
 		if err := g.endSession(w, r); err != nil {
 			g.unavailable(w, err)
 			return
 		}
-		http.Redirect(w, r, Path, http.StatusSeeOther)
+		http.Redirect(w, r, g.cfg.Prefix+Path, http.StatusSeeOther)
 	default:
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -132,12 +132,13 @@ func (g *Gate) throttle(w http.ResponseWriter, wait time.Duration, next, problem
 	g.showPage(w, http.StatusTooManyRequests, next, problem+" Try again in "+(time.Duration(seconds)*time.Second).String()+".")
 }
 
-// next returns where a browser goes after the login: the page it wanted, below Home.
+// next returns where a browser goes after the login: the page it wanted, or the queues.
 func (g *Gate) next(wanted string) string {
+	home := g.cfg.Prefix + admin.QueuesPath
 	u, err := url.Parse(wanted)
 	if err != nil || u.IsAbs() || u.Host != "" || strings.Contains(wanted, `\`) ||
-		u.Path != g.cfg.Home && !strings.HasPrefix(u.Path, g.cfg.Home+"/") {
-		return g.cfg.Home
+		u.Path != home && !strings.HasPrefix(u.Path, home+"/") {
+		return home
 	}
 	return u.RequestURI()
 }
@@ -146,7 +147,7 @@ func (g *Gate) showPage(w http.ResponseWriter, status int, next, problem string)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_ = pageTemplate.Execute(w, map[string]any{ // The client may have gone.
-		"Style": template.CSS(pageCSS), "Path": Path, "Next": g.next(next), "Problem": problem,
+		"Style": template.CSS(pageCSS), "Path": g.cfg.Prefix + Path, "Next": g.next(next), "Problem": problem,
 		"User": g.cfg.User != "", "Token": len(g.cfg.Tokens) > 0, "HasPage": g.HasPage(),
 	})
 }

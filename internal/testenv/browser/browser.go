@@ -56,12 +56,23 @@ func (b *Browser) Evaluate(expression string) string {
 	return text
 }
 
+// Cookies returns the cookies that the browser would send to the open page.
+func (b *Browser) Cookies() []*network.Cookie {
+	b.t.Helper()
+	result, err := chromedp.Call(b.ctx, network.GetCookies, network.GetCookiesParams{})
+	if err != nil {
+		b.t.Fatalf("read cookies: %v\n%s", err, b.Record)
+	}
+	return result.Cookies
+}
+
 // Open opens an empty page in a new Chromium, which is closed with the test.
 func Open(t *testing.T) *Browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(testenv.Chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU, chromedp.WindowSize(1280, 800),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
+		chromedp.Flag("ignore-certificate-errors", true)) // tests make their own
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Root cannot have one.
 	}
