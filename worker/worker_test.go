@@ -1,7 +1,6 @@
 package worker_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"os"
@@ -122,34 +121,6 @@ func TestUnknownProtocolIsRetried(t *testing.T) {
 	if info := f.state(t, task, tasks.QueueEvents); info.State != asynq.TaskStateRetry {
 		t.Errorf("task is %s, want retry", info.State)
 	}
-}
-
-func TestLateDownloadOfOldLinkChangesNothing(t *testing.T) {
-	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
-	begun, release, fetched := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	f.serve = func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/old.mp4" {
-			close(begun)
-			<-release
-		} else {
-			defer close(fetched)
-		}
-		_, _ = io.WriteString(w, video+r.URL.Path)
-	}
-	f.completedAt(t, "30", "vid_1", "/old.mp4")
-	f.start(t)
-	<-begun
-	f.completedAt(t, "31", "vid_1", "/new.mp4")
-	<-fetched
-	f.eventually(t, "the newer file", func() bool {
-		m, err := f.store.Medium(t.Context(), "vid_1", "video")
-		return err == nil && m.State == store.MediaStored
-	})
-	close(release)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	noError(t, f.worker.Drain(ctx))
-	f.checkVideo(t, "vid_1", "/new.mp4")
 }
 
 func TestNewestWorkingLinkIsDownloaded(t *testing.T) {

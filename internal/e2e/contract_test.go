@@ -105,8 +105,7 @@ func (j shownJob) summary() string {
 }
 
 // check waits until every job of deliveries has ended, and checks all effects.
-// Notifications may be repeated, under their webhook-id, if a worker was killed.
-func (w *world) check(killed bool) {
+func (w *world) check() {
 	w.t.Helper()
 	jobs := map[string]shownJob{}
 	for job, want := range map[string]string{
@@ -136,7 +135,7 @@ func (w *world) check(killed bool) {
 	want := map[string]int{
 		"video.completed vid_abc123": 1, "video.failed vid/../failed": 1, "video.cancelled vid_cancelled": 1, "video.completed 881": 1, "video.failed 882": 1,
 	}
-	if got := w.receiver.got(!killed); !maps.Equal(got, want) {
+	if got := w.receiver.got(); !maps.Equal(got, want) {
 		w.t.Errorf("forwarded %v, want %v", got, want)
 	}
 }
@@ -164,73 +163,33 @@ func databases() map[string]func(t *testing.T) string {
 	}
 }
 
-// TestIngestAndWorkerFulfilContract delivers events before a worker runs, and checks
-// everything that comes of them.
-func TestIngestAndWorkerFulfilContract(t *testing.T) {
+// TestProgramsFulfilContract delivers events, in a fleet before a worker runs, and
+// checks everything that comes of them.
+func TestProgramsFulfilContract(t *testing.T) {
 	for name, database := range databases() {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			if url := database(t); url != "" {
-				w.settings["KLINGHOOK_DATABASE_URL"] = url
-			}
-			w.settings["KLINGHOOK_REDIS_URL"] = testenv.Redis(t).URL()
-			w.media.trouble = interrupted
-			if _, err := run(t, w.settings, "worker"); err == nil || !strings.Contains(err.Error(), "klinghook migrate") {
-				t.Errorf("a worker on an empty database: %v, want that it names the command", err)
-			}
-			w.migrate()
-			w.deliver(w.start(ingestProgram).url())
-			w.start(klinghook, "worker")
-			w.check(false)
-		})
-	}
-}
-
-func TestDevFulfilsContract(t *testing.T) {
-	for name, database := range databases() {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			if url := database(t); url != "" {
-				w.settings["KLINGHOOK_DATABASE_URL"] = url
-			}
-			w.media.trouble = interrupted
-			w.deliver(w.start(klinghook, "dev").url())
-			w.check(false)
-		})
-	}
-}
-
-// TestKilledDevLosesNothing kills dev at random moments and restarts it. Each delivery
-// is sent until it is answered with 200, and not again.
-func TestKilledDevLosesNothing(t *testing.T) {
-	w := newWorld(t)
-	w.media.trouble = interrupted
-	left := w.deliveries()
-	rand.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
-	for len(left) > 0 {
-		dev := w.start(klinghook, "dev")
-		base := dev.url()
-		for range min(rand.IntN(3), len(left)) {
-			w.accept(base, left[0])
-			left = left[1:]
-		}
-		if len(left) == 0 {
-			dev.kill()
-			break
-		}
-		// The kill comes during this delivery.
-		acknowledged := make(chan bool, 1)
-		go func() {
-			status, _, err := left[0].post(t.Context(), http.DefaultClient, base, "")
-			acknowledged <- err == nil && status == http.StatusOK
-		}()
-		dev.kill()
-		if <-acknowledged {
-			left = left[1:]
+		for _, dev := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, dev %t", name, dev), func(t *testing.T) {
+				w := newWorld(t)
+				if url := database(t); url != "" {
+					w.settings["KLINGHOOK_DATABASE_URL"] = url
+				}
+				w.media.trouble = interrupted
+				if dev {
+					w.deliver(w.start(klinghook, "dev").url())
+					w.check()
+					return
+				}
+				w.settings["KLINGHOOK_REDIS_URL"] = testenv.Redis(t).URL()
+				if _, err := run(t, w.settings, "worker"); err == nil || !strings.Contains(err.Error(), "klinghook migrate") {
+					t.Errorf("a worker on an empty database: %v, want that it names the command", err)
+				}
+				w.migrate()
+				w.deliver(w.start(ingestProgram).url())
+				w.start(klinghook, "worker")
+				w.check()
+			})
 		}
 	}
-	w.start(klinghook, "dev").url()
-	w.check(true)
 }
 
 // TestSpoolKeepsEventsWhileRedisIsDown kills Redis and ingest: deliveries answered

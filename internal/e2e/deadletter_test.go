@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -11,12 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
-
-	"github.com/klinghook/klinghook/tasks"
 )
 
 // shownLetter is what `klinghook deadletters list --json` prints of each.
@@ -110,89 +103,5 @@ func TestDeadLetterCommands(t *testing.T) {
 	slices.Sort(states)
 	if want := []string{"discarded", "replayed", "replayed", "replayed", "replayed"}; !slices.Equal(states, want) {
 		t.Errorf("dead letters are %q, want %q", states, want)
-	}
-}
-
-// TestTaskThatKillsWorkersBecomesDeadLetter kills the worker at every attempt of one
-// task; other tasks are not affected. Leases are expired in Redis, to save time.
-func TestTaskThatKillsWorkersBecomesDeadLetter(t *testing.T) {
-	const attempts = 2
-	w := newFleet(t, "")
-	asked, hang := make(chan struct{}, attempts+1), make(chan struct{})
-	defer close(hang)
-	w.media.instead = func(rw http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, "poison") {
-			asked <- struct{}{}
-			<-hang
-			return
-		}
-		_, _ = rw.Write(file(r.URL.Path))
-	}
-	poison, err := tasks.DownloadMedia("vid_poison", "video", w.media.link("poison.mp4"))
-	noError(t, err)
-	// This task has fewer attempts than usual; the event's handler finds it enqueued.
-	_, err = asynq.NewClientFromRedisClient(w.rdb).EnqueueContext(t.Context(), asynq.NewTask(string(poison.Kind), poison.Payload),
-		asynq.TaskID(poison.ID), asynq.Queue(tasks.QueueMedia), asynq.MaxRetry(attempts-1), asynq.ProcessIn(time.Hour))
-	noError(t, err)
-	base := w.start(ingestProgram).url()
-	w.accept(base, completedWith("vid_poison", w.media.link("poison.mp4")))
-	inspector := asynq.NewInspectorFromRedisClient(w.rdb)
-	for attempt := range attempts {
-		worker := w.start(klinghook, "worker")
-		if attempt == 0 {
-			w.awaitJob("vid_poison", "completed")
-			noError(t, inspector.RunTask(tasks.QueueMedia, poison.ID))
-		}
-		await(t, asked)
-		worker.kill()
-		w.expireLease(poison)
-	}
-	worker := w.start(klinghook, "worker")
-	eventually(t, "the task to be archived", func() (bool, string) {
-		info, err := inspector.GetTaskInfo(tasks.QueueMedia, poison.ID)
-		return err == nil && info.State == asynq.TaskStateArchived, fmt.Sprint(info, err)
-	})
-	worker.stop()
-	w.accept(base, completedWith("vid_good", w.media.link("good.mp4")))
-	w.expireLease(poison)
-	w.start(klinghook, "worker")
-	if d := w.awaitDeadLetters(1)[0]; d.JobID != "vid_poison" || d.State != "dead" || !strings.Contains(d.Error, "lease expired") {
-		t.Errorf("dead letter %+v", d)
-	}
-	w.awaitJob("vid_good", "video stored")
-	w.awaitJob("vid_poison", "video failed")
-	if len(asked) != 0 {
-		t.Errorf("%d attempts too many", len(asked))
-	}
-}
-
-// expireLease expires a dead worker's lease and its turn to sweep.
-func (w *world) expireLease(task tasks.Task) {
-	w.t.Helper()
-	pipe := w.rdb.TxPipeline()
-	pipe.ZAddXX(w.t.Context(), "asynq:{media}:lease", redis.Z{Score: float64(time.Now().Add(-time.Hour).Unix()), Member: task.ID})
-	pipe.Del(w.t.Context(), "klinghook:sweep")
-	_, err := pipe.Exec(w.t.Context())
-	noError(w.t, err)
-}
-
-// TestHangingReceiverCostsOneAttempt has one receiver that does not answer at first;
-// it delays nothing else.
-func TestHangingReceiverCostsOneAttempt(t *testing.T) {
-	w := newFleet(t, "")
-	var asked atomic.Int32
-	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		if asked.Add(1) == 1 {
-			<-r.Context().Done()
-		}
-	}))
-	t.Cleanup(hanging.Close)
-	w.settings["KLINGHOOK_FORWARD_URLS"] = hanging.URL + "," + w.receiver.server.URL
-	base, _, _ := w.startAll()
-	w.accept(base, completedWith("vid_1", w.media.link("a.mp4")))
-	w.awaitJob("vid_1", "completed, 1 events: video stored, video.completed sent, video.completed sent")
-	if n := asked.Load(); n != 2 {
-		t.Errorf("%d requests to the hanging receiver, want 2", n)
 	}
 }

@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -47,43 +44,6 @@ func slowDownload(t *testing.T, grace string) (w *world, base string, worker *se
 	return w, base, worker, release
 }
 
-func TestStoppingWorkerFinishesItsTasksAndTakesNoMore(t *testing.T) {
-	w, base, worker, release := slowDownload(t, "1m")
-	worker.signal()
-	inspector := asynq.NewInspectorFromRedisClient(w.rdb)
-	eventually(t, "the worker to stop taking tasks", func() (bool, string) {
-		servers, err := inspector.Servers()
-		for _, server := range servers {
-			if server.Status == "active" {
-				return false, fmt.Sprint(server)
-			}
-		}
-		return err == nil, fmt.Sprint(err)
-	})
-	w.accept(base, completedWith("vid_2", w.media.link("b.mp4")))
-	release()
-	if err := worker.wait(); err != nil {
-		t.Errorf("the worker ended with %v", err)
-	}
-	w.awaitJob("vid_1", "video stored")
-	info, err := inspector.GetQueueInfo(tasks.QueueEvents)
-	if err != nil || info.Pending != 1 {
-		t.Errorf("%d events pending, %v; want 1", info.Pending, err)
-	}
-}
-
-func TestTaskThatOutlastsGraceRunsAgain(t *testing.T) {
-	w, _, worker, release := slowDownload(t, "1s")
-	worker.stop()
-	pending, err := asynq.NewInspectorFromRedisClient(w.rdb).ListPendingTasks(tasks.QueueMedia)
-	if err != nil || len(pending) != 1 || pending[0].Retried != 0 || pending[0].LastErr != "" {
-		t.Fatalf("pending are %+v, %v; want the download without an attempt", pending, err)
-	}
-	release()
-	w.start(klinghook, "worker")
-	w.awaitJob("vid_1", "video stored")
-}
-
 func TestSecondSignalEndsWorkerAtOnce(t *testing.T) {
 	w, _, worker, _ := slowDownload(t, "1h")
 	worker.signal()
@@ -96,24 +56,4 @@ func TestSecondSignalEndsWorkerAtOnce(t *testing.T) {
 	if err != nil || info.Active != 1 {
 		t.Errorf("%d downloads active, %v; want 1", info.Active, err)
 	}
-}
-
-func TestDownloadsWaitForFailingBucket(t *testing.T) {
-	w := newFleet(t, "")
-	// A file with the name of the job's folder.
-	obstacle := filepath.Join(w.bucket, "vid_1")
-	noError(t, os.WriteFile(obstacle, nil, 0o600))
-	base, _, _ := w.startAll()
-	w.accept(base, completedWith("vid_1", w.media.link("a.mp4")))
-	inspector := asynq.NewInspectorFromRedisClient(w.rdb)
-	eventually(t, "a second attempt to fail", func() (bool, string) {
-		retry, err := inspector.ListRetryTasks(tasks.QueueMedia)
-		return err == nil && len(retry) == 1 && retry[0].Retried >= 2, fmt.Sprint(retry, err)
-	})
-	noError(t, os.Remove(obstacle))
-	w.awaitJob("vid_1", "video stored")
-	shown, err := showJob(t, w.settings, "vid_1")
-	noError(t, err)
-	w.checkObject(shown, "vid_1/video.mp4", "/a.mp4")
-	w.awaitDeadLetters(0)
 }

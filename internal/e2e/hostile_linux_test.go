@@ -16,25 +16,15 @@ import (
 	"time"
 )
 
-// resident returns the memory of a process now and at its peak, in bytes.
-func resident(t *testing.T, s *service) (now, peak int64) {
+// peakMemory returns the most memory that a process has had, in bytes.
+func peakMemory(t *testing.T, s *service) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.PID()))
 	noError(t, err)
-	for line := range strings.Lines(string(status)) {
-		fields := strings.Fields(line)
-		switch fields[0] {
-		case "VmRSS:", "VmHWM:":
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			noError(t, err)
-			if fields[0] == "VmRSS:" {
-				now = kib << 10
-			} else {
-				peak = kib << 10
-			}
-		}
-	}
-	return now, peak
+	_, peak, _ := strings.Cut(string(status), "VmHWM:")
+	kib, err := strconv.ParseInt(strings.Fields(peak)[0], 10, 64)
+	noError(t, err)
+	return kib << 10
 }
 
 // connections returns how many connections a test may open: what it wants, or less if
@@ -53,15 +43,6 @@ func connections(t *testing.T, want int) int {
 		t.Skip("the limit on open files is too low")
 	}
 	return want
-}
-
-// dial connects to addr until the test ends.
-func dial(t *testing.T, addr string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	noError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
 }
 
 // openIdle opens n connections and sends one request over each.
@@ -184,7 +165,8 @@ func TestIdleAndSlowConnectionsAreBounded(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, s := range slowSenders() {
 		for range slowOfAKind {
-			conn := dial(t, addr)
+			conn, err := net.Dial("tcp", addr)
+			noError(t, err)
 			wg.Go(func() {
 				after, status, err := s.occupy(conn)
 				if err != nil || status != s.status || after < s.within-time.Second || after > s.within+5*time.Second {
@@ -202,11 +184,11 @@ func TestIdleAndSlowConnectionsAreBounded(t *testing.T) {
 			t.Errorf("a delivery over idle connection %d: %d, %v", i, status, err)
 		}
 	}
-	now, peak := resident(t, ingest)
+	peak := peakMemory(t, ingest)
 	if most := int64(base + perConnection*len(idle)); peak > most {
 		t.Errorf("with %d connections ingest used %d MiB, want at most %d", len(idle), peak>>20, most>>20)
 	}
-	t.Logf("%d idle connections: %d MiB resident, %d MiB at the peak", len(idle), now>>20, peak>>20)
+	t.Logf("%d idle connections: %d MiB at the peak", len(idle), peak>>20)
 }
 
 // deliverUntil sends deliveries, each over a new connection, until over is closed: each

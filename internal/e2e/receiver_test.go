@@ -142,18 +142,13 @@ func (rc *receiver) accept(r *http.Request, id string, body []byte) {
 	rc.messages[id].times++
 }
 
-// got returns how often each "kind job" was received: repeats of a webhook-id count
-// only if the receiver is to see none.
-func (rc *receiver) got(countRepeats bool) map[string]int {
+// got returns how often each "kind job" was received.
+func (rc *receiver) got() map[string]int {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	got := map[string]int{}
 	for _, m := range rc.messages {
-		if countRepeats {
-			got[m.kind+" "+m.job] += m.times
-		} else {
-			got[m.kind+" "+m.job]++
-		}
+		got[m.kind+" "+m.job] += m.times
 	}
 	return got
 }

@@ -1,17 +1,12 @@
 package e2e
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/klinghook/klinghook/internal/testenv"
-	"github.com/klinghook/klinghook/tasks"
 )
 
 // leastRules are the least that a user of Redis must be allowed, as in
@@ -54,7 +49,9 @@ func TestRedisKinds(t *testing.T) {
 		"cluster": func(t *testing.T) map[string]string {
 			// +cluster is one of the dangerous commands: clients ask which node has a slot.
 			nodes := testenv.RedisCluster(t, 3, testenv.WithUser("klinghook", "p/w", append(leastRules(), "+cluster")...))
-			return cluster("klinghook:p%2Fw@", nodes)
+			settings := cluster("klinghook:p%2Fw@", nodes)
+			settings["KLINGHOOK_EVENT_SHARDS"] = "3"
+			return settings
 		},
 		"Sentinel": func(t *testing.T) map[string]string { return sentinel(testenv.Sentinel(t, "klinghook", "p/w")) },
 	} {
@@ -64,7 +61,7 @@ func TestRedisKinds(t *testing.T) {
 			w.migrate()
 			base, ingest, worker := w.startAll()
 			w.deliver(base)
-			w.check(false)
+			w.check()
 			for _, s := range []*service{ingest, worker} {
 				if status, answer, err := get(t.Context(), "http://"+s.address("admin")+"/readyz"); err != nil || status != http.StatusOK {
 					t.Errorf("%s is not ready: %d %s, %v", s.name, status, answer, err)
@@ -94,66 +91,4 @@ func TestSentinelFailoverLosesNothing(t *testing.T) {
 		w.accept(base, seed(failed, 27, job, ""))
 		w.awaitJob(job, "failed, 2 events: video.failed sent")
 	}
-}
-
-// TestEventShardsSpreadOverCluster spreads events over the masters of a cluster, and
-// delivers them again to an ingest with another number of shards.
-func TestEventShardsSpreadOverCluster(t *testing.T) {
-	nodes := testenv.RedisCluster(t, 3)
-	w := newWorld(t)
-	maps.Copy(w.settings, cluster("", nodes))
-	w.migrate()
-	spread := maps.Clone(w.settings)
-	spread["KLINGHOOK_EVENT_SHARDS"] = "3"
-
-	ingest := start(t, ingestProgram, spread)
-	w.deliver(ingest.url())
-	total, used := 0, 0
-	for _, node := range nodes {
-		if n := eventsOn(t, node.Addr()); n > 0 {
-			total += n
-			used++
-		}
-	}
-	if total != len(w.deliveries()) || used < 2 {
-		t.Errorf("%d events wait on %d nodes, want %d on more than one", total, used, len(w.deliveries()))
-	}
-
-	start(t, klinghook, spread, "worker")
-	w.check(false)
-
-	one := maps.Clone(w.settings)
-	one["KLINGHOOK_SPOOL_DIR"] = filepath.Join(w.dir, "spool")
-	start(t, klinghook, spread, "worker")
-	w.deliver(start(t, ingestProgram, one).url())
-	w.deliver(ingest.url())
-	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}})
-	defer func() { _ = cluster.Close() }()
-	eventually(t, "the queues to be empty", func() (bool, string) {
-		left := int64(0)
-		for _, queue := range tasks.EventQueues(3) {
-			for _, list := range []string{"pending", "active"} {
-				n, err := cluster.LLen(t.Context(), "asynq:{"+queue+"}:"+list).Result()
-				if err != nil {
-					return false, err.Error()
-				}
-				left += n
-			}
-		}
-		return left == 0, fmt.Sprint(left, " tasks left")
-	})
-	w.check(false)
-}
-
-// eventsOn counts the events on a node of a cluster.
-func eventsOn(t *testing.T, addr string) (n int) {
-	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
-	defer func() { _ = rdb.Close() }()
-	keys := rdb.Scan(t.Context(), 0, "asynq:{events*}:t:*", 1000).Iterator()
-	for keys.Next(t.Context()) {
-		n++
-	}
-	noError(t, keys.Err())
-	return n
 }

@@ -18,33 +18,6 @@ func dead(id, job, text string, minute int) store.DeadLetter {
 	}
 }
 
-func TestTaskHasOneOpenDeadLetter(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ctx := t.Context()
-		failed := store.Failure{Attempt: 1, At: received, Error: "busy"}
-		for range 2 { // noted twice, as after a crash
-			noError(t, db.NoteFailure(ctx, "task-1", failed))
-		}
-		letter := dead("task-1", "vid_1", "gone\x00\xff", 1)
-		letter.Failures = []store.Failure{{Attempt: 2, At: letter.FailedAt, Error: "gone"}}
-		for range 2 {
-			noError(t, db.Bury(ctx, letter))
-		}
-		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
-		noError(t, err)
-		buried, err := db.Buried(ctx, []string{"task-1", "task-2"})
-		if err != nil || !buried["task-1"] || buried["task-2"] {
-			t.Errorf("buried %v, %v; want task-1 alone", buried, err)
-		}
-		want := letter
-		want.ID, want.State, want.Error = 1, store.DeadLetterDead, "gone\uFFFD"
-		want.Failures = append([]store.Failure{failed}, letter.Failures...)
-		if diff := cmp.Diff([]store.DeadLetter{want}, got); diff != "" {
-			t.Errorf("dead letters (-want +got):\n%s", diff)
-		}
-	})
-}
-
 func TestReplayedTaskThatDiesAgainGetsASecondDeadLetter(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()

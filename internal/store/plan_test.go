@@ -2,9 +2,7 @@ package store
 
 import (
 	"database/sql"
-	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -104,41 +102,4 @@ func explain(t *testing.T, s *Store, query string, args []any) string {
 		t.Fatalf("explain %s: %v", query, err)
 	}
 	return plan
-}
-
-func TestOwedEventsDoNotFillMemory(t *testing.T) {
-	const rows, limit, most = 100_000, 500, 32 << 20
-	onEach(t, func(t *testing.T, s *Store) {
-		numbers := `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ` + fmt.Sprint(rows) + `) `
-		fill := `INSERT INTO events (id, source, type, received_at, body) ` + numbers + `SELECT 'event-' || n, 'klingai', 'video.created', $1, $2 FROM numbers`
-		if _, err := s.db.ExecContext(t.Context(), fill, s.dialect.time(time.Now()), []byte(strings.Repeat("x", 400))); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.db.ExecContext(t.Context(), `ANALYZE`); err != nil { // as PostgreSQL does by itself
-			t.Fatal(err)
-		}
-		n, base := 0, heap()
-		for batch, err := range s.OwedEvents(t.Context(), limit) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n += len(batch); n%10_000 != 0 {
-				continue
-			}
-			if grown := int64(heap()) - int64(base); grown > most {
-				t.Fatalf("memory grew by %d bytes after %d rows, want %d at most", grown, n, most)
-			}
-		}
-		if n != rows {
-			t.Errorf("%d events are owed, want %d", n, rows)
-		}
-	})
-}
-
-// heap returns how much memory is in use.
-func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }

@@ -104,69 +104,6 @@ func TestRecordKeepsEventAndJob(t *testing.T) {
 	})
 }
 
-func TestRecordingAgainChangesNothing(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ev, update := completed()
-		first, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		noError(t, err)
-		again, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		noError(t, err)
-		if diff := cmp.Diff(first, again); diff != "" {
-			t.Errorf("owed after a second run (-first +second):\n%s", diff)
-		}
-		noError(t, db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Second)))
-		noError(t, db.MarkProcessed(t.Context(), []string{ev.ID}, received.Add(time.Hour)))
-		done, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		noError(t, err)
-		if diff := cmp.Diff(store.Owed{Processed: true}, done); diff != "" {
-			t.Errorf("owed once processed (-want +got):\n%s", diff)
-		}
-		kept, err := db.Event(t.Context(), ev.ID)
-		noError(t, err)
-		if want := received.Add(time.Second); !kept.ProcessedAt.Equal(want) {
-			t.Errorf("processed at %v, want the first time, %v", kept.ProcessedAt, want)
-		}
-	})
-}
-
-func TestConcurrentEventsOfOneJobAreAllFolded(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		const n = 20
-		errs := make(chan error, 2*n)
-		for i := range n {
-			progress := i
-			ev := event("klingai:p"+string(rune('a'+i)), tasks.TypeProcessing)
-			update := &tasks.JobUpdate{JobID: "vid_1", EventID: ev.ID, OccurredAt: t0.Add(time.Duration(i) * time.Second), Status: tasks.StatusProcessing, Progress: &progress}
-			for range 2 {
-				go func() {
-					_, err := recordOne(t.Context(), db, ev, update, []string{"x"})
-					errs <- err
-				}()
-			}
-		}
-		for range 2 * n {
-			if err := <-errs; err != nil {
-				t.Error(err)
-			}
-		}
-		job, err := db.Job(t.Context(), "vid_1")
-		noError(t, err)
-		if job.Progress == nil || *job.Progress != n-1 {
-			t.Errorf("progress = %v, want %d: an update was lost", job.Progress, n-1)
-		}
-		events, err := db.Events(t.Context(), store.EventFilter{JobID: "vid_1"})
-		noError(t, err)
-		if len(events) != n {
-			t.Errorf("%d events kept, want %d", len(events), n)
-		}
-		notifications, err := db.NotificationsOf(t.Context(), "vid_1")
-		noError(t, err)
-		if len(notifications) != n {
-			t.Errorf("%d notifications, want one for each of %d progress events", len(notifications), n)
-		}
-	})
-}
-
 func TestSentNotificationStaysSent(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
