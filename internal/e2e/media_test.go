@@ -20,28 +20,56 @@ import (
 
 // mediaServer serves the files, and misbehaves.
 type mediaServer struct {
+	unreliableServer
+	// instead, if set, serves everything.
+	instead  http.HandlerFunc
+	notFound map[string]bool // guarded by mu
+}
+
+// unreliableServer is a server that misbehaves.
+type unreliableServer struct {
 	server *httptest.Server
 	gate   gate
-	// trouble chooses the trouble of a path's first request, from 0 to 99.
-	trouble func(path string) int
-	// instead, if set, serves everything.
-	instead http.HandlerFunc
+	// trouble chooses the trouble of a key's first request, from 0 to 99.
+	trouble func(key string) int
 
-	mu       sync.Mutex     // guards what follows
-	asked    map[string]int // requests by path
-	notFound map[string]bool
-	outage   bool
+	mu     sync.Mutex     // guards what follows
+	asked  map[string]int // requests by key
+	outage bool
+}
+
+// listen starts the server, without trouble.
+func (s *unreliableServer) listen(t testing.TB, handler http.Handler) {
+	s.trouble, s.asked, s.server = noTrouble, map[string]int{}, httptest.NewServer(handler)
+	t.Cleanup(func() {
+		s.gate.open()
+		s.server.CloseClientConnections()
+		s.server.Close()
+	})
+}
+
+// setOutage starts or ends an outage, during which every request fails.
+func (s *unreliableServer) setOutage(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outage = on
+}
+
+// next records a request and chooses its trouble.
+func (s *unreliableServer) next(key string) (outage bool, trouble int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[key]++
+	if s.asked[key] == 1 && !s.outage {
+		return false, s.trouble(key)
+	}
+	return s.outage, noTrouble(key)
 }
 
 // newMediaServer returns a server without trouble.
 func newMediaServer(t testing.TB) *mediaServer {
-	m := &mediaServer{trouble: noTrouble, asked: map[string]int{}, notFound: map[string]bool{}}
-	m.server = httptest.NewServer(m)
-	t.Cleanup(func() {
-		m.gate.open()
-		m.server.CloseClientConnections()
-		m.server.Close()
-	})
+	m := &mediaServer{notFound: map[string]bool{}}
+	m.listen(t, m)
 	return m
 }
 
@@ -98,31 +126,11 @@ func luck(seed uint64, text string, n int) int {
 	return int(h.Sum64() % uint64(n))
 }
 
-// setOutage starts or ends an outage, during which every answer is 503.
-func (m *mediaServer) setOutage(on bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.outage = on
-}
-
 // wasMissing reports whether the server has answered 404 for a path.
 func (m *mediaServer) wasMissing(path string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.notFound[path]
-}
-
-// next records a request and chooses its trouble.
-func (m *mediaServer) next(path string) (outage bool, trouble int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.asked[path]++
-	trouble = noTrouble(path)
-	if m.asked[path] == 1 && !m.outage {
-		trouble = m.trouble(path)
-		m.notFound[path] = trouble < 2
-	}
-	return m.outage, trouble
 }
 
 // ServeHTTP serves a file. At random, the first request for about a third of the paths
@@ -133,6 +141,11 @@ func (m *mediaServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	outage, trouble := m.next(r.URL.Path)
+	if trouble < 2 {
+		m.mu.Lock()
+		m.notFound[r.URL.Path] = true
+		m.mu.Unlock()
+	}
 	content := file(r.URL.Path)
 	w.Header().Set("ETag", strconv.Quote(digest(r.URL.Path)))
 	switch {

@@ -5,26 +5,19 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 )
 
 // receiver gets forwarded notifications. It respects webhook-id, and misbehaves.
 type receiver struct {
-	t      testing.TB
-	server *httptest.Server
-	gate   gate
-	// trouble chooses the trouble of a notification's first request, from 0 to 99.
-	trouble func(id string) int
+	unreliableServer
+	t testing.TB
 
-	mu       sync.Mutex // guards what follows
-	anyTime  bool       // accept signatures of any age, for workers with wrong clocks
-	asked    map[string]int
+	// mu guards what follows too.
+	anyTime  bool                // accept signatures of any age, for workers with wrong clocks
 	messages map[string]*message // by webhook-id
-	outage   bool
 }
 
 // message is a notification that the receiver accepted.
@@ -35,38 +28,15 @@ type message struct {
 
 // newReceiver returns a receiver without trouble.
 func newReceiver(t testing.TB) *receiver {
-	rc := &receiver{t: t, trouble: noTrouble, asked: map[string]int{}, messages: map[string]*message{}}
-	rc.server = httptest.NewServer(rc)
-	t.Cleanup(func() {
-		rc.gate.open()
-		rc.server.CloseClientConnections()
-		rc.server.Close()
-	})
+	rc := &receiver{t: t, messages: map[string]*message{}}
+	rc.listen(t, rc)
 	return rc
-}
-
-func (rc *receiver) setOutage(on bool) {
-	rc.mu.Lock()
-	defer rc.mu.Unlock()
-	rc.outage = on
 }
 
 func (rc *receiver) setAnyTime() {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	rc.anyTime = true
-}
-
-// next records a request and chooses its trouble.
-func (rc *receiver) next(id string) (outage bool, trouble int) {
-	rc.mu.Lock()
-	defer rc.mu.Unlock()
-	rc.asked[id]++
-	trouble = noTrouble(id)
-	if rc.asked[id] == 1 && !rc.outage {
-		trouble = rc.trouble(id)
-	}
-	return rc.outage, trouble
 }
 
 // ServeHTTP accepts a notification. At random, the first request for about a third of

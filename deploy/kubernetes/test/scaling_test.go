@@ -11,33 +11,31 @@ import (
 	kedav1alpha1 "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestSelectorsSelectTheirOwnPods(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
-		for _, w := range workloads(m) {
-			if w.selector == nil {
-				continue
-			}
-			if got := selected(t, m, w.selector); len(got) != 1 || got[0].name != w.name {
-				t.Errorf("%s selects the pods of %v", w, components(got))
-			}
-			for _, spread := range w.pod.Spec.TopologySpreadConstraints {
-				if got := selected(t, m, spread.LabelSelector); len(got) != 1 || got[0].name != w.name {
-					t.Errorf("%s is spread with the pods of %v", w, components(got))
-				}
+		check := func(what, name string, selector *metav1.LabelSelector) {
+			t.Helper()
+			if got := selected(t, m, selector); len(got) != 1 || got[0].name != name {
+				t.Errorf("the %s of %s selects the pods of %v", what, name, components(got))
 			}
 		}
-		for _, b := range of[*policyv1.PodDisruptionBudget](m) {
-			if got := selected(t, m, b.Spec.Selector); len(got) != 1 || got[0].name != b.Name {
-				t.Errorf("budget %s selects the pods of %v", b.Name, components(got))
+		for _, w := range workloads(m) {
+			if w.selector != nil {
+				check("selector", w.name, w.selector)
+			}
+			for _, spread := range w.pod.Spec.TopologySpreadConstraints {
+				check("spread", w.name, spread.LabelSelector)
 			}
 		}
 		for _, component := range []string{"ingest", "worker"} {
 			if len(workloadOf(t, m, component).pod.Spec.TopologySpreadConstraints) == 0 {
 				t.Errorf("all of %s may be on one machine", component)
 			}
-			named[*policyv1.PodDisruptionBudget](t, m, "klinghook-"+component)
+			budget := named[*policyv1.PodDisruptionBudget](t, m, "klinghook-"+component)
+			check("budget", budget.Name, budget.Spec.Selector)
 		}
 	})
 }

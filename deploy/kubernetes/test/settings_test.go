@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// settings returns the names in the README's table.
+// settings returns the names in the table of settings.
 func settings(t *testing.T) []string {
 	t.Helper()
 	document, err := os.ReadFile("../../../docs/configuration.md")
