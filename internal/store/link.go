@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,8 @@ type linkedFile struct {
 	// storedURL is the link that the object in the bucket came from; empty when there
 	// is none.
 	storedURL string
-	// publishing is the resource that was last about to be published.
+	// publishing is the resource that was last about to be published; empty once it was
+	// noted. A process that dies in between leaves it.
 	publishing string
 }
 
@@ -130,8 +132,8 @@ func (f *linkedFile) state() MediaState {
 // contain signatures and expiry times.
 func resource(link string) string {
 	u, err := url.Parse(link)
-	if err != nil {
-		return link
+	if err != nil { // a browser may still accept it
+		return link[:strings.IndexAny(link+"?", "?#")]
 	}
 	u.RawQuery, u.Fragment, u.ForceQuery = "", "", false
 	return u.String()

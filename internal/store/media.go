@@ -132,31 +132,38 @@ func (s *Store) CountExpiringMedia(ctx context.Context, lifetime time.Duration, 
 // not called and superseded is true.
 //
 // No transaction is open during publish, so a newer link may come in meanwhile: then
-// the file stays owed. If another download was published meanwhile, nobody knows which
-// of the two the bucket has: the file is owed again and the error asks for a retry.
+// the file stays owed. If another download was published meanwhile, or began before and
+// has not ended, nobody knows which of the two the bucket has: the file is owed again and
+// the error asks for a retry.
 func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish func() error) (superseded bool, err error) {
+	var contested bool
 	err = s.changeMedia(ctx, m, at, func(f *linkedFile) {
 		f.served(m.URL)
 		if superseded = f.state() != MediaPending || resource(f.current().URL) != resource(m.URL); !superseded {
+			contested = f.publishing != "" && f.publishing != resource(m.URL)
 			f.publishing = resource(m.URL)
 		}
 	})
 	if err == nil && !superseded {
 		if err = publish(); err == nil {
-			err = s.noteStored(ctx, m, at)
+			err = s.noteStored(ctx, m, at, contested)
 		}
 	}
 	return superseded, wrap(err, "store media %s of %s", m.Name, m.JobID)
 }
 
-// noteStored notes that a file was published, unless another one was meanwhile.
-func (s *Store) noteStored(ctx context.Context, m Media, at time.Time) error {
-	alone := true
+// noteStored notes that a file was published, unless another one may have been
+// meanwhile.
+func (s *Store) noteStored(ctx context.Context, m Media, at time.Time, contested bool) error {
+	var alone bool
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		err := changeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, func(f *linkedFile) {
-			f.storedURL = m.URL
-			if alone = f.publishing == resource(m.URL); !alone {
-				f.storedURL, f.publishing = "", "" // fails the other one too
+			own := resource(m.URL)
+			noted := f.publishing == "" && resource(f.storedURL) == own // by another download of the same file
+			alone = !contested && (f.publishing == own || noted)
+			f.storedURL, f.publishing = "", "" // fails the other one too
+			if alone {
+				f.storedURL = m.URL
 			}
 		})
 		if err != nil || !alone {

@@ -192,3 +192,37 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 		}
 	})
 }
+
+func TestFileIsPublishedAgainAfterAnUnfinishedOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		if _, err := recordOne(t.Context(), db, ev, update, nil); err != nil {
+			t.Fatal(err)
+		}
+		bucket, died := "", errors.New("died")
+		publish := func(content string, err error) func() error {
+			return func() error { bucket = content; return err }
+		}
+		old := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o", SHA256: "old"}
+		var fresh store.Media
+		_, err := db.StoreMedia(t.Context(), old, received, func() error {
+			fresh = newer(t.Context(), t, db, "https://cdn.example/newer.mp4")
+			if _, err := db.StoreMedia(t.Context(), fresh, received, publish("newer", nil)); err == nil {
+				t.Error("the newer file is noted as stored, although the older one may replace it")
+			}
+			return publish("old", died)()
+		})
+		if !errors.Is(err, died) {
+			t.Fatal(err)
+		}
+		if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaPending {
+			t.Errorf("media is %s, %v; want it owed", m.State, err)
+		}
+		if _, err := db.StoreMedia(t.Context(), fresh, received, publish("newer", nil)); err != nil || bucket != "newer" {
+			t.Errorf("the retry stored %s, %v", bucket, err)
+		}
+		if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored || m.SHA256 != "newer" {
+			t.Errorf("media is %+v, %v; want the newer file stored", m, err)
+		}
+	})
+}
