@@ -2,12 +2,16 @@ package media
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -21,13 +25,35 @@ import (
 )
 
 // ObjectName returns the name of a job's file that people find: "<job>/video.mp4",
-// "<job>/video-2.mp4", "<job>/thumbnail.jpg". [tasks.SafeID] makes both parts safe.
+// "<job>/video-2.mp4", "<job>/thumbnail.jpg". No two files share one, not even where case
+// does not count or on Windows.
 func ObjectName(jobID, mediaName string) string {
 	ext := ".mp4"
 	if mediaName == tasks.MediaThumbnail {
 		ext = ".jpg"
 	}
-	return tasks.SafeID(jobID) + "/" + tasks.SafeID(mediaName) + ext
+	return fileName(jobID) + "/" + fileName(mediaName) + ext
+}
+
+// device matches the names of devices on Windows.
+var device = regexp.MustCompile(`(?i)^(con|prn|aux|nul|(com|lpt)[0-9])(\.|$)`)
+
+// fileName returns [tasks.SafeID] of an id, in which it also escapes a dot at the end and
+// the first letter of a device. If case matters, it adds part of the id's SHA-256, as
+// SafeID does to long ids.
+func fileName(id string) string {
+	name := tasks.SafeID(id)
+	if strings.ToLower(name) != name && !strings.Contains(name, "~~") {
+		sum := sha256.Sum256([]byte(id))
+		name += "~~" + hex.EncodeToString(sum[:8])
+	}
+	if base, ok := strings.CutSuffix(name, "."); ok {
+		name = base + "~2e"
+	}
+	if device.MatchString(name) {
+		name = fmt.Sprintf("~%02x", name[0]) + name[1:]
+	}
+	return name
 }
 
 // Bucket is where downloads go. It is safe for concurrent use.
