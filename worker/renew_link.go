@@ -15,8 +15,9 @@ import (
 // mayRenew reports whether a download failed in a way that a fresh link may fix.
 func (w *Worker) mayRenew(err error) bool {
 	var answered *media.StatusError
-	return w.cfg.Lookups.Kling != nil && errors.As(err, &answered) &&
-		slices.Contains([]int{http.StatusForbidden, http.StatusNotFound, http.StatusGone}, answered.Status)
+	refused := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone}
+	dead := errors.As(err, &answered) && slices.Contains(refused, answered.Status)
+	return w.cfg.Lookups.Kling != nil && (dead || errors.Is(err, media.ErrMalformedLink))
 }
 
 // renewLink asks Kling for a job, records the answer as an event, and returns the file

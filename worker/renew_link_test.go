@@ -29,7 +29,7 @@ func (w *waiting) refuse(status int, dead func(*http.Request) bool) {
 func withoutQuery(r *http.Request) bool { return r.URL.RawQuery == "" }
 
 func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
-	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
+	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
 		early := 2
 		for name, tt := range map[string]struct {
 			link      string // as Kling answers
@@ -59,6 +59,15 @@ func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestMalformedLinkIsReplaced(t *testing.T) {
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	body := fmt.Sprintf(completedBody, w.cdn.URL)
+	w.kling.tasks["881"] = body
+	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", strings.Replace(body, w.cdn.URL, "https://cdn.example:x", 1))
+	w.work(t)
+	w.checkMedia(t, "881", store.MediaStored, "")
 }
 
 func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {

@@ -5,8 +5,8 @@
 //
 // # Which links are followed
 //
-// A link comes from outside and is not trusted. It must be https, without user
-// information, and lead to a public address. Addresses are checked on the socket just
+// A link comes from outside and is not trusted. It is read as browsers read it. It must
+// be https, without user information, and lead to a public address. Addresses are checked on the socket just
 // before it connects, so neither a redirect nor a name that resolves differently the
 // second time gets past. Every range in the IANA registries of special-purpose addresses
 // is refused; of IPv6 only 2000::/3 and NAT64 of a public IPv4 address are allowed.
@@ -15,14 +15,16 @@
 // [Config].Allow lists the exceptions, each a host:port. Such a host:port may be plain
 // http and may resolve to any address; another port of the same host may not. It can be
 // reached by redirect as well as directly. So allow only hosts and ports that serve media
-// and do nothing else on a GET.
+// and do nothing else on a GET. [Config].Deny and [Config].Only narrow down what else may
+// be reached.
 //
 // # What becomes an object
 //
 // A file is streamed into the bucket and appears under its name only when it is complete
 // and published ([File.Publish]). When the connection drops, stalls or trickles, the rest
 // is requested with Range and If-Range; a file without a validator, or that changed, is
-// started again. A body shorter or longer than declared never becomes an object. If only
+// started again. Whatever a server answers, the object is the exact file: what does not
+// have the declared length, range or checksum never becomes one. If only
 // the end of the connection marks the end of the body, as in HTTP/1.0, the file is
 // accepted once a second request confirms it.
 //

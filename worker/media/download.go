@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strconv"
 	"strings"
@@ -39,13 +40,17 @@ type download struct {
 	Request
 	fetcher *Fetcher
 	link    *url.URL
+	jar     http.CookieJar
 	pace    *pace // of the last exchange
+	// restarted is set once bytes were dropped.
+	restarted bool
 
 	// What is known about the file since it was last started.
 	total       int64 // in bytes; -1 if unknown
 	validator   validator
 	declared    string // Content-Type as declared
 	contentType string // as decided by its first bytes
+	sums        []checksum
 
 	// What was received of it.
 	received int64
@@ -62,6 +67,7 @@ type download struct {
 // run downloads the file.
 func (d *download) run(ctx context.Context) (*File, error) {
 	d.buf = make([]byte, bufferSize)
+	d.jar, _ = cookiejar.New(nil) // never fails
 	d.restart()
 	defer d.restart() // drops an upload that is not finished
 	var furthest int64
@@ -97,8 +103,17 @@ func (d *download) restart() {
 	if d.up != nil {
 		d.up.abort()
 	}
+	d.restarted = d.restarted || d.received > 0
 	d.up, d.head, d.received, d.total = nil, nil, 0, -1
-	d.digest, d.validator = sha256.New(), validator{}
+	d.digest, d.validator, d.sums = sha256.New(), validator{}, nil
+}
+
+// content is what the body of one response has.
+type content struct {
+	length int64 // in bytes; -1 if unknown
+	part   bool  // it may end before the file does
+	known  int64 // how many of its first bytes were received before
+	sums   []checksum
 }
 
 // exchange requests what is missing and receives it. It returns nil when the file is
@@ -111,7 +126,7 @@ func (d *download) exchange(ctx context.Context) error {
 	defer cancel(nil)
 	d.pace = newPace(d.fetcher.cfg, cancel)
 	d.pace.wait()
-	resp, err := d.fetcher.get(reqCtx, d.link, d.requestHeader(), d.pace.arrived)
+	resp, err := d.fetcher.get(reqCtx, d.link, d.requestHeader(), d.jar, d.pace.arrived)
 	d.pace.done()
 	if err != nil {
 		if d.received > 0 && !errors.Is(err, ErrForbiddenAddress) {
@@ -123,20 +138,22 @@ func (d *download) exchange(ctx context.Context) error {
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && d.received > 0 {
 		return d.beyondEnd(resp)
 	}
-	length, err := d.begin(resp)
+	body, err := d.begin(resp)
 	if err != nil {
 		return err
 	}
-	if err := d.receive(ctx, resp.Body, length); err != nil {
+	if err := d.receive(ctx, resp.Body, body); err != nil {
 		if cause := context.Cause(reqCtx); cause != nil && errors.Is(cause, errStalled) {
 			return &droppedError{cause}
 		}
 		return err
 	}
-	if d.total >= 0 && d.received < d.total {
+	switch {
+	case d.total >= 0 && d.received < d.total:
 		return &droppedError{fmt.Errorf("the server sent %d of %d bytes", d.received, d.total)}
-	}
-	if length < 0 && len(resp.TransferEncoding) == 0 {
+	case d.total < 0 && body.part:
+		return &droppedError{errors.New("the server sent a part of the file, but not how long the file is")}
+	case body.length < 0 && len(resp.TransferEncoding) == 0:
 		return d.confirmEnd()
 	}
 	return nil
@@ -166,61 +183,84 @@ func (d *download) requestHeader() http.Header {
 	return h
 }
 
-// begin checks a response and returns the length of its body, -1 if unknown.
-func (d *download) begin(resp *http.Response) (length int64, err error) {
-	encoding := resp.Header.Get("Content-Encoding")
-	resuming := d.received > 0
-	switch {
-	case resp.StatusCode < 300 && encoding != "" && !strings.EqualFold(encoding, "identity"):
-		return 0, fmt.Errorf("the body is encoded as %.80q, which was not requested", encoding)
-	case resp.StatusCode == http.StatusOK:
-		// Also the answer to a Range if the file has changed or the server knows none.
-		d.restart()
-		d.total = resp.ContentLength
-		d.validator = validatorOf(resp.Header)
-		d.declared = resp.Header.Get("Content-Type")
-		return d.total, d.checkSize(max(d.total, 0))
-	case resp.StatusCode == http.StatusPartialContent && resuming:
-		return d.resume(resp)
+// begin checks a response and returns what its body has.
+func (d *download) begin(resp *http.Response) (content, error) {
+	h := resp.Header
+	ok := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent
+	switch coding := codingOf(h); {
+	case !ok:
+		err := statusFailure(resp, time.Now())
+		if d.received > 0 && resp.StatusCode >= 500 && tasks.RetryAfterOf(err) == 0 {
+			// A server that has just dropped a connection may be restarting.
+			err = &droppedError{err}
+		}
+		return content{}, err
+	case coding != "":
+		return content{}, fmt.Errorf("the body is encoded as %q, which was not requested", coding)
+	case strings.HasPrefix(mediaType(h.Get("Content-Type")), "multipart/"):
+		return content{}, errors.New("the server sent several parts of the file")
+	case resp.StatusCode == http.StatusPartialContent, h["Content-Range"] != nil: // also with a 200
+		return d.beginPart(resp)
 	}
-	err = statusFailure(resp, time.Now())
-	if resuming && resp.StatusCode >= 500 && tasks.RetryAfterOf(err) == 0 {
-		// A server that has just dropped a connection may be restarting.
-		return 0, &droppedError{err}
+	// Also the answer to a Range if the file has changed or the server knows none.
+	if d.validator.isOf(h) && d.total >= 0 && resp.ContentLength >= 0 && resp.ContentLength != d.total {
+		return content{}, fmt.Errorf("the file was %d bytes long and is now %d", d.total, resp.ContentLength)
 	}
-	return 0, err
+	d.restart()
+	d.start(h, true)
+	d.total = resp.ContentLength
+	return content{length: d.total}, d.checkSize(max(d.total, 0))
 }
 
-// resume checks that a 206 continues what was received.
-func (d *download) resume(resp *http.Response) (length int64, err error) {
-	if d.validator.contradicts(resp.Header) {
-		d.restart()
-		return 0, &droppedError{errors.New("the file changed on the server")}
-	}
-	first, last, total, err := parseContentRange(resp.Header.Get("Content-Range"))
+// beginPart checks that a part of the file, or all of it as a range, continues what was
+// received. It may start earlier.
+func (d *download) beginPart(resp *http.Response) (content, error) {
+	h := resp.Header
+	first, last, total, err := parseContentRange(strings.Join(h["Content-Range"], ", "))
 	if err != nil {
-		return 0, err
+		return content{}, err
 	}
-	length = last - first + 1
+	changed := d.received > 0 && !d.validator.isOf(h)
+	if changed {
+		d.restart()
+	}
+	body := content{length: last - first + 1, part: true, known: d.received - first}
 	switch {
-	case first != d.received:
-		return 0, fmt.Errorf("the server continued at byte %d instead of %d", first, d.received)
+	case changed && first > 0:
+		return content{}, &droppedError{errors.New("the file changed on the server")}
+	case first > d.received:
+		return content{}, fmt.Errorf("the server continued at byte %d instead of %d", first, d.received)
 	case d.total >= 0 && total >= 0 && total != d.total:
-		return 0, fmt.Errorf("the file was %d bytes long and is now %d", d.total, total)
+		return content{}, fmt.Errorf("the file was %d bytes long and is now %d", d.total, total)
 	case d.total >= 0 && last >= d.total:
-		return 0, fmt.Errorf("the server announced bytes up to %d of a file of %d", last, d.total)
-	case resp.ContentLength >= 0 && resp.ContentLength != length:
-		return 0, fmt.Errorf("the server announced %d bytes and a range of %d", resp.ContentLength, length)
+		return content{}, fmt.Errorf("the server announced bytes up to %d of a file of %d", last, d.total)
+	case resp.ContentLength >= 0 && resp.ContentLength != body.length:
+		return content{}, fmt.Errorf("the server announced %d bytes and a range of %d", resp.ContentLength, body.length)
+	}
+	if d.received == 0 {
+		d.start(h, last+1 == total)
 	}
 	d.total = max(d.total, total)
-	return length, d.checkSize(max(d.total, last+1))
+	body.sums = checksumsOf(h, bodySums)
+	return body, d.checkSize(max(d.total, last+1))
+}
+
+// start notes what a response's header says about the file. The response has its first
+// byte, or all of it.
+func (d *download) start(h http.Header, whole bool) {
+	d.validator, d.declared = validatorOf(h), h.Get("Content-Type")
+	d.sums = checksumsOf(h, fileSums)
+	if whole {
+		d.sums = append(d.sums, checksumsOf(h, bodySums)...)
+	}
 }
 
 // beyondEnd handles a 416, nothing follows what was received: either that is the whole
 // file, whose length was unknown until now, or the file changed.
 func (d *download) beyondEnd(resp *http.Response) error {
-	total, ok := strings.CutPrefix(resp.Header.Get("Content-Range"), "bytes */")
-	if ok && total == strconv.FormatInt(d.received, 10) && d.total < 0 && !d.validator.contradicts(resp.Header) {
+	ended := strings.EqualFold(resp.Header.Get("Content-Range"), "bytes */"+strconv.FormatInt(d.received, 10))
+	other := validatorOf(resp.Header).ifRange()
+	if ended && d.total < 0 && (other == "" || d.validator.isOf(resp.Header)) {
 		d.total = d.received
 		return nil
 	}
@@ -228,24 +268,30 @@ func (d *download) beyondEnd(resp *http.Response) error {
 	return &droppedError{&StatusError{Host: resp.Request.URL.Host, Status: resp.StatusCode}}
 }
 
-// receive reads a body of the given length, -1 if unknown.
-func (d *download) receive(ctx context.Context, body io.Reader, length int64) error {
+// receive reads a body.
+func (d *download) receive(ctx context.Context, r io.Reader, body content) error {
 	for got := int64(0); ; {
 		d.pace.wait()
-		n, err := body.Read(d.buf)
+		n, err := r.Read(d.buf)
 		slow := d.pace.read(n)
-		got += int64(n)
-		if length >= 0 && got > length {
-			return fmt.Errorf("the server announced %d bytes and sent more", length)
+		p := d.buf[:n]
+		if body.length >= 0 && got+int64(n) > body.length {
+			return fmt.Errorf("the server announced %d bytes and sent more", body.length)
 		}
-		if err := d.add(ctx, d.buf[:n]); err != nil {
+		for _, sum := range body.sums {
+			sum.Write(p)
+		}
+		p = p[min(max(body.known-got, 0), int64(n)):]
+		got += int64(n)
+		if err := d.add(ctx, p); err != nil {
 			return err
 		}
 		switch {
-		case err == io.EOF && got < length:
+		case err == io.EOF && got < body.length:
 			return &droppedError{io.ErrUnexpectedEOF}
 		case err == io.EOF:
-			return nil
+			// Some servers repeat the checksum of the whole file with a part of it.
+			return checkSums(body.sums, d.sums)
 		case err != nil:
 			return &droppedError{err}
 		case slow != nil:
@@ -265,6 +311,9 @@ func (d *download) add(ctx context.Context, p []byte) error {
 		d.Progress(d.received, d.total)
 	}
 	d.digest.Write(p)
+	for _, sum := range d.sums {
+		sum.Write(p)
+	}
 	if d.up != nil {
 		return d.up.write(p)
 	}
@@ -278,7 +327,7 @@ func (d *download) add(ctx context.Context, p []byte) error {
 // open decides by the first bytes what the file is and starts its object.
 func (d *download) open(ctx context.Context) error {
 	var err error
-	if d.contentType, err = d.Kind.contentType(d.head, d.declared); err != nil {
+	if d.contentType, err = d.Kind.contentType(d.head, d.declared, d.restarted); err != nil {
 		return err
 	}
 	if d.up, err = d.Bucket.upload(ctx, d.Object, d.contentType); err != nil {
@@ -293,6 +342,9 @@ func (d *download) open(ctx context.Context) error {
 func (d *download) finish(ctx context.Context) (*File, error) {
 	if d.received == 0 {
 		return nil, errors.New("the file is empty")
+	}
+	if err := checkSums(d.sums, nil); err != nil {
+		return nil, err
 	}
 	if d.up == nil {
 		if err := d.open(ctx); err != nil {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +24,15 @@ type Config struct {
 	// a host:port, an IPv6 host in brackets, compared with the link's host and port
 	// (default 443 or 80).
 	Allow []string
+	// Deny lists hosts that may never be reached, with their subdomains, and networks
+	// that may be reached only by what is in Allow.
+	Deny []string
+	// Only, if set, lists all hosts that may be reached, with their subdomains, besides
+	// those in Allow.
+	Only []string
+	// FakeIP is for networks whose resolver answers with addresses of 198.18.0.0/15,
+	// which a proxy of the network maps back to names. Names may then lead there.
+	FakeIP bool
 	// StallTimeout is the longest wait for a server's headers, including the connection,
 	// and then for each next byte; default 30 s. The context bounds the whole download.
 	StallTimeout time.Duration
@@ -39,8 +48,8 @@ type Config struct {
 	MaxResumes int
 	// UserAgent is sent with each request; default "klinghook".
 	UserAgent string
-	// Lookup resolves names; default the system's resolver.
-	Lookup LookupFunc
+	// Resolver resolves names; default [net.DefaultResolver].
+	Resolver *net.Resolver
 	// Metrics, if set, is where the Fetcher registers its metrics.
 	Metrics prometheus.Registerer
 }
@@ -111,12 +120,7 @@ func NewFetcher(cfg Config) *Fetcher {
 	cfg.RateWindow = cmp.Or(cfg.RateWindow, time.Minute)
 	cfg.MaxResumes = cmp.Or(cfg.MaxResumes, 5)
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, "klinghook")
-	if cfg.Lookup == nil {
-		cfg.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
-	}
-	g := newGuard(cfg.Allow, cfg.Lookup, cfg.StallTimeout)
+	g := newGuard(cfg)
 	// HTTP/2 would share a connection among downloads, and a broken one with its resume.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -141,51 +145,67 @@ func NewFetcher(cfg Config) *Fetcher {
 // Download downloads the file behind a link. The caller publishes or discards it.
 //
 // Errors are retryable unless [tasks.IsPermanent] reports otherwise: refusals of the
-// guard ([ErrForbiddenAddress]), files above MaxSize, and statuses such as 404 and 410
-// are permanent. Answers without the file match *[StatusError], with
+// guard ([ErrForbiddenAddress]), links that are no URL ([ErrMalformedLink]), files above
+// MaxSize, and statuses such as 404 and 410 are permanent. Answers without the file match *[StatusError], with
 // [tasks.RetryAfterOf] if a 429 or 503 asked for a wait. No error includes the link's
 // query.
 func (f *Fetcher) Download(ctx context.Context, r Request) (*File, error) {
-	u, err := f.guard.parse(r.Link)
+	u, err := f.guard.parse(nil, r.Link)
 	if err != nil {
-		return nil, tasks.Permanent(fmt.Errorf("fetch %s: %w", r.Object, err))
+		return nil, tasks.Permanent(fmt.Errorf("fetch %s: %w", r.Object, briefError{err}))
 	}
 	d := &download{Request: r, fetcher: f, link: u}
 	file, err := d.run(ctx)
 	if err == nil {
 		return file, nil
 	}
-	err = fmt.Errorf("fetch %s from %s: %w", r.Object, u.Host, err)
+	err = fmt.Errorf("fetch %s from %s: %w", r.Object, u.Host, briefError{err})
 	if errors.Is(err, ErrForbiddenAddress) {
 		err = tasks.Permanent(err)
 	}
 	return nil, err
 }
 
+// briefError bounds the text of an error, which may quote a link or a server.
+type briefError struct{ error }
+
+func (e briefError) Error() string {
+	const most = 500
+	text := e.error.Error()
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+func (e briefError) Unwrap() error { return e.error }
+
 // maxRedirects is how many redirects one request may take.
 const maxRedirects = 5
 
 // get sends a request and follows redirects, each checked by the guard. net/http's
 // client would send the link to the next host (Referer) and quote a bad Location in its
-// error. arrived is called for each response.
-func (f *Fetcher) get(ctx context.Context, u *url.URL, header http.Header, arrived func()) (*http.Response, error) {
+// error. The jar keeps cookies, which some hosts set with a redirect. arrived is called
+// for each response.
+func (f *Fetcher) get(ctx context.Context, u *url.URL, header http.Header, jar http.CookieJar, arrived func()) (*http.Response, error) {
 	for range maxRedirects + 1 {
-		req := (&http.Request{Method: http.MethodGet, URL: u, Header: header}).WithContext(ctx)
+		req := (&http.Request{Method: http.MethodGet, URL: u, Header: header.Clone()}).WithContext(ctx)
+		for _, cookie := range jar.Cookies(u) {
+			req.AddCookie(cookie)
+		}
 		resp, err := f.transport.RoundTrip(req)
 		if err != nil {
 			return nil, err
 		}
 		arrived()
+		jar.SetCookies(u, resp.Cookies())
 		location := redirect(resp)
 		if location == "" {
 			return resp, nil
 		}
 		_ = resp.Body.Close()
 		from := u.Host
-		if u, err = u.Parse(location); err != nil {
-			return nil, fmt.Errorf("%s redirects to what is not a URL", from)
-		}
-		if err := f.guard.check(u); err != nil {
+		if u, err = f.guard.parse(u, location); err != nil {
 			return nil, fmt.Errorf("%s redirects: %w", from, err)
 		}
 	}

@@ -2,7 +2,6 @@ package media
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -50,10 +48,6 @@ func TestFileIsDownloaded(t *testing.T) {
 			_, _ = w.Write(video[:1000])
 			_ = http.NewResponseController(w).Flush()
 			_, _ = w.Write(video[1000:])
-		}, video, "video/mp4"},
-		{"identity named", Video, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Encoding", "identity")
-			_, _ = w.Write(video)
 		}, video, "video/mp4"},
 		{"what is asked", Video, func(w http.ResponseWriter, r *http.Request) {
 			h := r.Header
@@ -113,10 +107,6 @@ func TestAnswerThatIsNotTheFileFails(t *testing.T) {
 		{"empty, no length", Video, func(w http.ResponseWriter, _ *http.Request) {
 			_ = http.NewResponseController(w).Flush()
 		}, "empty", false, false},
-		{"encoded", Video, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write([]byte("\x1f\x8b\x08\x00"))
-		}, `encoded as "gzip"`, false, false},
 		{"404 with an encoded page", Video, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.WriteHeader(http.StatusNotFound)
@@ -136,25 +126,12 @@ func TestAnswerThatIsNotTheFileFails(t *testing.T) {
 				}
 			}
 		}, "larger than the limit", true, false},
-		{"400", Video, status(400), "400 Bad Request", false, false},
-		{"403", Video, status(403), "403 Forbidden", false, false},
-		{"404", Video, status(404), "404 Not Found", true, false},
-		{"410", Video, status(410), "410 Gone", true, false},
-		{"416 unasked", Video, status(416), "416", false, false},
 		{"429", Video, status(429), "429", false, true},
-		{"500", Video, status(500), "500", false, false},
-		{"503", Video, status(503), "503", false, true},
-		{"204", Video, status(204), "204", false, false},
-		{"part unasked", Video, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Range", "bytes 0-99/1000")
-			w.WriteHeader(http.StatusPartialContent)
-			_, _ = w.Write(video[:100])
-		}, "206", false, false},
 		{"redirect to nowhere", Video, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusFound) }, "302 Found", false, false},
 		{"redirect to no URL", Video, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "https://%zz/?"+r.URL.RawQuery)
 			w.WriteHeader(http.StatusFound)
-		}, "redirects to what is not a URL", false, false},
+		}, "redirects: malformed link", false, false},
 		{"redirect loop", Video, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
 		}, "more than 5 redirects", false, false},
@@ -194,15 +171,21 @@ func TestRedirectsAreFollowed(t *testing.T) {
 		if ref := r.Header.Get("Referer"); ref != "" {
 			t.Errorf("the link was shown to the next host: %q", ref)
 		}
+		if want := "/a%20b%C3%A9%2F%25.mp4?q=1%202%&x=%2F"; r.RequestURI != want {
+			t.Errorf("requested %q, want %q", r.RequestURI, want)
+		}
 		_, _ = w.Write(video)
 	})
 	url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		n := hops.Add(1)
-		if n == maxRedirects {
-			http.Redirect(w, r, target, http.StatusFound)
-			return
+		if cookie, err := r.Cookie("pass"); n > 1 && (err != nil || cookie.Value != "1") {
+			t.Errorf("request %d has no cookie of the first: %v", n, err)
 		}
+		w.Header().Set("Set-Cookie", "pass=1; Path=/")
 		w.Header().Set("Location", fmt.Sprintf("/hop/%d", n)) // relative
+		if n == maxRedirects {
+			w.Header().Set("Location", target+"/a bé%2F%.mp4?q=1 2%&x=%2F#part")
+		}
 		w.WriteHeader(http.StatusMovedPermanently)
 	})
 	got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport, targetHost}}), url, Video)
@@ -222,12 +205,7 @@ func TestInsideIsNotReachedByAnyLink(t *testing.T) {
 	t.Cleanup(inside.Close)
 	plain, _ := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	_, port, _ := strings.Cut(inside.Listener.Addr().String(), ":")
-	inward := func(_ context.Context, host string) ([]netip.Addr, error) {
-		if host != "cdn.example" {
-			t.Errorf("looked up %q", host)
-		}
-		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-	}
+	inward := resolving(t, "127.0.0.1")
 	links := map[string]string{
 		"loopback":                      inside.URL,
 		"plain http":                    plain,
@@ -244,7 +222,7 @@ func TestInsideIsNotReachedByAnyLink(t *testing.T) {
 	for name, link := range links {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := NewFetcher(Config{Lookup: inward})
+			f := NewFetcher(Config{Resolver: inward})
 			if _, _, err := fetch(t, f, link, Video); !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
 				t.Errorf("directly: %v, want a permanent refusal", err)
 			}
@@ -252,7 +230,7 @@ func TestInsideIsNotReachedByAnyLink(t *testing.T) {
 				w.Header().Set("Location", link+signed)
 				w.WriteHeader(http.StatusFound)
 			})
-			f = NewFetcher(Config{Lookup: inward, Allow: []string{hostport}})
+			f = NewFetcher(Config{Resolver: inward, Allow: []string{hostport}})
 			if _, _, err := fetch(t, f, url, Video); !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
 				t.Errorf("by redirect: %v, want a permanent refusal", err)
 			}
@@ -297,7 +275,7 @@ func TestCertificatesAreChecked(t *testing.T) {
 
 func TestUnknownNameIsRetried(t *testing.T) {
 	t.Parallel()
-	_, _, err := fetch(t, NewFetcher(Config{Lookup: lookupNothing}), "https://cdn.example/a.mp4", Video)
+	_, _, err := fetch(t, NewFetcher(Config{Resolver: resolving(t)}), "https://cdn.example/a.mp4", Video)
 	if err == nil || tasks.IsPermanent(err) {
 		t.Errorf("Download = %v, want an error that is retried", err)
 	}

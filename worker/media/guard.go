@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,47 +19,74 @@ import (
 // scheme, form or address. It is permanent.
 var ErrForbiddenAddress = errors.New("forbidden address")
 
-// LookupFunc resolves a host name to its addresses.
-type LookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
-
-// dialTimeout bounds the connection to one address, so that time is left for the next.
-const dialTimeout = 10 * time.Second
-
 // maxHost is the longest host name in bytes (RFC 1035), with the dot at its end.
 const maxHost = 254
 
 // guard decides where downloads may go. It checks twice: the URL, for early and clear
-// errors, and the address of each connection, which alone is certain.
+// errors, and the name and address of each connection, which alone are certain.
 type guard struct {
-	allow   map[string]bool // by host:port, lower-case
-	lookup  LookupFunc
-	ranges  []addressRange
-	unicast netip.Prefix
-	nat64   netip.Prefix
-	timeout time.Duration // of resolving and connecting, all addresses together
+	allow    map[string]bool // by host:port, lower-case
+	deny     map[string]bool // by host, lower-case
+	only     map[string]bool // by host, lower-case; empty allows all
+	ranges   []addressRange
+	unicast  netip.Prefix
+	nat64    netip.Prefix
+	fakeIP   netip.Prefix
+	fakeIPOK bool
+	resolver *net.Resolver
+	timeout  time.Duration // of resolving and connecting, all addresses together
 }
 
-func newGuard(allow []string, lookup LookupFunc, timeout time.Duration) *guard {
+func newGuard(cfg Config) *guard {
 	g := &guard{
-		allow:   make(map[string]bool, len(allow)),
-		lookup:  lookup,
-		ranges:  specialRanges(),
-		unicast: netip.MustParsePrefix("2000::/3"),
-		nat64:   netip.MustParsePrefix("64:ff9b::/96"),
-		timeout: timeout,
+		allow: map[string]bool{}, deny: map[string]bool{}, only: map[string]bool{},
+		ranges:   specialRanges(),
+		unicast:  netip.MustParsePrefix("2000::/3"),
+		nat64:    netip.MustParsePrefix("64:ff9b::/96"),
+		fakeIP:   netip.MustParsePrefix("198.18.0.0/15"),
+		fakeIPOK: cfg.FakeIP,
+		resolver: cfg.Resolver,
+		timeout:  cfg.StallTimeout,
 	}
-	for _, hostport := range allow {
+	for _, hostport := range cfg.Allow {
 		g.allow[strings.ToLower(hostport)] = true
+	}
+	for _, host := range cfg.Only {
+		g.only[listedAs(host)] = true
+	}
+	for _, item := range cfg.Deny {
+		addr, err := netip.ParseAddr(item)
+		prefix := netip.PrefixFrom(addr, addr.BitLen())
+		if err != nil {
+			prefix, err = netip.ParsePrefix(item)
+		}
+		if err == nil {
+			g.ranges = append(g.ranges, addressRange{prefix.Masked(), "denied by KLINGHOOK_MEDIA_DENY"})
+			continue
+		}
+		g.deny[listedAs(item)] = true
 	}
 	return g
 }
 
-// parse parses and checks a link. Its errors contain only the link's host.
-func (g *guard) parse(link string) (*url.URL, error) {
-	u, err := url.Parse(link)
+// listedAs returns how a host is written in the guard's lists.
+func listedAs(host string) string { return strings.ToLower(strings.Trim(host, ".")) }
+
+// listed reports whether a list has a host or a domain that it is in.
+func listed(list map[string]bool, host string) bool {
+	for host, more := listedAs(host), true; more; _, host, more = strings.Cut(host, ".") {
+		if list[host] {
+			return true
+		}
+	}
+	return false
+}
+
+// parse parses and checks a link, which may be relative to base unless that is nil.
+func (g *guard) parse(base *url.URL, link string) (*url.URL, error) {
+	u, err := parseLink(base, link)
 	if err != nil {
-		// The parser's error quotes the link, which may contain a password.
-		return nil, fmt.Errorf("%w: the link is not a URL", ErrForbiddenAddress)
+		return nil, err
 	}
 	return u, g.check(u)
 }
@@ -88,21 +116,20 @@ func (g *guard) check(u *url.URL) error {
 // hostPort returns a URL's host:port, the port by default that of the scheme.
 func hostPort(u *url.URL) (string, error) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
-	if host == "" {
-		return "", fmt.Errorf("%w: the link names no host", ErrForbiddenAddress)
-	}
-	// A longer one would be in every error.
-	if len(host) > maxHost {
-		return "", fmt.Errorf("%w: the link's host has %d bytes, more than %d", ErrForbiddenAddress, len(host), maxHost)
-	}
-	if port == "" {
+	switch {
+	case u.Scheme == "":
+		return "", fmt.Errorf("%w: it has no scheme", ErrMalformedLink)
+	case host == "":
+		return "", fmt.Errorf("%w: it names no host", ErrMalformedLink)
+	case len(host) > maxHost:
+		return "", fmt.Errorf("%w: its host has %d bytes, more than %d", ErrMalformedLink, len(host), maxHost)
+	case port == "" && u.Scheme == "http":
+		port = "80"
+	case port == "":
 		port = "443"
-		if u.Scheme == "http" {
-			port = "80"
-		}
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("%w: %q has the invalid port %q", ErrForbiddenAddress, host, port)
+		return "", fmt.Errorf("%w: %q has the invalid port %.20q", ErrMalformedLink, host, port)
 	}
 	return net.JoinHostPort(host, port), nil
 }
@@ -133,60 +160,58 @@ func endsInNumber(host string) bool {
 }
 
 // dial connects to host:port. http.Transport has mapped international names to ASCII.
+// net.Dialer resolves the name and tries its IPv6 and IPv4 addresses as in RFC 8305.
 func (g *guard) dial(ctx context.Context, _, hostport string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.timeout)
-	defer cancel()
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := g.resolve(ctx, host)
-	if err != nil {
-		return nil, err
-	}
-	dialer := net.Dialer{Timeout: dialTimeout}
-	if !g.allow[strings.ToLower(hostport)] {
-		dialer.ControlContext = g.control
-	}
-	// A name may have good and forbidden addresses. If none of the good ones answers,
-	// that is the error, as it may pass.
-	err = nil
-	for _, addr := range addrs {
-		// Resolvers may return an IPv4 address in its IPv6 form.
-		conn, dialErr := dialer.DialContext(ctx, "tcp", net.JoinHostPort(addr.Unmap().String(), port))
-		if dialErr == nil {
-			return conn, nil
-		}
-		if err == nil || errors.Is(err, ErrForbiddenAddress) {
-			err = dialErr
-		}
-	}
-	return nil, fmt.Errorf("%q: %w", host, err)
-}
-
-// resolve returns the addresses of a host, at least one.
-func (g *guard) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	addr, err := literal(host)
 	if err != nil {
 		return nil, err
 	}
 	if addr.IsValid() {
-		return []netip.Addr{addr}, nil
+		host = addr.String() // without a dot at its end
 	}
-	addrs, err := g.lookup(ctx, host)
-	if err == nil && len(addrs) == 0 {
-		err = fmt.Errorf("%q has no address", host)
+	allowed := g.allow[strings.ToLower(hostport)]
+	switch {
+	case listed(g.deny, host):
+		return nil, fmt.Errorf("%w: %q is denied by KLINGHOOK_MEDIA_DENY", ErrForbiddenAddress, host)
+	case !allowed && len(g.only) > 0 && !listed(g.only, host):
+		return nil, fmt.Errorf("%w: %q is not in KLINGHOOK_MEDIA_ONLY", ErrForbiddenAddress, host)
 	}
-	return addrs, err
+	var public atomic.Bool
+	dialer := net.Dialer{Timeout: g.timeout, Resolver: g.resolver}
+	if !allowed {
+		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			err := g.judgeSocket(address, !addr.IsValid())
+			if err == nil {
+				public.Store(true)
+			}
+			return err
+		}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	if public.Load() && errors.Is(err, ErrForbiddenAddress) {
+		// No refusal: its public addresses may answer the next time.
+		err = fmt.Errorf("%q: its public addresses do not answer, and of the others: %s", host, err.Error())
+	}
+	return conn, err
 }
 
-// control is called with the address of a socket just before it connects.
-func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+// judgeSocket judges the address of a socket just before it connects, which may be that
+// of a name.
+func (g *guard) judgeSocket(address string, named bool) error {
 	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w: %q is not an IP address", ErrForbiddenAddress, address)
+	case !named || !g.fakeIP.Contains(ap.Addr()):
+		return g.judge(ap.Addr())
+	case !g.fakeIPOK:
+		return fmt.Errorf("%w: the resolver answered with %s, a fake address of a proxy such as Clash; set KLINGHOOK_MEDIA_FAKE_IP=true if your network has one", ErrForbiddenAddress, ap.Addr())
 	}
-	return g.judge(ap.Addr())
+	return nil
 }
 
 // judge returns an error unless addr is an ordinary address on the internet.

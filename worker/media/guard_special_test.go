@@ -1,7 +1,6 @@
 package media
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -104,20 +102,15 @@ func refuseEverywhere(t *testing.T, addr netip.Addr) {
 	if addr.Is4() {
 		resolved = append(resolved, wrappings(addr)...)
 	}
+	g := newGuard(Config{})
 	for _, a := range resolved {
-		g := newGuard(nil, func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{a}, nil }, time.Second)
-		conn, err := g.dial(t.Context(), "tcp", "cdn.example:443")
-		if err == nil {
-			_ = conn.Close()
-		}
-		if !errors.Is(err, ErrForbiddenAddress) {
+		if err := g.judgeSocket(netip.AddrPortFrom(a, 443).String(), true); !errors.Is(err, ErrForbiddenAddress) {
 			t.Errorf("a name of %s: %v, want a refusal", a, err)
 		}
 	}
-	g := newGuard(nil, lookupNothing, time.Second)
 	for _, host := range spellings(addr) {
 		for _, port := range []string{"", ":443", ":8443"} {
-			if _, err := g.parse("https://" + host + port + "/a.mp4"); !errors.Is(err, ErrForbiddenAddress) {
+			if _, err := g.parse(nil, "https://"+host+port+"/a.mp4"); !errors.Is(err, ErrForbiddenAddress) {
 				t.Errorf("https://%s%s (%s): %v, want a refusal", host, port, addr, err)
 			}
 		}
@@ -169,22 +162,15 @@ func TestOnlyThePublicAddressesOfANameAreReached(t *testing.T) {
 	var outside, inside atomic.Int32
 	port := serveAt(t, "127.0.0.2", "0", &outside, http.NotFound)
 	serveAt(t, "127.0.0.1", port, &inside, http.NotFound)
-	addrs := []netip.Addr{
-		netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::ffff:127.0.0.1"), netip.MustParseAddr("::1"),
-		netip.MustParseAddr("127.0.0.2"),
+	f := NewFetcher(Config{Resolver: resolving(t, "127.0.0.1", "::ffff:127.0.0.1", "::1", "127.0.0.2")})
+	conn, err := outsideGuard(f).dial(t.Context(), "tcp", "cdn.example:"+port)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for at := range addrs {
-		order := slices.Concat(addrs[at:], addrs[:at])
-		f := NewFetcher(Config{Lookup: func(context.Context, string) ([]netip.Addr, error) { return order, nil }})
-		conn, err := outsideGuard(f).dial(t.Context(), "tcp", "cdn.example:"+port)
-		if err != nil {
-			t.Fatalf("resolved to %s: %v", order, err)
-		}
-		if got := conn.RemoteAddr().String(); got != "127.0.0.2:"+port {
-			t.Errorf("resolved to %s: connected to %s", order, got)
-		}
-		_ = conn.Close()
+	if got := conn.RemoteAddr().String(); got != "127.0.0.2:"+port {
+		t.Errorf("connected to %s", got)
 	}
+	_ = conn.Close()
 	if n := inside.Load(); n > 0 {
 		t.Errorf("the inside was connected to %d times", n)
 	}
@@ -208,12 +194,15 @@ func TestNameThatLaterLeadsInsideReachesNothing(t *testing.T) {
 			var lookups, outside, inside atomic.Int32
 			port := serveAt(t, "127.0.0.2", "0", &outside, first)
 			serveAt(t, "127.0.0.1", port, &inside, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(video) })
-			f := NewFetcher(Config{Lookup: func(context.Context, string) ([]netip.Addr, error) {
-				if lookups.Add(1) == 1 {
-					return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+			f := NewFetcher(Config{Resolver: resolverFunc(func(_ string, v6 bool) []string {
+				switch {
+				case v6:
+					return nil
+				case lookups.Add(1) == 1:
+					return []string{"127.0.0.2"}
 				}
-				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-			}})
+				return []string{"127.0.0.1"}
+			})})
 			outsideGuard(f)
 			f.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its certificate has another name
 			_, _, err := fetch(t, f, "https://cdn.example:"+port+"/a.mp4", Video)
@@ -242,7 +231,7 @@ func FuzzGuardAddress(f *testing.F) {
 	for _, wrapped := range wrappings(netip.MustParseAddr("169.254.169.254")) {
 		f.Add(wrapped.AsSlice())
 	}
-	g := newGuard(nil, lookupNothing, time.Second)
+	g := newGuard(Config{})
 	f.Fuzz(func(t *testing.T, bytes []byte) {
 		addr, ok := netip.AddrFromSlice(bytes)
 		if !ok || g.judge(addr) != nil {

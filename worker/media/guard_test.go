@@ -2,17 +2,83 @@ package media
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
-func lookupNothing(context.Context, string) ([]netip.Addr, error) {
-	return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+// resolving returns a resolver that knows these addresses of cdn.example.
+func resolving(t *testing.T, addrs ...string) *net.Resolver {
+	return resolverFunc(func(host string, v6 bool) []string {
+		if host != "cdn.example" {
+			t.Errorf("looked up %q", host)
+		}
+		return byFamily(addrs, v6)
+	})
+}
+
+func byFamily(addrs []string, v6 bool) (found []string) {
+	for _, addr := range addrs {
+		if strings.Contains(addr, ":") == v6 {
+			found = append(found, addr)
+		}
+	}
+	return found
+}
+
+// resolverFunc returns a resolver whose DNS server answers with the IPv4 or IPv6
+// addresses that a function returns.
+func resolverFunc(lookup func(host string, v6 bool) []string) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer func() { _ = server.Close() }()
+			query := make([]byte, 1024)
+			n, err := io.ReadAtLeast(server, query, 2)
+			for ; err == nil && n < 2+int(binary.BigEndian.Uint16(query)); err = readMore(server, query, &n) {
+			}
+			if err == nil {
+				_, _ = server.Write(answerDNS(query[2:n], lookup))
+			}
+		}()
+		return client, nil
+	}}
+}
+
+func readMore(r io.Reader, p []byte, n *int) error {
+	got, err := r.Read(p[*n:])
+	*n += got
+	return err
+}
+
+// answerDNS answers a query for addresses, as DNS does over TCP (RFC 1035).
+func answerDNS(query []byte, lookup func(host string, v6 bool) []string) []byte {
+	var labels []string
+	at := 12
+	for ; query[at] > 0; at += 1 + int(query[at]) {
+		labels = append(labels, string(query[at+1:at+1+int(query[at])]))
+	}
+	question := query[12 : at+5]
+	kind := binary.BigEndian.Uint16(query[at+1:])
+	addrs := lookup(strings.Join(labels, "."), kind == 28)
+	answer := append(query[:2:2], 0x81, 0x80, 0, 1, 0, byte(len(addrs)), 0, 0, 0, 0)
+	answer = append(answer, question...)
+	for _, addr := range addrs {
+		ip := netip.MustParseAddr(addr).AsSlice()
+		answer = append(answer, 0xc0, 12, 0, byte(kind), 0, 1, 0, 0, 0, 60, 0, byte(len(ip)))
+		answer = append(answer, ip...)
+	}
+	return append([]byte{byte(len(answer) >> 8), byte(len(answer))}, answer...)
 }
 
 func TestWhatAnAddressIs(t *testing.T) {
@@ -53,7 +119,7 @@ func TestWhatAnAddressIs(t *testing.T) {
 		{"4000::1", "not global unicast"},
 		{"2606:4700::1111%eth0", "bound to an interface"},
 	}
-	g := newGuard(nil, lookupNothing, time.Second)
+	g := newGuard(Config{})
 	for _, tt := range tests {
 		t.Run(tt.addr, func(t *testing.T) {
 			t.Parallel()
@@ -72,76 +138,91 @@ func TestWhichLinksAreRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, link string
-		refused    bool
+		want       error
 	}{
-		{"public name", "https://cdn.klingai.com/a.mp4?sig=1", false},
-		{"upper case", "HTTPS://CDN.KLINGAI.COM/a.mp4", false},
-		{"another port", "https://cdn.klingai.com:8443/a.mp4", false},
-		{"trailing dot", "https://cdn.klingai.com./a.mp4", false},
-		{"international name", "https://bücher.example/a.mp4", false},
-		{"name with digits", "https://cdn1.7days.example", false},
-		{"punycode top level", "https://a.xn--p1ai/", false},
-		{"public address", "https://8.8.8.8/a.mp4", false},
-		{"public IPv6 address", "https://[2606:4700::1111]/a.mp4", false},
-		{"allowed, plain http", "http://cdn.internal:8080/a.mp4", false},
-		{"allowed, https", "https://cdn.internal:8080/a.mp4", false},
-		{"allowed, other case", "http://CDN.internal:8080/a.mp4", false},
-		{"allowed by default port", "http://plain.internal/a.mp4", false},
-		{"allowed private address", "https://10.1.2.3/a.mp4", false},
-		{"allowed IPv6", "http://[::1]:9000/a.mp4", false},
+		{"public name", "https://cdn.klingai.com/a.mp4?sig=1", nil},
+		{"upper case", "HTTPS://CDN.KLINGAI.COM/a.mp4", nil},
+		{"another port", "https://cdn.klingai.com:8443/a.mp4", nil},
+		{"trailing dot", "https://cdn.klingai.com./a.mp4", nil},
+		{"international name", "https://bücher.example/a.mp4", nil},
+		{"name with digits", "https://cdn1.7days.example", nil},
+		{"punycode top level", "https://a.xn--p1ai/", nil},
+		{"public address", "https://8.8.8.8/a.mp4", nil},
+		{"public IPv6 address", "https://[2606:4700::1111]/a.mp4", nil},
+		{"allowed, plain http", "http://cdn.internal:8080/a.mp4", nil},
+		{"allowed, https", "https://cdn.internal:8080/a.mp4", nil},
+		{"allowed, other case", "http://CDN.internal:8080/a.mp4", nil},
+		{"allowed by default port", "http://plain.internal/a.mp4", nil},
+		{"allowed private address", "https://10.1.2.3/a.mp4", nil},
+		{"allowed IPv6", "http://[::1]:9000/a.mp4", nil},
 
-		{"plain http", "http://cdn.klingai.com/a.mp4", true},
-		{"plain http, port of https", "http://cdn.klingai.com:443/a.mp4", true},
-		{"file", "file:///etc/passwd", true},
-		{"ftp of an allowed host", "ftp://cdn.internal:8080/a.mp4", true},
-		{"gopher", "gopher://cdn.klingai.com/", true},
-		{"no scheme", "//cdn.klingai.com/a.mp4", true},
-		{"opaque", "https:cdn.klingai.com", true},
-		{"no host", "https:///a.mp4", true},
-		{"port only", "https://:443/a.mp4", true},
-		{"empty", "", true},
-		{"not a URL", "https://%zz/", true},
-		{"user information", "https://user:pass@cdn.klingai.com/", true},
-		{"user information, allowed host", "http://user@cdn.internal:8080/", true},
-		{"port 0", "https://cdn.klingai.com:0/", true},
-		{"port too high", "https://cdn.klingai.com:65536/", true},
-		{"allowed host, other port", "http://cdn.internal:8081/a.mp4", true},
-		{"allowed host, default port", "http://cdn.internal/a.mp4", true},
-		{"allowed address, other port", "https://10.1.2.3:8443/a.mp4", true},
-		{"private address", "https://10.1.2.4/", true},
-		{"loopback", "https://127.0.0.1/", true},
-		{"loopback, trailing dot", "https://127.0.0.1./", true},
-		{"IPv6 loopback", "https://[::1]/", true},
-		{"IPv6 zone", "https://[fe80::1%25eth0]/", true},
-		{"IPv6 public with zone", "https://[2606:4700::1111%25eth0]/", true},
-		{"IPv4 in IPv6", "https://[::ffff:127.0.0.1]/", true},
-		{"decimal", "https://2130706433/", true},
-		{"octal", "https://0177.0.0.1/", true},
-		{"octal, public", "https://010.8.8.8/", true},
-		{"hexadecimal", "https://0x7f.1/", true},
-		{"hexadecimal whole", "https://0x7f000001/", true},
-		{"hexadecimal, upper case", "https://0X7F000001/", true},
-		{"hexadecimal last part", "https://127.0.0.0x1/", true},
-		{"bare 0x", "https://127.0x/", true},
-		{"short form", "https://127.1/", true},
-		{"zero", "https://0/", true},
-		{"too many parts", "https://127.0.0.0.1/", true},
-		{"number, trailing dot", "https://2130706433./", true},
-		{"unbracketed IPv6", "https://::1/", true},
-		{"host longer than a name", "https://" + strings.Repeat("pass.", 51) + "/", true},
-		{"longest name", "https://" + strings.Repeat("a.", 127) + "/", false},
+		{"white space around", " \u00a0\r\nhttps://cdn.klingai.com/a.mp4\t", nil},
+		{"line break within", "https://cdn.klingai\n.com/a.mp4", nil},
+		{"space, bare % and beyond ASCII", "https://cdn.klingai.com/a b%/%zz/é.mp4?q=%&r=é", nil},
+
+		{"port of 100 KB", "https://cdn.klingai.com:" + strings.Repeat("9", 100<<10) + "/", ErrMalformedLink},
+		{"scheme of 100 KB", strings.Repeat("a", 100<<10) + "://cdn.klingai.com/", ErrForbiddenAddress},
+		{"denied network", "https://203.0.114.1/a.mp4", ErrForbiddenAddress},
+		{"denied network in NAT64", "https://[64:ff9b::cb00:7201]/a.mp4", ErrForbiddenAddress},
+		{"denied IPv6 network", "https://[2606:4700:1::1]/a.mp4", ErrForbiddenAddress},
+		{"denied address", "https://8.8.4.4/a.mp4", ErrForbiddenAddress},
+		{"backslash before another host", `https://127.0.0.1\@cdn.klingai.com/`, ErrForbiddenAddress},
+		{"plain http", "http://cdn.klingai.com/a.mp4", ErrForbiddenAddress},
+		{"plain http, port of https", "http://cdn.klingai.com:443/a.mp4", ErrForbiddenAddress},
+		{"file", "file:///etc/passwd", ErrMalformedLink},
+		{"ftp of an allowed host", "ftp://cdn.internal:8080/a.mp4", ErrForbiddenAddress},
+		{"gopher", "gopher://cdn.klingai.com/", ErrForbiddenAddress},
+		{"no scheme", "//cdn.klingai.com/a.mp4", ErrMalformedLink},
+		{"opaque", "https:cdn.klingai.com", ErrMalformedLink},
+		{"no host", "https:///a.mp4", ErrMalformedLink},
+		{"port only", "https://:443/a.mp4", ErrMalformedLink},
+		{"empty", "", ErrMalformedLink},
+		{"not a URL", "https://%zz/", ErrMalformedLink},
+		{"user information", "https://user:pass@cdn.klingai.com/", ErrForbiddenAddress},
+		{"user information, allowed host", "http://user@cdn.internal:8080/", ErrForbiddenAddress},
+		{"port 0", "https://cdn.klingai.com:0/", ErrMalformedLink},
+		{"port too high", "https://cdn.klingai.com:65536/", ErrMalformedLink},
+		{"allowed host, other port", "http://cdn.internal:8081/a.mp4", ErrForbiddenAddress},
+		{"allowed host, default port", "http://cdn.internal/a.mp4", ErrForbiddenAddress},
+		{"allowed address, other port", "https://10.1.2.3:8443/a.mp4", ErrForbiddenAddress},
+		{"private address", "https://10.1.2.4/", ErrForbiddenAddress},
+		{"loopback", "https://127.0.0.1/", ErrForbiddenAddress},
+		{"loopback, trailing dot", "https://127.0.0.1./", ErrForbiddenAddress},
+		{"IPv6 loopback", "https://[::1]/", ErrForbiddenAddress},
+		{"IPv6 zone", "https://[fe80::1%25eth0]/", ErrForbiddenAddress},
+		{"IPv6 public with zone", "https://[2606:4700::1111%25eth0]/", ErrForbiddenAddress},
+		{"IPv4 in IPv6", "https://[::ffff:127.0.0.1]/", ErrForbiddenAddress},
+		{"decimal", "https://2130706433/", ErrForbiddenAddress},
+		{"octal", "https://0177.0.0.1/", ErrForbiddenAddress},
+		{"octal, public", "https://010.8.8.8/", ErrForbiddenAddress},
+		{"hexadecimal", "https://0x7f.1/", ErrForbiddenAddress},
+		{"hexadecimal whole", "https://0x7f000001/", ErrForbiddenAddress},
+		{"hexadecimal, upper case", "https://0X7F000001/", ErrForbiddenAddress},
+		{"hexadecimal last part", "https://127.0.0.0x1/", ErrForbiddenAddress},
+		{"bare 0x", "https://127.0x/", ErrForbiddenAddress},
+		{"short form", "https://127.1/", ErrForbiddenAddress},
+		{"zero", "https://0/", ErrForbiddenAddress},
+		{"too many parts", "https://127.0.0.0.1/", ErrForbiddenAddress},
+		{"number, trailing dot", "https://2130706433./", ErrForbiddenAddress},
+		{"unbracketed IPv6", "https://::1/", ErrMalformedLink},
+		{"host longer than a name", "https://" + strings.Repeat("pass.", 51) + "/", ErrMalformedLink},
+		{"longest name", "https://" + strings.Repeat("a.", 127) + "/", nil},
 	}
 	allow := []string{"cdn.internal:8080", "plain.internal:80", "10.1.2.3:443", "[::1]:9000"}
-	g := newGuard(allow, lookupNothing, time.Second)
+	f := NewFetcher(Config{Allow: allow, Deny: []string{"203.0.114.0/24", "2606:4700:1::/48", "8.8.4.4"}})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := g.parse(tt.link)
-			if errors.Is(err, ErrForbiddenAddress) != tt.refused {
-				t.Fatalf("parse(%q) = %v, want refused: %t", tt.link, err, tt.refused)
+			_, err := f.guard.parse(nil, tt.link)
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("parse(%.100q) = %v, want %v", tt.link, err, tt.want)
 			}
-			if err != nil && strings.Contains(err.Error(), "pass") {
-				t.Errorf("error shows a password: %v", err)
+			if tt.want == nil {
+				return
+			}
+			_, err = f.Download(t.Context(), Request{Link: tt.link, Object: object})
+			if !tasks.IsPermanent(err) || strings.Contains(err.Error(), "pass") || len(err.Error()) > 1000 {
+				t.Errorf("Download = %.2000v, want a short permanent error without a password", err)
 			}
 		})
 	}
@@ -158,60 +239,101 @@ func TestConnectionsInsideAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loopback := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	const named, refused = "cdn.example", "forbidden address"
 	tests := []struct {
 		name, host string
-		allow      []string
-		addrs      []netip.Addr
-		refused    bool
+		cfg        Config
+		addrs      []string
+		want       string // in the error
 	}{
-		{name: "literal", host: "127.0.0.1", refused: true},
-		{name: "literal, trailing dot", host: "127.0.0.1.", refused: true},
-		{name: "decimal", host: "2130706433", addrs: loopback, refused: true},
-		{name: "name that leads inward", host: "cdn.example", addrs: loopback, refused: true},
-		{name: "name, all addresses inward", host: "cdn.example", addrs: append(loopback, netip.MustParseAddr("10.0.0.1")), refused: true},
-		{name: "name that leads to a mapped address", host: "cdn.example", addrs: []netip.Addr{netip.MustParseAddr("::ffff:127.0.0.1")}, refused: true},
-		{name: "name allowed on another port", host: "cdn.example", allow: []string{"cdn.example:1"}, addrs: loopback, refused: true},
-		{name: "its address allowed, not the name", host: "cdn.example", allow: []string{"127.0.0.1:" + port}, addrs: loopback, refused: true},
-		{name: "allowed name", host: "CDN.example", allow: []string{"cdn.example:" + port}, addrs: loopback},
-		{name: "allowed name, first address dead", host: "cdn.example", allow: []string{"cdn.example:" + port}, addrs: append([]netip.Addr{netip.MustParseAddr("127.0.0.254")}, loopback...)},
-		{name: "allowed literal", host: "127.0.0.1", allow: []string{"127.0.0.1:" + port}},
+		{"literal", "127.0.0.1", Config{}, nil, refused},
+		{"literal, trailing dot", "127.0.0.1.", Config{}, nil, refused},
+		{"decimal", "2130706433", Config{}, nil, refused},
+		{"name that leads inward", named, Config{}, []string{"127.0.0.1"}, refused},
+		{"name, all addresses inward", named, Config{}, []string{"127.0.0.1", "10.0.0.1", "::1"}, refused},
+		{"name that leads to a mapped address", named, Config{}, []string{"::ffff:127.0.0.1"}, refused},
+		{"name allowed on another port", named, Config{Allow: []string{"cdn.example:1"}}, []string{"127.0.0.1"}, refused},
+		{"its address allowed, not the name", named, Config{Allow: []string{"127.0.0.1:" + port}}, []string{"127.0.0.1"}, refused},
+		{"allowed name", "CDN.example", Config{Allow: []string{"cdn.example:" + port}}, []string{"127.0.0.1"}, ""},
+		{"allowed name, first address dead", named, Config{Allow: []string{"cdn.example:" + port}}, []string{"127.0.0.254", "127.0.0.1"}, ""},
+		{"allowed name, others only", named, Config{Allow: []string{"cdn.example:" + port}, Only: []string{"klingai.com"}}, []string{"127.0.0.1"}, ""},
+		{"allowed literal", "127.0.0.1", Config{Allow: []string{"127.0.0.1:" + port}}, nil, ""},
+		{"denied name", named, Config{Deny: []string{"CDN.example."}, Allow: []string{"cdn.example:" + port}}, nil, "KLINGHOOK_MEDIA_DENY"},
+		{"name of a denied domain", named, Config{Deny: []string{"example"}}, nil, "KLINGHOOK_MEDIA_DENY"},
+		{"name not of a denied domain", named, Config{Deny: []string{"n.example"}}, []string{"127.0.0.1"}, "loopback"},
+		{"name of a denied network", named, Config{Deny: []string{"203.0.114.0/24"}}, []string{"203.0.114.1"}, "KLINGHOOK_MEDIA_DENY"},
+		{"other than the only one", named, Config{Only: []string{"klingai.com"}}, nil, "KLINGHOOK_MEDIA_ONLY"},
+		{"the only one", named, Config{Only: []string{"example"}}, []string{"127.0.0.1"}, "loopback"},
+		{"literal beside the only one", "8.8.8.8", Config{Only: []string{"klingai.com"}}, nil, "KLINGHOOK_MEDIA_ONLY"},
+		{"fake address", named, Config{}, []string{"198.18.0.7"}, "KLINGHOOK_MEDIA_FAKE_IP"},
+		{"fake literal", "198.18.0.7", Config{FakeIP: true}, nil, "for benchmarks"},
+		{"no such name", named, Config{}, nil, "no such host"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGuard(tt.allow, func(context.Context, string) ([]netip.Addr, error) { return tt.addrs, nil }, 5*time.Second)
-			conn, err := g.dial(t.Context(), "tcp", net.JoinHostPort(tt.host, port))
+			tt.cfg.Resolver = resolverFunc(func(host string, v6 bool) []string { return byFamily(tt.addrs, v6) })
+			conn, err := NewFetcher(tt.cfg).guard.dial(t.Context(), "tcp", net.JoinHostPort(tt.host, port))
 			if err == nil {
 				_ = conn.Close()
 			}
-			if tt.refused && !errors.Is(err, ErrForbiddenAddress) || !tt.refused && err != nil {
-				t.Errorf("dial(%s) = %v, want refused: %t", tt.host, err, tt.refused)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("dial(%s) = %v, want %q", tt.host, err, tt.want)
+			}
+			if err != nil && errors.Is(err, ErrForbiddenAddress) == (tt.want == "no such host") {
+				t.Errorf("%v: a refusal, or none", err)
 			}
 		})
+	}
+	g := newGuard(Config{FakeIP: true})
+	if err := g.judgeSocket("198.19.255.1:443", true); err != nil {
+		t.Errorf("a fake address where they are expected: %v", err)
 	}
 }
 
-func TestUnresolvedNameIsNoRefusal(t *testing.T) {
+// A listener whose queue is full answers no further connection, like a dead address.
+func TestDeadIPv6AddressIsPassedQuickly(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		name   string
-		lookup LookupFunc
-		want   string
-	}{
-		{"no such name", lookupNothing, "no such host"},
-		{"no address", func(context.Context, string) ([]netip.Addr, error) { return nil, nil }, "has no address"},
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Skip("no IPv6: ", err)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			g := newGuard(nil, tt.lookup, time.Second)
-			_, err := g.dial(t.Context(), "tcp", "cdn.example:443")
-			if err == nil || errors.Is(err, ErrForbiddenAddress) || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("dial = %v, want %q and no refusal", err, tt.want)
-			}
-		})
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	loopback := [16]byte{15: 1}
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet6{Addr: loopback}), syscall.Listen(fd, 0)); err != nil {
+		t.Skip("no IPv6: ", err)
 	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := strconv.Itoa(name.(*syscall.SockaddrInet6).Port)
+	var dead bool
+	for range 4 { // fills the queue
+		conn, err := net.DialTimeout("tcp", "[::1]:"+port, 200*time.Millisecond)
+		if dead = err != nil; dead {
+			break
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	if !dead {
+		t.Skip("this system's queues do not fill")
+	}
+	ln, err := net.Listen("tcp4", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	conn, err := newGuard(Config{StallTimeout: 30 * time.Second, Allow: []string{"cdn.example:" + port}, Resolver: resolving(t, "::1", "127.0.0.1")}).dial(ctx, "tcp", "cdn.example:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := conn.RemoteAddr().String(); got != "127.0.0.1:"+port {
+		t.Errorf("connected to %s", got)
+	}
+	_ = conn.Close()
 }
 
 func FuzzGuardURL(f *testing.F) {
@@ -223,13 +345,13 @@ func FuzzGuardURL(f *testing.F) {
 	} {
 		f.Add(link)
 	}
-	g := newGuard(nil, lookupNothing, time.Second)
+	g := newGuard(Config{})
 	// What inet_aton reads as a part of an address.
 	number := regexp.MustCompile(`(?i)(^|\.)(\d+|0x[0-9a-f]*)$`)
 	f.Fuzz(func(t *testing.T, link string) {
-		u, err := g.parse(link)
+		u, err := g.parse(nil, link)
 		if err != nil {
-			if !errors.Is(err, ErrForbiddenAddress) {
+			if !errors.Is(err, ErrForbiddenAddress) && !errors.Is(err, ErrMalformedLink) {
 				t.Errorf("parse(%q): an error of another kind: %v", link, err)
 			}
 			return

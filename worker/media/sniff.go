@@ -2,9 +2,11 @@ package media
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"mime"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -32,12 +34,16 @@ const unrecognised = "application/octet-stream"
 
 // contentType returns the type of a file of this kind, by its first bytes, or by the
 // declared Content-Type if those say nothing. The bytes win: an error page served as
-// video/mp4 is no video.
-func (k Kind) contentType(head []byte, declared string) (string, error) {
+// video/mp4 is no video. After a restart only the bytes count, which may be the middle of
+// a file.
+func (k Kind) contentType(head []byte, declared string, restarted bool) (string, error) {
 	declared = mediaType(declared)
 	sniffed := sniff(head)
 	if strings.HasPrefix(sniffed, k.String()+"/") {
 		return sniffed, nil
+	}
+	if sniffed == unrecognised && restarted {
+		return "", fmt.Errorf("the download was started again, and then it is unrecognised data, not %s", k)
 	}
 	if sniffed == unrecognised && k.vouchedBy(declared) {
 		if declared == "" {
@@ -73,10 +79,17 @@ func mediaType(value string) string {
 	return t
 }
 
-// sniff is http.DetectContentType with ISO media files and Matroska told apart.
+// awsChunked matches the start of a body that an S3-compatible store kept as it was
+// uploaded, in chunks with a header each.
+var awsChunked = regexp.MustCompile(`^[0-9a-fA-F]+(;chunk-signature=[0-9a-f]+)?\r\n`)
+
+// sniff is http.DetectContentType with ISO media files, Matroska and chunks told apart.
 func sniff(head []byte) string {
 	if t := sniffISO(head); t != "" {
 		return t
+	}
+	if awsChunked.Match(head) {
+		return "text/x-aws-chunked"
 	}
 	t := http.DetectContentType(head)
 	if t == "video/webm" && bytes.Contains(head[:min(len(head), 64)], []byte("matroska")) {
@@ -85,10 +98,29 @@ func sniff(head []byte) string {
 	return t
 }
 
-// sniffISO returns the type of a file that starts with an ftyp box (ISO/IEC 14496-12),
-// by its brand; brands are registered at https://mp4ra.org.
+// sniffISO returns the type of a file of boxes (ISO/IEC 14496-12), each with its size
+// and type. The first is usually ftyp or styp, with a brand of https://mp4ra.org.
 func sniffISO(head []byte) string {
-	if len(head) < 12 || string(head[4:8]) != "ftyp" {
+	if len(head) < 8 {
+		return ""
+	}
+	size := binary.BigEndian.Uint32(head)
+	switch string(head[4:8]) {
+	case "ftyp":
+	case "mdat": // may be large; 0 is to the end, and with 1 another size follows
+		if size < 2 || size >= 8 {
+			return "video/mp4"
+		}
+		return ""
+	case "styp", "moov", "moof", "sidx", "wide", "free", "skip":
+		if size < 8 || size > 64<<20 { // else it may be text
+			return ""
+		}
+		return "video/mp4"
+	default:
+		return ""
+	}
+	if len(head) < 12 {
 		return ""
 	}
 	switch brand := string(head[8:12]); {

@@ -13,7 +13,7 @@ func TestBytesDecideTheContentType(t *testing.T) {
 		webm   = "\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm"
 		mkv    = "\x1a\x45\xdf\xa3\xa3\x42\x86\x81\x01\x42\x82\x88matroska"
 		avi    = "RIFF\x00\x00\x00\x00AVI LIST"
-		binary = "\x00\x00\x00\x08wide\x00\x01\x02\x03"
+		binary = "\x47\x40\x00\x10\x00\x01\x02\x03"
 		jpeg   = "\xff\xd8\xff\xe0\x00\x10JFIF"
 		png    = "\x89PNG\x0d\x0a\x1a\x0a"
 		webp   = "RIFF\x00\x00\x00\x00WEBPVP8 "
@@ -40,6 +40,13 @@ func TestBytesDecideTheContentType(t *testing.T) {
 		{"mp4 of no type", Video, mp4, "", "video/mp4"},
 		{"mp4 of another brand", Video, strings.Replace(mp4, "ftypisom", "ftypdash", 1), "", "video/mp4"},
 		{"3gp", Video, strings.Replace(mp4, "ftypisom", "ftyp3gp6", 1), "", "video/3gpp"},
+		{"starts with styp", Video, "\x00\x00\x00\x18stypmsdh\x00\x00\x00\x00msdhmsix", "", "video/mp4"},
+		{"starts with moov", Video, "\x00\x00\x0a\x00moov\x00\x00\x00\x6cmvhd", "text/plain", "video/mp4"},
+		{"starts with mdat", Video, "\x7f\x00\x00\x00mdat\x00\x01", "", "video/mp4"},
+		{"starts with mdat of 64-bit size", Video, "\x00\x00\x00\x01mdat\x00\x00", "", "video/mp4"},
+		{"starts with wide", Video, "\x00\x00\x00\x08wide\x00\x00\x10\x00mdat", "text/plain", "video/mp4"},
+		{"starts with free", Video, "\x00\x00\x00\x08free\x00\x00\x10\x00mdat", "", "video/mp4"},
+		{"text with the name of a box", Video, "Get free videos here", "", ""},
 		{"quicktime", Video, qt, "application/octet-stream", "video/quicktime"},
 		{"webm", Video, webm, "", "video/webm"},
 		{"matroska", Video, mkv, "", "video/x-matroska"},
@@ -80,9 +87,12 @@ func TestBytesDecideTheContentType(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := tt.kind.contentType([]byte(tt.head), tt.declared)
+			got, err := tt.kind.contentType([]byte(tt.head), tt.declared, false)
 			if got != tt.want || (err == nil) != (tt.want != "") {
 				t.Errorf("contentType = %q, %v, want %q", got, err, tt.want)
+			}
+			if _, err := tt.kind.contentType([]byte(tt.head), tt.declared, true); (tt.head == binary || tt.want == "") && err == nil {
+				t.Error("accepted after a restart")
 			}
 			if err != nil && !strings.Contains(err.Error(), "not "+tt.kind.String()) {
 				t.Errorf("error %q does not say that it is not %s", err, tt.kind)

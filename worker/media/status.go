@@ -1,9 +1,11 @@
 package media
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,30 +66,41 @@ func (v validator) ifRange() string {
 	return v.lastModified
 }
 
-// contradicts reports whether a response is of another version. Missing headers
-// contradict nothing.
-func (v validator) contradicts(h http.Header) bool {
-	other := validatorOf(h)
-	if v.etag != "" {
-		return other.etag != "" && other.etag != v.etag
-	}
-	return other.lastModified != "" && other.lastModified != v.lastModified
+// isOf reports whether a response has this validator, so that it is of this version. A
+// response without one may be of any.
+func (v validator) isOf(h http.Header) bool {
+	return v.ifRange() != "" && v.ifRange() == validatorOf(h).ifRange()
 }
 
-// parseContentRange reads "bytes 0-499/1234" or "bytes 0-499/*": the offsets of the
-// first and last byte, and the file's length, -1 if unknown.
+// contentRange is "bytes 0-499/1234", or "bytes 0-499/*" if the length is unknown.
+var contentRange = regexp.MustCompile(`(?i)^bytes[ =]+(\d+)-(\d+)/(\d+|\*)$`)
+
+// parseContentRange returns the offsets of the first and last byte, and the file's
+// length, -1 if unknown.
 func parseContentRange(value string) (first, last, total int64, err error) {
-	total = -1
-	format := "bytes %d-%d/%d"
-	n, err := fmt.Sscanf(value, format, &first, &last, &total)
-	if n == 2 && strings.HasSuffix(value, "/*") {
-		err = nil
+	numbers := [3]int64{-1, -1, -1}
+	match := contentRange.FindStringSubmatch(value)
+	for i := 1; i < len(match) && err == nil; i++ {
+		if match[i] != "*" {
+			numbers[i-1], err = strconv.ParseInt(match[i], 10, 64)
+		}
 	}
-	if err == nil && (first < 0 || last < first || total >= 0 && last >= total) {
-		err = errors.New("out of range")
-	}
-	if err != nil {
+	first, last, total = numbers[0], numbers[1], numbers[2]
+	if match == nil || err != nil || last < first || last == math.MaxInt64 || total >= 0 && last >= total {
 		return 0, 0, 0, fmt.Errorf("the server sent a part of the file with Content-Range %.80q", value)
 	}
 	return first, last, total, nil
+}
+
+// codingOf returns the coding of a response's body; empty if there is none. Some servers
+// write into Content-Encoding what is no coding: none, utf-8, binary, or aws-chunked, in
+// which the file was uploaded.
+func codingOf(h http.Header) string {
+	for item := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
+		switch coding := strings.ToLower(strings.TrimSpace(item)); coding {
+		case "gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd", "dcb", "dcz", "exi", "pack200-gzip", "aes128gcm":
+			return coding
+		}
+	}
+	return ""
 }
