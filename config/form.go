@@ -43,6 +43,7 @@ var forms = map[string]form{
 	"password-hash":   {"a bcrypt hash of cost 10 to 16", "what this prints: klinghook admin hash-password (in a Compose file, write each $ as $$)", isPasswordHash},
 	"header-name":     {"the name of a header", "X-Forwarded-User", regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`).MatchString},
 	"networks":        {"IP addresses or networks separated by commas, but not a network of all addresses", "10.0.0.7,10.1.0.0/16", isNetwork},
+	"host-or-network": {"host names, IP addresses or networks separated by commas", "intern.example.com,203.0.113.0/24", isHostOrNetwork},
 	"host-names":      {"host names or addresses without ports, separated by commas", "queue.example.com", isHost},
 	"path-prefix":     {"a path that starts with / and does not end with it, of letters, digits, -, _ and .", "/klinghook", regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`).MatchString},
 	"listen-address":  {"host:port", ":5000 or 127.0.0.1:5001", func(item string) bool { return isAddress(item, 0) }},
@@ -103,10 +104,14 @@ func isNetwork(item string) bool {
 	return err == nil || network.Bits() > 0
 }
 
+// isHost accepts an address, or a name as in DNS: an international one as xn--….
 func isHost(item string) bool {
 	_, err := netip.ParseAddr(item)
-	return err == nil || !strings.ContainsAny(item, ":/@ ")
+	ascii := strings.IndexFunc(item, func(r rune) bool { return r > 0x7e }) < 0
+	return err == nil || ascii && !strings.ContainsAny(item, ":/@ ")
 }
+
+func isHostOrNetwork(item string) bool { return isHost(item) || isNetwork(item) }
 
 // isAddress reports whether item is host:port with a port from lowest up.
 func isAddress(item string, lowest uint64) bool {

@@ -171,7 +171,9 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	if asks.Kling == nil {
 		c.log.Info("look-ups are off: no credentials for Kling's API", zap.Strings("settings", []string{"KLINGAI_API_KEY", "KLINGAI_ACCESS_KEY"}))
 	}
-	fetcher := media.NewFetcher(media.Config{MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Metrics: c.metrics})
+	fetcher := media.NewFetcher(media.Config{
+		MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Deny: c.cfg.MediaDeny, Only: c.cfg.MediaOnly, FakeIP: c.cfg.MediaFakeIP, Metrics: c.metrics,
+	})
 	w, err := worker.New(worker.Config{
 		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
 		NotifyTypes: each(c.cfg.NotifyEvents, cli.EventType), Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, EventShards: c.cfg.EventShards, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer, Observer: c.observer,

@@ -70,7 +70,9 @@ func newGuard(cfg Config) *guard {
 }
 
 // listedAs returns how a host is written in the guard's lists.
-func listedAs(host string) string { return strings.ToLower(strings.Trim(host, ".")) }
+func listedAs(host string) string {
+	return strings.ToLower(strings.TrimRight(strings.TrimLeft(host, "*."), "."))
+}
 
 // listed reports whether a list has a host or a domain that it is in.
 func listed(list map[string]bool, host string) bool {
