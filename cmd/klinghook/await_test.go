@@ -74,9 +74,7 @@ func TestRedisErrorsThatDoNotPass(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			rdb, err := process.NewRedis(process.RedisConfig{URL: tt.url})
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			defer func() { _ = rdb.Close() }()
 			if err := process.PingRedis(t.Context(), rdb); err == nil || isTemporaryRedisError(err) != tt.temporary {
 				t.Errorf("PingRedis = %v, want an error that is temporary: %t", err, tt.temporary)
@@ -94,9 +92,7 @@ func TestWorkerWaitsForRedisAndDatabase(t *testing.T) {
 	program := func(command string) *testenv.Process {
 		t.Helper()
 		p, err := testenv.StartProgram(testenv.Program{Path: "klinghook", Args: []string{command}, Env: env, Dir: dir, Log: filepath.Join(dir, command+".log")})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		return p
 	}
 	migration := program("migrate")
@@ -108,9 +104,7 @@ func TestWorkerWaitsForRedisAndDatabase(t *testing.T) {
 	worker := program("worker")
 	log := func() string {
 		content, err := os.ReadFile(filepath.Join(dir, "worker.log"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		return string(content)
 	}
 	logged := func(text string) {
@@ -145,17 +139,11 @@ func TestWorkerWaitsForRedisAndDatabase(t *testing.T) {
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	content, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	return res.StatusCode, string(content)
 }

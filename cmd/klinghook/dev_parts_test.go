@@ -20,9 +20,7 @@ func TestUnverifiedDeliveriesArriveOnLoopbackUnlessAnAddressIsGiven(t *testing.T
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg, err := config.Load(config.Dev, tt.environ, tt.flags, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			noError(t, err)
 			if got := unverifiedAddr(cfg); got != tt.want {
 				t.Errorf("address %s, want %s", got, tt.want)
 			}

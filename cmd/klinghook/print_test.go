@@ -29,9 +29,7 @@ func TestNoOutputControlsTheTerminal(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			if err := printJSON(&out, []string{tt.text}); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, printJSON(&out, []string{tt.text}))
 			if want := "[\n  \"" + tt.inJSON + "\"\n]\n"; out.String() != want {
 				t.Errorf("JSON is %q, want %q", out.String(), want)
 			}
@@ -41,12 +39,8 @@ func TestNoOutputControlsTheTerminal(t *testing.T) {
 			}
 			out.Reset()
 			rows := table[string]{heading: []string{"TEXT", "END"}, row: func(text string) []string { return []string{text, "end"} }}
-			if err := rows.print(&out, []string{tt.text}, false); err != nil {
-				t.Fatal(err)
-			}
-			if err := printFields(&out, [][2]string{{"text", tt.text}}); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, rows.print(&out, []string{tt.text}, false))
+			noError(t, printFields(&out, [][2]string{{"text", tt.text}}))
 			if strings.Count(out.String(), tt.inOneLine) != 2 || strings.Count(out.String(), "\n") != 3 {
 				t.Errorf("printed %q, want %q in two lines", out.String(), tt.inOneLine)
 			}

@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -211,30 +210,8 @@ func TestSendShowsABar(t *testing.T) {
 	}
 }
 
-func TestMigrateShowsABar(t *testing.T) {
-	dir := t.TempDir()
-	from, to := "sqlite:"+filepath.Join(dir, "old.db"), "sqlite:"+filepath.Join(dir, "new.db")
-	mustKlinghook(t, nil, "migrate", "--database-url", from)
-	mustKlinghook(t, nil, "jobs", "track", "--database-url", from, "vid_1", "vid_2")
-	tty := script.OpenTerminal(t)
-	cmd := tty.Start(t, nil, "klinghook", "migrate", "--database-url", to, "--copy-from", from)
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
-	tty.Wait(t, `copied \d+ rows; start`)
-	// However quick it is, the bar is drawn once.
-	if !regexp.MustCompile(`rows copied  \[.*\]  2 of 2`).MatchString(tty.Raw()) {
-		t.Errorf("there was no bar in %q", tty.Raw())
-	}
-	if got := tty.Shown(); strings.Contains(got, "2 of 2") {
-		t.Errorf("the bar was left:\n%s", got)
-	}
-}
-
 // noError ends a test that cannot go on.
 func noError(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 }

@@ -19,9 +19,7 @@ import (
 func execIn(t *testing.T, url string, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	for _, statement := range statements {
 		if _, err := conn.Exec(t.Context(), statement); err != nil {
@@ -33,15 +31,11 @@ func execIn(t *testing.T, url string, statements ...string) {
 func TestReadOnlyServerIsNotWritable(t *testing.T) {
 	url := testenv.Postgres(t)
 	db := migrated(t, url)
-	if err := db.CheckWritable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, db.CheckWritable(t.Context()))
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	execIn(t, url, "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
 	readOnly, err := store.Open(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer func() { _ = readOnly.Close() }()
 	if err := readOnly.CheckWritable(t.Context()); !errors.Is(err, store.ErrReadOnly) || !store.IsTemporary(err) {
 		t.Errorf("CheckWritable = %v, want a temporary ErrReadOnly", err)
@@ -91,9 +85,7 @@ func TestWrongPasswordIsRecognised(t *testing.T) {
 			}
 			return
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, db.Close())
 	}
 }
 
@@ -107,9 +99,7 @@ func TestMigrateLeavesAnotherProgramAlone(t *testing.T) {
 	url = testenv.Postgres(t)
 	execIn(t, url, "CREATE TABLE notifications (id int)")
 	db, err := store.Open(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	defer func() { _ = db.Close() }()
 	if _, err := db.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "create a database for klinghook alone") {
 		t.Errorf("Migrate = %v, want an error that says what to do", err)
@@ -122,9 +112,7 @@ func TestMigrateLeavesAnotherProgramAlone(t *testing.T) {
 func TestPoolerNeedsNoPreparedStatements(t *testing.T) {
 	direct := testenv.Postgres(t)
 	u, err := url.Parse(direct)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	server := u.Host
 	u.Host = startPooler(t, server)
 	db := migrated(t, u.String())
@@ -145,9 +133,7 @@ func startPooler(t *testing.T, server string) string {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {

@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/klinghook/klinghook/internal/store"
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -134,32 +133,6 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 					t.Errorf("%s: %s is processed at %v, want %v", tt.name, id, kept.ProcessedAt, want)
 				}
 			}
-		}
-	})
-}
-
-func TestBatchIsRecordedWholeOrNotAtAll(t *testing.T) {
-	db := migrated(t, testenv.Postgres(t))
-	list := []store.Recording{
-		{Event: event("good", tasks.TypeCreated)},
-		{Event: event("poison", "no\x00text")}, // PostgreSQL rejects it
-	}
-	if _, err := db.Record(t.Context(), list, received); err == nil {
-		t.Error("the batch was recorded, want an error")
-	}
-	if events, err := db.Events(t.Context(), store.EventFilter{}); err != nil || len(events) != 0 {
-		t.Errorf("%d events are kept, %v; want none", len(events), err)
-	}
-}
-
-func TestEventTwiceInOneBatch(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ev, update := completed()
-		r := store.Recording{Event: ev, Update: update, Destinations: []string{"slack-1"}}
-		owed, err := db.Record(t.Context(), []store.Recording{r, r}, received)
-		noError(t, err)
-		if diff := cmp.Diff(owed[0], owed[1]); diff != "" || len(owed[0].Media) != 2 || len(owed[0].Notifications) != 1 {
-			t.Errorf("owed %+v, want 2 media and 1 notification twice; they differ by\n%s", owed[0], diff)
 		}
 	})
 }
