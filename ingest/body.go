@@ -18,7 +18,7 @@ const (
 	// smallBody is the largest body that is always read, in bytes. Kling's are a few KiB.
 	smallBody = 16 << 10
 	// largeBodies bounds the memory of all larger bodies together, in bytes.
-	largeBodies = 64 << 20
+	largeBodies = 32 << 20
 	// largeWork bounds the larger bodies that are being enqueued, in bytes, where each
 	// counts at least leastWork: until Redis has one, it takes several times its length.
 	largeWork, leastWork = 16 << 20, 256 << 10

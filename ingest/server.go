@@ -85,7 +85,7 @@ func New(cfg Config) *Server {
 		metrics: newMetrics(cfg.Metrics, cfg.Endpoints),
 	}
 	s.echo.HTTPErrorHandler = s.answerError
-	s.echo.Pre(middleware.RemoveTrailingSlash())
+	s.echo.Pre(refuseManyHeaders, middleware.RemoveTrailingSlash())
 	for path, handler := range map[string]http.HandlerFunc{"/healthz": cfg.Live, "/readyz": cfg.Ready} {
 		s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, echo.WrapHandler(handler))
 	}
@@ -142,6 +142,25 @@ func (s *Server) answerError(err error, c echo.Context) {
 	}
 	if err != nil {
 		s.cfg.Log.Debug("answer not written", zap.Error(err))
+	}
+}
+
+// maxHeaders is the most header lines of a request. Each takes far more memory than it
+// has bytes.
+const maxHeaders = 100
+
+// refuseManyHeaders closes the connection, so that its headers are forgotten at once.
+func refuseManyHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		lines := 0
+		for _, values := range c.Request().Header {
+			lines += len(values)
+		}
+		if lines > maxHeaders {
+			c.Response().Header().Set(echo.HeaderConnection, "close")
+			return echo.NewHTTPError(http.StatusRequestHeaderFieldsTooLarge)
+		}
+		return next(c)
 	}
 }
 

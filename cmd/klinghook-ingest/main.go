@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,7 +26,13 @@ var version string
 
 func main() { os.Exit(run()) }
 
+// memoryLimit makes Go collect garbage in time under an attack. It is not a hard limit.
+const memoryLimit = 96 << 20
+
 func run() int {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
 	defer stop()
 	err := cli.Execute(ctx, ingestCommand())
@@ -130,7 +137,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if _, err := cli.Listen(ctx, listeners, cli.AdminEndpoint(cfg, private, log)); err != nil {
 		return err
 	}
-	webhooks := cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server}
+	webhooks := cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server, Public: true}
 	if _, err := cli.Listen(ctx, listeners, webhooks); err != nil {
 		return errors.Join(err, listeners.Close())
 	}

@@ -294,7 +294,7 @@ func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private,
 	if err != nil {
 		return devAddresses{}, err
 	}
-	addr, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: d.cfg.Addr, Handler: public})
+	addr, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: d.cfg.Addr, Handler: public, Public: true})
 	if err != nil {
 		return devAddresses{}, errors.Join(err, listeners.Close())
 	}

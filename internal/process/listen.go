@@ -29,6 +29,17 @@ func NewListeners(log *zap.Logger) *Listeners {
 // within 15 s, so that slow senders cannot keep a connection for long. An error does
 // not affect the other listeners.
 func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Handler) (string, error) {
+	return l.add(ctx, name, addr, &http.Server{Handler: handler, MaxHeaderBytes: 32 << 10})
+}
+
+// AddPublic is Add for strangers: they get 8 KiB for headers, and their connections take
+// bounded memory and leave file descriptors for the other listeners.
+func (l *Listeners) AddPublic(ctx context.Context, name, addr string, handler http.Handler) (string, error) {
+	// net/http adds 4 KiB.
+	return l.add(ctx, name, addr, &http.Server{Handler: handler, MaxHeaderBytes: 4 << 10, ConnState: newCrowd(openFiles()).changed})
+}
+
+func (l *Listeners) add(ctx context.Context, name, addr string, server *http.Server) (string, error) {
 	// net/http logs panics of handlers and failures to accept connections.
 	errorLog, err := zap.NewStdLogAt(l.log.Named(name), zap.ErrorLevel)
 	if err != nil {
@@ -39,16 +50,9 @@ func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Han
 	if err != nil {
 		return "", fmt.Errorf("listen for %s: %w", name, err)
 	}
-	server := &http.Server{
-		Addr:              listener.Addr().String(),
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          errorLog,
-	}
+	server.Addr, server.ErrorLog = listener.Addr().String(), errorLog
+	server.ReadHeaderTimeout, server.ReadTimeout = 5*time.Second, 15*time.Second
+	server.WriteTimeout, server.IdleTimeout = 30*time.Second, 2*time.Minute
 	l.servers = append(l.servers, server)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

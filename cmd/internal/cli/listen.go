@@ -21,6 +21,7 @@ type Endpoint struct {
 	Setting string // the variable of the address
 	Addr    string // host:port
 	Handler http.Handler
+	Public  bool // strangers reach it
 	// Elsewhere, if set, lets the endpoint use a free port of the same host if its own
 	// is in use, and logs it. It is for default addresses, so that two programs can
 	// run side by side.
@@ -47,7 +48,11 @@ func Profiles(cfg *config.Config) http.Handler {
 // Listen serves an endpoint from now on and returns its address. Its error says which
 // setting to change.
 func Listen(ctx context.Context, l *process.Listeners, e Endpoint) (string, error) {
-	addr, err := l.Add(ctx, e.Name, e.Addr, e.Handler)
+	add := l.Add
+	if e.Public {
+		add = l.AddPublic
+	}
+	addr, err := add(ctx, e.Name, e.Addr, e.Handler)
 	advice := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE) && e.Elsewhere != nil:

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package process
+
+import "math"
+
+func openFiles() int { return math.MaxInt32 }
