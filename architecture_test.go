@@ -62,7 +62,6 @@ func owners() map[string][]string {
 		"gocloud.dev":                        {"worker/media"},
 		"github.com/sony/gobreaker":          {"ingest/spool"},
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
-		"github.com/golang-jwt":              {"internal/kling", "internal/simulate"},
 		"go.opentelemetry.io/otel/sdk":       {"internal/process"},
 		"github.com/vbauerster":              {"cmd"},
 		"github.com/chromedp":                {"internal/testenv"},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/base64"
 	"math"
 	"net"
@@ -15,7 +16,6 @@ import (
 	"unicode"
 
 	"github.com/caarlos0/env/v11"
-	"github.com/dustin/go-humanize"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -55,11 +55,11 @@ var forms = map[string]form{
 	"redis-mode":      choice("single", "sentinel", "cluster"),
 	"database-url":    {"sqlite:<path> or a postgres:// URL", "postgres://user:password@127.0.0.1:5432/klinghook" + escape, isDatabaseURL},
 	"bucket-url":      {"a file://, s3://, gs:// or azblob:// URL without login", "file:///srv/media or s3://bucket?region=eu-west-1", regexp.MustCompile(`^(?:file:///|(?:s3|gs|azblob)://[^/?@]+(?:[/?]|$))`).MatchString},
-	"path":            {"a path without ~", "/var/lib/klinghook", isPath},
+	"path":            {"a path without ~", "/var/lib/klinghook", func(item string) bool { return !strings.HasPrefix(item, "~") }},
 	"rate":            {"a number above 0", "5", func(item string) bool { n, err := strconv.ParseFloat(item, 64); return err == nil && n > 0 && n <= 1e6 }},
 	"count":           {"a whole number above 0", "4", regexp.MustCompile(`^[1-9][0-9]{0,8}$`).MatchString},
 	"switch":          {"true or false", "true", func(item string) bool { _, err := strconv.ParseBool(item); return err == nil }},
-	"size":            {"a size above 0 with a unit such as B, KiB, MiB or GiB", "1MiB", isSize},
+	"size":            {"a size above 0 with a unit such as B, KiB, MiB or GiB", "1MiB", func(item string) bool { return ParseSize(item) > 0 }},
 	"duration":        {"a duration with a unit, ms, s, m or h", "30s", func(item string) bool { return isDuration(item, 0, math.MaxInt64) }},
 	"queue-timeout":   {"between 1ms and 2s", "250ms", func(item string) bool { return isDuration(item, time.Millisecond, 2*time.Second) }},
 	"events":          {"event types separated by commas", "completed,failed", isOneLine},
@@ -75,16 +75,27 @@ func choice(words ...string) form {
 
 func isOneLine(item string) bool { return !strings.ContainsFunc(item, unicode.IsControl) }
 
-func isPath(item string) bool { return !strings.HasPrefix(item, "~") }
-
 func isDuration(item string, least, most time.Duration) bool {
 	d, err := time.ParseDuration(item)
 	return err == nil && d >= least && d <= most
 }
 
-func isSize(item string) bool {
-	size, err := humanize.ParseBytes(item)
-	return err == nil && size > 0 && size <= math.MaxInt64
+var sizeText = regexp.MustCompile(`(?i)^([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(i?))?B?$`)
+
+// ParseSize returns a size such as 512KiB, 1.5GB or 4096 in bytes, or 0 if text is not
+// a size above 0.
+func ParseSize(text string) int64 {
+	match := sizeText.FindStringSubmatch(text)
+	if match == nil {
+		return 0
+	}
+	base := map[string]float64{"": 1000, "i": 1024}[strings.ToLower(match[3])]
+	n, _ := strconv.ParseFloat(match[1], 64) // digits
+	n *= math.Pow(base, float64(strings.Index(" KMGT", strings.ToUpper(cmp.Or(match[2], " ")))))
+	if n >= math.MaxInt64 {
+		return 0
+	}
+	return int64(n)
 }
 
 func isSigningSecret(item string) bool {
@@ -157,7 +168,7 @@ func isRedisURL(item string) bool {
 
 func isDatabaseURL(item string) bool {
 	if path, found := strings.CutPrefix(item, "sqlite:"); found {
-		return path != "" && isPath(path) && (!strings.HasPrefix(path, "//") || strings.HasPrefix(path, "///"))
+		return path != "" && !strings.HasPrefix(path, "~") && (!strings.HasPrefix(path, "//") || strings.HasPrefix(path, "///"))
 	}
 	u := parseURL(item, "postgres", "postgresql")
 	// A server on a Unix socket is named in the query.
@@ -183,10 +194,7 @@ func split(text string, separator *regexp.Regexp) []string {
 
 // parsers read the types that env reads differently.
 var parsers = map[reflect.Type]env.ParserFunc{
-	reflect.TypeFor[int64](): func(text string) (any, error) {
-		size, err := humanize.ParseBytes(text)
-		return int64(size), err
-	},
+	reflect.TypeFor[int64]():    func(text string) (any, error) { return ParseSize(text), nil },
 	reflect.TypeFor[[]string](): func(text string) (any, error) { return split(text, comma), nil },
 	reflect.TypeFor[URLs]():     func(text string) (any, error) { return URLs(split(text, nextURL)), nil },
 }

@@ -179,7 +179,7 @@ func unknown(environ map[string]string) []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
 		if strings.HasPrefix(name, "KLINGHOOK_") && !slices.Contains(known, name) && !isForeign(name, environ) {
-			near := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
+			near := slices.MaxFunc(known, func(a, b string) int { return cmp.Compare(likeness(name, a), likeness(name, b)) })
 			problems = append(problems, fmt.Sprintf("%s is not a setting; did you mean %s?", name, near))
 		}
 	}
@@ -195,22 +195,14 @@ func isForeign(name string, environ map[string]string) bool {
 	return match != nil && (environ[match[1]+"_SERVICE_HOST"] != "" || environ["ENV_FILE"] != "")
 }
 
-// distance returns the Levenshtein distance of two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// likeness compares b with a by the letters they share at their start and end.
+func likeness(a, b string) (n int) {
+	least := min(len(a), len(b))
+	for n < least && a[n] == b[n] {
+		n++
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal, row[j+1] = row[j+1], min(replace, row[j]+1, row[j+1]+1)
-		}
+	for end := 1; n < least && a[len(a)-end] == b[len(b)-end]; end++ {
+		n++
 	}
-	return row[len(b)]
+	return 2*n - len(b)
 }

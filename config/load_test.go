@@ -436,3 +436,14 @@ func TestChecksSeeEachItem(t *testing.T) {
 		t.Errorf("err = %v, want the number of the item and not its value", err)
 	}
 }
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1": 1, "4096B": 4096, "512KiB": 512 << 10, "512 kib": 512 << 10, "2MiB": 2 << 20, "1.5GB": 1_500_000_000, "1k": 1000, "2TiB": 2 << 40,
+		"": 0, "0": 0, "-1": 0, "1iB": 0, "MiB": 0, "1PiB": 0, "9999999999TiB": 0,
+	} {
+		if got := ParseSize(text); got != want {
+			t.Errorf("ParseSize(%q) = %d, want %d", text, got, want)
+		}
+	}
+}

@@ -130,13 +130,13 @@ func FuzzSplitURLs(f *testing.F) {
 	})
 }
 
-func TestDistance(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want int
-	}{{"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"abc", "ac", 1}, {"kitten", "sitting", 3}, {"url", "ulr", 2}} {
-		if got := distance(tt.a, tt.b); got != tt.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
+func TestNearestNameForTypos(t *testing.T) {
+	for typo, want := range map[string]string{
+		"KLINGHOOK_REDIS_ULR": "KLINGHOOK_REDIS_URL", "KLINGHOOK_DATABSE_URL": "KLINGHOOK_DATABASE_URL", "KLINGHOOK_ADMINADDR": "KLINGHOOK_ADMIN_ADDR",
+		"KLINGHOOK_WEBHOOK_SECRET": "KLINGAI_WEBHOOK_SECRET", "KLINGHOOK_LOGLEVEL": "KLINGHOOK_LOG_LEVEL", "KLINGHOOK_QUEUE": "KLINGHOOK_QUEUES",
+	} {
+		if got := strings.Join(unknown(map[string]string{typo: "x"}), "\n"); !strings.HasSuffix(got, "did you mean "+want+"?") {
+			t.Errorf("%s: %q, want %s", typo, got, want)
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
@@ -163,7 +162,14 @@ func sizeText(n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return humanize.IBytes(uint64(n))
+	size, unit, digits := float64(n), 0, 0
+	for size >= 1024 && unit < 4 {
+		size, unit = size/1024, unit+1
+	}
+	if unit > 0 && size < 10 {
+		digits = 1
+	}
+	return fmt.Sprintf("%.*f %s", digits, size, [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
 }
 
 // countText formats a number for people.

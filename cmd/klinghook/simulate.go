@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	mathrand "math/rand/v2"
 	"os"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
@@ -238,19 +236,14 @@ type sizeFlag int64
 
 // String implements pflag.Value.
 func (f *sizeFlag) String() string {
-	if *f == 0 {
-		return "" // shows no default
-	}
-	return humanize.IBytes(uint64(*f))
+	return sizeText(int64(*f)) // empty without a default
 }
 
 // Set implements pflag.Value.
 func (f *sizeFlag) Set(text string) error {
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n > math.MaxInt64 {
+	if *f = sizeFlag(config.ParseSize(text)); *f == 0 {
 		return errors.New("not a size")
 	}
-	*f = sizeFlag(n)
 	return nil
 }
 

@@ -1,14 +1,16 @@
 package kling
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 const (
@@ -65,16 +67,21 @@ func (k *credentials) bearer() (string, error) {
 	if k.token != "" && now.Before(k.renewAt) {
 		return k.token, nil
 	}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Issuer:    k.accessKey,
-		ExpiresAt: jwt.NewNumericDate(now.Add(tokenLife)),
-		NotBefore: jwt.NewNumericDate(now.Add(-tokenLead)),
-	}).SignedString([]byte(k.secretKey))
+	claims, err := json.Marshal(map[string]any{"iss": k.accessKey, "exp": now.Add(tokenLife).Unix(), "nbf": now.Add(-tokenLead).Unix()})
 	if err != nil {
-		return "", fmt.Errorf("sign the token: %w", err)
+		return "", fmt.Errorf("encode the token: %w", err)
 	}
-	k.token, k.renewAt = token, now.Add(tokenLife-tokenSpare)
-	return token, nil
+	k.token, k.renewAt = signJWT(claims, k.secretKey), now.Add(tokenLife-tokenSpare)
+	return k.token, nil
+}
+
+// signJWT returns a JWT with these claims, signed with HS256 (RFC 7515, RFC 7518).
+func signJWT(claims []byte, key string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	signed := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(claims)
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(signed))
+	return signed + "." + encode(mac.Sum(nil))
 }
 
 // forget drops a token that Kling refused, so that the next call makes a new one.
