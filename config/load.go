@@ -192,7 +192,7 @@ var foreign = regexp.MustCompile(`^(KLINGHOOK(?:_[A-Z0-9]+)*?)_(?:SERVICE_|PORT_
 
 func isForeign(name string, environ map[string]string) bool {
 	match := foreign.FindStringSubmatch(name)
-	return match != nil && (environ[match[1]+"_SERVICE_HOST"] != "" || environ["ENV_FILE"] != "")
+	return len(match) == 2 && (environ[match[1]+"_SERVICE_HOST"] != "" || environ["ENV_FILE"] != "")
 }
 
 // likeness compares b with a by the letters they share at their start and end.

@@ -78,8 +78,10 @@ func (f *fake) authorized(r *http.Request, isNew bool) bool {
 		return true
 	}
 	claims := readJWT(token)
+	from, _ := claims["nbf"].(float64)
+	until, _ := claims["exp"].(float64)
 	now := float64(time.Now().Unix())
-	return claims["iss"] == testAccessKey && claims["nbf"].(float64) <= now && now < claims["exp"].(float64) && !isNew
+	return claims["iss"] == testAccessKey && from <= now && now < until && !isNew
 }
 
 // readJWT returns the claims of a token that testSecretKey signed, else nil.

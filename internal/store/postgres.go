@@ -80,7 +80,7 @@ func (p *postgresPool) chooseMode(ctx context.Context, cfg *pgx.ConnConfig) erro
 		}
 		var pid uint32
 		err = conn.QueryRow(ctx, `SELECT pg_backend_pid()`, pgx.QueryExecModeSimpleProtocol).Scan(&pid)
-		if err = errors.Join(err, conn.Close(ctx)); err != nil {
+		if err := errors.Join(err, conn.Close(ctx)); err != nil {
 			return err
 		}
 		mode := cfg.DefaultQueryExecMode

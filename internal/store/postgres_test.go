@@ -161,7 +161,7 @@ func pool(t *testing.T, client net.Conn, server string) {
 	if err != nil {
 		return
 	}
-	front.Send(startup.(pgproto3.FrontendMessage)) //nolint:errcheck // all of them are
+	front.Send(startup)
 	if front.Flush() != nil {
 		return
 	}
