@@ -4,7 +4,7 @@ GO       = go
 # The time or number of inputs for each fuzz target.
 FUZZTIME = 30000x
 # What CI runs.
-CHECKS   = fmt-check build vet verify lint test chaos-short kube-test race fuzz
+CHECKS   = fmt-check build vet verify lint words test chaos-short kube-test race fuzz
 
 .DEFAULT_GOAL = help
 .PHONY: help words test chaos chaos-short bench bench-short images modules compose-check compose-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check clean
@@ -25,7 +25,7 @@ test: ## run all tests; those that need a missing server (Redis, PostgreSQL, Chr
 
 # CHAOS_SEED repeats a run, CHAOS_SCENARIO chooses scenarios by name, and
 # CHAOS_REPORT names a Markdown file whose table of scenarios is to be renewed.
-chaos: ## kill everything in turn, and count what is lost (10 minutes)
+chaos: ## kill each component in turn, and count losses (10 minutes)
 	CGO_ENABLED=0 CHAOS=full $(GO) test -run '^TestChaos$$' -count=1 -timeout 60m -parallel 4 -v ./internal/e2e
 
 chaos-short: ## the two-minute form of chaos: all at once

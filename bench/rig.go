@@ -38,7 +38,7 @@ func newRig(ctx context.Context, root string) (r *rig, err error) {
 	return r, os.Chmod(r.dir, 0o755)
 }
 
-// cleanUp stops what was started since there were n cleanups, last first.
+// cleanUp runs the cleanups after the first n, last first.
 func (r *rig) cleanUp(n int, err *error) {
 	for len(r.cleanups) > n {
 		last := len(r.cleanups) - 1

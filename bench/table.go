@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// What is in the table beside the contestants, and where Redis is.
+// Names of the rows besides the contestants, and of Redis's locations.
 const (
 	pgbench = "pgbench, the same inserts"
 	worker  = "klinghook worker into PostgreSQL"

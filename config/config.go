@@ -47,7 +47,7 @@ type Config struct {
 	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"whole" needs:"KLINGHOOK_ADMIN_USER" roles:"admin" help:"The bcrypt hash of that user's password, as \"klinghook admin hash-password\" prints it."`
 	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"whole" roles:"admin" help:"Bearer tokens for the queue pages. Programs send one in a header, people enter one on the login page."`
 	AdminProxyHeader  string   `env:"KLINGHOOK_ADMIN_PROXY_HEADER" form:"header-name" needs:"KLINGHOOK_ADMIN_PROXIES" roles:"admin" help:"The header in which an authenticating reverse proxy names the user. The proxy must remove it from what clients send. It is accepted only from KLINGHOOK_ADMIN_PROXIES."`
-	AdminProxies      []string `env:"KLINGHOOK_ADMIN_PROXIES" form:"networks" roles:"admin" help:"The addresses of the reverse proxies in front of admin. Only they may send KLINGHOOK_ADMIN_PROXY_HEADER and X-Forwarded-For, by which attempts to log in are counted."`
+	AdminProxies      []string `env:"KLINGHOOK_ADMIN_PROXIES" form:"networks" roles:"admin" help:"The addresses of the reverse proxies in front of admin. Only they may send KLINGHOOK_ADMIN_PROXY_HEADER and X-Forwarded-For. Login attempts through them are counted per client address in X-Forwarded-For."`
 	AdminPrefix       string   `env:"KLINGHOOK_ADMIN_PREFIX" form:"path-prefix" roles:"admin" help:"The path that the queue pages and their login are below, such as /klinghook, for a reverse proxy that forwards only that path and does not remove it. Health and metrics are not below it."`
 	AdminHosts        []string `env:"KLINGHOOK_ADMIN_HOSTS" form:"host-names" roles:"admin" help:"Host names at which browsers may open the queue pages, besides localhost, loopback addresses and the host of KLINGHOOK_ADMIN_ADDR."`
 	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" roles:"admin" help:"Allow no changes through the queue pages."`
@@ -100,7 +100,7 @@ type Config struct {
 	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" form:"base-url" roles:"ingest worker dev" help:"The OpenTelemetry collector that receives traces by OTLP over HTTP, usually at port 4318. If unset, nothing is traced. OTEL_TRACES_SAMPLER and the SDK's other variables are respected."`
 	OTLPHeaders  string `env:"OTEL_EXPORTER_OTLP_HEADERS" form:"otlp-headers" secret:"whole" roles:"ingest worker dev" help:"Headers for the collector, such as a key."`
 
-	texts   map[string]string // what is not a default
+	texts   map[string]string // settings that are set, by name
 	origins map[string]Origin // of all settings of the role
 }
 

@@ -96,7 +96,7 @@ func (l *loader) read(s Setting) string {
 // given reports whether the role uses a setting that somebody set.
 func (l *loader) given(name string) bool { return l.config.texts[name] != "" }
 
-// check returns what is wrong with the text of a setting that somebody set.
+// check describes the problem with the text of a setting that somebody set, if any.
 func (l *loader) check(s Setting, check func(string) error) string {
 	if !l.given(s.Name) {
 		return ""

@@ -23,7 +23,7 @@ const (
 // Origin returns where the value of the setting comes from.
 func (c *Config) Origin(name string) Origin { return c.origins[name] }
 
-// Value returns the value of the setting for people, without what is secret. It is
+// Value returns the value of the setting for display, with secrets removed. It is
 // empty if there is no value or no such setting.
 func (c *Config) Value(name string) string {
 	s := Lookup(name)

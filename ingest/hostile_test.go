@@ -332,7 +332,7 @@ func TestHostileEncodingIsNeverDecoded(t *testing.T) {
 	}
 }
 
-// pack writes what is read as gzip does.
+// pack compresses from with gzip and writes the result to to.
 func pack(t *testing.T, to io.Writer, from io.Reader) {
 	t.Helper()
 	zip := gzip.NewWriter(to)

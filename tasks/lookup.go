@@ -13,7 +13,7 @@ import (
 const LookupLease = "klinghook:lookups"
 
 // lookupsMark is the Redis key that says that a worker has asked Kling within
-// lookupsKnown: what is to be asked waits for workers that are down for a while.
+// lookupsKnown: look-ups wait for workers that are down for a while.
 const (
 	lookupsMark  = "klinghook:lookups:on"
 	lookupsKnown = 24 * time.Hour

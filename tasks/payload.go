@@ -22,7 +22,7 @@ type Task struct {
 	Trace string
 }
 
-// MediaDownload is the payload of KindMediaDownload: which file of which job. The
+// MediaDownload is the payload of KindMediaDownload. It names a file of a job; the
 // worker reads the newest link from the store.
 type MediaDownload struct {
 	JobID string `json:"job_id"`

@@ -152,8 +152,8 @@ func FuzzDecodeEvent(f *testing.F) {
 	})
 }
 
-// FuzzDecodePayload checks the other kinds: errors are permanent, and what is read can
-// be enqueued again under an ID that the queue pages can address.
+// FuzzDecodePayload checks the other kinds: errors are permanent, and a decoded payload
+// can be enqueued again under an ID that the queue pages can address.
 func FuzzDecodePayload(f *testing.F) {
 	f.Add([]byte(`{"job_id":"../\ud800","name":"video"}`))
 	f.Add([]byte(`{"notification_id":"n/1","job_id":"\u0000"}`))

@@ -94,7 +94,7 @@ func (a attempt) fields(more ...zap.Field) []zap.Field {
 }
 
 const (
-	// noteTimeout bounds what is written after an attempt.
+	// noteTimeout limits the writes after an attempt.
 	noteTimeout = 10 * time.Second
 	// timeoutAhead is how long before asynq's timeout an attempt ends. When asynq's
 	// timeout fires, the result is thrown away: there must be room for the notes.
@@ -189,7 +189,7 @@ func (w *Worker) HandleError(ctx context.Context, t *asynq.Task, err error) {
 	w.report(ctx, a, Attempt{Outcome: GivenUp, Err: err})
 }
 
-// noteContext returns the context of what is written after an attempt: it outlives the
+// noteContext returns the context of the writes after an attempt: it outlives the
 // attempt, but not the grace period.
 func (w *Worker) noteContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)

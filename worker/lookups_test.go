@@ -91,7 +91,7 @@ func klingJob(id string, kind kling.Kind, raw string) kling.Job {
 		job.Status = tasks.StatusCompleted
 	}
 	var body struct{ Outputs []struct{ URL string } }
-	_ = json.Unmarshal([]byte(raw), &body) // what is not of this form has no outputs
+	_ = json.Unmarshal([]byte(raw), &body) // any other body has no outputs
 	for _, output := range body.Outputs {
 		job.Outputs = append(job.Outputs, kling.Output{Type: kling.OutputVideo, URL: output.URL})
 	}

@@ -11,7 +11,7 @@ import (
 const (
 	// delayThreads is how many directions can sleep at once, each in its own thread.
 	delayThreads = 512
-	// chunkSize and chunksInFlight allow 4 GiB/s at 1 ms: no limit for what is measured.
+	// chunkSize and chunksInFlight allow 4 GiB/s at 1 ms: no limit for the traffic measured.
 	chunkSize      = 64 << 10
 	chunksInFlight = 64
 )

@@ -40,8 +40,8 @@ the queue is in memory, the database is SQLite and the bucket a folder, all unde
 KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL to use a real
 one instead.
 
-What was answered with 200 is on the disk: each event is stored in the database before
-it is queued. The next dev on the same folder continues where a killed one stopped.
+Every event answered with 200 is on disk: it is stored in the database before it is
+queued. The next dev on the same folder continues where a killed one stopped.
 
 Where no secret is set it makes one, keeps it in the data folder and shows it. It
 also serves a small video and thumbnail of its own, which "klinghook send" puts
@@ -256,7 +256,7 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	d.greet(here, endpoints)
 	err = listeners.Wait(ctx)
-	fmt.Fprintln(d.out, "\nStopping: finishing what is held. Ctrl-C again stops at once.")
+	fmt.Fprintln(d.out, "\nStopping: finishing the work in progress. Press Ctrl-C again to stop at once.")
 	return errors.Join(err, d.stop(context.WithoutCancel(ctx), listeners))
 }
 
@@ -352,7 +352,7 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 		fmt.Fprintf(out, "The queue is in memory; events are in the database before they are answered with 200.\nSet KLINGHOOK_REDIS_URL=redis://localhost:6379 to use a queue in Redis instead.\n\n")
 	}
 	if d.narrator != nil {
-		fmt.Fprintf(out, "What happens is told below, in a line for each step; --log-format console shows the log instead.\n\n")
+		fmt.Fprintf(out, "Each step is printed below, on one line; --log-format console shows the log instead.\n\n")
 	}
 	if d.skipVerify {
 		fmt.Fprintf(out, "!! SIGNATURES ARE NOT CHECKED (--insecure-skip-verify): anybody who reaches %s can\n!! make up events. Never do this where others can reach it.\n\n", here.Webhooks)

@@ -221,7 +221,7 @@ func (a devAddresses) write(data string) error {
 	if err != nil {
 		return fmt.Errorf("note addresses: %w", err)
 	}
-	// Whoever looks for the file finds it whole or not at all.
+	// Write and rename, so that readers never see half a file.
 	file := filepath.Join(data, devAddressesFile)
 	if err := os.WriteFile(file+".new", append(content, '\n'), 0o600); err != nil {
 		return fmt.Errorf("note addresses: %w", err)

@@ -21,8 +21,7 @@ const (
 	escape  = "\x1b"
 )
 
-// slowFile is a server of a video of 256 KiB, of which the second half comes when
-// release is closed.
+// slowFile serves a video of 256 KiB. It sends the second half when release is called.
 func slowFile(t *testing.T) (server *httptest.Server, release func()) {
 	t.Helper()
 	half := bytes.Repeat([]byte{'x'}, 128<<10)
@@ -95,7 +94,7 @@ func TestDevNarrates(t *testing.T) {
 			variables := devVariables(t, server)
 			tty := script.OpenTerminal(t)
 			cmd := tty.Start(t, append(variables, "NO_COLOR="+noColor), "klinghook", "dev")
-			tty.Wait(t, "What happens is told below, in a line for each step")
+			tty.Wait(t, "Each step is printed below")
 
 			mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4?sig=hush")
 			tty.Wait(t, `vid_1  video  .*\[=.*\]  128 KiB of 256 KiB`)
@@ -166,7 +165,7 @@ func TestDevLogs(t *testing.T) {
 			tty.Wait(t, `delivery accepted`)
 			tty.Wait(t, `task done.*media:download`)
 			interrupt(t, cmd)
-			if got := tty.Shown(); strings.Contains(got, "answered in") || strings.Contains(got, "What happens is told below") {
+			if got := tty.Shown(); strings.Contains(got, "answered in") || strings.Contains(got, "Each step is printed below") {
 				t.Errorf("it narrates:\n%s", got)
 			}
 			if name == "json" && strings.Contains(tty.Raw(), escape) {

@@ -394,7 +394,7 @@ func TestProcessesShareADirectory(t *testing.T) {
 	})
 }
 
-// Both hand over what is there: an event may come twice, and none is missing.
+// Both hand over the stored events: an event may come twice, and none is missing.
 func TestProcessesDrainTogether(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ type Tracker interface {
 
 // JobsConfig configures Jobs. All fields are required.
 type JobsConfig struct {
-	// Tokens are the bearer tokens, one of which a request must have.
+	// Tokens are the accepted bearer tokens. A request must have one.
 	Tokens  []string
 	Tracker Tracker
 	// APIs are the accepted values of "api".

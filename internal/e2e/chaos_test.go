@@ -86,7 +86,7 @@ func chosen(t *testing.T, f form) []scenario {
 	return list
 }
 
-// runScenario runs one scenario and compares the result with what was sent.
+// runScenario runs one scenario and compares the result with the events sent.
 func runScenario(t *testing.T, sc scenario, f form, seed uint64, report func(row)) {
 	var l layout
 	if sc.layout != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// reconciler compares the result with what was sent.
+// reconciler compares the result with the events sent.
 type reconciler struct {
 	*system
 	row      row
@@ -44,7 +44,7 @@ func (s *system) reconcile() (row, []string) {
 	return r.row, r.problems
 }
 
-// check compares what is kept with what was sent.
+// check compares the stored data with the events sent.
 func (r *reconciler) check(k kept) {
 	said := r.checkEvents(k)
 	outcomes := map[string]outcome{}

@@ -33,7 +33,7 @@ type row struct {
 func (r row) cells() []string {
 	lost := fmt.Sprint(r.lost)
 	if r.lostAsDocumented > 0 {
-		lost = fmt.Sprintf("%d, of which %d as documented", r.lost, r.lostAsDocumented)
+		lost = fmt.Sprintf("%d, %d of them as documented", r.lost, r.lostAsDocumented)
 		if r.lost == r.lostAsDocumented {
 			lost = fmt.Sprintf("%d, as documented", r.lost)
 		}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// tally is what was sent and how it was answered.
+// tally counts the events sent and the answers to them.
 type tally struct {
 	events map[string]*event
 	acks   map[string]int // answers with 200, by event

@@ -42,7 +42,7 @@ func (s *system) settle() time.Duration {
 	return time.Since(start)
 }
 
-// busy describes what is still to do; empty for nothing. It checks the stages of an
+// busy describes the work left to do; empty if none. It checks the stages of an
 // event in their order, so that none is missed.
 func (s *system) busy() string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 5*time.Second)

@@ -126,7 +126,7 @@ var advices = map[cause]string{
 	account:        "check the account and its credit in Kling's console; trying again does not help",
 	forbidden:      "this account may not do that; see its permissions in Kling's console",
 	badRequest:     "Kling does not accept this request; trying again does not help",
-	missing:        "this host does not have what was asked for; check the host and the id",
+	missing:        "this host does not have the requested resource; check the host and the id",
 	policy:         "Kling's content policy refused it; trying again does not help",
 	address:        "add this machine's public IP address to the account's allow list in Kling's console",
 	outage:         "Kling has trouble; try again later",

@@ -84,7 +84,7 @@ func decode(r *http.Request, into any) *fault {
 	var tooLong *http.MaxBytesError
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
-		return nil // the call finds what is missing
+		return nil // the handler reports missing fields
 	case errors.As(err, &tooLong):
 		return codeParameters.fault(fmt.Sprintf("the body is longer than %d bytes", maxBody))
 	}

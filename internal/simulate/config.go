@@ -94,7 +94,7 @@ type Config struct {
 	APIKey, AccessKey, SecretKey string
 }
 
-// withDefaults fills in what is not set.
+// withDefaults sets the defaults of unset fields.
 func (c Config) withDefaults() Config {
 	setDefault(&c.Duration, DefaultDuration)
 	setDefault(&c.Protocol, AsCreated)

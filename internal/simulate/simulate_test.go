@@ -115,7 +115,7 @@ func newSimulator(t *testing.T, cfg Config) *Simulator {
 	return s
 }
 
-// pass lets time pass and waits for what is due by then.
+// pass lets time pass and waits until everything due by then is done.
 func pass(d time.Duration) {
 	time.Sleep(d) // of the bubble's clock
 	synctest.Wait()

@@ -31,7 +31,7 @@ const (
 	pendingNotification = `notifications WHERE state = 'pending'`
 )
 
-// Counts counts jobs, dead letters, and what is owed.
+// Counts counts jobs, dead letters, and pending work.
 func (s *Store) Counts(ctx context.Context) (c Counts, err error) {
 	count := func(from string, args ...any) (n int) {
 		if err == nil {

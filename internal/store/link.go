@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// linkedFile is what decides about a file of a job: every link to it, and what is in
-// the bucket. Which link counts depends on the set of links and on which of them are
+// linkedFile is the state of a file of a job: every link to it, and its copy in the
+// bucket. Which link counts depends on the set of links and on which of them are
 // dead, not on the order in which they came.
 type linkedFile struct {
 	links []link // the newest first

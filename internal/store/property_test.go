@@ -195,8 +195,8 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 	workTwice(t, db, job)
 }
 
-// deliverTogether records the events in order, in random batches, and does what is owed
-// after some of these.
+// deliverTogether records the events in order, in random batches, and does the pending
+// work after some of them.
 func deliverTogether(t *testing.T, db *store.Store, job string, order []occurrence) {
 	t.Helper()
 	ctx := t.Context()

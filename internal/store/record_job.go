@@ -33,7 +33,7 @@ func (j *jobRow) fold(ev tasks.Event, up tasks.JobUpdate) {
 	before := j.facts.view(j.id)
 	j.facts.apply(ev.Source, up)
 	now := j.facts.view(j.id)
-	// Kling may date each answer anew: an answer that repeats what is known is no news.
+	// Kling may give each answer a new date: an answer that changes nothing is not news.
 	moved := ev.Source != tasks.SourceLookup || now.Status != before.Status || !reflect.DeepEqual(now.Progress, before.Progress)
 	if (moved || j.last.IsZero()) && ev.ReceivedAt.After(j.last) {
 		j.last = ev.ReceivedAt

@@ -14,7 +14,8 @@ import (
 	"strings"
 )
 
-// checksum is a checksum that a server declared, and what was received so far.
+// checksum is a checksum that a server declared, and the hash of the bytes received so
+// far.
 type checksum struct {
 	hash.Hash
 	algorithm string
@@ -28,8 +29,8 @@ var (
 	bodySums = []string{"Content-Md5", "Content-Digest"}
 )
 
-// checksumsOf returns the checksums in these fields. What is no checksum of a known
-// algorithm is ignored.
+// checksumsOf returns the checksums in these fields. It ignores values that are not
+// checksums of a known algorithm.
 func checksumsOf(h http.Header, fields []string) (sums []checksum) {
 	algorithms := map[string]func() hash.Hash{
 		"md5": md5.New, "sha-256": sha256.New,
@@ -69,8 +70,8 @@ func decodeSum(value string, size int) []byte {
 	return nil
 }
 
-// checkSums returns an error if what was received is not what was declared. A sum that
-// is among those in except is not checked.
+// checkSums returns an error if a received sum differs from the declared one. Sums that
+// are in except are not checked.
 func checkSums(sums, except []checksum) error {
 	for _, s := range sums {
 		known := slices.ContainsFunc(except, func(e checksum) bool { return e.algorithm == s.algorithm && bytes.Equal(e.want, s.want) })

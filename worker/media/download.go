@@ -45,14 +45,14 @@ type download struct {
 	// restarted is set once bytes were dropped.
 	restarted bool
 
-	// What is known about the file since it was last started.
+	// The properties of the file, known since the download last started.
 	total       int64 // in bytes; -1 if unknown
 	validator   validator
 	declared    string // Content-Type as declared
 	contentType string // as decided by its first bytes
 	sums        []checksum
 
-	// What was received of it.
+	// The part received so far.
 	received int64
 	digest   hash.Hash
 	head     []byte  // until sniffLen bytes are here
@@ -116,8 +116,8 @@ type content struct {
 	sums   []checksum
 }
 
-// exchange requests what is missing and receives it. It returns nil when the file is
-// complete.
+// exchange requests the missing bytes and receives them. It returns nil when the file
+// is complete.
 func (d *download) exchange(ctx context.Context) error {
 	if d.received > 0 && d.validator.ifRange() == "" {
 		d.restart() // the rest could be of another file
@@ -255,8 +255,8 @@ func (d *download) start(h http.Header, whole bool) {
 	}
 }
 
-// beyondEnd handles a 416, nothing follows what was received: either that is the whole
-// file, whose length was unknown until now, or the file changed.
+// beyondEnd handles a 416, which says that nothing follows the bytes received: either
+// the file is complete and its length was unknown until now, or the file changed.
 func (d *download) beyondEnd(resp *http.Response) error {
 	ended := strings.EqualFold(resp.Header.Get("Content-Range"), "bytes */"+strconv.FormatInt(d.received, 10))
 	other := validatorOf(resp.Header).ifRange()

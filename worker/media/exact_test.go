@@ -84,7 +84,7 @@ func TestExactFileOrNothingIsStored(t *testing.T) {
 		{"no range", []string{cut, raw(206, video[half:], v1)}, nil},
 		{"multipart rest", []string{cut, raw(206, video[half:], v1, "Content-Range: bytes 1000-1999/2000", "Content-Type: multipart/byteranges; boundary=x")}, nil},
 		{"416 with the total", []string{cut, raw(416, nil, v1, "Content-Range: bytes */2000")}, nil},
-		{"416 with what was received", []string{cut, raw(416, nil, v1, "Content-Range: bytes */1000")}, nil},
+		{"416 with the received length", []string{cut, raw(416, nil, v1, "Content-Range: bytes */1000")}, nil},
 
 		// Checksums.
 		{"Content-MD5", []string{whole("Content-MD5: " + md5Of(video))}, video},

@@ -25,7 +25,7 @@ type Config struct {
 	// (default 443 or 80).
 	Allow []string
 	// Deny lists hosts that may never be reached, with their subdomains, and networks
-	// that may be reached only by what is in Allow.
+	// that may be reached only if Allow lists them.
 	Deny []string
 	// Only, if set, lists all hosts that may be reached, with their subdomains, besides
 	// those in Allow.
@@ -42,7 +42,7 @@ type Config struct {
 	MinRate int64
 	// RateWindow is what MinRate is averaged over; default 1 min.
 	RateWindow time.Duration
-	// MaxResumes is how often in a row a broken download is resumed in vain before the
+	// MaxResumes is how many resumes in a row of a broken download may fail before the
 	// attempt fails; default 5, none if negative. A resume that brings new bytes at
 	// MinRate resets the count.
 	MaxResumes int

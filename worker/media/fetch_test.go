@@ -40,8 +40,8 @@ func TestFileIsDownloaded(t *testing.T) {
 	}{
 		{"video", Video, respond("video/mp4", video), video, "video/mp4"},
 		{"video of exactly the limit", Video, respond("", testVideo(1<<20, 2)), testVideo(1<<20, 2), "video/mp4"},
-		{"video shorter than what is sniffed", Video, respond("", video[:100]), video[:100], "video/mp4"},
-		{"video of exactly what is sniffed", Video, respond("", video[:sniffLen]), video[:sniffLen], "video/mp4"},
+		{"video shorter than the sniffed length", Video, respond("", video[:100]), video[:100], "video/mp4"},
+		{"video of exactly the sniffed length", Video, respond("", video[:sniffLen]), video[:sniffLen], "video/mp4"},
 		{"unrecognised video", Video, respond("video/mp2t", []byte("\x47\x40\x00\x10")), []byte("\x47\x40\x00\x10"), "video/mp2t"},
 		{"image", Image, respond("image/jpeg", []byte("\xff\xd8\xff\xe0\x00\x10JFIF")), []byte("\xff\xd8\xff\xe0\x00\x10JFIF"), "image/jpeg"},
 		{"no length", Video, func(w http.ResponseWriter, _ *http.Request) {
@@ -49,7 +49,7 @@ func TestFileIsDownloaded(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			_, _ = w.Write(video[1000:])
 		}, video, "video/mp4"},
-		{"what is asked", Video, func(w http.ResponseWriter, r *http.Request) {
+		{"request headers", Video, func(w http.ResponseWriter, r *http.Request) {
 			h := r.Header
 			if r.URL.RawQuery != signed[1:] || h.Get("Accept-Encoding") != "identity" || h.Get("User-Agent") != "klinghook" || h.Get("Range") != "" {
 				http.Error(w, "unexpected request", http.StatusBadRequest)

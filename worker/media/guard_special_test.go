@@ -43,8 +43,8 @@ func lastOf(block netip.Prefix) netip.Addr {
 	return addr
 }
 
-// spellings returns the hosts by which an address, or an IPv4 address within IPv6,
-// may be written.
+// spellings returns the ways to write an address, or an IPv4 address within IPv6, as
+// the host of a URL.
 func spellings(addr netip.Addr) []string {
 	if addr.Is6() {
 		return []string{"[" + addr.String() + "]", "[" + addr.StringExpanded() + "]", "[" + strings.ToUpper(addr.String()) + "]", "[" + addr.String() + "%25lo]"}

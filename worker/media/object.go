@@ -84,7 +84,7 @@ func (up *upload) publish() error {
 	return syncDirs(dirs)
 }
 
-// abort drops what was written.
+// abort discards the upload.
 func (up *upload) abort() {
 	up.cancel() // without this, Close would publish
 	_ = up.w.Close()

@@ -68,7 +68,7 @@ func pipeFetcher(t *testing.T, cfg Config, answer exchange) *Fetcher {
 	return f
 }
 
-// stall sends what was written and then nothing until the client has gone.
+// stall flushes the response and then sends nothing until the client has gone.
 func stall(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).Flush()
 	<-r.Context().Done()

@@ -93,8 +93,8 @@ func parseContentRange(value string) (first, last, total int64, err error) {
 }
 
 // codingOf returns the coding of a response's body; empty if there is none. Some servers
-// write into Content-Encoding what is no coding: none, utf-8, binary, or aws-chunked, in
-// which the file was uploaded.
+// send values in Content-Encoding that are not codings: none, utf-8, binary, or
+// aws-chunked, the coding of the upload.
 func codingOf(h http.Header) string {
 	for item := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
 		switch coding := strings.ToLower(strings.TrimSpace(item)); coding {

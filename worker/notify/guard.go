@@ -23,9 +23,9 @@ const (
 	maxAnswer = 64 << 10
 )
 
-// guard makes an error of every answer by which a service did not accept the message:
+// guard is a transport that returns an error if the answer does not mean success:
 // a redirect, any other status than 2xx, an answer that is cut, a web page, or a body
-// that says so. shoutrrr takes some of them for success.
+// that reports an error. shoutrrr takes some of them for success.
 type guard struct {
 	base     http.RoundTripper // nil: http.DefaultTransport
 	accepted func(body []byte) bool

@@ -81,7 +81,7 @@ var services = map[string]service{
 }
 
 // openService makes a sender without using the network. shoutrrr's own router does
-// the same, but its errors do not say what is wrong with the URL.
+// the same, but its errors do not describe the problem with the URL.
 func openService(rawURL string) (sender, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {

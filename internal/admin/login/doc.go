@@ -1,6 +1,6 @@
 // Package login lets users log in to the private pages, in the configured ways:
 //
-//   - a user name and a password, of which only the bcrypt hash is known here;
+//   - a user name and a password, stored only as a bcrypt hash;
 //   - a bearer token, in a header or on the login page;
 //   - a header set by an authenticating reverse proxy, accepted only from the
 //     configured addresses.

@@ -107,7 +107,7 @@ func (g *Gate) Ways() []string {
 // HasPage reports whether users can log in on the login page, and log out.
 func (g *Gate) HasPage() bool { return g.cfg.User != "" || len(g.cfg.Tokens) > 0 }
 
-// Protect returns the pages for users who are logged in. Other requests are redirected
+// Protect serves the pages to logged-in users. Other requests are redirected
 // to the login page if a browser opens a page, and get 401 otherwise.
 func (g *Gate) Protect(pages http.Handler) http.Handler {
 	return admin.Protect(g.cfg.Hosts, pagePolicy(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -179,7 +179,7 @@ func (g *Gate) proxied(r *http.Request) string {
 	return strings.TrimSpace(values[0])
 }
 
-// countRefused counts and logs a failed login. The log leaves out what was sent, which
+// countRefused counts and logs a failed login. The log leaves out the input, which
 // may be a password with a typo.
 func (g *Gate) countRefused(r *http.Request, way string) {
 	g.logins.WithLabelValues(outcomeRefused).Inc()

@@ -3,7 +3,7 @@
 //
 // asynqmon has no login and no protection of its own. These pages accept changes only
 // from themselves, load nothing from other hosts, cannot be framed, and show payloads
-// without signatures and the query strings of links. Whoever reaches them can delete
-// every task unless they are read-only, so put package login in front of them or serve
-// them on a loopback address.
+// without signatures and the query strings of links. Anybody who reaches them
+// can delete every task unless they are read-only, so put package login in front of
+// them or serve them on a loopback address.
 package queues

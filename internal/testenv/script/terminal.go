@@ -71,7 +71,7 @@ func (t *Terminal) Raw() string {
 	return t.written.String()
 }
 
-// Wait waits until what was written matches.
+// Wait waits until the output matches.
 func (t *Terminal) Wait(tb testing.TB, pattern string) {
 	tb.Helper()
 	want := regexp.MustCompile(pattern)
