@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,13 +25,7 @@ var version string
 
 func main() { os.Exit(run()) }
 
-// memoryLimit makes Go collect garbage in time under an attack. It is not a hard limit.
-const memoryLimit = 96 << 20
-
 func run() int {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
 	ctx, stop := process.Signals(context.Background(), func() { os.Exit(cli.ExitFailure) })
 	defer stop()
 	err := cli.Execute(ctx, ingestCommand())
