@@ -52,7 +52,7 @@ func TestSampleIsBounded(t *testing.T) {
 	defer f.server.Close()
 	body := strings.Repeat("\x00", 500_000)
 	r := post(body, "sha256="+sign("guess", body))
-	for i := range 5000 {
+	for i := range 90 { // more get no further than 431
 		r.Header.Set(fmt.Sprintf("A-%d-%s", i, strings.Repeat("a", 200)), strings.Repeat("\"", 1000))
 	}
 	f.do(r)
