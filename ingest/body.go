@@ -63,7 +63,8 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 		return buffer.Bytes(), release, nil
 	}
 	if err == nil {
-		ctx, cancel := context.WithTimeout(r.Context(), b.wait)
+		// r's context ends early if the sender closes its side once it has sent the body.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), b.wait)
 		defer cancel()
 		if err := b.reading.Acquire(ctx, 1); err != nil {
 			w.Header().Set("Connection", "close")
