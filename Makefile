@@ -45,7 +45,7 @@ bench-test: ## vet and test the harness
 
 # The end-to-end tests run the built programs, which have no race detector.
 race: ## run all tests with the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on $$($(GO) list ./... | grep -v '/internal/e2e$$')
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m $$($(GO) list ./... | grep -v '/internal/e2e$$')
 
 fuzz: ## fuzz each target for FUZZTIME
 	@set -e; \
