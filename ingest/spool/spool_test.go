@@ -130,6 +130,12 @@ func (q *Queue) waitFor(t *testing.T, events int) {
 	}
 }
 
+// pass lets time pass, and whatever is due at its end happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func ids(list []tasks.Task) (ids []string) {
 	for _, t := range list {
 		ids = append(ids, t.ID)
@@ -158,13 +164,13 @@ func TestEventsOfAnOutageAreHandedOverInOrder(t *testing.T) {
 		f.redis.set(errDown, false, nil)
 		down := events("down", 200)
 		f.mustEnqueue(t, down...)
-		time.Sleep(25 * time.Second) // more than two buckets
+		pass(25 * time.Second) // more than two buckets
 		more := events("more", 50)
 		f.mustEnqueue(t, more...)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		f.wantEvents(t, 250)
 		f.redis.set(nil, false, nil)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		want := append([]string{"before"}, append(ids(down), ids(more)...)...)
 		if diff := cmp.Diff(want, f.redis.have()); diff != "" {
 			t.Errorf("in Redis (-want +got):\n%s", diff)
@@ -209,7 +215,7 @@ func TestSamplesAreNotSpooled(t *testing.T) {
 		f.redis.set(nil, false, nil)
 		f.mustEnqueue(t, event("e"))
 		f.redis.set(nil, false, errDown)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if _, err := f.Enqueue(t.Context(), sample); !errors.Is(err, errDown) {
 			t.Errorf("error %v, want %v", err, errDown)
 		}
@@ -230,7 +236,7 @@ func TestDeliveriesDoNotProbeRedis(t *testing.T) {
 			f.mustEnqueue(t, event("first"))
 		}
 		for i := range 100 {
-			time.Sleep(137 * time.Millisecond)
+			pass(137 * time.Millisecond)
 			began := time.Now()
 			f.mustEnqueue(t, event(fmt.Sprint(i)))
 			if took := time.Since(began); took > 0 {
@@ -247,12 +253,12 @@ func TestBreakerClosesWhenTheOldestEventIsTaken(t *testing.T) {
 		f := start(t, dir)
 		f.redis.set(errors.New("NOPERM"), false, nil)
 		f.mustEnqueue(t, events("e", 10)...)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := f.logs.FilterMessageSnippet("circuit breaker closed").Len(); n != 0 {
 			t.Errorf("the breaker closed %d times", n)
 		}
 		f.redis.set(nil, false, nil)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if diff := cmp.Diff(ids(events("e", 10)), f.redis.have()); diff != "" {
 			t.Errorf("in Redis (-want +got):\n%s", diff)
 		}
@@ -262,7 +268,7 @@ func TestBreakerClosesWhenTheOldestEventIsTaken(t *testing.T) {
 func TestUnhealthyRedisIsNotUsed(t *testing.T) {
 	eachSpool(t, func(t *testing.T, f *fixture, spooled bool) {
 		f.redis.set(nil, false, errors.New("memory is full"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if err := f.Check(t.Context()); (err == nil) != spooled {
 			t.Errorf("check: %v", err)
@@ -271,13 +277,13 @@ func TestUnhealthyRedisIsNotUsed(t *testing.T) {
 		if (err == nil) != spooled {
 			t.Errorf("enqueue: %v", err)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if f.redis.calls != 0 {
 			t.Errorf("%d enqueues in Redis", f.redis.calls)
 		}
 		// It is used again without a delivery that finds out.
 		f.redis.set(nil, false, nil)
-		time.Sleep(1100 * time.Millisecond)
+		pass(1100 * time.Millisecond)
 		if err := f.Check(t.Context()); err != nil {
 			t.Errorf("check: %v", err)
 		}
@@ -290,7 +296,7 @@ func TestFullSpoolRefusesByDiskBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, dir)
 		f.redis.set(errDown, false, errDown)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		f.mustEnqueue(t, events("e", 1<<20/blockSize)...)
 		_, err := f.Enqueue(t.Context(), event("one more"))
 		if !errors.Is(err, ErrFull) || !errors.Is(err, errDown) {
@@ -319,13 +325,13 @@ func TestFullSpoolRefusesByDiskBlocks(t *testing.T) {
 			"klinghook_breaker_open", "klinghook_spool_put_total", "klinghook_spool_bytes", "klinghook_spool_events"); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		detail := map[string]any{"spool": map[string]any{"events": 256, "bytes": int64(1 << 20), "oldest_age_seconds": 60.0}}
 		if diff := cmp.Diff(detail, f.Detail()); diff != "" {
 			t.Errorf("detail (-want +got):\n%s", diff)
 		}
 		f.redis.set(nil, false, nil)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		f.wantEvents(t, 0)
 	})
 }
@@ -335,7 +341,7 @@ func TestDamagedFileMovesToBadAndDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, dir)
 		f.redis.set(errDown, false, errDown)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		f.mustEnqueue(t, event("rots"), tasks.Task{Kind: "event:dance", ID: "of a later release"}, event("good"))
 		first := true
 		err := f.dir.files(func(path string) bool {
@@ -349,7 +355,7 @@ func TestDamagedFileMovesToBadAndDelaysNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.redis.set(nil, false, nil)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		if diff := cmp.Diff([]string{"good"}, f.redis.have()); diff != "" {
 			t.Errorf("in Redis (-want +got):\n%s", diff)
 		}
@@ -370,25 +376,25 @@ func TestProcessesShareADirectory(t *testing.T) {
 		for _, f := range []*fixture{a, b} {
 			f.redis.set(errDown, false, errDown)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		var want []string
 		for i := range 60 {
 			mine, others := event(fmt.Sprint("a", i)), event(fmt.Sprint("b", i))
 			a.mustEnqueue(t, mine)
-			time.Sleep(500 * time.Millisecond)
+			pass(500 * time.Millisecond)
 			b.mustEnqueue(t, others)
-			time.Sleep(500 * time.Millisecond)
+			pass(500 * time.Millisecond)
 			want = append(want, mine.ID, others.ID)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		a.wantEvents(t, 120)
 		b.wantEvents(t, 120)
 		a.redis.set(nil, false, nil)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if diff := cmp.Diff(want, a.redis.have()); diff != "" {
 			t.Errorf("one process did not hand over all (-want +got):\n%s", diff)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		a.wantEvents(t, 0)
 		b.wantEvents(t, 0)
 	})
@@ -402,11 +408,11 @@ func TestProcessesDrainTogether(t *testing.T) {
 		for _, f := range []*fixture{a, b} {
 			f.redis.set(errDown, false, errDown)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		a.mustEnqueue(t, events("e", 200)...)
 		a.redis.set(nil, false, nil)
 		b.redis.set(nil, false, nil)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		got := map[string]bool{}
 		for _, id := range append(a.redis.have(), b.redis.have()...) {
 			got[id] = true
@@ -424,18 +430,18 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, dir)
 		f.redis.set(errDown, false, errDown)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		f.mustEnqueue(t, event("e"))
 		cut := filepath.Join(dir, "tmp", fmt.Sprintf("%019d-CUT-10", time.Now().UnixNano()))
 		if err := os.WriteFile(cut, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		f.redis.set(nil, false, nil)
-		time.Sleep(leftOver - time.Minute)
+		pass(leftOver - time.Minute)
 		if _, err := os.Stat(cut); err != nil {
 			t.Errorf("removed too early: %v", err)
 		}
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		for _, name := range []string{"tmp", "new"} {
 			if left, err := os.ReadDir(filepath.Join(dir, name)); err != nil || len(left) > 0 {
 				t.Errorf("%d entries are left in %s, %v", len(left), name, err)
@@ -454,10 +460,10 @@ func TestCloseIsPrompt(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := start(t, dir)
 				f.redis.set(errDown, false, errDown)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				f.mustEnqueue(t, events("e", 20)...)
 				f.redis.set(redis.err, redis.hangs, nil)
-				time.Sleep(1030 * time.Millisecond)
+				pass(1030 * time.Millisecond)
 				began := time.Now()
 				f.Close()
 				if took := time.Since(began); took > 0 {
