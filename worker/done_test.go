@@ -21,7 +21,7 @@ import (
 func (f *fixture) letterStates(t *testing.T) map[tasks.Kind][]store.DeadLetterState {
 	t.Helper()
 	list, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
-	noError(t, err)
+	testenv.NoError(t, err)
 	got := map[tasks.Kind][]store.DeadLetterState{}
 	for _, d := range list {
 		got[d.Task.Kind] = append(got[d.Task.Kind], d.State)
@@ -73,14 +73,14 @@ func TestRunFromQueuePagesEndsDeadLetter(t *testing.T) {
 func (f *fixture) workOn(t *testing.T, queue string) {
 	t.Helper()
 	// Another worker has swept a moment ago.
-	noError(t, f.redis.Set(t.Context(), "klinghook:sweep", 1, 0).Err())
+	testenv.NoError(t, f.redis.Set(t.Context(), "klinghook:sweep", 1, 0).Err())
 	for _, other := range tasks.Queues() {
 		if other == queue {
 			continue
 		}
-		noError(t, f.inspector.PauseQueue(other))
+		testenv.NoError(t, f.inspector.PauseQueue(other))
 	}
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	f.eventually(t, queue+" to be empty", func() bool {
 		info, err := f.inspector.GetQueueInfo(queue)
 		return err == nil && info.Pending+info.Active == 0
@@ -90,7 +90,7 @@ func (f *fixture) workOn(t *testing.T, queue string) {
 		if other == queue {
 			continue
 		}
-		noError(t, f.inspector.UnpauseQueue(other))
+		testenv.NoError(t, f.inspector.UnpauseQueue(other))
 	}
 	f.renew(t)
 }
@@ -146,7 +146,7 @@ func TestRerunOfGivenUpLinkTriesThatLink(t *testing.T) {
 	f.work(t)
 	f.renew(t)
 	older, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/old.mp4")
-	noError(t, err)
+	testenv.NoError(t, err)
 	for _, step := range []struct {
 		name  string
 		run   func() error
@@ -206,12 +206,12 @@ func TestDeadLetterByOperatorKeepsEarlierAttempts(t *testing.T) {
 func TestLostLeaseAtLastAttemptEndsAsDeadLetter(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
-	noError(t, f.inspector.DeleteTask(tasks.QueueEvents, task.ID))
+	testenv.NoError(t, f.inspector.DeleteTask(tasks.QueueEvents, task.ID))
 	_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(task.Kind), task.Payload),
 		asynq.TaskID(task.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(0))
-	noError(t, err)
+	testenv.NoError(t, err)
 	f.dieHolding(t, tasks.QueueEvents, task)
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	f.eventually(t, "the task to be archived", func() bool {
 		return f.state(t, task, tasks.QueueEvents).State == asynq.TaskStateArchived
 	})

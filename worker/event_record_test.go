@@ -29,7 +29,7 @@ func TestRefusedEventFailsAlone(t *testing.T) {
 	}
 	f.work(t)
 	events, err := f.store.Events(t.Context(), store.EventFilter{})
-	noError(t, err)
+	testenv.NoError(t, err)
 	for _, ev := range events {
 		if ev.ProcessedAt.IsZero() {
 			t.Errorf("event %s is not processed", ev.ID)

@@ -96,14 +96,14 @@ func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Durati
 	}
 	t.Cleanup(func() { _ = f.store.Close() })
 	_, err = f.store.Migrate(t.Context())
-	noError(t, err)
+	testenv.NoError(t, err)
 	bucket, err := media.OpenBucket(t.Context(), "file://"+f.bucket)
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() { _ = bucket.Close() })
 	f.receiver = receiver.URL
 	notifier := f.notifier(t, 0)
 	sources, err := source.All(source.NoSecrets)
-	noError(t, err)
+	testenv.NoError(t, err)
 	core, logs := observer.New(zapcore.InfoLevel)
 	f.logs = logs
 	f.cfg = worker.Config{
@@ -120,7 +120,7 @@ func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Durati
 func (f *fixture) notifier(t testing.TB, rate float64) *notify.Notifier {
 	t.Helper()
 	n, err := notify.New(notify.Config{ForwardURLs: []string{f.receiver}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0", Rate: rate})
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(n.Close)
 	return n
 }
@@ -180,9 +180,9 @@ func (f *fixture) deliver(t *testing.T, protocol, sender, eventType, job, body s
 		ID: tasks.EventID(protocol, sender, []byte(body)), Source: protocol, Type: eventType, JobID: job, ReceivedAt: time.Now(),
 		Headers: signed(body), Body: []byte(body),
 	})
-	noError(t, err)
+	testenv.NoError(t, err)
 	_, err = f.queue.Enqueue(t.Context(), task)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return task
 }
 
@@ -194,30 +194,22 @@ func (f *fixture) deliverSeed(t *testing.T, event, job, more string) tasks.Task 
 // work runs the worker until no task is pending or active.
 func (f *fixture) work(t *testing.T) {
 	t.Helper()
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	defer f.worker.Shutdown()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	noError(t, f.worker.Drain(ctx))
-}
-
-// noError ends a test that cannot go on.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, f.worker.Drain(ctx))
 }
 
 func (f *fixture) start(t *testing.T) {
 	t.Helper()
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	t.Cleanup(f.worker.Shutdown)
 }
 
 func (f *fixture) sweep(t *testing.T) {
 	t.Helper()
-	noError(t, f.worker.Sweep(t.Context()))
+	testenv.NoError(t, f.worker.Sweep(t.Context()))
 }
 
 // checkMedia checks the state of a job's video and a part of its error.
@@ -237,7 +229,7 @@ func (f *fixture) metric(t *testing.T, name, by, label, value string) map[string
 		t.Fatalf("the metrics are a %T", f.cfg.Metrics)
 	}
 	families, err := registry.Gather()
-	noError(t, err)
+	testenv.NoError(t, err)
 	values := map[string]float64{}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
@@ -269,14 +261,14 @@ func (f *fixture) sent() []string {
 func (f *fixture) deadLetters(t *testing.T) []store.DeadLetter {
 	t.Helper()
 	list, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{})
-	noError(t, err)
+	testenv.NoError(t, err)
 	return list
 }
 
 func (f *fixture) state(t *testing.T, task tasks.Task, queue string) *asynq.TaskInfo {
 	t.Helper()
 	info, err := f.inspector.GetTaskInfo(queue, task.ID)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return info
 }
 
@@ -298,7 +290,7 @@ func (f *fixture) completedAt(t *testing.T, minute, job, path string) {
 func (f *fixture) checkVideo(t *testing.T, job, path string) {
 	t.Helper()
 	m, err := f.store.Medium(t.Context(), job, "video")
-	noError(t, err)
+	testenv.NoError(t, err)
 	content, err := os.ReadFile(filepath.Join(f.bucket, job, "video.mp4"))
 	if err != nil || string(content) != video+path {
 		t.Errorf("%s has %q, %v; want what %s serves", job, content, err, path)

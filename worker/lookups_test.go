@@ -19,6 +19,7 @@ import (
 	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -156,19 +157,19 @@ func (w *waiting) pass(d time.Duration) {
 
 func (w *waiting) lookUp(t *testing.T) {
 	t.Helper()
-	noError(t, w.worker.LookUp(t.Context()))
+	testenv.NoError(t, w.worker.LookUp(t.Context()))
 }
 
 func (w *waiting) track(t *testing.T, id, api string) {
 	t.Helper()
 	_, err := w.store.Track(t.Context(), id, api, w.clock())
-	noError(t, err)
+	testenv.NoError(t, err)
 }
 
 func (w *waiting) job(t *testing.T, id string) store.Job {
 	t.Helper()
 	j, err := w.store.Job(t.Context(), id)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return j
 }
 
@@ -277,7 +278,7 @@ func TestUnsignedCallbackOnlyAsksKling(t *testing.T) {
 		t.Errorf("asked again for %q", asked)
 	}
 	events, err := w.store.Events(t.Context(), store.EventFilter{})
-	noError(t, err)
+	testenv.NoError(t, err)
 	for _, ev := range events {
 		if ev.ProcessedAt.IsZero() {
 			t.Errorf("event %s is not processed", ev.ID)

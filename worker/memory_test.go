@@ -28,7 +28,7 @@ func TestSweepOf100000OwedRowsTakesLittleMemory(t *testing.T) {
 				ID: fmt.Sprint("klingai:", first+i), Source: "klingai", Type: tasks.TypeFailed, JobID: fmt.Sprint("vid_", first+i), ReceivedAt: time.Now(), Body: body}}
 		}
 		_, err := f.store.Record(t.Context(), list, time.Now())
-		noError(t, err)
+		testenv.NoError(t, err)
 	}
 	runtime.GC()
 	before, stop := heap(), make(chan struct{})

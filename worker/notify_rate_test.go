@@ -7,6 +7,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -62,10 +63,10 @@ func TestLastAttemptIgnoresTheRate(t *testing.T) {
 			waiting, err = f.inspector.ListRetryTasks(tasks.QueueNotify)
 			return err == nil && len(waiting) == 1
 		})
-		noError(t, f.inspector.DeleteTask(tasks.QueueNotify, waiting[0].ID))
+		testenv.NoError(t, f.inspector.DeleteTask(tasks.QueueNotify, waiting[0].ID))
 		last := asynq.NewTask(waiting[0].Type, waiting[0].Payload)
 		_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), last, asynq.Queue(tasks.QueueNotify), asynq.MaxRetry(0))
-		noError(t, err)
+		testenv.NoError(t, err)
 		f.eventually(t, "the message", func() bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()

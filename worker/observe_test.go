@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hibiken/asynq"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -121,7 +122,7 @@ func TestReportedDelayIsTheOneUsed(t *testing.T) {
 		if off := time.Until(waiting.NextProcessAt) - last.RetryIn; off.Abs() > 30*time.Second {
 			t.Errorf("attempt %d: a delay of %s was reported, which is %s off", n, last.RetryIn, off)
 		}
-		noError(t, f.inspector.RunTask(tasks.QueueMedia, waiting.ID))
+		testenv.NoError(t, f.inspector.RunTask(tasks.QueueMedia, waiting.ID))
 	}
 }
 

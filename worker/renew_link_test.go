@@ -11,6 +11,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -102,7 +103,7 @@ func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
 			})
 			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
 			policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
-			noError(t, err)
+			testenv.NoError(t, err)
 			for range policy.Attempts + 5 {
 				w.work(t)
 				w.runRetries(t, policy.Queue)
@@ -122,7 +123,7 @@ func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
 func (f *fixture) runRetries(t *testing.T, queue string) {
 	t.Helper()
 	_, err := f.inspector.RunAllRetryTasks(queue)
-	noError(t, err)
+	testenv.NoError(t, err)
 }
 
 func TestDeadLinkEndsAsDeadLetterOnceKlingAnswers(t *testing.T) {

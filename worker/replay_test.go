@@ -17,6 +17,7 @@ import (
 
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -26,7 +27,7 @@ func (f *fixture) replayer(t *testing.T, addr string, secrets ...string) *worker
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { _ = rdb.Close() })
 	seed, err := source.Protocols()[0].New(secrets)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return &worker.Replayer{Redis: rdb, Store: f.store, Sources: map[string]source.Source{"klingai": seed}, Now: time.Now}
 }
 
@@ -42,11 +43,11 @@ func TestReplayGivesAllAttempts(t *testing.T) {
 		}
 		replayer := f.replayer(t, addr)
 		for range 2 {
-			noError(t, replayer.Replay(t.Context(), list[0]))
+			testenv.NoError(t, replayer.Replay(t.Context(), list[0]))
 		}
 		info := f.state(t, list[0].Task, tasks.QueueMedia)
 		policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
-		noError(t, err)
+		testenv.NoError(t, err)
 		if info.State != asynq.TaskStatePending || info.Retried != 0 || info.MaxRetry != policy.Attempts-1 {
 			t.Errorf("replayed task is %s, %d of %d retries used; want pending with all attempts", info.State, info.Retried, info.MaxRetry)
 		}
@@ -64,9 +65,9 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Secret: "sha256:0badcafe",
 		Headers: map[string]string{"X-Kling-Signature": source.SignSeed("right", []byte(body)).Get("X-Kling-Signature")}, Body: []byte(body)}
 	task, err := tasks.RecordEvent(ev)
-	noError(t, err)
+	testenv.NoError(t, err)
 	letter := store.DeadLetter{Task: task, JobID: "vid_1", EventID: ev.ID, Error: "database gone", FailedAt: time.Now()}
-	noError(t, f.store.Bury(t.Context(), letter))
+	testenv.NoError(t, f.store.Bury(t.Context(), letter))
 	letter = f.deadLetters(t)[0]
 	if err := f.replayer(t, addr, "wrong").Replay(t.Context(), letter); err == nil || !strings.Contains(err.Error(), "sha256:0badcafe") {
 		t.Errorf("replay without the secret: %v, want an error with the fingerprint of the secret", err)
@@ -74,9 +75,9 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	if len(f.deadLetters(t)) != 1 {
 		t.Error("the dead letter has ended although it was not replayed")
 	}
-	noError(t, f.replayer(t, addr, "wrong", "right").Replay(t.Context(), letter))
+	testenv.NoError(t, f.replayer(t, addr, "wrong", "right").Replay(t.Context(), letter))
 	// Losing the queue now does not lose the replay.
-	noError(t, f.redis.FlushAll(t.Context()).Err())
+	testenv.NoError(t, f.redis.FlushAll(t.Context()).Err())
 	f.sweep(t)
 	f.work(t)
 	if _, err := f.store.Job(t.Context(), "vid_1"); err != nil {
@@ -92,7 +93,7 @@ func TestConcurrentReplaysEnqueueOnce(t *testing.T) {
 			f.deliverSeed(t, tasks.TypeCreated, fmt.Sprint("vid_", i), "")
 		}
 		_, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents)
-		noError(t, err)
+		testenv.NoError(t, err)
 		f.sweep(t)
 		list := f.deadLetters(t)
 		var wg sync.WaitGroup
@@ -123,13 +124,13 @@ func TestReplayRunsAlthoughRedisHasTheID(t *testing.T) {
 			addr := miniredis.RunT(t).Addr()
 			f := newFixture(t, addr, time.Second)
 			task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
-			noError(t, f.inspector.ArchiveTask(tasks.QueueEvents, task.ID))
+			testenv.NoError(t, f.inspector.ArchiveTask(tasks.QueueEvents, task.ID))
 			f.sweep(t)
 			if err := errors.Join(f.redis.ZRem(t.Context(), "asynq:{events}:archived", task.ID).Err(),
 				f.redis.HSet(t.Context(), "asynq:{events}:t:"+task.ID, "state", state).Err()); err != nil {
 				t.Fatal(err)
 			}
-			noError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]))
+			testenv.NoError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]))
 			f.sweep(t)
 			if open := f.deadLetters(t); len(open) != 0 {
 				t.Errorf("%d dead letters after the replay, want none", len(open))
@@ -149,7 +150,7 @@ func TestReplayThatFailsMakesAnotherDeadLetter(t *testing.T) {
 	for range 2 {
 		f.work(t)
 		f.renew(t)
-		noError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]))
+		testenv.NoError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]))
 	}
 	f.work(t)
 	want := []store.DeadLetterState{store.DeadLetterReplayed, store.DeadLetterReplayed, store.DeadLetterDead}
@@ -168,13 +169,13 @@ func TestDiscardedDeadLetterStaysDiscarded(t *testing.T) {
 			f := newFixture(t, addr, time.Second)
 			task := asynq.NewTask(kind, []byte("not JSON"))
 			_, err := asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), task, asynq.TaskID("odd"), asynq.Queue(tasks.QueueEvents))
-			noError(t, err)
+			testenv.NoError(t, err)
 			f.work(t)
 			letter := f.deadLetters(t)[0]
 			if info := f.state(t, letter.Task, tasks.QueueEvents); info.State != asynq.TaskStateArchived || !strings.Contains(info.LastErr, wantError) {
 				t.Errorf("task is %s (%s), want archived with %q", info.State, info.LastErr, wantError)
 			}
-			noError(t, f.replayer(t, addr).Discard(t.Context(), letter))
+			testenv.NoError(t, f.replayer(t, addr).Discard(t.Context(), letter))
 			f.sweep(t)
 			if left := f.deadLetters(t); len(left) != 0 {
 				t.Errorf("%d dead letters after a sweep, want none", len(left))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -31,11 +32,11 @@ func TestShutdownPutsRunningTaskBackWithoutAnAttempt(t *testing.T) {
 			<-r.Context().Done()
 		}
 		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-		noError(t, f.worker.Start(t.Context()))
+		testenv.NoError(t, f.worker.Start(t.Context()))
 		<-started
 		f.worker.Shutdown()
 		task, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
-		noError(t, err)
+		testenv.NoError(t, err)
 		if info := f.state(t, task, tasks.QueueMedia); info.State != asynq.TaskStatePending || info.Retried != 0 {
 			t.Errorf("task is %s after %d retries, want pending after none", info.State, info.Retried)
 		}
@@ -49,7 +50,7 @@ func TestShutdownLetsTasksFinish(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
 	started, release := holdMedia(f)
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	<-started
 	stopped := make(chan struct{})
 	go func() { f.worker.Shutdown(); close(stopped) }()
@@ -81,7 +82,7 @@ func newBlocked(t *testing.T, grace time.Duration) (*fixture, *blockedKling) {
 	f.cfg.Lookups = worker.Lookups{Kling: k, NewAPI: true}
 	f.renew(t)
 	_, err := f.store.Track(t.Context(), "881", tasks.APITasks, time.Now().Add(-time.Hour))
-	noError(t, err)
+	testenv.NoError(t, err)
 	return f, k
 }
 
@@ -89,7 +90,7 @@ func TestShutdownStopsFetchingAndReturnsWithinGrace(t *testing.T) {
 	const grace = 2 * time.Second
 	f, k := newBlocked(t, grace)
 	t.Cleanup(func() { close(k.release) })
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	<-k.asked
 	late := make(chan tasks.Task, 1)
 	time.AfterFunc(grace/2, func() { late <- f.deliverSeed(t, tasks.TypeCreated, "vid_1", "") })
@@ -106,7 +107,7 @@ func TestShutdownStopsFetchingAndReturnsWithinGrace(t *testing.T) {
 func TestShutdownIsSafeWithoutAStartAndTwice(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.worker.Shutdown()
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	if err := f.worker.Start(t.Context()); err == nil {
 		t.Error("a second start succeeded")
 	}
@@ -120,7 +121,7 @@ func TestShutdownIsSafeWithoutAStartAndTwice(t *testing.T) {
 
 func TestLookUpAndTheLoopTakeTurns(t *testing.T) {
 	f, k := newBlocked(t, 10*time.Second)
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	<-k.asked
 	looked := make(chan error, 3)
 	for range cap(looked) {

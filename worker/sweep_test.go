@@ -20,6 +20,7 @@ import (
 
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -42,7 +43,7 @@ func TestGivenUpTaskIsADeadLetter(t *testing.T) {
 	if _, err := f.store.Event(t.Context(), d.EventID); err != nil {
 		t.Error(err)
 	}
-	noError(t, f.inspector.DeleteTask(tasks.QueueEvents, task.ID))
+	testenv.NoError(t, f.inspector.DeleteTask(tasks.QueueEvents, task.ID))
 	f.sweep(t)
 	if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, task.ID); err == nil {
 		t.Error("a sweep enqueued an event that was given up")
@@ -57,13 +58,13 @@ func TestSweepBuriesAndTrimsTheArchive(t *testing.T) {
 		f.deliverSeed(t, tasks.TypeCreated, fmt.Sprintf("vid_%d", i), "")
 	}
 	_, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents)
-	noError(t, err)
+	testenv.NoError(t, err)
 	f.sweep(t)
 	if got := len(f.deadLetters(t)); got != n {
 		t.Errorf("%d dead letters, want %d", got, n)
 	}
 	info, err := f.inspector.GetQueueInfo(tasks.QueueEvents)
-	noError(t, err)
+	testenv.NoError(t, err)
 	if info.Archived > 1000 || info.Archived < 500 {
 		t.Errorf("%d tasks stay in the archive, want the newest 1000 at most", info.Archived)
 	}
@@ -77,8 +78,8 @@ func TestOrphanRunsUnderAnotherID(t *testing.T) {
 		f.renew(t)
 		orphan := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
 		// As a dequeue leaves it when its lease is lost.
-		noError(t, f.redis.LMove(t.Context(), "asynq:{events}:pending", "asynq:{events}:active", "RIGHT", "LEFT").Err())
-		noError(t, f.redis.HSet(t.Context(), "asynq:{events}:t:"+orphan.ID, "state", "active").Err())
+		testenv.NoError(t, f.redis.LMove(t.Context(), "asynq:{events}:pending", "asynq:{events}:active", "RIGHT", "LEFT").Err())
+		testenv.NoError(t, f.redis.HSet(t.Context(), "asynq:{events}:t:"+orphan.ID, "state", "active").Err())
 		for range 4 { // the first sweep suspects it, the later ones repeat nothing
 			f.sweep(t)
 			now = now.Add(time.Minute)
@@ -136,15 +137,15 @@ func TestOwedWorkRunsAgainAfterDatabaseRestore(t *testing.T) {
 func (f *fixture) restore(t *testing.T, recorded tasks.Task) {
 	t.Helper()
 	older, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "restored.db"))
-	noError(t, err)
+	testenv.NoError(t, err)
 	_, err = older.Migrate(t.Context())
-	noError(t, err)
+	testenv.NoError(t, err)
 	ev, err := tasks.DecodeEvent(recorded.Payload)
-	noError(t, err)
-	noError(t, older.KeepEvent(t.Context(), ev))
-	noError(t, f.store.Close())
+	testenv.NoError(t, err)
+	testenv.NoError(t, older.KeepEvent(t.Context(), ev))
+	testenv.NoError(t, f.store.Close())
 	f.store, f.cfg.Store = older, older // closed by the cleanup of the first one
-	noError(t, os.Remove(filepath.Join(f.bucket, "vid_1", "video.mp4")))
+	testenv.NoError(t, os.Remove(filepath.Join(f.bucket, "vid_1", "video.mp4")))
 }
 
 func TestRunningTaskIsNoOrphan(t *testing.T) {
@@ -154,7 +155,7 @@ func TestRunningTaskIsNoOrphan(t *testing.T) {
 	f.renew(t)
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
 	started, release := holdMedia(f)
-	noError(t, f.worker.Start(t.Context()))
+	testenv.NoError(t, f.worker.Start(t.Context()))
 	<-started
 	f.sweep(t) // suspects it until its server reports it
 	f.eventually(t, "the server's report", func() bool {
@@ -193,10 +194,10 @@ func TestPanicsAreRetriedAndEndAsDeadLetter(t *testing.T) {
 	f.cfg.Sources["klingai"] = panicking{f.cfg.Sources["klingai"]}
 	f.renew(t)
 	poison, err := tasks.RecordEvent(tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Body: []byte("{}")})
-	noError(t, err)
+	testenv.NoError(t, err)
 	_, err = asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(poison.Kind), poison.Payload),
 		asynq.TaskID(poison.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(1))
-	noError(t, err)
+	testenv.NoError(t, err)
 	f.start(t)
 	f.eventually(t, "the dead letter", func() bool { return len(f.deadLetters(t)) == 1 })
 	d := f.deadLetters(t)[0]
@@ -219,7 +220,7 @@ func (f *fixture) dieHolding(t *testing.T, queue string, task tasks.Task) {
 		f.redis.HSet(t.Context(), key("t:"+task.ID), "state", "active").Err(),
 		f.redis.ZAdd(t.Context(), key("lease"), redis.Z{Score: float64(time.Now().Add(-time.Hour).Unix()), Member: task.ID}).Err(),
 	)
-	noError(t, err)
+	testenv.NoError(t, err)
 }
 
 // meanwhile is a hook that runs before each command.
@@ -243,8 +244,8 @@ func TestSweepDoesNotRepeatWorkDoneMeanwhile(t *testing.T) {
 		f := newFixture(t, addr, time.Second)
 		task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
 		ev, err := tasks.DecodeEvent(task.Payload)
-		noError(t, err)
-		noError(t, f.store.KeepEvent(t.Context(), ev))
+		testenv.NoError(t, err)
+		testenv.NoError(t, f.store.KeepEvent(t.Context(), ev))
 		sweeper := f.worker
 		f.renew(t)
 		asked := false
@@ -255,7 +256,7 @@ func TestSweepDoesNotRepeatWorkDoneMeanwhile(t *testing.T) {
 			asked = true
 			f.workOn(t, tasks.QueueEvents) // before the sweep looks for the task
 		}))
-		noError(t, sweeper.Sweep(t.Context()))
+		testenv.NoError(t, sweeper.Sweep(t.Context()))
 		info, err := f.inspector.GetTaskInfo(tasks.QueueEvents, task.ID)
 		if err != nil || info.State != asynq.TaskStateCompleted || !asked {
 			t.Errorf("asked: %t; the task is %+v, %v; want completed", asked, info, err)

@@ -48,12 +48,12 @@ func TestWorkerFollowsASwitchoverOfPostgreSQL(t *testing.T) {
 func TestMissingRowIsRetriedUntilAttemptsRunOut(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	download, err := tasks.DownloadMedia("unknown", "video", "https://cdn.example/v.mp4")
-	noError(t, err)
+	testenv.NoError(t, err)
 	send, err := tasks.SendNotification("unknown", "unknown")
-	noError(t, err)
+	testenv.NoError(t, err)
 	for _, task := range []tasks.Task{download, send} {
 		_, err := f.queue.Enqueue(t.Context(), task)
-		noError(t, err)
+		testenv.NoError(t, err)
 	}
 	f.work(t)
 	for queue, task := range map[string]tasks.Task{"media": download, "notify": send} {
@@ -64,7 +64,7 @@ func TestMissingRowIsRetriedUntilAttemptsRunOut(t *testing.T) {
 
 	_, err = asynq.NewClientFromRedisClient(f.redis).Enqueue(asynq.NewTask(string(download.Kind), download.Payload),
 		asynq.TaskID("last"), asynq.Queue("media"), asynq.MaxRetry(0))
-	noError(t, err)
+	testenv.NoError(t, err)
 	f.renew(t)
 	f.work(t)
 	if letters := f.deadLetters(t); len(letters) != 1 || letters[0].Task.ID != "last" {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -101,14 +102,14 @@ func TestPermanentErrorsAreArchivedAtOnce(t *testing.T) {
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
 	unreadable := tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:odd", Payload: []byte("{")}
 	_, err := f.queue.Enqueue(t.Context(), unreadable)
-	noError(t, err)
+	testenv.NoError(t, err)
 	f.work(t)
 	f.checkMedia(t, "vid_1", store.MediaFailed, "410")
 	if info := f.state(t, unreadable, tasks.QueueEvents); info.State != asynq.TaskStateArchived || info.Retried != 0 {
 		t.Errorf("unreadable payload is %s after %d retries, want archived at once", info.State, info.Retried)
 	}
 	download, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
-	noError(t, err)
+	testenv.NoError(t, err)
 	if info := f.state(t, download, tasks.QueueMedia); info.State != asynq.TaskStateArchived {
 		t.Errorf("a download answered with 410 is %s, want archived at once", info.State)
 	}

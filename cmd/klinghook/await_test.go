@@ -74,7 +74,7 @@ func TestRedisErrorsThatDoNotPass(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			rdb, err := process.NewRedis(process.RedisConfig{URL: tt.url})
-			noError(t, err)
+			testenv.NoError(t, err)
 			defer func() { _ = rdb.Close() }()
 			if err := process.PingRedis(t.Context(), rdb); err == nil || isTemporaryRedisError(err) != tt.temporary {
 				t.Errorf("PingRedis = %v, want an error that is temporary: %t", err, tt.temporary)
@@ -92,7 +92,7 @@ func TestWorkerWaitsForRedisAndDatabase(t *testing.T) {
 	program := func(command string) *testenv.Process {
 		t.Helper()
 		p, err := testenv.StartProgram(testenv.Program{Path: "klinghook", Args: []string{command}, Env: env, Dir: dir, Log: filepath.Join(dir, command+".log")})
-		noError(t, err)
+		testenv.NoError(t, err)
 		return p
 	}
 	migration := program("migrate")
@@ -104,7 +104,7 @@ func TestWorkerWaitsForRedisAndDatabase(t *testing.T) {
 	worker := program("worker")
 	log := func() string {
 		content, err := os.ReadFile(filepath.Join(dir, "worker.log"))
-		noError(t, err)
+		testenv.NoError(t, err)
 		return string(content)
 	}
 	logged := func(text string) {
@@ -139,11 +139,11 @@ func TestWorkerWaitsForRedisAndDatabase(t *testing.T) {
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	noError(t, err)
+	testenv.NoError(t, err)
 	res, err := http.DefaultClient.Do(req)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	content, err := io.ReadAll(res.Body)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return res.StatusCode, string(content)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/testenv/script"
 )
 
@@ -49,7 +50,7 @@ func TestBarsDoNotTearLinesAndLeaveNothing(t *testing.T) {
 func TestNoBarsInFilesAndOnDumbTerminals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	file, err := os.Create(path)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer file.Close()
 	printAround(newConsole(file, file))
 	got, err := os.ReadFile(path)

@@ -6,6 +6,7 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
@@ -20,7 +21,7 @@ func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
 				t.Errorf("%s is not a setting of the role %s", s.Name, role)
 			}
 			cfg, err := config.Load(role, []string{s.Name + "=whsec_c2VjcmV0"}, nil, nil)
-			noError(t, err)
+			testenv.NoError(t, err)
 			if got := cfg.Secrets(s.Name); len(got) != 1 {
 				t.Errorf("role %s has %d secrets in %s, want 1", role, len(got), s.Name)
 			}
@@ -41,15 +42,15 @@ func TestDeliveriesOfSendAreVerifiedInEveryProtocol(t *testing.T) {
 			p := protocolNamed(protocol)
 			sent[p.Name] = true
 			secret, err := keptSecret(secretFile(t.TempDir(), p.SecretSetting))
-			noError(t, err)
+			testenv.NoError(t, err)
 			src, err := p.New([]string{secret})
-			noError(t, err)
+			testenv.NoError(t, err)
 			o := sendOptions{lifecycle: true, count: 1, jobID: "vid_1", videoURL: "https://cdn.example/v.mp4", thumbnailURL: "https://cdn.example/t.jpg"}
 			for _, d := range o.plan()[0] {
 				body, err := d.Body(protocol)
-				noError(t, err)
+				testenv.NoError(t, err)
 				header, err := protocol.Sign(secret, d.id, d.At, body)
-				noError(t, err)
+				testenv.NoError(t, err)
 				if _, err := src.Verify(header, body, d.At); err != nil {
 					t.Errorf("%s: %v", d.Event, err)
 				}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -18,7 +19,7 @@ import (
 func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 	t.Helper()
 	file, err := os.Open(os.DevNull)
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	out := &bytes.Buffer{}
 	n := newNarrator(newConsole(file, file), out, "klinghook deadletters list")
@@ -28,7 +29,7 @@ func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 
 func TestNarratorPrintsAttempts(t *testing.T) {
 	here, err := os.Getwd()
-	noError(t, err)
+	testenv.NoError(t, err)
 	failure := errors.New("download video of vid_1: fetch vid_1/video.mp4 from cdn.example: 404 Not Found\nand a stack")
 	for _, tt := range []struct {
 		name    string

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 func TestUnverifiedDeliveriesArriveOnLoopbackUnlessAnAddressIsGiven(t *testing.T) {
@@ -20,7 +21,7 @@ func TestUnverifiedDeliveriesArriveOnLoopbackUnlessAnAddressIsGiven(t *testing.T
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg, err := config.Load(config.Dev, tt.environ, tt.flags, nil)
-			noError(t, err)
+			testenv.NoError(t, err)
 			if got := unverifiedAddr(cfg); got != tt.want {
 				t.Errorf("address %s, want %s", got, tt.want)
 			}

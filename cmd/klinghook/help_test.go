@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // walk calls f with every command of ours.
@@ -68,7 +70,7 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.command, func(t *testing.T) {
 			cmd, _, err := rootCommand().Find(strings.Fields(tt.command))
-			noError(t, err)
+			testenv.NoError(t, err)
 			_, words, _ := strings.Cut(cmd.Long, "--json")
 			for _, field := range reflect.VisibleFields(reflect.TypeOf(tt.value)) {
 				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // TestNoPermission has a user who may not write where klinghook wants to. Root may
@@ -17,7 +19,7 @@ import (
 func TestNoPermission(t *testing.T) {
 	// Not t.TempDir, which is closed to other users.
 	dir, err := os.MkdirTemp("", "klinghook-permission-")
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	mustMkdir(t, dir, 0o755)
 	program := filepath.Join(dir, "klinghook")
@@ -64,8 +66,8 @@ func TestNoPermission(t *testing.T) {
 // mustMkdir makes a folder with these rights, whatever the umask.
 func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 	t.Helper()
-	noError(t, os.MkdirAll(dir, 0o700))
-	noError(t, os.Chmod(dir, mode))
+	testenv.NoError(t, os.MkdirAll(dir, 0o700))
+	testenv.NoError(t, os.Chmod(dir, mode))
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 }
 
@@ -73,14 +75,14 @@ func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
 	self, err := os.Executable()
-	noError(t, err)
+	testenv.NoError(t, err)
 	from, err := os.Open(self)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer from.Close()
 	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
-	noError(t, err)
+	testenv.NoError(t, err)
 	if _, err := io.Copy(file, from); err != nil {
 		t.Fatal(err)
 	}
-	noError(t, file.Close())
+	testenv.NoError(t, file.Close())
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // TestNoOutputControlsTheTerminal prints each kind of character as JSON, in a table, as
@@ -29,7 +31,7 @@ func TestNoOutputControlsTheTerminal(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			noError(t, printJSON(&out, []string{tt.text}))
+			testenv.NoError(t, printJSON(&out, []string{tt.text}))
 			if want := "[\n  \"" + tt.inJSON + "\"\n]\n"; out.String() != want {
 				t.Errorf("JSON is %q, want %q", out.String(), want)
 			}
@@ -39,8 +41,8 @@ func TestNoOutputControlsTheTerminal(t *testing.T) {
 			}
 			out.Reset()
 			rows := table[string]{heading: []string{"TEXT", "END"}, row: func(text string) []string { return []string{text, "end"} }}
-			noError(t, rows.print(&out, []string{tt.text}, false))
-			noError(t, printFields(&out, [][2]string{{"text", tt.text}}))
+			testenv.NoError(t, rows.print(&out, []string{tt.text}, false))
+			testenv.NoError(t, printFields(&out, [][2]string{{"text", tt.text}}))
 			if strings.Count(out.String(), tt.inOneLine) != 2 || strings.Count(out.String(), "\n") != 3 {
 				t.Errorf("printed %q, want %q in two lines", out.String(), tt.inOneLine)
 			}

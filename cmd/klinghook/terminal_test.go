@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/testenv/script"
 )
 
@@ -78,7 +79,7 @@ func mustKlinghook(t *testing.T, variables []string, args ...string) {
 // interrupt ends a command as Ctrl-C does.
 func interrupt(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	noError(t, cmd.Process.Signal(os.Interrupt))
+	testenv.NoError(t, cmd.Process.Signal(os.Interrupt))
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%s: %v", cmd, err)
 	}
@@ -206,13 +207,5 @@ func TestSendShowsABar(t *testing.T) {
 	}
 	if out, err := klinghook(t, variables, "send", "--count", "100", "--url", receiver.URL); err != nil || strings.Contains(out, escape) {
 		t.Errorf("without a terminal it prints %q, %v", out, err)
-	}
-}
-
-// noError ends a test that cannot go on.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

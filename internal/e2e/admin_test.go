@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/internal/testenv/browser"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -25,7 +26,7 @@ func TestOperatorRerunsTaskInBrowser(t *testing.T) {
 	w.media.instead = goneUntil(&fixed)
 	const password = "correct horse battery"
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
-	noError(t, err)
+	testenv.NoError(t, err)
 	w.settings["KLINGHOOK_ADMIN_USER"], w.settings["KLINGHOOK_ADMIN_PASSWORD_HASH"] = "operator", string(hash)
 	base, _, _ := w.startAll()
 	pages := "http://" + w.start(klinghook, "admin").address("admin")

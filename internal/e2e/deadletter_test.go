@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // shownLetter is what `klinghook deadletters list --json` prints of each.
@@ -23,7 +25,7 @@ type shownLetter struct {
 func list[T any](w *world, what string, args ...string) (rows []T) {
 	w.t.Helper()
 	out := w.mustRun(append([]string{what, "list", "--json"}, args...)...)
-	noError(w.t, json.Unmarshal([]byte(out), &rows))
+	testenv.NoError(w.t, json.Unmarshal([]byte(out), &rows))
 	return rows
 }
 

@@ -15,21 +15,23 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // configureRedis changes a setting of Redis.
 func (s *system) configureRedis(name string, value any) {
 	s.t.Helper()
-	noError(s.t, s.rdb.ConfigSet(s.ctx, name, fmt.Sprint(value)).Err())
+	testenv.NoError(s.t, s.rdb.ConfigSet(s.ctx, name, fmt.Sprint(value)).Err())
 }
 
 // usedMemory returns how many bytes Redis uses.
 func (s *system) usedMemory() int64 {
 	s.t.Helper()
 	info, err := s.rdb.Info(s.ctx, "memory").Result()
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	used, err := strconv.ParseInt(usedMemory.FindStringSubmatch(info)[1], 10, 64)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	return used
 }
 
@@ -61,7 +63,7 @@ func (s *system) lockObjects() (unlock func()) {
 			'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
 		CREATE OR REPLACE TRIGGER await_suite BEFORE UPDATE ON media FOR EACH ROW
 			WHEN (NEW.object IS DISTINCT FROM OLD.object) EXECUTE FUNCTION await_suite()`)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	return s.lockBy("SELECT pg_advisory_xact_lock(1)")
 }
 
@@ -69,9 +71,9 @@ func (s *system) lockObjects() (unlock func()) {
 func (s *system) lockBy(statement string) (unlock func()) {
 	s.t.Helper()
 	tx, err := s.db.BeginTx(s.ctx, nil)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	_, err = tx.ExecContext(s.ctx, statement)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	return func() {
 		if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
 			s.t.Error(err)
@@ -96,7 +98,7 @@ func smallDisk(t *testing.T, bytes int) string {
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("a small disk needs Linux and the right to mount: %v", err)
 	}
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() {
 		if err := unmount(dir); err != nil {
 			t.Error(err)
@@ -110,14 +112,14 @@ func fillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	path := filepath.Join(dir, "ballast")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	noError(t, err)
+	testenv.NoError(t, err)
 	for err == nil {
 		_, err = f.Write(make([]byte, 4096))
 	}
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	noError(t, f.Close())
+	testenv.NoError(t, f.Close())
 	return func() {
 		if err := os.Remove(path); err != nil {
 			t.Error(err)
@@ -132,7 +134,7 @@ func buildWithClock(t *testing.T, ahead time.Duration) string {
 	t.Helper()
 	original := filepath.Join(runtime.GOROOT(), "src", "time", "time.go") //nolint:staticcheck // The file is where the go command finds it.
 	code, err := os.ReadFile(original)
-	noError(t, err)
+	testenv.NoError(t, err)
 	const reading = "\tsec, nsec, mono := runtimeNow()\n"
 	changed := strings.Replace(string(code), reading, reading+fmt.Sprintf("\tsec += %d\n", ahead/time.Second), 1)
 	if changed == string(code) {
@@ -141,12 +143,12 @@ func buildWithClock(t *testing.T, ahead time.Duration) string {
 	dir := t.TempDir()
 	replacement, overlay := filepath.Join(dir, "time.go"), filepath.Join(dir, "overlay.json")
 	list, err := json.Marshal(map[string]map[string]string{"Replace": {original: replacement}})
-	noError(t, err)
+	testenv.NoError(t, err)
 	for path, content := range map[string]string{replacement: changed, overlay: string(list)} {
-		noError(t, os.WriteFile(path, []byte(content), 0o600))
+		testenv.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	noError(t, build(ctx, dir, "-overlay", overlay))
+	testenv.NoError(t, build(ctx, dir, "-overlay", overlay))
 	return dir
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/hibiken/asynq"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // oddEvent is a signed delivery that no honest sender makes.
@@ -165,9 +167,9 @@ func (w *world) checkOddQueues() {
 	})
 	for _, queue := range queues {
 		done, err := inspector.ListCompletedTasks(queue, asynq.PageSize(1000))
-		noError(w.t, err)
+		testenv.NoError(w.t, err)
 		archived, err := inspector.ListArchivedTasks(queue, asynq.PageSize(1000))
-		noError(w.t, err)
+		testenv.NoError(w.t, err)
 		for _, task := range append(done, archived...) {
 			if strings.ContainsFunc(task.ID, func(r rune) bool { return r <= ' ' || r == '/' || r == '\\' || r > '~' }) || len(task.ID) > 512 {
 				w.t.Errorf("task id %q", task.ID)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 const (
@@ -53,7 +55,7 @@ func TestForgedFloodDoesNotDelayRealDeliveries(t *testing.T) {
 		}
 	}
 	rejections, err := asynq.NewInspectorFromRedisClient(w.rdb).GetQueueInfo("rejections")
-	noError(t, err)
+	testenv.NoError(t, err)
 	// Three a second, and a burst of ten.
 	if most := 3*int(time.Since(began)/time.Second) + 20; rejections.Size > most {
 		t.Errorf("%d forged deliveries were enqueued, want at most %d", rejections.Size, most)

@@ -14,16 +14,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // peakMemory returns the most memory that a process has had, in bytes.
 func peakMemory(t *testing.T, s *service) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.PID()))
-	noError(t, err)
+	testenv.NoError(t, err)
 	_, peak, _ := strings.Cut(string(status), "VmHWM:")
 	kib, err := strconv.ParseInt(strings.Fields(peak)[0], 10, 64)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return kib << 10
 }
 
@@ -32,7 +34,7 @@ func peakMemory(t *testing.T, s *service) int64 {
 func connections(t *testing.T, want int) int {
 	t.Helper()
 	var limit syscall.Rlimit
-	noError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	testenv.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	// Go has raised the soft limit to the hard limit.
 	const others = 1000
 	if free := int(min(limit.Cur, 1<<20)) - others; free < want {
@@ -166,7 +168,7 @@ func TestIdleAndSlowConnectionsAreBounded(t *testing.T) {
 	for _, s := range slowSenders() {
 		for range slowOfAKind {
 			conn, err := net.Dial("tcp", addr)
-			noError(t, err)
+			testenv.NoError(t, err)
 			wg.Go(func() {
 				after, status, err := s.occupy(conn)
 				if err != nil || status != s.status || after < s.within-time.Second || after > s.within+5*time.Second {

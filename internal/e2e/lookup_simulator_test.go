@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 const (
@@ -115,14 +117,14 @@ func authorized(t *testing.T, method, target, token string, body any) (status in
 	var content io.Reader = http.NoBody
 	if body != nil {
 		text, err := json.Marshal(body)
-		noError(t, err)
+		testenv.NoError(t, err)
 		content = bytes.NewReader(text)
 	}
 	r, err := http.NewRequestWithContext(context.Background(), method, target, content)
-	noError(t, err)
+	testenv.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+token)
 	status, text, err := send(http.DefaultClient, r)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return status, []byte(text)
 }
 
@@ -145,7 +147,7 @@ func (s *simulator) create(legacy bool, callbackURL string) *simulatedJob {
 	if legacy {
 		path, order = "/v1/videos/text2video", map[string]any{"prompt": "a cat", "callback_url": callbackURL}
 	}
-	noError(s.t, json.Unmarshal(s.call(http.MethodPost, path, order), &receipt))
+	testenv.NoError(s.t, json.Unmarshal(s.call(http.MethodPost, path, order), &receipt))
 	return &simulatedJob{id: receipt.ID + receipt.TaskID, legacy: legacy, created: time.Now()}
 }
 
@@ -183,7 +185,7 @@ func (s *simulator) checkStats(jobs int) {
 		Callbacks struct{ Planned, Lost, Repeated, Reordered int }
 	}
 	_, answer := authorized(s.t, http.MethodGet, "http://"+s.addr+"/simulator/stats", klingKey, nil)
-	noError(s.t, json.Unmarshal(answer, &stats))
+	testenv.NoError(s.t, json.Unmarshal(answer, &stats))
 	s.t.Logf("at the simulator: %s", answer)
 	if c := stats.Callbacks; c.Lost == 0 || c.Repeated == 0 || c.Reordered == 0 || stats.Jobs.Failed == 0 {
 		s.t.Errorf("nothing went wrong at the simulator: %+v", stats)

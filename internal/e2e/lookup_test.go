@@ -136,7 +136,7 @@ func (r *lookupRun) awaitEnds() map[string]time.Time {
 			}
 			return err
 		})
-		noError(r.t, err)
+		testenv.NoError(r.t, err)
 		return len(ended) == len(r.jobs), fmt.Sprintf("%d of %d have", len(ended), len(r.jobs))
 	})
 	return ended

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // TestMetricsAreDocumented compares the metrics of every process with the naming
@@ -57,7 +59,7 @@ type metric struct{ labels, from []string }
 func documentedMetrics(t *testing.T) map[string]metric {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/metrics.md")
-	noError(t, err)
+	testenv.NoError(t, err)
 	list := map[string]metric{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(klinghook_[a-z_]+)` \\|([^|]*)\\|([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
 		split := func(cell string) []string {
@@ -88,7 +90,7 @@ func scrape(t *testing.T, url string, exported map[string]bool) map[string][]str
 		t.Fatalf("%s answers %d, %v:\n%s", url, status, err, text)
 	}
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
-	noError(t, err)
+	testenv.NoError(t, err)
 	for _, p := range problems {
 		t.Errorf("%s: %s: %s", url, p.Metric, p.Text)
 	}
@@ -127,11 +129,11 @@ func checkUses(t *testing.T, exported map[string]bool) {
 		t.Fatalf("no dashboard, %v", err)
 	}
 	rules, err := filepath.Glob("../../deploy/prometheus/*.y*ml")
-	noError(t, err)
+	testenv.NoError(t, err)
 	used := map[string]string{}
 	for _, path := range append(dashboards, rules...) {
 		text, err := os.ReadFile(path)
-		noError(t, err)
+		testenv.NoError(t, err)
 		for _, name := range regexp.MustCompile(`\b(?:klinghook|process|go)_[a-z0-9_]+\b`).FindAllString(string(text), -1) {
 			used[name] = path
 		}

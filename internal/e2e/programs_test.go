@@ -56,7 +56,7 @@ var buildOnce = sync.OnceValue(func() (err error) {
 // programs returns the folder of the programs.
 func programs(t *testing.T) string {
 	t.Helper()
-	noError(t, buildOnce())
+	testenv.NoError(t, buildOnce())
 	return builtIn
 }
 
@@ -113,7 +113,7 @@ func start(t *testing.T, name string, settings map[string]string, args ...string
 	s.process, err = testenv.StartProgram(testenv.Program{
 		Path: filepath.Join(programs(t), name), Args: args, Env: environment(settings), Dir: dir, Log: s.log,
 	})
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
@@ -144,7 +144,7 @@ func (s *service) url() string { s.t.Helper(); return "http://" + s.address("web
 // output returns what the program has logged and printed.
 func (s *service) output() []byte {
 	out, err := os.ReadFile(s.log)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	return out
 }
 
@@ -175,7 +175,7 @@ func (s *service) kill() {
 // signal sends SIGTERM and waits until the program logs that it stops.
 func (s *service) signal() {
 	s.t.Helper()
-	noError(s.t, s.process.Signal(syscall.SIGTERM))
+	testenv.NoError(s.t, s.process.Signal(syscall.SIGTERM))
 	s.await("stops", func() bool { return bytes.Contains(s.output(), []byte(strconv.Quote("stopping"))) })
 }
 

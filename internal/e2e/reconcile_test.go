@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // reconciler compares the result with the events sent.
@@ -29,7 +31,7 @@ func (s *system) reconcile() (row, []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
 	defer cancel()
 	k, err := readStore(ctx, s.db)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	r := &reconciler{system: s}
 	r.check(k)
 	for _, p := range s.all() {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // rate is how many deliveries a second are sent during faults.
@@ -117,7 +119,7 @@ func redisWiped(s *system, _ form) {
 	}
 	deliver(3 * time.Second)
 	ids, err := recorded(s.ctx, s.db)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	s.lost = map[string]bool{}
 	for id := range s.sender.ledger.read().acks {
 		if !ids[id] {
@@ -128,7 +130,7 @@ func redisWiped(s *system, _ form) {
 	if err != nil || len(s.lost) == 0 || media == 0 || notifications == 0 {
 		s.t.Fatalf("%d events only in Redis, %d files and %d notifications owed, %v; want some of each", len(s.lost), media, notifications, err)
 	}
-	noError(s.t, s.rdb.FlushAll(s.ctx).Err())
+	testenv.NoError(s.t, s.rdb.FlushAll(s.ctx).Err())
 	s.media.setOutage(false)
 	s.receiver.setOutage(false)
 	for _, p := range s.workers {

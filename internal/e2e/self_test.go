@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // oneJob returns a system without processes, with one completed job, and the content of
@@ -28,7 +30,7 @@ func oneJob(t *testing.T) (*reconciler, *kept, *event) {
 	}
 	for name, path := range e.says.files {
 		k.media = append(k.media, keptFile{job: "job-1", name: name, state: "stored", object: name, sum: digest(path)})
-		noError(t, os.WriteFile(filepath.Join(s.bucket, name), file(path), 0o600))
+		testenv.NoError(t, os.WriteFile(filepath.Join(s.bucket, name), file(path), 0o600))
 	}
 	s.receiver.messages["n1"] = &message{kind: completed, job: "job-1", times: 2}
 	return &reconciler{system: s}, k, &e
@@ -56,13 +58,13 @@ func TestReconcilerNotices(t *testing.T) {
 		{"a wrong status", func(r *reconciler, k *kept, e *event) { k.jobs["job-1"] = outcome{status: "processing"} }, "want completed"},
 		{"an extra job", func(r *reconciler, k *kept, e *event) { k.jobs["job-2"] = outcome{} }, "job job-2 has no kept event"},
 		{"a missing file", func(r *reconciler, k *kept, e *event) {
-			noError(r.t, os.Remove(filepath.Join(r.bucket, "video")))
+			testenv.NoError(r.t, os.Remove(filepath.Join(r.bucket, "video")))
 		}, "not in the bucket"},
 		{"a damaged file", func(r *reconciler, k *kept, e *event) {
-			noError(r.t, os.WriteFile(filepath.Join(r.bucket, "video"), []byte("x"), 0o600))
+			testenv.NoError(r.t, os.WriteFile(filepath.Join(r.bucket, "video"), []byte("x"), 0o600))
 		}, "SHA-256"},
 		{"a temporary file", func(r *reconciler, k *kept, e *event) {
-			noError(r.t, os.WriteFile(filepath.Join(r.bucket, "video.1.tmp"), nil, 0o600))
+			testenv.NoError(r.t, os.WriteFile(filepath.Join(r.bucket, "video.1.tmp"), nil, 0o600))
 		}, "has no row"},
 		{"a missing notification", func(r *reconciler, k *kept, e *event) {
 			delete(r.receiver.messages, "n1")

@@ -14,6 +14,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // settle waits until nothing is left to do, and returns how long that took.
@@ -118,7 +120,7 @@ func spoolDepth(ctx context.Context, admin string) (int, error) {
 func (s *system) replay() (replayed int) {
 	s.t.Helper()
 	k, err := readStore(s.ctx, s.db)
-	noError(s.t, err)
+	testenv.NoError(s.t, err)
 	for _, d := range k.deadLetters {
 		if s.excused(d) {
 			replayed++
@@ -145,7 +147,7 @@ func (s *system) tidy() {
 	}
 	old := time.Now().Add(-2 * time.Hour)
 	for _, path := range leftovers() {
-		noError(s.t, os.Chtimes(path, old, old))
+		testenv.NoError(s.t, os.Chtimes(path, old, old))
 	}
 	last := s.all()[len(s.all())-1]
 	last.stop()

@@ -38,7 +38,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "klinghook-e2e-")
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the programs' files are in %s", dir)
@@ -61,7 +61,7 @@ func newWorld(t *testing.T) *world {
 		"KLINGHOOK_LOG_FORMAT":            "json",
 	}
 	w.setBucket(filepath.Join(dir, "media"))
-	noError(t, os.Mkdir(w.bucket, 0o700))
+	testenv.NoError(t, os.Mkdir(w.bucket, 0o700))
 	return w
 }
 
@@ -92,7 +92,7 @@ func (w *world) migrate() { w.t.Helper(); w.mustRun("migrate") }
 func (w *world) mustRun(args ...string) string {
 	w.t.Helper()
 	out, err := run(w.t, w.settings, args...)
-	noError(w.t, err)
+	testenv.NoError(w.t, err)
 	return out
 }
 
@@ -127,7 +127,7 @@ func (w *world) openStore() {
 // number returns the only value of a query.
 func (w *world) number(query string, args ...any) (n int) {
 	w.t.Helper()
-	noError(w.t, w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n))
+	testenv.NoError(w.t, w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n))
 	return n
 }
 
@@ -144,7 +144,7 @@ func (w *world) text(query string, args ...any) (text string) {
 func (w *world) post(base string, e event) (status int, answer string) {
 	w.t.Helper()
 	status, answer, err := e.post(w.t.Context(), http.DefaultClient, base, "")
-	noError(w.t, err)
+	testenv.NoError(w.t, err)
 	return status, answer
 }
 
@@ -182,12 +182,4 @@ func send(client *http.Client, r *http.Request) (status int, answer string, err 
 	}
 	content, err := io.ReadAll(res.Body)
 	return res.StatusCode, string(content), errors.Join(err, res.Body.Close())
-}
-
-// noError ends a test that cannot go on.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -17,7 +18,7 @@ import (
 func letters(t *testing.T, db *store.Store) []store.DeadLetter {
 	t.Helper()
 	list, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
-	noError(t, err)
+	testenv.NoError(t, err)
 	return list
 }
 
@@ -38,10 +39,10 @@ func TestBuryingManyTwiceKeepsTheirFailures(t *testing.T) {
 		for i := range n {
 			id := fmt.Sprintf("task-%03d", i)
 			many = append(many, dead(id, "vid_"+id, "gone", 1))
-			noError(t, db.NoteFailure(t.Context(), id, store.Failure{Attempt: 1, At: received, Error: "busy " + id}))
+			testenv.NoError(t, db.NoteFailure(t.Context(), id, store.Failure{Attempt: 1, At: received, Error: "busy " + id}))
 		}
 		for range 2 {
-			noError(t, db.Bury(t.Context(), many...))
+			testenv.NoError(t, db.Bury(t.Context(), many...))
 		}
 		if err := db.Bury(t.Context()); err != nil {
 			t.Errorf("burying none: %v", err)
@@ -63,12 +64,12 @@ func TestDeadLetterThatFailedAgainIsNotClosedUnseen(t *testing.T) {
 		first, second := dead("task-1", "vid_1", "first", 1), dead("task-1", "vid_1", "second", 2)
 		first.Failures = []store.Failure{{Attempt: 1, At: first.FailedAt, Error: "first"}}
 		second.Failures = []store.Failure{{Attempt: 1, At: second.FailedAt, Error: "second"}}
-		noError(t, db.Bury(t.Context(), first))
+		testenv.NoError(t, db.Bury(t.Context(), first))
 		seen := letters(t, db)[0]
 		for range 2 {
-			noError(t, db.Bury(t.Context(), second))
+			testenv.NoError(t, db.Bury(t.Context(), second))
 		}
-		noError(t, db.EndDeadLetter(t.Context(), seen, store.DeadLetterReplayed, received))
+		testenv.NoError(t, db.EndDeadLetter(t.Context(), seen, store.DeadLetterReplayed, received))
 		want := second
 		want.ID, want.State, want.Failures = seen.ID, store.DeadLetterDead, slices.Concat(first.Failures, second.Failures)
 		if diff := gocmp.Diff([]store.DeadLetter{want}, letters(t, db)); diff != "" {
@@ -80,13 +81,13 @@ func TestDeadLetterThatFailedAgainIsNotClosedUnseen(t *testing.T) {
 func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, JobID: "c\x00", EventID: "\xff", Error: "d\x00", FailedAt: received}
-		noError(t, db.NoteFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}))
-		noError(t, db.Bury(t.Context(), odd, dead("task-1", "vid_1", "gone", 0)))
+		testenv.NoError(t, db.NoteFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}))
+		testenv.NoError(t, db.Bury(t.Context(), odd, dead("task-1", "vid_1", "gone", 0)))
 		buried, err := db.Buried(t.Context(), []string{odd.Task.ID, "task-1", "task-2"})
 		if err != nil || !buried[odd.Task.ID] || !buried["task-1"] || buried["task-2"] {
 			t.Errorf("buried %v, %v; want both", buried, err)
 		}
-		noError(t, db.EndDeadLetterOf(t.Context(), odd.Task.ID, received))
+		testenv.NoError(t, db.EndDeadLetterOf(t.Context(), odd.Task.ID, received))
 		if got := letters(t, db); got[0].State != store.DeadLetterDone || len(got[0].Failures) != 1 {
 			t.Errorf("dead letter %+v, want it done and with its note", got[0])
 		}
@@ -97,9 +98,9 @@ func TestOutlineLeavesOutPayloadAndFailures(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		d := dead("task-1", "vid_1", "gone", 0)
 		d.Failures = []store.Failure{{Attempt: 1, At: received, Error: "gone"}}
-		noError(t, db.Bury(t.Context(), d))
+		testenv.NoError(t, db.Bury(t.Context(), d))
 		got, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Outline: true})
-		noError(t, err)
+		testenv.NoError(t, err)
 		d.ID, d.State, d.Task.Payload, d.Failures = 1, store.DeadLetterDead, nil, []store.Failure{}
 		if diff := gocmp.Diff([]store.DeadLetter{d}, got); diff != "" {
 			t.Errorf("outline (-want +got):\n%s", diff)
@@ -114,7 +115,7 @@ func buryOf(t *testing.T, db *store.Store, jobID, eventID string) func(tasks.Tas
 		if err == nil {
 			err = db.Bury(t.Context(), store.DeadLetter{Task: task, JobID: jobID, EventID: eventID, Error: "gone", FailedAt: received})
 		}
-		noError(t, err)
+		testenv.NoError(t, err)
 		return task.ID
 	}
 }
@@ -124,7 +125,7 @@ func TestDeadLetterIsClosedWhenItsWorkIsDone(t *testing.T) {
 		ctx := t.Context()
 		ev, update := completed()
 		owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
-		noError(t, err)
+		testenv.NoError(t, err)
 		letter := buryOf(t, db, ev.JobID, "")
 		var media []string
 		for _, m := range owed.Media {
@@ -154,9 +155,9 @@ func TestDeadLetterIsClosedWhenItsWorkIsDone(t *testing.T) {
 			{"nothing more", func() error { return nil }, nil},
 		}
 		for _, step := range steps {
-			noError(t, step.do())
+			testenv.NoError(t, step.do())
 			ended, err := db.EndDone(ctx, received.Add(time.Hour))
-			noError(t, err)
+			testenv.NoError(t, err)
 			var ids []string
 			for _, task := range ended {
 				ids = append(ids, task.ID)
@@ -175,7 +176,7 @@ func TestGivenUpLinkThatServesIsStored(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		owed, err := recordOne(t.Context(), db, ev, update, nil)
-		noError(t, err)
+		testenv.NoError(t, err)
 		m, err := db.MediaFailed(t.Context(), owed.Media[1], "archived by an operator", received)
 		if err != nil || m.State != store.MediaFailed {
 			t.Fatalf("media is %s, %v; want failed", m.State, err)
@@ -204,7 +205,7 @@ func TestRecordReportsOpenDeadLetter(t *testing.T) {
 		record(false)
 		task := buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
 		record(true)
-		noError(t, db.EndDeadLetterOf(t.Context(), task, received))
+		testenv.NoError(t, db.EndDeadLetterOf(t.Context(), task, received))
 		record(false)
 	})
 }

@@ -23,7 +23,7 @@ func fill(t *testing.T, db *store.Store) {
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
-		noError(t, err)
+		testenv.NoError(t, err)
 	}
 	ev, update := completed()
 	ev.Body = []byte("{\"a\":\"\x00\xff\"}")
@@ -45,7 +45,7 @@ func fill(t *testing.T, db *store.Store) {
 func dump(t *testing.T, path string) map[string][]string {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer db.Close()
 	all := map[string][]string{}
 	for _, table := range column(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'klinghook_schema_version'") {
@@ -62,14 +62,14 @@ func dump(t *testing.T, path string) map[string][]string {
 func column(t *testing.T, db *sql.DB, query string) (values []string) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), query)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer rows.Close()
 	for rows.Next() {
 		var value string
-		noError(t, rows.Scan(&value))
+		testenv.NoError(t, rows.Scan(&value))
 		values = append(values, value)
 	}
-	noError(t, rows.Err())
+	testenv.NoError(t, rows.Err())
 	return values
 }
 
@@ -106,7 +106,7 @@ func TestFailedCopyLeavesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		source := migrated(t, "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
 		fill(t, source)
-		noError(t, db.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_9", ReceivedAt: received, Source: "klingai", Reason: "malformed"}))
+		testenv.NoError(t, db.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_9", ReceivedAt: received, Source: "klingai", Reason: "malformed"}))
 		// The last table but one has a row: all before it are copied by then.
 		if _, err := db.Copy(t.Context(), source, nil); !errors.Is(err, store.ErrNotEmpty) {
 			t.Errorf("error %v, want %v", err, store.ErrNotEmpty)
@@ -115,7 +115,7 @@ func TestFailedCopyLeavesNothing(t *testing.T) {
 			t.Errorf("%d events are left, %v", len(events), err)
 		}
 		empty, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
-		noError(t, err)
+		testenv.NoError(t, err)
 		defer empty.Close()
 		if _, err := db.Copy(t.Context(), empty, nil); !errors.Is(err, store.ErrSchema) {
 			t.Errorf("from a database without a schema: %v, want %v", err, store.ErrSchema)

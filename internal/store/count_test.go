@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -25,7 +26,7 @@ func TestCountsOfWhatPeopleWatch(t *testing.T) {
 		check := func(when string) {
 			t.Helper()
 			got, err := db.Counts(ctx)
-			noError(t, err)
+			testenv.NoError(t, err)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", when, diff)
 			}
@@ -34,19 +35,19 @@ func TestCountsOfWhatPeopleWatch(t *testing.T) {
 
 		ev, update := completed()
 		_, err := recordOne(ctx, db, ev, update, []string{"a", "b", "c"})
-		noError(t, err)
+		testenv.NoError(t, err)
 		for _, id := range []string{"vid_2", "vid_3"} {
 			_, err := db.Track(ctx, id, "", received)
-			noError(t, err)
+			testenv.NoError(t, err)
 		}
-		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0), dead("task-2", "vid_1", "gone", 0)))
+		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0), dead("task-2", "vid_1", "gone", 0)))
 		want.Jobs[tasks.StatusCompleted], want.Jobs[tasks.StatusCreated] = 1, 2
 		want.DeadLetters[tasks.KindMediaDownload] = 2
 		want.Events, want.Media, want.Notifications = 1, 2, 3
 		check("with rows of every kind")
 
-		noError(t, db.MarkProcessed(ctx, []string{ev.ID}, received.Add(time.Second)))
-		noError(t, db.EndDeadLetterOf(ctx, "task-1", received))
+		testenv.NoError(t, db.MarkProcessed(ctx, []string{ev.ID}, received.Add(time.Second)))
+		testenv.NoError(t, db.EndDeadLetterOf(ctx, "task-1", received))
 		want.Events, want.DeadLetters[tasks.KindMediaDownload] = 0, 1
 		check("when some work is done")
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -21,14 +22,14 @@ func dead(id, job, text string, minute int) store.DeadLetter {
 func TestReplayedTaskThatDiesAgainGetsASecondDeadLetter(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
-		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "first", 0)))
+		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "first", 0)))
 		letter := dead("task-1", "vid_1", "first", 0)
 		letter.ID = 1
-		noError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, received))
-		noError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, received.Add(time.Hour)))
-		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "second", 5)))
+		testenv.NoError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, received))
+		testenv.NoError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, received.Add(time.Hour)))
+		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "second", 5)))
 		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{Ended: true})
-		noError(t, err)
+		testenv.NoError(t, err)
 		var states []string
 		for _, d := range got {
 			states = append(states, fmt.Sprintf("%s %s %s", d.Error, d.State, d.EndedAt.Format(time.TimeOnly)))
@@ -48,10 +49,10 @@ func TestReplayedReplacesDone(t *testing.T) {
 	} {
 		onBoth(t, func(t *testing.T, db *store.Store) {
 			ctx := t.Context()
-			noError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
+			testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
 			seen := letters(t, db)[0]
-			noError(t, db.EndDeadLetterOf(ctx, "task-1", received))
-			noError(t, db.EndDeadLetter(ctx, seen, ending, received))
+			testenv.NoError(t, db.EndDeadLetterOf(ctx, "task-1", received))
+			testenv.NoError(t, db.EndDeadLetter(ctx, seen, ending, received))
 			if got := letters(t, db)[0].State; got != want {
 				t.Errorf("done, then %s: dead letter is %s, want %s", ending, got, want)
 			}
@@ -62,9 +63,9 @@ func TestReplayedReplacesDone(t *testing.T) {
 func TestForgottenFailuresAreNotBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
-		noError(t, db.NoteFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}))
-		noError(t, db.ForgetFailures(ctx, "task-1"))
-		noError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
+		testenv.NoError(t, db.NoteFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}))
+		testenv.NoError(t, db.ForgetFailures(ctx, "task-1"))
+		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
 		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
 		if err != nil || len(got) != 1 || len(got[0].Failures) != 0 {
 			t.Errorf("dead letters %+v, %v; want one without failures", got, err)
@@ -81,11 +82,11 @@ func TestDeadLetterFilter(t *testing.T) {
 			if i == 3 {
 				d.Task.Kind = tasks.KindNotifySend
 			}
-			noError(t, db.Bury(ctx, d))
+			testenv.NoError(t, db.Bury(ctx, d))
 		}
 		ended := dead("b", "vid_1", "timeout", 10)
 		ended.ID = 2
-		noError(t, db.EndDeadLetter(ctx, ended, store.DeadLetterDiscarded, received))
+		testenv.NoError(t, db.EndDeadLetter(ctx, ended, store.DeadLetterDiscarded, received))
 		tests := []struct {
 			name   string
 			filter store.DeadLetterFilter
@@ -105,7 +106,7 @@ func TestDeadLetterFilter(t *testing.T) {
 		}
 		for _, tt := range tests {
 			list, err := db.DeadLetters(ctx, tt.filter)
-			noError(t, err)
+			testenv.NoError(t, err)
 			var got []int64
 			for _, d := range list {
 				got = append(got, d.ID)
@@ -122,15 +123,15 @@ func TestReopen(t *testing.T) {
 		ctx := t.Context()
 		ev, update := completed()
 		owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
-		noError(t, err)
+		testenv.NoError(t, err)
 		id := owed.Notifications[0].ID
 		for _, m := range owed.Media {
 			_, err := db.MediaFailed(ctx, m, "404", received)
-			noError(t, err)
+			testenv.NoError(t, err)
 		}
-		noError(t, db.NotificationFailed(ctx, id, "410", received))
-		noError(t, db.ReopenMedia(ctx, "vid_1", "video", received))
-		noError(t, db.ReopenNotification(ctx, id, received))
+		testenv.NoError(t, db.NotificationFailed(ctx, id, "410", received))
+		testenv.NoError(t, db.ReopenMedia(ctx, "vid_1", "video", received))
+		testenv.NoError(t, db.ReopenNotification(ctx, id, received))
 		video, err1 := db.Medium(ctx, "vid_1", "video")
 		thumbnail, err2 := db.Medium(ctx, "vid_1", "thumbnail")
 		n, err3 := db.Notification(ctx, id)

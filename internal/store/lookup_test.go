@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -23,7 +24,7 @@ func TestTrackedJobKeepsItsFirstAPI(t *testing.T) {
 		// A later api counts only if there was none.
 		for _, api := range []string{"text2video", "image2video"} {
 			_, err := db.Track(t.Context(), "vid_1", api, received)
-			noError(t, err)
+			testenv.NoError(t, err)
 		}
 		if api, err := db.JobAPI(t.Context(), "vid_1"); err != nil || api != "text2video" {
 			t.Errorf("API is %q, %v; want the first", api, err)
@@ -38,12 +39,12 @@ func TestJobWithoutNewsIsDueForALookup(t *testing.T) {
 			ev := event(id, "video."+string(status))
 			ev.Source, ev.ReceivedAt = source, at
 			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, OccurredAt: at, Status: status}, nil)
-			noError(t, err)
+			testenv.NoError(t, err)
 		}
 		due := func(at time.Time) []store.Lookup {
 			t.Helper()
 			list, err := db.StaleJobs(t.Context(), at.Add(-15*time.Minute), at, 10)
-			noError(t, err)
+			testenv.NoError(t, err)
 			return list
 		}
 		record("klingai", "e1", tasks.StatusCreated, received)
@@ -56,7 +57,7 @@ func TestJobWithoutNewsIsDueForALookup(t *testing.T) {
 			t.Fatalf("due (-want +got):\n%s", diff)
 		}
 		want[0].API = tasks.APITasks
-		noError(t, db.LookedUp(t.Context(), want[0], at.Add(time.Hour)))
+		testenv.NoError(t, db.LookedUp(t.Context(), want[0], at.Add(time.Hour)))
 		if list := due(at.Add(59 * time.Minute)); len(list) != 0 {
 			t.Errorf("due before its time: %+v", list)
 		}
@@ -85,12 +86,12 @@ func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 			ev := event(id, "callback")
 			ev.ReceivedAt = at
 			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, []string{"slack-1"})
-			noError(t, err)
+			testenv.NoError(t, err)
 		}
 		requested := func() []store.Lookup {
 			t.Helper()
 			list, err := db.RequestedLookups(t.Context(), store.RequestFilter{Now: received.Add(time.Minute), Limit: 10})
-			noError(t, err)
+			testenv.NoError(t, err)
 			return list
 		}
 		request("e1", received)
@@ -105,11 +106,11 @@ func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 			t.Errorf("notifications %+v, %v; want none", n, err)
 		}
 		request("e2", received.Add(time.Second))
-		noError(t, db.LookedUp(t.Context(), list[0], received.Add(time.Hour)))
+		testenv.NoError(t, db.LookedUp(t.Context(), list[0], received.Add(time.Hour)))
 		if list = requested(); len(list) != 1 {
 			t.Fatalf("requested %+v, want the request that came meanwhile", list)
 		}
-		noError(t, db.LookedUp(t.Context(), list[0], received.Add(time.Hour)))
+		testenv.NoError(t, db.LookedUp(t.Context(), list[0], received.Add(time.Hour)))
 		if list = requested(); len(list) != 0 {
 			t.Errorf("requested %+v, want none", list)
 		}
@@ -119,18 +120,18 @@ func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		_, err := db.Track(t.Context(), "vid_known", "", received)
-		noError(t, err)
+		testenv.NoError(t, err)
 		for i, id := range []string{"vid_a", "vid_b", "vid_known", "vid_c"} {
 			ev := event("e"+id, "callback")
 			ev.ReceivedAt = received.Add(time.Duration(i) * time.Second)
 			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: id, EventID: ev.ID, Unproven: true}, nil)
-			noError(t, err)
+			testenv.NoError(t, err)
 		}
 		requested := func(f store.RequestFilter, want ...string) []store.Lookup {
 			t.Helper()
 			f.Now, f.Limit = received.Add(time.Minute), max(2, len(want))
 			list, err := db.RequestedLookups(t.Context(), f)
-			noError(t, err)
+			testenv.NoError(t, err)
 			var got []string
 			for _, l := range list {
 				got = append(got, l.JobID)
@@ -143,12 +144,12 @@ func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 		oldest := requested(store.RequestFilter{}, "vid_a", "vid_b")
 		requested(store.RequestFilter{Newest: true}, "vid_c", "vid_b")
 		known := requested(store.RequestFilter{Known: true}, "vid_known")
-		noError(t, db.PostponeLookup(t.Context(), oldest[0], received.Add(10*time.Second)))
+		testenv.NoError(t, db.PostponeLookup(t.Context(), oldest[0], received.Add(10*time.Second)))
 		requested(store.RequestFilter{}, "vid_b", "vid_c", "vid_a")
-		noError(t, db.PostponeLookup(t.Context(), oldest[0], received.Add(time.Hour)))
+		testenv.NoError(t, db.PostponeLookup(t.Context(), oldest[0], received.Add(time.Hour)))
 		requested(store.RequestFilter{}, "vid_b", "vid_c")
 		for _, next := range []time.Duration{time.Hour, time.Minute} {
-			noError(t, db.LookedUp(t.Context(), known[0], received.Add(next)))
+			testenv.NoError(t, db.LookedUp(t.Context(), known[0], received.Add(next)))
 		}
 		if early, err := db.StaleJobs(t.Context(), received, received.Add(59*time.Minute), 10); err != nil || len(early) > 0 {
 			t.Errorf("due right after its look-up: %+v, %v", early, err)
@@ -164,14 +165,14 @@ func TestLongestDueJobComesFirstAndAFailedOneLast(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, id := range []string{"vid_poison", "vid_b", "vid_c", "vid_asked"} {
 			_, err := db.Track(t.Context(), id, "", received.Add(time.Duration(i)*time.Second))
-			noError(t, err)
+			testenv.NoError(t, err)
 		}
-		noError(t, db.LookedUp(t.Context(), store.Lookup{JobID: "vid_asked"}, received.Add(time.Hour)))
-		noError(t, db.PostponeLookup(t.Context(), store.Lookup{JobID: "vid_poison"}, received.Add(30*time.Second)))
+		testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{JobID: "vid_asked"}, received.Add(time.Hour)))
+		testenv.NoError(t, db.PostponeLookup(t.Context(), store.Lookup{JobID: "vid_poison"}, received.Add(30*time.Second)))
 		due := func(after time.Duration, limit int) (ids []string) {
 			t.Helper()
 			list, err := db.StaleJobs(t.Context(), received.Add(after), received.Add(after), limit)
-			noError(t, err)
+			testenv.NoError(t, err)
 			for _, l := range list {
 				ids = append(ids, l.JobID)
 			}
@@ -195,10 +196,10 @@ func TestLongestDueJobComesFirstAndAFailedOneLast(t *testing.T) {
 func TestJobFoundByItsCreatorsNameIsTrackedByItsID(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		_, err := db.Track(t.Context(), "mine-1", "", received)
-		noError(t, err)
+		testenv.NoError(t, err)
 		l := store.Lookup{JobID: "mine-1", Known: true, HeardAt: received}
 		for range 2 { // the second finds it done
-			noError(t, db.FoundByAnotherName(t.Context(), l, "881", "text2video"))
+			testenv.NoError(t, db.FoundByAnotherName(t.Context(), l, "881", "text2video"))
 		}
 		due, err := db.StaleJobs(t.Context(), received, received, 10)
 		want := []store.Lookup{{JobID: "881", Known: true, API: "text2video", HeardAt: received}}
@@ -208,8 +209,8 @@ func TestJobFoundByItsCreatorsNameIsTrackedByItsID(t *testing.T) {
 		record := occurrence{id: "a", minute: 1, status: tasks.StatusProcessing}
 		ev, up := record.record("heard-of")
 		_, err = recordOne(t.Context(), db, ev, up, nil)
-		noError(t, err)
-		noError(t, db.FoundByAnotherName(t.Context(), store.Lookup{JobID: "heard-of", HeardAt: received}, "882", ""))
+		testenv.NoError(t, err)
+		testenv.NoError(t, db.FoundByAnotherName(t.Context(), store.Lookup{JobID: "heard-of", HeardAt: received}, "882", ""))
 		if _, err := db.Job(t.Context(), "heard-of"); err != nil {
 			t.Errorf("a job with an event was deleted: %v", err)
 		}
@@ -242,7 +243,7 @@ func TestLostJobIsFoundAgainByAnyLaterEvent(t *testing.T) {
 					o := occurrence{id: string(rune('a' + i)), minute: i, status: tt.said[i]}
 					ev, up := o.record(job)
 					_, err := recordOne(t.Context(), db, ev, up, nil)
-					noError(t, err)
+					testenv.NoError(t, err)
 				}
 				if j, err := db.Job(t.Context(), job); err != nil || j.Status != tt.want {
 					t.Errorf("%s: job is %s, %v; want %s", job, j.Status, err, tt.want)

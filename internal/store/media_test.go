@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -40,7 +41,7 @@ func TestWhichLinkCounts(t *testing.T) {
 					ev := event(job+id, tasks.TypeCompleted)
 					update := &tasks.JobUpdate{JobID: job, EventID: ev.ID, OccurredAt: at, Status: tasks.StatusCompleted, Media: []tasks.MediaLink{{Name: "video", URL: link}}}
 					_, err := recordOne(t.Context(), db, ev, update, nil)
-					noError(t, err)
+					testenv.NoError(t, err)
 				}
 				record("1", first, t0)
 				m := store.Media{JobID: job, Name: "video", URL: first, Object: job + "/video.mp4", Size: 7, SHA256: "ab", ContentType: "video/mp4"}
@@ -51,11 +52,11 @@ func TestWhichLinkCounts(t *testing.T) {
 					}
 				case store.MediaFailed:
 					_, err := db.MediaFailed(t.Context(), m, "404", received)
-					noError(t, err)
+					testenv.NoError(t, err)
 				}
 				record("2", tt.link, t0.Add(tt.at))
 				got, err := db.Medium(t.Context(), job, "video")
-				noError(t, err)
+				testenv.NoError(t, err)
 				if got.URL != tt.wantURL || got.State != tt.wantState {
 					t.Errorf("link %s, %s; want %s, %s", got.URL, got.State, tt.wantURL, tt.wantState)
 				}
@@ -68,7 +69,7 @@ func TestReplacedLinkIsNotPublished(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)
-		noError(t, err)
+		testenv.NoError(t, err)
 		publish := func() error {
 			t.Error("published from a link that no longer counts")
 			return nil
@@ -88,7 +89,7 @@ func TestFileStaysOwedWhenPublishFails(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)
-		noError(t, err)
+		testenv.NoError(t, err)
 		full := errors.New("disk full")
 		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
 		if _, err := db.StoreMedia(t.Context(), m, received, func() error { return full }); !errors.Is(err, full) {
@@ -117,7 +118,7 @@ func TestSlowPublishBlocksNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)
-		noError(t, err)
+		testenv.NoError(t, err)
 		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
 		superseded, err := db.StoreMedia(t.Context(), m, received, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -156,7 +157,7 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 				job := "vid " + tt.name
 				ev.ID, ev.JobID, update.EventID, update.JobID = job, job, job, job
 				_, err := recordOne(t.Context(), db, ev, update, nil)
-				noError(t, err)
+				testenv.NoError(t, err)
 				publishing, proceed, second := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 				_, first := db.StoreMedia(t.Context(), store.Media{JobID: job, Name: "video", URL: old, Object: "old"}, received, func() error {
 					ev.ID, update.EventID = job+" 2", job+" 2"

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -36,7 +37,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			ev.ReceivedAt = received.Add(time.Duration(n/3) * time.Minute) // some at the same time
 			update.EventID, update.JobID, update.OccurredAt = ev.ID, ev.JobID, ev.ReceivedAt
 			owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
-			noError(t, err)
+			testenv.NoError(t, err)
 			events, notifications = append(events, ev.ID), append(notifications, owed.Notifications[0].ID)
 			for _, m := range owed.Media {
 				media = append(media, m.JobID+"/"+m.Name)
@@ -52,7 +53,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			}
 			var gotMedia, gotNotifications []string
 			for batch, err := range db.OwedMedia(ctx, limit) {
-				noError(t, err)
+				testenv.NoError(t, err)
 				for _, m := range batch {
 					gotMedia = append(gotMedia, m.JobID+"/"+m.Name)
 				}
@@ -61,7 +62,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 				t.Errorf("media in batches of %d (-want +got):\n%s", limit, diff)
 			}
 			for batch, err := range db.OwedNotifications(ctx, limit) {
-				noError(t, err)
+				testenv.NoError(t, err)
 				for _, n := range batch {
 					gotNotifications = append(gotNotifications, n.ID)
 				}
@@ -76,12 +77,12 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 func TestBuriedEventIsNotOwed(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev := event("klingai:1", tasks.TypeCreated)
-		noError(t, db.KeepEvent(t.Context(), ev))
+		testenv.NoError(t, db.KeepEvent(t.Context(), ev))
 		buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
 		if got := owedEvents(t, db, 10); len(got) != 0 {
 			t.Errorf("owed events are %v, want none: a person must decide", got)
 		}
-		noError(t, db.EndDeadLetter(t.Context(), letters(t, db)[0], store.DeadLetterReplayed, received))
+		testenv.NoError(t, db.EndDeadLetter(t.Context(), letters(t, db)[0], store.DeadLetterReplayed, received))
 		if got := owedEvents(t, db, 10); len(got) != 1 {
 			t.Errorf("owed events are %v, want the replayed one", got)
 		}
@@ -92,7 +93,7 @@ func TestMediaExpiresInTheLastTenthOfItsLife(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed() // at five minutes past t0
 		_, err := recordOne(t.Context(), db, ev, update, nil)
-		noError(t, err)
+		testenv.NoError(t, err)
 		for after, want := range map[time.Duration]int{54 * time.Minute: 0, 54*time.Minute + time.Second: 2} {
 			now := t0.Add(5*time.Minute + after)
 			list, err := db.ExpiringMedia(t.Context(), time.Hour, now, 0)

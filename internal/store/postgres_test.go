@@ -19,7 +19,7 @@ import (
 func execIn(t *testing.T, url string, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	for _, statement := range statements {
 		if _, err := conn.Exec(t.Context(), statement); err != nil {
@@ -31,11 +31,11 @@ func execIn(t *testing.T, url string, statements ...string) {
 func TestReadOnlyServerIsNotWritable(t *testing.T) {
 	url := testenv.Postgres(t)
 	db := migrated(t, url)
-	noError(t, db.CheckWritable(t.Context()))
+	testenv.NoError(t, db.CheckWritable(t.Context()))
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	execIn(t, url, "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
 	readOnly, err := store.Open(t.Context(), url)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer func() { _ = readOnly.Close() }()
 	if err := readOnly.CheckWritable(t.Context()); !errors.Is(err, store.ErrReadOnly) || !store.IsTemporary(err) {
 		t.Errorf("CheckWritable = %v, want a temporary ErrReadOnly", err)
@@ -85,7 +85,7 @@ func TestWrongPasswordIsRecognised(t *testing.T) {
 			}
 			return
 		}
-		noError(t, db.Close())
+		testenv.NoError(t, db.Close())
 	}
 }
 
@@ -99,7 +99,7 @@ func TestMigrateLeavesAnotherProgramAlone(t *testing.T) {
 	url = testenv.Postgres(t)
 	execIn(t, url, "CREATE TABLE notifications (id int)")
 	db, err := store.Open(t.Context(), url)
-	noError(t, err)
+	testenv.NoError(t, err)
 	defer func() { _ = db.Close() }()
 	if _, err := db.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "create a database for klinghook alone") {
 		t.Errorf("Migrate = %v, want an error that says what to do", err)
@@ -112,7 +112,7 @@ func TestMigrateLeavesAnotherProgramAlone(t *testing.T) {
 func TestPoolerNeedsNoPreparedStatements(t *testing.T) {
 	direct := testenv.Postgres(t)
 	u, err := url.Parse(direct)
-	noError(t, err)
+	testenv.NoError(t, err)
 	server := u.Host
 	u.Host = startPooler(t, server)
 	db := migrated(t, u.String())
@@ -133,7 +133,7 @@ func startPooler(t *testing.T, server string) string {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {

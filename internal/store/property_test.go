@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -183,13 +184,13 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 	for i, o := range order {
 		ev, up := o.record(job)
 		owed, err := recordOne(ctx, db, ev, up, destinations)
-		noError(t, err)
+		testenv.NoError(t, err)
 		if promptly {
 			work(ctx, t, db, job, owed.Notifications)
 		}
 		// Not every event is marked: a worker may die between the two.
 		if i%2 == 0 {
-			noError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
+			testenv.NoError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
 		}
 	}
 	workTwice(t, db, job)
@@ -211,14 +212,14 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 			list, ids = append(list, store.Recording{Event: ev, Update: up, Destinations: destinations}), append(ids, ev.ID)
 		}
 		owed, err := db.Record(ctx, list, received)
-		noError(t, err)
+		testenv.NoError(t, err)
 		if r.IntN(2) == 0 {
 			for _, o := range owed {
 				work(ctx, t, db, job, o.Notifications)
 			}
 		}
 		if r.IntN(2) == 0 {
-			noError(t, db.MarkProcessed(ctx, ids, received))
+			testenv.NoError(t, db.MarkProcessed(ctx, ids, received))
 		}
 	}
 	workTwice(t, db, job)
@@ -228,7 +229,7 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 func workTwice(t *testing.T, db *store.Store, job string) {
 	t.Helper()
 	notifications, err := db.NotificationsOf(t.Context(), job)
-	noError(t, err)
+	testenv.NoError(t, err)
 	work(t.Context(), t, db, job, notifications)
 	work(t.Context(), t, db, job, notifications)
 }
@@ -238,14 +239,14 @@ func workTwice(t *testing.T, db *store.Store, job string) {
 func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifications []store.Notification) {
 	t.Helper()
 	media, err := db.MediaOf(ctx, job)
-	noError(t, err)
+	testenv.NoError(t, err)
 	for _, m := range media {
 		for m.State == store.MediaPending {
 			m = fetch(ctx, t, db, m)
 		}
 	}
 	for _, n := range notifications {
-		noError(t, db.NotificationSent(ctx, n.ID, received))
+		testenv.NoError(t, db.NotificationSent(ctx, n.ID, received))
 	}
 }
 
@@ -254,7 +255,7 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 	t.Helper()
 	if strings.Contains(m.URL, "dead-") {
 		m, err := db.MediaFailed(ctx, m, "404", received)
-		noError(t, err)
+		testenv.NoError(t, err)
 		return m
 	}
 	m.Object, m.Size, m.ContentType = m.JobID+"/"+m.Name, 1, "video/mp4"
@@ -263,7 +264,7 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 		t.Fatalf("StoreMedia = %t, %v", superseded, err)
 	}
 	m, err := db.Medium(ctx, m.JobID, m.Name)
-	noError(t, err)
+	testenv.NoError(t, err)
 	return m
 }
 
@@ -271,11 +272,11 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 func read(t *testing.T, db *store.Store, id string) rows {
 	t.Helper()
 	job, err := db.Job(t.Context(), id)
-	noError(t, err)
+	testenv.NoError(t, err)
 	media, err := db.MediaOf(t.Context(), id)
-	noError(t, err)
+	testenv.NoError(t, err)
 	notifications, err := db.NotificationsOf(t.Context(), id)
-	noError(t, err)
+	testenv.NoError(t, err)
 	job.ID = ""
 	for i := range media {
 		media[i].JobID, media[i].Object = "", ""

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -116,7 +117,7 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 				}
 			}
 			owed, err := db.Record(t.Context(), list, tt.at)
-			noError(t, err)
+			testenv.NoError(t, err)
 			for k, o := range owed {
 				id := list[k].Event.ID
 				if len(o.Media) != tt.media[k] || len(o.Notifications) != tt.notifications[k] || o.Settled != tt.settled[k] || o.Processed != tt.processed[k] || o.Buried {
@@ -124,7 +125,7 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 						tt.name, id, o, tt.media[k], tt.notifications[k], tt.settled[k], tt.processed[k])
 				}
 				kept, err := db.Event(t.Context(), id)
-				noError(t, err)
+				testenv.NoError(t, err)
 				var want time.Time
 				if o.Settled || o.Processed {
 					want = received
@@ -151,10 +152,10 @@ func TestMoreLinksThanOneStatementTakes(t *testing.T) {
 			list = append(list, store.Recording{Event: ev, Update: update})
 		}
 		owed, err := db.Record(t.Context(), list, received)
-		noError(t, err)
+		testenv.NoError(t, err)
 		for n, o := range owed {
 			media, err := db.MediaOf(t.Context(), list[n].Event.JobID)
-			noError(t, err)
+			testenv.NoError(t, err)
 			if diff := cmp.Diff(media, o.Media); len(media) != 100 || diff != "" {
 				t.Errorf("%d files of job %d are kept (-kept +owed):\n%s", len(media), n, diff)
 			}
@@ -167,7 +168,7 @@ func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
 		ctx := t.Context()
 		ev, update := completed()
 		for range 2 {
-			noError(t, db.KeepEvent(ctx, ev))
+			testenv.NoError(t, db.KeepEvent(ctx, ev))
 		}
 		if got := owedEvents(t, db, 10); !slices.Equal(got, []string{ev.ID}) {
 			t.Fatalf("owed events are %v, want %s", got, ev.ID)
@@ -176,15 +177,15 @@ func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
 			t.Errorf("job before the event is recorded: %v, want ErrNotFound", err)
 		}
 		answers, err := db.Record(ctx, []store.Recording{{Event: ev, Update: update, Destinations: []string{"slack-1"}}}, received)
-		noError(t, err)
+		testenv.NoError(t, err)
 		if got := answers[0]; got.Processed || got.Settled || len(got.Media) != 2 || len(got.Notifications) != 1 {
 			t.Errorf("recording returned %+v, want 2 media and 1 notification owed", got)
 		}
 		if job, err := db.Job(ctx, "vid_1"); err != nil || job.Status != tasks.StatusCompleted {
 			t.Errorf("job is %s, %v; want completed", job.Status, err)
 		}
-		noError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
-		noError(t, db.KeepEvent(ctx, ev))
+		testenv.NoError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
+		testenv.NoError(t, db.KeepEvent(ctx, ev))
 		if got := owedEvents(t, db, 10); len(got) != 0 {
 			t.Errorf("owed events at the end are %v, want none", got)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -22,15 +23,15 @@ func TestOnlyTheNewestRejectionsAreKept(t *testing.T) {
 			}
 		}
 		for i := range n {
-			noError(t, db.KeepRejection(ctx, reject(i)))
+			testenv.NoError(t, db.KeepRejection(ctx, reject(i)))
 		}
 		malformed := reject(n)
 		malformed.Reason = "malformed"
 		for range 2 {
-			noError(t, db.KeepRejection(ctx, malformed))
+			testenv.NoError(t, db.KeepRejection(ctx, malformed))
 		}
 		all, err := db.Rejections(ctx, store.RejectionFilter{})
-		noError(t, err)
+		testenv.NoError(t, err)
 		if len(all) != 1000 {
 			t.Errorf("%d rejections are kept, want the newest 1000", len(all))
 		}

@@ -30,14 +30,14 @@ func recordOne(ctx context.Context, db *store.Store, ev tasks.Event, update *tas
 func migrated(t testing.TB, url string) *store.Store {
 	t.Helper()
 	db, err := store.Create(t.Context(), url)
-	noError(t, err)
+	testenv.NoError(t, err)
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	_, err = db.Migrate(t.Context())
-	noError(t, err)
+	testenv.NoError(t, err)
 	return db
 }
 
@@ -82,17 +82,17 @@ func TestRecordKeepsEventAndJob(t *testing.T) {
 		ev, update := completed()
 		ev.Body = []byte("{\"a\":\"\x00\xff\"}")
 		owed, err := recordOne(t.Context(), db, ev, update, []string{"slack-1", "slack-2"})
-		noError(t, err)
+		testenv.NoError(t, err)
 		if len(owed.Media) != 2 || len(owed.Notifications) != 2 || owed.Processed {
 			t.Errorf("owed = %d media, %d notifications, processed %t; want 2, 2, false", len(owed.Media), len(owed.Notifications), owed.Processed)
 		}
 		kept, err := db.Event(t.Context(), ev.ID)
-		noError(t, err)
+		testenv.NoError(t, err)
 		if diff := cmp.Diff(store.StoredEvent{Event: ev}, kept); diff != "" {
 			t.Errorf("event (-want +got):\n%s", diff)
 		}
 		job, err := db.Job(t.Context(), "vid_1")
-		noError(t, err)
+		testenv.NoError(t, err)
 		all := 100
 		want := store.Job{
 			ID: "vid_1", Status: tasks.StatusCompleted, Progress: &all, Prompt: "a cat", Model: "kling-v1.5", Duration: 5 * time.Second,
@@ -108,12 +108,12 @@ func TestSentNotificationStaysSent(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		owed, err := recordOne(t.Context(), db, ev, update, []string{"slack-1"})
-		noError(t, err)
+		testenv.NoError(t, err)
 		id := owed.Notifications[0].ID
-		noError(t, db.NotificationSent(t.Context(), id, received))
-		noError(t, db.NotificationFailed(t.Context(), id, "late", received.Add(time.Hour)))
+		testenv.NoError(t, db.NotificationSent(t.Context(), id, received))
+		testenv.NoError(t, db.NotificationFailed(t.Context(), id, "late", received.Add(time.Hour)))
 		n, err := db.Notification(t.Context(), id)
-		noError(t, err)
+		testenv.NoError(t, err)
 		if n.State != store.NotificationSent || n.Error != "" || !n.SentAt.Equal(received) {
 			t.Errorf("notification = %+v, want sent at %v", n, received)
 		}
@@ -125,12 +125,12 @@ func TestEventAndJobFilters(t *testing.T) {
 		ctx := t.Context()
 		ev, update := completed()
 		_, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
-		noError(t, err)
+		testenv.NoError(t, err)
 		unknown := event("klingai:odd", "video.sparkled")
 		unknown.JobID, unknown.ReceivedAt = "", received.Add(time.Minute)
 		_, err = recordOne(ctx, db, unknown, nil, nil)
-		noError(t, err)
-		noError(t, db.MarkProcessed(ctx, []string{unknown.ID}, received))
+		testenv.NoError(t, err)
+		testenv.NoError(t, db.MarkProcessed(ctx, []string{unknown.ID}, received))
 		tests := []struct {
 			name   string
 			filter store.EventFilter
@@ -146,7 +146,7 @@ func TestEventAndJobFilters(t *testing.T) {
 		}
 		for _, tt := range tests {
 			events, err := db.Events(ctx, tt.filter)
-			noError(t, err)
+			testenv.NoError(t, err)
 			var got []string
 			for _, ev := range events {
 				got = append(got, ev.ID)
@@ -192,7 +192,7 @@ func TestMigrateAndCheckSchema(t *testing.T) {
 	})
 	t.Run("empty database", func(t *testing.T) {
 		db, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
-		noError(t, err)
+		testenv.NoError(t, err)
 		defer func() { _ = db.Close() }()
 		if err := db.CheckSchema(t.Context()); !errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), "klinghook migrate") {
 			t.Errorf("CheckSchema = %v, want ErrSchema that names the command", err)
@@ -218,13 +218,5 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 				t.Errorf("the error contains the password: %v", err)
 			}
 		})
-	}
-}
-
-// noError ends a test that cannot go on.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

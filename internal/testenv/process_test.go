@@ -27,15 +27,15 @@ func TestServersEndWithKilledTest(t *testing.T) {
 	// The files that a killed process leaves are removed with ours.
 	cmd.Env = append(os.Environ(), "TESTENV_ORPHANS=1", "TMPDIR="+publicTempDir(t))
 	out, err := cmd.StdoutPipe()
-	noError(t, err)
-	noError(t, cmd.Start())
+	NoError(t, err)
+	NoError(t, cmd.Start())
 	var addrs []string
 	for lines := bufio.NewScanner(out); len(addrs) < 2 && lines.Scan(); {
 		if addr, ok := strings.CutPrefix(lines.Text(), "server "); ok {
 			addrs = append(addrs, addr)
 		}
 	}
-	noError(t, cmd.Process.Kill())
+	NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait() // It was killed.
 	if len(addrs) != 2 {
 		t.Fatalf("the test process named %d servers, want 2", len(addrs))
@@ -63,7 +63,7 @@ func publicTempDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{filepath.Dir(dir), dir} {
-		noError(t, os.Chmod(d, 0o755))
+		NoError(t, os.Chmod(d, 0o755))
 	}
 	return dir
 }
@@ -115,13 +115,5 @@ func TestOnFreePort(t *testing.T) {
 				t.Errorf("error %v after %d tries, want %v after %d", err, tries, tt.want, tt.wantTries)
 			}
 		})
-	}
-}
-
-// noError ends a test that cannot go on.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
