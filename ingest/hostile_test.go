@@ -21,7 +21,7 @@ import (
 
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/process"
-	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -284,7 +284,7 @@ func length(n int) string { return "Content-Length: " + strconv.Itoa(n) + "\r\n\
 func TestHostileSecondHeaderIsRefusedUnlessItIsMoreSignatures(t *testing.T) {
 	o := newOutside(t, 0)
 	const body = `{"id":"1","status":"submitted"}`
-	signed, err := source.SignOfficial(officialSecret, "a", time.Now(), []byte(body))
+	signed, err := simulate.Official.Sign(officialSecret, "a", time.Now(), []byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}

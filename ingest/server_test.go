@@ -25,6 +25,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
@@ -247,7 +248,7 @@ func TestOfficialSignatureExpiresAfterFiveMinutes(t *testing.T) {
 	}{{5 * time.Minute, 200}, {5*time.Minute + time.Second, 401}, {-5 * time.Minute, 200}, {-5*time.Minute - time.Second, 401}} {
 		f := newFixture(t, 0)
 		body := `{"id":"1","status":"submitted"}`
-		header, err := source.SignOfficial(officialSecret, "msg_1", f.now.Add(tt.off), []byte(body))
+		header, err := simulate.Official.Sign(officialSecret, "msg_1", f.now.Add(tt.off), []byte(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
@@ -169,8 +170,11 @@ func (f *fixture) take(w http.ResponseWriter, r *http.Request) {
 const webhookSecret = "right"
 
 // signed returns the headers that verify a body.
-func signed(body string) map[string]string {
-	return map[string]string{"X-Kling-Signature": source.SignSeed(webhookSecret, []byte(body)).Get("X-Kling-Signature")}
+func signed(t *testing.T, body string) map[string]string {
+	t.Helper()
+	header, err := simulate.Seed.Sign(webhookSecret, "", time.Now(), []byte(body))
+	testenv.NoError(t, err)
+	return map[string]string{"X-Kling-Signature": header.Get("X-Kling-Signature")}
 }
 
 // deliver enqueues a body like ingest.
@@ -178,7 +182,7 @@ func (f *fixture) deliver(t *testing.T, protocol, sender, eventType, job, body s
 	t.Helper()
 	task, err := tasks.RecordEvent(tasks.Event{
 		ID: tasks.EventID(protocol, sender, []byte(body)), Source: protocol, Type: eventType, JobID: job, ReceivedAt: time.Now(),
-		Headers: signed(body), Body: []byte(body),
+		Headers: signed(t, body), Body: []byte(body),
 	})
 	testenv.NoError(t, err)
 	_, err = f.queue.Enqueue(t.Context(), task)

@@ -63,7 +63,7 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	f := newFixture(t, addr, time.Second)
 	body := `{"event":"video.created","data":{"job_id":"vid_1"}}`
 	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Secret: "sha256:0badcafe",
-		Headers: map[string]string{"X-Kling-Signature": source.SignSeed("right", []byte(body)).Get("X-Kling-Signature")}, Body: []byte(body)}
+		Headers: signed(t, body), Body: []byte(body)}
 	task, err := tasks.RecordEvent(ev)
 	testenv.NoError(t, err)
 	letter := store.DeadLetter{Task: task, JobID: "vid_1", EventID: ev.ID, Error: "database gone", FailedAt: time.Now()}

@@ -128,15 +128,8 @@ func normalHeaders(header http.Header) (normal http.Header, signedAt time.Time, 
 	}, time.Unix(seconds, 0), nil
 }
 
+// errDot refuses an id with a dot, because dots separate the parts of the signed text.
 var errDot = fmt.Errorf("%q has a dot", webhookIDHeader)
-
-// checkWebhookID refuses a dot, because dots separate the parts of the signed text.
-func checkWebhookID(id string) error {
-	if strings.Contains(id, ".") {
-		return errDot
-	}
-	return checkName(webhookIDHeader, id, maxIDBytes)
-}
 
 func (official) Identify(header http.Header, body []byte) (Identity, error) {
 	task, err := ReadTask(body)
@@ -145,8 +138,11 @@ func (official) Identify(header http.Header, body []byte) (Identity, error) {
 	}
 	// Verify requires the header, so it is missing only if nothing is verified.
 	id := header.Get(webhookIDHeader)
+	if strings.Contains(id, ".") {
+		return Identity{}, errDot
+	}
 	if id != "" {
-		if err := checkWebhookID(id); err != nil {
+		if err := checkName(webhookIDHeader, id, maxIDBytes); err != nil {
 			return Identity{}, err
 		}
 	}
@@ -159,25 +155,4 @@ func (official) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
 		return nil, tasks.Permanent(err)
 	}
 	return task.update(ev.ID), nil
-}
-
-// SignOfficial returns the headers of a callback. id is the event's webhook-id. It
-// fails if the secret or the id has the wrong form.
-func SignOfficial(secret, id string, at time.Time, body []byte) (http.Header, error) {
-	webhook, err := newWebhook(secret)
-	if err == nil {
-		err = checkWebhookID(id)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("sign official webhook: %w", err)
-	}
-	signature, err := webhook.Sign(id, at, body)
-	if err != nil {
-		return nil, fmt.Errorf("sign official webhook: %w", err)
-	}
-	header := make(http.Header)
-	header.Set(webhookIDHeader, id)
-	header.Set(webhookTimestampHeader, strconv.FormatInt(at.Unix(), 10))
-	header.Set(webhookSignatureHeader, signature)
-	return header, nil
 }

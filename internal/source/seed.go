@@ -73,13 +73,6 @@ func seedMAC(secret string, body []byte) []byte {
 	return h.Sum(nil)
 }
 
-// SignSeed returns the headers of a signed delivery.
-func SignSeed(secret string, body []byte) http.Header {
-	header := make(http.Header)
-	header.Set(seedSignatureHeader, seedPrefix+hex.EncodeToString(seedMAC(secret, body)))
-	return header
-}
-
 func (seed) Identify(_ http.Header, body []byte) (Identity, error) {
 	ev, err := parseSeedEvent(body)
 	if err != nil {

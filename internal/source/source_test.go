@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -45,6 +46,16 @@ func officialHeaders(id, timestamp, signature string) http.Header {
 	header.Set("webhook-id", id)
 	header.Set("webhook-timestamp", timestamp)
 	header.Set("webhook-signature", signature)
+	return header
+}
+
+// sign signs as the fake Kling does.
+func sign(t *testing.T, p simulate.Protocol, secret string, at time.Time, body string) http.Header {
+	t.Helper()
+	header, err := p.Sign(secret, klingID, at, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return header
 }
 
@@ -95,7 +106,7 @@ func TestStoredHeadersAreEnoughToVerify(t *testing.T) {
 		header http.Header
 		body   string
 	}{
-		{"klingai", seedSecret, source.SignSeed(seedSecret, []byte(seedCompleted)), seedCompleted},
+		{"klingai", seedSecret, sign(t, simulate.Seed, seedSecret, klingSignedAt(), seedCompleted), seedCompleted},
 		{"klingai-official", klingSecret, klingHeaders(), klingBody},
 	}
 	for _, tt := range tests {
@@ -126,26 +137,23 @@ func TestStoredHeadersAreEnoughToVerify(t *testing.T) {
 
 func TestEveryCurrentSecretIsAccepted(t *testing.T) {
 	for name, secrets := range map[string][]string{"klingai": {"old", "new", "older"}, "klingai-official": {bareSecret, klingSecret, "b2xkZXI="}} {
-		sign := func(secret string) http.Header {
+		signed := func(secret string) http.Header {
+			p := simulate.Official
 			if name == "klingai" {
-				return source.SignSeed(secret, []byte(klingBody))
+				p = simulate.Seed
 			}
-			header, err := source.SignOfficial(secret, klingID, klingSignedAt(), []byte(klingBody))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return header
+			return sign(t, p, secret, klingSignedAt(), klingBody)
 		}
 		src := newSource(t, name, secrets[:2]...)
 		for _, secret := range secrets[:2] {
-			got, err := src.Verify(sign(secret), []byte(klingBody), klingSignedAt())
+			got, err := src.Verify(signed(secret), []byte(klingBody), klingSignedAt())
 			if want := source.Fingerprint(secret); got != want || err != nil {
 				t.Errorf("%s: Verify = %q, %v, want %q", name, got, err, want)
 			}
 		}
-		wantRefused(t, src, sign(secrets[2]), klingBody, klingSignedAt(),
+		wantRefused(t, src, signed(secrets[2]), klingBody, klingSignedAt(),
 			fmt.Sprintf("signature does not match; secrets tried: 2; body of %d bytes; is the sender's secret in %s, ", len(klingBody), protocol(t, name).SecretSetting))
-		wantRefused(t, newSource(t, name), sign(secrets[2]), klingBody, klingSignedAt(), "secrets tried: 0; ")
+		wantRefused(t, newSource(t, name), signed(secrets[2]), klingBody, klingSignedAt(), "secrets tried: 0; ")
 	}
 }
 
