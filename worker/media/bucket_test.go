@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -79,7 +77,7 @@ func TestOpenBucketSaysWhatToWrite(t *testing.T) {
 	}
 }
 
-func TestOpenBucketForms(t *testing.T) {
+func TestObjectsAreWhereTheBucketURLSays(t *testing.T) {
 	t.Setenv("AZURE_STORAGE_ACCOUNT", "test")
 	t.Setenv("AZURE_STORAGE_KEY", "dGVzdA==")
 	google := filepath.Join(t.TempDir(), "google.json")
@@ -91,21 +89,26 @@ func TestOpenBucketForms(t *testing.T) {
 	t.Setenv("GCE_METADATA_HOST", "127.0.0.1:1")
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	t.Chdir(t.TempDir())
-	for _, url := range []string{
-		"file://" + t.TempDir(),
-		"file://localhost" + t.TempDir(),
-		"file://./media",
-		"file://" + t.TempDir() + "?metadata=&create_dir=",
-		"s3://bucket?region=eu-central-1",
-		"s3://bucket/?endpoint=https://minio.example:9000&region=us-east-1&use_path_style=true",
-		"gs://bucket",
-		"azblob://container",
+	dir, forms := t.TempDir(), t.TempDir()
+	t.Chdir(forms)
+	for url, want := range map[string]string{
+		"file://" + dir:          filepath.Join(dir, object),
+		"file://localhost" + dir: filepath.Join(dir, object),
+		"file://./media":         filepath.Join(forms, "media", object),
+		"file://" + dir + "/new?metadata=&create_dir=1":                                         filepath.Join(dir, "new", object),
+		"s3://bucket?region=eu-central-1":                                                       "s3://bucket/" + object,
+		"s3://bucket/?endpoint=https://minio.example:9000&region=us-east-1&use_path_style=true": "s3://bucket/" + object,
+		"s3://bucket?region=eu-west-1&prefix=kling/":                                            "s3://bucket/kling/" + object,
+		"gs://bucket":        "gs://bucket/" + object,
+		"azblob://container": "azblob://container/" + object,
 	} {
 		b, err := OpenBucket(t.Context(), url)
 		if err != nil {
 			t.Errorf("OpenBucket(%q) = %v", url, err)
 			continue
+		}
+		if got := b.Location(object); got != want {
+			t.Errorf("Location in %s = %q, want %q", url, got, want)
 		}
 		if err := b.Close(); err != nil {
 			t.Errorf("close %q: %v", url, err)
@@ -113,48 +116,5 @@ func TestOpenBucketForms(t *testing.T) {
 	}
 	if _, err := os.Stat("media"); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestMissingDirsUpToTheFirstThatExists(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	tests := []struct {
-		name, dir string
-		want      []string
-	}{
-		{"none", "", nil},
-		{"there", dir, nil},
-		{"one", filepath.Join(dir, "a"), []string{filepath.Join(dir, "a"), dir}},
-		{"two", filepath.Join(dir, "a", "b"), []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if diff := cmp.Diff(tt.want, missingDirs(tt.dir)); diff != "" {
-				t.Errorf("missingDirs (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestLocationIsForPeople(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for url, want := range map[string]string{
-		"file://" + dir: filepath.Join(dir, "vid_1", "video.mp4"),
-		"s3://media?region=eu-west-1&prefix=kling/": "s3://media/kling/vid_1/video.mp4",
-		"s3://media?region=eu-west-1":               "s3://media/vid_1/video.mp4",
-	} {
-		b, err := OpenBucket(t.Context(), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := b.Location("vid_1/video.mp4"); got != want {
-			t.Errorf("Location in %s = %q, want %q", url, got, want)
-		}
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
 	}
 }

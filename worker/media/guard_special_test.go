@@ -129,12 +129,6 @@ func TestRangesAreNoWiderThanRegistered(t *testing.T) {
 	}
 }
 
-// outsideGuard makes 127.0.0.2 the outside and the rest of the loopback the inside.
-func outsideGuard(f *Fetcher) *guard {
-	f.guard.ranges = []addressRange{{netip.MustParsePrefix("127.0.0.0/31"), "inside"}, {netip.MustParsePrefix("::/8"), "inside"}}
-	return f.guard
-}
-
 // serveAt serves over TLS at a loopback address and port ("0" for any), counts the
 // connections that are made, and returns the port.
 func serveAt(t *testing.T, host, port string, reached *atomic.Int32, handler http.HandlerFunc) string {
@@ -157,60 +151,47 @@ func serveAt(t *testing.T, host, port string, reached *atomic.Int32, handler htt
 	return port
 }
 
-func TestOnlyThePublicAddressesOfANameAreReached(t *testing.T) {
-	t.Parallel()
-	var outside, inside atomic.Int32
-	port := serveAt(t, "127.0.0.2", "0", &outside, http.NotFound)
-	serveAt(t, "127.0.0.1", port, &inside, http.NotFound)
-	f := NewFetcher(Config{Resolver: resolving(t, "127.0.0.1", "::ffff:127.0.0.1", "::1", "127.0.0.2")})
-	conn, err := outsideGuard(f).dial(t.Context(), "tcp", "cdn.example:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := conn.RemoteAddr().String(); got != "127.0.0.2:"+port {
-		t.Errorf("connected to %s", got)
-	}
-	_ = conn.Close()
-	if n := inside.Load(); n > 0 {
-		t.Errorf("the inside was connected to %d times", n)
-	}
-}
-
-func TestNameThatLaterLeadsInsideReachesNothing(t *testing.T) {
+func TestNameThatLeadsInsideReachesNothingThere(t *testing.T) {
 	t.Parallel()
 	video := testVideo(64<<10, 1)
-	for name, first := range map[string]http.HandlerFunc{
-		"redirect to itself": func(w http.ResponseWriter, _ *http.Request) {
+	outward, inward := []string{"127.0.0.2"}, []string{"127.0.0.1"}
+	tests := []struct {
+		name     string
+		addrs    [][]string // by look-up
+		outside  http.HandlerFunc
+		followed bool
+	}{
+		{"at its other addresses", [][]string{{"127.0.0.1", "::ffff:127.0.0.1", "::1", "127.0.0.2"}}, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(video) }, true},
+		{"after a redirect to itself", [][]string{outward, inward}, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "/again")
 			w.WriteHeader(http.StatusFound)
-		},
-		"resume": func(w http.ResponseWriter, _ *http.Request) {
+		}, false},
+		{"on resume", [][]string{outward, inward}, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("ETag", `"1"`)
 			_, _ = (&cut{w, len(video) / 2}).Write(video)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
+		}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var lookups, outside, inside atomic.Int32
-			port := serveAt(t, "127.0.0.2", "0", &outside, first)
+			port := serveAt(t, "127.0.0.2", "0", &outside, tt.outside)
 			serveAt(t, "127.0.0.1", port, &inside, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(video) })
 			f := NewFetcher(Config{Resolver: resolverFunc(func(_ string, v6 bool) []string {
-				switch {
-				case v6:
-					return nil
-				case lookups.Add(1) == 1:
-					return []string{"127.0.0.2"}
+				if v6 {
+					return byFamily(tt.addrs[0], v6)
 				}
-				return []string{"127.0.0.1"}
+				return byFamily(tt.addrs[lookups.Add(1)-1], v6)
 			})})
-			outsideGuard(f)
+			// 127.0.0.2 is the outside, the rest of the loopback the inside.
+			f.guard.ranges = []addressRange{{netip.MustParsePrefix("127.0.0.0/31"), "inside"}, {netip.MustParsePrefix("::/8"), "inside"}}
 			f.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its certificate has another name
 			_, _, err := fetch(t, f, "https://cdn.example:"+port+"/a.mp4", Video)
-			if !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
-				t.Errorf("Download = %v, want a permanent refusal", err)
+			if (err == nil) != tt.followed || err != nil && (!errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err)) {
+				t.Errorf("Download = %v, want a permanent refusal: %t", err, !tt.followed)
 			}
-			if l, o, i := lookups.Load(), outside.Load(), inside.Load(); l != 2 || o != 1 || i != 0 {
-				t.Errorf("%d look-ups, %d connections outside and %d inside; want 2, 1 and 0", l, o, i)
+			if l, o, i := lookups.Load(), outside.Load(), inside.Load(); int(l) != len(tt.addrs) || o != 1 || i != 0 {
+				t.Errorf("%d look-ups, %d connections outside and %d inside; want %d, 1 and 0", l, o, i, len(tt.addrs))
 			}
 		})
 	}

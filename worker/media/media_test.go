@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,6 +48,38 @@ func serve(t *testing.T, h http.HandlerFunc) (url, hostport string) {
 	srv.Start()
 	t.Cleanup(srv.Close)
 	return srv.URL, srv.Listener.Addr().String()
+}
+
+// raw returns a response with these header lines and exactly this body, after which the
+// connection ends.
+func raw(status int, body []byte, header ...string) string {
+	header = append(header, "Connection: close")
+	return fmt.Sprintf("HTTP/1.1 %d Odd\r\n%s\r\n\r\n%s", status, strings.Join(header, "\r\n"), body)
+}
+
+// full returns a response with a body of declared length.
+func full(status int, body []byte, header ...string) string {
+	return raw(status, body, append(header, fmt.Sprintf("Content-Length: %d", len(body)))...)
+}
+
+// answering starts a server that sends these answers, the last one repeatedly, each on its
+// own connection. It checks each request.
+func answering(t *testing.T, answers ...string) (url, hostport string, requests *atomic.Int32) {
+	t.Helper()
+	requests = new(atomic.Int32)
+	url, hostport = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n, h := int(requests.Add(1)), r.Header
+		if r.URL.RawQuery != signed[1:] || h.Get("Accept-Encoding") != "identity" || h.Get("User-Agent") != "klinghook" || h.Get("Range") != "" && n == 1 {
+			t.Errorf("request %d is %s with %v", n, r.URL, h)
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = conn.Write([]byte(answers[min(n, len(answers))-1]))
+		_ = conn.Close()
+	})
+	return url, hostport, requests
 }
 
 // fileBucketIn opens a bucket in a new folder.
