@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -19,6 +20,15 @@ func Promtool(t testing.TB) string {
 func Chromium(t testing.TB) string {
 	t.Helper()
 	return installed(t, "chromium", "chromium", "chromium-browser", "google-chrome", "Google Chrome")
+}
+
+// Script returns the path of util-linux's script, which opens terminals.
+func Script(t testing.TB) string {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has util-linux's script")
+	}
+	return installed(t, "bsdutils", "script")
 }
 
 // installed returns the path of the first of these programs that is in PATH or in a

@@ -1,17 +1,20 @@
 package script
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // Terminal is a pseudo-terminal of 200 columns and everything written to it.
@@ -25,32 +28,36 @@ type Terminal struct {
 	ended   chan struct{} // closed when TTY has no writers
 }
 
-// OpenTerminal returns a terminal that is closed with the test. Without
-// pseudo-terminals the test is skipped.
+// OpenTerminal returns a terminal that is closed with the test. util-linux's script(1)
+// opens it.
 func OpenTerminal(t *testing.T) *Terminal {
 	t.Helper()
-	master, tty, err := pty.Open()
-	if err != nil {
-		t.Skipf("no pseudo-terminal: %v", err)
-	}
-	if err := pty.Setsize(tty, &pty.Winsize{Rows: 50, Cols: 200}); err != nil {
-		t.Fatal(err)
-	}
+	cmd := exec.CommandContext(t.Context(), testenv.Script(t), "--quiet", "--flush", "--command", "stty rows 50 cols 200; tty; exec cat", os.DevNull)
+	input, err := cmd.StdinPipe()
+	testenv.NoError(t, err)
+	output, err := cmd.StdoutPipe()
+	testenv.NoError(t, err)
+	testenv.NoError(t, cmd.Start())
+	shown := bufio.NewReader(output)
+	name, err := shown.ReadString('\n')
+	testenv.NoError(t, err)
+	tty, err := os.OpenFile(strings.TrimSpace(name), os.O_WRONLY|syscall.O_NOCTTY, 0)
+	testenv.NoError(t, err)
 	term := &Terminal{TTY: tty, came: make(chan struct{}, 1), ended: make(chan struct{})}
-	go term.read(master)
+	go term.read(shown)
 	t.Cleanup(func() {
-		_ = tty.Close()
+		_, _ = tty.Close(), input.Close() // script ends with its input.
 		<-term.ended
-		_ = master.Close()
+		_ = cmd.Wait()
 	})
 	return term
 }
 
-func (t *Terminal) read(master *os.File) {
+func (t *Terminal) read(shown io.Reader) {
 	defer close(t.ended)
 	buf := make([]byte, 4<<10)
 	for {
-		n, err := master.Read(buf)
+		n, err := shown.Read(buf)
 		t.mu.Lock()
 		t.written.Write(buf[:n])
 		t.mu.Unlock()
