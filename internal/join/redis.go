@@ -22,7 +22,8 @@ func Redis(rdb redis.UniversalClient) redis.UniversalClient {
 		_, _ = pipe.Exec(ctx) // each command has its own error
 		return commands, nil
 	}
-	return &redisClient{UniversalClient: rdb, scripts: New(Config[evalSha, *redis.Cmd]{Do: run, Parallel: 4})}
+	// Several small batches under way let the client and Redis work at the same time.
+	return &redisClient{UniversalClient: rdb, scripts: New(Config[evalSha, *redis.Cmd]{Do: run, MaxBatch: 16, Parallel: 8})}
 }
 
 type redisClient struct {
