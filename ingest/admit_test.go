@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
@@ -22,7 +23,7 @@ func TestUnsignedCallbackNeedsTokenAndDoesNotPassItOn(t *testing.T) {
 		queued            int
 	}{
 		{"the token", callbackToken, completed, nil, 200, `{"received": true}`, 1},
-		{"the token before it", "an-old-token-of-the-test-0123456789", completed, nil, 200, `{"received": true}`, 1},
+		{"the token before it", olderToken, completed, nil, 200, `{"received": true}`, 1},
 		{"legacy", callbackToken, `{"task_id":"881","task_status":"succeed"}`, nil, 200, `{"received": true}`, 1},
 		{"another token", "a-token-of-the-test-ABCDEF-0123456788", completed, nil, 404, `{"error": "not found"}`, 0},
 		{"a part of the token", callbackToken[:20], completed, nil, 404, `{"error": "not found"}`, 0},
@@ -60,21 +61,47 @@ func TestUnsignedCallbackNeedsTokenAndDoesNotPassItOn(t *testing.T) {
 	}
 }
 
-func TestUnsignedCallbackIsOnlyAHint(t *testing.T) {
-	all, err := source.All(source.NoSecrets)
-	if err != nil {
-		t.Fatal(err)
+// A leaked token lets strangers neither fill the database nor drown the honest sender's
+// other token.
+func TestUnsignedCallbacksAreBounded(t *testing.T) {
+	f := newFixture(t, 1<<20)
+	send := func(token, body string) int {
+		return f.do(httptest.NewRequest(http.MethodPost, "/webhooks/klingai/t/"+token, strings.NewReader(body))).Code
 	}
-	for body, api := range map[string]string{
-		`{"id":"881","status":"succeeded","update_time":1,"outputs":[{"url":"https://evil.example/v.mp4"}]}`: tasks.APITasks,
-		`{"task_id":"881","task_status":"failed","task_status_msg":"made up"}`:                               tasks.APILegacy,
-	} {
-		got, err := all[source.CallbackName].Update(tasks.Event{ID: "e", Body: []byte(body)})
+	callback := func(i, size int) string {
+		return fmt.Sprintf(`{"id":"881","status":"processing","message":"%d %s"}`, i, strings.Repeat("x", size))
+	}
+	for i := range 60 {
+		if got := send(callbackToken, callback(i, 1<<20)); got != http.StatusRequestEntityTooLarge {
+			t.Fatalf("a callback of 1 MiB is answered %d, want 413", got)
+		}
+	}
+	const count = 10_000
+	for i := range count {
+		f.now = f.now.Add(200 * time.Millisecond)
+		if got := send(callbackToken, callback(i, 1<<10)); got != http.StatusOK {
+			t.Fatalf("callback %d is answered %d, want 200", i, got)
+		}
+	}
+	events, ids, size := map[string]bool{}, map[string]bool{}, 0
+	for _, task := range f.queue.tasks {
+		ev, err := tasks.DecodeEvent(task.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (tasks.JobUpdate{JobID: "881", EventID: "e", Unproven: true, API: api}); fmt.Sprint(*got) != fmt.Sprint(want) {
-			t.Errorf("%s means %+v, want %+v", body, *got, want)
-		}
+		events[ev.ID], ids[task.ID], size = true, true, max(size, len(task.Payload))
+	}
+	if len(events) != 1 || len(ids) != count || size > 300 {
+		t.Errorf("%d events in %d tasks of at most %d bytes, want 1 event and a task for each of %d callbacks", len(events), len(ids), size, count)
+	}
+	for range 100 {
+		send(callbackToken, callback(0, 0))
+	}
+	r := httptest.NewRequest(http.MethodPost, "/webhooks/klingai/t/"+callbackToken, strings.NewReader(callback(0, 0)))
+	if got := f.do(r); got.Code != http.StatusServiceUnavailable || got.Header().Get("Retry-After") == "" {
+		t.Errorf("a flood is answered %d, Retry-After %q; want 503", got.Code, got.Header().Get("Retry-After"))
+	}
+	if got := send(olderToken, callback(0, 0)); got != http.StatusOK {
+		t.Errorf("the other token's callback is answered %d, want 200", got)
 	}
 }

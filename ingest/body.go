@@ -44,19 +44,19 @@ func newBodies(maxBody int64, wait time.Duration) *bodies {
 	}
 }
 
-// read returns the whole body, or refuses it: it is never truncated. Call release when
-// the body is no longer needed, refused or not.
-func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, release func(), _ *refusal) {
+// read returns the whole body, or refuses one above limit: it is never truncated. Call
+// release when the body is no longer needed, refused or not.
+func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), _ *refusal) {
 	release = func() {}
 	if isEncoded(r.Header) { // signatures are over the bytes before encoding
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Accept-Encoding", "identity")
 		return nil, release, &refusal{http.StatusUnsupportedMediaType, "send the body as it was signed, without a Content-Encoding", outcomeEncoded, errors.New("the body is encoded")}
 	}
-	if r.ContentLength > b.max {
-		return nil, release, b.failed(w, &http.MaxBytesError{Limit: b.max})
+	if r.ContentLength > limit {
+		return nil, release, failed(w, &http.MaxBytesError{Limit: limit})
 	}
-	limited := http.MaxBytesReader(w, r.Body, b.max)
+	limited := http.MaxBytesReader(w, r.Body, limit)
 	var buffer bytes.Buffer
 	_, err := io.CopyN(&buffer, limited, smallBody)
 	if errors.Is(err, io.EOF) {
@@ -75,7 +75,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (body []byte, rele
 		_, err = buffer.ReadFrom(limited)
 	}
 	if err != nil {
-		return buffer.Bytes(), release, b.failed(w, err)
+		return buffer.Bytes(), release, failed(w, err)
 	}
 	return buffer.Bytes(), release, nil
 }
@@ -91,12 +91,12 @@ func isEncoded(header http.Header) bool {
 }
 
 // failed returns the refusal of a body that could not be read whole.
-func (b *bodies) failed(w http.ResponseWriter, err error) *refusal {
+func failed(w http.ResponseWriter, err error) *refusal {
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(err, &limit):
 		w.Header().Set("Connection", "close")
-		return &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", b.max), outcomeTooLarge, err}
+		return &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit.Limit), outcomeTooLarge, err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &refusal{http.StatusRequestTimeout, "the body took too long", outcomeCut, err}
 	}

@@ -8,7 +8,7 @@ import (
 
 // Delivery describes one inbound request and its answer.
 type Delivery struct {
-	// Source names the protocol.
+	// Source names the protocol, or is "unknown".
 	Source string
 	// Status is the answer's, and Outcome its name in the metrics.
 	Status  int

@@ -5,8 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/klinghook/klinghook/internal/source"
+)
+
+// A token in a path can leak: hintsPerSecond and hintsAtOnce bound the callbacks with
+// each, and maxHint their bodies, in bytes.
+const (
+	hintsPerSecond = 5
+	hintsAtOnce    = 100
+	maxHint        = smallBody
 )
 
 // Endpoint is a protocol that is received, with the secrets that it accepts.
@@ -17,6 +29,8 @@ type Endpoint struct {
 	Tokens []string
 	// Open, if set beside Tokens, returns why nothing is accepted now.
 	Open func(context.Context) error
+	// limiters has an element per token.
+	limiters []*rate.Limiter
 }
 
 // Endpoints returns an endpoint for each protocol that has a secret, and the protocols
@@ -32,6 +46,9 @@ func Endpoints(secrets func(setting string) []string) (enabled []Endpoint, disab
 		e := Endpoint{Protocol: p}
 		if p.Name == unsigned.Name {
 			e.Tokens, list = list, nil
+			for range e.Tokens {
+				e.limiters = append(e.limiters, rate.NewLimiter(hintsPerSecond, hintsAtOnce))
+			}
 		}
 		if e.Source, err = p.New(list); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", p.SecretSetting, err)
@@ -41,14 +58,26 @@ func Endpoints(secrets func(setting string) []string) (enabled []Endpoint, disab
 	return enabled, disabled, nil
 }
 
-// admit checks the token at the end of the path. Without a valid token the answer is
-// 404.
-func (e Endpoint) admit(ctx context.Context, token string) *refusal {
+// maxBody returns the largest body in bytes; most is that of signed deliveries.
+func (e Endpoint) maxBody(most int64) int64 {
+	if len(e.Tokens) == 0 {
+		return most
+	}
+	return min(most, maxHint)
+}
+
+// admit checks the token at the end of the path and how often it was used lately.
+// Without a valid token the answer is 404.
+func (e Endpoint) admit(ctx context.Context, token string, at time.Time) *refusal {
 	if len(e.Tokens) == 0 {
 		return nil
 	}
-	if !source.IsToken(token, e.Tokens) {
+	i := slices.IndexFunc(e.Tokens, func(valid string) bool { return source.IsToken(token, []string{valid}) })
+	if i < 0 {
 		return &refusal{http.StatusNotFound, "not found", outcomeToken, errors.New("the token in the path is unknown")}
+	}
+	if !e.limiters[i].AllowN(at, 1) {
+		return unavailable("too many callbacks", outcomeThrottled, fmt.Errorf("more than %d callbacks a second with one token", hintsPerSecond))
 	}
 	if e.Open == nil {
 		return nil

@@ -19,6 +19,8 @@ const (
 	outcomeQueue     = "queue_unreachable"
 	outcomeOverload  = "overloaded"
 	outcomeToken     = "unknown_token"
+	outcomeWrongPath = "wrong_path"
+	outcomeThrottled = "throttled"
 	outcomeOff       = "off"
 )
 
@@ -47,6 +49,7 @@ func newMetrics(reg prometheus.Registerer, endpoints []Endpoint) metrics {
 			m.deliveries.WithLabelValues(e.Protocol.Name, outcome)
 		}
 	}
+	m.deliveries.WithLabelValues(unknownSource, outcomeWrongPath)
 	reg.MustRegister(m.deliveries, m.duration)
 	return m
 }

@@ -57,10 +57,10 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 // the body as it read.
 func (s *Server) receive(c echo.Context, e Endpoint, at time.Time, d *Delivery) (body []byte, _ *refusal) {
 	r := c.Request()
-	if refused := e.admit(r.Context(), c.Param("token")); refused != nil {
+	if refused := e.admit(r.Context(), c.Param("token"), at); refused != nil {
 		return nil, refused
 	}
-	body, release, refused := s.bodies.read(c.Response(), r)
+	body, release, refused := s.bodies.read(c.Response(), r, e.maxBody(s.bodies.max))
 	defer release()
 	if refused != nil {
 		return body, refused
@@ -86,10 +86,16 @@ func (s *Server) receive(c echo.Context, e Endpoint, at time.Time, d *Delivery) 
 		Source: e.Protocol.Name, Type: identity.Type, JobID: identity.JobID,
 		ReceivedAt: at.UTC(), Secret: secret, Headers: keep(r.Header, e.Protocol.Headers), Body: body,
 	}
+	if identity.Hint != "" {
+		ev.Body = []byte(identity.Hint)
+	}
 	d.EventID, d.Type, d.JobID = ev.ID, ev.Type, ev.JobID
 	task, err := tasks.RecordEvent(ev)
 	if err != nil {
 		return body, &refusal{http.StatusInternalServerError, "internal error", outcomeMalformed, err}
+	}
+	if identity.Hint != "" {
+		task = task.Generation(at.UnixMilli()) // a later one is no duplicate
 	}
 	defer s.enqueuing.Add(-1)
 	if s.enqueuing.Add(1) > maxEnqueuing {

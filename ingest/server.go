@@ -124,6 +124,11 @@ func (s *Server) answerError(err error, c echo.Context) {
 		status, message = refused.status, refused.message
 	case errors.As(err, &httpError):
 		status, message = httpError.Code, strings.ToLower(http.StatusText(httpError.Code))
+		if status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
+			if advice := s.wrongPath(c.Request(), status); advice != "" {
+				message += "; " + advice
+			}
+		}
 	default:
 		s.cfg.Log.Error("request failed", zap.String("path", c.Path()), zap.Error(err))
 	}

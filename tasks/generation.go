@@ -9,12 +9,17 @@ import (
 // will never run or release. The generations of "id" are "id", "id+2", "id+3" and so
 // on; no other ID contains a plus sign.
 func (t Task) NextGeneration() Task {
-	generation := 2
-	id, number, found := strings.Cut(t.ID, "+")
-	if n, err := strconv.Atoi(number); found && err == nil {
-		generation = n + 1
+	_, number, _ := strings.Cut(t.ID, "+")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		n = 1
 	}
-	t.ID = id + "+" + strconv.Itoa(generation)
+	return t.Generation(n + 1)
+}
+
+// Generation returns the task as its nth generation.
+func (t Task) Generation(n int64) Task {
+	t.ID = WorkID(t.ID) + "+" + strconv.FormatInt(n, 10)
 	return t
 }
 

@@ -44,7 +44,7 @@ type Rejection struct {
 	ID string `json:"id"`
 	// ReceivedAt is when the delivery arrived, in UTC.
 	ReceivedAt time.Time `json:"received_at"`
-	// Source names the protocol of the endpoint that refused it.
+	// Source names the protocol of the endpoint that refused it, or is "unknown".
 	Source string `json:"source"`
 	// Reason is the outcome as the metrics name it, e.g. "invalid_signature".
 	Reason string `json:"reason"`

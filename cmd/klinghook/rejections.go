@@ -26,9 +26,10 @@ func rejectionsListCommand() *cobra.Command {
 the newest 1,000. The metric klinghook_deliveries_total counts all of them.
 
 --json prints a list of objects with id, received_at, source (the protocol of the
-endpoint), reason (invalid_signature, malformed, too_large, encoded, cut_short, busy,
-unknown_token, off), detail, peer, headers (of credentials and signatures only their
-length), and body, or body_base64 if it is not UTF-8: at most its first 4 KiB.`,
+endpoint, or "unknown"), reason (invalid_signature, malformed, too_large, encoded,
+cut_short, busy, unknown_token, throttled, off, wrong_path), detail, peer, headers (of
+credentials and signatures only their length), and body, or body_base64 if it is not
+UTF-8: at most its first 4 KiB.`,
 		Example: `  klinghook rejections list --reason invalid_signature
   klinghook rejections list --json | jq -r '.[0].headers'`,
 		Args: cobra.NoArgs,

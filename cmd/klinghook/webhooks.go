@@ -12,6 +12,7 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/admin"
 	"github.com/klinghook/klinghook/internal/kling"
+	"github.com/klinghook/klinghook/internal/simulate"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -51,6 +52,10 @@ func runRegister(cmd *cobra.Command, to string, events []string, asJSON bool) er
 	// kling.Client decides whether http is allowed.
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" && (u.Scheme != "http" || !admin.IsLoopback(net.JoinHostPort(u.Hostname(), ""))) {
 		return cli.Usagef("--url must be the public https URL at which Kling reaches this klinghook, such as https://hooks.example.com/webhooks/klingai; on a laptop, use a tunnel")
+	}
+	if path := protocolNamed(simulate.Seed).Path; !strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), path) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Warning: klinghook-ingest receives these webhooks at %s. Unless a proxy changes the path, use %s\n",
+			path, (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: path}).String())
 	}
 	for i := range events {
 		events[i] = cli.EventType(strings.TrimSpace(events[i]))

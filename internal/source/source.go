@@ -38,6 +38,9 @@ type Identity struct {
 	Type string
 	// JobID is Kling's id of the job; empty only for unknown types.
 	JobID string
+	// Hint, if set, is kept instead of the body, which anybody could have written. Every
+	// such delivery asks for a look-up, also a repeated one.
+	Hint string
 }
 
 // Protocol describes where a webhook protocol is received and how to make its

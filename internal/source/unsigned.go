@@ -1,6 +1,7 @@
 package source
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -33,12 +34,18 @@ type unsignedSource struct{}
 // Verify accepts any body; it is only a hint to query Kling.
 func (unsignedSource) Verify(http.Header, []byte, time.Time) (string, error) { return "", nil }
 
+// Identify returns one event per job, which keeps only the job's id.
 func (unsignedSource) Identify(_ http.Header, body []byte) (Identity, error) {
 	task, err := ReadTask(body)
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{Type: TypeCallback, JobID: task.ID}, nil
+	kept := map[string]string{"id": task.ID, "status": "unverified"}
+	if task.API == tasks.APILegacy {
+		kept = map[string]string{"task_id": task.ID, "task_status": "unverified"}
+	}
+	hint, err := json.Marshal(kept)
+	return Identity{SenderID: task.ID, Type: TypeCallback, JobID: task.ID, Hint: string(hint)}, err
 }
 
 func (unsignedSource) Update(ev tasks.Event) (*tasks.JobUpdate, error) {

@@ -1,11 +1,12 @@
 package source_test
 
 import (
+	"cmp"
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
@@ -19,16 +20,19 @@ func TestSourcesWithoutSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.UnixMilli(1781080794151).UTC()
+	hint := func(body string) source.Identity {
+		return source.Identity{SenderID: "1", Type: "callback", JobID: "1", Hint: body}
+	}
 	tests := []struct {
 		source, body string
-		eventType    string
-		want         *tasks.JobUpdate
+		want         source.Identity
+		update       *tasks.JobUpdate
 	}{
-		{source.CallbackName, `{"id":"1","status":"succeeded"}`, "callback", &tasks.JobUpdate{JobID: "1", EventID: "e", Unproven: true, API: tasks.APITasks}},
-		{source.CallbackName, `{"task_id":"1","task_status":"x"}`, "callback", &tasks.JobUpdate{JobID: "1", EventID: "e", Unproven: true, API: tasks.APILegacy}},
-		{tasks.SourceLookup, `{"id":"1","status":"processing"}`, "video.processing", &tasks.JobUpdate{JobID: "1", EventID: "e", Status: tasks.StatusProcessing, API: tasks.APITasks}},
-		{tasks.SourceLookup, `{"id":"1","status":"lost","update_time":1781080794151}`, "video.lost", &tasks.JobUpdate{JobID: "1", EventID: "e", Status: tasks.StatusLost, OccurredAt: at}},
-		{tasks.SourceLookup, `{"id":"1","status":"queued"}`, "video.queued", nil},
+		{source.CallbackName, `{"id":"1","status":"succeeded","outputs":[{"url":"https://x"}]}`, hint(`{"id":"1","status":"unverified"}`), &tasks.JobUpdate{JobID: "1", EventID: "e", Unproven: true, API: tasks.APITasks}},
+		{source.CallbackName, `{"task_id":1,"task_status":"x"}`, hint(`{"task_id":"1","task_status":"unverified"}`), &tasks.JobUpdate{JobID: "1", EventID: "e", Unproven: true, API: tasks.APILegacy}},
+		{tasks.SourceLookup, `{"id":"1","status":"processing"}`, source.Identity{Type: "video.processing", JobID: "1"}, &tasks.JobUpdate{JobID: "1", EventID: "e", Status: tasks.StatusProcessing, API: tasks.APITasks}},
+		{tasks.SourceLookup, `{"id":"1","status":"lost","update_time":1781080794151}`, source.Identity{Type: "video.lost", JobID: "1"}, &tasks.JobUpdate{JobID: "1", EventID: "e", Status: tasks.StatusLost, OccurredAt: at}},
+		{tasks.SourceLookup, `{"id":"1","status":"queued"}`, source.Identity{Type: "video.queued", JobID: "1"}, nil},
 	}
 	for _, tt := range tests {
 		src := all[tt.source]
@@ -36,12 +40,14 @@ func TestSourcesWithoutSignatures(t *testing.T) {
 			t.Errorf("%s: %v", tt.source, err)
 		}
 		id, err := src.Identify(http.Header{}, []byte(tt.body))
-		if want := (source.Identity{Type: tt.eventType, JobID: "1"}); err != nil || id != want {
-			t.Errorf("Identify(%s) = %+v, %v, want %+v", tt.body, id, err, want)
+		if err != nil || id != tt.want {
+			t.Errorf("Identify(%s) = %+v, %v, want %+v", tt.body, id, err, tt.want)
 		}
-		got, err := src.Update(tasks.Event{ID: "e", Type: id.Type, Body: []byte(tt.body)})
-		if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
-			t.Errorf("Update(%s): %v (-want +got)\n%s", tt.body, err, diff)
+		for _, body := range []string{tt.body, cmp.Or(id.Hint, tt.body)} {
+			got, err := src.Update(tasks.Event{ID: "e", Type: id.Type, Body: []byte(body)})
+			if diff := gocmp.Diff(tt.update, got); err != nil || diff != "" {
+				t.Errorf("Update(%s): %v (-want +got)\n%s", body, err, diff)
+			}
 		}
 		if _, err := src.Update(tasks.Event{Body: []byte(`{}`)}); !tasks.IsPermanent(err) {
 			t.Errorf("%s: an unreadable body is %v, want a permanent error", tt.source, err)

@@ -114,6 +114,11 @@ func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 		if list = requested(); len(list) != 0 {
 			t.Errorf("requested %+v, want none", list)
 		}
+		testenv.NoError(t, db.MarkProcessed(t.Context(), []string{"e1"}, received))
+		request("e1", received.Add(time.Minute))
+		if list = requested(); len(list) != 1 {
+			t.Errorf("requested %+v after a repeat, want another request", list)
+		}
 	})
 }
 

@@ -87,9 +87,9 @@ func (r *recorder) record(ctx context.Context) error {
 	var unproven, proven []*entry
 	for _, e := range r.entries {
 		switch {
-		case e.owed.Processed:
-		case e.Update != nil && e.Update.Unproven:
+		case e.Update != nil && e.Update.Unproven: // each repeat of it asks again
 			unproven = append(unproven, e)
+		case e.owed.Processed:
 		default:
 			proven = append(proven, e)
 		}
