@@ -19,21 +19,22 @@ import (
 // root is the repository.
 const root = "../.."
 
-// load reads docker-compose.yml, and files over it, as `docker compose` does with all
+// parse reads docker-compose.yml, and files over it, as `docker compose` does with all
 // profiles and these variables.
-func load(t *testing.T, variables map[string]string, over ...string) *types.Project {
+func parse(t *testing.T, variables map[string]string, over ...string) (*types.Project, error) {
 	t.Helper()
-	files := []string{filepath.Join(root, "docker-compose.yml")}
-	files = append(files, over...)
-	var env []string
-	for name, value := range variables {
-		env = append(env, name+"="+value)
-	}
-	options, err := cli.NewProjectOptions(files, cli.WithEnv(env), cli.WithName("klinghook"), cli.WithProfiles([]string{"*"}))
+	files := append([]string{filepath.Join(root, "docker-compose.yml")}, over...)
+	options, err := cli.NewProjectOptions(files, cli.WithName("klinghook"), cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	project, err := options.LoadProject(t.Context())
+	maps.Copy(options.Environment, variables)
+	return options.LoadProject(t.Context())
+}
+
+func load(t *testing.T, variables map[string]string, over ...string) *types.Project {
+	t.Helper()
+	project, err := parse(t, variables, over...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,74 +50,73 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// TestPortsAreLoopbackOnly: everybody knows the default secrets.
-func TestPortsAreLoopbackOnly(t *testing.T) {
-	for _, s := range load(t, nil).Services {
+// open returns the ports that other machines reach.
+func open(project *types.Project) (ports []string) {
+	for _, s := range project.Services {
 		for _, port := range s.Ports {
 			if port.HostIP != "127.0.0.1" {
-				t.Errorf("%s publishes port %s at %q", s.Name, port.Published, port.HostIP)
+				ports = append(ports, s.Name+" "+port.Published)
 			}
 		}
-		if s.Privileged || s.NetworkMode != "" || slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool {
-			return v.Type == types.VolumeTypeBind && !v.ReadOnly
-		}) {
-			t.Errorf("%s can write to this machine, or uses its network", s.Name)
+	}
+	slices.Sort(ports)
+	return ports
+}
+
+func TestServicesAreRestricted(t *testing.T) {
+	project := load(t, nil)
+	// Everybody knows the default secrets.
+	if ports := open(project); len(ports) > 0 {
+		t.Errorf("other machines reach %q", ports)
+	}
+	pinned := regexp.MustCompile(`^[a-z/]+:v?\d+\.\d+(\.\d+)?(-alpine)?$`)
+	for _, s := range project.Services {
+		if s.Privileged || s.NetworkMode != "" || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s may gain privileges", s.Name)
+		}
+		for _, v := range s.Volumes {
+			if v.Type == types.VolumeTypeBind && !v.ReadOnly {
+				t.Errorf("%s can write to %s", s.Name, v.Source)
+			}
+		}
+		if s.MemLimit == 0 || s.Logging == nil || s.Logging.Options["max-size"] == "" {
+			t.Errorf("the memory or the log of %s has no limit", s.Name)
+		}
+		if !strings.HasPrefix(s.Image, "localhost/") {
+			if !pinned.MatchString(s.Image) {
+				t.Errorf("%s has the image %s, want a whole version", s.Name, s.Image)
+			}
+			continue
+		}
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 || s.User != "" || s.PullPolicy != types.PullPolicyNever {
+			t.Errorf("%s: read_only %v, drops %q, adds %q, user %q, pull %q", s.Name, s.ReadOnly, s.CapDrop, s.CapAdd, s.User, s.PullPolicy)
 		}
 	}
 }
 
 func TestNetworksSeparatePublicProcessesFromDatabase(t *testing.T) {
 	project := load(t, nil)
+	for service, want := range map[string]string{
+		"proxy":    "default front",
+		"ingest":   "front queue",
+		"worker":   "database default queue",
+		"admin":    "database default queue",
+		"migrate":  "database",
+		"redis":    "queue",
+		"postgres": "database",
+	} {
+		if got := strings.Join(slices.Sorted(maps.Keys(project.Services[service].Networks)), " "); got != want {
+			t.Errorf("%s has the networks %s, want %s", service, got, want)
+		}
+	}
 	for name, network := range project.Networks {
 		if want := name != "default"; network.Internal != want {
 			t.Errorf("network %s: internal is %v", name, network.Internal)
 		}
 	}
-	for _, service := range []string{"ingest", "redis", "postgres", "migrate"} {
-		if _, outside := project.Services[service].Networks["default"]; outside {
-			t.Errorf("%s can reach the outside", service)
-		}
-	}
-	for name := range project.Services["postgres"].Networks {
-		for _, service := range []string{"ingest", "proxy"} {
-			if _, shared := project.Services[service].Networks[name]; shared {
-				t.Errorf("%s can reach the database", service)
-			}
-		}
-	}
 }
 
-func TestContainersHaveLeastPrivileges(t *testing.T) {
-	for _, s := range load(t, nil).Services {
-		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
-			t.Errorf("%s may gain privileges", s.Name)
-		}
-		if s.Logging == nil || s.Logging.Options["max-size"] == "" {
-			t.Errorf("the log of %s grows without bounds", s.Name)
-		}
-		if !strings.HasPrefix(s.Image, "localhost/") {
-			if s.MemLimit == 0 {
-				t.Errorf("the memory of %s has no limit", s.Name)
-			}
-			continue
-		}
-		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 || s.User != "" {
-			t.Errorf("%s: read_only %v, drops %q, adds %q, user %q; want a read-only container without capabilities", s.Name, s.ReadOnly, s.CapDrop, s.CapAdd, s.User)
-		}
-		if s.PullPolicy != types.PullPolicyNever {
-			t.Errorf("%s may be pulled, though it is built here", s.Name)
-		}
-	}
-}
-
-// TestImagesArePinned wants whole versions; a digest is for those who deploy to add.
-func TestImagesArePinned(t *testing.T) {
-	pinned := regexp.MustCompile(`^[a-z/]+:v?\d+\.\d+(\.\d+)?(-alpine)?$`)
-	for _, s := range load(t, nil).Services {
-		if !strings.HasPrefix(s.Image, "localhost/") && !pinned.MatchString(s.Image) {
-			t.Errorf("%s has the image %s", s.Name, s.Image)
-		}
-	}
+func TestDockerfileBuildsWithOurGo(t *testing.T) {
 	dockerfile := read(t, "deploy/Dockerfile")
 	compiler := regexp.MustCompile(`(?m)^ARG GO_VERSION=(1\.\d+)\.\d+$`).FindStringSubmatch(dockerfile)
 	language := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindStringSubmatch(read(t, "go.mod"))
@@ -130,8 +130,8 @@ func TestImagesArePinned(t *testing.T) {
 	}
 }
 
-// TestEnvExampleHasTheDefaults checks that .env.example changes nothing, and names
-// only variables that something uses.
+// TestEnvExampleHasTheDefaults checks that .env.example changes nothing, and names only
+// variables that something uses.
 func TestEnvExampleHasTheDefaults(t *testing.T) {
 	text := read(t, ".env.example")
 	given, err := dotenv.Parse(strings.NewReader(text))
@@ -139,20 +139,10 @@ func TestEnvExampleHasTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(given, "ENV_FILE") // there is no .env here
-	plain, example := load(t, nil), load(t, given)
-	for name, s := range plain.Services {
-		got, want := example.Services[name], s
-		for _, view := range []func(types.ServiceConfig) any{
-			func(s types.ServiceConfig) any { return s.Environment.ToMapping() },
-			func(s types.ServiceConfig) any { return s.Ports },
-			func(s types.ServiceConfig) any { return s.Command },
-		} {
-			a, errA := yaml.Marshal(view(got))
-			b, errB := yaml.Marshal(view(want))
-			if errA != nil || errB != nil || string(a) != string(b) {
-				t.Errorf("%s with .env.example:\n%s\nwithout:\n%s", name, a, b)
-			}
-		}
+	plain, errPlain := load(t, nil).MarshalYAML()
+	example, errExample := load(t, given).MarshalYAML()
+	if errPlain != nil || errExample != nil || string(plain) != string(example) {
+		t.Errorf("with .env.example (%v):\n%s\nwithout (%v):\n%s", errExample, example, errPlain, plain)
 	}
 	var raw map[string]any
 	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &raw); err != nil {
@@ -167,7 +157,7 @@ func TestEnvExampleHasTheDefaults(t *testing.T) {
 	}
 	for name, v := range variables {
 		line := regexp.MustCompile(`(?m)^#?` + name + `=`)
-		if v.DefaultValue != "" && name != "SIMULATE_API_KEY" && name != "KLINGHOOK_SITE" && name != "KLINGHOOK_MEDIA_ALLOW" && !line.MatchString(text) {
+		if v.DefaultValue != "" && name != "SIMULATE_API_KEY" && name != "KLINGHOOK_SITE" && !line.MatchString(text) {
 			t.Errorf(".env.example does not have %s, whose default is %q", name, v.DefaultValue)
 		}
 	}
@@ -183,27 +173,13 @@ func TestPublicStackNeedsSecrets(t *testing.T) {
 			t.Errorf("ingest has a default %s", name)
 		}
 	}
-	var open []string
-	for _, s := range project.Services {
-		for _, port := range s.Ports {
-			if port.HostIP != "127.0.0.1" {
-				open = append(open, s.Name+" "+port.Published)
-			}
-		}
-	}
-	slices.Sort(open)
-	if want := []string{"proxy 443", "proxy 443", "proxy 80"}; !slices.Equal(open, want) {
-		t.Errorf("open to the internet: %q, want %q", open, want)
+	if got, want := open(project), []string{"proxy 443", "proxy 443", "proxy 80"}; !slices.Equal(got, want) {
+		t.Errorf("open to the internet: %q, want %q", got, want)
 	}
 	for name := range given {
 		without := maps.Clone(given)
 		delete(without, name)
-		options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml"), "public.yaml"}, cli.WithName("klinghook"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		options.Environment = types.Mapping(without)
-		if _, err := options.LoadProject(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := parse(t, without, "public.yaml"); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("without %s: %v, want an error that names it", name, err)
 		}
 	}

@@ -4,7 +4,6 @@ go 1.26.0
 
 require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
-	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	gopkg.in/yaml.v3 v3.0.1
 )
 

@@ -4,6 +4,7 @@
 # registry. There is none for Grafana.
 #
 #	sh deploy/standins/make.sh           # as root; needs debootstrap and Go
+#	sh deploy/standins/make.sh s3        # also versitygw
 #	sh deploy/standins/make.sh remove    # deletes them
 #
 # Use them to test the stack only: most versions differ from those in the names.
@@ -37,21 +38,27 @@ fi
 build() {
   have "$2" || DOCKER_BUILDKIT=0 docker build -q --target "$1" -t "$2" "$work/context"
 }
+export CGO_ENABLED=0 GOBIN="$work/context"
 mkdir "$work/context"
 cp Dockerfile ./*-entrypoint.sh "$work/context/"
 build redis "$(name redis)"
 build postgres "$(name postgres)"
 build prometheus "$(name prom/prometheus)"
 # Without BuildKit, docker builds every target before the requested one, so the files of
-# the last three must be there for each of them.
-if ! have "golang:$go_version-alpine" || ! have "$s3" || ! have "$caddy"; then
-  cp -r "$(go env GOROOT)" "$work/context/go"
-  cp /etc/ssl/certs/ca-certificates.crt "$work/context/"
-  export CGO_ENABLED=0 GOBIN="$work/context"
-  caddy_version=${caddy##*:}
-  go install "github.com/versity/versitygw/cmd/versitygw@${s3##*:}"
-  go install "github.com/caddyserver/caddy/v2/cmd/caddy@v${caddy_version%-alpine}"
+# the earlier ones must exist.
+mkdir "$work/context/go"
+cp /etc/ssl/certs/ca-certificates.crt "$work/context/"
+if ! have "golang:$go_version-alpine"; then
+  cp -r "$(go env GOROOT)/." "$work/context/go"
   build golang "golang:$go_version-alpine"
-  build versitygw "$s3"
+fi
+if ! have "$caddy"; then
+  caddy_version=${caddy##*:}
+  go install "github.com/caddyserver/caddy/v2/cmd/caddy@v${caddy_version%-alpine}"
   build caddy "$caddy"
+fi
+if [ "${1:-}" = s3 ] && ! have "$s3"; then
+  touch "$work/context/caddy"
+  go install "github.com/versity/versitygw/cmd/versitygw@${s3##*:}"
+  build versitygw "$s3"
 fi

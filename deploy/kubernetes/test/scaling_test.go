@@ -1,11 +1,8 @@
 package kubernetes
 
 import (
-	"os"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 
 	kedav1alpha1 "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
@@ -19,40 +16,45 @@ func TestSelectorsSelectTheirOwnPods(t *testing.T) {
 		check := func(what, name string, selector *metav1.LabelSelector) {
 			t.Helper()
 			if got := selected(t, m, selector); len(got) != 1 || got[0].name != name {
-				t.Errorf("the %s of %s selects the pods of %v", what, name, components(got))
+				t.Errorf("the %s of %s selects the pods of %v", what, name, got)
 			}
 		}
 		for _, w := range workloads(m) {
-			if w.selector != nil {
-				check("selector", w.name, w.selector)
-			}
+			check("selector", w.name, w.selector)
 			for _, spread := range w.pod.Spec.TopologySpreadConstraints {
 				check("spread", w.name, spread.LabelSelector)
 			}
-		}
-		for _, component := range []string{"ingest", "worker"} {
-			if len(workloadOf(t, m, component).pod.Spec.TopologySpreadConstraints) == 0 {
-				t.Errorf("all of %s may be on one machine", component)
+			if w.component() == "admin" {
+				continue
 			}
-			budget := named[*policyv1.PodDisruptionBudget](t, m, "klinghook-"+component)
-			check("budget", budget.Name, budget.Spec.Selector)
+			check("budget", w.name, named[*policyv1.PodDisruptionBudget](t, m, w.name).Spec.Selector)
+			if len(w.pod.Spec.TopologySpreadConstraints) == 0 {
+				t.Errorf("all pods of %s may be on one machine", w)
+			}
 		}
 	})
 }
 
 // TestWorkloadsHaveOneScaler checks that replicas are set by the manifest or by one
-// autoscaler.
+// autoscaler, and that a pod works before an autoscaler adds another.
 func TestWorkloadsHaveOneScaler(t *testing.T) {
 	onEach(t, func(t *testing.T, m manifests) {
 		scalers := map[string]int{}
+		for _, s := range of[*kedav1alpha1.ScaledObject](m) {
+			scalers["Deployment "+s.Spec.ScaleTargetRef.Name]++ // KEDA's default kind
+		}
 		for _, h := range of[*autoscalingv2.HorizontalPodAutoscaler](m) {
-			scalers[h.Spec.ScaleTargetRef.Kind+" "+h.Spec.ScaleTargetRef.Name]++
+			target := h.Spec.ScaleTargetRef.Kind + " " + h.Spec.ScaleTargetRef.Name
+			scalers[target]++
 			if h.Spec.MinReplicas == nil || *h.Spec.MinReplicas < 2 || h.Spec.MaxReplicas <= *h.Spec.MinReplicas {
 				t.Errorf("%s scales from %s to %d", h.Name, text(h.Spec.MinReplicas), h.Spec.MaxReplicas)
 			}
-		}
-		for _, s := range of[*kedav1alpha1.ScaledObject](m) {
-			scalers["Deployment "+s.Spec.ScaleTargetRef.Name]++ // KEDA's default kind
+			for _, w := range workloads(m) {
+				request := w.pod.Spec.Containers[0].Resources.Requests.Cpu().MilliValue()
+				if use := request * int64(*h.Spec.Metrics[0].Resource.Target.AverageUtilization) / 100; w.String() == target && use < 250 {
+					t.Errorf("%s adds a pod when each uses %d thousandths of a CPU", h.Name, use)
+				}
+			}
 		}
 		for _, w := range workloads(m) {
 			if n := scalers[w.String()]; n > 1 || n == 1 && w.replicas != nil {
@@ -66,51 +68,32 @@ func TestWorkloadsHaveOneScaler(t *testing.T) {
 	})
 }
 
-// queuesOf returns the queues in tasks/kind.go.
-func queuesOf(t *testing.T) []string {
-	t.Helper()
-	source, err := os.ReadFile("../../../tasks/kind.go")
-	noError(t, err)
-	var names []string
-	for _, match := range regexp.MustCompile(`(?m)^\tQueue\w+\s+= "(\w+)"$`).FindAllStringSubmatch(string(source), -1) {
-		names = append(names, match[1])
-	}
-	return names
-}
-
 // TestKEDAScalesByQueues checks that it watches asynq's lists of all queues, with a
 // login from the Secret.
 func TestKEDAScalesByQueues(t *testing.T) {
 	m := build(t, "../overlays/keda")
-	scaled := named[*kedav1alpha1.ScaledObject](t, m, "klinghook-worker")
-	queues, seen := queuesOf(t), []string{}
-	for _, trigger := range scaled.Spec.Triggers {
-		list := trigger.Metadata["listName"]
-		queue := strings.TrimSuffix(strings.TrimPrefix(list, "asynq:{"), "}:pending")
-		if trigger.Type != "redis" || !slices.Contains(queues, queue) || list != "asynq:{"+queue+"}:pending" || trigger.Name != queue {
-			t.Errorf("trigger %s of type %s watches %q; the queues are %q", trigger.Name, trigger.Type, list, queues)
+	var want, got []string
+	for _, match := range regexp.MustCompile(`(?m)^\tQueue\w+\s+= "(\w+)"$`).FindAllStringSubmatch(read(t, "../../../tasks/kind.go"), -1) {
+		// A few samples of refused deliveries are no reason to scale.
+		if match[1] != "rejections" {
+			want = append(want, "redis asynq:{"+match[1]+"}:pending")
 		}
-		if n, err := strconv.Atoi(trigger.Metadata["listLength"]); err != nil || n < 1 {
+	}
+	for _, trigger := range named[*kedav1alpha1.ScaledObject](t, m, "klinghook-worker").Spec.Triggers {
+		got = append(got, trigger.Type+" "+trigger.Metadata["listName"])
+		if !regexp.MustCompile(`^[1-9]\d*$`).MatchString(trigger.Metadata["listLength"]) {
 			t.Errorf("trigger %s: listLength is %q", trigger.Name, trigger.Metadata["listLength"])
 		}
-		named[*kedav1alpha1.TriggerAuthentication](t, m, trigger.AuthenticationRef.Name)
-		seen = append(seen, queue)
-	}
-	for _, queue := range queues {
-		// A few samples of refused deliveries are no reason to scale.
-		if !slices.Contains(seen, queue) && queue != "rejections" {
-			t.Errorf("queue %s scales nothing", queue)
-		}
-	}
-	secrets := exampleSecrets(t)
-	for _, login := range of[*kedav1alpha1.TriggerAuthentication](m) {
-		for _, ref := range login.Spec.SecretTargetRef {
-			if secret := secrets[ref.Name]; secret == nil || secret.StringData[ref.Key] == "" {
-				t.Errorf("%s needs %s of Secret %s, which has no example", login.Name, ref.Key, ref.Name)
-			}
-			if !slices.Contains([]string{"address", "username", "password", "tls"}, ref.Parameter) {
-				t.Errorf("%s has parameter %s, which KEDA's redis scaler does not know", login.Name, ref.Parameter)
+		for _, ref := range named[*kedav1alpha1.TriggerAuthentication](t, m, trigger.AuthenticationRef.Name).Spec.SecretTargetRef {
+			known := slices.Contains([]string{"address", "username", "password", "tls"}, ref.Parameter)
+			if !known || exampleSecret(t, ref.Name)[ref.Key] == "" {
+				t.Errorf("trigger %s takes its %s from %s of Secret %s", trigger.Name, ref.Parameter, ref.Key, ref.Name)
 			}
 		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if len(want) < 3 || !slices.Equal(got, want) {
+		t.Errorf("KEDA watches %q, want %q", got, want)
 	}
 }
