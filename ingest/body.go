@@ -10,8 +10,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -19,9 +17,9 @@ const (
 	smallBody = 16 << 10
 	// largeBodies bounds the memory of all larger bodies together, in bytes.
 	largeBodies = 32 << 20
-	// largeWork bounds the larger bodies that are being enqueued, in bytes, where each
-	// counts at least leastWork: until Redis has one, it takes several times its length.
-	largeWork, leastWork = 16 << 20, 256 << 10
+	// largeWork bounds the larger bodies that are being enqueued, in bytes: until Redis
+	// has one, it takes several times its length.
+	largeWork = 16 << 20
 	// droppedBody is how much of a refused body is still read, in bytes.
 	droppedBody = 8 << 20
 )
@@ -30,9 +28,8 @@ const (
 // smallBody per connection and largeBodies for all of them.
 type bodies struct {
 	max int64 // the largest body in bytes
-	// reading has a place per body above smallBody, and enqueuing has room for those that
-	// are verified.
-	reading, enqueuing *semaphore.Weighted
+	// reading and enqueuing have a place for each body above smallBody.
+	reading, enqueuing chan struct{}
 	// wait is how long a body waits for a place.
 	wait time.Duration
 }
@@ -40,7 +37,17 @@ type bodies struct {
 func newBodies(maxBody int64, wait time.Duration) *bodies {
 	return &bodies{
 		max: maxBody, wait: wait,
-		reading: semaphore.NewWeighted(max(1, largeBodies/maxBody)), enqueuing: semaphore.NewWeighted(max(maxBody, largeWork)),
+		reading: make(chan struct{}, max(1, largeBodies/maxBody)), enqueuing: make(chan struct{}, max(1, largeWork/maxBody)),
+	}
+}
+
+// enter waits for a place. Call leave to free it.
+func enter(ctx context.Context, places chan struct{}) (leave func(), err error) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return func() {}, ctx.Err()
 	}
 }
 
@@ -66,11 +73,10 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body
 		// r's context ends early if the sender closes its side once it has sent the body.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), b.wait)
 		defer cancel()
-		if err := b.reading.Acquire(ctx, 1); err != nil {
+		if release, err = enter(ctx, b.reading); err != nil {
 			w.Header().Set("Connection", "close")
 			return nil, release, tooManyLarge(err)
 		}
-		release = func() { b.reading.Release(1) }
 		buffer.Grow(int(max(r.ContentLength-smallBody, 0)) + bytes.MinRead)
 		_, err = buffer.ReadFrom(limited)
 	}
@@ -109,11 +115,11 @@ func (b *bodies) work(ctx context.Context, body []byte) (done func(), _ *refusal
 	if len(body) <= smallBody {
 		return func() {}, nil
 	}
-	room := max(int64(len(body)), leastWork)
-	if err := b.enqueuing.Acquire(ctx, room); err != nil {
-		return func() {}, tooManyLarge(err)
+	done, err := enter(ctx, b.enqueuing)
+	if err != nil {
+		return done, tooManyLarge(err)
 	}
-	return func() { b.enqueuing.Release(room) }, nil
+	return done, nil
 }
 
 func tooManyLarge(err error) *refusal {

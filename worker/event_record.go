@@ -2,10 +2,9 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/klinghook/klinghook/internal/join"
 	"github.com/klinghook/klinghook/internal/store"
@@ -106,18 +105,12 @@ func (w *Worker) destinations(ev tasks.Event) []string {
 	return w.cfg.Notify.Names()
 }
 
-// enqueueOwed enqueues downloads and notifications, concurrently: together they take
-// one round trip.
+// enqueueOwed enqueues downloads and notifications.
 func (w *Worker) enqueueOwed(ctx context.Context, media []store.Media, notifications []store.Notification) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8) // a job may have a hundred files
-	for _, m := range media {
-		group.Go(func() error { return w.enqueue(ctx)(mediaTask(m)) })
-	}
-	for _, n := range notifications {
-		group.Go(func() error { return w.enqueue(ctx)(notificationTask(n)) })
-	}
-	return group.Wait()
+	return errors.Join(
+		inParallel(ctx, media, func(ctx context.Context, m store.Media) error { return w.enqueue(ctx)(mediaTask(m)) }),
+		inParallel(ctx, notifications, func(ctx context.Context, n store.Notification) error { return w.enqueue(ctx)(notificationTask(n)) }),
+	)
 }
 
 // enqueue returns a function that enqueues the result of a task constructor.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hibiken/asynq"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -17,9 +17,33 @@ import (
 const (
 	// owedBatch is how many owed rows a sweep has in memory at a time.
 	owedBatch = 500
-	// owedParallel is how many owed tasks a sweep looks for at once.
-	owedParallel = 8
+	// parallel is how many items inParallel handles at once: calls that run at the same
+	// time share a round trip to Redis.
+	parallel = 8
 )
+
+// inParallel calls f for each item and returns the first error. After an error it calls
+// f for no further item.
+func inParallel[T any](ctx context.Context, items []T, f func(context.Context, T) error) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var group sync.WaitGroup
+	places := make(chan struct{}, parallel)
+	for _, item := range items {
+		places <- struct{}{}
+		group.Go(func() {
+			defer func() { <-places }()
+			if ctx.Err() != nil {
+				return
+			}
+			if err := f(ctx, item); err != nil {
+				fail(err)
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
 
 // enqueueOwedWork enqueues what the store says is owed and no queue has, except what was
 // given up and waits for a person.
@@ -78,30 +102,26 @@ func enqueueMissing[T any](
 		if err != nil {
 			return err
 		}
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(owedParallel)
-		for _, row := range batch {
-			group.Go(func() error {
-				t, err := task(row)
-				if err != nil {
-					return err
-				}
-				missing, err := w.isMissing(ctx, t)
-				if err != nil || !missing {
-					return err
-				}
-				t, still, err := reread(ctx, row)
-				if err != nil || !still {
-					return err
-				}
-				enqueued, err := w.queue.enqueueAgain(ctx, t)
-				if enqueued {
-					n.Add(1)
-				}
+		err = inParallel(ctx, batch, func(ctx context.Context, row T) error {
+			t, err := task(row)
+			if err != nil {
 				return err
-			})
-		}
-		if err := group.Wait(); err != nil {
+			}
+			missing, err := w.isMissing(ctx, t)
+			if err != nil || !missing {
+				return err
+			}
+			t, still, err := reread(ctx, row)
+			if err != nil || !still {
+				return err
+			}
+			enqueued, err := w.queue.enqueueAgain(ctx, t)
+			if enqueued {
+				n.Add(1)
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}

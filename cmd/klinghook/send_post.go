@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
@@ -135,26 +134,32 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64
 	}
 
 	start := time.Now()
-	group, sending := errgroup.WithContext(ctx)
-	group.SetLimit(lanesAtOnce)
+	sending, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	// Deliveries under way may finish, so that they are counted.
 	posting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(sending, func() { time.AfterFunc(sendGrace, cancel) })()
+	var group sync.WaitGroup
+	places := make(chan struct{}, lanesAtOnce)
 	for _, lane := range lanes {
-		group.Go(func() error {
+		places <- struct{}{}
+		group.Go(func() {
+			defer func() { <-places }()
 			for _, d := range lane {
-				if err := limiter.Wait(sending); err != nil {
-					return err
+				err := limiter.Wait(sending)
+				if err == nil {
+					err = p.postOne(posting, d)
 				}
-				if err := p.postOne(posting, d); err != nil {
-					return err
+				if err != nil {
+					fail(err)
+					return
 				}
 			}
-			return nil
 		})
 	}
-	err := group.Wait()
+	group.Wait()
+	err := context.Cause(sending)
 	if p.bar != nil {
 		p.bar.End()
 	}
