@@ -55,6 +55,8 @@ type attempt struct {
 	task    tasks.Task // its ID has no generation
 	queue   string
 	handler handler
+	// jobID and eventID are what the task is about, if anything.
+	jobID, eventID string
 	// number counts from 1 to last.
 	number, last int
 	start        time.Time
@@ -66,10 +68,12 @@ func (w *Worker) newAttempt(ctx context.Context, t *asynq.Task) attempt {
 	maxRetry, _ := asynq.GetMaxRetry(ctx)
 	queue, _ := asynq.GetQueueName(ctx)
 	kind := tasks.Kind(t.Type())
-	return attempt{
+	a := attempt{
 		task:  tasks.Task{Kind: kind, ID: workID(ctx), Payload: t.Payload()},
 		queue: queue, handler: w.handlerOf(kind), number: retried + 1, last: maxRetry + 1, start: w.cfg.Now(),
 	}
+	a.jobID, a.eventID = a.handler.about(t.Payload())
+	return a
 }
 
 // workID identifies the work of the task that a handler runs.
@@ -87,10 +91,17 @@ func isLast(ctx context.Context) bool {
 
 // fields returns the log fields of an attempt.
 func (a attempt) fields(more ...zap.Field) []zap.Field {
-	return append([]zap.Field{
+	fields := []zap.Field{
 		zap.String("kind", string(a.task.Kind)), zap.String("queue", a.queue), zap.String("task_id", a.task.ID),
 		zap.Int("attempt", a.number), zap.Int("max_attempts", a.last), zap.Duration("duration", a.duration),
-	}, more...)
+	}
+	if a.jobID != "" {
+		fields = append(fields, zap.String("job_id", a.jobID))
+	}
+	if a.eventID != "" {
+		fields = append(fields, zap.String("event_id", a.eventID))
+	}
+	return append(fields, more...)
 }
 
 const (

@@ -84,7 +84,7 @@ func (w *Worker) report(ctx context.Context, a attempt, end Attempt) {
 
 // describe fills in what an attempt was about. It leaves out what it cannot read.
 func (w *Worker) describe(ctx context.Context, a attempt, end *Attempt) {
-	end.JobID, end.EventID = a.handler.about(a.task.Payload)
+	end.JobID, end.EventID = a.jobID, a.eventID
 	switch a.task.Kind {
 	case tasks.KindEventRecord:
 		ev, _ := tasks.DecodeEvent(a.task.Payload)

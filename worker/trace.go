@@ -18,11 +18,10 @@ func (w *Worker) traceAttempt(ctx context.Context, a attempt, t *asynq.Task) (_ 
 	if w.cfg.Tracer == nil || a.task.Kind == tasks.KindRejectionKeep {
 		return ctx, func(error) {}
 	}
-	jobID, eventID := a.handler.about(a.task.Payload)
 	ctx, span := w.cfg.Tracer.Start(tasks.WithTraceOf(ctx, t.Headers()), string(a.task.Kind), trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "asynq"), attribute.String("messaging.destination.name", a.queue), attribute.String("messaging.message.id", a.task.ID),
-			attribute.Int("klinghook.attempt", a.number), attribute.String("klinghook.job_id", jobID), attribute.String("klinghook.event_id", eventID)))
+			attribute.Int("klinghook.attempt", a.number), attribute.String("klinghook.job_id", a.jobID), attribute.String("klinghook.event_id", a.eventID)))
 	return ctx, func(err error) { endSpan(span, err) }
 }
 

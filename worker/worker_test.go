@@ -84,6 +84,9 @@ func TestEachAttemptHasOneLogLine(t *testing.T) {
 				t.Errorf("line of %s has no %s", kind, key)
 			}
 		}
+		if fields["job_id"] != "vid_1" || (kind == "event:record") != (fields["event_id"] != nil) {
+			t.Errorf("line of %s is about job %v and event %v", kind, fields["job_id"], fields["event_id"])
+		}
 		if text, _ := fields["error"].(string); strings.Contains(text, "hush") {
 			t.Errorf("line of %s has the link's query: %s", kind, text)
 		}

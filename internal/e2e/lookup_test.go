@@ -52,7 +52,7 @@ func TestLookupsReplaceLostCallbacks(t *testing.T) {
 		r.workers = append(r.workers, r.start(klinghook, "worker"))
 	}
 	ingest := r.start(ingestProgram)
-	r.create(jobs, ingest.url(), r.workers[1].address("admin"), "official", "t/"+callbackToken)
+	r.create(jobs, ingest.url(), r.workers[1].address("metrics"), "official", "t/"+callbackToken)
 	r.check(rate)
 	checkLogs(t, append(slices.Clone(r.workers), ingest)...)
 }

@@ -21,8 +21,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	w := newFleet(t, "")
 	base, ingest, worker := w.startAll()
 	processes := map[string]string{
-		"ingest": ingest.address("admin"),
-		"worker": worker.address("admin"),
+		"ingest": ingest.address("metrics"),
+		"worker": worker.address("metrics"),
 		"admin":  w.start(klinghook, "admin").address("admin"),
 	}
 	w.accept(base, completedWith("vid_1", w.media.link("vid_1.mp4")))

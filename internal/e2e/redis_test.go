@@ -63,11 +63,11 @@ func TestRedisKinds(t *testing.T) {
 			w.deliver(base)
 			w.check()
 			for _, s := range []*service{ingest, worker} {
-				if status, answer, err := get(t.Context(), "http://"+s.address("admin")+"/readyz"); err != nil || status != http.StatusOK {
+				if status, answer, err := get(t.Context(), "http://"+s.address("metrics")+"/readyz"); err != nil || status != http.StatusOK {
 					t.Errorf("%s is not ready: %d %s, %v", s.name, status, answer, err)
 				}
 			}
-			_, metrics, err := get(t.Context(), "http://"+ingest.address("admin")+"/metrics")
+			_, metrics, err := get(t.Context(), "http://"+ingest.address("metrics")+"/metrics")
 			if err != nil || !strings.Contains(metrics, "klinghook_spool_put_total{outcome=\"stored\"} 0\n") {
 				t.Errorf("deliveries went to the spool: %v\n%s", err, metrics)
 			}

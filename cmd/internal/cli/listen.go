@@ -28,9 +28,9 @@ type Endpoint struct {
 	Elsewhere *zap.Logger
 }
 
-// AdminEndpoint returns the private endpoint of a process.
-func AdminEndpoint(cfg *config.Config, private http.Handler, log *zap.Logger) Endpoint {
-	e := Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
+// PrivateEndpoint returns the private endpoint of a process. name says what it serves.
+func PrivateEndpoint(name string, cfg *config.Config, private http.Handler, log *zap.Logger) Endpoint {
+	e := Endpoint{Name: name, Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
 	if cfg.Origin(e.Setting) == config.FromDefault {
 		e.Elsewhere = log
 	}
