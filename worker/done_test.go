@@ -63,9 +63,7 @@ func TestRunFromQueuePagesEndsDeadLetter(t *testing.T) {
 		if len(f.forwarded) != 1 {
 			t.Errorf("%d messages forwarded, want 1", len(f.forwarded))
 		}
-		if open := f.deadLetters(t); len(open) != 0 {
-			t.Errorf("%d dead letters listed, want none", len(open))
-		}
+		f.checkLetters(t, 0)
 	})
 }
 
@@ -107,22 +105,15 @@ func TestLaterLinkEndsDeadLetter(t *testing.T) {
 	f.completedAt(t, "30", "vid_1", "/dead.mp4")
 	f.completedAt(t, "30", "vid_2", "/dead.mp4")
 	f.work(t)
-	if open := f.deadLetters(t); len(open) != 2 {
-		t.Fatalf("%d dead letters, want two", len(open))
-	}
+	f.checkLetters(t, 2)
 	f.renew(t)
 	f.completedAt(t, "31", "vid_1", "/good.mp4")
 	f.work(t)
 	for range 2 {
 		f.sweep(t)
-		open := f.deadLetters(t)
-		if len(open) != 1 || open[0].JobID != "vid_2" {
+		if open := f.checkLetters(t, 1); open[0].JobID != "vid_2" {
 			t.Errorf("dead letters %+v, want only that of vid_2", open)
 		}
-	}
-	all, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true})
-	if err != nil || len(all) != 2 || all[0].State == all[1].State {
-		t.Errorf("dead letters %+v, %v; want one done and one dead", all, err)
 	}
 }
 
@@ -194,11 +185,8 @@ func TestDeadLetterByOperatorKeepsEarlierAttempts(t *testing.T) {
 		t.Fatalf("archived %d, %v; want 1", n, err)
 	}
 	f.sweep(t)
-	list := f.deadLetters(t)
-	if len(list) != 1 || len(list[0].Failures) != int(busy.Load()) {
-		t.Fatalf("dead letters %+v, want one with %d attempts", list, busy.Load())
-	}
-	if d := list[0]; !strings.HasPrefix(d.Error, "archived by an operator") || !strings.Contains(d.Error, "418") || !strings.Contains(d.Failures[0].Error, "418") {
+	d := f.checkLetters(t, 1)[0]
+	if len(d.Failures) != int(busy.Load()) || !strings.HasPrefix(d.Error, "archived by an operator") || !strings.Contains(d.Error, "418") || !strings.Contains(d.Failures[0].Error, "418") {
 		t.Errorf("dead letter has %q and %+v, want the operator and the 418", d.Error, d.Failures)
 	}
 }
@@ -217,8 +205,7 @@ func TestLostLeaseAtLastAttemptEndsAsDeadLetter(t *testing.T) {
 	})
 	f.worker.Shutdown()
 	f.sweep(t)
-	list := f.deadLetters(t)
-	if len(list) != 1 || list[0].Error != "asynq: task lease expired" || len(list[0].Failures) != 1 || list[0].Failures[0].Attempt != 1 {
-		t.Errorf("dead letters %+v, want one with the expired lease at attempt 1", list)
+	if d := f.checkLetters(t, 1)[0]; d.Error != "asynq: task lease expired" || len(d.Failures) != 1 || d.Failures[0].Attempt != 1 {
+		t.Errorf("dead letter %+v, want the expired lease at attempt 1", d)
 	}
 }

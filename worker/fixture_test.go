@@ -269,6 +269,25 @@ func (f *fixture) deadLetters(t *testing.T) []store.DeadLetter {
 	return list
 }
 
+// checkLetters checks the number of open dead letters and returns them.
+func (f *fixture) checkLetters(t *testing.T, want int) []store.DeadLetter {
+	t.Helper()
+	list := f.deadLetters(t)
+	if len(list) != want {
+		t.Fatalf("dead letters %+v, want %d", list, want)
+	}
+	return list
+}
+
+// checkJob checks the status of a job; empty if it has no row.
+func (f *fixture) checkJob(t *testing.T, id string, want tasks.Status) {
+	t.Helper()
+	j, err := f.store.Job(t.Context(), id)
+	if j.Status != want || (err == nil) != (want != "") {
+		t.Errorf("job %s is %q, %v; want %q", id, j.Status, err, want)
+	}
+}
+
 func (f *fixture) state(t *testing.T, task tasks.Task, queue string) *asynq.TaskInfo {
 	t.Helper()
 	info, err := f.inspector.GetTaskInfo(queue, task.ID)

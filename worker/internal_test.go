@@ -3,9 +3,12 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hibiken/asynq"
 
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -52,6 +55,13 @@ func TestBackoff(t *testing.T) {
 				t.Errorf("waits only between %s and %s, want them spread from %s to %s", low, high, tt.min, tt.max)
 			}
 		})
+	}
+}
+
+func TestReportedDelayIsTheOneUsed(t *testing.T) {
+	failed := fmt.Errorf("wrapped: %w", &attemptError{error: errors.New("busy"), retryIn: 7 * time.Second})
+	if got := retryDelay(3, failed, asynq.NewTask(string(tasks.KindMediaDownload), nil)); got != 7*time.Second {
+		t.Errorf("retried after %s, want what was reported", got)
 	}
 }
 

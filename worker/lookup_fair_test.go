@@ -1,7 +1,6 @@
 package worker_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -97,15 +96,11 @@ func TestLookupFindsJobByItsExternalID(t *testing.T) {
 	if j := w.job(t, "881"); j.Status != tasks.StatusProcessing || j.ExternalID != "mine-1" {
 		t.Errorf("job is %s of %q", j.Status, j.ExternalID)
 	}
-	if _, err := w.store.Job(t.Context(), "mine-1"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a job under its external id: %v, want no row", err)
-	}
+	w.checkJob(t, "mine-1", "")
 	w.kling.taken()
 	w.pass(16 * time.Minute)
 	w.lookUp(t)
-	if asked := w.kling.taken(); !slices.Equal(asked, []string{"legacy 881"}) {
-		t.Errorf("asked %q, want the job by its own id", asked)
-	}
+	w.checkAsked(t, "legacy 881")
 }
 
 func TestJobWithoutUsableAnswersIsLost(t *testing.T) {
@@ -127,9 +122,7 @@ func TestJobWithoutUsableAnswersIsLost(t *testing.T) {
 				w.pass(time.Hour)
 			}
 			w.work(t)
-			if j := w.job(t, "881"); j.Status != tasks.StatusLost {
-				t.Errorf("job is %s, want lost", j.Status)
-			}
+			w.checkJob(t, "881", tasks.StatusLost)
 		})
 	}
 }
@@ -158,14 +151,10 @@ func TestJobIsLostThoughKlingAlwaysFails(t *testing.T) {
 	if first < 10 || second == 0 || second > first/3 {
 		t.Errorf("Kling was asked %d times on the first day and %d times a day on the next six, want ever fewer", first, second)
 	}
-	if j := w.job(t, "881"); j.Status != tasks.StatusCreated {
-		t.Errorf("job is %s while Kling may be down", j.Status)
-	}
+	w.checkJob(t, "881", tasks.StatusCreated) // Kling may be down
 	askedIn(2)
 	w.work(t)
-	if j := w.job(t, "881"); j.Status != tasks.StatusLost {
-		t.Errorf("job is %s, want lost", j.Status)
-	}
+	w.checkJob(t, "881", tasks.StatusLost)
 	left, err := w.store.RequestedLookups(t.Context(), store.RequestFilter{Now: w.clock().AddDate(1, 0, 0), Limit: 10})
 	if err != nil || len(left) > 0 {
 		t.Errorf("still requested: %v, %v", left, err)

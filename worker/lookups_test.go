@@ -61,29 +61,21 @@ func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.Kind) (klin
 		k.questions++
 		return klingJob(id, kling.KindTasks, k.answer(k.questions)), nil
 	}
+	jobs, kind := k.tasks, kling.KindTasks
 	if len(kinds) == 1 && kinds[0] == kling.KindTasks {
 		k.asked = append(k.asked, id)
-		if raw, ok := k.tasks[id]; ok && k.err == nil {
-			return klingJob(id, kling.KindTasks, raw), nil
-		}
-		return kling.Job{}, cmpErr(k.err)
+	} else {
+		k.asked = append(k.asked, "legacy "+id)
+		jobs, kind = k.legacy, kling.KindText2Video
 	}
-	k.asked = append(k.asked, "legacy "+id)
-	if err := k.troubles[id]; err != nil {
+	if err := stdcmp.Or(k.troubles[id], k.err); err != nil {
 		return kling.Job{}, err
 	}
 	id = stdcmp.Or(k.names[id], id)
-	if raw, ok := k.legacy[id]; ok && k.err == nil {
-		return klingJob(id, kling.KindText2Video, raw), nil
+	if raw, ok := jobs[id]; ok {
+		return klingJob(id, kind, raw), nil
 	}
-	return kling.Job{}, cmpErr(k.err)
-}
-
-func cmpErr(err error) error {
-	if err == nil {
-		return kling.ErrNotFound
-	}
-	return err
+	return kling.Job{}, kling.ErrNotFound
 }
 
 func klingJob(id string, kind kling.Kind, raw string) kling.Job {
@@ -112,6 +104,14 @@ func (k *fakeKling) set(change func(*fakeKling)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	change(k)
+}
+
+// checkAsked checks what Kling was asked since it was checked last.
+func (w *waiting) checkAsked(t *testing.T, want ...string) {
+	t.Helper()
+	if asked := w.kling.taken(); !slices.Equal(asked, want) {
+		t.Errorf("asked %q, want %q", asked, want)
+	}
 }
 
 // waiting is a worker with a fake Kling and a clock that the test moves.
@@ -209,9 +209,7 @@ func TestSilentJobIsAskedAboutLessAndLess(t *testing.T) {
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("asked %d times (-want +got):\n%s", len(asked), diff)
 	}
-	if j := w.job(t, "881"); j.Status != tasks.StatusLost {
-		t.Fatalf("after 8 days the job is %s, want lost", j.Status)
-	}
+	w.checkJob(t, "881", tasks.StatusLost)
 	if got := w.sent(); !slices.Equal(got, []string{"video.lost 881"}) {
 		t.Errorf("sent %q, want the lost job once", got)
 	}
@@ -220,9 +218,7 @@ func TestSilentJobIsAskedAboutLessAndLess(t *testing.T) {
 	body := strings.Replace(fmt.Sprintf(completedBody, w.cdn.URL), "1736937000000", fmt.Sprint(w.clock().UnixMilli()), 1)
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", body)
 	w.work(t)
-	if j := w.job(t, "881"); j.Status != tasks.StatusCompleted {
-		t.Errorf("after its webhook the job is %s, want completed", j.Status)
-	}
+	w.checkJob(t, "881", tasks.StatusCompleted)
 }
 
 func TestWebhookAfterLookupChangesNothing(t *testing.T) {
@@ -250,9 +246,7 @@ func TestWebhookAfterLookupChangesNothing(t *testing.T) {
 		w.kling.taken()
 		w.pass(48 * time.Hour)
 		w.lookUp(t)
-		if asked := w.kling.taken(); len(asked) > 0 {
-			t.Errorf("asked for %q, which is finished", asked)
-		}
+		w.checkAsked(t)
 	})
 }
 
@@ -264,19 +258,11 @@ func TestUnsignedCallbackOnlyAsksKling(t *testing.T) {
 	w.work(t)
 	w.lookUp(t)
 	w.work(t)
-	if j := w.job(t, "881"); j.Status != tasks.StatusProcessing {
-		t.Errorf("job is %s, want what Kling says: processing", j.Status)
-	}
-	if _, err := w.store.Job(t.Context(), "made-up"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a job that Kling does not know: %v, want no row", err)
-	}
-	if diff := cmp.Diff([]string{"881", "legacy made-up"}, w.kling.taken()); diff != "" {
-		t.Errorf("asked (-want +got):\n%s", diff)
-	}
+	w.checkJob(t, "881", tasks.StatusProcessing) // as Kling says
+	w.checkJob(t, "made-up", "")
+	w.checkAsked(t, "881", "legacy made-up")
 	w.lookUp(t)
-	if asked := w.kling.taken(); len(asked) > 0 {
-		t.Errorf("asked again for %q", asked)
-	}
+	w.checkAsked(t)
 	events, err := w.store.Events(t.Context(), store.EventFilter{})
 	testenv.NoError(t, err)
 	for _, ev := range events {
@@ -321,9 +307,7 @@ func TestFailedLookupsAreSpacedOut(t *testing.T) {
 			if err != nil || (len(due) == 1) != tt.due {
 				t.Errorf("%d jobs are due, %v; want it due: %t", len(due), err, tt.due)
 			}
-			if j := w.job(t, "881"); j.Status != tasks.StatusCreated {
-				t.Errorf("job is %s", j.Status)
-			}
+			w.checkJob(t, "881", tasks.StatusCreated)
 		})
 	}
 }

@@ -10,9 +10,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/hibiken/asynq"
 
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -96,44 +94,4 @@ func TestObserverReplacesTheLog(t *testing.T) {
 			t.Errorf("the log has an attempt: %s %v", entry.Message, entry.ContextMap())
 		}
 	}
-}
-
-func TestReportedDelayIsTheOneUsed(t *testing.T) {
-	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
-	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
-	a := &audience{progress: map[string][2]int64{}}
-	f.cfg.Observer = a
-	f.renew(t)
-	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-	f.start(t)
-	for n := 1; n <= 12; n++ {
-		var waiting *asynq.TaskInfo
-		f.eventually(t, "another attempt", func() bool {
-			list, err := f.inspector.ListRetryTasks(tasks.QueueMedia)
-			if err == nil && len(list) == 1 && list[0].Retried == n {
-				waiting = list[0]
-			}
-			return waiting != nil
-		})
-		last := a.last(tasks.KindMediaDownload)
-		if last.Outcome != worker.Retried || last.Number != n || last.Err == nil {
-			t.Fatalf("attempt %d was reported as %+v", n, last)
-		}
-		if off := time.Until(waiting.NextProcessAt) - last.RetryIn; off.Abs() > 30*time.Second {
-			t.Errorf("attempt %d: a delay of %s was reported, which is %s off", n, last.RetryIn, off)
-		}
-		testenv.NoError(t, f.inspector.RunTask(tasks.QueueMedia, waiting.ID))
-	}
-}
-
-// last returns the last attempt of a kind.
-func (a *audience) last(kind tasks.Kind) (last worker.Attempt) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, attempt := range a.attempts {
-		if attempt.Kind == kind {
-			last = attempt
-		}
-	}
-	return last
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -51,12 +50,8 @@ func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
 					w.runRetries(t, tasks.QueueMedia)
 				}
 				w.checkMedia(t, "881", store.MediaStored, "")
-				if asked := w.kling.taken(); !slices.Equal(asked, tt.wantAsked) {
-					t.Errorf("asked %q, want %q", asked, tt.wantAsked)
-				}
-				if list := w.deadLetters(t); len(list) > 0 {
-					t.Errorf("%d dead letters, want none", len(list))
-				}
+				w.checkAsked(t, tt.wantAsked...)
+				w.checkLetters(t, 0)
 			})
 		}
 	}
@@ -86,9 +81,7 @@ func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
 	}
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", old)
 	w.work(t)
-	if list := w.deadLetters(t); len(list) > 0 {
-		t.Errorf("%d dead letters, want none", len(list))
-	}
+	w.checkLetters(t, 0)
 }
 
 func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
@@ -112,9 +105,7 @@ func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
 				t.Errorf("Kling was asked %d times, want once for each of %d attempts", n, policy.Attempts)
 			}
 			w.checkMedia(t, "881", store.MediaFailed, "")
-			if list := w.deadLetters(t); len(list) != 1 {
-				t.Errorf("%d dead letters, want one", len(list))
-			}
+			w.checkLetters(t, 1)
 		})
 	}
 }
@@ -132,9 +123,7 @@ func TestDeadLinkEndsAsDeadLetterOnceKlingAnswers(t *testing.T) {
 	w.kling.set(func(k *fakeKling) { k.err = errors.New("connection refused") })
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
 	w.work(t)
-	if list := w.deadLetters(t); len(list) > 0 {
-		t.Fatalf("%d dead letters while Kling cannot be asked, want none", len(list))
-	}
+	w.checkLetters(t, 0)
 	w.kling.set(func(k *fakeKling) { k.err = nil })
 	w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL+"/other"))
 	w.work(t)

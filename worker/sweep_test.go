@@ -28,11 +28,7 @@ func TestGivenUpTaskIsADeadLetter(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	task := f.deliver(t, "klingai", "", "video.created", "vid_1", "not JSON")
 	f.work(t)
-	list := f.deadLetters(t)
-	if len(list) != 1 {
-		t.Fatalf("%d dead letters, want 1", len(list))
-	}
-	d := list[0]
+	d := f.checkLetters(t, 1)[0]
 	if d.Task.ID != task.ID || string(d.Task.Payload) != string(task.Payload) || d.JobID != "vid_1" || !strings.HasPrefix(d.EventID, "klingai:") {
 		t.Errorf("dead letter %+v does not name the task %s", d, task.ID)
 	}
@@ -60,9 +56,7 @@ func TestSweepBuriesAndTrimsTheArchive(t *testing.T) {
 	_, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents)
 	testenv.NoError(t, err)
 	f.sweep(t)
-	if got := len(f.deadLetters(t)); got != n {
-		t.Errorf("%d dead letters, want %d", got, n)
-	}
+	f.checkLetters(t, n)
 	info, err := f.inspector.GetQueueInfo(tasks.QueueEvents)
 	testenv.NoError(t, err)
 	if info.Archived > 1000 || info.Archived < 500 {

@@ -40,9 +40,7 @@ func TestWorkerFollowsASwitchoverOfPostgreSQL(t *testing.T) {
 	if err := f.store.CheckWritable(t.Context()); err != nil {
 		t.Errorf("not ready after the switchover: %v", err)
 	}
-	if letters := f.deadLetters(t); len(letters) > 0 {
-		t.Errorf("dead letters %v, want none", letters)
-	}
+	f.checkLetters(t, 0)
 }
 
 func TestMissingRowIsRetriedUntilAttemptsRunOut(t *testing.T) {
@@ -67,7 +65,7 @@ func TestMissingRowIsRetriedUntilAttemptsRunOut(t *testing.T) {
 	testenv.NoError(t, err)
 	f.renew(t)
 	f.work(t)
-	if letters := f.deadLetters(t); len(letters) != 1 || letters[0].Task.ID != "last" {
-		t.Errorf("dead letters %v, want one after the last attempt", letters)
+	if d := f.checkLetters(t, 1)[0]; d.Task.ID != "last" {
+		t.Errorf("dead letter %v, want that of the last attempt", d)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/klinghook/klinghook/internal/store"
-	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -33,10 +32,7 @@ func TestEventsReachStoreBucketAndReceiver(t *testing.T) {
 		f.work(t)
 
 		for job, want := range map[string]tasks.Status{"vid_1": tasks.StatusCompleted, "vid_2": tasks.StatusFailed, "task_3": tasks.StatusCompleted} {
-			j, err := f.store.Job(t.Context(), job)
-			if err != nil || j.Status != want {
-				t.Errorf("job %s is %s, %v; want %s", job, j.Status, err, want)
-			}
+			f.checkJob(t, job, want)
 		}
 		for _, object := range []string{"vid_1/video.mp4", "task_3/video.mp4", "task_3/video-2.mp4"} {
 			content, err := os.ReadFile(filepath.Join(f.bucket, object))
@@ -96,25 +92,6 @@ func TestEachAttemptHasOneLogLine(t *testing.T) {
 		if got, ok := levels[kind]; !ok || got != level {
 			t.Errorf("%s is logged at %s (there: %t), want %s", kind, got, ok, level)
 		}
-	}
-}
-
-func TestPermanentErrorsAreArchivedAtOnce(t *testing.T) {
-	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
-	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }
-	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
-	unreadable := tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:odd", Payload: []byte("{")}
-	_, err := f.queue.Enqueue(t.Context(), unreadable)
-	testenv.NoError(t, err)
-	f.work(t)
-	f.checkMedia(t, "vid_1", store.MediaFailed, "410")
-	if info := f.state(t, unreadable, tasks.QueueEvents); info.State != asynq.TaskStateArchived || info.Retried != 0 {
-		t.Errorf("unreadable payload is %s after %d retries, want archived at once", info.State, info.Retried)
-	}
-	download, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
-	testenv.NoError(t, err)
-	if info := f.state(t, download, tasks.QueueMedia); info.State != asynq.TaskStateArchived {
-		t.Errorf("a download answered with 410 is %s, want archived at once", info.State)
 	}
 }
 
