@@ -59,25 +59,6 @@ func TestBuryingManyTwiceKeepsTheirFailures(t *testing.T) {
 	})
 }
 
-func TestDeadLetterThatFailedAgainIsNotClosedUnseen(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		first, second := dead("task-1", "vid_1", "first", 1), dead("task-1", "vid_1", "second", 2)
-		first.Failures = []store.Failure{{Attempt: 1, At: first.FailedAt, Error: "first"}}
-		second.Failures = []store.Failure{{Attempt: 1, At: second.FailedAt, Error: "second"}}
-		testenv.NoError(t, db.Bury(t.Context(), first))
-		seen := letters(t, db)[0]
-		for range 2 {
-			testenv.NoError(t, db.Bury(t.Context(), second))
-		}
-		testenv.NoError(t, db.EndDeadLetter(t.Context(), seen, store.DeadLetterReplayed, received))
-		want := second
-		want.ID, want.State, want.Failures = seen.ID, store.DeadLetterDead, slices.Concat(first.Failures, second.Failures)
-		if diff := gocmp.Diff([]store.DeadLetter{want}, letters(t, db)); diff != "" {
-			t.Errorf("dead letters (-want +got):\n%s", diff)
-		}
-	})
-}
-
 func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, JobID: "c\x00", EventID: "\xff", Error: "d\x00", FailedAt: received}
@@ -90,20 +71,6 @@ func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 		testenv.NoError(t, db.EndDeadLetterOf(t.Context(), odd.Task.ID, received))
 		if got := letters(t, db); got[0].State != store.DeadLetterDone || len(got[0].Failures) != 1 {
 			t.Errorf("dead letter %+v, want it done and with its note", got[0])
-		}
-	})
-}
-
-func TestOutlineLeavesOutPayloadAndFailures(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		d := dead("task-1", "vid_1", "gone", 0)
-		d.Failures = []store.Failure{{Attempt: 1, At: received, Error: "gone"}}
-		testenv.NoError(t, db.Bury(t.Context(), d))
-		got, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Outline: true})
-		testenv.NoError(t, err)
-		d.ID, d.State, d.Task.Payload, d.Failures = 1, store.DeadLetterDead, nil, []store.Failure{}
-		if diff := gocmp.Diff([]store.DeadLetter{d}, got); diff != "" {
-			t.Errorf("outline (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -19,45 +19,55 @@ func dead(id, job, text string, minute int) store.DeadLetter {
 	}
 }
 
-func TestReplayedTaskThatDiesAgainGetsASecondDeadLetter(t *testing.T) {
+func TestDeadLetterIsClosedOnlyAsItWasSeen(t *testing.T) {
+	const first, second, done, replayed, discarded = "first", "second", "done", "replayed", "discarded"
+	tests := []struct {
+		name  string
+		steps []string // after the first burial
+		want  []string
+	}{
+		{"closed once", []string{replayed, discarded}, []string{"first replayed 1"}},
+		{"dies again after its replay", []string{replayed, second}, []string{"first replayed 1", "second dead 1"}},
+		{"failed again since it was seen", []string{second, second, replayed}, []string{"second dead 2"}},
+		// A worker may finish the replayed task before the replay is noted.
+		{"done, then replayed", []string{done, replayed}, []string{"first replayed 1"}},
+		{"done, then discarded", []string{done, discarded}, []string{"first done 1"}},
+	}
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		ctx := t.Context()
-		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "first", 0)))
-		letter := dead("task-1", "vid_1", "first", 0)
-		letter.ID = 1
-		testenv.NoError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, received))
-		testenv.NoError(t, db.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, received.Add(time.Hour)))
-		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "second", 5)))
-		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{Ended: true})
-		testenv.NoError(t, err)
-		var states []string
-		for _, d := range got {
-			states = append(states, fmt.Sprintf("%s %s %s", d.Error, d.State, d.EndedAt.Format(time.TimeOnly)))
-		}
-		want := []string{"first replayed 12:00:00", "second dead 00:00:00"}
-		if diff := cmp.Diff(want, states); diff != "" {
-			t.Errorf("dead letters (-want +got):\n%s", diff)
+		for _, tt := range tests {
+			bury := func(text string, minute int) {
+				d := dead(tt.name, tt.name, text, minute)
+				d.Failures = []store.Failure{{Attempt: 1, At: d.FailedAt, Error: text}}
+				testenv.NoError(t, db.Bury(t.Context(), d))
+			}
+			bury(first, 1)
+			filter := store.DeadLetterFilter{JobID: tt.name, Ended: true}
+			seen, err := db.DeadLetters(t.Context(), filter)
+			testenv.NoError(t, err)
+			for _, step := range tt.steps {
+				switch step {
+				case second:
+					bury(second, 2)
+				case done:
+					testenv.NoError(t, db.EndDeadLetterOf(t.Context(), tt.name, received))
+				default:
+					testenv.NoError(t, db.EndDeadLetter(t.Context(), seen[0], store.DeadLetterState(step), received))
+				}
+			}
+			list, err := db.DeadLetters(t.Context(), filter)
+			testenv.NoError(t, err)
+			var got []string
+			for _, d := range list {
+				got = append(got, fmt.Sprintf("%s %s %d", d.Error, d.State, len(d.Failures)))
+				if (d.State == store.DeadLetterDead) != d.EndedAt.IsZero() {
+					t.Errorf("%s: %s dead letter ended at %s", tt.name, d.State, d.EndedAt)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+			}
 		}
 	})
-}
-
-// A worker may finish the replayed task before the replay is noted.
-func TestReplayedReplacesDone(t *testing.T) {
-	for ending, want := range map[store.DeadLetterState]store.DeadLetterState{
-		store.DeadLetterReplayed:  store.DeadLetterReplayed,
-		store.DeadLetterDiscarded: store.DeadLetterDone,
-	} {
-		onBoth(t, func(t *testing.T, db *store.Store) {
-			ctx := t.Context()
-			testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
-			seen := letters(t, db)[0]
-			testenv.NoError(t, db.EndDeadLetterOf(ctx, "task-1", received))
-			testenv.NoError(t, db.EndDeadLetter(ctx, seen, ending, received))
-			if got := letters(t, db)[0].State; got != want {
-				t.Errorf("done, then %s: dead letter is %s, want %s", ending, got, want)
-			}
-		})
-	}
 }
 
 func TestForgottenFailuresAreNotBuried(t *testing.T) {
@@ -79,6 +89,7 @@ func TestDeadLetterFilter(t *testing.T) {
 		for i, d := range []store.DeadLetter{
 			dead("a", "vid_1", "404 Not Found", 0), dead("b", "vid_1", "timeout", 10), dead("c", "vid_2", "100% full_disk", 20), dead("d", "vid_2", "timeout", 30),
 		} {
+			d.Failures = []store.Failure{{Attempt: 1, At: received, Error: d.Error}}
 			if i == 3 {
 				d.Task.Kind = tasks.KindNotifySend
 			}
@@ -103,6 +114,7 @@ func TestDeadLetterFilter(t *testing.T) {
 			{"before", store.DeadLetterFilter{Before: received.Add(20 * time.Minute)}, []int64{1}},
 			{"a page", store.DeadLetterFilter{After: 1, Limit: 1}, []int64{3}},
 			{"none", store.DeadLetterFilter{JobID: "vid_3"}, nil},
+			{"in outline", store.DeadLetterFilter{Kind: tasks.KindNotifySend, Outline: true}, []int64{4}},
 		}
 		for _, tt := range tests {
 			list, err := db.DeadLetters(ctx, tt.filter)
@@ -110,6 +122,9 @@ func TestDeadLetterFilter(t *testing.T) {
 			var got []int64
 			for _, d := range list {
 				got = append(got, d.ID)
+				if large := len(d.Task.Payload) > 0 && len(d.Failures) > 0; large == tt.filter.Outline {
+					t.Errorf("%s: dead letter %d has payload %q and failures %v", tt.name, d.ID, d.Task.Payload, d.Failures)
+				}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.name, diff)

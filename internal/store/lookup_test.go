@@ -221,39 +221,3 @@ func TestJobFoundByItsCreatorsNameIsTrackedByItsID(t *testing.T) {
 		}
 	})
 }
-
-func TestLostJobIsFoundAgainByAnyLaterEvent(t *testing.T) {
-	tests := []struct {
-		name string
-		said []tasks.Status // in order of time
-		want tasks.Status
-	}{
-		{"after created", []tasks.Status{tasks.StatusCreated, tasks.StatusLost}, tasks.StatusLost},
-		{"before processing", []tasks.Status{tasks.StatusLost, tasks.StatusProcessing}, tasks.StatusProcessing},
-		{"before failed", []tasks.Status{tasks.StatusLost, tasks.StatusFailed}, tasks.StatusFailed},
-		{"after completed", []tasks.Status{tasks.StatusCompleted, tasks.StatusLost}, tasks.StatusCompleted},
-		{"twice", []tasks.Status{tasks.StatusLost, tasks.StatusProcessing, tasks.StatusLost}, tasks.StatusLost},
-	}
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		for _, tt := range tests {
-			for _, backwards := range []bool{false, true} {
-				job := tt.name
-				if backwards {
-					job += ", backwards"
-				}
-				for i := range tt.said {
-					if backwards {
-						i = len(tt.said) - 1 - i
-					}
-					o := occurrence{id: string(rune('a' + i)), minute: i, status: tt.said[i]}
-					ev, up := o.record(job)
-					_, err := recordOne(t.Context(), db, ev, up, nil)
-					testenv.NoError(t, err)
-				}
-				if j, err := db.Job(t.Context(), job); err != nil || j.Status != tt.want {
-					t.Errorf("%s: job is %s, %v; want %s", job, j.Status, err, tt.want)
-				}
-			}
-		}
-	})
-}

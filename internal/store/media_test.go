@@ -65,38 +65,24 @@ func TestWhichLinkCounts(t *testing.T) {
 	})
 }
 
-func TestReplacedLinkIsNotPublished(t *testing.T) {
+func TestFileThatIsNotPublishedStaysOwed(t *testing.T) {
+	full := errors.New("disk full")
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)
 		testenv.NoError(t, err)
-		publish := func() error {
-			t.Error("published from a link that no longer counts")
-			return nil
-		}
-		superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: "https://cdn.example/old.mp4", Object: "o"}, received, publish)
-		if err != nil || !superseded {
-			t.Errorf("StoreMedia = %t, %v; want superseded", superseded, err)
-		}
-		m, err := db.Medium(t.Context(), "vid_1", "video")
-		if err != nil || m.State != store.MediaPending {
-			t.Errorf("state %s, %v; want pending", m.State, err)
-		}
-	})
-}
-
-func TestFileStaysOwedWhenPublishFails(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ev, update := completed()
-		_, err := recordOne(t.Context(), db, ev, update, nil)
-		testenv.NoError(t, err)
-		full := errors.New("disk full")
-		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
-		if _, err := db.StoreMedia(t.Context(), m, received, func() error { return full }); !errors.Is(err, full) {
-			t.Errorf("StoreMedia = %v, want %v", err, full)
-		}
-		if got, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || got.State != store.MediaPending || got.Object != "" {
-			t.Errorf("media is %s with object %q, %v; want pending and none", got.State, got.Object, err)
+		for link, want := range map[string]error{update.Media[0].URL: full, "https://cdn.example/old.mp4": nil} {
+			published := false
+			superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: link, Object: "o"}, received, func() error {
+				published = true
+				return full
+			})
+			if !errors.Is(err, want) || superseded != (want == nil) || published == superseded {
+				t.Errorf("StoreMedia from %s = %t, %v; published %t", link, superseded, err, published)
+			}
+			if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaPending || m.Object != "" {
+				t.Errorf("media is %s with object %q, %v; want pending and none", m.State, m.Object, err)
+			}
 		}
 	})
 }

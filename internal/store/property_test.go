@@ -124,6 +124,14 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 				{id: "c", minute: 0, status: "created"},
 			},
 		},
+		{name: "created, then lost", want: tasks.StatusLost, events: []occurrence{{id: "a", status: "created"}, {id: "b", minute: 1, status: "lost"}}},
+		{name: "lost, then processing", want: tasks.StatusProcessing, events: []occurrence{{id: "a", status: "lost"}, {id: "b", minute: 1, status: "processing"}}},
+		{name: "lost, then failed", want: tasks.StatusFailed, events: []occurrence{{id: "a", status: "lost"}, {id: "b", minute: 1, status: "failed"}}},
+		{name: "completed, then lost", want: tasks.StatusCompleted, events: []occurrence{{id: "a", status: "completed"}, {id: "b", minute: 1, status: "lost"}}},
+		{
+			name: "lost twice", want: tasks.StatusLost,
+			events: []occurrence{{id: "a", status: "lost"}, {id: "b", minute: 1, status: "processing"}, {id: "c", minute: 2, status: "lost"}},
+		},
 	}
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for _, tt := range tests {
