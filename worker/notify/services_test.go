@@ -260,12 +260,16 @@ func TestNtfyMessagesHaveTheirOwnTitles(t *testing.T) {
 	}
 }
 
-func TestDiscordGetsOneMessageInOrder(t *testing.T) {
+func TestLongTextsAreCutToOneMessage(t *testing.T) {
 	m := testMessage()
 	for range 100 {
 		m.Media = append(m.Media, m.Media[0])
 	}
-	n, _ := newTestChat(t, "discord://token@123456789", nil)
+	n, name := newTestChat(t, "generic://example.com/", nil)
+	if text, _ := as[*chat](t, n, name).compose(m); len(text) != maxMessage+len("…") {
+		t.Errorf("text of a service without a limit has %d bytes", len(text))
+	}
+	n, _ = newTestChat(t, "discord://token@123456789", nil)
 	requests := posted(t, n, m)
 	if len(requests) != 1 {
 		t.Fatalf("%d requests, want 1", len(requests))
