@@ -61,7 +61,7 @@ func TestBackoff(t *testing.T) {
 func TestReportedDelayIsTheOneUsed(t *testing.T) {
 	failed := fmt.Errorf("wrapped: %w", &attemptError{error: errors.New("busy"), retryIn: 7 * time.Second})
 	if got := retryDelay(3, failed, asynq.NewTask(string(tasks.KindMediaDownload), nil)); got != 7*time.Second {
-		t.Errorf("retried after %s, want what was reported", got)
+		t.Errorf("retried after %s, want 7s, as reported", got)
 	}
 }
 
