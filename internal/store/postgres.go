@@ -56,6 +56,8 @@ func openPostgres(databaseURL string) (*Store, error) {
 		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	cfg.ConnectTimeout = cmp.Or(cfg.ConnectTimeout, connectTimeout)
+	// Servers set up without a locale use SQL_ASCII, which pgx rejects in some modes.
+	cfg.RuntimeParams["client_encoding"] = "UTF8"
 	pool := &postgresPool{}
 	cfg.OnPgError = pool.keeps
 	if strings.Contains(databaseURL, "default_query_exec_mode=") {

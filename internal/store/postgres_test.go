@@ -52,6 +52,13 @@ func TestReadOnlyServerIsNotWritable(t *testing.T) {
 	}
 }
 
+func TestServerWithAnotherEncoding(t *testing.T) {
+	url := testenv.Postgres(t)
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	execIn(t, url, "ALTER DATABASE "+name+" SET client_encoding = 'SQL_ASCII'")
+	testenv.NoError(t, migrated(t, url).CheckWritable(t.Context()))
+}
+
 func TestTemporaryErrorsOfPostgreSQL(t *testing.T) {
 	here := testenv.Postgres(t)
 	elsewhere := strings.Replace(here, here[strings.Index(here, "@")+1:strings.LastIndex(here, "/")], "127.0.0.1:1", 1)
