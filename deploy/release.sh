@@ -11,7 +11,7 @@ GOBIN=$PWD/bin go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gom
 
 rm -rf dist
 mkdir dist
-for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do
+for platform in ${PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}; do
   os=${platform%/*} arch=${platform#*/}
   name=klinghook-$version-$os-$arch
   mkdir "dist/$name"

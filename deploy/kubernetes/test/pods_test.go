@@ -129,7 +129,7 @@ func TestEnvironmentHasOnlySettings(t *testing.T) {
 		}
 	}
 	if len(known) < 30 || len(secret) == 0 {
-		t.Fatalf("docs/configuration.md has the settings %q, of which secret %q", known, secret)
+		t.Fatalf("docs/configuration.md has the settings %q and the secrets %q", known, secret)
 	}
 	names := regexp.MustCompile(`KLING[A-Z]+_[A-Z_]+`).FindAllString(read(t, "../secrets.example.yaml"), -1)
 	onEach(t, func(t *testing.T, m manifests) {
