@@ -178,7 +178,7 @@ func (w *Worker) HandleError(ctx context.Context, t *asynq.Task, err error) {
 	}
 	if wait, putOff := tasks.PutOffOf(err); putOff && !last {
 		w.metrics.attempts.WithLabelValues(string(a.task.Kind), outcomePutOff).Inc()
-		w.cfg.Log.Debug("task put off", a.fields(zap.Duration("wait", wait), zap.Error(err))...)
+		w.cfg.Log.Debug("task postponed", a.fields(zap.Duration("wait", wait), zap.Error(err))...)
 		return
 	}
 	ctx, cancel := w.noteContext(ctx)
@@ -220,7 +220,7 @@ func (w *Worker) onInterrupt(ctx context.Context, cancel func()) {
 // noted logs that a note about an attempt could not be written. The task goes on.
 func (w *Worker) noted(a attempt, err error) {
 	if err != nil {
-		w.cfg.Log.Debug("attempt not noted", a.fields(zap.Error(err))...)
+		w.cfg.Log.Debug("outcome of the attempt not written to the database", a.fields(zap.Error(err))...)
 	}
 }
 

@@ -133,7 +133,7 @@ func (w *Worker) endDone(ctx context.Context) error {
 		err = errors.Join(err, w.queue.forget(t))
 	}
 	if len(ended) > 0 {
-		w.cfg.Log.Info("dead letters ended: their work was done after all", zap.Int("dead_letters", len(ended)))
+		w.cfg.Log.Info("dead letters closed: their work was done after all", zap.Int("dead_letters", len(ended)))
 	}
 	return err
 }

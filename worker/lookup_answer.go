@@ -35,7 +35,7 @@ func (q *inquirer) settle(ctx context.Context, l store.Lookup, job *kling.Job, e
 		return q.conclude(ctx, l, lookupUnknown, false)
 	}
 	// Kling may know the job, but its answer is unreadable or refused.
-	q.w.cfg.Log.Warn("look-up without a clear answer", zap.String("job_id", l.JobID), zap.Error(err))
+	q.w.cfg.Log.Warn("look-up got no usable answer", zap.String("job_id", l.JobID), zap.Error(err))
 	return q.conclude(ctx, l, lookupUnclear, false)
 }
 
@@ -77,7 +77,7 @@ func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Job) error {
 	ev, err := LookupEvent(job, q.w.cfg.Now())
 	if err != nil {
 		// Such as an unknown status.
-		q.w.cfg.Log.Warn("answer to a look-up is not usable", zap.String("job_id", job.ID), zap.Error(err))
+		q.w.cfg.Log.Warn("look-up got an answer that cannot be read", zap.String("job_id", job.ID), zap.Error(err))
 		return nil
 	}
 	return q.w.enqueue(ctx)(tasks.RecordEvent(ev))
@@ -89,7 +89,7 @@ func (q *inquirer) lose(ctx context.Context, l store.Lookup, now time.Time) erro
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	q.w.cfg.Log.Warn("job is lost: it has been silent for too long", zap.String("job_id", l.JobID), zap.Time("heard_at", l.HeardAt))
+	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.String("job_id", l.JobID), zap.Time("heard_at", l.HeardAt))
 	return q.w.enqueue(ctx)(tasks.RecordEvent(tasks.Event{
 		// One event for each time that the job goes silent.
 		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", l.JobID, l.HeardAt.UnixMilli()), nil),

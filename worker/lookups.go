@@ -43,14 +43,14 @@ const (
 	lookupEvery = time.Second
 	// lookupBatch is the most jobs of each sort in one round.
 	lookupBatch = 2 * kling.BatchSize
-	// lookupRound is how long one round may start questions.
+	// lookupRound is how long one round may ask further questions.
 	lookupRound = 10 * time.Second
 	// lookupTimeout ends a round while its lease is still valid.
 	lookupTimeout = lookupLeaseTime - 5*time.Second
 	// lookupLeaseTime is how soon another worker takes over from one that has died.
 	lookupLeaseTime = 30 * time.Second
-	// lookupAgain is the longest wait before a job is due again after Kling failed; for a
-	// job that has been silent for long, it is that time divided by lookupShare.
+	// After a failure of Kling a job is due again within lookupAgain, or within a
+	// lookupShare-th of the time that it has been silent if that is longer.
 	lookupAgain = time.Minute
 	lookupShare = 32
 	// lookupCap is the longest wait between two look-ups of a job.
@@ -273,10 +273,10 @@ func legacyKinds(api string) []kling.Kind {
 	return slices.DeleteFunc(kling.Kinds(), func(k kling.Kind) bool { return k == kling.KindTasks })
 }
 
-// pause leaves Kling alone for as long as its error asks for, and longer with each
-// failure in a row. The jobs in question become due again at random times, after
-// others: one of them may be the cause. A job that has been silent for a day longer
-// than GiveUp, or twice as long as that, is lost even if Kling is only down.
+// pause stops asking for as long as Kling's error says, and longer with each failure in
+// a row. The jobs in question become due again at random times, after others: one of
+// them may be the cause. A job that has been silent for GiveUp and another day, or for
+// twice GiveUp if that is shorter, is lost even if Kling is only down.
 func (q *inquirer) pause(ctx context.Context, err error, jobs ...store.Lookup) error {
 	now := q.w.cfg.Now()
 	wait := max(kling.WaitOf(err), lookupEvery<<min(q.failures, 10))

@@ -176,10 +176,10 @@ func (w *Worker) tidyBucket(ctx context.Context) {
 	for {
 		n, err := w.cfg.Bucket.RemoveLeftovers(ctx)
 		if n > 0 {
-			w.cfg.Log.Info("leftovers of killed downloads removed", zap.Int("files", n))
+			w.cfg.Log.Info("temporary files of killed downloads removed", zap.Int("files", n))
 		}
 		if err != nil && ctx.Err() == nil {
-			w.cfg.Log.Warn("bucket not tidied", zap.Error(err))
+			w.cfg.Log.Warn("bucket clean-up failed", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():

@@ -227,7 +227,7 @@ func (w *Worker) Shutdown() {
 	select {
 	case <-ended:
 	case <-time.After(w.cfg.Grace):
-		w.cfg.Log.Warn("grace period is over: leaving work that does not end")
+		w.cfg.Log.Warn("grace period is over; unfinished work is left behind")
 	}
 }
 

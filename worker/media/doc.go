@@ -5,12 +5,13 @@
 //
 // # Which links are followed
 //
-// A link comes from outside and is not trusted. It is read as browsers read it. It must
-// be https, without user information, and lead to a public address. Addresses are checked on the socket just
-// before it connects, so neither a redirect nor a name that resolves differently the
-// second time gets past. Every range in the IANA registries of special-purpose addresses
-// is refused; of IPv6 only 2000::/3 and NAT64 of a public IPv4 address are allowed.
-// Proxies from the environment are not used: they would connect instead of us.
+// A link comes from outside and is not trusted. It is parsed as browsers parse it. It
+// must be https, without user information, and lead to a public address. Addresses are
+// checked on the socket just before it connects, so neither a redirect nor a name that
+// resolves differently the second time gets past. Every range in the IANA registries of
+// special-purpose addresses is refused; in IPv6 only 2000::/3 and NAT64 of a public IPv4
+// address are allowed. Proxies from the environment are not used: they would connect
+// to addresses that nobody checked.
 //
 // [Config].Allow lists the exceptions, each a host:port. Such a host:port may be plain
 // http and may resolve to any address; another port of the same host may not. It can be

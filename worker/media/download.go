@@ -45,7 +45,7 @@ type download struct {
 	// restarted is set once bytes were dropped.
 	restarted bool
 
-	// The properties of the file, known since the download last started.
+	// The properties of the file, known from the first response since a restart.
 	total       int64 // in bytes; -1 if unknown
 	validator   validator
 	declared    string // Content-Type as declared
@@ -71,7 +71,7 @@ func (d *download) run(ctx context.Context) (*File, error) {
 	d.restart()
 	defer d.restart() // drops an upload that is not finished
 	var furthest int64
-	for fruitless := -1; ; { // the first exchange is no resume
+	for fruitless := -1; ; { // -1: the first exchange is not a resume
 		err := d.exchange(ctx)
 		if err == nil {
 			return d.finish(ctx)
@@ -108,7 +108,7 @@ func (d *download) restart() {
 	d.digest, d.validator, d.sums = sha256.New(), validator{}, nil
 }
 
-// content is what the body of one response has.
+// content describes the body of one response.
 type content struct {
 	length int64 // in bytes; -1 if unknown
 	part   bool  // it may end before the file does
@@ -136,9 +136,9 @@ func (d *download) exchange(ctx context.Context) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && d.received > 0 {
-		return d.beyondEnd(resp)
+		return d.atEnd(resp)
 	}
-	body, err := d.begin(resp)
+	body, err := d.accept(resp)
 	if err != nil {
 		return err
 	}
@@ -159,8 +159,8 @@ func (d *download) exchange(ctx context.Context) error {
 	return nil
 }
 
-// confirmEnd accepts an unmarked end if a body ended there before. From a server that
-// knows ranges, the next request asks for more instead, and a 416 confirms the end.
+// confirmEnd accepts an unmarked end if an earlier body ended at the same byte. If the
+// server supports ranges, the next request asks for more, and a 416 confirms the end.
 func (d *download) confirmEnd() error {
 	sum := d.digest.Sum(nil)
 	if bytes.Equal(sum, d.unmarked) {
@@ -183,8 +183,8 @@ func (d *download) requestHeader() http.Header {
 	return h
 }
 
-// begin checks a response and returns what its body has.
-func (d *download) begin(resp *http.Response) (content, error) {
+// accept checks a response and describes its body.
+func (d *download) accept(resp *http.Response) (content, error) {
 	h := resp.Header
 	ok := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent
 	switch coding := codingOf(h); {
@@ -200,21 +200,21 @@ func (d *download) begin(resp *http.Response) (content, error) {
 	case strings.HasPrefix(mediaType(h.Get("Content-Type")), "multipart/"):
 		return content{}, errors.New("the server sent several parts of the file")
 	case resp.StatusCode == http.StatusPartialContent, h["Content-Range"] != nil: // also with a 200
-		return d.beginPart(resp)
+		return d.acceptPart(resp)
 	}
 	// Also the answer to a Range if the file has changed or the server knows none.
 	if d.validator.isOf(h) && d.total >= 0 && resp.ContentLength >= 0 && resp.ContentLength != d.total {
 		return content{}, fmt.Errorf("the file was %d bytes long and is now %d", d.total, resp.ContentLength)
 	}
 	d.restart()
-	d.start(h, true)
+	d.describe(h, true)
 	d.total = resp.ContentLength
 	return content{length: d.total}, d.checkSize(max(d.total, 0))
 }
 
-// beginPart checks that a part of the file, or all of it as a range, continues what was
-// received. It may start earlier.
-func (d *download) beginPart(resp *http.Response) (content, error) {
+// acceptPart checks that a part of the file, or all of it as a range, continues the
+// bytes received. It may start earlier.
+func (d *download) acceptPart(resp *http.Response) (content, error) {
 	h := resp.Header
 	first, last, total, err := parseContentRange(strings.Join(h["Content-Range"], ", "))
 	if err != nil {
@@ -238,16 +238,16 @@ func (d *download) beginPart(resp *http.Response) (content, error) {
 		return content{}, fmt.Errorf("the server announced %d bytes and a range of %d", resp.ContentLength, body.length)
 	}
 	if d.received == 0 {
-		d.start(h, last+1 == total)
+		d.describe(h, last+1 == total)
 	}
 	d.total = max(d.total, total)
 	body.sums = checksumsOf(h, bodySums)
 	return body, d.checkSize(max(d.total, last+1))
 }
 
-// start notes what a response's header says about the file. The response has its first
-// byte, or all of it.
-func (d *download) start(h http.Header, whole bool) {
+// describe keeps what a header says about the file. whole reports that the response has
+// all of it; else it has the first part.
+func (d *download) describe(h http.Header, whole bool) {
 	d.validator, d.declared = validatorOf(h), h.Get("Content-Type")
 	d.sums = checksumsOf(h, fileSums)
 	if whole {
@@ -255,9 +255,9 @@ func (d *download) start(h http.Header, whole bool) {
 	}
 }
 
-// beyondEnd handles a 416, which says that nothing follows the bytes received: either
-// the file is complete and its length was unknown until now, or the file changed.
-func (d *download) beyondEnd(resp *http.Response) error {
+// atEnd handles a 416: nothing follows the bytes received. Either the file is complete
+// and its length was unknown until now, or the file changed.
+func (d *download) atEnd(resp *http.Response) error {
 	ended := strings.EqualFold(resp.Header.Get("Content-Range"), "bytes */"+strconv.FormatInt(d.received, 10))
 	other := validatorOf(resp.Header).ifRange()
 	if ended && d.total < 0 && (other == "" || d.validator.isOf(resp.Header)) {

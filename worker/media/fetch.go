@@ -146,9 +146,9 @@ func NewFetcher(cfg Config) *Fetcher {
 //
 // Errors are retryable unless [tasks.IsPermanent] reports otherwise: refusals of the
 // guard ([ErrForbiddenAddress]), links that are no URL ([ErrMalformedLink]), files above
-// MaxSize, and statuses such as 404 and 410 are permanent. Answers without the file match *[StatusError], with
-// [tasks.RetryAfterOf] if a 429 or 503 asked for a wait. No error includes the link's
-// query.
+// MaxSize, and statuses such as 404 and 410 are permanent. Answers without the file match
+// *[StatusError], with [tasks.RetryAfterOf] if a 429 or 503 asked for a wait. No error
+// includes the link's query.
 func (f *Fetcher) Download(ctx context.Context, r Request) (*File, error) {
 	u, err := f.guard.parse(nil, r.Link)
 	if err != nil {
