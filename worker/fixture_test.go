@@ -66,11 +66,7 @@ type fixture struct {
 
 type forwarded struct {
 	Type string
-	Data struct {
-		Job struct {
-			ID, Status string
-		}
-	}
+	Data struct{ Job struct{ ID string } }
 }
 
 func newFixture(t testing.TB, redisAddr string, grace time.Duration) *fixture {

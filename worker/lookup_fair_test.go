@@ -12,7 +12,6 @@ import (
 
 	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/internal/source"
-	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -101,64 +100,6 @@ func TestLookupFindsJobByItsExternalID(t *testing.T) {
 	w.pass(16 * time.Minute)
 	w.lookUp(t)
 	w.checkAsked(t, "legacy 881")
-}
-
-func TestJobWithoutUsableAnswersIsLost(t *testing.T) {
-	t.Parallel()
-	for name, err := range map[string]error{
-		"may not tell":        &kling.APIError{Status: http.StatusForbidden, Code: 1103},
-		"cannot be read":      fmt.Errorf("look up: %w", kling.ErrUnreadable),
-		"needs other keys":    kling.ErrNeedsAPIKey,
-		"is of no known form": nil,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWaiting(t, miniredis.RunT(t).Addr())
-			w.kling.troubles = map[string]error{"881": err}
-			w.kling.legacy["881"] = `{"task_id":"881","task_status":"on_hold"}`
-			w.track(t, "881", "text2video")
-			for range 9 * 24 {
-				w.lookUp(t)
-				w.pass(time.Hour)
-			}
-			w.work(t)
-			w.checkJob(t, "881", tasks.StatusLost)
-		})
-	}
-}
-
-func TestJobIsLostThoughKlingAlwaysFails(t *testing.T) {
-	t.Parallel()
-	w := newWaiting(t, miniredis.RunT(t).Addr())
-	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
-	w.kling.troubles = map[string]error{"881": trouble, "named": trouble}
-	w.track(t, "881", "text2video")
-	w.deliver(t, source.CallbackName, "", source.TypeCallback, "named", `{"task_id":"named","task_status":"succeed"}`)
-	w.work(t)
-	askedIn := func(days int) (n int) {
-		for range days * 24 * 6 {
-			_ = w.worker.LookUp(t.Context()) // Kling's error
-			w.pass(10 * time.Minute)
-		}
-		for _, what := range w.kling.taken() {
-			if what == "legacy 881" {
-				n++
-			}
-		}
-		return n
-	}
-	first, second := askedIn(1), askedIn(6)/6
-	if first < 10 || second == 0 || second > first/3 {
-		t.Errorf("Kling was asked %d times on the first day and %d times a day on the next six, want ever fewer", first, second)
-	}
-	w.checkJob(t, "881", tasks.StatusCreated) // Kling may be down
-	askedIn(2)
-	w.work(t)
-	w.checkJob(t, "881", tasks.StatusLost)
-	left, err := w.store.RequestedLookups(t.Context(), store.RequestFilter{Now: w.clock().AddDate(1, 0, 0), Limit: 10})
-	if err != nil || len(left) > 0 {
-		t.Errorf("still requested: %v, %v", left, err)
-	}
 }
 
 func TestLookupsStayOnForADay(t *testing.T) {

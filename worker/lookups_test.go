@@ -272,42 +272,63 @@ func TestUnsignedCallbackOnlyAsksKling(t *testing.T) {
 	}
 }
 
-func TestFailedLookupsAreSpacedOut(t *testing.T) {
+func TestJobIsLostWithoutUsableAnswers(t *testing.T) {
 	t.Parallel()
-	noCredit := &kling.APIError{Status: http.StatusTooManyRequests, Code: 1102}
 	tests := []struct {
-		name  string
-		err   error
-		asked int // calls in five minutes of looking every second
-		least int
-		due   bool // whether the job is due still
+		name        string
+		err         error // of Kling
+		least, most int   // questions in the first five minutes
 	}{
-		{"Kling does not know it", nil, 2, 2, false},
-		{"an answer that cannot be read", fmt.Errorf("look up: %w", kling.ErrUnreadable), 2, 2, false},
-		{"no credit", noCredit, 20, 5, true},
-		{"no network", errors.New("connection refused"), 20, 5, true},
+		{"not known", nil, 1, 1},
+		{"unreadable", fmt.Errorf("look up: %w", kling.ErrUnreadable), 1, 1},
+		{"forbidden", &kling.APIError{Status: http.StatusForbidden, Code: 1103}, 1, 1},
+		{"needs other keys", kling.ErrNeedsAPIKey, 1, 1},
+		{"unknown status", nil, 1, 1},
+		{"no credit", &kling.APIError{Status: http.StatusTooManyRequests, Code: 1102}, 3, 20},
+		{"server error", &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}, 3, 20},
+		{"no network", errors.New("connection refused"), 3, 20},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWaiting(t, miniredis.RunT(t).Addr())
-			w.track(t, "881", "")
+			w.kling.troubles = map[string]error{"881": tt.err, "named": tt.err}
+			if tt.name == "unknown status" {
+				w.kling.legacy["881"] = `{"task_id":"881","task_status":"on_hold"}`
+			}
+			w.track(t, "881", "text2video")
+			w.deliver(t, source.CallbackName, "", source.TypeCallback, "named", `{"task_id":"named","task_status":"succeed"}`)
+			w.work(t)
 			w.pass(16 * time.Minute)
-			w.kling.err = tt.err
-			for range 300 {
-				_ = w.worker.LookUp(t.Context()) // what counts is how often Kling hears of it
-				w.pass(time.Second)
+			// asked looks jobs up once per step and counts the questions about the silent job.
+			asked := func(step, total time.Duration) (n int) {
+				for passed := time.Duration(0); passed < total; passed += step {
+					_ = w.worker.LookUp(t.Context()) // Kling's error
+					w.pass(step)
+				}
+				for _, what := range w.kling.taken() {
+					if what == "legacy 881" {
+						n++
+					}
+				}
+				return n
 			}
-			if n := len(w.kling.taken()); n > tt.asked || n < tt.least {
-				t.Errorf("Kling was asked %d times, want %d to %d", n, tt.least, tt.asked)
+			if n := asked(time.Second, 5*time.Minute); n < tt.least || n > tt.most {
+				t.Errorf("Kling was asked %d times, want %d to %d", n, tt.least, tt.most)
 			}
-			w.pass(time.Minute) // those that failed were put off
-			now := w.clock()
-			due, err := w.store.StaleJobs(t.Context(), now.Add(-15*time.Minute), now, 10)
-			if err != nil || (len(due) == 1) != tt.due {
-				t.Errorf("%d jobs are due, %v; want it due: %t", len(due), err, tt.due)
+			const day = 24 * time.Hour
+			first, sixth := asked(time.Hour, day), asked(time.Hour, 5*day)/5
+			if sixth > first*2/3 {
+				t.Errorf("Kling was asked %d times on the first day and %d times a day on the next five, want fewer", first, sixth)
 			}
 			w.checkJob(t, "881", tasks.StatusCreated)
+			asked(time.Hour, 3*day)
+			w.work(t)
+			w.checkJob(t, "881", tasks.StatusLost)
+			left, err := w.store.RequestedLookups(t.Context(), store.RequestFilter{Now: w.clock().AddDate(1, 0, 0), Limit: 10})
+			if err != nil || len(left) > 0 {
+				t.Errorf("still requested: %v, %v", left, err)
+			}
 		})
 	}
 }
