@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -113,18 +112,6 @@ func refuseEverywhere(t *testing.T, addr netip.Addr) {
 			if _, err := g.parse(nil, "https://"+host+port+"/a.mp4"); !errors.Is(err, ErrForbiddenAddress) {
 				t.Errorf("https://%s%s (%s): %v, want a refusal", host, port, addr, err)
 			}
-		}
-	}
-}
-
-func TestRangesAreNoWiderThanRegistered(t *testing.T) {
-	t.Parallel()
-	for _, r := range specialRanges() {
-		if r.prefix == netip.MustParsePrefix("168.63.129.16/32") {
-			continue // of no registry, but inside a cloud
-		}
-		if !slices.Contains(registered, r.prefix.String()) {
-			t.Errorf("%s (%s) is in no registry", r.prefix, r.what)
 		}
 	}
 }
