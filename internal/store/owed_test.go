@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -14,17 +15,23 @@ import (
 )
 
 // owedEvents returns the ids of all owed events, read in batches.
-func owedEvents(t *testing.T, db *store.Store, limit int) (ids []string) {
+func owedEvents(t *testing.T, db *store.Store, limit int) []string {
 	t.Helper()
-	for batch, err := range db.OwedEvents(t.Context(), limit) {
+	return all(t, limit, db.OwedEvents(t.Context(), limit), func(ev store.OwedEvent) string { return ev.ID })
+}
+
+// all returns the names of all rows that come in batches.
+func all[T any](t *testing.T, limit int, batches iter.Seq2[[]T, error], name func(T) string) (names []string) {
+	t.Helper()
+	for batch, err := range batches {
 		if err != nil || len(batch) > limit {
 			t.Fatalf("batch of %d, %v; want %d at most", len(batch), err, limit)
 		}
-		for _, ev := range batch {
-			ids = append(ids, ev.ID)
+		for _, row := range batch {
+			names = append(names, name(row))
 		}
 	}
-	return ids
+	return names
 }
 
 func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
@@ -51,22 +58,11 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			if diff := cmp.Diff(events, owedEvents(t, db, limit)); diff != "" {
 				t.Errorf("events in batches of %d (-want +got):\n%s", limit, diff)
 			}
-			var gotMedia, gotNotifications []string
-			for batch, err := range db.OwedMedia(ctx, limit) {
-				testenv.NoError(t, err)
-				for _, m := range batch {
-					gotMedia = append(gotMedia, m.JobID+"/"+m.Name)
-				}
-			}
+			gotMedia := all(t, limit, db.OwedMedia(ctx, limit), func(m store.Media) string { return m.JobID + "/" + m.Name })
 			if diff := cmp.Diff(media, gotMedia); diff != "" {
 				t.Errorf("media in batches of %d (-want +got):\n%s", limit, diff)
 			}
-			for batch, err := range db.OwedNotifications(ctx, limit) {
-				testenv.NoError(t, err)
-				for _, n := range batch {
-					gotNotifications = append(gotNotifications, n.ID)
-				}
-			}
+			gotNotifications := all(t, limit, db.OwedNotifications(ctx, limit), func(n store.Notification) string { return n.ID })
 			if diff := cmp.Diff(notifications, gotNotifications); diff != "" {
 				t.Errorf("notifications in batches of %d (-want +got):\n%s", limit, diff)
 			}
