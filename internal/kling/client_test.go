@@ -229,23 +229,3 @@ func TestTruncatedAnswerIsAnError(t *testing.T) {
 		}
 	}
 }
-
-func TestRequestTimesOut(t *testing.T) {
-	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			t.Error(err)
-		}
-		<-r.Context().Done()
-	})
-	given := &http.Client{Timeout: 50 * time.Millisecond}
-	c, err := New(Config{BaseURL: srv.URL, APIKey: testKey, HTTPClient: given})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = c.Jobs(context.Background(), "1"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("err = %v, want the deadline's", err)
-	}
-	if given.CheckRedirect != nil {
-		t.Error("New changed the given client")
-	}
-}

@@ -2,6 +2,8 @@ package kling
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +16,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	testAccessKey = "hunter3-access"
+	testSecretKey = "hunter4-secret"
 )
 
 func newPairClient(t *testing.T, baseURL string, transport http.RoundTripper) *Client {
@@ -36,59 +43,43 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// TestToken checks the token that Kling documents.
+// TestToken checks the token that Kling documents: it is used for 25 minutes, or until
+// Kling refuses it.
 func TestToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tokens []string
+		answer := `{"code":0,"data":{"task_id":"1","task_status":"processing"}}`
 		c := newPairClient(t, "", transport(func(r *http.Request) (int, http.Header, string) {
 			tokens = append(tokens, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-			return 200, nil, `{"code":0,"data":{"task_id":"1","task_status":"processing"}}`
+			return 200, nil, answer
 		}))
-		look := func() {
+		made := time.Now()
+		for _, wait := range []time.Duration{0, 24 * time.Minute, time.Minute} {
+			time.Sleep(wait)
 			if _, err := c.Job(t.Context(), "1", KindText2Video); err != nil {
 				t.Fatal(err)
 			}
 		}
-		made := time.Now()
-		look()
-		time.Sleep(24 * time.Minute)
-		look()
-		time.Sleep(time.Minute)
-		look()
-		if len(tokens) != 3 || tokens[0] != tokens[1] || tokens[1] == tokens[2] {
-			t.Fatalf("tokens %q, want the first one twice and then a new one", tokens)
-		}
-		claims := readJWT(tokens[0])
-		want := map[string]any{"iss": testAccessKey, "exp": float64(made.Unix() + 1800), "nbf": float64(made.Unix() - 5)}
-		if diff := cmp.Diff(want, claims); diff != "" {
-			t.Errorf("claims (-want +got)\n%s", diff)
-		}
-	})
-}
-
-func TestRefusedTokenIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var tokens []string
-		c := newPairClient(t, "", transport(func(r *http.Request) (int, http.Header, string) {
-			tokens = append(tokens, r.Header.Get("Authorization"))
-			return 401, nil, `{"code":1004,"message":"Authorization has expired"}`
-		}))
+		answer = `{"code":1004,"message":"Authorization has expired"}`
 		for range 2 {
-			_, err := c.Job(t.Context(), "1", KindText2Video)
-			if err == nil || !strings.Contains(err.Error(), "check this machine's clock") {
+			time.Sleep(time.Second)
+			if _, err := c.Job(t.Context(), "1", KindText2Video); err == nil || !strings.Contains(err.Error(), "check this machine's clock") {
 				t.Errorf("err = %v", err)
 			}
-			time.Sleep(time.Second)
 		}
-		if len(tokens) != 2 || tokens[0] == tokens[1] {
-			t.Errorf("tokens %q, want two", tokens)
+		if len(tokens) != 5 || tokens[0] != tokens[1] || tokens[1] == tokens[2] || tokens[2] != tokens[3] || tokens[3] == tokens[4] {
+			t.Fatalf("tokens %q, want a new one for the third and the fifth call", tokens)
+		}
+		want := map[string]any{"iss": testAccessKey, "exp": float64(made.Unix() + 1800), "nbf": float64(made.Unix() - 5)}
+		if diff := cmp.Diff(want, readJWT(tokens[0])); diff != "" {
+			t.Errorf("claims (-want +got)\n%s", diff)
 		}
 	})
 }
 
 func TestKeyPairWorksOnlyInTheLegacyAPI(t *testing.T) {
 	f := newFake(t)
-	f.jobs[KindImage2Video] = []string{legacyObject("8", "succeed")}
+	f.add(KindImage2Video, "8", legacyObject("8", "succeed"))
 	c := newPairClient(t, f.URL, nil)
 	ctx := context.Background()
 
@@ -120,26 +111,34 @@ func TestErrorsHideSecrets(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		envelope(w, http.StatusUnauthorized, 1002, r.Header.Get("Authorization")+" "+testKey+testAccessKey+testSecretKey, "null")
 	})
-	for name, c := range map[string]*Client{"key": newTestClient(t, srv.URL), "pair": newPairClient(t, srv.URL, nil)} {
-		_, err := c.Job(context.Background(), "1", KindText2Video)
+	for c, secrets := range map[*Client][]string{
+		newTestClient(t, srv.URL):      {testKey},
+		newPairClient(t, srv.URL, nil): {testAccessKey, testSecretKey, "eyJ"},
+	} {
+		_, err := c.Job(t.Context(), "1", KindText2Video)
 		var refused *APIError
 		if !errors.As(err, &refused) {
-			t.Fatalf("%s: err = %v", name, err)
+			t.Fatalf("err = %v", err)
 		}
-		token, _ := c.keys.bearer()
-		secrets := []string{"eyJ", token}
-		if name == "key" {
-			secrets = []string{testKey}
-		} else {
-			secrets = append(secrets, testAccessKey, testSecretKey)
-		}
-		text := fmt.Sprintf("%v %+v", err, refused)
 		for _, secret := range secrets {
-			if strings.Contains(text, secret) {
-				t.Errorf("%s: %q has %q", name, text, secret)
+			if text := fmt.Sprintf("%v %+v", err, refused); strings.Contains(text, secret) {
+				t.Errorf("%q has %q", text, secret)
 			}
 		}
 	}
+}
+
+// readJWT returns the claims of a token that testSecretKey signed, else nil.
+func readJWT(token string) (claims map[string]any) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	content, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || token != signJWT(content, testSecretKey) || json.Unmarshal(content, &claims) != nil {
+		return nil
+	}
+	return claims
 }
 
 // TestSignJWT uses the example that jwt.io shows.

@@ -1,30 +1,19 @@
 package kling
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
-const (
-	testAccessKey = "hunter3-access"
-	testSecretKey = "hunter4-secret"
-)
-
-// fake is Kling's API as documented. Its jobs are JSON objects, so that a test can
-// change their shape.
+// fake is Kling's API as documented, for any key.
 type fake struct {
 	*httptest.Server
-	t *testing.T
-	// jobs are the objects of each kind.
-	jobs map[Kind][]string
+	// jobs are JSON objects by kind and id, so that a test can change their shape.
+	jobs map[string]string
 	// refuse, if set, may answer a request first; false leaves it to the fake.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
 
@@ -34,11 +23,13 @@ type fake struct {
 
 func newFake(t *testing.T) *fake {
 	t.Helper()
-	f := &fake{t: t, jobs: make(map[Kind][]string)}
+	f := &fake{jobs: map[string]string{}}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)
 	return f
 }
+
+func (f *fake) add(kind Kind, id, object string) { f.jobs[string(kind)+"/"+id] = object }
 
 // asked returns the requests since it was last called.
 func (f *fake) asked() []string {
@@ -53,84 +44,35 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.requests = append(f.requests, r.Method+" "+r.RequestURI)
 	f.mu.Unlock()
-	isNew := r.URL.Path == "/tasks"
-	if !f.authorized(r, isNew) {
-		envelope(w, http.StatusUnauthorized, 1002, "Authorization is invalid", "null")
-		return
-	}
 	if f.refuse != nil && f.refuse(w, r) {
 		return
 	}
-	switch {
-	case isNew && r.Method == http.MethodGet:
-		f.lookUp(w, r)
-	case strings.HasPrefix(r.URL.Path, "/v1/videos/") && r.Method == http.MethodGet:
-		f.legacy(w, r)
-	default:
-		envelope(w, http.StatusNotFound, 1202, "the method is invalid", "null")
+	if r.URL.Path != "/tasks" {
+		if object, ok := f.jobs[strings.TrimPrefix(r.URL.Path, "/v1/videos/")]; ok {
+			envelope(w, http.StatusOK, 0, "SUCCEED", object)
+			return
+		}
+		envelope(w, http.StatusNotFound, 1203, "task not found", "null")
+		return
 	}
-}
-
-// authorized accepts an API key everywhere and a token in the legacy API.
-func (f *fake) authorized(r *http.Request, isNew bool) bool {
-	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if token == testKey {
-		return true
-	}
-	claims := readJWT(token)
-	from, _ := claims["nbf"].(float64)
-	until, _ := claims["exp"].(float64)
-	now := float64(time.Now().Unix())
-	return claims["iss"] == testAccessKey && from <= now && now < until && !isNew
-}
-
-// readJWT returns the claims of a token that testSecretKey signed, else nil.
-func readJWT(token string) (claims map[string]any) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil
-	}
-	content, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || token != signJWT(content, testSecretKey) || json.Unmarshal(content, &claims) != nil {
-		return nil
-	}
-	return claims
-}
-
-func envelope(w http.ResponseWriter, status, code int, message, data string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"code":%d,"message":%q,"request_id":"r1","data":%s}`, code, message, data)
-}
-
-func (f *fake) lookUp(w http.ResponseWriter, r *http.Request) {
 	ids := strings.Split(r.URL.Query().Get("task_ids"), ",")
 	if len(ids) > BatchSize {
 		envelope(w, http.StatusBadRequest, 1201, "too many ids", "null")
 		return
 	}
 	var found []string
-	for _, object := range f.jobs[KindTasks] {
-		if job, _ := readJob(KindTasks, json.RawMessage(object)); slices.Contains(ids, job.ID) {
+	for _, id := range ids {
+		if object, ok := f.jobs[string(KindTasks)+"/"+id]; ok {
 			found = append(found, object)
 		}
 	}
 	envelope(w, http.StatusOK, 0, "SUCCEED", "["+strings.Join(found, ",")+"]")
 }
 
-func (f *fake) legacy(w http.ResponseWriter, r *http.Request) {
-	path := strings.TrimPrefix(r.URL.Path, "/v1/videos/")
-	for kind, objects := range f.jobs {
-		id, ok := strings.CutPrefix(path, string(kind)+"/")
-		for _, object := range objects {
-			job, _ := readJob(kind, json.RawMessage(object))
-			if ok && (job.ID == id || job.ExternalID == id) {
-				envelope(w, http.StatusOK, 0, "SUCCEED", object)
-				return
-			}
-		}
-	}
-	envelope(w, http.StatusNotFound, 1203, "task not found", "null")
+func envelope(w http.ResponseWriter, status, code int, message, data string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"code":%d,"message":%q,"request_id":"r1","data":%s}`, code, message, data)
 }
 
 // newObject is a job of the new API, as documented.

@@ -36,11 +36,12 @@ func TestJob(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake(t)
-			f.jobs[KindTasks] = []string{newObject("6", "processing"), newObject("7", "succeeded")}
-			f.jobs[KindText2Video] = []string{legacyObject("a/../b?c", "succeed")}
-			f.jobs[KindImage2Video] = []string{legacyObject("8", "succeed")}
-			f.jobs[KindAvatar] = []string{legacyObject("9", "succeed")}
-			f.jobs["new-effects"] = []string{legacyObject("10", "succeed")}
+			f.add(KindTasks, "7", newObject("7", "succeeded"))
+			f.add(KindText2Video, "a/../b?c", legacyObject("a/../b?c", "succeed"))
+			f.add(KindImage2Video, "8", legacyObject("8", "succeed"))
+			f.add(KindImage2Video, "mine-8", legacyObject("8", "succeed"))
+			f.add(KindAvatar, "9", legacyObject("9", "succeed"))
+			f.add("new-effects", "10", legacyObject("10", "succeed"))
 			job, err := newTestClient(t, f.URL).Job(context.Background(), tt.id, tt.kinds...)
 			if err != nil {
 				t.Fatal(err)
@@ -55,14 +56,16 @@ func TestJob(t *testing.T) {
 	}
 }
 
+// TestJobNotFound checks also that another server's 404 says nothing about the job.
 func TestJobNotFound(t *testing.T) {
 	f := newFake(t)
-	_, err := newTestClient(t, f.URL).Job(context.Background(), "1")
-	if !errors.Is(err, ErrNotFound) {
-		t.Errorf("err = %v, want ErrNotFound", err)
+	_, err := newTestClient(t, f.URL).Job(t.Context(), "1")
+	if asked := f.asked(); !errors.Is(err, ErrNotFound) || len(asked) != len(Kinds()) {
+		t.Errorf("err = %v, want ErrNotFound; asked %q, want each of %q once", err, asked, Kinds())
 	}
-	if asked := f.asked(); len(asked) != len(Kinds()) {
-		t.Errorf("asked %q, want each of %q once", asked, Kinds())
+	_, err = newTestClient(t, serve(t, http.NotFound).URL).Job(t.Context(), "1")
+	if err == nil || errors.Is(err, ErrNotFound) {
+		t.Errorf("err = %v, want one that is not ErrNotFound", err)
 	}
 }
 
@@ -93,7 +96,7 @@ func TestSomeRefusalsEndTheSearch(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake(t)
-			f.jobs[KindImage2Video] = []string{legacyObject("8", "succeed")}
+			f.add(KindImage2Video, "8", legacyObject("8", "succeed"))
 			f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
 				if !strings.HasPrefix(r.URL.Path, "/v1/videos/text2video/") {
 					return false
@@ -127,41 +130,22 @@ func TestSomeRefusalsEndTheSearch(t *testing.T) {
 	}
 }
 
-func TestNotFoundPageIsNotErrNotFound(t *testing.T) {
-	srv := serve(t, http.NotFound)
-	_, err := newTestClient(t, srv.URL).Job(context.Background(), "8")
-	if err == nil || errors.Is(err, ErrNotFound) {
-		t.Errorf("err = %v, want one that is not ErrNotFound", err)
-	}
-}
-
 func TestJobChecksItsArguments(t *testing.T) {
 	f := newFake(t)
-	tests := []struct {
-		name, id string
-		kind     Kind
-	}{
-		{"no id", "", KindText2Video},
-		{"no id, new", "", KindTasks},
-		{"two ids", "1,2", KindTasks},
-		{"long id", strings.Repeat("1", 257), KindText2Video},
-		{"line end", "1\n", KindText2Video},
-		{"not UTF-8", "\xff", KindText2Video},
-		{"dot", ".", KindText2Video},
-		{"dots", "..", KindText2Video},
-		{"no kind", "1", ""},
-		{"dots for a kind", "1", ".."},
-		{"a path for a kind", "1", "/v1/account"},
-		{"a query for a kind", "1", "text2video?x="},
-	}
-	for _, tt := range tests {
-		_, err := newTestClient(t, f.URL).Job(context.Background(), tt.id, tt.kind)
-		if !errors.Is(err, ErrInvalid) {
-			t.Errorf("%s: err = %v, want ErrInvalid", tt.name, err)
+	check := func(id string, kind Kind) {
+		_, err := newTestClient(t, f.URL).Job(t.Context(), id, kind)
+		if asked := f.asked(); !errors.Is(err, ErrInvalid) || len(asked) > 0 {
+			t.Errorf("%.20q of kind %q: err = %v, want ErrInvalid; asked %q", id, kind, err, asked)
 		}
 	}
-	if asked := f.asked(); len(asked) > 0 {
-		t.Errorf("asked %q", asked)
+	for _, id := range []string{"", ".", "..", "1\n", "\xff", strings.Repeat("1", 257)} {
+		check(id, KindText2Video)
+	}
+	for _, id := range []string{"", "1,2"} {
+		check(id, KindTasks)
+	}
+	for _, kind := range []Kind{"", "..", "/v1/account", "text2video?x="} {
+		check("1", kind)
 	}
 }
 
@@ -184,60 +168,45 @@ func numbers(a, b int) []string {
 	return ids
 }
 
-func (f *fake) addJobs(ids ...string) {
-	for _, id := range ids {
-		f.jobs[KindTasks] = append(f.jobs[KindTasks], newObject(id, "processing"))
-	}
-}
-
+// TestJobsInBatches checks also that one bad id, which anybody can make up, does not
+// hide the other jobs, and that a general refusal ends the look-up with those found.
 func TestJobsInBatches(t *testing.T) {
-	f := newFake(t)
-	f.addJobs(numbers(0, 40)...)
-	jobs, err := newTestClient(t, f.URL).Jobs(context.Background(), append(numbers(0, 45), numbers(0, 45)...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(numbers(0, 40), idsOf(jobs)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-	var sizes []int
-	for _, request := range f.asked() {
-		sizes = append(sizes, len(strings.Split(request, ",")))
-	}
-	if diff := cmp.Diff([]int{20, 20, 5}, sizes); diff != "" {
-		t.Errorf("ids per request (-want +got)\n%s", diff)
-	}
-}
-
-// TestOneBadIDDoesNotHideTheOthers: anybody can make up an id.
-func TestOneBadIDDoesNotHideTheOthers(t *testing.T) {
 	tests := []struct {
-		name, bad string
-		code      int    // 0: refused before asking
-		want      string // the error; empty for none
-		most      int    // requests
+		name, bad    string // the id that is refused
+		status, code int    // 0: refused before asking, or not at all
+		want         string // the error; empty for none
+		found, most  int    // jobs and requests
 	}{
-		{"refused by Kling", "vid_made_up", 1201, `job "vid_made_up": Kling answered 400`, 11},
-		{"not found by Kling", "1999", 1203, "", 11},
-		{"with a comma", "1,2", 0, ErrInvalid.Error(), 2},
-		{"empty", "", 0, ErrInvalid.Error(), 2},
+		{"an id twice", "1000", 0, 0, "", 40, 3},
+		{"refused by Kling", "vid_made_up", 400, 1201, `job "vid_made_up": Kling answered 400`, 40, 13},
+		{"not found by Kling", "1999", 404, 1203, "", 40, 13},
+		{"with a comma", "1,2", 0, 0, ErrInvalid.Error(), 40, 3},
+		{"empty", "", 0, 0, ErrInvalid.Error(), 40, 3},
+		{"wrong key", "1999", 401, 0, "Kling answered 401", 20, 2},
+		{"no permission", "1999", 403, 0, "Kling answered 403", 20, 2},
+		{"too fast", "1999", 429, 0, "Kling answered 429", 20, 2},
+		{"an outage", "1999", 500, 0, "Kling answered 500", 20, 2},
+		{"another server", "1999", 404, 0, "Kling answered 404", 20, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake(t)
-			f.addJobs(numbers(0, 40)...)
+			for _, id := range numbers(0, 40) {
+				f.add(KindTasks, id, newObject(id, "processing"))
+			}
 			f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
-				asked := strings.Split(r.URL.Query().Get("task_ids"), ",")
-				if tt.code == 0 || !slices.Contains(asked, tt.bad) {
+				if tt.status == 0 || !slices.Contains(strings.Split(r.URL.Query().Get("task_ids"), ","), tt.bad) {
 					return false
 				}
-				status := map[int]int{1201: 400, 1203: 404}[tt.code]
-				envelope(w, status, tt.code, "refused", "null")
+				if tt.code == 0 {
+					w.WriteHeader(tt.status)
+				} else {
+					envelope(w, tt.status, tt.code, "refused", "null")
+				}
 				return true
 			}
-			ids := slices.Insert(numbers(0, 39), 7, tt.bad)
-			jobs, err := newTestClient(t, f.URL).Jobs(context.Background(), ids...)
-			if diff := cmp.Diff(numbers(0, 39), idsOf(jobs)); diff != "" {
+			jobs, err := newTestClient(t, f.URL).Jobs(t.Context(), slices.Insert(numbers(0, 45), 25, tt.bad)...)
+			if diff := cmp.Diff(numbers(0, tt.found), idsOf(jobs)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
@@ -247,32 +216,6 @@ func TestOneBadIDDoesNotHideTheOthers(t *testing.T) {
 				t.Errorf("%d requests, want %d at most: %q", len(asked), tt.most, asked)
 			}
 		})
-	}
-}
-
-// TestGeneralRefusalEndsJobs checks that the jobs found before it are returned.
-func TestGeneralRefusalEndsJobs(t *testing.T) {
-	for _, status := range []int{401, 403, 429, 500, 404} {
-		f := newFake(t)
-		f.addJobs(numbers(0, 60)...)
-		f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
-			if strings.Contains(r.RequestURI, "=1000,") {
-				return false
-			}
-			w.WriteHeader(status)
-			return true
-		}
-		jobs, err := newTestClient(t, f.URL).Jobs(context.Background(), numbers(0, 60)...)
-		var refused *APIError
-		if !errors.As(err, &refused) || refused.Status != status {
-			t.Errorf("err = %v, want a %d", err, status)
-		}
-		if diff := cmp.Diff(numbers(0, 20), idsOf(jobs)); diff != "" {
-			t.Errorf("%d (-want +got)\n%s", status, diff)
-		}
-		if asked := f.asked(); len(asked) != 2 {
-			t.Errorf("%d: %d requests, want 2", status, len(asked))
-		}
 	}
 }
 

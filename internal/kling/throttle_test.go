@@ -63,16 +63,6 @@ func seconds(s ...float64) []time.Duration {
 	return d
 }
 
-func TestRequestsAreSpacedEvenly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, wentOut := newPacedClient(t, processing)
-		callsAtOnce(t, c, 5)()
-		if diff := cmp.Diff(seconds(0, .5, 1, 1.5, 2), wentOut()); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
-	})
-}
-
 // TestPauseStopsAllCalls checks also that the calls do not all go out at its end.
 func TestPauseStopsAllCalls(t *testing.T) {
 	in10s := func() string { return time.Now().Add(10 * time.Second).UTC().Format(http.TimeFormat) }
