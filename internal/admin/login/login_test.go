@@ -103,6 +103,14 @@ func (f *front) ask(method, target string, form url.Values, headers ...string) *
 	return w
 }
 
+// wantStatus checks the status of an answer.
+func wantStatus(t *testing.T, w *httptest.ResponseRecorder, want int, what string) {
+	t.Helper()
+	if w.Code != want {
+		t.Errorf("%s: answered %d %s, want %d", what, w.Code, w.Body, want)
+	}
+}
+
 func (f *front) login(user, pass string, headers ...string) *httptest.ResponseRecorder {
 	f.t.Helper()
 	return f.ask("POST", Path, url.Values{"user": {user}, "password": {pass}}, headers...)
@@ -209,9 +217,7 @@ func TestLoginForm(t *testing.T) {
 			if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || c.Name != "klinghook_session" || c.MaxAge != 12*60*60 || len(c.Value) < 26 {
 				t.Errorf("the cookie is %v", c)
 			}
-			if w := f.ask("POST", "/queues/api", nil, "Cookie", cookies[0].Name+"="+cookies[0].Value); w.Code != http.StatusOK {
-				t.Errorf("with the cookie: %d %s", w.Code, w.Body)
-			}
+			wantStatus(t, f.ask("POST", "/queues/api", nil, "Cookie", cookies[0].Name+"="+cookies[0].Value), http.StatusOK, "with the cookie")
 		})
 	}
 }
@@ -223,42 +229,24 @@ func TestCookieIsSecureIfProxyReportsTLS(t *testing.T) {
 		t.Fatalf("the login answers with the cookies %v", cookies)
 	}
 	for name, want := range map[string]int{"__Host-klinghook_session": 200, "klinghook_session": 401} {
-		if w := f.ask("GET", "/queues", nil, "X-Forwarded-Proto", "https", "Cookie", name+"="+cookies[0].Value); w.Code != want {
-			t.Errorf("with the cookie %s the pages answer %d, want %d", name, w.Code, want)
-		}
+		wantStatus(t, f.ask("GET", "/queues", nil, "X-Forwarded-Proto", "https", "Cookie", name+"="+cookies[0].Value), want, name)
 	}
 }
 
-func TestSessionEndsAtLogout(t *testing.T) {
+func TestSessionEndsAtLogoutAndAfterTwelveHours(t *testing.T) {
 	f := newFront(t, withPassword(t))
 	session, other := f.session(), f.session()
 	f.ask("POST", LogoutPath, nil, "Cookie", session, "Sec-Fetch-Site", "cross-site")
-	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusOK {
-		t.Errorf("after a logout by another site the pages answer %d", w.Code)
-	}
+	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", session), http.StatusOK, "after a logout by another site the pages")
 	w := f.ask("POST", LogoutPath, nil, "Cookie", session)
 	if w.Code != http.StatusSeeOther || w.Result().Cookies()[0].MaxAge >= 0 {
 		t.Errorf("logout answers %d with the cookies %v", w.Code, w.Result().Cookies())
 	}
-	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusUnauthorized {
-		t.Errorf("after the logout the pages answer %d", w.Code)
-	}
-	if w := f.ask("GET", "/queues", nil, "Cookie", other); w.Code != http.StatusOK {
-		t.Errorf("with another session the pages answer %d", w.Code)
-	}
-}
-
-func TestSessionEndsAfterTwelveHours(t *testing.T) {
-	f := newFront(t, withPassword(t))
-	session := f.session()
+	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", session), http.StatusUnauthorized, "after the logout the pages")
 	f.redis.FastForward(12*time.Hour - time.Minute)
-	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusOK {
-		t.Errorf("before: %d", w.Code)
-	}
+	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", other), http.StatusOK, "another session after less than twelve hours")
 	f.redis.FastForward(time.Minute)
-	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusUnauthorized {
-		t.Errorf("after: %d", w.Code)
-	}
+	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", other), http.StatusUnauthorized, "after twelve hours")
 }
 
 func TestSessionIsSharedUntilCredentialsChange(t *testing.T) {
@@ -266,13 +254,9 @@ func TestSessionIsSharedUntilCredentialsChange(t *testing.T) {
 	f := newFront(t, cfg)
 	session := f.session()
 	cfg.Redis = f.gate.cfg.Redis
-	if w := newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusOK {
-		t.Errorf("another process answers %d", w.Code)
-	}
+	wantStatus(t, newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session), http.StatusOK, "another process")
 	cfg.PasswordHash = withPassword(t).PasswordHash
-	if w := newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusUnauthorized {
-		t.Errorf("a process with another password answers %d", w.Code)
-	}
+	wantStatus(t, newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session), http.StatusUnauthorized, "a process with another password")
 	for _, key := range f.redis.Keys() {
 		if strings.Contains(key, strings.TrimPrefix(session, sessionCookie+"=")) {
 			t.Errorf("Redis contains the cookie in %s", key)
@@ -286,15 +270,9 @@ func TestLoginWithoutRedisIsUnavailable(t *testing.T) {
 	f := newFront(t, cfg)
 	session := f.session()
 	f.redis.Close()
-	if w := f.login("operator", password); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("a login answers %d", w.Code)
-	}
-	if w := f.ask("GET", "/queues", nil, "Cookie", session); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("a session is answered with %d", w.Code)
-	}
-	if w := f.ask("GET", "/queues", nil, "Authorization", "Bearer "+token); w.Code != http.StatusOK {
-		t.Errorf("a token is answered with %d", w.Code)
-	}
+	wantStatus(t, f.login("operator", password), http.StatusServiceUnavailable, "a login")
+	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", session), http.StatusServiceUnavailable, "a session")
+	wantStatus(t, f.ask("GET", "/queues", nil, "Authorization", "Bearer "+token), http.StatusOK, "a token")
 }
 
 func TestParallelGuessesAreCountedBeforeTheyAreChecked(t *testing.T) {
@@ -331,15 +309,9 @@ func TestGuessesOfOthersDoNotLockOutTheOperator(t *testing.T) {
 		f.ask("POST", Path, url.Values{"token": {"guess"}}, "X-Forwarded-For", "198.51.100.2")
 		f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer guess")
 	}
-	if w := f.login("operator", password, "X-Forwarded-For", "203.0.113.9"); w.Code != http.StatusTooManyRequests {
-		t.Errorf("the client that guessed is answered with %d", w.Code)
-	}
-	if w := f.login("operator", password, "X-Forwarded-For", "203.0.113.9, 198.51.100.2"); w.Code != http.StatusSeeOther {
-		t.Errorf("the operator's login answers %d", w.Code)
-	}
-	if w := f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer "+token); w.Code != http.StatusOK {
-		t.Errorf("a right token is answered with %d", w.Code)
-	}
+	wantStatus(t, f.login("operator", password, "X-Forwarded-For", "203.0.113.9"), http.StatusTooManyRequests, "the client that guessed")
+	wantStatus(t, f.login("operator", password, "X-Forwarded-For", "203.0.113.9, 198.51.100.2"), http.StatusSeeOther, "the operator's login")
+	wantStatus(t, f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer "+token), http.StatusOK, "a right token")
 }
 
 func TestClientMayGuessAgainAfterAWhile(t *testing.T) {
@@ -355,21 +327,15 @@ func TestClientMayGuessAgainAfterAWhile(t *testing.T) {
 			t.Errorf("then the right one answers %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 		}
 		time.Sleep(guessEvery)
-		if w := f.login("operator", "guess"); w.Code != http.StatusUnauthorized {
-			t.Errorf("after the wait a login answers %d", w.Code)
-		}
+		wantStatus(t, f.login("operator", "guess"), http.StatusUnauthorized, "after the wait a login")
 	})
-}
-
-func TestRightLoginsAreNotCounted(t *testing.T) {
-	f := newFront(t, withPassword(t))
-	for range 3 * freeGuesses {
-		f.session()
-	}
 }
 
 func TestWaitingChecksAreBounded(t *testing.T) {
 	f := newFront(t, withPassword(t))
+	for range 3 * freeGuesses {
+		f.session() // Right logins are not limited.
+	}
 	for range maxChecking {
 		f.gate.checking <- struct{}{}
 	}
@@ -377,9 +343,7 @@ func TestWaitingChecksAreBounded(t *testing.T) {
 		t.Errorf("a login beyond the limit answers %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 	}
 	<-f.gate.checking
-	if w := f.login("operator", password); w.Code != http.StatusSeeOther {
-		t.Errorf("a login within it answers %d", w.Code)
-	}
+	wantStatus(t, f.login("operator", password), http.StatusSeeOther, "a login within it")
 }
 
 func TestGuessersAreBounded(t *testing.T) {
@@ -429,18 +393,23 @@ func TestPageOffersConfiguredWays(t *testing.T) {
 	tests := []struct {
 		name    string
 		cfg     Config
+		ways    string
 		want    []string
 		wantNot []string
 	}{
-		{"password", withPassword(t), []string{`name="user"`, `name="password"`}, []string{`name="token"`, "reverse proxy"}},
-		{"token", Config{Tokens: []string{token}}, []string{`name="token"`}, []string{`name="user"`}},
-		{"both", both, []string{`name="user"`, `name="token"`}, nil},
-		{"proxy", Config{ProxyHeader: "X-User"}, []string{"Log in through the reverse proxy"}, []string{"<form"}},
+		{"password", withPassword(t), "[password]", []string{`name="user"`, `name="password"`}, []string{`name="token"`, "reverse proxy"}},
+		{"token", Config{Tokens: []string{token}}, "[token]", []string{`name="token"`}, []string{`name="user"`}},
+		{"both", both, "[password token]", []string{`name="user"`, `name="token"`}, nil},
+		{"proxy", Config{ProxyHeader: "X-User"}, "[proxy]", []string{"Log in through the reverse proxy"}, []string{"<form"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newFront(t, tt.cfg).ask("GET", Path+`?next="><script>`, nil)
+			f := newFront(t, tt.cfg)
+			w := f.ask("GET", Path+`?next="><script>`, nil)
 			text := w.Body.String()
+			if got := fmt.Sprint(f.gate.Ways()); got != tt.ways {
+				t.Errorf("ways %s, want %s", got, tt.ways)
+			}
 			for _, want := range append(tt.want, "<style>"+pageCSS+"</style>") {
 				if !strings.Contains(text, want) {
 					t.Errorf("the page lacks %q", want)
@@ -465,13 +434,9 @@ func TestPageOffersConfiguredWays(t *testing.T) {
 	t.Run("methods", func(t *testing.T) {
 		f := newFront(t, withPassword(t))
 		for method, target := range map[string]string{"PUT": Path, "GET": LogoutPath} {
-			if w := f.ask(method, target, nil); w.Code != http.StatusMethodNotAllowed {
-				t.Errorf("%s %s answers %d", method, target, w.Code)
-			}
+			wantStatus(t, f.ask(method, target, nil), http.StatusMethodNotAllowed, method)
 		}
-		if w := f.ask("POST", Path, url.Values{"user": {strings.Repeat("x", maxForm)}}); w.Code != http.StatusBadRequest {
-			t.Errorf("a large form answers %d", w.Code)
-		}
+		wantStatus(t, f.ask("POST", Path, url.Values{"user": {strings.Repeat("x", maxForm)}}), http.StatusBadRequest, "a large form")
 	})
 }
 
@@ -500,13 +465,5 @@ func TestLogNamesTheUserAndNoSecret(t *testing.T) {
 		"queue changed by a user operator DELETE /queues/api/queues/media/archived_tasks/a 200"
 	if strings.Join(got, "; ") != want {
 		t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "; "), want)
-	}
-}
-
-func TestWays(t *testing.T) {
-	cfg := withPassword(t)
-	cfg.Tokens, cfg.ProxyHeader = []string{token}, "X-User"
-	if got := fmt.Sprint(newFrontOn(t, cfg).gate.Ways(), newFrontOn(t, Config{}).gate.Ways()); got != "[password proxy token] []" {
-		t.Errorf("ways %s", got)
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
@@ -74,29 +74,19 @@ func TestQueueMetrics(t *testing.T) {
 		if i >= 3 {
 			options = append(options, asynq.ProcessIn(time.Hour))
 		}
-		if _, err := client.Enqueue(asynq.NewTask("media:download", nil), options...); err != nil {
-			t.Fatal(err)
-		}
+		_, err := client.Enqueue(asynq.NewTask("media:download", nil), options...)
+		testenv.NoError(t, err)
 	}
-	if err := inspector.ArchiveTask(tasks.QueueMedia, "t0"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, inspector.ArchiveTask(tasks.QueueMedia, "t0"))
 	// A shard that is left from when there were more.
-	if _, err := client.Enqueue(asynq.NewTask("event:record", nil), asynq.Queue("events-3")); err != nil {
-		t.Fatal(err)
-	}
-	if err := inspector.PauseQueue(tasks.QueueMedia); err != nil {
-		t.Fatal(err)
-	}
+	_, err := client.Enqueue(asynq.NewTask("event:record", nil), asynq.Queue("events-3"))
+	testenv.NoError(t, err)
+	testenv.NoError(t, inspector.PauseQueue(tasks.QueueMedia))
 	// The oldest pending task is an hour old, and a scheduled one has been due for a minute.
 	hash := "asynq:{" + tasks.QueueMedia + "}:t:t1"
-	if err := rdb.HSet(t.Context(), hash, "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, rdb.HSet(t.Context(), hash, "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err())
 	due := redis.Z{Score: float64(time.Now().Add(-time.Minute).Unix()), Member: "t3"}
-	if err := rdb.ZAdd(t.Context(), "asynq:{"+tasks.QueueMedia+"}:scheduled", due).Err(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, rdb.ZAdd(t.Context(), "asynq:{"+tasks.QueueMedia+"}:scheduled", due).Err())
 
 	c := readOnce(t, BacklogConfig{Redis: rdb, EventShards: 2})
 	got := gathered(t, c)
@@ -140,38 +130,23 @@ func TestQueueMetrics(t *testing.T) {
 func TestStoreMetricsDoNotNeedRedis(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
 	defer rdb.Close()
-	c := readOnce(t, BacklogConfig{Redis: rdb, Store: counts(func(context.Context) (store.Counts, error) {
-		return store.Counts{
-			Jobs: map[tasks.Status]int{"completed": 7}, DeadLetters: map[tasks.Kind]int{"notify:send": 2},
-			Events: 3, Media: 4, Notifications: 5,
-		}, nil
-	})})
-	want := map[string]float64{
-		"klinghook_queue_up{}": 0, "klinghook_database_up{}": 1, "klinghook_jobs{completed}": 7, "klinghook_dead_letters{notify:send}": 2,
-		"klinghook_owed{events}": 3, "klinghook_owed{media}": 4, "klinghook_owed{notifications}": 5,
+	full := store.Counts{
+		Jobs: map[tasks.Status]int{"completed": 7}, DeadLetters: map[tasks.Kind]int{"notify:send": 2},
+		Events: 3, Media: 4, Notifications: 5,
 	}
-	if got := gathered(t, c); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-func TestFailedReadingsAreReported(t *testing.T) {
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
-	defer rdb.Close()
-	c := readOnce(t, BacklogConfig{Redis: rdb, Store: counts(func(context.Context) (store.Counts, error) {
-		return store.Counts{}, errors.New("down")
-	})})
-	if got := gathered(t, c); len(got) != 2 || got["klinghook_database_up{}"] != 0 {
-		t.Errorf("got %v, want both to be 0", got)
-	}
-}
-
-func TestMetricNames(t *testing.T) {
-	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()})
-	defer rdb.Close()
-	c := readOnce(t, BacklogConfig{Redis: rdb, Store: counts(func(context.Context) (store.Counts, error) { return store.Counts{}, nil })})
-	problems, err := testutil.CollectAndLint(c)
-	if err != nil || len(problems) > 0 {
-		t.Errorf("problems %v, %v", problems, err)
+	for _, tt := range []struct {
+		err  error
+		want map[string]float64
+	}{
+		{nil, map[string]float64{
+			"klinghook_queue_up{}": 0, "klinghook_database_up{}": 1, "klinghook_jobs{completed}": 7, "klinghook_dead_letters{notify:send}": 2,
+			"klinghook_owed{events}": 3, "klinghook_owed{media}": 4, "klinghook_owed{notifications}": 5,
+		}},
+		{errors.New("down"), map[string]float64{"klinghook_queue_up{}": 0, "klinghook_database_up{}": 0}},
+	} {
+		c := readOnce(t, BacklogConfig{Redis: rdb, Store: counts(func(context.Context) (store.Counts, error) { return full, tt.err })})
+		if got := gathered(t, c); !maps.Equal(got, tt.want) {
+			t.Errorf("with the error %v: got %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }

@@ -144,25 +144,23 @@ func TestTasksAreShownWithoutSecrets(t *testing.T) {
 	}
 }
 
-func TestPagesShowQueuesInCluster(t *testing.T) {
+func TestPagesUseOurRedisClient(t *testing.T) {
+	user := testenv.Redis(t, testenv.WithUser("operator", "pw")).Addr()
 	nodes := testenv.RedisCluster(t, 3)
-	q := newQueueOn(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}}))
-	for target, want := range map[string]string{
-		"/queues/api/queues":                      `"queue":"events"`,
-		"/queues/api/queues/events/pending_tasks": `"id":"` + q.taskID + `"`,
-		"/queues/api/redis_info":                  "cluster_state:ok",
+	for name, rdb := range map[string]redis.UniversalClient{
+		"ACL user": redis.NewClient(&redis.Options{Addr: user, Username: "operator", Password: "pw"}),
+		"cluster":  redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}}),
 	} {
-		if w := q.ask(t, "GET", target, ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
-			t.Errorf("%s answers %d %s, want %s", target, w.Code, w.Body, want)
+		q := newQueueOn(t, rdb)
+		for target, want := range map[string]string{
+			"/queues/api/queues":                      `"queue":"events"`,
+			"/queues/api/queues/events/pending_tasks": `"id":"` + q.taskID + `"`,
+			"/queues/api/redis_info":                  map[string]string{"ACL user": "redis_version", "cluster": "cluster_state:ok"}[name],
+		} {
+			if w := q.ask(t, "GET", target, ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+				t.Errorf("%s: %s answers %d %s, want %s", name, target, w.Code, w.Body, want)
+			}
 		}
-	}
-}
-
-func TestPagesUseTheRedisUser(t *testing.T) {
-	addr := testenv.Redis(t, testenv.WithUser("operator", "pw")).Addr()
-	q := newQueueOn(t, redis.NewClient(&redis.Options{Addr: addr, Username: "operator", Password: "pw"}))
-	if w := q.ask(t, "GET", "/queues/api/queues", ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"queue":"events"`) {
-		t.Errorf("queues answer %d %s", w.Code, w.Body)
 	}
 }
 
