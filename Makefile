@@ -23,8 +23,7 @@ test: ## run all tests; those that need a missing server (Redis, PostgreSQL, Chr
 	rm -f "$$skips"; \
 	exit $$status
 
-# CHAOS_SEED repeats a run, CHAOS_SCENARIO chooses scenarios by name, and
-# CHAOS_REPORT names a Markdown file whose table of scenarios is to be renewed.
+# CHAOS_SEED repeats a run, and CHAOS_SCENARIO chooses scenarios by name.
 chaos: ## kill each component in turn, and count losses (10 minutes)
 	CGO_ENABLED=0 CHAOS=full $(GO) test -run '^TestChaos$$' -count=1 -timeout 60m -parallel 4 -v ./internal/e2e
 

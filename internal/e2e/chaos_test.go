@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
@@ -47,25 +46,19 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("seed %d; again with: make %s CHAOS_SEED=%d", seed, map[string]string{"full": "chaos", "short": "chaos-short"}[f.name], seed)
 	programs(t)
-	var report report
-	began := time.Now()
+	list := chosen(t, f)
+	table := make([]string, len(list))
 	t.Run("scenarios", func(t *testing.T) {
-		for place, sc := range chosen(t, f) {
+		for place, sc := range list {
 			t.Run(sc.name, func(t *testing.T) {
 				t.Parallel()
-				runScenario(t, sc, f, seed+uint64(place), func(line row) {
-					line.place = place
-					report.add(line)
-				})
+				table[place] = runScenario(t, sc, f, seed+uint64(place))
 			})
 		}
 	})
-	t.Logf("seed %d, %s\n%s", seed, time.Since(began).Round(time.Second), report.table())
-	if path := os.Getenv("CHAOS_REPORT"); path != "" && !t.Failed() {
-		if err := replaceTable(path, fmt.Sprintf("%s\n%s", circumstances(seed, time.Since(began)), report.table())); err != nil {
-			t.Error(err)
-		}
-	}
+	t.Logf("seed %d on %d cores\n"+
+		"| scenario | sent | acknowledged | refused | kept | effects | repeats | lost | settled in |\n%s|\n%s",
+		seed, runtime.NumCPU(), strings.Repeat("| --- ", 9), strings.Join(table, ""))
 }
 
 // chosen returns the scenarios of the form, or those named in the environment.
@@ -86,39 +79,23 @@ func chosen(t *testing.T, f form) []scenario {
 	return list
 }
 
-// runScenario runs one scenario and compares the result with the events sent.
-func runScenario(t *testing.T, sc scenario, f form, seed uint64, report func(row)) {
+// runScenario runs one scenario, compares the result with the events sent, and returns
+// a row of the table.
+func runScenario(t *testing.T, sc scenario, f form, seed uint64) string {
 	var l layout
 	if sc.layout != nil {
 		l = sc.layout(t)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), f.limit)
+	s := newSystem(t, seed, l)
+	var cancel context.CancelFunc
+	s.ctx, cancel = context.WithTimeout(t.Context(), f.limit)
 	defer cancel()
-	s := newSystem(ctx, t, seed, l)
 	sc.run(s, f)
-	settled := s.settle()
+	settled := s.settle(s.admins...)
 	if n := s.replay(); n > 0 {
 		t.Logf("replayed %d files that were missing for a while", n)
-		settled += s.settle()
+		settled += s.settle(s.admins...)
 	}
 	s.tidy()
-	line, problems := s.reconcile()
-	line.scenario, line.settled, line.failed = sc.name, settled, t.Failed() || len(problems) > 0
-	report(line)
-	if len(problems) > 0 {
-		t.Errorf("%d problems:\n%s", len(problems), strings.Join(problems[:min(len(problems), 40)], "\n"))
-	}
-}
-
-// circumstances describes a run of all scenarios.
-func circumstances(seed uint64, took time.Duration) string {
-	version := func(name string, args ...string) string {
-		out, err := exec.Command(name, args...).Output()
-		if err != nil {
-			return "unknown " + name
-		}
-		return strings.TrimSpace(string(out))
-	}
-	return fmt.Sprintf("`make chaos CHAOS_SEED=%d` took %s on %d cores, with %s.\n",
-		seed, took.Round(time.Second), runtime.NumCPU(), version("redis-server", "--version"))
+	return fmt.Sprintf("| %s | %s |\n", sc.name, s.reconcile().cells(settled))
 }

@@ -32,7 +32,7 @@ func list[T any](w *world, what string, args ...string) (rows []T) {
 // awaitDeadLetters waits until there are this many dead letters.
 func (w *world) awaitDeadLetters(n int) (letters []shownLetter) {
 	w.t.Helper()
-	eventually(w.t, fmt.Sprint(n, " dead letters"), func() (bool, string) {
+	w.await(fmt.Sprint(n, " dead letters"), func() (bool, string) {
 		letters = list[shownLetter](w, "deadletters")
 		return len(letters) == n, fmt.Sprintf("%+v", letters)
 	})
@@ -90,7 +90,7 @@ func TestDeadLetterCommands(t *testing.T) {
 		{"replay --all", "0 dead letters replayed\n"},
 		{"replay 4711", ""},
 	} {
-		out, err := run(t, w.settings, append([]string{"deadletters"}, strings.Fields(step.args)...)...)
+		out, err := w.run(append([]string{"deadletters"}, strings.Fields(step.args)...)...)
 		if wantErr := step.want == ""; (err != nil) != wantErr || !wantErr && out != step.want {
 			t.Errorf("deadletters %s printed %q, %v; want %q", step.args, out, err, step.want)
 		}

@@ -6,5 +6,4 @@
 //	CHAOS=full|short  which form
 //	CHAOS_SEED        the seed of an earlier run
 //	CHAOS_SCENARIO    names of scenarios, separated by commas
-//	CHAOS_REPORT      a Markdown file whose table of scenarios is replaced
 package e2e

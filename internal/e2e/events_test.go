@@ -23,8 +23,9 @@ const (
 	officialKey = "an official key of the suite"
 	forwardKey  = "a forward key of the suite"
 
-	// received is the answer to an accepted delivery.
+	// received and forged are the answers to a delivery with a right and a wrong signature.
 	received = `{"received": true}`
+	forged   = `{"error": "Invalid signature"}`
 )
 
 // event is an event at Kling, signed and sent with this suite's own code.
@@ -38,8 +39,7 @@ type event struct {
 
 // seedEvent returns an event of the registered webhooks' protocol.
 func seedEvent(body string) event {
-	sum := sha256.Sum256([]byte(body))
-	return event{id: "klingai:" + hex.EncodeToString(sum[:]), path: seedPath, body: []byte(body)}
+	return event{id: "klingai:" + sha([]byte(body)), path: seedPath, body: []byte(body)}
 }
 
 // officialEvent returns a callback with a signature.
@@ -53,6 +53,7 @@ type says struct {
 	at            time.Time
 	progress      int // -1 if it has none
 	prompt, cause string
+	milliseconds  int               // the length of the video
 	files         map[string]string // the path of the link, by the file's name
 }
 
@@ -63,6 +64,7 @@ const (
 	completed  = "video.completed"
 	failed     = "video.failed"
 	cancelled  = "video.cancelled"
+	upscaled   = "video.upscaled" // not known to klinghook
 )
 
 // header signs the event as its protocol does; a suffix makes it a forgery.
@@ -93,6 +95,12 @@ func (e *event) post(ctx context.Context, client *http.Client, base, secretSuffi
 	return send(client, r)
 }
 
+// sha returns a SHA-256 in hex.
+func sha(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
 func mac(key string, text []byte) []byte {
 	h := hmac.New(sha256.New, []byte(key))
 	h.Write(text)
@@ -104,6 +112,10 @@ type script struct {
 	rng   *rand.Rand
 	media string // the address of the server in links
 	n     int
+}
+
+func newScript(seed uint64, media string) *script {
+	return &script{rng: rand.New(rand.NewPCG(seed, 1)), media: media}
 }
 
 // endings are the last events of a job; likely ones are repeated.
@@ -129,6 +141,9 @@ func (s *script) job() []event {
 		job = fmt.Sprintf("job/é %04d", s.n) // not a file name
 	}
 	official := s.rng.IntN(3) == 0
+	if !official && s.rng.IntN(5) == 0 {
+		kinds = append(kinds, upscaled)
+	}
 	start := time.Now().Add(-time.Hour).Truncate(time.Second).Add(time.Duration(s.n) * time.Second)
 	var events []event
 	for i, kind := range kinds {
@@ -158,10 +173,12 @@ func (s *script) seed(said says, i int) event {
 			"thumbnail": fmt.Sprintf("/%d/%d/thumbnail.jpg", s.n, take),
 		}
 		data["video_url"], data["thumbnail_url"] = s.link(said.files["video"], i), s.link(said.files["thumbnail"], i)
-		data["duration"] = 5
+		data["duration"], said.milliseconds = 5, 5000
 	case failed, cancelled:
 		said.cause = fmt.Sprintf("%s, says event %d", said.kind, i)
 		data["error"] = said.cause
+	case upscaled:
+		said.prompt = "" // ignored
 	}
 	body := encode(map[string]any{"event": said.kind, "timestamp": said.at.Format(time.RFC3339), "data": data})
 	e := seedEvent(string(body))
@@ -174,7 +191,7 @@ func (s *script) official(said says, i int) event {
 	status := map[string]string{created: "submitted", processing: "processing", completed: "succeed", failed: "failed", cancelled: "cancelled"}[said.kind]
 	var videos []map[string]any
 	if said.kind == completed {
-		said.files = map[string]string{}
+		said.files, said.milliseconds = map[string]string{}, 5100
 		for n, name := range []string{"video", "video-2"}[:1+s.rng.IntN(2)] {
 			said.files[name] = fmt.Sprintf("/%d/%s.mp4", s.n, name)
 			videos = append(videos, map[string]any{"id": strconv.Itoa(n), "url": s.link(said.files[name], i), "duration": "5.1"})

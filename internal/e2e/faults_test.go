@@ -40,7 +40,7 @@ var usedMemory = regexp.MustCompile(`used_memory:(\d+)`)
 // spooled returns how many events are in the spools.
 func (s *system) spooled() (n int) {
 	for _, addr := range s.admins {
-		depth, err := spoolDepth(s.ctx, addr)
+		depth, err := s.spoolDepth(addr)
 		if err != nil {
 			return 0
 		}

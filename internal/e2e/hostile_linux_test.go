@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,54 +28,18 @@ func peakMemory(t *testing.T, s *service) int64 {
 	return kib << 10
 }
 
-// connections returns how many connections a test may open: what it wants, or less if
-// the limit on open files is low.
-func connections(t *testing.T, want int) int {
-	t.Helper()
-	var limit syscall.Rlimit
-	testenv.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
-	// Go has raised the soft limit to the hard limit.
-	const others = 1000
-	if free := int(min(limit.Cur, 1<<20)) - others; free < want {
-		t.Logf("the limit of %d open files leaves %d of %d connections; raise it with ulimit -n", limit.Cur, free, want)
-		want = free
-	}
-	if want < 100 {
-		t.Skip("the limit on open files is too low")
-	}
-	return want
-}
-
 // openIdle opens n connections and sends one request over each.
 func openIdle(t *testing.T, addr string, n int) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, n)
-	var wg sync.WaitGroup
-	for from := range 16 {
-		wg.Go(func() {
-			for i := from; i < n; i += 16 {
-				conn, err := net.Dial("tcp", addr)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				conns[i] = conn
-				if status, err := converse(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil || status != http.StatusOK {
-					t.Errorf("connection %d: %d, %v", i, status, err)
-				}
-			}
-		})
-	}
-	t.Cleanup(func() {
-		for _, conn := range conns {
-			if conn != nil {
-				_ = conn.Close()
-			}
+	for i := range conns {
+		conn, err := net.Dial("tcp", addr)
+		testenv.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		if status, err := converse(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil || status != http.StatusOK {
+			t.Fatalf("connection %d: %d, %v", i, status, err)
 		}
-	})
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
+		conns[i] = conn
 	}
 	return conns
 }
@@ -159,11 +122,11 @@ func (s slowSender) occupy(conn net.Conn) (after time.Duration, status int, err 
 // meanwhile.
 func TestIdleAndSlowConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	const perConnection, base, slowOfAKind = 32 << 10, 64 << 20, 20
+	const idles, perConnection, base, slowOfAKind = 150, 32 << 10, 64 << 20, 20
 	w := newFleet(t, "")
 	ingest := w.start(ingestProgram)
 	addr := ingest.address("webhooks")
-	idle := openIdle(t, addr, connections(t, 150))
+	idle := openIdle(t, addr, idles)
 	var wg sync.WaitGroup
 	for _, s := range slowSenders() {
 		for range slowOfAKind {
@@ -180,17 +143,17 @@ func TestIdleAndSlowConnectionsAreBounded(t *testing.T) {
 	over := make(chan struct{})
 	go func() { defer close(over); wg.Wait() }()
 	deliverUntil(t, addr, over)
-	for _, i := range []int{0, len(idle) / 2, len(idle) - 1} {
+	for _, i := range []int{0, idles / 2, idles - 1} {
 		e := seed(created, 1, fmt.Sprintf("idle-%d", i), "")
 		if status, err := converse(idle[i], e.raw()); err != nil || status != http.StatusOK {
 			t.Errorf("a delivery over idle connection %d: %d, %v", i, status, err)
 		}
 	}
 	peak := peakMemory(t, ingest)
-	if most := int64(base + perConnection*len(idle)); peak > most {
-		t.Errorf("with %d connections ingest used %d MiB, want at most %d", len(idle), peak>>20, most>>20)
+	if most := int64(base + perConnection*idles); peak > most {
+		t.Errorf("with %d connections ingest used %d MiB, want at most %d", idles, peak>>20, most>>20)
 	}
-	t.Logf("%d idle connections: %d MiB at the peak", len(idle), peak>>20)
+	t.Logf("%d idle connections: %d MiB at the peak", idles, peak>>20)
 }
 
 // deliverUntil sends deliveries, each over a new connection, until over is closed: each

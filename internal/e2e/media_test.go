@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"hash/fnv"
 	"math/rand/v2"
 	"net"
@@ -22,8 +21,7 @@ import (
 type mediaServer struct {
 	unreliableServer
 	// instead, if set, serves everything.
-	instead  http.HandlerFunc
-	notFound map[string]bool // guarded by mu
+	instead http.HandlerFunc
 }
 
 // unreliableServer is a server that misbehaves.
@@ -68,7 +66,7 @@ func (s *unreliableServer) next(key string) (outage bool, trouble int) {
 
 // newMediaServer returns a server without trouble.
 func newMediaServer(t testing.TB) *mediaServer {
-	m := &mediaServer{notFound: map[string]bool{}}
+	m := &mediaServer{}
 	m.listen(t, m)
 	return m
 }
@@ -113,10 +111,7 @@ func file(path string) []byte {
 }
 
 // digest is a file's SHA-256.
-func digest(path string) string {
-	sum := sha256.Sum256(file(path))
-	return hex.EncodeToString(sum[:])
-}
+func digest(path string) string { return sha(file(path)) }
 
 // luck returns a number below n for a seed and a text.
 func luck(seed uint64, text string, n int) int {
@@ -124,13 +119,6 @@ func luck(seed uint64, text string, n int) int {
 	_ = binary.Write(h, binary.BigEndian, seed)
 	_, _ = h.Write([]byte(text))
 	return int(h.Sum64() % uint64(n))
-}
-
-// wasMissing reports whether the server has answered 404 for a path.
-func (m *mediaServer) wasMissing(path string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.notFound[path]
 }
 
 // ServeHTTP serves a file. At random, the first request for about a third of the paths
@@ -141,11 +129,6 @@ func (m *mediaServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	outage, trouble := m.next(r.URL.Path)
-	if trouble < 2 {
-		m.mu.Lock()
-		m.notFound[r.URL.Path] = true
-		m.mu.Unlock()
-	}
 	content := file(r.URL.Path)
 	w.Header().Set("ETag", strconv.Quote(digest(r.URL.Path)))
 	switch {

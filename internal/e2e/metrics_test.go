@@ -28,7 +28,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	w.accept(base, completedWith("vid_1", w.media.link("vid_1.mp4")))
 	w.awaitJob("vid_1", "video stored")
 
-	documented := documentedMetrics(t)
+	docs := documentedMetrics(t)
 	exported := map[string]bool{}
 	for process, addr := range processes {
 		families := scrape(t, "http://"+addr+"/metrics", exported)
@@ -36,7 +36,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 			if !strings.HasPrefix(name, "klinghook_") {
 				continue
 			}
-			doc, ok := documented[name]
+			doc, ok := docs[name]
 			if !ok || !slices.Contains(doc.from, process) {
 				t.Errorf("docs/metrics.md does not say that %s exports %s", process, name)
 			}
@@ -44,7 +44,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 				t.Errorf("docs/metrics.md has labels %q for %s of %s, want %q", doc.labels, name, process, labels)
 			}
 		}
-		for name, doc := range documented {
+		for name, doc := range docs {
 			if _, ok := families[name]; !ok && slices.Contains(doc.from, process) {
 				t.Errorf("docs/metrics.md has %s of %s, which does not export it", name, process)
 			}
@@ -53,19 +53,19 @@ func TestMetricsAreDocumented(t *testing.T) {
 	checkUses(t, exported)
 }
 
-// metric is the documentation of one metric.
-type metric struct{ labels, from []string }
+// documented is the documentation of one metric.
+type documented struct{ labels, from []string }
 
-func documentedMetrics(t *testing.T) map[string]metric {
+func documentedMetrics(t *testing.T) map[string]documented {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/metrics.md")
 	testenv.NoError(t, err)
-	list := map[string]metric{}
+	list := map[string]documented{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(klinghook_[a-z_]+)` \\|([^|]*)\\|([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
 		split := func(cell string) []string {
 			return strings.FieldsFunc(cell, func(r rune) bool { return r == ' ' || r == ',' })
 		}
-		m := metric{labels: split(row[2]), from: split(row[3])}
+		m := documented{labels: split(row[2]), from: split(row[3])}
 		if slices.Equal(m.from, []string{"all"}) {
 			m.from = []string{"ingest", "worker", "admin"}
 		}

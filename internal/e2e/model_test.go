@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // outcome is the expected state of a job.
 type outcome struct {
 	status, prompt, cause string
 	progress              int // -1 if no event had any
+	milliseconds          int
 	contradicted          bool
 	files                 map[string]string // the files' paths by name
 	notified              map[string]bool   // the kinds of notifications
@@ -27,7 +27,7 @@ func outcomeOf(events []says) outcome {
 		if _, seen := first[e.kind]; !seen {
 			first[e.kind] = i
 		}
-		o.progress = max(o.progress, e.progress)
+		o.progress, o.milliseconds = max(o.progress, e.progress), max(o.milliseconds, e.milliseconds)
 		if e.prompt != "" {
 			o.prompt = e.prompt
 		}
@@ -58,24 +58,17 @@ func outcomeOf(events []says) outcome {
 
 // String returns the job's row as one line, to compare.
 func (o outcome) String() string {
-	return fmt.Sprintf("%s, progress %d, prompt %q, error %q, contradicted %t", o.status, o.progress, o.prompt, o.cause, o.contradicted)
+	return fmt.Sprintf("%s, progress %d, %d ms, prompt %q, error %q, contradicted %t", o.status, o.progress, o.milliseconds, o.prompt, o.cause, o.contradicted)
 }
 
-// jobsOf groups events by job.
-func jobsOf(events []says) map[string][]says {
-	jobs := map[string][]says{}
+// outcomesOf returns the outcome of every job.
+func outcomesOf(events []says) map[string]outcome {
+	jobs, outcomes := map[string][]says{}, map[string]outcome{}
 	for _, e := range events {
 		jobs[e.job] = append(jobs[e.job], e)
 	}
-	return jobs
-}
-
-// some formats the first ten of a list.
-func some(list []string) string {
-	const few = 10
-	slices.Sort(list)
-	if len(list) > few {
-		return fmt.Sprintf("%s and %d more", strings.Join(list[:few], ", "), len(list)-few)
+	for job, events := range jobs {
+		outcomes[job] = outcomeOf(events)
 	}
-	return strings.Join(list, ", ")
+	return outcomes
 }

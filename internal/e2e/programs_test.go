@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,9 +23,9 @@ const (
 	klinghook     = "klinghook"
 )
 
-// patience is how long anything may take before a test fails. A task of a killed
-// worker runs again within two minutes.
-const patience = 3 * time.Minute
+// patience is how long a test may take. A task of a killed worker runs again within two
+// minutes.
+const patience = 5 * time.Minute
 
 func TestMain(m *testing.M) { testenv.Main(suite{m}) }
 
@@ -81,149 +80,115 @@ func environment(settings map[string]string) []string {
 	return env
 }
 
-// run runs a command of klinghook and returns its stdout.
-func run(t *testing.T, settings map[string]string, args ...string) (string, error) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(programs(t), klinghook), args...)
-	cmd.Env = environment(settings)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("klinghook %s: %w: %s", strings.Join(args, " "), err, stderr.String())
-	}
-	return string(out), err
-}
-
-// service is a program that runs until it is stopped. Its methods fail the test, so
-// call them from its goroutine.
+// service is a program that runs until it is stopped. Call its methods from the test's
+// goroutine.
 type service struct {
-	t         testing.TB
-	name, log string
-	process   *testenv.Process
-	ended     bool
+	w       *world
+	name    string
+	program testenv.Program
+	process *testenv.Process
+	ended   bool // by stop or kill
 }
 
-// start runs a program until the test ends. It must then stop with exit code 0.
-func start(t *testing.T, name string, settings map[string]string, args ...string) *service {
-	t.Helper()
-	dir := t.TempDir()
-	s := &service{t: t, name: name, log: filepath.Join(dir, "log")}
-	var err error
-	s.process, err = testenv.StartProgram(testenv.Program{
-		Path: filepath.Join(programs(t), name), Args: args, Env: environment(settings), Dir: dir, Log: s.log,
-	})
-	testenv.NoError(t, err)
-	t.Cleanup(func() {
+// start starts a program with the world's settings until the test ends. It must then
+// stop with exit code 0.
+func (w *world) start(name string, args ...string) *service {
+	w.t.Helper()
+	return w.startIn(programs(w.t), name, args...)
+}
+
+// startIn starts a program of this folder.
+func (w *world) startIn(dir, name string, args ...string) *service {
+	w.t.Helper()
+	s := &service{w: w, name: fmt.Sprintf("%s-%d", name, len(w.services)+1)}
+	s.program = testenv.Program{
+		Path: filepath.Join(dir, name), Args: args, Env: environment(w.settings), Dir: w.dir, Log: filepath.Join(w.dir, s.name+".log"),
+	}
+	w.services = append(w.services, s)
+	s.begin()
+	w.t.Cleanup(func() {
 		s.stop()
-		if t.Failed() {
-			t.Logf("%s logged:\n%s", name, s.output())
+		if log := s.output(); w.t.Failed() {
+			w.t.Logf("%s logged at the end:\n%s", s.name, log[max(0, len(log)-10_000):])
 		}
 	})
 	return s
 }
 
+// begin starts the program, again after stop or kill.
+func (s *service) begin() {
+	s.w.t.Helper()
+	var err error
+	s.process, err = testenv.StartProgram(s.program)
+	testenv.NoError(s.w.t, err)
+	s.ended = false
+}
+
 // address waits until the program listens for something and returns the address.
 func (s *service) address(purpose string) (addr string) {
-	s.t.Helper()
-	s.await("listens for "+purpose, func() bool {
+	s.w.t.Helper()
+	s.w.await(s.name+" to listen for "+purpose, func() (bool, string) {
 		for line := range bytes.Lines(s.output()) {
 			var entry struct{ Message, For, Address string }
 			if json.Unmarshal(line, &entry) == nil && entry.Message == "listening" && entry.For == purpose {
 				addr = entry.Address
 			}
 		}
-		return addr != ""
+		if problems := s.problems(); addr == "" && len(problems) > 0 {
+			s.w.t.Fatalf("%q:\n%s", problems, s.output())
+		}
+		return addr != "", ""
 	})
 	return addr
 }
 
 // url is the base URL for webhooks.
-func (s *service) url() string { s.t.Helper(); return "http://" + s.address("webhooks") }
+func (s *service) url() string { s.w.t.Helper(); return "http://" + s.address("webhooks") }
 
 // output returns what the program has logged and printed.
 func (s *service) output() []byte {
-	out, err := os.ReadFile(s.log)
-	testenv.NoError(s.t, err)
+	out, err := os.ReadFile(s.program.Log)
+	testenv.NoError(s.w.t, err)
 	return out
+}
+
+// problems returns the program's panics, and its end if nothing stopped it.
+func (s *service) problems() (list []string) {
+	select {
+	case <-s.process.Exited():
+		if !s.ended {
+			list = append(list, fmt.Sprintf("%s ended by itself: %v", s.name, s.process.Err()))
+		}
+	default:
+	}
+	for line := range strings.Lines(string(s.output())) {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.Contains(line, `"message":"panic"`) {
+			list = append(list, s.name+": "+strings.TrimSpace(line))
+		}
+	}
+	return list
 }
 
 // stop stops the program, which must end with exit code 0. A program that was stopped
 // or killed before is left alone.
 func (s *service) stop() {
-	s.t.Helper()
+	s.w.t.Helper()
 	if s.ended {
 		return
 	}
 	s.ended = true
 	if err := s.process.End(syscall.SIGTERM); err != nil {
-		s.t.Error(err)
+		s.w.t.Error(err)
 	} else if err := s.process.Err(); err != nil {
-		s.t.Errorf("%s: %v", s.name, err)
+		s.w.t.Errorf("%s: %v", s.name, err)
 	}
 }
 
 // kill ends the program as a crash would.
 func (s *service) kill() {
-	s.t.Helper()
+	s.w.t.Helper()
 	s.ended = true
 	if err := s.process.End(syscall.SIGKILL); err != nil {
-		s.t.Error(err)
-	}
-}
-
-// signal sends SIGTERM and waits until the program logs that it stops.
-func (s *service) signal() {
-	s.t.Helper()
-	testenv.NoError(s.t, s.process.Signal(syscall.SIGTERM))
-	s.await("stops", func() bool { return bytes.Contains(s.output(), []byte(strconv.Quote("stopping"))) })
-}
-
-// wait waits until the program has ended and returns how.
-func (s *service) wait() error {
-	s.t.Helper()
-	s.ended = true
-	select {
-	case <-s.process.Exited():
-		return s.process.Err()
-	case <-time.After(patience):
-		s.t.Fatalf("%s does not end", s.name)
-		return nil
-	}
-}
-
-// await polls until done; what completes a sentence about the program.
-func (s *service) await(what string, done func() bool) {
-	s.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(patience)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-s.process.Exited():
-			s.t.Fatalf("%s ended before it %s:\n%s", s.name, what, s.output())
-		case <-timeout:
-			s.t.Fatalf("%s never %s", s.name, what)
-		}
-	}
-}
-
-// eventually polls until done; state describes the last attempt.
-func eventually(t *testing.T, what string, poll func() (done bool, state string)) {
-	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(patience)
-	for {
-		done, state := poll()
-		if done {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("waited %s for %s: %s", patience, what, state)
-		}
+		s.w.t.Error(err)
 	}
 }

@@ -1,21 +1,38 @@
 package e2e
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
+// row counts what a scenario did. docs/reliability.md explains the columns.
+type row struct {
+	sent, acknowledged, refused, kept int
+	jobs, objects, notifications      int
+	repeatsIn, repeatsOut             int
+	lost, lostAsDocumented            int
+}
+
+// cells returns the row's cells in Markdown.
+func (r row) cells(settled time.Duration) string {
+	lost := fmt.Sprint(r.lost)
+	if r.lostAsDocumented > 0 {
+		lost = fmt.Sprintf("%d, %d of them as documented", r.lost, r.lostAsDocumented)
+	}
+	return fmt.Sprintf("%d | %d | %d | %d | %d + %d + %d | %d / %d | %s | %.0f s", r.sent, r.acknowledged, r.refused, r.kept,
+		r.jobs, r.objects, r.notifications, r.repeatsIn, r.repeatsOut, lost, settled.Seconds())
+}
+
 // reconciler compares the result with the events sent.
 type reconciler struct {
-	*system
+	*world
+	sent     tally
 	row      row
 	problems []string
 }
@@ -25,57 +42,51 @@ func (r *reconciler) report(format string, args ...any) {
 	r.problems = append(r.problems, fmt.Sprintf(format, args...))
 }
 
-// reconcile returns the scenario's row and all problems.
-func (s *system) reconcile() (row, []string) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
-	defer cancel()
-	k, err := readStore(ctx, s.db)
-	testenv.NoError(s.t, err)
-	r := &reconciler{system: s}
+// reconcile compares the stored data with the events sent, and fails the test if they
+// do not agree.
+func (w *world) reconcile() row {
+	w.t.Helper()
+	k, err := w.readStore()
+	testenv.NoError(w.t, err)
+	r := &reconciler{world: w, sent: w.sender.sent()}
+	r.problems = r.sent.problems
 	r.check(k)
-	for _, p := range s.all() {
-		r.problems = append(r.problems, p.problems()...)
+	for _, s := range w.services {
+		r.problems = append(r.problems, s.problems()...)
 	}
-	sent := s.sender.ledger.read()
-	r.problems = append(r.problems, sent.problems...)
-	r.row.sent, r.row.acknowledged, r.row.refused = sent.posts, len(sent.acks), sent.refused
-	for _, times := range sent.acks {
-		r.row.repeatsIn += times - 1
+	if n := len(r.problems); n > 0 {
+		w.t.Errorf("%d problems:\n%s", n, strings.Join(r.problems[:min(n, 40)], "\n"))
 	}
-	return r.row, r.problems
+	return r.row
 }
 
-// check compares the stored data with the events sent.
 func (r *reconciler) check(k kept) {
-	said := r.checkEvents(k)
-	outcomes := map[string]outcome{}
-	for job, events := range jobsOf(said) {
-		outcomes[job] = outcomeOf(events)
+	r.row.sent, r.row.acknowledged, r.row.refused = r.sent.posts, len(r.sent.acks), r.sent.refused
+	for _, times := range r.sent.acks {
+		r.row.repeatsIn += times - 1
 	}
+	outcomes := outcomesOf(r.checkEvents(k))
 	r.checkJobs(k, outcomes)
 	r.checkFiles(k, outcomes)
 	r.checkNotifications(k, outcomes)
 	for _, d := range k.deadLetters {
-		r.report("dead letter of %s, job %s: %s", d.task, d.job, d.cause)
+		r.report("dead letter of %s", d)
 	}
-	if forged := r.sender.ledger.read().forged; k.rejections > forged {
-		r.report("%d samples of %d refused deliveries", k.rejections, forged)
+	if k.rejections > r.sent.forged {
+		r.report("%d samples of %d refused deliveries", k.rejections, r.sent.forged)
 	}
 }
 
 // checkEvents compares the events with the answers to the sender, and returns what the
 // kept ones say.
 func (r *reconciler) checkEvents(k kept) (said []says) {
-	sent := r.sender.ledger.read().events
 	for id, e := range k.events {
-		original := sent[id]
+		original := r.sent.events[id]
 		if original == nil {
 			r.report("event %s is in the store but was never sent", id)
 			continue
 		}
-		sum := sha256.Sum256(original.body)
-		if e.body != hex.EncodeToString(sum[:]) {
+		if e.body != sha(original.body) {
 			r.report("event %s has another body than was sent", id)
 		}
 		if !e.processed {
@@ -84,12 +95,12 @@ func (r *reconciler) checkEvents(k kept) (said []says) {
 		said = append(said, original.says)
 	}
 	r.row.kept = len(k.events)
-	for id := range r.sender.ledger.read().acks {
+	for id := range r.sent.acks {
 		_, isKept := k.events[id]
 		switch {
 		case !isKept && !r.lost[id]:
 			r.row.lost++
-			r.report("event %s of job %s was acknowledged and is LOST", id, sent[id].says.job)
+			r.report("event %s of job %s was acknowledged and is LOST", id, r.sent.events[id].says.job)
 		case !isKept:
 			r.row.lost++
 			r.row.lostAsDocumented++
@@ -141,6 +152,8 @@ func (r *reconciler) checkFiles(k kept, outcomes map[string]outcome) {
 			r.report("%s of job %s is %s", f.name, f.job, f.state)
 		case !exists:
 			r.report("%s of job %s should be object %s, which is not in the bucket", f.name, f.job, f.object)
+		case !strings.Contains(f.job, "/") && f.object != f.job+"/"+filepath.Base(path):
+			r.report("%s of job %s is object %s", f.name, f.job, f.object)
 		case sum != digest(path) || f.sum != sum:
 			r.report("object %s has SHA-256 %s, its row %s; the file at %s has %s", f.object, sum, f.sum, path, digest(path))
 		default:
@@ -167,8 +180,7 @@ func (r *reconciler) objects() map[string]string {
 			return err
 		}
 		name, err := filepath.Rel(r.bucket, path)
-		sum := sha256.Sum256(content)
-		sums[filepath.ToSlash(name)] = hex.EncodeToString(sum[:])
+		sums[filepath.ToSlash(name)] = sha(content)
 		return err
 	})
 	if err != nil {
@@ -198,7 +210,7 @@ func (r *reconciler) checkNotifications(k kept, outcomes map[string]outcome) {
 			case 1:
 				r.row.notifications++
 			default:
-				r.report("notifications of %s of job %s with several ids: %s", kind, job, some(got))
+				r.report("notifications of %s of job %s with several ids: %q", kind, job, got)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func redisFull(s *system) {
 	s.configureRedis("maxmemory-policy", "noeviction")
 	s.pass(3 * time.Second)
 	s.configureRedis("maxmemory", s.usedMemory()*100/95)
-	s.await("ingest to spool", func() bool { return s.spooled() > 20 })
+	s.await("ingest to spool", func() (bool, string) { n := s.spooled(); return n > 20, fmt.Sprint(n) })
 	s.pass(3 * time.Second)
 	s.configureRedis("maxmemory", s.usedMemory()*9/10)
 	s.pass(12 * time.Second)
@@ -110,31 +111,31 @@ func redisWiped(s *system, _ form) {
 	s.media.setOutage(true)
 	s.receiver.setOutage(true)
 	deliver(8 * time.Second)
-	s.await("the events to be recorded", func() bool {
-		ids, err := recorded(s.ctx, s.db)
-		return err == nil && len(ids) == len(s.sender.ledger.read().acks)
+	s.await("the events to be recorded", func() (bool, string) {
+		k, err := s.readStore()
+		return err == nil && len(k.events) == len(s.sender.sent().acks), fmt.Sprint(err)
 	})
 	for _, p := range s.workers {
 		p.stop()
 	}
 	deliver(3 * time.Second)
-	ids, err := recorded(s.ctx, s.db)
+	k, err := s.readStore()
 	testenv.NoError(s.t, err)
 	s.lost = map[string]bool{}
-	for id := range s.sender.ledger.read().acks {
-		if !ids[id] {
+	for id := range s.sender.sent().acks {
+		if _, recorded := k.events[id]; !recorded {
 			s.lost[id] = true
 		}
 	}
-	_, media, notifications, err := owed(s.ctx, s.db)
-	if err != nil || len(s.lost) == 0 || media == 0 || notifications == 0 {
-		s.t.Fatalf("%d events only in Redis, %d files and %d notifications owed, %v; want some of each", len(s.lost), media, notifications, err)
+	owed, err := s.owed()
+	if err != nil || len(s.lost) == 0 || owed[1] == 0 || owed[2] == 0 {
+		s.t.Fatalf("%d events only in Redis, %d owed, %v; want some of each", len(s.lost), owed, err)
 	}
 	testenv.NoError(s.t, s.rdb.FlushAll(s.ctx).Err())
 	s.media.setOutage(false)
 	s.receiver.setOutage(false)
 	for _, p := range s.workers {
-		p.start()
+		p.begin()
 	}
 	deliver(3 * time.Second)
 }
@@ -155,7 +156,7 @@ func postgresRestarted(s *system) {
 func ingestKilled(s *system) {
 	for i := range 12 {
 		s.pass(s.between(300*time.Millisecond, 1500*time.Millisecond))
-		s.ingests[s.rng.IntN(ingests)].kill()
+		s.crash(s.ingests[s.rng.IntN(ingests)])
 		switch i % 6 {
 		case 3:
 			s.redis.Kill()
@@ -165,21 +166,18 @@ func ingestKilled(s *system) {
 	}
 }
 
-func (s *system) killWorkers() {
-	for _, p := range s.workers {
-		p.kill()
-	}
-}
-
 // killIn kills all workers when one of them waits in this statement, because of the
 // lock.
 func (s *system) killIn(lock func() (unlock func()), statement string) {
 	s.t.Helper()
 	s.pass(time.Second)
 	unlock := lock()
-	s.await("a handler to wait in "+statement, func() bool { return s.waitsIn(statement) })
-	s.killWorkers()
+	s.await("a handler to wait in "+statement, func() (bool, string) { return s.waitsIn(statement), "" })
+	for _, p := range s.workers {
+		p.kill()
+	}
 	unlock()
+	s.crash(s.workers...)
 }
 
 // killedRecording kills the workers before the first write of a transaction and
@@ -198,8 +196,8 @@ func (s *system) killWaiting(g *gate, lock func() (unlock func()), statement str
 	for range 2 {
 		s.pass(time.Second)
 		g.close()
-		s.await("requests to wait", func() bool { return g.delayed() > 1 })
-		s.killWorkers()
+		s.await("requests to wait", func() (bool, string) { n := g.delayed(); return n > 1, fmt.Sprint(n) })
+		s.crash(s.workers...)
 		g.open()
 		s.killIn(lock, statement)
 	}
@@ -211,7 +209,7 @@ func restarted(s *system) {
 		for _, p := range s.all() {
 			s.pass(s.between(500*time.Millisecond, 1500*time.Millisecond))
 			p.stop()
-			p.start()
+			p.begin()
 		}
 	}
 }
@@ -227,7 +225,7 @@ func smallSpools(t *testing.T) (l layout) {
 func spoolFull(s *system) {
 	s.pass(2 * time.Second)
 	s.redis.Kill()
-	s.await("ingest to refuse", func() bool { return s.sender.ledger.read().unavailable > 50 })
+	s.await("ingest to refuse", func() (bool, string) { n := s.sender.sent().unavailable; return n > 50, fmt.Sprint(n) })
 	s.pass(3 * time.Second)
 	s.redis.Restart()
 }
@@ -250,7 +248,7 @@ func clocksApart(s *system) {
 	for range 2 {
 		s.pass(10 * time.Second)
 		for _, p := range s.workers {
-			p.kill()
+			s.crash(p)
 			s.pass(3 * time.Second)
 		}
 	}
@@ -259,7 +257,7 @@ func clocksApart(s *system) {
 func devKilled(s *system) {
 	for range 10 {
 		s.pass(s.between(300*time.Millisecond, 3*time.Second))
-		s.ingests[0].kill()
+		s.crash(s.ingests[0])
 	}
 }
 
@@ -272,9 +270,7 @@ func allAtOnce(s *system, f form) {
 		s.pass(max(a.at-time.Since(start), 0))
 		a.do()
 	}
-	for _, p := range s.all() {
-		p.kill()
-	}
+	s.crash(s.all()...)
 	load.finish()
 }
 
@@ -292,7 +288,6 @@ func (s *system) storm(length time.Duration) []action {
 		least, most time.Duration // how long it lasts
 	}
 	nothing := func() {}
-	brief := func(do func()) fault { return fault{do, nothing, time.Millisecond, 2 * time.Millisecond} }
 	outage := func(set func(bool)) fault {
 		return fault{func() { set(true) }, func() { set(false) }, 500 * time.Millisecond, 2 * time.Second}
 	}
@@ -301,12 +296,12 @@ func (s *system) storm(length time.Duration) []action {
 			{s.redis.Kill, s.redis.Restart, 300 * time.Millisecond, 3 * time.Second},
 			{s.redis.Pause, s.redis.Resume, 300 * time.Millisecond, 4 * time.Second},
 		},
-		{{s.postgres.Kill, s.postgres.Restart, 300 * time.Millisecond, 3 * time.Second}, brief(s.postgres.Restart)},
+		{{s.postgres.Kill, s.postgres.Restart, 300 * time.Millisecond, 3 * time.Second}, {s.postgres.Restart, nothing, time.Millisecond, 2 * time.Millisecond}},
 		{outage(s.media.setOutage)},
 		{outage(s.receiver.setOutage)},
 	}
 	for _, p := range s.all() {
-		parts = append(parts, []fault{brief(p.kill)})
+		parts = append(parts, []fault{{p.kill, p.begin, restartAfter, 2 * restartAfter}})
 	}
 	var actions []action
 	for _, faults := range parts {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -22,65 +23,13 @@ type tally struct {
 	problems                    []string
 }
 
-// ledger is a tally for concurrent use.
-type ledger struct {
-	mu sync.Mutex // guards tally
-	tally
-}
-
-func newLedger() *ledger {
-	return &ledger{tally: tally{events: map[string]*event{}, acks: map[string]int{}}}
-}
-
-// read returns a copy of the tally.
-func (l *ledger) read() tally {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	copied := l.tally
-	copied.events, copied.acks = maps.Clone(l.events), maps.Clone(l.acks)
-	return copied
-}
-
-// known records an event before it is first sent.
-func (l *ledger) known(e *event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.events[e.id] = e
-}
-
-// answered records the answer to a delivery; 0 means none.
-func (l *ledger) answered(e *event, status int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.posts++
-	switch status {
-	case http.StatusOK:
-		l.acks[e.id]++
-		return
-	case http.StatusServiceUnavailable:
-		l.unavailable++
-	case 0:
-	default:
-		l.problems = append(l.problems, fmt.Sprintf("event %s was answered with %d", e.id, status))
-	}
-	l.refused++
-}
-
-// forgery records the answer to a forged delivery.
-func (l *ledger) forgery(status int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.forged++
-	if status != http.StatusUnauthorized && status != 0 {
-		l.problems = append(l.problems, fmt.Sprintf("a forged delivery was answered with %d", status))
-	}
-}
-
 // sender posts deliveries to the ingest processes.
 type sender struct {
-	ledger  *ledger
 	targets []string // base URLs
 	client  *http.Client
+
+	mu    sync.Mutex // guards tally
+	tally tally
 }
 
 const (
@@ -94,12 +43,60 @@ const (
 	window = 60
 )
 
-func newSender(targets []string) *sender {
-	return &sender{ledger: newLedger(), targets: targets, client: &http.Client{
+func newSender(t *testing.T) *sender {
+	s := &sender{tally: tally{events: map[string]*event{}, acks: map[string]int{}}, client: &http.Client{
 		Timeout:   answerTimeout,
 		Transport: &http.Transport{MaxIdleConnsPerHost: posters, IdleConnTimeout: 5 * time.Second},
 	}}
+	t.Cleanup(s.client.CloseIdleConnections)
+	return s
 }
+
+// sent returns a copy of the tally.
+func (s *sender) sent() tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	copied := s.tally
+	copied.events, copied.acks = maps.Clone(s.tally.events), maps.Clone(s.tally.acks)
+	return copied
+}
+
+// post makes one delivery to one of the targets and counts the answer. It reports
+// whether the event was accepted.
+func (s *sender) post(ctx context.Context, e *event) bool {
+	status, answer, err := e.post(ctx, s.client, s.target(), "")
+	if err != nil {
+		status = 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tally.events[e.id] = e
+	s.tally.posts++
+	switch {
+	case status == http.StatusOK && answer == received:
+		s.tally.acks[e.id]++
+		return true
+	case status == http.StatusServiceUnavailable:
+		s.tally.unavailable++
+	case status != 0:
+		s.tally.problems = append(s.tally.problems, fmt.Sprintf("event %s was answered %d %s", e.id, status, answer))
+	}
+	s.tally.refused++
+	return false
+}
+
+// forge delivers an event with a wrong signature.
+func (s *sender) forge(ctx context.Context, e *event) {
+	status, answer, err := e.post(ctx, s.client, s.target(), " forged")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tally.forged++
+	if err == nil && (status != http.StatusUnauthorized || answer != forged) {
+		s.tally.problems = append(s.tally.problems, fmt.Sprintf("a forged delivery was answered %d %s", status, answer))
+	}
+}
+
+func (s *sender) target() string { return s.targets[rand.IntN(len(s.targets))] }
 
 // load is a stream of deliveries.
 type load struct {
@@ -117,17 +114,16 @@ func (s *sender) start(ctx context.Context, script *script, rate float64) *load 
 	// Retries continue after the last new delivery.
 	sending, giveUp := context.WithCancel(ctx)
 	var posting sync.WaitGroup
-	for i := range posters {
-		rng := rand.New(rand.NewPCG(script.rng.Uint64(), uint64(i)))
+	for range posters {
 		posting.Go(func() {
 			for e := range deliveries {
-				s.deliver(sending, rng, e)
+				s.deliver(sending, e)
 			}
 		})
 	}
 	go func() {
 		defer close(l.ended)
-		s.generate(making, script, rate, deliveries)
+		generate(making, script, rate, deliveries)
 		close(deliveries)
 		timer := time.AfterFunc(retryFor, giveUp)
 		posting.Wait()
@@ -144,17 +140,15 @@ func (l *load) finish() {
 }
 
 // generate makes up deliveries until ctx ends, and then sends the rest.
-func (s *sender) generate(ctx context.Context, script *script, rate float64, out chan<- *event) {
+func generate(ctx context.Context, script *script, rate float64, out chan<- *event) {
 	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer tick.Stop()
 	var waiting []*event
 	for {
 		for ctx.Err() == nil && len(waiting) < window {
 			for _, e := range script.job() {
-				s.ledger.known(&e)
-				for range 1 + repeats(script.rng) {
-					waiting = append(waiting, &e)
-				}
+				repeats := []int{1, 1, 1, 1, 1, 1, 1, 2, 2, 4}[script.rng.IntN(10)]
+				waiting = append(waiting, slices.Repeat([]*event{&e}, repeats)...)
 			}
 		}
 		if len(waiting) == 0 {
@@ -167,26 +161,13 @@ func (s *sender) generate(ctx context.Context, script *script, rate float64, out
 	}
 }
 
-// repeats returns how often an event is repeated.
-func repeats(rng *rand.Rand) int {
-	switch rng.IntN(10) {
-	case 0:
-		return 3
-	case 1, 2:
-		return 1
-	}
-	return 0
-}
-
 // deliver sends an event until it is answered with 200 or ctx ends.
-func (s *sender) deliver(ctx context.Context, rng *rand.Rand, e *event) {
+func (s *sender) deliver(ctx context.Context, e *event) {
 	for ctx.Err() == nil {
-		if rng.IntN(50) == 0 {
-			s.ledger.forgery(s.post(ctx, rng, e, " forged"))
+		if rand.IntN(50) == 0 {
+			s.forge(ctx, e)
 		}
-		status := s.post(ctx, rng, e, "")
-		s.ledger.answered(e, status)
-		if status == http.StatusOK {
+		if s.post(ctx, e) {
 			return
 		}
 		select {
@@ -194,17 +175,4 @@ func (s *sender) deliver(ctx context.Context, rng *rand.Rand, e *event) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// post makes one delivery to one of the targets and returns the status, 0 without a
-// complete answer.
-func (s *sender) post(ctx context.Context, rng *rand.Rand, e *event, secretSuffix string) int {
-	status, answer, err := e.post(ctx, s.client, s.targets[rng.IntN(len(s.targets))], secretSuffix)
-	switch {
-	case err != nil:
-		return 0
-	case status == http.StatusOK && answer != received:
-		return -1
-	}
-	return status
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -18,66 +18,48 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// settle waits until nothing is left to do, and returns how long that took.
-func (s *system) settle() time.Duration {
-	s.t.Helper()
+// settle waits until nothing is left to do, twice in a row, and returns how long that
+// took. admins are the private addresses of the ingest processes.
+func (w *world) settle(admins ...string) time.Duration {
+	w.t.Helper()
 	start := time.Now()
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	logged := start
-	for still := 0; still < 2; {
-		busy := s.busy()
-		if still++; busy != "" {
-			still = 0
-		}
-		if time.Since(logged) > 30*time.Second {
-			s.t.Logf("after %s: %s", time.Since(start).Round(time.Second), busy)
-			logged = time.Now()
-		}
-		select {
-		case <-tick.C:
-		case <-s.ctx.Done():
-			s.t.Errorf("not done after %s: %s", time.Since(start).Round(time.Second), busy)
-			return time.Since(start)
-		}
+	for range 2 {
+		w.await("all work to be done", func() (bool, string) {
+			busy, err := w.busy(admins)
+			return busy == "" && err == nil, fmt.Sprint(busy, err)
+		})
+		w.pass(300 * time.Millisecond)
 	}
 	return time.Since(start)
 }
 
 // busy describes the work left to do; empty if none. It checks the stages of an
 // event in their order, so that none is missed.
-func (s *system) busy() string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 5*time.Second)
-	defer cancel()
+func (w *world) busy(admins []string) (string, error) {
 	var busy []string
-	for i, addr := range s.admins {
-		depth, err := spoolDepth(ctx, addr)
-		if err != nil {
-			busy = append(busy, fmt.Sprintf("spool %d: %v", i+1, err))
+	for _, addr := range admins {
+		if depth, err := w.spoolDepth(addr); err != nil {
+			return "", err
 		} else if depth > 0 {
-			busy = append(busy, fmt.Sprintf("%d events in spool %d", depth, i+1))
+			busy = append(busy, fmt.Sprintf("%d events in the spool of %s", depth, addr))
 		}
 	}
-	queued, err := s.queued(ctx)
+	queued, err := w.queued()
 	if err != nil {
-		busy = append(busy, err.Error())
+		return "", err
 	}
-	busy = append(busy, queued...)
-	events, media, notifications, err := owed(ctx, s.db)
-	if err != nil {
-		busy = append(busy, err.Error())
+	owed, err := w.owed()
+	if err == nil && owed != [3]int{} {
+		busy = append(busy, fmt.Sprintf("owed by the store: %d events, files and notifications", owed))
 	}
-	if events+media+notifications > 0 {
-		busy = append(busy, fmt.Sprintf("owed by the store: %d events, %d files, %d notifications", events, media, notifications))
-	}
-	return strings.Join(busy, "; ")
+	return strings.Join(append(busy, queued...), "; "), err
 }
 
 // queued describes the tasks in the queues.
-func (s *system) queued(ctx context.Context) (busy []string, err error) {
-	rdb := s.rdb
+func (w *world) queued() (busy []string, err error) {
+	rdb := w.rdb
 	if rdb == nil {
-		if rdb, err = s.embedded(ctx); err != nil {
+		if rdb, err = w.embedded(); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, rdb.Close()) }()
@@ -90,7 +72,7 @@ func (s *system) queued(ctx context.Context) (busy []string, err error) {
 	for _, queue := range queues {
 		info, err := inspector.GetQueueInfo(queue)
 		if err != nil {
-			return busy, fmt.Errorf("queue %s: %w", queue, err)
+			return nil, fmt.Errorf("queue %s: %w", queue, err)
 		}
 		if info.Pending+info.Active+info.Scheduled+info.Retry > 0 {
 			busy = append(busy, fmt.Sprintf("queue %s: %d pending, %d active, %d scheduled, %d to retry", queue, info.Pending, info.Active, info.Scheduled, info.Retry))
@@ -99,81 +81,31 @@ func (s *system) queued(ctx context.Context) (busy []string, err error) {
 	return busy, nil
 }
 
-var depthMetric = regexp.MustCompile(`(?m)^klinghook_spool_events (\S+)$`)
-
 // spoolDepth returns how many events are in an ingest process's spool.
-func spoolDepth(ctx context.Context, admin string) (int, error) {
-	_, metrics, err := get(ctx, "http://"+admin+"/metrics")
+func (w *world) spoolDepth(admin string) (int, error) {
+	w.t.Helper()
+	_, metrics, err := get(w.ctx, "http://"+admin+"/metrics")
 	if err != nil {
 		return 0, err
 	}
-	found := depthMetric.FindStringSubmatch(metrics)
+	return metric(w.t, metrics, "klinghook_spool_events"), nil
+}
+
+// metric returns the value of a series; 0 if there is none.
+func metric(t *testing.T, metrics, series string) int {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(metrics)
 	if found == nil {
-		return 0, nil // dev has no spool
+		return 0 // dev has no spool
 	}
-	depth, err := strconv.ParseFloat(found[1], 64)
-	return int(depth), err
-}
-
-// replay replays the dead letters of files for which the media server answered 404, as
-// a person would. Other dead letters are left.
-func (s *system) replay() (replayed int) {
-	s.t.Helper()
-	k, err := readStore(s.ctx, s.db)
-	testenv.NoError(s.t, err)
-	for _, d := range k.deadLetters {
-		if s.excused(d) {
-			replayed++
-		}
-	}
-	if replayed == 0 {
-		return 0
-	}
-	s.mustRun("deadletters", "replay", "--kind", "media:download", "--error", "404")
-	return replayed
-}
-
-// tidy makes the temporary files of killed downloads look two hours old and restarts a
-// process, which must remove them.
-func (s *system) tidy() {
-	s.t.Helper()
-	leftovers := func() (paths []string) {
-		for name := range (&reconciler{system: s}).objects() {
-			if strings.HasSuffix(name, ".tmp") {
-				paths = append(paths, filepath.Join(s.bucket, name))
-			}
-		}
-		return paths
-	}
-	old := time.Now().Add(-2 * time.Hour)
-	for _, path := range leftovers() {
-		testenv.NoError(s.t, os.Chtimes(path, old, old))
-	}
-	last := s.all()[len(s.all())-1]
-	last.stop()
-	last.start()
-	s.await("leftovers of killed downloads to be removed", func() bool { return len(leftovers()) == 0 })
-}
-
-// excused reports whether a dead letter is of a file for which the media server
-// answered 404.
-func (s *system) excused(d deadLetter) bool {
-	if d.kind != "media:download" || !strings.Contains(d.cause, "404") {
-		return false
-	}
-	for _, e := range s.sender.ledger.read().events {
-		for _, path := range e.says.files {
-			if e.says.job == d.job && s.media.wasMissing(path) {
-				return true
-			}
-		}
-	}
-	return false
+	value, err := strconv.ParseFloat(found[1], 64)
+	testenv.NoError(t, err)
+	return int(value)
 }
 
 // embedded connects to the queue in dev's memory.
-func (s *system) embedded(ctx context.Context) (*redis.Client, error) {
-	content, err := os.ReadFile(filepath.Join(s.settings["KLINGHOOK_DATA"], "dev.json"))
+func (w *world) embedded() (redis.UniversalClient, error) {
+	content, err := os.ReadFile(filepath.Join(w.settings["KLINGHOOK_DATA"], "dev.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +118,40 @@ func (s *system) embedded(ctx context.Context) (*redis.Client, error) {
 		return nil, err
 	}
 	rdb := redis.NewClient(options)
-	if err := rdb.Ping(ctx).Err(); err != nil {
+	if err := rdb.Ping(w.ctx).Err(); err != nil {
 		return nil, errors.Join(err, rdb.Close())
 	}
 	return rdb, nil
+}
+
+// replay replays the dead letters of files for which the media server answered 404, as
+// a person would, and returns how many there were. Other dead letters are left.
+func (w *world) replay() int {
+	w.t.Helper()
+	n := w.number(`SELECT count(*) FROM dead_letters WHERE state = 'dead' AND kind = 'media:download' AND error LIKE '%404%'`)
+	if n > 0 {
+		w.mustRun("deadletters", "replay", "--kind", "media:download", "--error", "404")
+	}
+	return n
+}
+
+// tidy makes the temporary files of killed downloads look two hours old and restarts a
+// process, which must remove them.
+func (w *world) tidy() {
+	w.t.Helper()
+	leftovers := func() []string {
+		paths, err := filepath.Glob(filepath.Join(w.bucket, "*", "*.tmp"))
+		testenv.NoError(w.t, err)
+		return paths
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	for _, path := range leftovers() {
+		testenv.NoError(w.t, os.Chtimes(path, old, old))
+	}
+	last := w.services[len(w.services)-1]
+	last.stop()
+	before := len(last.output())
+	last.begin()
+	w.await(last.name+" to start", func() (bool, string) { return len(last.output()) > before, "" })
+	w.await("leftovers of killed downloads to be removed", func() (bool, string) { return len(leftovers()) == 0, "" })
 }

@@ -118,7 +118,7 @@ func TestEventIsOneTrace(t *testing.T) {
 		record + "/notify:send", record + "/notify:send/send message",
 		record + "/store event",
 	}
-	eventually(t, "the trace", func() (bool, string) {
+	w.await("the trace", func() (bool, string) {
 		paths, traces := c.paths()
 		return slices.Equal(paths, want) && traces == 1, fmt.Sprintf("%d traces:\n%s", traces, strings.Join(paths, "\n"))
 	})

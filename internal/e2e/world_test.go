@@ -9,34 +9,43 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver
 	"github.com/redis/go-redis/v9"
 	_ "modernc.org/sqlite" // the "sqlite" driver
 
+	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // world is everything around klinghook, and the settings to use it.
 type world struct {
 	t        *testing.T
-	dir      string // everything that the programs write
+	ctx      context.Context // ends when the test has taken too long
+	dir      string          // everything that the programs write
 	bucket   string
 	media    *mediaServer
 	receiver *receiver
 	redis    *testenv.RedisServer // nil for dev
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
 	db       *sql.DB
 	settings map[string]string
+	services []*service
+	script   *script
+	sender   *sender
+	lost     map[string]bool // the events that a scenario loses, as documented
 }
 
 // newWorld returns a world with SQLite and a folder, and without Redis. Its folder is
 // kept if the test fails.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	programs(t) // Building them takes none of the test's time.
 	dir, err := os.MkdirTemp("", "klinghook-e2e-")
 	testenv.NoError(t, err)
 	t.Cleanup(func() {
@@ -46,7 +55,11 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, dir: dir, media: newMediaServer(t), receiver: newReceiver(t)}
+	w := &world{t: t, dir: dir, media: newMediaServer(t), receiver: newReceiver(t), sender: newSender(t)}
+	var cancel context.CancelFunc
+	w.ctx, cancel = context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	t.Cleanup(cancel)
+	w.script = newScript(1, w.media.address())
 	secret := func(key string) string { return "whsec_" + base64.StdEncoding.EncodeToString([]byte(key)) }
 	w.settings = map[string]string{
 		"KLINGAI_WEBHOOK_SECRET":          "old-secret," + seedSecret,
@@ -65,6 +78,18 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// openRedis connects to the Redis of the settings.
+func (w *world) openRedis() {
+	w.t.Helper()
+	var err error
+	w.rdb, err = process.NewRedis(process.RedisConfig{
+		URL: w.settings["KLINGHOOK_REDIS_URL"], Mode: w.settings["KLINGHOOK_REDIS_MODE"],
+		CA: w.settings["KLINGHOOK_REDIS_TLS_CA"], Cert: w.settings["KLINGHOOK_REDIS_TLS_CERT"], Key: w.settings["KLINGHOOK_REDIS_TLS_KEY"],
+	})
+	testenv.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = w.rdb.Close() })
+}
+
 func (w *world) setBucket(dir string) {
 	w.bucket = dir
 	w.settings["KLINGHOOK_BUCKET_URL"] = "file://" + dir
@@ -79,27 +104,61 @@ func newFleet(t *testing.T, databaseURL string, opts ...testenv.RedisOption) *wo
 		w.settings["KLINGHOOK_DATABASE_URL"] = databaseURL
 	}
 	w.redis = testenv.Redis(t, opts...)
-	w.rdb = redis.NewClient(&redis.Options{Addr: w.redis.Addr()})
-	t.Cleanup(func() { _ = w.rdb.Close() })
 	w.settings["KLINGHOOK_REDIS_URL"] = w.redis.URL()
+	w.openRedis()
 	w.migrate()
 	return w
 }
 
 func (w *world) migrate() { w.t.Helper(); w.mustRun("migrate") }
 
-// mustRun runs a command of klinghook and returns its stdout.
+// run runs a command of klinghook and returns its stdout.
+func (w *world) run(args ...string) (string, error) {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.ctx, filepath.Join(programs(w.t), klinghook), args...)
+	cmd.Env = environment(w.settings)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("klinghook %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out), err
+}
+
 func (w *world) mustRun(args ...string) string {
 	w.t.Helper()
-	out, err := run(w.t, w.settings, args...)
+	out, err := w.run(args...)
 	testenv.NoError(w.t, err)
 	return out
 }
 
-// start runs a program with the world's settings until the test ends.
-func (w *world) start(name string, args ...string) *service {
+// await polls until done; state describes the last attempt.
+func (w *world) await(what string, poll func() (done bool, state string)) {
 	w.t.Helper()
-	return start(w.t, name, w.settings, args...)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, state := poll()
+		if done {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-w.ctx.Done():
+			w.t.Fatalf("the test's time is over; waited for %s: %s", what, state)
+		}
+	}
+}
+
+// pass lets load and faults continue for a while.
+func (w *world) pass(length time.Duration) {
+	w.t.Helper()
+	select {
+	case <-time.After(length):
+	case <-w.ctx.Done():
+		w.t.Fatal("the test's time is over")
+	}
 }
 
 // startAll starts ingest and a worker, and returns ingest's base URL.
@@ -127,23 +186,14 @@ func (w *world) openStore() {
 // number returns the only value of a query.
 func (w *world) number(query string, args ...any) (n int) {
 	w.t.Helper()
-	testenv.NoError(w.t, w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&n))
+	testenv.NoError(w.t, w.db.QueryRowContext(w.ctx, query, args...).Scan(&n))
 	return n
-}
-
-// text returns the only value of a query.
-func (w *world) text(query string, args ...any) (text string) {
-	w.t.Helper()
-	if err := w.db.QueryRowContext(w.t.Context(), query, args...).Scan(&text); err != nil {
-		w.t.Errorf("%s of %v: %v", query, args, err)
-	}
-	return text
 }
 
 // post delivers an event and returns the answer.
 func (w *world) post(base string, e event) (status int, answer string) {
 	w.t.Helper()
-	status, answer, err := e.post(w.t.Context(), http.DefaultClient, base, "")
+	status, answer, err := e.post(w.ctx, http.DefaultClient, base, "")
 	testenv.NoError(w.t, err)
 	return status, answer
 }
@@ -159,8 +209,8 @@ func (w *world) accept(base string, e event) {
 // awaitJob waits until a job's summary contains a text.
 func (w *world) awaitJob(job, want string) {
 	w.t.Helper()
-	eventually(w.t, fmt.Sprintf("job %s: %s", job, want), func() (bool, string) {
-		shown, err := showJob(w.t, w.settings, job)
+	w.await(fmt.Sprintf("job %s: %s", job, want), func() (bool, string) {
+		shown, err := w.showJob(job)
 		return err == nil && strings.Contains(shown.summary(), want), fmt.Sprint(shown.summary(), err)
 	})
 }
