@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -79,7 +78,11 @@ func TestKlinghookReadsWhatWasCreated(t *testing.T) {
 				id := createWith(t, s, `{"prompt":"a lighthouse","model_name":"kling-v2-6","duration":"10","external_task_id":"mine","callback_url":"`+callbackURL+`"}`)
 				pass(time.Minute)
 				all := b.all()
-				u := updateOf(t, protocol, all[len(all)-1])
+				name := map[bool]string{true: "klingai", false: "klingai-official"}[protocol == Seed]
+				u, err := sourceOf(t, name).Update(tasks.Event{ID: "event", Body: all[len(all)-1].body})
+				if err != nil || u == nil {
+					t.Fatalf("it means %v, %v", u, err)
+				}
 				if u.JobID != id || u.Status != tasks.StatusCompleted || u.Duration.Truncate(time.Second) != 10*time.Second ||
 					!u.CreatedAt.Equal(begun) || !u.FinishedAt.Equal(begun.Add(4*time.Second)) {
 					t.Errorf("it means %+v", u)
@@ -207,28 +210,6 @@ type hangs struct{}
 func (hangs) RoundTrip(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
-}
-
-// updateOf is how klinghook reads a callback.
-func updateOf(t *testing.T, protocol Protocol, a arrival) *tasks.JobUpdate {
-	t.Helper()
-	name := map[bool]string{true: "klingai", false: "klingai-official"}[protocol == Seed]
-	for _, p := range source.Protocols() {
-		if p.Name != name {
-			continue
-		}
-		src, err := p.New(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u, err := src.Update(tasks.Event{ID: "event", Body: a.body})
-		if err != nil || u == nil {
-			t.Fatalf("%s means %v, %v", a.body, u, err)
-		}
-		return u
-	}
-	t.Fatalf("no protocol %s", name)
-	return nil
 }
 
 func TestCallbacksArriveOverTheNetwork(t *testing.T) {

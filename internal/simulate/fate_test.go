@@ -35,64 +35,30 @@ func near(t *testing.T, what string, got, of int, share float64) {
 
 func TestCallbackKnobsHaveTheirShares(t *testing.T) {
 	const planned = 3 * thousand
-	tests := []struct {
-		name  string
-		cfg   Config
-		check func(t *testing.T, c CallbackStats, seen sight)
-	}{
-		{"nothing", Config{}, func(t *testing.T, c CallbackStats, seen sight) {
-			want := CallbackStats{Planned: planned, Delivered: planned}
-			if diff := cmp.Diff(want, c); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-			if want := (sight{posts: planned, distinct: planned}); seen != want {
-				t.Errorf("saw %+v", seen)
-			}
-		}},
-		{"lost", Config{Lost: 0.3}, func(t *testing.T, c CallbackStats, seen sight) {
-			near(t, "lost", c.Lost, planned, 0.3)
-			if seen.distinct != planned-c.Lost || seen.posts != seen.distinct {
-				t.Errorf("%d of %d are lost, and saw %+v", c.Lost, planned, seen)
-			}
-		}},
-		{"all lost", Config{Lost: 1}, func(t *testing.T, c CallbackStats, seen sight) {
-			if c.Lost != planned || seen.posts != 0 {
-				t.Errorf("%d of %d are lost, and saw %+v", c.Lost, planned, seen)
-			}
-		}},
-		{"repeated", Config{Repeat: 0.2}, func(t *testing.T, c CallbackStats, seen sight) {
-			near(t, "repeated", c.Repeated, planned, 0.2)
-			if seen.distinct != planned || seen.posts != planned+c.Repeated {
-				t.Errorf("%d are repeated, and saw %+v", c.Repeated, seen)
-			}
-		}},
-		{"reordered", Config{Reorder: 0.2}, func(t *testing.T, c CallbackStats, seen sight) {
-			near(t, "reordered", c.Reordered, planned-thousand, 0.2) // the last of a job has no successor
-			if seen.inversions != c.Reordered || seen.posts != planned {
-				t.Errorf("%d are reordered, and saw %+v", c.Reordered, seen)
-			}
-		}},
-		{"late", Config{Late: 0.1, LateBy: 7 * time.Second}, func(t *testing.T, c CallbackStats, seen sight) {
-			near(t, "late", c.Late, planned, 0.1)
-			if seen.late != c.Late || seen.posts != planned {
-				t.Errorf("%d are late, and saw %+v", c.Late, seen)
-			}
-		}},
-		{"all at once", Config{Lost: 0.3, Repeat: 0.2, Reorder: 0.2}, func(t *testing.T, c CallbackStats, seen sight) {
-			near(t, "lost", c.Lost, planned, 0.3)
-			near(t, "repeated", c.Repeated, planned-c.Lost, 0.2)
-			near(t, "reordered", c.Reordered, planned-thousand, 0.2)
-			if seen.distinct != planned-c.Lost || seen.posts != seen.distinct+c.Repeated || c.Delivered != seen.posts {
-				t.Errorf("%+v, and saw %+v", c, seen)
-			}
-		}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			tt.cfg.RandomSeed, tt.cfg.OfficialSecret = 7, officialSecret
-			run(t, tt.cfg, func(t *testing.T, s *Simulator, b *inbox) {
+	for name, cfg := range map[string]Config{
+		"nothing":     {},
+		"lost":        {Lost: 0.3},
+		"all lost":    {Lost: 1},
+		"repeated":    {Repeat: 0.2},
+		"reordered":   {Reorder: 0.2},
+		"late":        {Late: 0.1, LateBy: 7 * time.Second},
+		"all at once": {Lost: 0.3, Repeat: 0.2, Reorder: 0.2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.RandomSeed, cfg.OfficialSecret = 7, officialSecret
+			run(t, cfg, func(t *testing.T, s *Simulator, b *inbox) {
 				createMany(t, s, thousand)
-				tt.check(t, s.Stats().Callbacks, look(b.all(), tt.cfg.LateBy))
+				c, seen := s.Stats().Callbacks, look(b.all(), cfg.LateBy)
+				near(t, "lost", c.Lost, planned, cfg.Lost)
+				near(t, "repeated", c.Repeated, planned-c.Lost, cfg.Repeat)
+				near(t, "reordered", c.Reordered, planned-thousand, cfg.Reorder) // the last of a job has no successor
+				near(t, "late", c.Late, planned, cfg.Late)
+				if c.Planned != planned || seen.distinct != planned-c.Lost || seen.posts != seen.distinct+c.Repeated || c.Delivered != seen.posts || seen.late != c.Late {
+					t.Errorf("%+v, and saw %+v", c, seen)
+				}
+				if cfg.Lost == 0 && cfg.Late == 0 && seen.inversions != c.Reordered {
+					t.Errorf("%d are reordered, and saw %+v", c.Reordered, seen)
+				}
 			})
 		})
 	}

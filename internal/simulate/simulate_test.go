@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -67,28 +68,32 @@ func (b *inbox) all() []arrival {
 	return b.list
 }
 
+// sourceOf returns klinghook's reader of a protocol.
+func sourceOf(t *testing.T, protocol string, secrets ...string) source.Source {
+	t.Helper()
+	for _, p := range source.Protocols() {
+		if p.Name == protocol {
+			src, err := p.New(secrets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return src
+		}
+	}
+	t.Fatalf("no protocol %s", protocol)
+	return nil
+}
+
 // identify verifies an arrival and returns its event and job.
 func (a arrival) identify(t *testing.T, protocol string, secret string) source.Identity {
 	t.Helper()
-	for _, p := range source.Protocols() {
-		if p.Name != protocol {
-			continue
-		}
-		src, err := p.New([]string{secret})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := src.Verify(a.header, a.body, a.at); err != nil {
-			t.Errorf("%s: %v", a.body, err)
-		}
-		id, err := src.Identify(a.header, a.body)
-		if err != nil {
-			t.Errorf("%s: %v", a.body, err)
-		}
-		return id
+	src := sourceOf(t, protocol, secret)
+	_, err := src.Verify(a.header, a.body, a.at)
+	id, idErr := src.Identify(a.header, a.body)
+	if err := errors.Join(err, idErr); err != nil {
+		t.Errorf("%s: %v", a.body, err)
 	}
-	t.Fatalf("no protocol %s", protocol)
-	return source.Identity{}
+	return id
 }
 
 // run calls f with a Simulator in a bubble of fake time.
