@@ -33,9 +33,8 @@ func TestOperatorRerunsTaskInBrowser(t *testing.T) {
 	w.accept(base, completedWith("vid_1", w.media.link("vid_1.mp4")))
 	w.awaitDeadLetters(1)
 
-	b.Do("open the pages", chromedp.Navigate(pages+"/queues/queues/media?status=archived"))
-	b.Forget() // the missing login
 	b.Do("log in",
+		chromedp.Navigate(pages+"/queues/queues/media?status=archived"),
 		chromedp.SendKeys("#user", "operator"),
 		chromedp.SendKeys("#password", password),
 		chromedp.Click(`//button`),

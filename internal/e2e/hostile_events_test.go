@@ -27,9 +27,6 @@ func oddBodies() []oddEvent {
 	}
 	refused := func(name, body string) oddEvent { return oddEvent{name, seedEvent(body), 400, ""} }
 	plain := `{"event":"video.created","data":{"job_id":"plain"}}`
-	nested := func(depth int) string {
-		return `{"event":"video.created","data":{"job_id":"deep","more":` + strings.Repeat(`[`, depth) + strings.Repeat(`]`, depth) + `}}`
-	}
 	return []oddEvent{
 		created("slashes", "../../etc/passwd", `"..\/..\/etc/passwd"`),
 		created("backslashes", `..\..\a`, `"..\\..\\a"`),
@@ -46,7 +43,7 @@ func oddBodies() []oddEvent {
 		{"data twice", seedEvent(`{"event":"video.failed","event":"video.created","data":1,"data":{"job_id":"twice"}}`), 200, "twice"},
 		{"text that is not UTF-8", seedEvent("{\"event\":\"video.failed\",\"data\":{\"job_id\":\"bytes\",\"prompt\":\"\xff\xfe\\u0000\\ud800\",\"error\":\"\x80\"}}"), 200, "bytes"},
 		{"NUL in every text", seedEvent(`{"event":"video.failed","data":{"job_id":"nul","prompt":"a\u0000b","model":"\u0000","error":{"message":"\u0000","code":"\u0000"}}}`), 200, "nul"},
-		{"deep", seedEvent(nested(9000)), 200, "deep"},
+		{"deep", seedEvent(`{"event":"video.created","data":{"job_id":"deep","more":` + strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000) + `}}`), 200, "deep"},
 		{"huge text", seedEvent(`{"event":"video.failed","data":{"job_id":"huge","error":"` + strings.Repeat(`\u0001`, 170_000) + `"}}`), 200, "huge"},
 		{"many keys", seedEvent(`{"event":"video.created","data":{"job_id":"keys"` + strings.Repeat(`,"k":1`, 150_000) + `}}`), 200, "keys"},
 		{"unknown type with any data", seedEvent(`{"event":"video.\u202e/..","data":"\u0000"}`), 200, ""},
@@ -54,22 +51,10 @@ func oddBodies() []oddEvent {
 		{"progress out of range", seedEvent(`{"event":"video.processing","data":{"job_id":"progress","progress":1e308,"duration":-1e308}}`), 200, "progress"},
 		{"progress past float64", seedEvent(`{"event":"video.processing","data":{"job_id":"progress999","progress":1e999,"duration":"1e999"}}`), 200, "progress999"},
 
-		refused("too deep", nested(100_000)),
 		refused("NUL in the job", `{"event":"video.created","data":{"job_id":"a\u0000b"}}`),
-		refused("raw NUL in the job", "{\"event\":\"video.created\",\"data\":{\"job_id\":\"a\x00b\"}}"),
-		refused("job that is not UTF-8", "{\"event\":\"video.created\",\"data\":{\"job_id\":\"a\xffb\"}}"),
-		refused("half a surrogate in the job", `{"event":"video.created","data":{"job_id":"a\ud800"}}`),
-		refused("line break in the job", `{"event":"video.created","data":{"job_id":"a\nb"}}`),
-		refused("escape sequence in the job", `{"event":"video.created","data":{"job_id":"\u001b[2J"}}`),
-		refused("job of 10 KB", `{"event":"video.created","data":{"job_id":"`+strings.Repeat("a", 10_240)+`"}}`),
-		refused("job of 10,000 digits", `{"event":"video.created","data":{"job_id":`+strings.Repeat("9", 10_000)+`}}`),
 		refused("type of 10 KB", `{"event":"`+strings.Repeat("a", 10_240)+`"}`),
 		{"byte order mark", seedEvent("\xef\xbb\xbf" + plain), 200, "plain"},
 		refused("another object behind", plain+plain),
-		refused("NUL behind", plain+"\x00"),
-		refused("cut", plain[:len(plain)-1]),
-		refused("NaN", `{"event":"video.created","data":{"job_id":NaN}}`),
-		refused("nothing", ""),
 	}
 }
 
