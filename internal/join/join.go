@@ -152,7 +152,8 @@ func (j *Joiner[T, R]) try(batch []*call[T, R]) (results []R, err error) {
 }
 
 // untilAllEnd returns a context that ends when the contexts of all callers have. It has
-// the latest of their deadlines, which go-redis respects while it waits for a reply; it ignores a cancellation.
+// the latest of their deadlines, because go-redis waits for a reply until its deadline
+// and ignores a cancellation.
 func untilAllEnd[T, R any](batch []*call[T, R]) (context.Context, context.CancelFunc) {
 	if len(batch) == 1 {
 		return context.WithCancel(batch[0].ctx)
