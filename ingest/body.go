@@ -1,7 +1,7 @@
 package ingest
 
 import (
-	"bytes"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -9,52 +9,99 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
 	// smallBody is the largest body that is always read, in bytes. Kling's are a few KiB.
 	smallBody = 16 << 10
-	// largeBodies bounds the memory of all larger bodies together, in bytes.
-	largeBodies = 32 << 20
-	// largeWork bounds the larger bodies that are being enqueued, in bytes: until Redis
-	// has one, it takes several times its length.
+	// bodyMemory bounds the memory of all requests with a body, in bytes. Each counts its
+	// body and requestMemory.
+	bodyMemory, requestMemory = 20 << 20, 32 << 10
+	// largeWork bounds the bodies above smallBody that are being enqueued, in bytes: until
+	// Redis has one, it takes several times its length.
 	largeWork = 16 << 20
 	// droppedBody is how much of a refused body is still read, in bytes.
 	droppedBody = 8 << 20
 )
 
-// bodies reads request bodies. However many and slow the senders are, it keeps at most
-// smallBody per connection and largeBodies for all of them.
+// bodies reads request bodies in bounded memory. When it runs out, the body that has been
+// arriving for the longest time gives way: an honest sender sends all at once.
 type bodies struct {
-	max int64 // the largest body in bytes
-	// reading and enqueuing have a place for each body above smallBody.
-	reading, enqueuing chan struct{}
-	// wait is how long a body waits for a place.
-	wait time.Duration
+	max, memory int64 // the largest body and the limit of all, in bytes
+	// enqueuing has a place for each body above smallBody that is verified.
+	enqueuing chan struct{}
+
+	mu       sync.Mutex // guards the fields below and those of each arrival
+	used     int64
+	arriving *list.List // of *arrival, the oldest first
 }
 
-func newBodies(maxBody int64, wait time.Duration) *bodies {
+// arrival is a request with a body.
+type arrival struct {
+	used  int64
+	place *list.Element // nil when all has arrived, or it gave way
+	stop  func()
+}
+
+func newBodies(maxBody int64) *bodies {
 	return &bodies{
-		max: maxBody, wait: wait,
-		reading: make(chan struct{}, max(1, largeBodies/maxBody)), enqueuing: make(chan struct{}, max(1, largeWork/maxBody)),
+		max: maxBody, memory: max(bodyMemory, largeWork+2*maxBody),
+		enqueuing: make(chan struct{}, max(1, largeWork/maxBody)), arriving: list.New(),
 	}
 }
 
-// enter waits for a place. Call leave to free it.
-func enter(ctx context.Context, places chan struct{}) (leave func(), err error) {
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	case <-ctx.Done():
-		return func() {}, ctx.Err()
+// arrive counts a request whose body begins to arrive. Call left when it is answered.
+func (b *bodies) arrive(w http.ResponseWriter) *arrival {
+	a := &arrival{stop: func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }}
+	b.mu.Lock()
+	a.place = b.arriving.PushBack(a)
+	b.mu.Unlock()
+	b.claim(a, requestMemory)
+	return a
+}
+
+// claim counts more memory for a request, for which others give way. It reports whether
+// there is enough.
+func (b *bodies) claim(a *arrival, more int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.used += more
+	b.used += more
+	for place := b.arriving.Front(); place != nil && b.used > b.memory; place = b.arriving.Front() {
+		oldest, _ := place.Value.(*arrival)
+		if oldest == a {
+			break
+		}
+		b.arrived(oldest)
+		b.used -= oldest.used
+		oldest.used = 0
+		oldest.stop()
 	}
+	return b.used <= b.memory
+}
+
+// arrived keeps a request from giving way.
+func (b *bodies) arrived(a *arrival) {
+	if a.place != nil {
+		b.arriving.Remove(a.place)
+		a.place = nil
+	}
+}
+
+func (b *bodies) left(a *arrival) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.arrived(a)
+	b.used -= a.used
 }
 
 // read returns the whole body, or refuses one above limit: it is never truncated. Call
 // release when the body is no longer needed, refused or not.
 func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), _ *refusal) {
-	release = func() {}
+	a := b.arrive(w)
+	release = func() { b.left(a) }
 	if isEncoded(r.Header) { // signatures are over the bytes before encoding
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Accept-Encoding", "identity")
@@ -64,26 +111,26 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body
 		return nil, release, failed(w, &http.MaxBytesError{Limit: limit})
 	}
 	limited := http.MaxBytesReader(w, r.Body, limit)
-	var buffer bytes.Buffer
-	_, err := io.CopyN(&buffer, limited, smallBody)
-	if errors.Is(err, io.EOF) {
-		return buffer.Bytes(), release, nil
-	}
-	if err == nil {
-		// r's context ends early if the sender closes its side once it has sent the body.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), b.wait)
-		defer cancel()
-		if release, err = enter(ctx, b.reading); err != nil {
+	for size := min(max(r.ContentLength, 512), smallBody) + 1; ; size = min(2*size, limit+1) {
+		if !b.claim(a, size-int64(cap(body))) && len(body) > smallBody {
 			w.Header().Set("Connection", "close")
-			return nil, release, tooManyLarge(err)
+			return body, release, tooManyLarge(errors.New("bodies occupy all memory for them"))
 		}
-		buffer.Grow(int(max(r.ContentLength-smallBody, 0)) + bytes.MinRead)
-		_, err = buffer.ReadFrom(limited)
+		body = append(make([]byte, 0, size), body...)
+		for len(body) < cap(body) {
+			n, err := limited.Read(body[len(body):cap(body)])
+			body = body[:len(body)+n]
+			if errors.Is(err, io.EOF) {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.arrived(a)
+				return body, release, nil
+			}
+			if err != nil {
+				return body, release, failed(w, err)
+			}
+		}
 	}
-	if err != nil {
-		return buffer.Bytes(), release, failed(w, err)
-	}
-	return buffer.Bytes(), release, nil
 }
 
 // isEncoded reports whether the body has a coding such as gzip.
@@ -115,21 +162,24 @@ func (b *bodies) work(ctx context.Context, body []byte) (done func(), _ *refusal
 	if len(body) <= smallBody {
 		return func() {}, nil
 	}
-	done, err := enter(ctx, b.enqueuing)
-	if err != nil {
-		return done, tooManyLarge(err)
+	select {
+	case b.enqueuing <- struct{}{}:
+		return func() { <-b.enqueuing }, nil
+	case <-ctx.Done():
+		return func() {}, tooManyLarge(fmt.Errorf("wait for others to be enqueued: %w", ctx.Err()))
 	}
-	return done, nil
 }
 
 func tooManyLarge(err error) *refusal {
-	return unavailable("too many large bodies at once", outcomeBusy, fmt.Errorf("wait for room for a large body: %w", err))
+	return unavailable("too many large bodies at once", outcomeBusy, err)
 }
 
 // drop reads the rest of a refused body after the answer. Many senders write all before
 // they read, and closing a connection with unread bytes resets it, so that the answer is
 // lost. It does not wait for a body that is too long or that waits for a 100 Continue.
-func drop(r *http.Request) {
+func (b *bodies) drop(w http.ResponseWriter, r *http.Request) {
+	a := b.arrive(w)
+	defer b.left(a)
 	if r.ContentLength <= droppedBody && r.Header.Get("Expect") == "" {
 		_, _ = io.CopyN(io.Discard, r.Body, droppedBody) // the answer is sent, however it ends
 	}

@@ -349,43 +349,53 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestHostileLargeBodies fills every place for large bodies with senders that do
-// not finish: small deliveries are answered as ever, a further large one is asked
-// to come again, and gets its place when one is free.
-func TestHostileLargeBodies(t *testing.T) {
-	const limit, places = 16 << 20, 2 // of 32 MiB together
-	o := newOutside(t, limit)
-	var slow []*net.TCPConn
-	for range places {
-		conn := o.dial(t)
-		if _, err := io.WriteString(conn, head("forged")+length(limit)+strings.Repeat("a", 17<<10)); err != nil {
-			t.Fatal(err)
-		}
-		slow = append(slow, conn)
-	}
-	large := ofLength(17 << 10)
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		got := o.send(t, head(large)+length(len(large))+large)[0]
-		if got.status == http.StatusServiceUnavailable {
-			if got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "send it again") {
-				t.Errorf("answer %s with Retry-After %q", got.body, got.header.Get("Retry-After"))
+// Senders that do not finish their bodies occupy all memory for bodies.
+func TestHostileSlowBodiesGiveWay(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		sent, slow int
+		given      int // that have given way
+	}{
+		{"small", 1, 700, 30},
+		{"large", 700 << 10, 30, 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOutside(t, 1<<20)
+			slow := make([]*net.TCPConn, tt.slow)
+			for i := range slow {
+				slow[i] = o.dial(t)
+				if _, err := io.WriteString(slow[i], head("forged")+length(1<<20)+strings.Repeat("a", tt.sent)); err != nil {
+					t.Fatal(err)
+				}
 			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("a large body is answered %d while every place is taken, want 503", got.status)
-		}
-	}
-	if got := o.send(t, head(created)+length(len(created))+created)[0]; got.status != http.StatusOK {
-		t.Errorf("a small body is answered %d while every place for large ones is taken, want 200", got.status)
-	}
-	_ = slow[0].Close()
-	large = ofLength(18 << 10)
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if got := o.send(t, head(large)+length(len(large))+large)[0]; got.status == http.StatusOK {
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("a large body is answered %d although a place is free, want 200", got.status)
-		}
+			for _, size := range []int{len(created), 1 << 20} {
+				body := ofLength(max(size, 100))
+				if got := o.send(t, head(body)+length(len(body))+body)[0]; got.status != http.StatusOK {
+					t.Errorf("a delivery of %d bytes is answered %d meanwhile, want 200", len(body), got.status)
+				}
+			}
+			for i, conn := range slow[:tt.given] {
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = res.Body.Close()
+				if res.StatusCode != http.StatusRequestTimeout {
+					t.Errorf("slow sender %d is answered %d, want 408", i, res.StatusCode)
+				}
+			}
+			last := slow[tt.slow-1]
+			if _, err := io.WriteString(last, strings.Repeat("a", 1<<20-tt.sent)); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(last), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("the last slow sender is answered %d after its body, want 401", res.StatusCode)
+			}
+		})
 	}
 }

@@ -37,8 +37,8 @@ type Config struct {
 	Samples Queue
 	// MaxBody is the largest body in bytes; default 1 MiB.
 	MaxBody int64
-	// EnqueueTimeout is how long a delivery waits for the queue, or a large body for
-	// memory, before it is answered with 503; default 3 s.
+	// EnqueueTimeout is how long a delivery waits for the queue before it is answered with
+	// 503; default 3 s.
 	EnqueueTimeout time.Duration
 	// Live and Ready answer GET /healthz and /readyz. Required.
 	Live, Ready http.HandlerFunc
@@ -77,7 +77,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg:    cfg,
 		echo:   echo.New(),
-		bodies: newBodies(cmp.Or(cfg.MaxBody, 1<<20), cfg.EnqueueTimeout),
+		bodies: newBodies(cmp.Or(cfg.MaxBody, 1<<20)),
 		refusedLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Second, 5, 1000)
 		})),
@@ -143,7 +143,7 @@ func (s *Server) answerError(err error, c echo.Context) {
 	}
 	if err == nil && c.Response().Header().Get(echo.HeaderConnection) == "close" { // the body was not read to its end
 		err = http.NewResponseController(c.Response()).Flush()
-		drop(c.Request())
+		s.bodies.drop(c.Response(), c.Request())
 	}
 	if err != nil {
 		s.cfg.Log.Debug("answer not written", zap.Error(err))

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +80,10 @@ type slowSender struct {
 // slowSenders are ways to occupy a connection. Headers have 5 s and a whole request
 // 15 s (internal/process).
 func slowSenders() []slowSender {
+	var tiny strings.Builder
+	for i := range 1100 {
+		fmt.Fprintf(&tiny, "%x:\r\n", i)
+	}
 	const post = "POST /webhooks/klingai HTTP/1.1\r\nHost: x\r\nX-Kling-Signature: sha256=00\r\n"
 	return []slowSender{
 		{"silent", "", "", 5 * time.Second, 0},
@@ -87,7 +92,8 @@ func slowSenders() []slowSender {
 		{"slow body", post + "Content-Length: 1000\r\n\r\n", "{", 15 * time.Second, http.StatusRequestTimeout},
 		{"slow large body", post + "Content-Length: 1000000\r\n\r\n" + strings.Repeat("a", 20_000), "a", 15 * time.Second, http.StatusRequestTimeout},
 		{"slow chunks", post + "Transfer-Encoding: chunked\r\n\r\n", "1\r\n{\r\n", 15 * time.Second, http.StatusRequestTimeout},
-		{"body that stops", post + "Content-Length: 1000\r\n\r\n{", "", 15 * time.Second, http.StatusRequestTimeout},
+		{"tiny headers", post + tiny.String(), "", 5 * time.Second, 0},
+		{"body that stops", post + "Content-Length: 16384\r\n\r\n" + strings.Repeat("a", 16_383), "", 15 * time.Second, http.StatusRequestTimeout},
 	}
 }
 
@@ -122,20 +128,25 @@ func (s slowSender) occupy(conn net.Conn) (after time.Duration, status int, err 
 // meanwhile.
 func TestIdleAndSlowConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	const idles, perConnection, base, slowOfAKind = 150, 32 << 10, 64 << 20, 20
+	const idles, slows, most = 10_000, 2000, 128 << 20
+	var files syscall.Rlimit
+	testenv.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
+	if files.Cur < idles+slows+1000 {
+		t.Skipf("needs more than %d open files; run ulimit -n", files.Cur)
+	}
 	w := newFleet(t, "")
 	ingest := w.start(ingestProgram)
 	addr := ingest.address("webhooks")
 	idle := openIdle(t, addr, idles)
 	var wg sync.WaitGroup
 	for _, s := range slowSenders() {
-		for range slowOfAKind {
+		for range slows / len(slowSenders()) {
 			conn, err := net.Dial("tcp", addr)
 			testenv.NoError(t, err)
 			wg.Go(func() {
 				after, status, err := s.occupy(conn)
-				if err != nil || status != s.status || after < s.within-time.Second || after > s.within+5*time.Second {
-					t.Errorf("%s: closed after %s with %d, %v; want about %s and %d", s.name, after, status, err, s.within, s.status)
+				if err != nil || status != s.status && status != 0 || after > s.within+5*time.Second {
+					t.Errorf("%s: closed after %s with %d, %v; want at most %s and %d", s.name, after, status, err, s.within, s.status)
 				}
 			})
 		}
@@ -143,17 +154,15 @@ func TestIdleAndSlowConnectionsAreBounded(t *testing.T) {
 	over := make(chan struct{})
 	go func() { defer close(over); wg.Wait() }()
 	deliverUntil(t, addr, over)
-	for _, i := range []int{0, idles / 2, idles - 1} {
-		e := seed(created, 1, fmt.Sprintf("idle-%d", i), "")
-		if status, err := converse(idle[i], e.raw()); err != nil || status != http.StatusOK {
-			t.Errorf("a delivery over idle connection %d: %d, %v", i, status, err)
-		}
+	last := seed(created, 1, "idle", "")
+	if status, err := converse(idle[idles-1], last.raw()); err != nil || status != http.StatusOK {
+		t.Errorf("a delivery over an idle connection: %d, %v", status, err)
 	}
 	peak := peakMemory(t, ingest)
-	if most := int64(base + perConnection*idles); peak > most {
-		t.Errorf("with %d connections ingest used %d MiB, want at most %d", idles, peak>>20, most>>20)
+	if peak > most {
+		t.Errorf("ingest used %d MiB, want at most %d", peak>>20, most>>20)
 	}
-	t.Logf("%d idle connections: %d MiB at the peak", idles, peak>>20)
+	t.Logf("%d idle and %d slow connections: %d MiB at the peak", idles, slows, peak>>20)
 }
 
 // deliverUntil sends deliveries, each over a new connection, until over is closed: each

@@ -8,57 +8,104 @@ import (
 )
 
 const (
-	// maxWaiting is the most connections of a public listener that wait for headers: of
-	// their first request or of the next one. net/http needs up to 150 KiB for the headers
-	// of one.
-	maxWaiting = 256
-	// maxBusy is the most connections that have a request.
-	maxBusy = 640
+	// maxSilent is the most connections of a public listener that have sent nothing of
+	// their next request. net/http needs about 15 KiB for each.
+	maxSilent = 1024
+	// maxReading is the most that have sent a part of their headers, for which net/http
+	// needs up to 150 KiB. An honest client sends all of them at once.
+	maxReading = 64
 )
 
-// crowd bounds the connections of a public listener, and with them its memory and file
-// descriptors. One too many closes the one that has waited, or had its request, for the
-// longest time: an honest sender sends all at once.
+// crowd is a public listener. It bounds the connections that wait for their client to
+// send headers: one too many closes the one that has waited longest. A connection whose
+// headers have arrived is the handler's to bound.
 type crowd struct {
-	maxWaiting, maxBusy int
+	net.Listener
+	maxSilent, maxReading int
 
-	mu            sync.Mutex // guards the fields below
-	waiting, busy *list.List // of net.Conn, the oldest first
-	places        map[net.Conn]*list.Element
+	mu              sync.Mutex // guards the lists and the places of their connections
+	silent, reading *list.List // of *crowdConn, the oldest first
 }
 
 // newCrowd returns a crowd for a process that may open this many files.
-func newCrowd(files int) *crowd {
+func newCrowd(l net.Listener, files int) *crowd {
 	return &crowd{
-		maxWaiting: min(maxWaiting, files/3), maxBusy: min(maxBusy, files/3),
-		waiting: list.New(), busy: list.New(), places: map[net.Conn]*list.Element{},
+		Listener: l, maxSilent: min(maxSilent, files/3), maxReading: min(maxReading, files/6),
+		silent: list.New(), reading: list.New(),
+	}
+}
+
+// crowdConn is a connection of a crowd.
+type crowdConn struct {
+	net.Conn
+	crowd *crowd
+	in    *list.List // nil if it does not wait for headers
+	place *list.Element
+}
+
+// Accept implements [net.Listener].
+func (c *crowd) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &crowdConn{Conn: conn, crowd: c}, nil
+}
+
+// Read notes when headers begin to arrive.
+func (c *crowdConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.crowd.begun(c)
+	}
+	return n, err
+}
+
+// CloseWrite lets net/http close a connection whose client still sends without losing
+// the answer.
+func (c *crowdConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+func (c *crowd) begun(conn *crowdConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if conn.in == c.silent {
+		c.move(conn, c.reading, c.maxReading)
 	}
 }
 
 // changed is an [http.Server]'s ConnState.
-func (c *crowd) changed(conn net.Conn, state http.ConnState) {
+func (c *crowd) changed(rwc net.Conn, state http.ConnState) {
+	conn, ok := rwc.(*crowdConn)
+	if !ok {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if place := c.places[conn]; place != nil {
-		c.waiting.Remove(place) // it is in one of them, or in none
-		c.busy.Remove(place)
-	}
-	switch state {
-	case http.StateNew, http.StateIdle:
-		c.places[conn] = c.waiting.PushBack(conn)
-		closeOldest(c.waiting, c.maxWaiting)
-	case http.StateActive:
-		c.places[conn] = c.busy.PushBack(conn)
-		closeOldest(c.busy, c.maxBusy)
-	case http.StateHijacked, http.StateClosed:
-		delete(c.places, conn)
+	if state == http.StateNew || state == http.StateIdle {
+		c.move(conn, c.silent, c.maxSilent)
+	} else {
+		c.move(conn, nil, 0)
 	}
 }
 
-// closeOldest closes a connection if there are more than most.
-func closeOldest(conns *list.List, most int) {
-	if conns.Len() > most {
-		conn, _ := conns.Remove(conns.Front()).(net.Conn)
-		_ = conn.Close() // its state becomes closed
+// move puts a connection last into a list, or into none, and closes the first one if
+// there are more than most.
+func (c *crowd) move(conn *crowdConn, to *list.List, most int) {
+	if conn.in != nil {
+		conn.in.Remove(conn.place)
+	}
+	conn.in = to
+	if to == nil {
+		return
+	}
+	conn.place = to.PushBack(conn)
+	if oldest, ok := to.Front().Value.(*crowdConn); ok && to.Len() > most {
+		c.move(oldest, nil, 0)
+		_ = oldest.Close() // its state becomes closed
 	}
 }

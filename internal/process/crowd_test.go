@@ -1,54 +1,103 @@
 package process
 
 import (
+	"bufio"
+	"container/list"
+	"io"
 	"net"
 	"net/http"
 	"testing"
+	"time"
 )
 
-// fakeConn notes whether it was closed.
-type fakeConn struct {
-	net.Conn
-	closed bool
+// TestCrowdClosesTheLongestWait uses a listener for 8 silent connections and 4 that send
+// headers.
+func TestCrowdClosesTheLongestWait(t *testing.T) {
+	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	silent := func(c *crowd) *list.List { return c.silent }
+	reading := func(c *crowd) *list.List { return c.reading }
+	tests := []struct {
+		name, start, rest string
+		answered          bool // start is
+		in                func(*crowd) *list.List
+		count, closed     int
+	}{
+		{"silent", "", request, false, silent, 9, 1},
+		{"idle after a request", request, request, true, silent, 9, 1},
+		{"slow headers", request[:20], request[20:], false, reading, 7, 3},
+		{"slow body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n", "x", false, nil, 20, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			crowd, arrived := newCrowd(listener, 24), make(chan struct{}, 2*tt.count)
+			server := &http.Server{ReadHeaderTimeout: time.Minute, ConnState: crowd.changed, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				arrived <- struct{}{}
+				_, _ = io.Copy(io.Discard, r.Body)
+			})}
+			stopped := make(chan error, 1)
+			go func() { stopped <- server.Serve(crowd) }()
+			defer func() { _ = server.Close(); <-stopped }()
+			conns := make([]net.Conn, tt.count)
+			for i := range conns {
+				if conns[i], err = new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String()); err != nil {
+					t.Fatal(err)
+				}
+				defer conns[i].Close()
+				if _, err := io.WriteString(conns[i], tt.start); err != nil {
+					t.Fatal(err)
+				}
+				if tt.answered {
+					wantAnswer(t, conns[i])
+				}
+				if tt.in == nil {
+					<-arrived
+				} else {
+					waitForLast(t, crowd, tt.in(crowd), conns[i].LocalAddr())
+				}
+			}
+			for i, conn := range conns {
+				if i < tt.closed {
+					if _, err := conn.Read(make([]byte, 1)); err == nil {
+						t.Errorf("connection %d of %d is open", i, tt.count)
+					}
+					continue
+				}
+				if _, err := io.WriteString(conn, tt.rest); err != nil {
+					t.Fatal(err)
+				}
+				wantAnswer(t, conn)
+			}
+		})
+	}
 }
 
-func (c *fakeConn) Close() error { c.closed = true; return nil }
-
-func TestCrowdClosesTheLongestWaitAndTheOldestRequest(t *testing.T) {
-	c := newCrowd(9) // three waiting and three busy ones
-	open := func(states ...http.ConnState) *fakeConn {
-		conn := &fakeConn{}
-		for _, state := range states {
-			c.changed(conn, state)
+// waitForLast waits until the connection from addr is the last one in a list.
+func waitForLast(t *testing.T, c *crowd, in *list.List, addr net.Addr) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range 20_000 {
+		c.mu.Lock()
+		last := in.Back()
+		there := last != nil && last.Value.(*crowdConn).RemoteAddr().String() == addr.String() //nolint:errcheck // the lists have nothing else
+		c.mu.Unlock()
+		if there {
+			return
 		}
-		return conn
+		<-tick.C
 	}
-	const fresh, busy, idle, closed = http.StateNew, http.StateActive, http.StateIdle, http.StateClosed
-	slow, served := open(fresh), open(fresh, busy, idle)
-	working := open(fresh, busy)
-	c.changed(served, busy)
-	c.changed(served, idle)
-	third := open(fresh)
-	if slow.closed || served.closed || third.closed {
-		t.Error("a connection was closed while there was room")
+	t.Fatal("the connection is not in the list")
+}
+
+func wantAnswer(t *testing.T, conn net.Conn) {
+	t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	last := open(fresh)
-	if !slow.closed || served.closed || last.closed {
-		t.Error("the connection that has waited longest is not the one that was closed")
-	}
-	c.changed(slow, closed)
-	if open(fresh, busy); third.closed || !served.closed {
-		t.Error("a further connection did not end the next longest wait")
-	}
-	c.changed(served, closed)
-	open(fresh, busy)
-	if extra := open(fresh, busy); extra.closed || !working.closed {
-		t.Error("the oldest request is not the one that was closed")
-	}
-	for conn := range c.places {
-		c.changed(conn, closed)
-	}
-	if c.waiting.Len()+c.busy.Len() > 0 || len(c.places) > 0 {
-		t.Errorf("%d of %d closed connections are still known", c.waiting.Len(), len(c.places))
-	}
+	_ = res.Body.Close()
 }

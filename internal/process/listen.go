@@ -29,17 +29,17 @@ func NewListeners(log *zap.Logger) *Listeners {
 // within 15 s, so that slow senders cannot keep a connection for long. An error does
 // not affect the other listeners.
 func (l *Listeners) Add(ctx context.Context, name, addr string, handler http.Handler) (string, error) {
-	return l.add(ctx, name, addr, &http.Server{Handler: handler, MaxHeaderBytes: 32 << 10})
+	return l.add(ctx, name, addr, &http.Server{Handler: handler, MaxHeaderBytes: 32 << 10}, false)
 }
 
-// AddPublic is Add for strangers: they get 8 KiB for headers, and their connections take
-// bounded memory and leave file descriptors for the other listeners.
+// AddPublic is Add for strangers: they get 8 KiB for headers, and connections that wait
+// for headers take bounded memory and file descriptors. The handler bounds the others.
 func (l *Listeners) AddPublic(ctx context.Context, name, addr string, handler http.Handler) (string, error) {
 	// net/http adds 4 KiB.
-	return l.add(ctx, name, addr, &http.Server{Handler: handler, MaxHeaderBytes: 4 << 10, ConnState: newCrowd(openFiles()).changed})
+	return l.add(ctx, name, addr, &http.Server{Handler: handler, MaxHeaderBytes: 4 << 10}, true)
 }
 
-func (l *Listeners) add(ctx context.Context, name, addr string, server *http.Server) (string, error) {
+func (l *Listeners) add(ctx context.Context, name, addr string, server *http.Server, public bool) (string, error) {
 	// net/http logs panics of handlers and failures to accept connections.
 	errorLog, err := zap.NewStdLogAt(l.log.Named(name), zap.ErrorLevel)
 	if err != nil {
@@ -49,6 +49,10 @@ func (l *Listeners) add(ctx context.Context, name, addr string, server *http.Ser
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return "", fmt.Errorf("listen for %s: %w", name, err)
+	}
+	if public {
+		crowd := newCrowd(listener, openFiles())
+		listener, server.ConnState = crowd, crowd.changed
 	}
 	server.Addr, server.ErrorLog = listener.Addr().String(), errorLog
 	server.ReadHeaderTimeout, server.ReadTimeout = 5*time.Second, 15*time.Second
