@@ -105,12 +105,25 @@ func (w *Worker) destinations(ev tasks.Event) []string {
 	return w.cfg.Notify.Names()
 }
 
-// enqueueOwed enqueues downloads and notifications.
+// enqueueOwed enqueues downloads and notifications, concurrently: together they take
+// one round trip.
 func (w *Worker) enqueueOwed(ctx context.Context, media []store.Media, notifications []store.Notification) error {
-	return errors.Join(
-		inParallel(ctx, media, func(ctx context.Context, m store.Media) error { return w.enqueue(ctx)(mediaTask(m)) }),
-		inParallel(ctx, notifications, func(ctx context.Context, n store.Notification) error { return w.enqueue(ctx)(notificationTask(n)) }),
-	)
+	var errs []error
+	var owed []tasks.Task
+	add := func(t tasks.Task, err error) { owed, errs = append(owed, t), append(errs, err) }
+	for _, m := range media {
+		add(mediaTask(m))
+	}
+	for _, n := range notifications {
+		add(notificationTask(n))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return inParallel(ctx, owed, func(ctx context.Context, t tasks.Task) error {
+		_, err := w.queue.Enqueue(ctx, t)
+		return err
+	})
 }
 
 // enqueue returns a function that enqueues the result of a task constructor.

@@ -221,25 +221,20 @@ func (f *fixture) checkMedia(t *testing.T, job string, want store.MediaState, re
 	}
 }
 
-// metric returns the values of a metric by one label, of those with another one.
-func (f *fixture) metric(t *testing.T, name, by, label, value string) map[string]float64 {
+// metrics returns the worker's counters and gauges, by name and values of the labels.
+func (f *fixture) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
-	registry, ok := f.cfg.Metrics.(*prometheus.Registry)
-	if !ok {
-		t.Fatalf("the metrics are a %T", f.cfg.Metrics)
-	}
+	registry, _ := f.cfg.Metrics.(*prometheus.Registry)
 	families, err := registry.Gather()
 	testenv.NoError(t, err)
 	values := map[string]float64{}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			labels := map[string]string{}
+			name := family.GetName()
 			for _, l := range m.GetLabel() {
-				labels[l.GetName()] = l.GetValue()
+				name += " " + l.GetValue()
 			}
-			if family.GetName() == name && labels[label] == value {
-				values[labels[by]] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			}
+			values[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	return values

@@ -2,9 +2,7 @@ package worker_test
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,10 +35,16 @@ func TestReplayGivesAllAttempts(t *testing.T) {
 		f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4"`)
 		f.work(t)
 		list := f.checkLetters(t, 1)
-		replayer := f.replayer(t, addr)
-		for range 2 {
-			testenv.NoError(t, replayer.Replay(t.Context(), list[0]))
+		var replays sync.WaitGroup // of several operators
+		for range 3 {
+			replayer := f.replayer(t, addr)
+			replays.Go(func() {
+				if err := replayer.Replay(t.Context(), list[0]); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		replays.Wait()
 		info := f.state(t, list[0].Task, tasks.QueueMedia)
 		policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
 		testenv.NoError(t, err)
@@ -73,39 +77,6 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	f.sweep(t)
 	f.work(t)
 	f.checkJob(t, "vid_1", tasks.StatusCreated)
-}
-
-func TestConcurrentReplaysEnqueueOnce(t *testing.T) {
-	onRedis(t, func(t *testing.T, addr string) {
-		f := newFixture(t, addr, time.Second)
-		const n = 20
-		for i := range n {
-			f.deliverSeed(t, tasks.TypeCreated, fmt.Sprint("vid_", i), "")
-		}
-		_, err := f.inspector.ArchiveAllPendingTasks(tasks.QueueEvents)
-		testenv.NoError(t, err)
-		f.sweep(t)
-		list := f.deadLetters(t)
-		var wg sync.WaitGroup
-		for range 3 {
-			replayer := f.replayer(t, addr, webhookSecret)
-			wg.Go(func() {
-				for _, d := range list {
-					if err := replayer.Replay(t.Context(), d); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		info, err := f.inspector.GetQueueInfo(tasks.QueueEvents)
-		if err != nil || info.Pending != n || info.Archived != 0 {
-			t.Errorf("%d pending, %d archived, %v; want the %d pending", info.Pending, info.Archived, err, n)
-		}
-		if got := f.letterStates(t)[tasks.KindEventRecord]; len(got) != n || slices.Contains(got, store.DeadLetterDead) {
-			t.Errorf("dead letters are %s, want each replayed once", got)
-		}
-	})
 }
 
 func TestReplayRunsAlthoughRedisHasTheID(t *testing.T) {

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,7 +69,12 @@ func TestShardsShareConcurrency(t *testing.T) {
 		f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
 		f.cfg.Concurrency = map[string]int{"events": tt.events, "media": 4}
 		f.setShards(t, tt.shards)
-		got := f.metric(t, "klinghook_worker_concurrency", "queue", "", "")
+		got := map[string]float64{}
+		for name, value := range f.metrics(t) {
+			if queue, ok := strings.CutPrefix(name, "klinghook_worker_concurrency "); ok {
+				got[queue] = value
+			}
+		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%d events at once, %d shards (-want +got):\n%s", tt.events, tt.shards, diff)
 		}

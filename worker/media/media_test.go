@@ -135,13 +135,8 @@ func downloadAndPublish(ctx context.Context, f *Fetcher, r Request) (File, error
 // error shows no query and leaves no file, and a success leaves exactly that file.
 func fetch(t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, file File, err error) {
 	t.Helper()
-	return fetchContext(t.Context(), t, f, link, kind)
-}
-
-func fetchContext(ctx context.Context, t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, file File, err error) {
-	t.Helper()
 	bucket, dir := fileBucketIn(t)
-	file, err = downloadAndPublish(ctx, f, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: object})
+	file, err = downloadAndPublish(t.Context(), f, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: object})
 	if err != nil {
 		if strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("error shows the link's query: %v", err)

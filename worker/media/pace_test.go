@@ -238,8 +238,10 @@ func TestDownloadEndsWithItsContext(t *testing.T) {
 			cancel(shutdown)
 			<-r.Context().Done()
 		})
-		if _, _, err := fetchContext(ctx, t, f, pipeURL, Video); !errors.Is(err, shutdown) {
-			t.Errorf("Download = %v, want the context's cause", err)
+		bucket, dir := fileBucketIn(t)
+		_, err := f.Download(ctx, Request{Link: pipeURL, Kind: Video, Bucket: bucket, Object: object})
+		if left := filesIn(t, dir); !errors.Is(err, shutdown) || len(left) > 0 {
+			t.Errorf("Download = %v and left %q, want the context's cause and no file", err, left)
 		}
 	})
 }

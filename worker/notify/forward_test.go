@@ -160,12 +160,3 @@ func TestForwardIgnoresLongAnswers(t *testing.T) {
 	}
 	<-stopped
 }
-
-func TestForwardNeedsAnID(t *testing.T) {
-	n, name := newTestForward(t, "http://127.0.0.1:1/")
-	m := testMessage()
-	m.ID = ""
-	if err := n.Send(context.Background(), name, m); !tasks.IsPermanent(err) {
-		t.Errorf("err = %v, want a permanent one", err)
-	}
-}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/klinghook/klinghook/tasks"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -63,13 +62,5 @@ func TestEqualMessagesHaveEqualBodies(t *testing.T) {
 	second, err2 := elsewhere.body()
 	if diff := cmp.Diff(string(first), string(second)); diff != "" || err1 != nil || err2 != nil {
 		t.Errorf("%v, %v; the same times in another zone differ:\n%s", err1, err2, diff)
-	}
-}
-
-func TestTimeAfter9999IsPermanent(t *testing.T) {
-	m := testMessage()
-	m.At = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
-	if _, err := m.body(); !tasks.IsPermanent(err) {
-		t.Errorf("err = %v, want a permanent one", err)
 	}
 }

@@ -192,14 +192,21 @@ func as[D destination](t *testing.T, n *Notifier, name string) D {
 	return d
 }
 
-func TestSendToRemovedDestinationIsPermanent(t *testing.T) {
-	n, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
+func TestMessageThatCannotBeSentIsPermanentError(t *testing.T) {
+	n, name := newTestForward(t, "http://127.0.0.1:1/")
+	nameless, late := testMessage(), testMessage()
+	nameless.ID, late.At = "", time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		destination string
+		m           Message
+		want        string
+	}{
+		{name, nameless, "no id to sign"},
+		{name, late, "year outside of range"},
+		{"slack-00000000", testMessage(), "notify slack-00000000: this destination is no longer configured"},
+	} {
+		if err := n.Send(context.Background(), tt.destination, tt.m); !tasks.IsPermanent(err) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("err = %v, want a permanent one with %q", err, tt.want)
+		}
 	}
-	err = n.Send(context.Background(), "slack-00000000", testMessage())
-	if !tasks.IsPermanent(err) {
-		t.Fatalf("err = %v, want a permanent one", err)
-	}
-	wantText(t, err.Error(), []string{"notify slack-00000000", "no longer configured"}, nil)
 }
