@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -190,7 +191,7 @@ func (o *simulateOptions) run(ctx context.Context, out io.Writer, cfg *config.Co
 	if err != nil {
 		return err
 	}
-	o.greet(ctx, out, cfg, reachable(addr))
+	o.greet(ctx, out, cfg, addr)
 	err = listeners.Wait(ctx)
 	// It is fine to cut off a download.
 	if shutdownErr := listeners.Shutdown(context.WithoutCancel(ctx), simulateGrace); !errors.Is(shutdownErr, context.DeadlineExceeded) {
@@ -204,7 +205,16 @@ func (o *simulateOptions) run(ctx context.Context, out io.Writer, cfg *config.Co
 }
 
 // greet prints the addresses and how to create a job.
-func (o *simulateOptions) greet(ctx context.Context, out io.Writer, cfg *config.Config, addr string) {
+func (o *simulateOptions) greet(ctx context.Context, out io.Writer, cfg *config.Config, listens string) {
+	addr, header := reachable(listens), ""
+	// Links have the host of the request that creates the job. Workers elsewhere, such as
+	// in the Compose stack, need this machine's name there.
+	if host, port, err := net.SplitHostPort(listens); err == nil && net.ParseIP(host).IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			header = " -H 'Host: " + net.JoinHostPort(name, port) + "'"
+			addr = net.JoinHostPort(name, port)
+		}
+	}
 	webhooks := "http://" + reachable(cfg.Addr)
 	if here, devRuns := readDevAddresses(ctx, cfg.Data); devRuns {
 		webhooks = here.Webhooks
@@ -222,7 +232,7 @@ func (o *simulateOptions) greet(ctx context.Context, out io.Writer, cfg *config.
 	fmt.Fprintf(out, "  stats     http://%s/simulator/stats\n", addr)
 	fmt.Fprintf(out, "  seed      %d\n", o.RandomSeed)
 	fmt.Fprintf(out, "  signs     %s\n\n", signs)
-	fmt.Fprintf(out, "  try       %s\n\n", tryCreate(addr, key, webhooks+protocolNamed(o.Protocol).Path))
+	fmt.Fprintf(out, "  try       %s%s\n\n", tryCreate(reachable(listens), key, webhooks+protocolNamed(o.Protocol).Path), header)
 	fmt.Fprintf(out, "To let klinghook download from here, set KLINGHOOK_MEDIA_ALLOW=%s\n\n", addr)
 }
 
