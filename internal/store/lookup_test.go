@@ -198,12 +198,15 @@ func TestLongestDueJobComesFirstAndAFailedOneLast(t *testing.T) {
 	})
 }
 
-func TestJobFoundByItsCreatorsNameIsTrackedByItsID(t *testing.T) {
+func TestCreatorsNameOfAJobIsForgottenUnlessItHasEvents(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		_, err := db.Track(t.Context(), "mine-1", "", received)
+		ev, update := completed()
+		_, err := recordOne(t.Context(), db, ev, update, nil)
 		testenv.NoError(t, err)
-		l := store.Lookup{JobID: "mine-1", Known: true, HeardAt: received}
-		for range 2 { // the second finds it done
+		_, err = db.Track(t.Context(), "mine-1", "", received)
+		testenv.NoError(t, err)
+		for _, name := range []string{"mine-1", "mine-1", ev.JobID} { // the second time there is nothing left to do
+			l := store.Lookup{JobID: name, Known: true, HeardAt: received}
 			testenv.NoError(t, db.FoundByAnotherName(t.Context(), l, "881", "text2video"))
 		}
 		due, err := db.StaleJobs(t.Context(), received, received, 10)
@@ -211,12 +214,7 @@ func TestJobFoundByItsCreatorsNameIsTrackedByItsID(t *testing.T) {
 		if diff := cmp.Diff(want, due); err != nil || diff != "" {
 			t.Errorf("due, %v (-want +got):\n%s", err, diff)
 		}
-		record := occurrence{id: "a", minute: 1, status: tasks.StatusProcessing}
-		ev, up := record.record("heard-of")
-		_, err = recordOne(t.Context(), db, ev, up, nil)
-		testenv.NoError(t, err)
-		testenv.NoError(t, db.FoundByAnotherName(t.Context(), store.Lookup{JobID: "heard-of", HeardAt: received}, "882", ""))
-		if _, err := db.Job(t.Context(), "heard-of"); err != nil {
+		if _, err := db.Job(t.Context(), ev.JobID); err != nil {
 			t.Errorf("a job with an event was deleted: %v", err)
 		}
 	})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
-	"github.com/klinghook/klinghook/tasks"
 )
 
 // owedEvents returns the ids of all owed events, read in batches.
@@ -66,21 +65,6 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			if diff := cmp.Diff(notifications, gotNotifications); diff != "" {
 				t.Errorf("notifications in batches of %d (-want +got):\n%s", limit, diff)
 			}
-		}
-	})
-}
-
-func TestBuriedEventIsNotOwed(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ev := event("klingai:1", tasks.TypeCreated)
-		testenv.NoError(t, db.KeepEvent(t.Context(), ev))
-		buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
-		if got := owedEvents(t, db, 10); len(got) != 0 {
-			t.Errorf("owed events are %v, want none: a person must decide", got)
-		}
-		testenv.NoError(t, db.EndDeadLetter(t.Context(), letters(t, db)[0], store.DeadLetterReplayed, received))
-		if got := owedEvents(t, db, 10); len(got) != 1 {
-			t.Errorf("owed events are %v, want the replayed one", got)
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -159,35 +158,6 @@ func TestMoreLinksThanOneStatementTakes(t *testing.T) {
 			if diff := cmp.Diff(media, o.Media); len(media) != 100 || diff != "" {
 				t.Errorf("%d files of job %d are kept (-kept +owed):\n%s", len(media), n, diff)
 			}
-		}
-	})
-}
-
-func TestKeptEventIsOwedUntilItIsRecorded(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ctx := t.Context()
-		ev, update := completed()
-		for range 2 {
-			testenv.NoError(t, db.KeepEvent(ctx, ev))
-		}
-		if got := owedEvents(t, db, 10); !slices.Equal(got, []string{ev.ID}) {
-			t.Fatalf("owed events are %v, want %s", got, ev.ID)
-		}
-		if _, err := db.Job(ctx, "vid_1"); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("job before the event is recorded: %v, want ErrNotFound", err)
-		}
-		answers, err := db.Record(ctx, []store.Recording{{Event: ev, Update: update, Destinations: []string{"slack-1"}}}, received)
-		testenv.NoError(t, err)
-		if got := answers[0]; got.Processed || got.Settled || len(got.Media) != 2 || len(got.Notifications) != 1 {
-			t.Errorf("recording returned %+v, want 2 media and 1 notification owed", got)
-		}
-		if job, err := db.Job(ctx, "vid_1"); err != nil || job.Status != tasks.StatusCompleted {
-			t.Errorf("job is %s, %v; want completed", job.Status, err)
-		}
-		testenv.NoError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
-		testenv.NoError(t, db.KeepEvent(ctx, ev))
-		if got := owedEvents(t, db, 10); len(got) != 0 {
-			t.Errorf("owed events at the end are %v, want none", got)
 		}
 	})
 }

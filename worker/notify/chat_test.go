@@ -118,23 +118,6 @@ func TestPanickingServiceIsAnError(t *testing.T) {
 	}
 }
 
-func TestSendersAreReused(t *testing.T) {
-	n, name := newTestChat(t, "generic://example.com/", nil)
-	opened := 0
-	as[*chat](t, n, name).open = func(string) (sender, error) {
-		opened++
-		return fakeSender(func(string) error { return errors.New("refused") }), nil
-	}
-	for range 3 * maxSends {
-		if err := n.Send(context.Background(), name, testMessage()); err == nil {
-			t.Fatal("no error")
-		}
-	}
-	if opened != maxSends {
-		t.Errorf("opened %d senders, want %d", opened, maxSends)
-	}
-}
-
 func TestScrubberRemovesSecrets(t *testing.T) {
 	tests := []struct {
 		name, url, text, want string
