@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -86,9 +87,7 @@ func TestUnsignedCallbacksAreBounded(t *testing.T) {
 	events, ids, size := map[string]bool{}, map[string]bool{}, 0
 	for _, task := range f.queue.tasks {
 		ev, err := tasks.DecodeEvent(task.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		events[ev.ID], ids[task.ID], size = true, true, max(size, len(task.Payload))
 	}
 	if len(events) != 1 || len(ids) != count || size > 300 {

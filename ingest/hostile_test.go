@@ -38,9 +38,7 @@ func newOutside(t *testing.T, maxBody int64) *outside {
 	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	endpoints, _, err := ingest.Endpoints(func(string) []string { return []string{officialSecret} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	answer := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: tasks.NewClient(rdb), MaxBody: maxBody, EnqueueTimeout: time.Second,
@@ -48,9 +46,7 @@ func newOutside(t *testing.T, maxBody int64) *outside {
 	})
 	listeners := process.NewListeners(zap.NewNop())
 	addr, err := listeners.AddPublic(t.Context(), "webhooks", "127.0.0.1:0", server)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	t.Cleanup(func() {
 		// Connections that were refused stay half a second longer; nothing runs after.
 		if err := listeners.Shutdown(context.Background(), 10*time.Second); err != nil {
@@ -64,13 +60,9 @@ func newOutside(t *testing.T, maxBody int64) *outside {
 func (o *outside) dial(t *testing.T) *net.TCPConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", o.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
 	return conn.(*net.TCPConn) //nolint:errcheck // a connection of "tcp" is one
 }
 
@@ -104,9 +96,7 @@ func (o *outside) send(t *testing.T, request string) []answer {
 			return answers
 		}
 		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		answers = append(answers, answer{res.StatusCode, res.Header, string(body)})
 	}
 }
@@ -119,9 +109,7 @@ func (o *outside) queued(t *testing.T, body string) *tasks.Event {
 		return nil
 	}
 	ev, err := tasks.DecodeEvent(info.Payload)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	return &ev
 }
 
@@ -192,9 +180,7 @@ func TestHostileLargeBodyGetsItsAnswer(t *testing.T) {
 				t.Fatalf("write: %v", err)
 			}
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			defer func() { _ = res.Body.Close() }()
 			if res.StatusCode != tt.want {
 				t.Errorf("answered %d, want %d", res.StatusCode, tt.want)
@@ -236,6 +222,9 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 		}, []int{501}},
 		{"packed chunks", func(b string) string { return "Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked(b, 10) }, []int{501}},
 		{"unknown transfer encoding", func(b string) string { return "Transfer-Encoding: x\r\n" + length(len(b)) + b }, []int{501}},
+		{"no last chunk", func(b string) string {
+			return "Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunked(b, 10), "0\r\n\r\n")
+		}, []int{400}},
 		{"chunk without an end", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\nff\r\n" + b }, []int{400}},
 		{"chunk of no number", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\n-1\r\n" + b }, []int{400}},
 		{"greatest chunk", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n" + b }, []int{400}},
@@ -285,15 +274,11 @@ func TestHostileSecondHeaderIsRefusedUnlessItIsMoreSignatures(t *testing.T) {
 	o := newOutside(t, 0)
 	const body = `{"id":"1","status":"submitted"}`
 	signed, err := simulate.Official.Sign(officialSecret, "a", time.Now(), []byte(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	for header, want := range map[string]int{"": 200, "webhook-id: b\r\n": 401, "WEBHOOK-ID: a\r\n": 401, "webhook-signature: v1,AAAA\r\n": 200, "Webhook-Timestamp: 1\r\n": 401} {
 		var request strings.Builder
 		request.WriteString("POST " + path + "/official HTTP/1.1\r\nHost: localhost\r\n" + header)
-		if err := signed.Write(&request); err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, signed.Write(&request))
 		if got := o.send(t, request.String()+length(len(body))+body)[0]; got.status != want {
 			t.Errorf("with the header %q more: %d, want %d", header, got.status, want)
 		}
@@ -339,9 +324,7 @@ func pack(t *testing.T, to io.Writer, from io.Reader) {
 	if _, err := io.Copy(zip, from); err != nil {
 		t.Fatal(err)
 	}
-	if err := zip.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, zip.Close())
 }
 
 // zeros is an endless reader of them.
@@ -376,9 +359,7 @@ func TestHostileSlowBodiesGiveWay(t *testing.T) {
 			}
 			for i, conn := range slow[:tt.given] {
 				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testenv.NoError(t, err)
 				_ = res.Body.Close()
 				if res.StatusCode != http.StatusRequestTimeout {
 					t.Errorf("slow sender %d is answered %d, want 408", i, res.StatusCode)
@@ -389,9 +370,7 @@ func TestHostileSlowBodiesGiveWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			res, err := http.ReadResponse(bufio.NewReader(last), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			_ = res.Body.Close()
 			if res.StatusCode != http.StatusUnauthorized {
 				t.Errorf("the last slow sender is answered %d after its body, want 401", res.StatusCode)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -28,9 +29,7 @@ func TestRefusedDeliveryIsSampledWithoutCredentials(t *testing.T) {
 		t.Fatal(w.Code)
 	}
 	got, err := tasks.DecodeRejection((<-took).Payload)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	if !strings.Contains(got.Detail, "signature does not match; secrets tried: 2; body of 5000 bytes; ") || got.ID == "" {
 		t.Errorf("detail %q, id %q", got.Detail, got.ID)
 	}
@@ -88,9 +87,7 @@ func TestSampleHasNoSecretHeaders(t *testing.T) {
 		r.Header.Set("X-Forwarded-Uri", "/elsewhere/"+callbackToken)
 		f.do(r)
 		got, err := tasks.DecodeRejection((<-took).Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		for name, value := range got.Headers {
 			if strings.Contains(value, "hush") || strings.Contains(value, callbackToken) {
 				t.Errorf("sample has %s: %s", name, value)

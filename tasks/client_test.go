@@ -1,7 +1,6 @@
 package tasks_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -17,43 +16,20 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// onRedis runs a test on a real Redis and on the one that dev embeds.
-func onRedis(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
-	t.Helper()
-	addresses := map[string]func(t *testing.T) string{
-		"redis":     func(t *testing.T) string { return testenv.Redis(t).Addr() },
-		"miniredis": func(t *testing.T) string { return miniredis.RunT(t).Addr() },
-	}
-	for name, addr := range addresses {
-		t.Run(name, func(t *testing.T) {
-			rdb := redis.NewClient(&redis.Options{Addr: addr(t)})
-			t.Cleanup(func() { _ = rdb.Close() })
-			f(t, rdb)
-		})
-	}
-}
-
 func TestEnqueue(t *testing.T) {
-	onRedis(t, func(t *testing.T, rdb *redis.Client) {
-		client := tasks.NewClient(rdb)
+	onQueue(t, func(t *testing.T, q queue) {
 		task, err := tasks.RecordEvent(goldenEvent())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		for i, want := range []bool{false, true, true} {
-			duplicate, err := client.Enqueue(t.Context(), task)
+			duplicate, err := q.client.Enqueue(t.Context(), task)
 			if err != nil || duplicate != want {
 				t.Errorf("enqueue number %d: duplicate %t, %v; want %t", i+1, duplicate, err, want)
 			}
 		}
-		info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(tasks.QueueEvents, task.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		info, err := q.inspector.GetTaskInfo(tasks.QueueEvents, task.ID)
+		testenv.NoError(t, err)
 		policy, err := tasks.PolicyOf(tasks.KindEventRecord)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		if info.Type != string(policy.Kind) || info.MaxRetry != policy.Attempts-1 || info.Timeout != policy.Timeout || info.Retention != policy.Retention {
 			t.Errorf("task %+v does not follow its policy %+v", info, policy)
 		}
@@ -61,26 +37,6 @@ func TestEnqueue(t *testing.T) {
 			t.Errorf("payload came out as %q", info.Payload)
 		}
 	})
-}
-
-func TestEnqueueErrors(t *testing.T) {
-	server := miniredis.RunT(t)
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = rdb.Close() }()
-	client := tasks.NewClient(rdb)
-	if _, err := client.Enqueue(t.Context(), tasks.Task{Kind: "no:such", ID: "x"}); err == nil {
-		t.Error("an unknown kind was enqueued")
-	}
-	task, err := tasks.SendNotification("ntf_1", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if _, err := client.Enqueue(ctx, task); err == nil {
-		t.Error("a task was enqueued without Redis")
-	}
 }
 
 func TestPolicies(t *testing.T) {
@@ -119,9 +75,7 @@ func TestQueueIsKnownAgainAfterRedisLostItsData(t *testing.T) {
 	defer func() { _ = rdb.Close() }()
 	client := tasks.NewClient(rdb)
 	task, err := tasks.SendNotification("ntf_1", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	for _, refused := range []string{"", "LOADING", ""} {
 		server.SetError(refused)
 		if _, err := client.Enqueue(t.Context(), task); (err != nil) != (refused != "") {

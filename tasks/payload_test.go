@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -69,27 +70,19 @@ func TestGoldenPayloadsAreReadAndWrittenUnchanged(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			task, err := tt.make()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			seen[task.Kind] = true
 			path := filepath.Join("testdata", strings.ReplaceAll(tt.name, ":", "-")+".v1.json")
 			if *update {
-				if err := os.WriteFile(path, task.Payload, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				testenv.NoError(t, os.WriteFile(path, task.Payload, 0o600))
 			}
 			golden, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			if diff := cmp.Diff(string(golden), string(task.Payload)); diff != "" {
 				t.Errorf("payload (-golden +got):\n%s", diff)
 			}
 			got, err := tt.read(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("decoded (-want +got):\n%s", diff)
 			}
@@ -125,13 +118,9 @@ func FuzzEventCodec(f *testing.F) {
 		}
 		in := tasks.Event{ID: id, Source: "klingai", Type: kind, JobID: job, ReceivedAt: time.Unix(1, 2).UTC(), Headers: map[string]string{header: value}, Body: body}
 		task, err := tasks.RecordEvent(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		out, err := tasks.DecodeEvent(task.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		if !bytes.Equal(in.Body, out.Body) {
 			t.Fatalf("body %q came out as %q", in.Body, out.Body)
 		}
@@ -181,9 +170,7 @@ func wantEnqueuable(t *testing.T, decodeErr error, again func() (tasks.Task, err
 		return
 	}
 	task, err := again()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	if !json.Valid(task.Payload) || strings.ContainsAny(task.ID, "/\\\x00 ") || len(task.ID) > 512 {
 		t.Errorf("task %q with payload %q", task.ID, task.Payload)
 	}
@@ -192,9 +179,7 @@ func wantEnqueuable(t *testing.T, decodeErr error, again func() (tasks.Task, err
 func TestTaskIDsAreDeterministic(t *testing.T) {
 	id := func(task tasks.Task, err error) string {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		return task.ID
 	}
 	const link = "https://cdn.example/v.mp4"

@@ -3,7 +3,6 @@ package tasks_test
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"testing"
 
@@ -44,9 +43,7 @@ func (queue) record(t *testing.T, id string) tasks.Task {
 	ev := goldenEvent()
 	ev.ID = "klingai:" + id
 	task, err := tasks.RecordEvent(ev)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	return task
 }
 
@@ -119,33 +116,6 @@ func TestShardsAreOnDifferentMasters(t *testing.T) {
 	}
 }
 
-// ids returns task IDs of both forms: hashes and sequential ids.
-func ids(n int) []string {
-	var list []string
-	for i := range n / 2 {
-		list = append(list, "event:record:"+tasks.EventID("klingai", "", fmt.Appendf(nil, "body %d", i)),
-			"event:record:"+tasks.EventID("official", fmt.Sprintf("msg_%d", 893605946402811985+i), nil))
-	}
-	return list
-}
-
-// No shard is more than six standard deviations away from its part.
-func TestShardsAreEven(t *testing.T) {
-	list := ids(100_000)
-	for _, shards := range []int{2, 3, 4, 7, 16, 64} {
-		counts := make([]int, shards)
-		for _, id := range list {
-			counts[tasks.ShardOf(id, shards)]++
-		}
-		want := float64(len(list)) / float64(shards)
-		for shard, n := range counts {
-			if math.Abs(float64(n)-want) > 6*math.Sqrt(want) {
-				t.Errorf("shard %d of %d has %d, want about %.0f", shard, shards, n, want)
-			}
-		}
-	}
-}
-
 func TestRepeatedEventMeetsItsTaskInItsShard(t *testing.T) {
 	onQueue(t, func(t *testing.T, q queue) {
 		const events, shards = 60, 3
@@ -171,9 +141,7 @@ func TestRepeatedEventMeetsItsTaskInItsShard(t *testing.T) {
 			t.Errorf("%d tasks are in the queues, want %d", total, events)
 		}
 		ntf, err := tasks.SendNotification("ntf_1", "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		if _, err := tasks.NewShardedClient(q.rdb, shards).Enqueue(t.Context(), ntf); err != nil {
 			t.Fatal(err)
 		}

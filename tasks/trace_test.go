@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -41,17 +42,13 @@ func TestTraceTravels(t *testing.T) {
 		{"none", "", "", ""},
 	} {
 		task, err := tasks.SendNotification("ntf_"+tt.name, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		task.Trace = tt.own
 		if _, err := client.Enqueue(tasks.WithTrace(t.Context(), tt.caller), task); err != nil {
 			t.Fatal(err)
 		}
 		info, err := inspector.GetTaskInfo(tasks.QueueNotify, task.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		ctx := tasks.WithTraceOf(context.WithoutCancel(t.Context()), info.Headers)
 		if got := tasks.TraceOf(ctx); got != tt.want || trace.SpanContextFromContext(ctx).IsRemote() != (tt.want != "") {
 			t.Errorf("%s: %q arrives, want %q", tt.name, got, tt.want)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -22,9 +23,7 @@ func smallDisk(t *testing.T, bytes int) (dir string, writable func(bool)) {
 	if errors.Is(err, syscall.EPERM) {
 		t.Skip("a small disk needs the right to mount")
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
 			t.Error(err)
@@ -35,9 +34,7 @@ func smallDisk(t *testing.T, bytes int) (dir string, writable func(bool)) {
 		if !yes {
 			flags |= syscall.MS_RDONLY
 		}
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, ""); err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, syscall.Mount("tmpfs", dir, "tmpfs", flags, ""))
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,17 +31,10 @@ func dial(t *testing.T, addr, password string) redis.UniversalClient {
 // startOn starts a Queue on a Redis, in real time.
 func startOn(t *testing.T, dir string, rdb redis.UniversalClient) *Queue {
 	t.Helper()
-	return startWith(t, dir, rdb, process.RedisHealth(rdb))
-}
-
-func startWith(t *testing.T, dir string, rdb redis.UniversalClient, healthy func(context.Context) error) *Queue {
-	t.Helper()
 	q, err := New(Config{
-		Redis: tasks.NewClient(join.Redis(rdb)), Healthy: healthy, Dir: dir, Log: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+		Redis: tasks.NewClient(join.Redis(rdb)), Healthy: process.RedisHealth(rdb), Dir: dir, Log: zap.NewNop(), Metrics: prometheus.NewRegistry(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	q.Start(t.Context())
 	t.Cleanup(q.Close)
 	return q
@@ -69,7 +61,7 @@ func deliver(t *testing.T, q *Queue, prefix string, n int) map[string]int {
 func queued(t *testing.T, rdb redis.UniversalClient) map[string]int {
 	t.Helper()
 	list, err := asynq.NewInspectorFromRedisClient(rdb).ListPendingTasks(tasks.QueueEvents, asynq.PageSize(10_000))
-	must(t, err)
+	testenv.NoError(t, err)
 	got := make(map[string]int)
 	for _, info := range list {
 		got[info.ID]++
@@ -77,18 +69,11 @@ func queued(t *testing.T, rdb redis.UniversalClient) map[string]int {
 	return got
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestRedisFaultLosesNothing(t *testing.T) {
 	ctx := context.Background()
 	configure := func(name, value string) func(*testing.T, *testenv.RedisServer, redis.UniversalClient) {
 		return func(t *testing.T, _ *testenv.RedisServer, admin redis.UniversalClient) {
-			must(t, admin.ConfigSet(ctx, name, value).Err())
+			testenv.NoError(t, admin.ConfigSet(ctx, name, value).Err())
 		}
 	}
 	tests := []struct {
@@ -110,17 +95,17 @@ func TestRedisFaultLosesNothing(t *testing.T) {
 		{
 			"read-only",
 			func(t *testing.T, _ *testenv.RedisServer, admin redis.UniversalClient) {
-				must(t, admin.SlaveOf(ctx, "127.0.0.1", "1").Err())
+				testenv.NoError(t, admin.SlaveOf(ctx, "127.0.0.1", "1").Err())
 			},
 			func(t *testing.T, _ *testenv.RedisServer, admin redis.UniversalClient) {
-				must(t, admin.SlaveOf(ctx, "NO", "ONE").Err())
+				testenv.NoError(t, admin.SlaveOf(ctx, "NO", "ONE").Err())
 			},
 		},
 		{
 			"wrong password",
 			func(t *testing.T, s *testenv.RedisServer, admin redis.UniversalClient) {
 				configure("requirepass", "changed")(t, s, admin)
-				must(t, dial(t, s.Addr(), "changed").Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err())
+				testenv.NoError(t, dial(t, s.Addr(), "changed").Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err())
 			},
 			func(t *testing.T, s *testenv.RedisServer, _ redis.UniversalClient) {
 				configure("requirepass", "")(t, s, dial(t, s.Addr(), "changed"))
@@ -145,28 +130,6 @@ func TestRedisFaultLosesNothing(t *testing.T) {
 			for id := range deliver(t, q, "after", 10) {
 				want[id] = 1
 			}
-			q.waitFor(t, 0)
-			if diff := cmp.Diff(want, queued(t, rdb)); diff != "" {
-				t.Errorf("in Redis (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestRedisErrorReplySpools(t *testing.T) {
-	for _, reply := range []string{
-		"LOADING Redis is loading the dataset in memory",
-		"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
-		"WRONGPASS invalid username-password pair or user is disabled.",
-		"NOPERM this user has no permissions to run the 'evalsha' command",
-	} {
-		t.Run(strings.Fields(reply)[0], func(t *testing.T) {
-			server := miniredis.RunT(t)
-			rdb := dial(t, server.Addr(), "")
-			q := startWith(t, t.TempDir(), rdb, process.RedisCheck(rdb).Probe) // miniredis has no memory
-			server.SetError(reply)
-			want := deliver(t, q, "e", 10)
-			server.SetError("")
 			q.waitFor(t, 0)
 			if diff := cmp.Diff(want, queued(t, rdb)); diff != "" {
 				t.Errorf("in Redis (-want +got):\n%s", diff)
@@ -213,14 +176,14 @@ func TestNearlyFullRedisIsNotUsed(t *testing.T) {
 	if _, err := fmt.Sscan(line, &used); err != nil {
 		t.Fatal(err)
 	}
-	must(t, rdb.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(used*100/93)).Err())
+	testenv.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(used*100/93)).Err())
 	q.check(t.Context())
 	want := deliver(t, q, "e", 20)
 	if n := q.used().events; n != 20 {
 		t.Errorf("%d events in the spool, want 20", n)
 	}
-	must(t, rdb.Set(t.Context(), "a worker's", "write", 0).Err())
-	must(t, rdb.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	testenv.NoError(t, rdb.Set(t.Context(), "a worker's", "write", 0).Err())
+	testenv.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", "0").Err())
 	q.waitFor(t, 0)
 	if diff := cmp.Diff(want, queued(t, rdb)); diff != "" {
 		t.Errorf("in Redis (-want +got):\n%s", diff)

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -94,9 +95,7 @@ func start(t *testing.T, dir string) *fixture {
 	f := &fixture{redis: &fakeRedis{}, logs: logs, reg: prometheus.NewRegistry()}
 	var err error
 	f.Queue, err = New(Config{Redis: f.redis, Healthy: f.redis.healthy, Dir: dir, MaxBytes: 1 << 20, Log: zap.New(core), Metrics: f.reg})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	f.Start(t.Context())
 	t.Cleanup(f.Close)
 	return f
@@ -351,9 +350,7 @@ func TestDamagedFileMovesToBadAndDelaysNothing(t *testing.T) {
 			first = false
 			return first
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		f.redis.set(nil, false, nil)
 		pass(3 * time.Second)
 		if diff := cmp.Diff([]string{"good"}, f.redis.have()); diff != "" {
@@ -400,31 +397,6 @@ func TestProcessesShareADirectory(t *testing.T) {
 	})
 }
 
-// Both hand over the stored events: an event may come twice, and none is missing.
-func TestProcessesDrainTogether(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		a, b := start(t, dir), start(t, dir)
-		for _, f := range []*fixture{a, b} {
-			f.redis.set(errDown, false, errDown)
-		}
-		pass(time.Second)
-		a.mustEnqueue(t, events("e", 200)...)
-		a.redis.set(nil, false, nil)
-		b.redis.set(nil, false, nil)
-		pass(3 * time.Second)
-		got := map[string]bool{}
-		for _, id := range append(a.redis.have(), b.redis.have()...) {
-			got[id] = true
-		}
-		a.wantEvents(t, 0)
-		b.wantEvents(t, 0)
-		if n := a.logs.FilterLevelExact(zapcore.ErrorLevel).Len() + b.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n > 0 || len(got) != 200 {
-			t.Errorf("%d of 200 events came; %d errors were logged", len(got), n)
-		}
-	})
-}
-
 func TestLeftoversAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -433,9 +405,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 		pass(time.Second)
 		f.mustEnqueue(t, event("e"))
 		cut := filepath.Join(dir, "tmp", fmt.Sprintf("%019d-CUT-10", time.Now().UnixNano()))
-		if err := os.WriteFile(cut, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, os.WriteFile(cut, nil, 0o600))
 		f.redis.set(nil, false, nil)
 		pass(leftOver - time.Minute)
 		if _, err := os.Stat(cut); err != nil {
@@ -477,21 +447,9 @@ func TestCloseIsPrompt(t *testing.T) {
 	}
 }
 
-func TestCodecKeepsTask(t *testing.T) {
-	for _, want := range []tasks.Task{event("e"), {Kind: tasks.KindEventRecord, ID: "a\n b", Trace: "00-1", Payload: []byte("\n\x00\xff \n")}} {
-		got, err := decode(encode(want))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	}
-}
-
 // FuzzDecode checks that no file crashes the program and that a change is noticed.
 func FuzzDecode(f *testing.F) {
-	f.Add(encode(event("e")), 12)
+	f.Add(encode(tasks.Task{Kind: tasks.KindEventRecord, ID: "a\n b", Trace: "00-1", Payload: []byte("\n\x00\xff \n")}), 12)
 	f.Add([]byte("00000000 {}\n"), 0)
 	f.Add([]byte{}, 0)
 	f.Fuzz(func(t *testing.T, content []byte, at int) {
@@ -500,8 +458,8 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		again, err := decode(encode(task))
-		if err != nil || again.ID != task.ID || string(again.Payload) != string(task.Payload) {
-			t.Errorf("%+v came out as %+v, %v", task, again, err)
+		if diff := cmp.Diff(task, again, cmpopts.EquateEmpty()); diff != "" || err != nil {
+			t.Errorf("came out changed, %v (-want +got):\n%s", err, diff)
 		}
 		changed := append([]byte(nil), content...)
 		changed[uint(at)%uint(len(changed))] ^= 1

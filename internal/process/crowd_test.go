@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // TestCrowdClosesTheLongestWait uses a listener for 8 silent connections and 4 that send
@@ -30,9 +32,7 @@ func TestCrowdClosesTheLongestWait(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			crowd, arrived := newCrowd(listener, 24), make(chan struct{}, 2*tt.count)
 			server := &http.Server{ReadHeaderTimeout: time.Minute, ConnState: crowd.changed, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				arrived <- struct{}{}
@@ -96,8 +96,6 @@ func waitForLast(t *testing.T, c *crowd, in *list.List, addr net.Addr) {
 func wantAnswer(t *testing.T, conn net.Conn) {
 	t.Helper()
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	_ = res.Body.Close()
 }

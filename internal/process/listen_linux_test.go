@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // TestWaitReturnsErrorOfFailedListener shuts the socket down to make the listener fail.
@@ -17,12 +18,8 @@ func TestWaitReturnsErrorOfFailedListener(t *testing.T) {
 	l := process.NewListeners(zap.NewNop())
 	addr := listen(t, l, "webhooks", http.NotFound)
 	bound, err := net.ResolveTCPAddr("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Shutdown(listeningSocket(t, bound.Port), syscall.SHUT_RDWR); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
+	testenv.NoError(t, syscall.Shutdown(listeningSocket(t, bound.Port), syscall.SHUT_RDWR))
 	failed := make(chan error, 1)
 	go func() { failed <- l.Wait(t.Context()) }()
 	if err := receive(t, failed, "Wait's return"); err == nil || !strings.HasPrefix(err.Error(), "serve webhooks: ") {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // soon bounds waits for things that take no time by themselves.
@@ -24,9 +25,7 @@ const soon = 20 * time.Second
 func listen(t *testing.T, l *process.Listeners, name string, handler http.HandlerFunc) string {
 	t.Helper()
 	addr, err := l.Add(t.Context(), name, "127.0.0.1:0", handler)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return addr
 }
@@ -108,9 +107,7 @@ func TestListenersServe(t *testing.T) {
 func TestAddOnPortInUseKeepsOtherListeners(t *testing.T) {
 	var lc net.ListenConfig
 	taken, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer taken.Close()
 	l := process.NewListeners(zap.NewNop())
 	first := listen(t, l, "admin", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "first") })
@@ -187,16 +184,6 @@ func TestShutdownClosesConnectionsAfterGrace(t *testing.T) {
 	receive(t, ended, "the end of the request's context")
 }
 
-func TestWaitEndsWithContext(t *testing.T) {
-	l := process.NewListeners(zap.NewNop())
-	listen(t, l, "admin", http.NotFound)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := l.Wait(ctx); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestPanicOfHandlerIsLogged(t *testing.T) {
 	log, logs := observed()
 	l := process.NewListeners(log)
@@ -204,9 +191,7 @@ func TestPanicOfHandlerIsLogged(t *testing.T) {
 	if got, err := get(t.Context(), addr); err == nil {
 		t.Errorf("got %q", got)
 	}
-	if err := l.Shutdown(t.Context(), soon); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, l.Shutdown(t.Context(), soon))
 	entries := logs.FilterLevelExact(zapcore.ErrorLevel).All()
 	if len(entries) != 1 || !strings.Contains(entries[0].Message, "oh dear") || entries[0].LoggerName != "admin" {
 		t.Errorf("logged %v, want one error of admin", logs.All())

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // logged returns the lines that a logger with this level and format writes.
@@ -22,25 +23,17 @@ func logged(t *testing.T, level, format string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log")
 	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer file.Close()
 	log, err := process.NewLogger(process.LogConfig{Level: level, Format: format, File: file})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	log.Debug("looked")
 	log.Info("recorded", zap.String("event_id", "klingai:1"), zap.Duration("duration", 1500*time.Millisecond))
 	log.Warn("retried", zap.Int("attempt", 2), zap.Error(errors.New("refused")))
 	log.Error("given up")
-	if err := log.Sync(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, log.Sync())
 	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	return string(content)
 }
 
@@ -93,16 +86,12 @@ $`)
 
 func TestOnlyConsoleFormatIsColoured(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer file.Close()
 	for format, want := range map[string]bool{"console": true, "json": false, "auto": false} {
 		var out bytes.Buffer
 		log, err := process.NewLogger(process.LogConfig{Level: "info", Format: format, Coloured: true, File: file, Through: &out})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.NoError(t, err)
 		log.Warn("retried")
 		if got := strings.Contains(out.String(), "\x1b["); got != want || !strings.Contains(out.String(), "retried") {
 			t.Errorf("%s: %q; want colours: %t", format, out.String(), want)

@@ -27,12 +27,8 @@ func setMemory(t *testing.T, rdb *redis.Client, percent uint64, policy string) {
 		limit = used * 100 / percent
 	}
 	// Keys are evicted by writes only.
-	if err := rdb.ConfigSet(t.Context(), "maxmemory-policy", policy).Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := rdb.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(limit)).Err(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory-policy", policy).Err())
+	testenv.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(limit)).Err())
 }
 
 func TestRedisHealthReportsNearlyFullMemory(t *testing.T) {
@@ -40,9 +36,7 @@ func TestRedisHealthReportsNearlyFullMemory(t *testing.T) {
 	rdb := dialRedis(t, server.Addr())
 	health := RedisHealth(rdb)
 	// Beside this, what a connection uses does not matter.
-	if err := rdb.Set(t.Context(), "large", make([]byte, 32<<20), 0).Err(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, rdb.Set(t.Context(), "large", make([]byte, 32<<20), 0).Err())
 	for _, tt := range []struct { // in this order
 		name    string
 		percent uint64
@@ -76,9 +70,7 @@ func TestRedisHealthInClusterFindsTheFullMaster(t *testing.T) {
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}})
 	t.Cleanup(func() { _ = rdb.Close() })
 	health := RedisHealth(rdb)
-	if err := health(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, health(t.Context()))
 	setMemory(t, dialRedis(t, nodes[2].Addr()), 200, "noeviction")
 	if err := health(t.Context()); err == nil || !strings.Contains(err.Error(), "full") {
 		t.Errorf("with a full master: %v", err)

@@ -27,9 +27,7 @@ func TestNewRedisSentinel(t *testing.T) {
 		Mode: process.RedisSentinel,
 		URL:  "redis://sentinel:other@s1:26379/3?master_name=mymaster&addr=s2:26379&username=worker&password=p%2Fw&pool_size=7",
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer rdb.Close()
 	opts := as[*redis.Client](t, rdb).Options()
 	if opts.Username != "worker" || opts.Password != "p/w" || opts.DB != 3 || opts.PoolSize != 7 || opts.TLSConfig != nil {
@@ -42,9 +40,7 @@ func TestNewRedisSentinel(t *testing.T) {
 
 func TestNewRedisCluster(t *testing.T) {
 	rdb, err := process.NewRedis(process.RedisConfig{Mode: process.RedisCluster, URL: "rediss://worker:p%2Fw@n1:6379?addr=n2:6379&pool_size=7"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer rdb.Close()
 	opts := as[*redis.ClusterClient](t, rdb).Options()
 	if opts.Username != "worker" || opts.Password != "p/w" || opts.PoolSize != 7 || strings.Join(opts.Addrs, " ") != "n1:6379 n2:6379" {
@@ -60,9 +56,7 @@ func TestNewRedisCluster(t *testing.T) {
 
 func TestNewRedisRefuses(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
-	if err := os.WriteFile(empty, []byte("nothing\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, os.WriteFile(empty, []byte("nothing\n"), 0o600))
 	tests := []struct {
 		name string
 		give process.RedisConfig
@@ -116,9 +110,7 @@ func TestNewRedisTLS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			rdb, err := process.NewRedis(tt.give)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			defer rdb.Close()
 			err = rdb.Ping(t.Context()).Err()
 			if (err == nil) != (tt.want == nil) || err != nil && !slices.ContainsFunc(tt.want, func(part string) bool { return strings.Contains(err.Error(), part) }) {

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 func TestNewRedis(t *testing.T) {
@@ -39,9 +40,7 @@ func TestNewRedis(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			rdb, err := process.NewRedis(process.RedisConfig{URL: tt.url})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			defer rdb.Close()
 			opts := as[*redis.Client](t, rdb).Options()
 			got := form{Network: opts.Network, Addr: opts.Addr, Username: opts.Username, Password: opts.Password, DB: opts.DB, DialTimeout: opts.DialTimeout}
@@ -92,9 +91,7 @@ func TestNewRedisShowsNoPassword(t *testing.T) {
 func TestRedisCheck(t *testing.T) {
 	server := miniredis.RunT(t)
 	rdb, err := process.NewRedis(process.RedisConfig{URL: "redis://" + server.Addr() + "/0?max_retries=-1"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer rdb.Close()
 	probe := process.RedisCheck(rdb)
 	if err := probe.Probe(t.Context()); err != nil || probe.Name != "redis" {
@@ -114,14 +111,10 @@ func TestRedisCheck(t *testing.T) {
 func TestRedisCheckEndsWithItsContext(t *testing.T) {
 	var lc net.ListenConfig
 	silent, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer silent.Close()
 	rdb, err := process.NewRedis(process.RedisConfig{URL: "redis://" + silent.Addr().String() + "/0?read_timeout=1h"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	defer rdb.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -129,14 +122,5 @@ func TestRedisCheckEndsWithItsContext(t *testing.T) {
 	go func() { result <- process.RedisCheck(rdb).Probe(ctx) }()
 	if err := receive(t, result, "the probe's end"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the deadline", err)
-	}
-}
-
-func TestRedisLogger(t *testing.T) {
-	log, logs := observed()
-	process.RedisLogger{Log: log}.Printf(t.Context(), "pool %s: %d", "a", 1)
-	entries := logs.All()
-	if len(entries) != 1 || entries[0].Level.String() != "debug" || entries[0].ContextMap()["detail"] != "pool a: 1" {
-		t.Errorf("logged %v", entries)
 	}
 }

@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 // signalSelf sends this process a signal.
 func signalSelf(t *testing.T, sig syscall.Signal) {
 	t.Helper()
-	if err := syscall.Kill(os.Getpid(), sig); err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, syscall.Kill(os.Getpid(), sig))
 }
 
 func TestSecondSignalCallsNow(t *testing.T) {

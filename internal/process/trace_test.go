@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 func TestSpansAreExported(t *testing.T) {
@@ -25,9 +26,7 @@ func TestSpansAreExported(t *testing.T) {
 	traces, err := process.NewTraces(t.Context(), process.TraceConfig{
 		Endpoint: collector.URL + "/", Headers: "x-api-key=a%2Cb, x-other=1", Service: "klinghook-worker", Version: "v1.2.3", Log: zap.NewNop(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	_, span := traces.Tracer().Start(t.Context(), "store event")
 	span.End()
 	traces.Shutdown(t.Context())
@@ -48,9 +47,7 @@ func TestRefusedExportIsLogged(t *testing.T) {
 	defer collector.Close()
 	log, logs := observed()
 	traces, err := process.NewTraces(t.Context(), process.TraceConfig{Endpoint: collector.URL, Service: "klinghook-worker", Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	_, span := traces.Tracer().Start(t.Context(), "store event")
 	span.End()
 	traces.Shutdown(t.Context())

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -44,9 +45,7 @@ func FuzzOfficialVerify(f *testing.F) {
 	f.Add("", timestamp, "v1,", []byte{})
 	f.Add("a.b", "-9223372036854775808", "v1", []byte("{}"))
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(klingSecret, "whsec_"))
-	if err != nil {
-		f.Fatal(err)
-	}
+	testenv.NoError(f, err)
 	src := newSource(f, "klingai-official", bareSecret, klingSecret)
 	f.Fuzz(func(t *testing.T, id, timestamp, signature string, body []byte) {
 		secret, err := src.Verify(officialHeaders(id, timestamp, signature), body, klingSignedAt())
@@ -119,9 +118,7 @@ func checkBody(t *testing.T, src source.Source, body []byte) {
 	}
 	wantSameJob(t, src, id, body)
 	update, err := src.Update(tasks.Event{Body: body})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	if update != nil {
 		checkUpdate(t, update)
 	}

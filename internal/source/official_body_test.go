@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -179,9 +180,7 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := src.Update(tasks.Event{ID: "e", Body: []byte(tt.body)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			if tt.want != nil {
 				// The key of the id tells which API has the job.
 				tt.want.API = tasks.APITasks

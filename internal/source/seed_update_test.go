@@ -8,15 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
 func date(t *testing.T, rfc3339 string) time.Time {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339, rfc3339)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	return at.UTC()
 }
 
@@ -88,9 +87,7 @@ func TestSeedUpdate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := src.Update(tasks.Event{ID: "e", Body: []byte(tt.body)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.NoError(t, err)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Update (-want +got):\n%s", diff)
 			}

@@ -9,6 +9,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -16,9 +17,7 @@ import (
 // the events that klinghook makes itself.
 func TestSourcesWithoutSignatures(t *testing.T) {
 	all, err := source.All(source.NoSecrets)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.NoError(t, err)
 	at := time.UnixMilli(1781080794151).UTC()
 	hint := func(body string) source.Identity {
 		return source.Identity{SenderID: "1", Type: "callback", JobID: "1", Hint: body}
