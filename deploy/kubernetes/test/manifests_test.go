@@ -129,18 +129,6 @@ func workloads(m manifests) (list []workload) {
 	return list
 }
 
-// workloadOf returns the workload of a component.
-func workloadOf(t *testing.T, m manifests, component string) workload {
-	t.Helper()
-	for _, w := range workloads(m) {
-		if w.component() == component {
-			return w
-		}
-	}
-	t.Fatalf("no workload of %s", component)
-	return workload{}
-}
-
 // selected returns the workloads whose pods a selector selects.
 func selected(t *testing.T, m manifests, selector *metav1.LabelSelector) (list []workload) {
 	t.Helper()
