@@ -58,8 +58,8 @@ func TestForgedFloodDoesNotDelayRealDeliveries(t *testing.T) {
 	}
 }
 
-// flood sends deliveries at this rate for the length of a round, each of which must be
-// answered with the status, and returns how long the answers took, sorted.
+// flood sends deliveries at this rate for one round, checks the status of each answer,
+// and returns how long the answers took, sorted.
 func (w *world) flood(base string, every time.Duration, secretSuffix string, want int, next func() event) []time.Duration {
 	const senders = 20
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: senders}, Timeout: time.Minute}
