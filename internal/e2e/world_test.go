@@ -136,7 +136,7 @@ func (w *world) mustRun(args ...string) string {
 // await polls until done; state describes the last attempt.
 func (w *world) await(what string, poll func() (done bool, state string)) {
 	w.t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		done, state := poll()
