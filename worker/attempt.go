@@ -20,7 +20,7 @@ type handler struct {
 	run func(ctx context.Context, payload []byte) error
 	// about returns the job and the event that a payload is about, if any.
 	about func(payload []byte) (jobID, eventID string)
-	// trouble, if set, writes to the row of the work why an attempt failed.
+	// trouble, if set, notes in the row of the work why an attempt failed.
 	trouble func(ctx context.Context, payload []byte, reason error) error
 	// giveUp, if set, marks the row of the work as given up.
 	giveUp func(ctx context.Context, payload []byte, reason error) error
@@ -38,7 +38,7 @@ func (w *Worker) newHandlers() map[tasks.Kind]handler {
 	}
 }
 
-// handlerOf returns the handler of exactly this kind. That of an unknown kind gives up.
+// handlerOf returns the handler of a kind. The handler of an unknown kind gives up.
 func (w *Worker) handlerOf(kind tasks.Kind) handler {
 	if h, ok := w.handlers[kind]; ok {
 		return h

@@ -16,8 +16,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// settle handles an answer about a job, or an error that is about the job. The error it
-// returns is klinghook's own.
+// settle handles an answer about a job, or Kling's error about it. It returns errors of
+// the store and the queue.
 func (q *inquirer) settle(ctx context.Context, l store.Lookup, job *kling.Job, err error) error {
 	q.failures = 0
 	switch {

@@ -27,7 +27,7 @@ type Kling interface {
 
 // Lookups configures how Kling is asked about silent jobs.
 type Lookups struct {
-	// Kling is nil if there are no credentials; then nobody asks.
+	// Kling is nil without credentials; then there are no look-ups.
 	Kling Kling
 	// NewAPI reports that the credentials work for the new API.
 	NewAPI bool
@@ -57,8 +57,8 @@ const (
 	lookupCap = 24 * time.Hour
 )
 
-// inquirer asks Kling about jobs. Only one in the fleet does, so that its client's rate
-// limit is the fleet's.
+// inquirer asks Kling about jobs. Only one in the fleet does at a time, so that the rate
+// limit of its client is that of all.
 type inquirer struct {
 	w *Worker
 	Lookups

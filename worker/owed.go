@@ -45,8 +45,8 @@ func inParallel[T any](ctx context.Context, items []T, f func(context.Context, T
 	return context.Cause(ctx)
 }
 
-// enqueueOwedWork enqueues what the store says is owed and no queue has, except what was
-// given up and waits for a person.
+// enqueueOwedWork enqueues owed work that no queue has. Work that was given up waits for
+// a person.
 func (w *Worker) enqueueOwedWork(ctx context.Context) error {
 	db := w.cfg.Store
 	n := new(atomic.Int64)

@@ -74,7 +74,7 @@ func (w *Worker) Sweep(ctx context.Context) error {
 	return errors.Join(append(errs, w.enqueueOwedWork(ctx))...)
 }
 
-// warnOfOtherShards warns about events in shards beyond the settings: nobody runs them.
+// warnOfOtherShards warns about events in shards beyond the settings: no worker runs them.
 func (w *Worker) warnOfOtherShards() error {
 	known, err := w.queue.inspector.Queues()
 	if err != nil {

@@ -34,7 +34,7 @@ type Config struct {
 	Notify  *notify.Notifier
 	// NotifyTypes are the event types that are sent to the destinations.
 	NotifyTypes []string
-	// Lookups says how to ask Kling about silent jobs; without a Kling, nobody asks.
+	// Lookups configures look-ups of silent jobs; without a Kling there are none.
 	Lookups Lookups
 	// LinkLifetime is how long links to media live; default 30 days.
 	LinkLifetime time.Duration
@@ -199,8 +199,8 @@ func (w *Worker) Start(ctx context.Context) error {
 	return nil
 }
 
-// margin is how long before the end of the grace period asynq puts running tasks back;
-// handlers are cancelled as long before that, to release transactions and files.
+// margin is how long before the end of the grace period asynq puts running tasks back.
+// Handlers are cancelled one margin earlier, so that they release transactions and files.
 func (w *Worker) margin() time.Duration { return min(w.cfg.Grace/4, 500*time.Millisecond) }
 
 // Shutdown stops fetching tasks, lets the running ones finish, and puts the rest back

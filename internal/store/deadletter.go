@@ -16,7 +16,7 @@ type DeadLetterState string
 
 // The states of a dead letter.
 const (
-	// DeadLetterDead is open: it waits for somebody to look at it.
+	// DeadLetterDead is open: it waits for a person.
 	DeadLetterDead DeadLetterState = "dead"
 	// DeadLetterReplayed was enqueued again.
 	DeadLetterReplayed DeadLetterState = "replayed"

@@ -20,7 +20,7 @@ type Lookup struct {
 	Asked int
 	// HeardAt is when the job last had news, or was tracked by [Store.Track].
 	HeardAt time.Time
-	// Request identifies the request that this answers; 0 if nobody asked.
+	// Request identifies the request that this answers; 0 if there was none.
 	Request int64
 }
 
@@ -63,7 +63,7 @@ type RequestFilter struct {
 	Limit int
 }
 
-// RequestedLookups returns jobs that somebody asked to be looked up.
+// RequestedLookups returns the jobs whose look-up was requested.
 func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup, error) {
 	direction := ""
 	if f.Newest {

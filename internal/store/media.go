@@ -33,7 +33,7 @@ type Media struct {
 	// URL is the link that counts: the newest that was not given up. Its query has a
 	// signature: do not log it.
 	URL string
-	// LinkedAt is when the sender gave the link, or when the file was first heard of.
+	// LinkedAt is when the sender gave the link, or when its first event arrived.
 	LinkedAt time.Time
 	// TaskLink is the link that names the task which downloads URL: URL itself, or the
 	// dead link that it replaces.
@@ -133,7 +133,7 @@ func (s *Store) CountExpiringMedia(ctx context.Context, lifetime time.Duration, 
 //
 // No transaction is open during publish, so a newer link may come in meanwhile: then
 // the file stays owed. If another download was published meanwhile, or began before and
-// has not ended, nobody knows which of the two the bucket has: the file is owed again and
+// has not ended, it is unknown which of the two the bucket has: the file is owed again and
 // the error asks for a retry.
 func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish func() error) (superseded bool, err error) {
 	var contested bool

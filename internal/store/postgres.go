@@ -29,8 +29,8 @@ const (
 	// postgresConns is the most connections of one process: few enough for many workers
 	// to share a server's usual 100.
 	postgresConns = 24
-	// connAge bounds the age of a connection, so that a process notices when a name
-	// stands for another server.
+	// connAge bounds the age of a connection, so that a process notices when a host name
+	// moves to another server.
 	connAge = 5 * time.Minute
 	// connectTimeout is how long one of several servers may take to answer, unless the
 	// URL says otherwise.

@@ -120,9 +120,9 @@ type where struct {
 	args       []any
 }
 
-// andIf adds a condition, in which each ? stands for an argument, if asked.
-func (w *where) andIf(asked bool, condition string, args ...any) {
-	if !asked {
+// andIf adds a condition if add is true. Each ? in it is a placeholder of an argument.
+func (w *where) andIf(add bool, condition string, args ...any) {
+	if !add {
 		return
 	}
 	for _, arg := range args {

@@ -24,9 +24,9 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// ObjectName returns the name of a job's file that people find: "<job>/video.mp4",
-// "<job>/video-2.mp4", "<job>/thumbnail.jpg". No two files share one, not even where case
-// does not count or on Windows.
+// ObjectName returns a readable name for a job's file: "<job>/video.mp4",
+// "<job>/video-2.mp4", "<job>/thumbnail.jpg". No two files share a name, not even on
+// Windows or a file system that ignores case.
 func ObjectName(jobID, mediaName string) string {
 	ext := ".mp4"
 	if mediaName == tasks.MediaThumbnail {
@@ -38,9 +38,9 @@ func ObjectName(jobID, mediaName string) string {
 // device matches the names of devices on Windows.
 var device = regexp.MustCompile(`(?i)^(con|prn|aux|nul|(com|lpt)[0-9])(\.|$)`)
 
-// fileName returns [tasks.SafeID] of an id, in which it also escapes a dot at the end and
-// the first letter of a device. If case matters, it adds part of the id's SHA-256, as
-// SafeID does to long ids.
+// fileName returns [tasks.SafeID] of an id. It also escapes a dot at the end and the
+// first letter of a device's name, and adds part of the id's SHA-256 if the id has
+// upper-case letters, as SafeID does to long ids.
 func fileName(id string) string {
 	name := tasks.SafeID(id)
 	if strings.ToLower(name) != name && !strings.Contains(name, "~~") {

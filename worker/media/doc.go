@@ -11,7 +11,7 @@
 // resolves differently the second time gets past. Every range in the IANA registries of
 // special-purpose addresses is refused; in IPv6 only 2000::/3 and NAT64 of a public IPv4
 // address are allowed. Proxies from the environment are not used: they would connect
-// to addresses that nobody checked.
+// to addresses that are not checked.
 //
 // [Config].Allow lists the exceptions, each a host:port. Such a host:port may be plain
 // http and may resolve to any address; another port of the same host may not. It can be

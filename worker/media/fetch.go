@@ -92,7 +92,7 @@ func (f *File) Discard() {
 type Request struct {
 	// Link is where the file is.
 	Link string
-	// Kind is what it must be.
+	// Kind is the kind of file that it must be.
 	Kind Kind
 	// Bucket is where it goes.
 	Bucket *Bucket

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// errStalled is the cause of ending an exchange in which nothing came, or too little.
+// errStalled ends an exchange in which the server sends nothing, or too little.
 var errStalled = errors.New("the server stalled")
 
 // pace measures how fast a server is in one exchange. Its clock runs only while waiting

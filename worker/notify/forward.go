@@ -64,7 +64,7 @@ func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, erro
 				MaxIdleConnsPerHost: 4,
 				IdleConnTimeout:     90 * time.Second,
 			},
-			// A redirect would send the signed body to a host that nobody chose.
+			// A redirect would send the signed body to a host that the operator did not choose.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
@@ -131,7 +131,7 @@ func (f *forward) request(ctx context.Context, m Message) (*http.Request, error)
 	return req, nil
 }
 
-// answer returns the error that a status stands for; nil for success.
+// answer returns the error for a status, or nil for success.
 func answer(res *http.Response) error {
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	switch code := res.StatusCode; {
