@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -36,11 +39,11 @@ func jobsListCommand() *cobra.Command {
 can be used while dev or workers run.
 
 --json prints a list of objects with id, status, progress (percent, null if
-unknown), contradicted (true if events reported two different ends), prompt, model,
-duration_seconds, error, external_id, source (the protocol), the times created_at,
-started_at and finished_at by Kling's clock, and first_received_at and
-last_received_at by klinghook's. Unknown fields are left out. Times are RFC 3339 in
-UTC.
+unknown), contradicted (true if events reported two different ends), video_missing
+(true if a completed job's video is not stored), prompt, model, duration_seconds,
+error, external_id, source (the protocol), the times created_at, started_at and
+finished_at by Kling's clock, and first_received_at and last_received_at by
+klinghook's. Unknown fields are left out. Times are RFC 3339 in UTC.
 
 --expiring lists files instead that are not stored yet and whose links expire soon:
 in the last tenth of KLINGHOOK_LINK_LIFETIME, or expired already. Their JSON has
@@ -80,7 +83,7 @@ func jobsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <job-id>",
 		Short: "Show a job with its media, notifications and events",
-		Long: `show prints everything that is known about a job.
+		Long: `show prints everything that is known about a job, and where its files are.
 
 --json prints an object with the fields of "klinghook jobs list --json" and three
 lists:
@@ -93,7 +96,7 @@ lists:
   klinghook jobs show vid_abc123 --json | jq -r '.media[].object'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
+			return withStore(cmd, func(ctx context.Context, cfg *config.Config, db *store.Store) error {
 				job, err := readJob(ctx, db, ids[0])
 				if errors.Is(err, store.ErrNotFound) {
 					return fmt.Errorf("job %q: %w; `klinghook jobs list` lists all jobs", ids[0], store.ErrNotFound)
@@ -104,7 +107,7 @@ lists:
 				if asJSON {
 					return printJSON(cmd.OutOrStdout(), job)
 				}
-				return printJob(cmd.OutOrStdout(), job)
+				return printJob(cmd.OutOrStdout(), job, cfg.BucketURL)
 			})
 		},
 	}
@@ -125,6 +128,7 @@ type jobJSON struct {
 	ExternalID      string       `json:"external_id,omitempty"`
 	Source          string       `json:"source,omitempty"`
 	Contradicted    bool         `json:"contradicted"`
+	VideoMissing    bool         `json:"video_missing"`
 	CreatedAt       time.Time    `json:"created_at,omitzero"`
 	StartedAt       time.Time    `json:"started_at,omitzero"`
 	FinishedAt      time.Time    `json:"finished_at,omitzero"`
@@ -165,7 +169,7 @@ func newJobJSON(j store.Job) jobJSON {
 	return jobJSON{
 		ID: j.ID, Status: j.Status, Progress: j.Progress, Prompt: j.Prompt, Model: j.Model,
 		DurationSeconds: j.Duration.Seconds(), Error: j.Error, ExternalID: j.ExternalID, Source: j.Source,
-		Contradicted: j.Contradicted, CreatedAt: j.CreatedAt, StartedAt: j.StartedAt, FinishedAt: j.FinishedAt,
+		Contradicted: j.Contradicted, VideoMissing: j.VideoMissing, CreatedAt: j.CreatedAt, StartedAt: j.StartedAt, FinishedAt: j.FinishedAt,
 		FirstReceivedAt: j.FirstReceivedAt, LastReceivedAt: j.LastReceivedAt,
 	}
 }
@@ -199,7 +203,7 @@ var jobTable = table[jobJSON]{
 	},
 }
 
-func printJob(w io.Writer, j jobDetailJSON) error {
+func printJob(w io.Writer, j jobDetailJSON, bucketURL string) error {
 	duration := ""
 	if j.DurationSeconds > 0 {
 		duration = strconv.FormatFloat(j.DurationSeconds, 'f', -1, 64) + " s"
@@ -214,6 +218,7 @@ func printJob(w io.Writer, j jobDetailJSON) error {
 		table[mediaJSON]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(m mediaJSON) []string {
 			return []string{m.Name, m.State, m.Object, sizeText(m.Size), m.ContentType, cut(m.SHA256, 13), m.Error}
 		}}.section(w, "Media", j.Media),
+		printLocations(w, j.Media, bucketURL),
 		table[notificationJSON]{"", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, func(n notificationJSON) []string {
 			return []string{n.Type, n.Destination, n.State, clock(n.SentAt), n.Error}
 		}}.section(w, "Notifications", j.Notifications),
@@ -223,9 +228,43 @@ func printJob(w io.Writer, j jobDetailJSON) error {
 	)
 }
 
+// printLocations prints where the stored files are: a path, in the Compose stack the
+// command that copies the file from it, or the URL of an object.
+func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
+	bucket, err := url.Parse(bucketURL)
+	if err != nil || bucket.Scheme == "" {
+		return nil // bucketURL is valid, as a setting
+	}
+	title := "\nFiles\n"
+	for _, m := range media {
+		location := bucket.Scheme + "://" + bucket.Host + "/" + bucket.Query().Get("prefix") + m.Object
+		if bucket.Scheme == "file" {
+			location = filepath.Join(filepath.FromSlash(bucket.Path), filepath.FromSlash(m.Object))
+		}
+		if inCompose() && bucket.Scheme == "file" {
+			location = "docker compose cp worker:" + location + " ."
+		}
+		if m.Object == "" {
+			continue
+		}
+		if _, err := fmt.Fprintln(w, title+oneLine(location)); err != nil {
+			return err
+		}
+		title = ""
+	}
+	return nil
+}
+
+// inCompose reports whether the process is in the stack of docker-compose.yml, whose
+// settings have this variable.
+func inCompose() bool { return os.Getenv("ENV_FILE") != "" }
+
 func (j jobJSON) statusText() string {
-	if j.Contradicted {
+	switch {
+	case j.Contradicted:
 		return string(j.Status) + " (contradicted)"
+	case j.VideoMissing:
+		return string(j.Status) + ", video not stored"
 	}
 	return string(j.Status)
 }
