@@ -1,42 +1,47 @@
 // Package config defines klinghook's settings.
 //
-// A setting is one field of [Config], described by its tags. [Load] reads the
-// settings of one [Role]. A value comes from a flag, else from the environment,
-// else from the default; a secret may also be in a file named by <NAME>_FILE.
-// An empty variable counts as unset. All problems are reported at once, without
-// showing secrets. The package imports none of klinghook's other packages.
+// A setting is one field of [Config], described by its tags. [Load] reads those of one
+// [Role], from flags, else from the environment, else from the default; a secret may also
+// be in a file named by <NAME>_FILE. An empty variable counts as unset. All problems are
+// reported at once, without showing secrets.
 package config
 
-import "time"
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
 
 // Role is what a process is for. It decides which settings are read.
 type Role string
 
 // The roles.
 const (
-	Ingest Role = "ingest" // receives webhooks
-	Worker Role = "worker" // works on queued tasks
-	Dev    Role = "dev"    // ingest and worker in one process
-	Admin  Role = "admin"  // serves the queue pages
-	Store  Role = "store"  // a command that needs only the database
-	Replay Role = "replay" // a command that enqueues stored work again
-	Client Role = "client" // a command that talks to ingest or to Kling
-	All    Role = "all"    // every setting, to show them; none is required
+	Ingest  Role = "ingest"  // receives webhooks
+	Worker  Role = "worker"  // works on queued tasks
+	Dev     Role = "dev"     // ingest and worker in one process
+	Admin   Role = "admin"   // serves the queue pages
+	Migrate Role = "migrate" // creates and copies databases
+	Store   Role = "store"   // a command that reads the database
+	Replay  Role = "replay"  // a command that enqueues stored work again
+	Client  Role = "client"  // a command that talks to ingest or to Kling
+	All     Role = "all"     // every setting, to show them; none is required
 )
 
 // Config is the settings of one role. Fields that the role does not use are zero.
 //
-// The form tag names an entry of forms. The secret tag is "whole" if the value
-// is never shown, "url" if only its login and query are hidden. The needs tag
-// names a setting that must be set too.
+// The form tag names an entry of forms, the secret tag a [Secret], and the needs tag
+// a setting that must be set too.
 type Config struct {
-	WebhookSecrets         []string `group:"Webhooks" env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"whole" roles:"ingest dev replay client" help:"Secrets of webhooks registered with Kling's API, which arrive at /webhooks/klingai. A delivery may be signed with any of them, so that secrets can be rotated."`
-	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"whole" roles:"ingest dev replay client" help:"Webhook Secrets made in Kling's console, for callbacks at /webhooks/klingai/official."`
-	CallbackTokens         []string `env:"KLINGHOOK_CALLBACK_TOKEN" form:"tokens" secret:"whole" roles:"ingest dev" help:"Tokens in the path /webhooks/klingai/t/<token>, for callbacks of Kling accounts without a Webhook Secret. Such a callback is only a hint: a worker asks Kling about the job, which needs credentials."`
+	WebhookSecrets         []string `group:"Webhooks" env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"strong" roles:"ingest dev replay client" help:"Secrets of webhooks registered with Kling's API, which arrive at /webhooks/klingai. A delivery may be signed with any of them, so that secrets can be rotated."`
+	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"strong" roles:"ingest dev replay client" help:"Webhook Secrets made in Kling's console, for callbacks at /webhooks/klingai/official."`
+	CallbackTokens         []string `env:"KLINGHOOK_CALLBACK_TOKEN" form:"tokens" secret:"key" roles:"ingest dev" help:"Tokens in the path /webhooks/klingai/t/<token>, for callbacks of Kling accounts without a Webhook Secret. Such a callback is only a hint: a worker asks Kling about the job, which needs credentials."`
 
-	APIKey    string `group:"Kling's API" env:"KLINGAI_API_KEY" form:"secret" secret:"whole" roles:"worker dev replay client" help:"Kling's API key, for registering webhooks and looking up jobs."`
-	AccessKey string `env:"KLINGAI_ACCESS_KEY" form:"secret" secret:"whole" needs:"KLINGAI_SECRET_KEY" roles:"worker dev replay client" help:"The access key of Kling's older credentials, instead of an API key, for jobs of the legacy API."`
-	SecretKey string `env:"KLINGAI_SECRET_KEY" form:"secret" secret:"whole" needs:"KLINGAI_ACCESS_KEY" roles:"worker dev replay client" help:"The secret key that belongs to KLINGAI_ACCESS_KEY."`
+	APIKey    string `group:"Kling's API" env:"KLINGAI_API_KEY" form:"secret" secret:"key" roles:"worker dev replay client" help:"Kling's API key, for registering webhooks and looking up jobs."`
+	AccessKey string `env:"KLINGAI_ACCESS_KEY" form:"secret" secret:"key" needs:"KLINGAI_SECRET_KEY" roles:"worker dev replay client" help:"The access key of Kling's older credentials, instead of an API key, for jobs of the legacy API."`
+	SecretKey string `env:"KLINGAI_SECRET_KEY" form:"secret" secret:"key" needs:"KLINGAI_ACCESS_KEY" roles:"worker dev replay client" help:"The secret key that belongs to KLINGAI_ACCESS_KEY."`
 	APIURL    string `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"base-url" roles:"worker dev replay client" help:"The address of Kling's API. Outside China https://api-singapore.klingai.com is nearer."`
 
 	Addr      string `group:"Addresses" env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" roles:"ingest dev client" help:"The address that receives webhooks."`
@@ -44,15 +49,14 @@ type Config struct {
 	Profiles  bool   `env:"KLINGHOOK_PROFILES" envDefault:"false" form:"switch" roles:"ingest worker dev admin" help:"Serve Go's profiles at /debug/pprof/ on the private address, to clients on this machine. Through a reverse proxy on it, others may reach them. admin with a login always serves them to its users."`
 
 	AdminUser         string   `group:"Login to the queue pages" env:"KLINGHOOK_ADMIN_USER" form:"name" needs:"KLINGHOOK_ADMIN_PASSWORD_HASH" roles:"admin" help:"The user who can log in to the queue pages."`
-	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"whole" needs:"KLINGHOOK_ADMIN_USER" roles:"admin" help:"The bcrypt hash of that user's password, as \"klinghook admin hash-password\" prints it."`
-	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"whole" roles:"admin" help:"Bearer tokens for the queue pages. Programs send one in a header, people enter one on the login page."`
+	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"key" needs:"KLINGHOOK_ADMIN_USER" roles:"admin" help:"The bcrypt hash of that user's password, as \"klinghook admin hash-password\" prints it."`
+	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"key" roles:"admin" help:"Bearer tokens for the queue pages. Programs send one in a header, people enter one on the login page."`
 	AdminProxyHeader  string   `env:"KLINGHOOK_ADMIN_PROXY_HEADER" form:"header-name" needs:"KLINGHOOK_ADMIN_PROXIES" roles:"admin" help:"The header in which an authenticating reverse proxy names the user. The proxy must remove it from what clients send. It is accepted only from KLINGHOOK_ADMIN_PROXIES."`
 	AdminProxies      []string `env:"KLINGHOOK_ADMIN_PROXIES" form:"networks" roles:"admin" help:"The addresses of the reverse proxies in front of admin. Only they may send KLINGHOOK_ADMIN_PROXY_HEADER and X-Forwarded-For. Login attempts through them are counted per client address in X-Forwarded-For."`
 	AdminPrefix       string   `env:"KLINGHOOK_ADMIN_PREFIX" form:"path-prefix" roles:"admin" help:"The path that the queue pages and their login are below, such as /klinghook, for a reverse proxy that forwards only that path and does not remove it. Health and metrics are not below it."`
 	AdminHosts        []string `env:"KLINGHOOK_ADMIN_HOSTS" form:"host-names" roles:"admin" help:"Host names at which browsers may open the queue pages, besides localhost, loopback addresses and the host of KLINGHOOK_ADMIN_ADDR."`
 	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" roles:"admin" help:"Allow no changes through the queue pages."`
 
-	// RedisURL is empty in Dev unless it is set: dev then embeds a queue.
 	RedisURL        string `group:"Redis" env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis of the queue. rediss:// uses TLS. The query may have options of go-redis, such as pool_size. If unset, dev keeps its queue in memory."`
 	RedisMode       string `env:"KLINGHOOK_REDIS_MODE" envDefault:"single" form:"redis-mode" roles:"ingest worker dev admin replay" help:"What KLINGHOOK_REDIS_URL names: single, sentinel or cluster. Further Sentinels or nodes are in its query as addr=host:port. With sentinel, its login is that of the Sentinels, and the query has master_name=… and Redis's own login as username=… and password=…."`
 	RedisCA         string `env:"KLINGHOOK_REDIS_TLS_CA" form:"path" roles:"ingest worker dev admin replay" help:"A PEM file of the authorities that sign Redis's certificate. If unset, the system's are used."`
@@ -60,9 +64,10 @@ type Config struct {
 	RedisKey        string `env:"KLINGHOOK_REDIS_TLS_KEY" form:"path" needs:"KLINGHOOK_REDIS_TLS_CERT" roles:"ingest worker dev admin replay" help:"A PEM file of the key of KLINGHOOK_REDIS_TLS_CERT."`
 	RedisServerName string `env:"KLINGHOOK_REDIS_TLS_SERVER_NAME" form:"name" roles:"ingest worker dev admin replay" help:"The name in Redis's certificate, if it is not the host of the URL."`
 
-	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
-	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
-	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
+	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev migrate store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
+	CopyFrom    string `env:"KLINGHOOK_COPY_FROM" form:"database-url" secret:"url" roles:"migrate" help:"Another database, from which migrate copies everything into an empty KLINGHOOK_DATABASE_URL. Unset it afterwards."`
+	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev store" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
+	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev migrate store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
 
 	SpoolDir     string        `group:"Spool" env:"KLINGHOOK_SPOOL_DIR" envDefault:"<data>/spool" form:"path" roles:"ingest dev" help:"The directory that keeps events while Redis is unavailable, so that they still get 200. Processes on one machine may share it. It must be on a disk that outlives the process."`
 	SpoolMaxSize int64         `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" roles:"ingest dev" help:"The size of a full spool. Events then get 503."`
@@ -80,29 +85,74 @@ type Config struct {
 	LookupGiveUp time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" roles:"worker dev" help:"How long a job may be silent before it counts as lost."`
 	LookupRate   float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" roles:"worker dev replay client" help:"The most requests per second to Kling's API: for look-ups by all workers together, for fresh links by each."`
 	LinkLifetime time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" roles:"worker dev store" help:"How long links to media work: Kling's for 30 days, those of some relays for an hour. In the last tenth of it, \"jobs list --expiring\" shows files that are not stored yet."`
-	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"whole" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
+	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"key" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
 
 	SampleURL string `group:"Trying things out" env:"KLINGHOOK_SAMPLE_URL" form:"base-url" roles:"client" help:"The address of the video.mp4 and thumbnail.jpg of the jobs that send makes up. A running dev serves them. Add it to KLINGHOOK_MEDIA_ALLOW."`
 
-	NotifyURLs    URLs     `group:"Notifications" env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"whole" roles:"worker dev" help:"Chat and e-mail services to notify, as URLs of shoutrrr."`
+	NotifyURLs    URLs     `group:"Notifications" env:"KLINGHOOK_NOTIFY_URLS" form:"service-urls" secret:"text" roles:"worker dev" help:"Chat and e-mail services to notify, as URLs of shoutrrr."`
 	NotifyEvents  []string `env:"KLINGHOOK_NOTIFY_EVENTS" envDefault:"video.completed,video.failed,video.cancelled,video.lost" form:"events" roles:"worker dev" help:"The events that people and programs are notified of."`
 	NotifyRate    float64  `env:"KLINGHOOK_NOTIFY_RATE" envDefault:"100" form:"rate" roles:"worker dev" help:"The most messages per second from one worker to one destination. Slack allows 1, Discord 2. Waiting for it does not count as an attempt."`
 	ForwardURLs   URLs     `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" needs:"KLINGHOOK_FORWARD_SECRET" roles:"worker dev" help:"Programs to notify. Each gets klinghook's own JSON, signed according to Standard Webhooks."`
-	ForwardSecret string   `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"whole" roles:"worker dev" help:"The secret that signs what goes to KLINGHOOK_FORWARD_URLS."`
+	ForwardSecret string   `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"strong" roles:"worker dev" help:"The secret that signs what goes to KLINGHOOK_FORWARD_URLS."`
 
-	Queues      map[string]int `group:"Concurrency and shutdown" env:"KLINGHOOK_QUEUES" envKeyValSeparator:"=" envDefault:"events=64,media=4,notify=8,rejections=1" form:"queues" roles:"worker dev" help:"How many tasks of each queue one process runs at once. Queues that are left out are not run."`
-	EventShards int            `env:"KLINGHOOK_EVENT_SHARDS" envDefault:"1" form:"count" roles:"ingest worker dev admin replay" help:"The number of queues that events are spread over, for a Redis cluster, where each queue is on one node. All processes should have the same number."`
+	Queues       map[string]int `group:"Concurrency and shutdown" env:"KLINGHOOK_QUEUES" envKeyValSeparator:"=" envDefault:"events=64,media=4,notify=8,rejections=1" form:"queues" roles:"worker dev" help:"How many tasks of each queue one process runs at once. Queues that are left out are not run."`
+	EventShards  int            `env:"KLINGHOOK_EVENT_SHARDS" envDefault:"1" form:"count" roles:"ingest worker dev admin replay" help:"The number of queues that events are spread over, for a Redis cluster, where each queue is on one node. All processes should have the same number."`
+	Grace        time.Duration  `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" roles:"ingest worker dev admin" help:"How long running work may take to finish when the process is stopped."`
+	LogLevel     string         `group:"Logs and traces" env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" roles:"ingest worker dev admin" help:"The lowest level that is logged."`
+	LogFormat    string         `env:"KLINGHOOK_LOG_FORMAT" envDefault:"auto" form:"log-format" roles:"ingest worker dev admin" help:"The format of logs. auto means console on a terminal and json elsewhere."`
+	OTLPEndpoint string         `env:"OTEL_EXPORTER_OTLP_ENDPOINT" form:"base-url" roles:"ingest worker dev" help:"The OpenTelemetry collector that receives traces by OTLP over HTTP, usually at port 4318. If unset, nothing is traced. OTEL_TRACES_SAMPLER and the SDK's other variables are respected."`
+	OTLPHeaders  string         `env:"OTEL_EXPORTER_OTLP_HEADERS" form:"otlp-headers" secret:"text" roles:"ingest worker dev" help:"Headers for the collector, such as a key."`
 
-	Grace     time.Duration `env:"KLINGHOOK_GRACE" envDefault:"30s" form:"duration" roles:"ingest worker dev admin" help:"How long running work may take to finish when the process is stopped."`
-	LogLevel  string        `group:"Logs and traces" env:"KLINGHOOK_LOG_LEVEL" envDefault:"info" form:"log-level" roles:"ingest worker dev admin" help:"The lowest level that is logged."`
-	LogFormat string        `env:"KLINGHOOK_LOG_FORMAT" envDefault:"auto" form:"log-format" roles:"ingest worker dev admin" help:"The format of logs. auto means console on a terminal and json elsewhere."`
-
-	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" form:"base-url" roles:"ingest worker dev" help:"The OpenTelemetry collector that receives traces by OTLP over HTTP, usually at port 4318. If unset, nothing is traced. OTEL_TRACES_SAMPLER and the SDK's other variables are respected."`
-	OTLPHeaders  string `env:"OTEL_EXPORTER_OTLP_HEADERS" form:"otlp-headers" secret:"whole" roles:"ingest worker dev" help:"Headers for the collector, such as a key."`
-
-	texts   map[string]string // settings that are set, by name
-	origins map[string]Origin // of all settings of the role
+	texts    map[string]string // settings that are set, by name
+	origins  map[string]Origin // of all settings of the role
+	warnings []string
 }
 
 // URLs is a list of URLs. A URL in it may contain commas.
 type URLs []string
+
+// Origin is where a setting's value comes from.
+type Origin string
+
+// The origins. A setting that the role does not use has none.
+const (
+	FromDefault     Origin = "default"
+	FromEnvironment Origin = "environment"
+	FromFile        Origin = "file"
+	FromFlag        Origin = "flag"
+)
+
+// Origin returns where the value of the setting comes from.
+func (c *Config) Origin(name string) Origin { return c.origins[name] }
+
+// Warnings describes weak secrets that the role accepts.
+func (c *Config) Warnings() []string { return c.warnings }
+
+// Value returns the value of the setting for display, with secrets removed. It is
+// empty if there is no value or no such setting.
+func (c *Config) Value(name string) string {
+	s := Lookup(name)
+	if c.origins[name] == "" {
+		return ""
+	}
+	text := cmp.Or(c.texts[name], s.Default)
+	if s.Kind == reflect.String {
+		text = s.value(c).String() // derived, if it is a default
+	}
+	items := s.items(text)
+	for i, item := range items {
+		if s.Secret == SecretURL && item != "" {
+			items[i] = redactURL(item)
+		}
+	}
+	switch {
+	case text == "" || s.HasFlag():
+		return strings.Join(items, ",")
+	case len(items) > 1:
+		return fmt.Sprintf("(%d secrets)", len(items))
+	}
+	return "(secret)"
+}
+
+// Secrets returns the values of a setting that is a list of secrets.
+func (c *Config) Secrets(name string) []string { return split(c.texts[name], comma) }

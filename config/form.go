@@ -1,22 +1,16 @@
 package config
 
 import (
-	"cmp"
 	"encoding/base64"
 	"math"
 	"net"
 	"net/netip"
 	"net/url"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-
-	"github.com/caarlos0/env/v11"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // form describes the values of some settings.
@@ -33,17 +27,17 @@ const (
 
 // forms are the forms by the names in the form tags.
 var forms = map[string]form{
-	"secret":          {"a secret on one line", "the one that Kling shows once", isOneLine},
-	"secrets":         {"secrets separated by commas", "new,old", isOneLine},
+	"secret":          {"a secret", "the one that Kling shows once", isText},
+	"secrets":         {"secrets separated by commas", "<the new one>,<the old one>", isText},
 	"signing-secret":  {"whsec_ and a key in base64", newSecret, isSigningSecret},
-	"signing-secrets": {"secrets separated by commas, each whsec_ and a key in base64", "whsec_bmV3,whsec_b2xk", isSigningSecret},
+	"signing-secrets": {"secrets separated by commas, each whsec_ and a key in base64", "whsec_<the new key>,whsec_<the old key>", isSigningSecret},
 	"tokens":          {"tokens separated by commas, each at least 32 letters, digits, - or _", "what this prints: openssl rand -hex 32", regexp.MustCompile(`^[A-Za-z0-9_-]{32,}$`).MatchString},
-	"otlp-headers":    {"name=value pairs separated by commas", "x-api-key=…", isOneLine},
-	"name":            {"a name", "operator", func(item string) bool { return isOneLine(item) && strings.TrimSpace(item) == item }},
-	"password-hash":   {"a bcrypt hash of cost 10 to 16", "what this prints: klinghook admin hash-password (in a Compose file, write each $ as $$)", isPasswordHash},
+	"otlp-headers":    {"name=value pairs separated by commas", "x-api-key=…", isText},
+	"name":            {"a name", "operator", isText},
+	"password-hash":   {"a bcrypt hash of cost 10 to 16", "what this prints: klinghook admin hash-password (in a Compose file, write each $ as $$)", regexp.MustCompile(`^\$2[aby]?\$1[0-6]\$[./A-Za-z0-9]{53}$`).MatchString},
 	"header-name":     {"the name of a header", "X-Forwarded-User", regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`).MatchString},
 	"networks":        {"IP addresses or networks separated by commas, but not a network of all addresses", "10.0.0.7,10.1.0.0/16", isNetwork},
-	"host-or-network": {"host names, IP addresses or networks separated by commas", "intern.example.com,203.0.113.0/24", isHostOrNetwork},
+	"host-or-network": {"host names, IP addresses or networks separated by commas", "intern.example.com,203.0.113.0/24", func(item string) bool { return isHost(item) || isNetwork(item) }},
 	"host-names":      {"host names or addresses without ports, separated by commas", "queue.example.com", isHost},
 	"path-prefix":     {"a path that starts with / and does not end with it, of letters, digits, -, _ and .", "/klinghook", regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`).MatchString},
 	"listen-address":  {"host:port", ":5000 or 127.0.0.1:5001", func(item string) bool { return isAddress(item, 0) }},
@@ -52,7 +46,7 @@ var forms = map[string]form{
 	"http-urls":       {"HTTP URLs separated by commas", "https://app.example.com/hooks/kling", isHTTPURL},
 	"service-urls":    {"URLs separated by commas or spaces", "discord://token@id,smtp://user:password@mail.example.com:587/?from=a@example.com&to=b@example.com", regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`).MatchString},
 	"redis-url":       {"a redis://, rediss:// or unix:// URL", "redis://user:password@127.0.0.1:6379/0" + escape, isRedisURL},
-	"redis-mode":      choice("single", "sentinel", "cluster"),
+	"redis-mode":      {"single, sentinel or cluster", "sentinel", regexp.MustCompile(`^(?:single|sentinel|cluster)$`).MatchString},
 	"database-url":    {"sqlite:<path> or a postgres:// URL", "postgres://user:password@127.0.0.1:5432/klinghook" + escape, isDatabaseURL},
 	"bucket-url":      {"a file://, s3://, gs:// or azblob:// URL without login", "file:///srv/media or s3://bucket?region=eu-west-1", regexp.MustCompile(`^(?:file:///|(?:s3|gs|azblob)://[^/?@]+(?:[/?]|$))`).MatchString},
 	"path":            {"a path without ~", "/var/lib/klinghook", func(item string) bool { return !strings.HasPrefix(item, "~") }},
@@ -62,51 +56,45 @@ var forms = map[string]form{
 	"size":            {"a size above 0 with a unit such as B, KiB, MiB or GiB", "1MiB", func(item string) bool { return ParseSize(item) > 0 }},
 	"duration":        {"a duration with a unit, ms, s, m or h", "30s", func(item string) bool { return isDuration(item, 0, math.MaxInt64) }},
 	"queue-timeout":   {"between 1ms and 2s", "250ms", func(item string) bool { return isDuration(item, time.Millisecond, 2*time.Second) }},
-	"events":          {"event types separated by commas", "completed,failed", isOneLine},
+	"events":          {"event types separated by commas", "completed,failed", isText},
 	"queues":          {"queue=tasks pairs separated by commas", "events=64,media=4", regexp.MustCompile(`^[a-z]+=[1-9][0-9]{0,8}$`).MatchString},
-	"log-level":       choice("debug", "info", "warn", "error"),
-	"log-format":      choice("auto", "console", "json"),
+	"log-level":       {"debug, info, warn or error", "info", regexp.MustCompile(`^(?:debug|info|warn|error)$`).MatchString},
+	"log-format":      {"auto, console or json", "console", regexp.MustCompile(`^(?:auto|console|json)$`).MatchString},
 }
 
-func choice(words ...string) form {
-	last := len(words) - 1
-	return form{strings.Join(words[:last], ", ") + " or " + words[last], words[1], func(item string) bool { return slices.Contains(words, item) }}
-}
-
-func isOneLine(item string) bool { return !strings.ContainsFunc(item, unicode.IsControl) }
+// isText accepts whatever is not damaged; see Setting.damage.
+func isText(string) bool { return true }
 
 func isDuration(item string, least, most time.Duration) bool {
 	d, err := time.ParseDuration(item)
 	return err == nil && d >= least && d <= most
 }
 
-var sizeText = regexp.MustCompile(`(?i)^([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(i?))?B?$`)
+var units = map[string]float64{
+	"": 1, "b": 1, "k": 1e3, "kb": 1e3, "kib": 1 << 10, "m": 1e6, "mb": 1e6, "mib": 1 << 20,
+	"g": 1e9, "gb": 1e9, "gib": 1 << 30, "t": 1e12, "tb": 1e12, "tib": 1 << 40,
+}
 
 // ParseSize returns a size such as 512KiB, 1.5GB or 4096 in bytes, or 0 if text is not
 // a size above 0.
 func ParseSize(text string) int64 {
-	match := sizeText.FindStringSubmatch(text)
-	if match == nil {
+	number := strings.TrimRight(text, "BKMGTIbkmgti")
+	size, _ := strconv.ParseFloat(strings.TrimSuffix(number, " "), 64)                           // 0 if it is no number
+	if size *= units[strings.ToLower(text[len(number):])]; !(size > 0 && size < math.MaxInt64) { // NaN is neither
 		return 0
 	}
-	base := map[string]float64{"": 1000, "i": 1024}[strings.ToLower(match[3])]
-	n, _ := strconv.ParseFloat(match[1], 64) // digits
-	n *= math.Pow(base, float64(strings.Index(" KMGT", strings.ToUpper(cmp.Or(match[2], " ")))))
-	if n >= math.MaxInt64 {
-		return 0
+	return int64(size)
+}
+
+func isSigningSecret(item string) bool { return keyOf(item) != item }
+
+// keyOf returns the key in a secret such as whsec_dGhlIGtleQ==, else the secret.
+func keyOf(secret string) string {
+	encoded, found := strings.CutPrefix(secret, "whsec_")
+	if key, err := base64.StdEncoding.DecodeString(encoded); found && err == nil && len(key) > 0 {
+		return string(key)
 	}
-	return int64(n)
-}
-
-func isSigningSecret(item string) bool {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(item, "whsec_"))
-	return strings.HasPrefix(item, "whsec_") && err == nil && len(key) > 0 && isOneLine(item)
-}
-
-// isPasswordHash refuses hashes that are fast to guess or take minutes to check.
-func isPasswordHash(item string) bool {
-	cost, err := bcrypt.Cost([]byte(item))
-	return err == nil && len(item) == 60 && cost >= 10 && cost <= 16
+	return secret
 }
 
 func isNetwork(item string) bool {
@@ -121,8 +109,6 @@ func isHost(item string) bool {
 	ascii := strings.IndexFunc(item, func(r rune) bool { return r > 0x7e }) < 0
 	return err == nil || ascii && !strings.ContainsAny(item, ":/@ ")
 }
-
-func isHostOrNetwork(item string) bool { return isHost(item) || isNetwork(item) }
 
 // isAddress reports whether item is host:port with a port from lowest up.
 func isAddress(item string, lowest uint64) bool {
@@ -156,14 +142,11 @@ func isHTTPURL(item string) bool {
 
 // isRedisURL leaves the path and the query to go-redis, which knows its options.
 func isRedisURL(item string) bool {
-	u := parseURL(item, "redis", "rediss", "unix")
-	switch {
-	case u == nil || isMisread(u) || strings.Contains(u.Host, ","):
-		return false
-	case u.Scheme == "unix":
-		return u.Host == "" && u.Path != ""
+	if u := parseURL(item, "unix"); u != nil {
+		return u.Host == "" && u.Path != "" && !isMisread(u)
 	}
-	return u.Hostname() != ""
+	u := parseURL(item, "redis", "rediss")
+	return u != nil && u.Hostname() != "" && !isMisread(u) && !strings.Contains(u.Host, ",")
 }
 
 func isDatabaseURL(item string) bool {
@@ -190,11 +173,4 @@ func split(text string, separator *regexp.Regexp) []string {
 		}
 	}
 	return items
-}
-
-// parsers read the types that env reads differently.
-var parsers = map[reflect.Type]env.ParserFunc{
-	reflect.TypeFor[int64]():    func(text string) (any, error) { return ParseSize(text), nil },
-	reflect.TypeFor[[]string](): func(text string) (any, error) { return split(text, comma), nil },
-	reflect.TypeFor[URLs]():     func(text string) (any, error) { return URLs(split(text, nextURL)), nil },
 }

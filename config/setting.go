@@ -2,19 +2,15 @@ package config
 
 import (
 	"cmp"
+	"fmt"
+	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-)
-
-// Secret is how much of a setting's value is hidden.
-type Secret string
-
-// The levels of secrecy.
-const (
-	SecretNone  Secret = ""      // the value is shown
-	SecretURL   Secret = "url"   // a URL's login and query are hidden
-	SecretWhole Secret = "whole" // the whole value is hidden
+	"unicode"
+	"unicode/utf8"
 )
 
 // Setting describes one setting.
@@ -34,9 +30,12 @@ type Setting struct {
 	field string // its name in Config
 }
 
+var settings = describe()
+
 // Settings returns every setting in the order of the documentation.
-func Settings() []Setting {
-	var settings []Setting
+func Settings() []Setting { return slices.Clone(settings) }
+
+func describe() (settings []Setting) {
 	var group string
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		if !field.IsExported() {
@@ -57,18 +56,18 @@ func Settings() []Setting {
 }
 
 // Lookup returns the setting of this name, or a zero Setting if there is none.
-func Lookup(name string) Setting {
-	for _, s := range Settings() {
+func Lookup(name string) (found Setting) {
+	for _, s := range settings {
 		if s.Name == name {
-			return s
+			found = s
 		}
 	}
-	return Setting{}
+	return found
 }
 
-// HasFlag reports whether a flag may hold the value. Other users of the machine
+// HasFlag reports whether a flag may have the value. Other users of the machine
 // can read a process's arguments, so a secret has only a flag for its file.
-func (s Setting) HasFlag() bool { return s.Secret != SecretWhole }
+func (s Setting) HasFlag() bool { return s.Secret == SecretNone || s.Secret == SecretURL }
 
 // FileName returns the variable that names the file of a secret value.
 func (s Setting) FileName() string { return s.Name + "_FILE" }
@@ -77,16 +76,14 @@ func (s Setting) FileName() string { return s.Name + "_FILE" }
 func (s Setting) FileFlag() string { return s.Flag + "-file" }
 
 // UsedBy reports whether the role uses the setting.
-func (s Setting) UsedBy(role Role) bool {
-	return role == All || slices.Contains(s.roles, string(role))
-}
+func (s Setting) UsedBy(role Role) bool { return role == All || slices.Contains(s.roles, string(role)) }
 
 // Title names the variable and its flag, for messages.
 func (s Setting) Title() string {
-	if !s.HasFlag() {
-		return s.Name + " (--" + s.FileFlag() + ")"
+	if s.HasFlag() {
+		return fmt.Sprintf("%s (--%s)", s.Name, s.Flag)
 	}
-	return s.Name + " (--" + s.Flag + ")"
+	return fmt.Sprintf("%s (--%s)", s.Name, s.FileFlag())
 }
 
 func (s Setting) value(c *Config) reflect.Value {
@@ -102,4 +99,96 @@ func (s Setting) items(text string) []string {
 		return split(text, nextURL)
 	}
 	return []string{text}
+}
+
+// Secret says how much of a value is hidden, and what makes a value valid.
+type Secret string
+
+// The kinds of secrets.
+const (
+	SecretNone   Secret = ""       // the value is shown
+	SecretURL    Secret = "url"    // login and query are hidden, and the path of an HTTP URL
+	SecretText   Secret = "text"   // the value is hidden
+	SecretKey    Secret = "key"    // the value is hidden, and is one word
+	SecretStrong Secret = "strong" // the value is hidden, and has at least leastSecret bytes
+)
+
+const (
+	leastSecret   = 16                                   // bytes
+	composeSecret = "known-to-all-for-this-machine-only" // in docker-compose.yml, also as a key in base64
+)
+
+var (
+	exampleValue = regexp.MustCompile(`(?i)change[-_ ]?me|…|^<.*>$`)
+	invisible    = regexp.MustCompile(`[\p{Cf}\p{Zl}\p{Zp}\x{034F}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{2800}\x{3164}\x{FE00}-\x{FE0F}\x{FFA0}]`)
+	variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]*_[A-Z0-9_]*=.`)
+	loopback     = regexp.MustCompile(`^(?:localhost|127(?:\.[0-9]+){3}|\[::1\]):`)
+	password     = regexp.MustCompile(`(?i)://[^/?#]*@|[?&][a-z_.-]*(?:pass|secret|token)[a-z_.-]*=`)
+)
+
+// damage says how a value was changed on its way into the setting, if it was.
+func (s Setting) damage(item string) string {
+	assignment := strings.ReplaceAll(strings.TrimPrefix(item, "export "), ": ", "=")
+	name, _, _ := strings.Cut(assignment, "=")
+	isSpace := func(r rune) bool {
+		return unicode.IsControl(r) || unicode.IsSpace(r) && (r != ' ' || s.Secret == SecretKey)
+	}
+	switch {
+	case !utf8.ValidString(item):
+		return "is not UTF-8; if it is in a file, save that as plain text in UTF-8"
+	case invisible.MatchString(item):
+		return fmt.Sprintf("contains the invisible character %U; copy the value again, or save its file as plain text without a byte order mark", []rune(invisible.FindString(item))[0])
+	case strings.Trim(item, "\"'`“”‘’") != item:
+		return "has a quote at its start or end; write the value without quotes, which docker run --env-file and files keep"
+	case s.Secret != SecretNone && Lookup(strings.TrimSuffix(strings.ToUpper(name), "_FILE")).Name != "", (s.Secret == SecretKey || s.Secret == SecretStrong) && variableName.MatchString(assignment):
+		return "begins with the name of a variable; write only the value"
+	case strings.TrimSpace(item) != item, strings.ContainsFunc(item, isSpace):
+		return "contains white space or a control character; copy the value again without it"
+	}
+	return ""
+}
+
+// weakness says why others may know or guess a secret, if they may.
+func (s Setting) weakness(item string, onLoopback bool) string {
+	key := keyOf(item)
+	switch {
+	case s.Secret != SecretNone && exampleValue.MatchString(item):
+		return "is an example; set a value of your own"
+	case key == composeSecret && !onLoopback:
+		return "is the default of docker-compose.yml, which everybody knows and which is for loopback addresses only; set a value of your own"
+	case s.Secret == SecretStrong && len(key) < leastSecret && s.form.valid(item):
+		return fmt.Sprintf("is too short and could be guessed: its key has %d bytes, must have at least %d", len(key), leastSecret)
+	}
+	return ""
+}
+
+// quote returns what a message may show of a refused value.
+func (s Setting) quote(text string) string {
+	switch {
+	case !s.HasFlag():
+		return ""
+	case s.Secret == SecretURL, strings.Contains(text, "://"), strings.Contains(text, "@"):
+		return " is " + redactURL(text) // a login meant for another setting is hidden too
+	}
+	return " is " + strconv.Quote(text)
+}
+
+// redactURL hides a URL's login, query and fragment, the path of an HTTP URL, and the
+// whole text if it is not a URL or seems to have an unescaped password.
+func redactURL(text string) string {
+	if strings.HasPrefix(text, "sqlite:") {
+		path, _, _ := strings.Cut(text, "?")
+		return path
+	}
+	u, err := url.Parse(text)
+	if err != nil || !strings.Contains(text, "://") || isMisread(u) {
+		return "xxxxx"
+	}
+	if u.User != nil {
+		u.User = url.User("xxxxx")
+	}
+	if u.RawQuery, u.Fragment = "", ""; strings.HasPrefix(u.Scheme, "http") {
+		u.Path, u.RawPath = "", ""
+	}
+	return u.String()
 }

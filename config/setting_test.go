@@ -16,14 +16,14 @@ func TestEverySettingIsComplete(t *testing.T) {
 		if s.Name == "" || s.Form == "" || s.form.example == "" || s.form.valid == nil || !strings.HasSuffix(s.Meaning, ".") {
 			t.Errorf("%s lacks a form, or its meaning is not a sentence: %+v", s.Name, s)
 		}
-		if !slices.Contains([]Secret{SecretNone, SecretURL, SecretWhole}, s.Secret) {
+		if !slices.Contains([]Secret{SecretNone, SecretURL, SecretText, SecretKey, SecretStrong}, s.Secret) {
 			t.Errorf("%s has the secret tag %q", s.Name, s.Secret)
 		}
 		if s.needs != "" && Lookup(s.needs).Name == "" {
 			t.Errorf("%s needs %s, which is not a setting", s.Name, s.needs)
 		}
 		for _, role := range s.roles {
-			if !slices.Contains([]Role{Ingest, Worker, Dev, Admin, Store, Replay, Client}, Role(role)) {
+			if !slices.Contains([]Role{Ingest, Worker, Dev, Admin, Migrate, Store, Replay, Client}, Role(role)) {
 				t.Errorf("%s has the role %q", s.Name, role)
 			}
 		}
@@ -60,7 +60,6 @@ func TestForms(t *testing.T) {
 			[]string{"5000", "localhost", "::1:5000", "localhost:65536", "localhost:-1", "localhost:http", "localhost:", "http://localhost:5000", "a b:5000"},
 		},
 		"hosts":           {[]string{"cdn.internal:443", "[2001:db8::1]:443"}, []string{":443", "cdn.internal", "cdn.internal:0", "10.0.0.0/8:443"}},
-		"name":            {[]string{"operator@example.com"}, []string{" operator", "a\nb"}},
 		"password-hash":   {[]string{goodHash, strings.Replace(goodHash, "$2a$10", "$2y$12", 1)}, []string{strings.Replace(goodHash, "$10", "$05", 1), strings.Replace(goodHash, "$10", "$20", 1), goodHash[2:], "$apr1$k3bHT1dR$pWwb2DqnIHcnQiZmFSp8H0"}},
 		"header-name":     {[]string{"X-Forwarded-User"}, []string{"Remote User"}},
 		"networks":        {[]string{"10.0.0.7", "fd00::/8"}, []string{"proxy.internal", "0.0.0.0/0", "::/0"}},
@@ -82,8 +81,7 @@ func TestForms(t *testing.T) {
 		"base-url":       {[]string{"https://api-singapore.klingai.com", "http://127.0.0.1:8080/base"}, []string{"api.klingai.com", "https://", "https://u:p@host", "https://host?x"}},
 		"http-urls":      {[]string{"https://u:p@host/hooks?token=a@b"}, []string{"ftp://host", "https://host:port"}},
 		"service-urls":   {[]string{"generic+https://host/hook?template=json", "logger://"}, []string{"hooks.slack.com/services/x", "1st://x"}},
-		"secret":         {[]string{"any thing, really"}, []string{"two\nlines"}},
-		"signing-secret": {[]string{goodSigningSecret}, []string{"dGVzdA==", "whsec_", "whsec_no base64", "whsec_dGVzdA==\n"}},
+		"signing-secret": {[]string{goodSigningSecret}, []string{"dGVzdA==", "whsec_", "whsec_no base64"}},
 		"size":           {[]string{"1048576", "1MiB", "512 kib", "1MB", "1.5GiB", "3TB", "7B"}, []string{"0", "-1MiB", "MiB", "much", "1BB", "9223372036854775808"}},
 		"duration":       {[]string{"30s", "1m30s", "0s", "0"}, []string{"30", "-1s", "soon"}},
 		"queue-timeout":  {[]string{"1ms", "2s"}, []string{"0s", "2001ms"}},
@@ -128,15 +126,4 @@ func FuzzSplitURLs(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestNearestNameForTypos(t *testing.T) {
-	for typo, want := range map[string]string{
-		"KLINGHOOK_REDIS_ULR": "KLINGHOOK_REDIS_URL", "KLINGHOOK_DATABSE_URL": "KLINGHOOK_DATABASE_URL", "KLINGHOOK_ADMINADDR": "KLINGHOOK_ADMIN_ADDR",
-		"KLINGHOOK_WEBHOOK_SECRET": "KLINGAI_WEBHOOK_SECRET", "KLINGHOOK_LOGLEVEL": "KLINGHOOK_LOG_LEVEL", "KLINGHOOK_QUEUE": "KLINGHOOK_QUEUES",
-	} {
-		if got := strings.Join(unknown(map[string]string{typo: "x"}), "\n"); !strings.HasSuffix(got, "did you mean "+want+"?") {
-			t.Errorf("%s: %q, want %s", typo, got, want)
-		}
-	}
 }

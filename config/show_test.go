@@ -11,9 +11,9 @@ func TestRedactURL(t *testing.T) {
 		"redis://127.0.0.1:6379/0":              "redis://127.0.0.1:6379/0",
 		"redis://user:hunter2@redis:6379/0":     "redis://xxxxx@redis:6379/0",
 		"redis://:hunt@er2@redis":               "redis://xxxxx@redis",
-		"https://hunter2@host/path":             "https://xxxxx@host/path",
+		"https://hunter2@host/path":             "https://xxxxx@host",
 		"postgres://db/klinghook?password=hunt": "postgres://db/klinghook",
-		"https://host/#hunter2":                 "https://host/",
+		"https://host/#hunter2":                 "https://host",
 		"sqlite:/var/lib/a b.db?_key=hunter2":   "sqlite:/var/lib/a b.db",
 		"postgres://user:12/hunter2@db/k":       "xxxxx",
 		"postgres://user:12?hunter2@db/k":       "xxxxx",
@@ -57,10 +57,10 @@ func TestValue(t *testing.T) {
 		{"KLINGHOOK_LOOKUP_GIVE_UP", "168h", FromDefault},
 		{"KLINGHOOK_LOOKUP_RATE", "5", FromDefault},
 		{"KLINGHOOK_ADDR", ":5000", FromDefault},
-		{"KLINGHOOK_REDIS_URL", "", FromDefault},
+		{"KLINGHOOK_REDIS_URL", "redis://127.0.0.1:6379/0", FromDefault},
 		{"KLINGHOOK_DATABASE_URL", "postgres://xxxxx@db/klinghook", FromEnvironment},
 		{"KLINGHOOK_BUCKET_URL", "s3://videos?region=eu-west-1", FromEnvironment},
-		{"KLINGHOOK_FORWARD_URLS", "https://a.example/x,https://xxxxx@b.example", FromEnvironment},
+		{"KLINGHOOK_FORWARD_URLS", "https://a.example,https://xxxxx@b.example", FromEnvironment},
 		{"KLINGHOOK_FORWARD_SECRET", "(secret)", FromEnvironment},
 		{"KLINGHOOK_NOTIFY_URLS", "(secret)", FromEnvironment},
 		{"KLINGHOOK_NOTIFY_EVENTS", "failed,completed", FromEnvironment},
@@ -112,7 +112,7 @@ func TestSecretsAreThoseOfLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"KLINGAI_WEBHOOK_SECRET": {"new", "old"}, "KLINGAI_OFFICIAL_WEBHOOK_SECRET": nil, "KLINGAI_API_KEY": nil, "KLINGHOOK_MEDIA_ALLOW": nil, "KLINGHOOK_NONE": nil,
+		"KLINGAI_WEBHOOK_SECRET": {"new", "old"}, "KLINGAI_OFFICIAL_WEBHOOK_SECRET": nil, "KLINGHOOK_MEDIA_ALLOW": nil, "KLINGHOOK_NONE": nil,
 	} {
 		if got := c.Secrets(name); !slices.Equal(got, want) {
 			t.Errorf("Secrets(%s) = %q, want %q", name, got, want)

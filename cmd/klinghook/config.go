@@ -57,6 +57,9 @@ func printConfig(cmd *cobra.Command, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	for _, warning := range cfg.Warnings() {
+		cmd.PrintErrln("warning:", warning)
+	}
 	shown := each(config.Settings(), func(s config.Setting) shownSetting {
 		flag := s.Flag
 		if !s.HasFlag() {

@@ -73,13 +73,15 @@ func runDev(cmd *cobra.Command, o devOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	hideNewFiles()
 	screen := newConsole(os.Stdout, os.Stderr)
-	d := &dev{cfg: cfg, out: screen.Out(), devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
+	d := &dev{cfg: cfg, out: screen.Out(), showSecrets: screen.out.terminal, devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
 	log, err := d.openLog(screen)
 	if err != nil {
 		return err
 	}
 	d.log = log
+	cli.LogWarnings(cfg, log)
 	if d.traces, err = cli.Tracing(cmd.Context(), cfg, "klinghook-dev", version, log); err != nil {
 		return err
 	}
@@ -94,11 +96,12 @@ func runDev(cmd *cobra.Command, o devOptions) (err error) {
 // dev is ingest and worker in one process, with what they work on.
 type dev struct {
 	devOptions
-	cfg     *config.Config
-	log     *zap.Logger
-	out     io.Writer
-	metrics *prometheus.Registry
-	traces  *process.Traces
+	cfg         *config.Config
+	log         *zap.Logger
+	out         io.Writer
+	showSecrets bool // out is a terminal
+	metrics     *prometheus.Registry
+	traces      *process.Traces
 
 	secrets  devSecrets
 	embedded *embeddedRedis // nil with a real Redis
@@ -168,7 +171,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 // openRedis connects to the Redis of the settings, or starts one in memory.
 func (d *dev) openRedis(ctx context.Context) (err error) {
 	d.redisURL = d.cfg.RedisURL
-	if d.redisURL == "" {
+	if d.cfg.Origin("KLINGHOOK_REDIS_URL") == config.FromDefault {
 		if d.embedded, err = startEmbeddedRedis(); err != nil {
 			return err
 		}
@@ -335,7 +338,7 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 		if d.skipVerify {
 			continue
 		}
-		fmt.Fprintf(out, "  secret    %s\n", d.secrets.describe(e.Protocol.SecretSetting))
+		fmt.Fprintf(out, "  secret    %s\n", d.secrets.describe(e.Protocol.SecretSetting, d.showSecrets))
 	}
 	fmt.Fprintf(out, "  queue     %s%s\n", here.Admin, admin.QueuesPath)
 	fmt.Fprintf(out, "  jobs in   %s\n", d.cfg.Value("KLINGHOOK_DATABASE_URL"))

@@ -16,3 +16,6 @@ func tryLock(file *os.File) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// hideNewFiles makes the files and directories of this process 0600 and 0700.
+func hideNewFiles() { syscall.Umask(0o077) }

@@ -194,11 +194,13 @@ func (s devSecrets) list(setting string) []string {
 	return s.cfg.Secrets(setting)
 }
 
-// describe shows a secret that dev made; of one from the settings it says where
-// it is from.
-func (s devSecrets) describe(setting string) string {
-	if secret, ok := s.made[setting]; ok {
+// describe says where a secret is. It shows one that dev made only to a person.
+func (s devSecrets) describe(setting string, toPerson bool) string {
+	switch secret, made := s.made[setting]; {
+	case made && toPerson:
 		return fmt.Sprintf("%s  (made here, kept in %s)", secret, s.files[setting])
+	case made:
+		return "in " + s.files[setting]
 	}
 	return "that of " + setting
 }

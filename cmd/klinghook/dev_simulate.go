@@ -60,7 +60,7 @@ func startSimulatedKling(ctx context.Context, log *zap.Logger, cfg *config.Confi
 // greet prints how to create a job.
 func (k *simulatedKling) greet(out io.Writer, webhooks string) {
 	fmt.Fprintf(out, "  Kling     http://%s\n", k.addr)
-	fmt.Fprintf(out, "  try       %s\n\n", tryCreate(k.addr, "any", webhooks+protocolNamed(simulate.Official).Path))
+	fmt.Fprintf(out, "  try       %s\n\n", tryCreate(k.addr, "", "any", webhooks+protocolNamed(simulate.Official).Path))
 }
 
 func (k *simulatedKling) close() error {

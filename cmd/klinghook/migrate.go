@@ -13,7 +13,6 @@ import (
 )
 
 func migrateCommand() *cobra.Command {
-	var from string
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database's schema up to this version",
@@ -22,23 +21,23 @@ version needs. Run it before the first worker starts and after each upgrade. It
 creates a missing SQLite file; a PostgreSQL database must exist. It can be run
 repeatedly, and by several processes at once.
 
---copy-from then copies everything from another database into this one, which must
-be empty, to move from SQLite to PostgreSQL or to another server. Stop the workers
-before, and start them with the new database afterwards.`,
+With --copy-from it then copies everything from another database into this one, which
+must be empty: to move from SQLite to PostgreSQL, or to another server. Stop the workers
+before, and start them with the new database afterwards. If the URL has a password, set
+KLINGHOOK_COPY_FROM or use --copy-from-file instead.`,
 		Example: `  klinghook migrate
   klinghook migrate --copy-from sqlite:klinghook-data/klinghook.db
   klinghook migrate --database-url-file /run/secrets/database-url`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrate(cmd, from) },
+		RunE: runMigrate,
 	}
-	cmd.Flags().StringVar(&from, "copy-from", "", "copy everything from the database at this `URL`")
-	cli.AddFlags(cmd, config.Store)
+	cli.AddFlags(cmd, config.Migrate)
 	return cmd
 }
 
-func runMigrate(cmd *cobra.Command, from string) (err error) {
+func runMigrate(cmd *cobra.Command, _ []string) (err error) {
 	ctx := cmd.Context()
-	cfg, err := load(config.Store, cmd)
+	cfg, err := load(config.Migrate, cmd)
 	if err != nil {
 		return err
 	}
@@ -58,10 +57,10 @@ func runMigrate(cmd *cobra.Command, from string) (err error) {
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is at version %d (migrations applied: %d)\n", cfg.Value("KLINGHOOK_DATABASE_URL"), at, len(applied)); err != nil {
 		return err
 	}
-	if from == "" {
+	if cfg.CopyFrom == "" {
 		return nil
 	}
-	return copyFrom(cmd, db, from)
+	return copyFrom(cmd, db, cfg.CopyFrom)
 }
 
 // copyFrom fills the database from another one, which is migrated first.
@@ -69,11 +68,11 @@ func copyFrom(cmd *cobra.Command, db *store.Store, from string) (err error) {
 	ctx := cmd.Context()
 	source, err := store.Open(ctx, from)
 	if err != nil {
-		return fmt.Errorf("--copy-from: %w", err)
+		return fmt.Errorf("KLINGHOOK_COPY_FROM (--copy-from): %w", err)
 	}
 	defer closeInto(&err, source.Close)
 	if _, err := source.Migrate(ctx); err != nil {
-		return fmt.Errorf("--copy-from: %w", err)
+		return fmt.Errorf("KLINGHOOK_COPY_FROM (--copy-from): %w", err)
 	}
 	bar := newConsole(os.Stdout, os.Stderr).Bar("rows copied", countText)
 	rows, err := db.Copy(ctx, source, bar.Set)

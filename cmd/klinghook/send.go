@@ -21,7 +21,7 @@ import (
 // sendOptions are the flags of send.
 type sendOptions struct {
 	event                  string
-	protocol, url, secret  string
+	protocol, url          string
 	jobID                  string
 	lifecycle, fail        bool
 	count, duplicates      int
@@ -77,7 +77,6 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	fs.StringVar(&o.jobID, "job-id", "", "the job's `id`, with --count its beginning (default: a random one)")
 	fs.StringVar(&o.protocol, "protocol", string(simulate.Seed), "the `form` and signature of deliveries: "+strings.Join(sendProtocols(), ", "))
 	fs.StringVar(&o.url, "url", "", "post to this `URL`, by default with the protocol's path (default: the running dev's, else KLINGHOOK_ADDR on this machine)")
-	fs.StringVar(&o.secret, "secret", "", "sign with this `secret`; others on this machine can see it, so prefer its variable or file")
 	fs.BoolVar(&o.unsigned, "unsigned", false, "do not sign (dev --insecure-skip-verify accepts it)")
 	fs.IntVar(&o.count, "count", 1, "send `n` jobs")
 	fs.IntVar(&o.duplicates, "duplicates", 0, "send each delivery `n` more times")
@@ -159,8 +158,6 @@ func (o *sendOptions) check() error {
 		return cli.Usagef("the seed protocol has one video per job; several need --protocol %s or %s", simulate.Official, simulate.OfficialLegacy)
 	case o.thumbnailURL != "" && official:
 		return cli.Usagef("only the seed protocol has thumbnails; leave out --thumbnail-url or --protocol")
-	case o.unsigned && o.secret != "":
-		return cli.Usagef("give --secret or --unsigned, not both")
 	}
 	o.lifecycle = o.lifecycle || o.fail
 	o.event = eventType(cmp.Or(o.event, tasks.TypeCompleted))
@@ -183,6 +180,9 @@ func (o *sendOptions) fill(ctx context.Context, cfg *config.Config) (*url.URL, e
 	if err != nil || (target.Scheme != "http" && target.Scheme != "https") || target.Hostname() == "" {
 		return nil, cli.Usagef("--url must be an http:// or https:// URL, such as https://hooks.example.com%s", path)
 	}
+	if target.User != nil {
+		return nil, cli.Usagef("--url has a login, which other users of this machine can read; leave it out")
+	}
 	if strings.Trim(target.Path, "/") == "" {
 		target.Path = path
 	}
@@ -202,11 +202,8 @@ func (o *sendOptions) fill(ctx context.Context, cfg *config.Config) (*url.URL, e
 
 // signWith returns the secret to sign with, empty for --unsigned, and where it comes from.
 func (o *sendOptions) signWith(cfg *config.Config) (secret, from string, err error) {
-	switch {
-	case o.unsigned:
+	if o.unsigned {
 		return "", "", nil
-	case o.secret != "":
-		return o.secret, "--secret", nil
 	}
 	setting := protocolNamed(simulate.Protocol(o.protocol)).SecretSetting
 	secrets, from, err := openedSecrets(cfg, setting)

@@ -122,7 +122,7 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64
 	if perSecond > 0 {
 		limiter = rate.NewLimiter(rate.Limit(perSecond), 1)
 	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: lanesAtOnce}
+	transport := &http.Transport{MaxIdleConnsPerHost: lanesAtOnce}
 	defer transport.CloseIdleConnections()
 	p.client = http.Client{
 		Transport: transport, Timeout: sendTimeout,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,9 +98,9 @@ func (o *simulateOptions) addFlags(cmd *cobra.Command) {
 	fs.Float64Var(&o.LookupRate, "lookup-rate", 0, "answer `n` look-ups a second and refuse others with 1302; 0 is no limit")
 	fs.Float64Var(&o.Trouble, "trouble", 0, "`share` of calls that are answered with 500, 503 or 504")
 	fs.BoolVar(&o.Drift, "drift", false, "vary the shapes of answers in ways that have been seen of Kling")
-	fs.StringVar(&o.APIKey, "api-key", "", "accept only this `key`")
-	fs.StringVar(&o.AccessKey, "access-key", "", "accept only JWTs of this access `key`, with --secret-key")
-	fs.StringVar(&o.SecretKey, "secret-key", "", "the `key` that signs the JWTs")
+	fs.StringVar(&o.APIKey, "api-key", "", "accept only this made-up `key`")
+	fs.StringVar(&o.AccessKey, "access-key", "", "accept only JWTs of this made-up access `key`, with --secret-key")
+	fs.StringVar(&o.SecretKey, "secret-key", "", "the made-up `key` that signs the JWTs")
 	fs.IntVar(&o.Parallel, "parallel", simulate.DefaultParallel, "have at most `n` jobs in hand and refuse others with 1303")
 	fs.IntVar(&o.Keep, "keep", simulate.DefaultKeep, "remember `n` finished jobs")
 	cli.AddFlags(cmd, config.Client, append(secretSettings(), "KLINGHOOK_DATA")...)
@@ -206,21 +207,27 @@ func (o *simulateOptions) run(ctx context.Context, out io.Writer, cfg *config.Co
 
 // greet prints the addresses and how to create a job.
 func (o *simulateOptions) greet(ctx context.Context, out io.Writer, cfg *config.Config, listens string) {
-	addr, header := reachable(listens), ""
-	// Links have the host of the request that creates the job. Workers elsewhere, such as
-	// in the Compose stack, need this machine's name there.
-	if host, port, err := net.SplitHostPort(listens); err == nil && net.ParseIP(host).IsUnspecified() {
-		if name, err := os.Hostname(); err == nil {
-			header = " -H 'Host: " + net.JoinHostPort(name, port) + "'"
-			addr = net.JoinHostPort(name, port)
-		}
+	// Links have the host of the request that creates the job. Workers elsewhere need this
+	// machine's name there, and in the Compose stack the service's.
+	seen, name := reachable(listens), ""
+	host, port, err := net.SplitHostPort(listens)
+	switch machine, nameErr := os.Hostname(); {
+	case err != nil:
+	case inCompose():
+		seen, name = "127.0.0.1:"+cmp.Or(os.Getenv("SIMULATE_PORT"), port), "simulate:"+port
+	case nameErr == nil && net.ParseIP(host).IsUnspecified():
+		name = net.JoinHostPort(machine, port)
 	}
 	webhooks := "http://" + reachable(cfg.Addr)
 	if here, devRuns := readDevAddresses(ctx, cfg.Data); devRuns {
 		webhooks = here.Webhooks
 	}
 	key := "any"
-	if o.APIKey != "" {
+	switch o.APIKey {
+	case "":
+	case "simulated": // the default of docker-compose.yml
+		key = o.APIKey
+	default:
 		key = "<the --api-key>"
 	}
 	signs := strings.Join(o.signs, "\n            ")
@@ -228,17 +235,21 @@ func (o *simulateOptions) greet(ctx context.Context, out io.Writer, cfg *config.
 		signs = "nothing"
 	}
 	fmt.Fprintf(out, "\nklinghook simulate is running; Ctrl-C stops it.\n\n")
-	fmt.Fprintf(out, "  API       http://%s\n", addr)
-	fmt.Fprintf(out, "  stats     http://%s/simulator/stats\n", addr)
+	fmt.Fprintf(out, "  API       http://%s\n", seen)
+	fmt.Fprintf(out, "  stats     http://%s/simulator/stats\n", seen)
 	fmt.Fprintf(out, "  seed      %d\n", o.RandomSeed)
 	fmt.Fprintf(out, "  signs     %s\n\n", signs)
-	fmt.Fprintf(out, "  try       %s%s\n\n", tryCreate(reachable(listens), key, webhooks+protocolNamed(o.Protocol).Path), header)
-	fmt.Fprintf(out, "To let klinghook download from here, set KLINGHOOK_MEDIA_ALLOW=%s\n\n", addr)
+	fmt.Fprintf(out, "  try       %s\n\n", tryCreate(seen, name, key, webhooks+protocolNamed(o.Protocol).Path))
+	fmt.Fprintf(out, "To let klinghook download from here, add %s to KLINGHOOK_MEDIA_ALLOW.\n\n", cmp.Or(name, seen))
 }
 
-// tryCreate is a command that creates a job at a fake Kling.
-func tryCreate(addr, key, callbackURL string) string {
-	return fmt.Sprintf(`curl http://%s/v1/videos/text2video -H 'Authorization: Bearer %s' -d '{"prompt": "A lighthouse at dawn", "callback_url": %q}'`, addr, key, callbackURL)
+// tryCreate is a command that creates a job at a fake Kling. The job's links have the
+// name, if it is not empty, instead of the address.
+func tryCreate(addr, name, key, callbackURL string) string {
+	if name != "" {
+		name = fmt.Sprintf(" -H 'Host: %s'", name)
+	}
+	return fmt.Sprintf(`curl http://%s/v1/videos/text2video -H 'Authorization: Bearer %s' -d '{"prompt": "A lighthouse at dawn", "callback_url": %q}'%s`, addr, key, callbackURL, name)
 }
 
 // sizeFlag is a number of bytes.

@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 	w.script = newScript(1, w.media.address())
 	secret := func(key string) string { return "whsec_" + base64.StdEncoding.EncodeToString([]byte(key)) }
 	w.settings = map[string]string{
-		"KLINGAI_WEBHOOK_SECRET":          "old-secret," + seedSecret,
+		"KLINGAI_WEBHOOK_SECRET":          "the old webhook secret," + seedSecret,
 		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": secret(officialKey),
 		"KLINGHOOK_ADDR":                  "127.0.0.1:0",
 		"KLINGHOOK_ADMIN_ADDR":            "127.0.0.1:0",

@@ -56,8 +56,7 @@
 //
 // # Networks
 //
-// Forwards connect directly, without HTTP_PROXY, and may reach private addresses:
-// an operator chose them. Chat uses HTTP_PROXY, except gotify and mattermost.
+// Requests use no proxy and may reach private addresses: an operator chose them.
 //
 // # Secrets
 //

@@ -57,7 +57,6 @@ func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, erro
 		host:   strings.ToLower(u.Hostname()),
 		signer: signer,
 		client: &http.Client{
-			// No Proxy: forwards connect directly.
 			Transport: &http.Transport{
 				DialContext:         (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
 				ForceAttemptHTTP2:   true,

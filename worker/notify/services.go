@@ -111,7 +111,7 @@ func openService(rawURL string) (sender, error) {
 		return poster{client, s}, nil
 	case *ntfy.Service:
 		if s.Config.DisableTLSVerification {
-			base := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the operator's choice
+			base := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the operator's choice
 			client.Transport = guard{base, known.accepted}
 		}
 	case interface{ GetHTTPClient() *http.Client }: // gotify and mattermost

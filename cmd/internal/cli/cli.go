@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 
@@ -30,15 +32,25 @@ func (e usageError) Unwrap() error { return e.error }
 // Usagef returns an error with ExitUsage.
 func Usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// Execute runs the command that the arguments name. What cobra refuses before the
-// command runs is a usage error.
+// secretFlag matches cobra's error for flags that would have a secret as their value.
+var secretFlag = regexp.MustCompile(`^unknown flag: --.*(?:secret|key|token|password|urls)`)
+
+// Execute runs the command that the arguments name, without proxies for outgoing
+// requests. What cobra refuses before the command runs is a usage error.
 func Execute(ctx context.Context, root *cobra.Command) error {
+	// Also for the SDKs of clouds. A guard of addresses cannot see where a proxy connects.
+	if err := os.Setenv("NO_PROXY", "*"); err != nil {
+		return err
+	}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetContext(ctx)
 	running := false
 	watchRuns(root, &running)
 	cmd, err := root.ExecuteC()
 	if err != nil && !running {
+		if secretFlag.MatchString(err.Error()) {
+			err = fmt.Errorf("%w; secrets have no flags, which other users of this machine can read: set the variable, or name a file with the flag that ends in -file", err)
+		}
 		return Usagef("%w\nRun '%s --help' for usage.", err, cmd.CommandPath())
 	}
 	return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -39,7 +40,7 @@ func AddFlags(cmd *cobra.Command, role config.Role, names ...string) {
 			f.Annotations = map[string][]string{settingFlag: {}}
 			f.DefValue = s.Default
 			if role == config.Dev && s.Name == "KLINGHOOK_REDIS_URL" {
-				f.DefValue = "" // dev embeds one
+				f.DefValue = "" // dev's queue is in memory
 			}
 			if s.Kind == reflect.Bool {
 				f.NoOptDefVal = "true"
@@ -64,7 +65,16 @@ func Load(role config.Role, cmd *cobra.Command, checks config.Checks) (*config.C
 	}
 	all := config.Checks{"KLINGHOOK_QUEUES": checkQueue, "KLINGHOOK_NOTIFY_EVENTS": checkEvent, "KLINGHOOK_EVENT_SHARDS": checkShards}
 	maps.Copy(all, checks)
-	return config.Load(role, os.Environ(), flags, all)
+	cfg, err := config.Load(role, os.Environ(), flags, all)
+	problems := unknownVariables(os.Environ())
+	var wrong *config.Error
+	if errors.As(err, &wrong) {
+		problems = append(wrong.Problems, problems...)
+	}
+	if len(problems) > 0 {
+		return nil, &config.Error{Problems: problems}
+	}
+	return cfg, err
 }
 
 func checkQueue(item string) error {
@@ -123,10 +133,26 @@ func OpenRedis(cfg *config.Config, log *zap.Logger) (redis.UniversalClient, erro
 	return rdb, nil
 }
 
-// NewLogger returns a logger to standard error in the level and format of the
-// settings.
+// NewLogger returns a logger to standard error in the level and format of the settings,
+// after it has logged their warnings.
 func NewLogger(cfg *config.Config) (*zap.Logger, error) {
-	return process.NewLogger(LogConfig(cfg))
+	log, err := process.NewLogger(LogConfig(cfg))
+	if err == nil {
+		LogWarnings(cfg, log)
+	}
+	return log, err
+}
+
+// LogWarnings logs which secrets are weak and which variables have no effect.
+func LogWarnings(cfg *config.Config, log *zap.Logger) {
+	for _, warning := range cfg.Warnings() {
+		log.Warn("a secret is weak", zap.String("setting", warning))
+	}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		if os.Getenv(name) != "" {
+			log.Warn("outgoing requests use no proxy; this variable has no effect", zap.String("variable", name))
+		}
+	}
 }
 
 // LogConfig returns how the settings want logs.
