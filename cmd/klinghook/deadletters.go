@@ -205,7 +205,7 @@ var letterTable = table[letterJSON]{
 	"no dead letters",
 	[]string{"ID", "KIND", "JOB", "FAILED", "STATE", "ERROR"},
 	func(d letterJSON) []string {
-		return []string{strconv.FormatInt(d.ID, 10), d.Kind, d.JobID, clock(d.FailedAt), d.State, cut(d.Error, 60)}
+		return []string{strconv.FormatInt(d.ID, 10), d.Kind, d.JobID, clock(d.FailedAt), d.State, errorText(d.Error)}
 	},
 }
 

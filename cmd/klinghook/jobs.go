@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,11 @@ job_id, name and expires_at.`,
 				if err != nil {
 					return err
 				}
-				return jobTable.print(cmd.OutOrStdout(), each(jobs, newJobJSON), list.asJSON)
+				shown, err := withMissingVideos(ctx, db, each(jobs, newJobJSON))
+				if err != nil {
+					return err
+				}
+				return jobTable.print(cmd.OutOrStdout(), shown, list.asJSON)
 			})
 		},
 	}
@@ -169,9 +174,18 @@ func newJobJSON(j store.Job) jobJSON {
 	return jobJSON{
 		ID: j.ID, Status: j.Status, Progress: j.Progress, Prompt: j.Prompt, Model: j.Model,
 		DurationSeconds: j.Duration.Seconds(), Error: j.Error, ExternalID: j.ExternalID, Source: j.Source,
-		Contradicted: j.Contradicted, VideoMissing: j.VideoMissing, CreatedAt: j.CreatedAt, StartedAt: j.StartedAt, FinishedAt: j.FinishedAt,
+		Contradicted: j.Contradicted, CreatedAt: j.CreatedAt, StartedAt: j.StartedAt, FinishedAt: j.FinishedAt,
 		FirstReceivedAt: j.FirstReceivedAt, LastReceivedAt: j.LastReceivedAt,
 	}
+}
+
+// withMissingVideos fills in which completed jobs lack a video.
+func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]jobJSON, error) {
+	missing, err := db.MissingVideos(ctx, each(jobs, func(j jobJSON) string { return j.ID }))
+	for i, j := range jobs {
+		jobs[i].VideoMissing = j.Status == tasks.StatusCompleted && slices.Contains(missing, j.ID)
+	}
+	return jobs, err
 }
 
 // readJob returns a job with everything that belongs to it.
@@ -183,8 +197,12 @@ func readJob(ctx context.Context, db *store.Store, id string) (jobDetailJSON, er
 	media, mediaErr := db.MediaOf(ctx, id)
 	notifications, notificationsErr := db.NotificationsOf(ctx, id)
 	events, eventsErr := db.Events(ctx, store.EventFilter{JobID: id})
+	shown, missingErr := withMissingVideos(ctx, db, []jobJSON{newJobJSON(job)})
+	if missingErr != nil {
+		return jobDetailJSON{}, missingErr
+	}
 	return jobDetailJSON{
-		jobJSON: newJobJSON(job),
+		jobJSON: shown[0],
 		Media: each(media, func(m store.Media) mediaJSON {
 			return mediaJSON{m.Name, string(m.State), m.URL, m.Object, m.Size, m.SHA256, m.ContentType, m.Error, m.StoredAt}
 		}),

@@ -149,6 +149,17 @@ func cut(text string, most int) string {
 	return text
 }
 
+// errorText shortens an error for a table. It keeps the end of the first line, which has
+// the cause; a panic has its stack after that line.
+func errorText(text string) string {
+	const most, head = 90, 20
+	line, _, _ := strings.Cut(text, "\n")
+	if runes := []rune(line); len(runes) > most {
+		return string(runes[:head]) + "…" + string(runes[len(runes)-(most-head-1):])
+	}
+	return line
+}
+
 // clock formats a time for people; empty if zero.
 func clock(t time.Time) string {
 	if t.IsZero() {

@@ -52,3 +52,21 @@ func TestNoOutputControlsTheTerminal(t *testing.T) {
 		})
 	}
 }
+
+func TestErrorTextKeepsTheCause(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"short", "send: 404 Not Found", "send: 404 Not Found"},
+		{
+			"long", "download video of " + strings.Repeat("v", 90) + ": fetch it from cdn.example: 404 Not Found",
+			"download video of vv…" + strings.Repeat("v", 27) + ": fetch it from cdn.example: 404 Not Found",
+		},
+		{"panic", "panic: nil map\ngoroutine 1 [running]", "panic: nil map"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := errorText(tt.text); got != tt.want {
+				t.Errorf("errorText = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -29,8 +29,6 @@ type Job struct {
 	// Contradicted reports that some events say failed and others cancelled; Status
 	// is the one that came first by the sender's clock.
 	Contradicted bool
-	// VideoMissing reports that the job is completed and a video of it is not stored.
-	VideoMissing bool
 	// CreatedAt, StartedAt and FinishedAt are the sender's times; zero when unknown.
 	CreatedAt, StartedAt, FinishedAt time.Time
 	// FirstReceivedAt and LastReceivedAt are when we received the job's first event
@@ -186,13 +184,12 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 
 const selectJob = `
 	SELECT id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-		status = 'completed' AND EXISTS (SELECT 1 FROM media WHERE job_id = jobs.id AND name <> 'thumbnail' AND state <> 'stored'),
 		created_at, started_at, finished_at, first_received_at, last_received_at
 	FROM jobs `
 
 func scanJob(row scanner) (j Job, err error) {
 	var ms int64
-	err = row.Scan(&j.ID, &j.Status, &j.Progress, &j.Prompt, &j.Model, &ms, &j.Error, &j.ExternalID, &j.Source, &j.Contradicted, &j.VideoMissing,
+	err = row.Scan(&j.ID, &j.Status, &j.Progress, &j.Prompt, &j.Model, &ms, &j.Error, &j.ExternalID, &j.Source, &j.Contradicted,
 		instant{&j.CreatedAt}, instant{&j.StartedAt}, instant{&j.FinishedAt}, instant{&j.FirstReceivedAt}, instant{&j.LastReceivedAt})
 	j.Duration = time.Duration(ms) * time.Millisecond
 	return j, err

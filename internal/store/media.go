@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"iter"
+	"slices"
 	"time"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // MediaState is how far a file of a job is.
@@ -79,6 +82,23 @@ func scanMedia(row scanner) (Media, error) {
 func (s *Store) MediaOf(ctx context.Context, jobID string) ([]Media, error) {
 	media, err := queryMedia(ctx, s.db, `WHERE job_id = $1 ORDER BY name`, jobID)
 	return media, wrap(err, "read media of %s", jobID)
+}
+
+// MissingVideos returns those of some jobs that have a video which is not stored.
+func (s *Store) MissingVideos(ctx context.Context, jobIDs []string) ([]string, error) {
+	var missing []string
+	for chunk := range slices.Chunk(jobIDs, maxRows) {
+		var w where
+		w.andIf(true, "state <> ?", MediaStored)
+		w.andIf(true, "name <> ?", tasks.MediaThumbnail)
+		andIn(&w, "job_id", chunk)
+		ids, err := collect(ctx, s.db, scanOne[string], `SELECT job_id FROM media `+w.String(), w.args...)
+		if err != nil {
+			return nil, wrap(err, "list missing videos")
+		}
+		missing = append(missing, ids...)
+	}
+	return missing, nil
 }
 
 // Medium returns one file of a job, or ErrNotFound.
