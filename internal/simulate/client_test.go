@@ -81,7 +81,7 @@ func checkJob(t *testing.T, job kling.Job, err error, id string, kind kling.Kind
 }
 
 func TestKlinghooksClientReadsRefusals(t *testing.T) {
-	s := newSimulator(t, Config{LookupRate: 1})
+	s := newSimulator(t, Config{LookupRate: 0.01})
 	srv := httptest.NewServer(s)
 	defer srv.Close()
 	client, err := kling.New(kling.Config{BaseURL: srv.URL, HTTPClient: srv.Client(), APIKey: "any", Rate: 1e6})
