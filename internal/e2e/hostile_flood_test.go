@@ -44,9 +44,11 @@ func TestForgedFloodDoesNotDelayRealDeliveries(t *testing.T) {
 		inFlood := percentile99()
 		flood.Wait()
 		t.Logf("99th percentiles of real deliveries: usually %s; in the flood %s", usually, inFlood)
-		if most := max(2*usually, usually+jitter); inFlood <= most {
+		most := max(2*usually, usually+jitter)
+		if inFlood <= most {
 			break
-		} else if try == 3 {
+		}
+		if try == 3 {
 			t.Fatalf("in the flood the 99th percentile is %s, want at most %s", inFlood, most)
 		}
 	}
