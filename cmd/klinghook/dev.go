@@ -33,25 +33,24 @@ func devCommand() *cobra.Command {
 	var o devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run everything in one process, on embedded parts",
-		Long: `dev receives webhooks and works on them in one process. It needs nothing else:
-the queue is in memory, the database is SQLite and the bucket a folder, all under
-./klinghook-data (--data chooses another, and one dev runs on each). Set
-KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL to use a real
-one instead.
+		Short: "Run everything in one process, without other servers",
+		Long: `dev receives webhooks and works on them in one process. It needs no other server: the
+queue is in memory, and the SQLite database and the media are in ./klinghook-data. To
+use real servers, set KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or
+KLINGHOOK_BUCKET_URL. Use --data for another directory. Only one dev can run on each.
 
-Every event answered with 200 is on disk: it is stored in the database before it is
-queued. The next dev on the same folder continues where a killed one stopped.
+Every event is in the database before it is answered with 200. If dev is killed, the
+next one on the same directory continues its work.
 
-Where no secret is set it makes one, keeps it in the data folder and shows it. It
-also serves a small video and thumbnail of its own, which "klinghook send" puts
-into the deliveries that it makes up.
+dev makes the secrets that are not set, and keeps them in the data directory. It shows
+them on a terminal only. It also serves a small video and a thumbnail, which
+"klinghook send" links to.
 
-On a terminal it tells what becomes of each delivery, in a line for each step. With
-another KLINGHOOK_LOG_FORMAT or KLINGHOOK_LOG_LEVEL than those it has by itself, and
-where its output goes elsewhere, there is the log instead.
+On a terminal, dev prints one line for each step of a delivery. It prints the log
+instead if its output is no terminal, or if you set KLINGHOOK_LOG_FORMAT or
+KLINGHOOK_LOG_LEVEL.
 
-Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
+Press Ctrl-C to finish the current work and stop, and again to stop at once.`,
 		Example: `  klinghook dev
   klinghook send --lifecycle                    # in another terminal
   klinghook dev --addr :8080 --data /tmp/try    # elsewhere
@@ -59,7 +58,7 @@ Ctrl-C stops it when what it holds is finished; a second Ctrl-C at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, o) },
 	}
-	cmd.Flags().BoolVar(&o.simulate, "simulate", false, "run a Kling on this machine beside it, as klinghook simulate does, and ask that one about jobs")
+	cmd.Flags().BoolVar(&o.simulate, "simulate", false, "also run a fake Kling, as \"klinghook simulate\" does, and ask it about jobs")
 	cmd.Flags().BoolVar(&o.skipVerify, "insecure-skip-verify", false, "accept unsigned deliveries; listens on 127.0.0.1 unless --addr is given")
 	cli.AddFlags(cmd, config.Dev)
 	return cmd
@@ -93,7 +92,7 @@ func runDev(cmd *cobra.Command, o devOptions) (err error) {
 	return d.run(cmd.Context())
 }
 
-// dev is ingest and worker in one process, with what they work on.
+// dev is ingest and worker in one process, with their dependencies.
 type dev struct {
 	devOptions
 	cfg         *config.Config
@@ -122,7 +121,7 @@ type dev struct {
 // open makes and opens what ingest and worker need.
 func (d *dev) open(ctx context.Context) (err error) {
 	if !admin.IsLoopback(d.cfg.AdminAddr) {
-		return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: in dev it holds the queue pages, which have no login; write a loopback address, such as 127.0.0.1:5001", d.cfg.AdminAddr)
+		return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: in dev the queue pages have no login; use a loopback address, such as 127.0.0.1:5001", d.cfg.AdminAddr)
 	}
 	lock, err := lockData(d.cfg.Data)
 	if err != nil {
@@ -273,8 +272,8 @@ func unverifiedAddr(cfg *config.Config) string {
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// endpoints are where deliveries are received. Unsigned callbacks are of use only to
-// who can ask Kling.
+// endpoints returns where deliveries are received. Unsigned callbacks are of no use
+// without credentials to ask Kling.
 func (d *dev) endpoints() ([]ingest.Endpoint, error) {
 	endpoints, _, err := ingest.Endpoints(d.secrets.list)
 	if err != nil {
@@ -331,7 +330,7 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	for _, e := range endpoints {
 		if len(e.Tokens) > 0 {
 			path := strings.Replace(e.Protocol.Path, ":token", "<"+e.Protocol.SecretSetting+">", 1)
-			fmt.Fprintf(out, "  send to   %s%s\n  unsigned  nothing there is believed: Kling is asked\n", here.Webhooks, path)
+			fmt.Fprintf(out, "  send to   %s%s\n  unsigned  each callback only makes klinghook ask Kling about its job\n", here.Webhooks, path)
 			continue
 		}
 		fmt.Fprintf(out, "  send to   %s%s\n", here.Webhooks, e.Protocol.Path)
@@ -349,7 +348,7 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 		fmt.Fprintf(out, "  try       %s send --lifecycle%s\n\n", commandName(), d.dataFlag())
 	}
 	if len(d.cfg.CallbackTokens) > 0 && !hasCredentials(d.cfg) {
-		fmt.Fprintf(out, "Unsigned callbacks are off: nothing in them is believed, and Kling cannot be asked without KLINGAI_API_KEY.\n\n")
+		fmt.Fprintf(out, "Unsigned callbacks are off: klinghook would have to ask Kling about their jobs, which needs KLINGAI_API_KEY.\n\n")
 	}
 	if d.embedded != nil {
 		fmt.Fprintf(out, "The queue is in memory; events are in the database before they are answered with 200.\nSet KLINGHOOK_REDIS_URL=redis://localhost:6379 to use a queue in Redis instead.\n\n")
