@@ -1,6 +1,6 @@
 module github.com/klinghook/klinghook/bench
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/hibiken/asynq v0.26.0

@@ -1,6 +1,6 @@
 module github.com/klinghook/klinghook/deploy/kubernetes/test
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/kedacore/keda/v2 v2.21.0
