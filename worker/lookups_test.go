@@ -100,12 +100,6 @@ func (k *fakeKling) taken() []string {
 	return asked
 }
 
-func (k *fakeKling) set(change func(*fakeKling)) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	change(k)
-}
-
 // checkAsked checks what Kling was asked since it was checked last.
 func (w *waiting) checkAsked(t *testing.T, want ...string) {
 	t.Helper()

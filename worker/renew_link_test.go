@@ -91,9 +91,7 @@ func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
 			t.Parallel()
 			w := newWaiting(t, miniredis.RunT(t).Addr())
 			w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }
-			w.kling.set(func(k *fakeKling) {
-				k.answer = func(n int) string { return fmt.Sprintf(completedBody, fmt.Sprintf("%s/v.mp4?fresh=%d#", w.cdn.URL, n)) }
-			})
+			w.kling.answer = func(n int) string { return fmt.Sprintf(completedBody, fmt.Sprintf("%s/v.mp4?fresh=%d#", w.cdn.URL, n)) }
 			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
 			policy, err := tasks.PolicyOf(tasks.KindMediaDownload)
 			testenv.NoError(t, err)
@@ -120,11 +118,11 @@ func (f *fixture) runRetries(t *testing.T, queue string) {
 func TestDeadLinkEndsAsDeadLetterOnceKlingAnswers(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusGone) }
-	w.kling.set(func(k *fakeKling) { k.err = errors.New("connection refused") })
+	w.kling.err = errors.New("connection refused")
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
 	w.work(t)
 	w.checkLetters(t, 0)
-	w.kling.set(func(k *fakeKling) { k.err = nil })
+	w.kling.err = nil
 	w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL+"/other"))
 	w.work(t)
 	list := w.deadLetters(t)
