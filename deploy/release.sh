@@ -3,6 +3,7 @@
 # CycloneDX SBOM per program.
 #
 #	sh deploy/release.sh v1.2.3
+#	PLATFORMS=linux/amd64 sh deploy/release.sh v1.2.3    # only one
 set -eu
 cd "$(dirname "$0")/.."
 version=${1:?usage: sh deploy/release.sh VERSION}
@@ -19,9 +20,11 @@ for platform in ${PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64};
   cp LICENSE README.md CHANGELOG.md "dist/$name/"
   # The same sources give the same archive.
   tar --sort=name --owner=0 --group=0 --numeric-owner --mtime='UTC 2020-01-01' -C dist -c "$name" | gzip -n >"dist/$name.tar.gz"
+  if [ "$platform" = linux/amd64 ]; then
+    for program in klinghook klinghook-ingest; do
+      bin/cyclonedx-gomod bin -json -licenses -version "$version" -output "dist/$program-$version.cdx.json" "dist/$name/$program"
+    done
+  fi
   rm -r "dist/$name"
-done
-for program in klinghook klinghook-ingest; do
-  bin/cyclonedx-gomod app -json -licenses -main "cmd/$program" -output "dist/$program-$version.cdx.json" .
 done
 (cd dist && sha256sum -- * >SHA256SUMS)
