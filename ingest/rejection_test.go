@@ -13,12 +13,19 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestRefusedDeliveryIsSampledWithoutCredentials(t *testing.T) {
-	f := newFixture(t, 0)
-	took := make(chan tasks.Task, 1)
-	f.queue.took = took
+// newSampled returns a fixture whose samples go to took.
+func newSampled(t *testing.T) (f *fixture, took <-chan tasks.Task) {
+	t.Helper()
+	f = newFixture(t, 0)
+	samples := make(chan tasks.Task, 1)
+	f.queue.took = samples
 	f.server.Start(t.Context())
-	defer f.server.Close()
+	t.Cleanup(f.server.Close)
+	return f, samples
+}
+
+func TestRefusedDeliveryIsSampledWithoutCredentials(t *testing.T) {
+	f, took := newSampled(t)
 	body := strings.Repeat("x", 5000)
 	r := post(body, "sha256="+sign("guess", body))
 	r.RemoteAddr = "192.0.2.1:1234"
@@ -44,11 +51,7 @@ func TestRefusedDeliveryIsSampledWithoutCredentials(t *testing.T) {
 }
 
 func TestSampleIsBounded(t *testing.T) {
-	f := newFixture(t, 0)
-	took := make(chan tasks.Task, 1)
-	f.queue.took = took
-	f.server.Start(t.Context())
-	defer f.server.Close()
+	f, took := newSampled(t)
 	body := strings.Repeat("\x00", 500_000)
 	r := post(body, "sha256="+sign("guess", body))
 	for i := range 90 { // more get no further than 431
@@ -67,11 +70,7 @@ func TestSampleIsBounded(t *testing.T) {
 
 // Proxies repeat the path, with its token, in headers.
 func TestSampleHasNoSecretHeaders(t *testing.T) {
-	f := newFixture(t, 0)
-	took := make(chan tasks.Task, 1)
-	f.queue.took = took
-	f.server.Start(t.Context())
-	defer f.server.Close()
+	f, took := newSampled(t)
 	kept := map[string]string{"X-Request-Id": "req-1", "X-Forwarded-For": "192.0.2.7"}
 	for _, token := range []string{callbackToken, "one-that-was-taken-back-hush"} {
 		r := httptest.NewRequest(http.MethodPost, "/webhooks/klingai/t/"+token, strings.NewReader("{}"))

@@ -37,11 +37,7 @@ func TestDeliveryToAWrongPathIsReportedWithoutThePath(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFixture(t, 0)
-			took := make(chan tasks.Task, 1)
-			f.queue.took = took
-			f.server.Start(t.Context())
-			defer f.server.Close()
+			f, took := newSampled(t)
 			r := httptest.NewRequest(tt.method, tt.path, strings.NewReader("{}"))
 			r.Header.Set("X-Original-Uri", "/proxy"+tt.path)
 			for name, value := range tt.header {

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,9 +77,6 @@ func makeDir(path string) error {
 }
 
 func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // cannot sync a directory
-	}
 	d, err := os.Open(path)
 	if err != nil {
 		return err

@@ -1,14 +1,12 @@
 // Package spool keeps verified events on this machine's disk while Redis is away, and
 // hands them over when it is back.
 //
-// [Queue] enqueues in Redis while a circuit breaker is closed, and else writes a file at
-// once. Deliveries never test whether Redis is back: a check that runs every second does,
-// by handing over the oldest event.
+// [Queue] enqueues in Redis while a circuit breaker is closed, and else writes a file.
+// A check that runs every second, and no delivery, tests whether Redis is back.
 //
 // When Enqueue returns without an error, the event is in Redis or synced to the disk. A
-// file is deleted after Redis has the event; a kill between the two enqueues the event
-// twice, which the task's ID turns into nothing. Files are handed over in order of
-// arrival. New events do not wait for that.
+// file is deleted after Redis has the event; after a kill between the two, the task's ID
+// shows that Redis has it. Files are handed over in order of arrival.
 //
 // The directory is a maildir, which several processes may share:
 //

@@ -63,18 +63,16 @@ func (q *Queue) Detail() map[string]any {
 		return nil
 	}
 	u := q.used()
-	return map[string]any{"spool": map[string]any{
-		"events": u.events, "bytes": u.bytes, "oldest_age_seconds": math.Round(u.age().Seconds()),
-	}}
+	return map[string]any{"spool": map[string]any{"events": u.events, "bytes": u.bytes, "oldest_age_seconds": math.Round(u.age().Seconds())}}
 }
 
 // Check returns why an event that came now would probably be refused. It does no I/O. A
 // spool counts as full when less than a hundredth is left.
 func (q *Queue) Check(context.Context) error {
-	if q.breaker.State() == gobreaker.StateClosed {
+	switch {
+	case q.breaker.State() == gobreaker.StateClosed:
 		return nil
-	}
-	if q.dir == nil {
+	case q.dir == nil:
 		return q.downError()
 	}
 	q.mu.Lock()

@@ -42,8 +42,7 @@ type Config struct {
 	Healthy func(context.Context) error
 	// Timeout bounds an enqueue in Redis; default 250 ms.
 	Timeout time.Duration
-	// Dir is the spool's directory, which is created if needed. Empty means that what
-	// Redis does not take is refused.
+	// Dir is the spool's directory, created if needed; without one, events are refused.
 	Dir string
 	// MaxBytes is the most that the files may occupy; default 1 GiB.
 	MaxBytes int64
@@ -69,12 +68,11 @@ type Queue struct {
 	stop      context.CancelFunc
 	running   sync.WaitGroup
 
-	mu       sync.Mutex // guards the fields below
-	usage    usage
-	changes  int   // of usage
-	redisErr error // the last one
-	// writeErr is why the last write failed, and writeErrAt when.
-	writeErr   error
+	mu         sync.Mutex // guards the fields below
+	usage      usage
+	changes    int   // of usage
+	redisErr   error // the last one
+	writeErr   error // of the last write, at writeErrAt
 	writeErrAt time.Time
 }
 
@@ -107,7 +105,7 @@ func New(cfg Config) (*Queue, error) {
 			return nil, fmt.Errorf("open spool %s: %w", cfg.Dir, err)
 		}
 		if q.usage.events > 0 {
-			cfg.Log.Info("spool has events of an earlier process", zap.Int("events", q.usage.events))
+			cfg.Log.Info("spool has events", zap.Int("events", q.usage.events))
 		}
 	}
 	q.metrics = newMetrics(cfg.Metrics, q)
@@ -127,7 +125,7 @@ func (q *Queue) Close() {
 	q.stop()
 	q.running.Wait()
 	if n := q.used().events; n > 0 {
-		q.cfg.Log.Warn("events are left in the spool; the next process on this directory hands them over", zap.Int("events", n))
+		q.cfg.Log.Warn("events stay in the spool until the next start", zap.Int("events", n))
 	}
 }
 

@@ -37,16 +37,6 @@ func logged(t *testing.T, level, format string) string {
 	return string(content)
 }
 
-func TestLevelIsTheLowestLogged(t *testing.T) {
-	for level, want := range map[string]int{"debug": 4, "info": 3, "warn": 2, "error": 1} {
-		t.Run(level, func(t *testing.T) {
-			if got := strings.Count(logged(t, level, "json"), "\n"); got != want {
-				t.Errorf("%d lines, want %d", got, want)
-			}
-		})
-	}
-}
-
 func TestAutoFormatIsJSONInFiles(t *testing.T) {
 	for _, format := range []string{"json", "auto"} { // A file is no terminal.
 		t.Run(format, func(t *testing.T) {

@@ -19,35 +19,28 @@ func signalSelf(t *testing.T, sig syscall.Signal) {
 	testenv.NoError(t, syscall.Kill(os.Getpid(), sig))
 }
 
-func TestSecondSignalCallsNow(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		t.Run(sig.String(), func(t *testing.T) {
+func TestSignalAfterTheFirstCallsNow(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, cancel func()){
+		"SIGINT":  func(t *testing.T, _ func()) { signalSelf(t, syscall.SIGINT) },
+		"SIGTERM": func(t *testing.T, _ func()) { signalSelf(t, syscall.SIGTERM) },
+		"another": func(_ *testing.T, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			parent, cancel := context.WithCancel(t.Context())
 			now := make(chan struct{}, 1)
-			ctx, stop := process.Signals(t.Context(), func() { now <- struct{}{} })
+			ctx, stop := process.Signals(parent, func() { now <- struct{}{} })
 			defer stop()
-			if err := ctx.Err(); err != nil {
-				t.Fatalf("before any signal: %v", err)
-			}
-			signalSelf(t, sig)
+			testenv.NoError(t, ctx.Err())
+			end(t, cancel)
 			receive(t, ctx.Done(), "the context's end")
 			if len(now) != 0 {
 				t.Error("the first signal called now")
 			}
-			signalSelf(t, sig)
+			signalSelf(t, syscall.SIGTERM)
 			receive(t, now, "the call of now")
+			cancel()
 		})
 	}
-}
-
-func TestSignalAfterContextEndedCallsNow(t *testing.T) {
-	parent, cancel := context.WithCancel(t.Context())
-	now := make(chan struct{}, 1)
-	ctx, stop := process.Signals(parent, func() { now <- struct{}{} })
-	defer stop()
-	cancel()
-	receive(t, ctx.Done(), "the context's end")
-	signalSelf(t, syscall.SIGTERM)
-	receive(t, now, "the call of now")
 }
 
 // TestStopRestoresDefaultHandling lets SIGTERM end a child process.
