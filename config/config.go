@@ -131,22 +131,22 @@ func (c *Config) Warnings() []string { return c.warnings }
 // Value returns the value of the setting for display, with secrets removed. It is
 // empty if there is no value or no such setting.
 func (c *Config) Value(name string) string {
-	s := Lookup(name)
+	setting := Lookup(name)
 	if c.origins[name] == "" {
 		return ""
 	}
-	text := cmp.Or(c.texts[name], s.Default)
-	if s.Kind == reflect.String {
-		text = s.value(c).String() // derived, if it is a default
+	text := cmp.Or(c.texts[name], setting.Default)
+	if setting.Kind == reflect.String {
+		text = setting.value(c).String() // derived, if it is a default
 	}
-	items := s.items(text)
+	items := setting.items(text)
 	for i, item := range items {
-		if s.Secret == SecretURL && item != "" {
+		if setting.Secret == SecretURL && item != "" {
 			items[i] = redactURL(item)
 		}
 	}
 	switch {
-	case text == "" || s.HasFlag():
+	case text == "" || setting.HasFlag():
 		return strings.Join(items, ",")
 	case len(items) > 1:
 		return fmt.Sprintf("(%d secrets)", len(items))

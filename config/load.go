@@ -29,17 +29,17 @@ func Load(role Role, environ []string, flags map[string]string, checks Checks) (
 		role: role, environ: env.ToMap(environ), flags: flags, problems: map[string]string{},
 		config: &Config{texts: map[string]string{}, origins: map[string]Origin{}},
 	}
-	used := slices.DeleteFunc(Settings(), func(s Setting) bool { return !s.UsedBy(role) })
-	for _, s := range used {
-		l.problems[s.Name] = l.read(s)
+	used := slices.DeleteFunc(Settings(), func(setting Setting) bool { return !setting.UsedBy(role) })
+	for _, setting := range used {
+		l.problems[setting.Name] = l.read(setting)
 	}
-	for _, s := range used {
-		l.problems[s.Name] = cmp.Or(l.problems[s.Name], l.check(s, checks[s.Name]))
+	for _, setting := range used {
+		l.problems[setting.Name] = cmp.Or(l.problems[setting.Name], l.check(setting, checks[setting.Name]))
 	}
 	l.require()
 	var problems []string
-	for _, s := range used {
-		if line := l.problems[s.Name]; line != "" {
+	for _, setting := range used {
+		if line := l.problems[setting.Name]; line != "" {
 			problems = append(problems, line)
 		}
 	}
@@ -59,16 +59,16 @@ type loader struct {
 
 // read finds the text of a setting and where it comes from. It returns a problem,
 // if any.
-func (l *loader) read(s Setting) string {
+func (l *loader) read(setting Setting) string {
 	source, origin := l.environ, FromEnvironment
-	_, asValue := l.flags[s.Name]
-	if _, asFile := l.flags[s.FileName()]; asValue || asFile {
+	_, asValue := l.flags[setting.Name]
+	if _, asFile := l.flags[setting.FileName()]; asValue || asFile {
 		source, origin = l.flags, FromFlag
 	}
-	text, file := source[s.Name], source[s.FileName()]
+	text, file := source[setting.Name], source[setting.FileName()]
 	switch {
 	case text != "" && file != "":
-		return fmt.Sprintf("%s and %s are both set; unset one of them", s.Name, s.FileName())
+		return fmt.Sprintf("%s and %s are both set; unset one of them", setting.Name, setting.FileName())
 	case file != "":
 		content, err := os.ReadFile(file)
 		text, origin = strings.TrimRight(string(content), "\r\n"), FromFile
@@ -76,14 +76,14 @@ func (l *loader) read(s Setting) string {
 			err = fmt.Errorf("%s is empty", file)
 		}
 		if err != nil {
-			return fmt.Sprintf("%s (--%s): %v; name a readable file that contains only the value", s.FileName(), s.FileFlag(), err)
+			return fmt.Sprintf("%s (--%s): %v; name a readable file that contains only the value", setting.FileName(), setting.FileFlag(), err)
 		}
 	case text == "":
 		origin = FromDefault
-	case origin == FromFlag && s.Secret == SecretURL && password.MatchString(text):
-		return fmt.Sprintf("--%s has a login, which other users of this machine can read; set %s or name a file with --%s", s.Flag, s.Name, s.FileFlag())
+	case origin == FromFlag && setting.Secret == SecretURL && password.MatchString(text):
+		return fmt.Sprintf("--%s has a login, which other users of this machine can read; set %s or name a file with --%s", setting.Flag, setting.Name, setting.FileFlag())
 	}
-	l.config.texts[s.Name], l.config.origins[s.Name] = text, origin
+	l.config.texts[setting.Name], l.config.origins[setting.Name] = text, origin
 	return ""
 }
 
@@ -91,21 +91,21 @@ func (l *loader) read(s Setting) string {
 func (l *loader) given(name string) bool { return l.config.texts[name] != "" }
 
 // check describes the problem with the text of a setting that somebody set, if any.
-func (l *loader) check(s Setting, check func(string) error) string {
-	items := s.items(l.config.texts[s.Name])
-	if l.given(s.Name) && len(items) == 0 {
-		return fmt.Sprintf("%s: must be %s, but is empty", s.Title(), s.form.words)
+func (l *loader) check(setting Setting, check func(string) error) string {
+	items := setting.items(l.config.texts[setting.Name])
+	if l.given(setting.Name) && len(items) == 0 {
+		return fmt.Sprintf("%s: must be %s, but is empty", setting.Title(), setting.form.words)
 	}
 	for i, item := range items {
 		if item == "" {
 			return ""
 		}
-		given := s.Title()
-		if len(items) > 1 && s.Secret != SecretNone {
+		given := setting.Title()
+		if len(items) > 1 && setting.Secret != SecretNone {
 			given += fmt.Sprintf(" number %d of %d", i+1, len(items))
 		}
-		given += s.quote(item)
-		damage, weakness := s.damage(item), s.weakness(item, l.onLoopback())
+		given += setting.quote(item)
+		damage, weakness := setting.damage(item), setting.weakness(item, l.onLoopback())
 		if isLenient := slices.Contains([]Role{Dev, Replay, Client, All}, l.role); isLenient && weakness != "" {
 			l.config.warnings = append(l.config.warnings, given+" "+weakness)
 			weakness = ""
@@ -113,8 +113,8 @@ func (l *loader) check(s Setting, check func(string) error) string {
 		switch {
 		case damage != "" || weakness != "":
 			return given + " " + cmp.Or(damage, weakness)
-		case !s.form.valid(item):
-			return fmt.Sprintf("%s: must be %s, such as %s", given, s.form.words, s.form.example)
+		case !setting.form.valid(item):
+			return fmt.Sprintf("%s: must be %s, such as %s", given, setting.form.words, setting.form.example)
 		case check == nil:
 		case check(item) != nil:
 			return fmt.Sprintf("%s: %v", given, check(item))
@@ -126,28 +126,28 @@ func (l *loader) check(s Setting, check func(string) error) string {
 // onLoopback reports whether the address that the secrets protect is a loopback one.
 // Compose publishes a site without a host name on one.
 func (l *loader) onLoopback() bool {
-	s := Lookup(map[Role]string{Ingest: "KLINGHOOK_ADDR", Dev: "KLINGHOOK_ADDR", Admin: "KLINGHOOK_ADMIN_ADDR"}[l.role])
-	return loopback.MatchString(cmp.Or(l.config.texts[s.Name], s.Default)) || strings.HasPrefix(l.environ["KLINGHOOK_SITE"], ":")
+	setting := Lookup(map[Role]string{Ingest: "KLINGHOOK_ADDR", Dev: "KLINGHOOK_ADDR", Admin: "KLINGHOOK_ADMIN_ADDR"}[l.role])
+	return loopback.MatchString(cmp.Or(l.config.texts[setting.Name], setting.Default)) || strings.HasPrefix(l.environ["KLINGHOOK_SITE"], ":")
 }
 
 // fill sets the fields that the role uses.
 func (l *loader) fill() error {
-	c := l.config
+	cfg := l.config
 	parsers := map[reflect.Type]env.ParserFunc{ // of the types that env reads differently
 		reflect.TypeFor[int64]():    func(text string) (any, error) { return ParseSize(text), nil },
 		reflect.TypeFor[[]string](): func(text string) (any, error) { return split(text, comma), nil },
 		reflect.TypeFor[URLs]():     func(text string) (any, error) { return URLs(split(text, nextURL)), nil },
 	}
-	if err := env.ParseWithOptions(c, env.Options{Environment: c.texts, FuncMap: parsers}); err != nil {
+	if err := env.ParseWithOptions(cfg, env.Options{Environment: cfg.texts, FuncMap: parsers}); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
-	c.DatabaseURL = strings.Replace(c.DatabaseURL, "<data>", filepath.Clean(c.Data), 1)
-	c.SpoolDir = strings.Replace(c.SpoolDir, "<data>", filepath.Clean(c.Data), 1)
-	data, err := filepath.Abs(c.Data) // a file URL has no relative path
-	c.BucketURL = strings.Replace(c.BucketURL, "<data>", (&url.URL{Path: filepath.ToSlash(data)}).EscapedPath(), 1)
-	for _, s := range settings {
-		if !s.UsedBy(l.role) {
-			s.value(c).SetZero()
+	cfg.DatabaseURL = strings.Replace(cfg.DatabaseURL, "<data>", filepath.Clean(cfg.Data), 1)
+	cfg.SpoolDir = strings.Replace(cfg.SpoolDir, "<data>", filepath.Clean(cfg.Data), 1)
+	data, err := filepath.Abs(cfg.Data) // a file URL has no relative path
+	cfg.BucketURL = strings.Replace(cfg.BucketURL, "<data>", (&url.URL{Path: filepath.ToSlash(data)}).EscapedPath(), 1)
+	for _, setting := range settings {
+		if !setting.UsedBy(l.role) {
+			setting.value(cfg).SetZero()
 		}
 	}
 	return err
@@ -155,10 +155,10 @@ func (l *loader) fill() error {
 
 // require reports settings that are missing, and those that exclude each other.
 func (l *loader) require() {
-	for _, s := range settings {
-		if other := Lookup(s.needs); l.role != All && other.Name != "" && l.given(s.Name) && !l.given(other.Name) {
+	for _, setting := range settings {
+		if other := Lookup(setting.needs); l.role != All && other.Name != "" && l.given(setting.Name) && !l.given(other.Name) {
 			l.problems[other.Name] = cmp.Or(l.problems[other.Name], fmt.Sprintf(
-				"%s must be set if %s is; it must be %s, such as %s", other.Title(), s.Name, other.form.words, other.form.example))
+				"%s must be set if %s is; it must be %s, such as %s", other.Title(), setting.Name, other.form.words, other.form.example))
 		}
 	}
 	if l.role != All && l.given("KLINGAI_API_KEY") && l.given("KLINGAI_ACCESS_KEY") {

@@ -42,24 +42,24 @@ func describe() (settings []Setting) {
 			continue
 		}
 		group = cmp.Or(field.Tag.Get("group"), group)
-		s := Setting{
+		setting := Setting{
 			Group: group,
 			Name:  field.Tag.Get("env"), Default: field.Tag.Get("envDefault"), Meaning: field.Tag.Get("help"),
 			Secret: Secret(field.Tag.Get("secret")), Kind: field.Type.Kind(), form: forms[field.Tag.Get("form")], needs: field.Tag.Get("needs"),
 			roles: strings.Fields(field.Tag.Get("roles")), field: field.Name,
 		}
-		s.Form = s.form.words
-		s.Flag = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s.Name, "KLINGHOOK_")), "_", "-")
-		settings = append(settings, s)
+		setting.Form = setting.form.words
+		setting.Flag = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(setting.Name, "KLINGHOOK_")), "_", "-")
+		settings = append(settings, setting)
 	}
 	return settings
 }
 
 // Lookup returns the setting of this name, or a zero Setting if there is none.
 func Lookup(name string) (found Setting) {
-	for _, s := range settings {
-		if s.Name == name {
-			found = s
+	for _, setting := range settings {
+		if setting.Name == name {
+			found = setting
 		}
 	}
 	return found
@@ -86,8 +86,8 @@ func (s Setting) Title() string {
 	return fmt.Sprintf("%s (--%s)", s.Name, s.FileFlag())
 }
 
-func (s Setting) value(c *Config) reflect.Value {
-	return reflect.ValueOf(c).Elem().FieldByName(s.field)
+func (s Setting) value(cfg *Config) reflect.Value {
+	return reflect.ValueOf(cfg).Elem().FieldByName(s.field)
 }
 
 // items returns the items of a value's text if it is a list, else the text.

@@ -27,19 +27,19 @@ type Delivery struct {
 
 // report passes a delivery to the observer, or else logs it. Refusals that strangers can
 // cause are sampled.
-func (s *Server) report(d Delivery) {
+func (s *Server) report(delivery Delivery) {
 	switch {
 	case s.cfg.Observe != nil:
-		s.cfg.Observe(d)
-	case d.Reason == nil:
-		s.cfg.Log.Info("delivery accepted", zap.String("source", d.Source), zap.String("event_id", d.EventID), zap.String("type", d.Type),
-			zap.String("job_id", d.JobID), zap.Bool("duplicate", d.Duplicate), zap.Duration("duration", d.Took))
+		s.cfg.Observe(delivery)
+	case delivery.Reason == nil:
+		s.cfg.Log.Info("delivery accepted", zap.String("source", delivery.Source), zap.String("event_id", delivery.EventID), zap.String("type", delivery.Type),
+			zap.String("job_id", delivery.JobID), zap.Bool("duplicate", delivery.Duplicate), zap.Duration("duration", delivery.Took))
 	default:
 		log := s.refusedLog
-		if d.Outcome == outcomeQueue {
+		if delivery.Outcome == outcomeQueue {
 			log = s.cfg.Log
 		}
-		log.Warn("delivery refused", zap.String("source", d.Source), zap.String("outcome", d.Outcome), zap.Int("status", d.Status),
-			zap.String("peer", d.Peer), zap.Duration("duration", d.Took), zap.NamedError("error", d.Reason))
+		log.Warn("delivery refused", zap.String("source", delivery.Source), zap.String("outcome", delivery.Outcome), zap.Int("status", delivery.Status),
+			zap.String("peer", delivery.Peer), zap.Duration("duration", delivery.Took), zap.NamedError("error", delivery.Reason))
 	}
 }

@@ -37,23 +37,23 @@ type Endpoint struct {
 // that have none. secrets returns the values of a setting.
 func Endpoints(secrets func(setting string) []string) (enabled []Endpoint, disabled []source.Protocol, err error) {
 	unsigned := source.CallbackProtocol()
-	for _, p := range append(source.Protocols(), unsigned) {
-		list := secrets(p.SecretSetting)
+	for _, protocol := range append(source.Protocols(), unsigned) {
+		list := secrets(protocol.SecretSetting)
 		if len(list) == 0 {
-			disabled = append(disabled, p)
+			disabled = append(disabled, protocol)
 			continue
 		}
-		e := Endpoint{Protocol: p}
-		if p.Name == unsigned.Name {
-			e.Tokens, list = list, nil
-			for range e.Tokens {
-				e.limiters = append(e.limiters, rate.NewLimiter(hintsPerSecond, hintsAtOnce))
+		endpoint := Endpoint{Protocol: protocol}
+		if protocol.Name == unsigned.Name {
+			endpoint.Tokens, list = list, nil
+			for range endpoint.Tokens {
+				endpoint.limiters = append(endpoint.limiters, rate.NewLimiter(hintsPerSecond, hintsAtOnce))
 			}
 		}
-		if e.Source, err = p.New(list); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", p.SecretSetting, err)
+		if endpoint.Source, err = protocol.New(list); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", protocol.SecretSetting, err)
 		}
-		enabled = append(enabled, e)
+		enabled = append(enabled, endpoint)
 	}
 	return enabled, disabled, nil
 }

@@ -44,9 +44,9 @@ func newMetrics(reg prometheus.Registerer, endpoints []Endpoint) metrics {
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 14),
 		}, []string{"source"}),
 	}
-	for _, e := range endpoints {
+	for _, endpoint := range endpoints {
 		for _, outcome := range []string{outcomeAccepted, outcomeDuplicate, outcomeSignature, outcomeMalformed, outcomeBusy, outcomeQueue} {
-			m.deliveries.WithLabelValues(e.Protocol.Name, outcome)
+			m.deliveries.WithLabelValues(endpoint.Protocol.Name, outcome)
 		}
 	}
 	m.deliveries.WithLabelValues(unknownSource, outcomeWrongPath)

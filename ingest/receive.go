@@ -31,22 +31,22 @@ func unavailable(message, outcome string, reason error) *refusal {
 }
 
 // receiver handles the deliveries of one endpoint and reports each.
-func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
+func (s *Server) receiver(endpoint Endpoint) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := s.cfg.Now()
-		d := Delivery{Source: e.Protocol.Name, Status: http.StatusOK, Outcome: outcomeAccepted, Peer: c.Request().RemoteAddr}
-		body, refused := s.receive(c, e, start, &d)
+		delivery := Delivery{Source: endpoint.Protocol.Name, Status: http.StatusOK, Outcome: outcomeAccepted, Peer: c.Request().RemoteAddr}
+		body, refused := s.receive(c, endpoint, start, &delivery)
 		switch {
 		case refused != nil:
-			d.Status, d.Outcome, d.Reason = refused.status, refused.outcome, refused.reason
-		case d.Duplicate:
-			d.Outcome = outcomeDuplicate
+			delivery.Status, delivery.Outcome, delivery.Reason = refused.status, refused.outcome, refused.reason
+		case delivery.Duplicate:
+			delivery.Outcome = outcomeDuplicate
 		}
-		d.Took = s.cfg.Now().Sub(start)
-		s.metrics.observe(d.Source, d.Outcome, d.Took)
-		s.report(d)
+		delivery.Took = s.cfg.Now().Sub(start)
+		s.metrics.observe(delivery.Source, delivery.Outcome, delivery.Took)
+		s.report(delivery)
 		if refused != nil {
-			s.sampler.offer(c.Request(), e, body, refused, start)
+			s.sampler.offer(c.Request(), endpoint, body, refused, start)
 			return refused
 		}
 		return c.JSONBlob(http.StatusOK, []byte(`{"received": true}`))
@@ -55,17 +55,17 @@ func (s *Server) receiver(e Endpoint) echo.HandlerFunc {
 
 // receive reads, verifies, identifies and enqueues one delivery. It returns as much of
 // the body as it read.
-func (s *Server) receive(c echo.Context, e Endpoint, at time.Time, d *Delivery) (body []byte, _ *refusal) {
+func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Delivery) (body []byte, _ *refusal) {
 	r := c.Request()
-	if refused := e.admit(r.Context(), c.Param("token"), at); refused != nil {
+	if refused := endpoint.admit(r.Context(), c.Param("token"), at); refused != nil {
 		return nil, refused
 	}
-	body, release, refused := s.bodies.read(c.Response(), r, e.maxBody(s.bodies.max))
+	body, release, refused := s.bodies.read(c.Response(), r, endpoint.maxBody(s.bodies.max))
 	defer release()
 	if refused != nil {
 		return body, refused
 	}
-	secret, err := e.Source.Verify(r.Header, body, at)
+	secret, err := endpoint.Source.Verify(r.Header, body, at)
 	if err != nil {
 		return body, &refusal{http.StatusUnauthorized, "Invalid signature", outcomeSignature, err}
 	}
@@ -77,20 +77,20 @@ func (s *Server) receive(c echo.Context, e Endpoint, at time.Time, d *Delivery) 
 	if refused != nil {
 		return body, refused
 	}
-	identity, err := e.Source.Identify(r.Header, body)
+	identity, err := endpoint.Source.Identify(r.Header, body)
 	if err != nil {
 		return body, &refusal{http.StatusBadRequest, err.Error(), outcomeMalformed, err}
 	}
-	ev := tasks.Event{
-		ID:     tasks.EventID(e.Protocol.Name, identity.SenderID, body),
-		Source: e.Protocol.Name, Type: identity.Type, JobID: identity.JobID,
-		ReceivedAt: at.UTC(), Secret: secret, Headers: keep(r.Header, e.Protocol.Headers), Body: body,
+	event := tasks.Event{
+		ID:     tasks.EventID(endpoint.Protocol.Name, identity.SenderID, body),
+		Source: endpoint.Protocol.Name, Type: identity.Type, JobID: identity.JobID,
+		ReceivedAt: at.UTC(), Secret: secret, Headers: keep(r.Header, endpoint.Protocol.Headers), Body: body,
 	}
 	if identity.Hint != "" {
-		ev.Body = []byte(identity.Hint)
+		event.Body = []byte(identity.Hint)
 	}
-	d.EventID, d.Type, d.JobID = ev.ID, ev.Type, ev.JobID
-	task, err := tasks.RecordEvent(ev)
+	d.EventID, d.Type, d.JobID = event.ID, event.Type, event.JobID
+	task, err := tasks.RecordEvent(event)
 	if err != nil {
 		return body, &refusal{http.StatusInternalServerError, "internal error", outcomeMalformed, err}
 	}
@@ -101,7 +101,7 @@ func (s *Server) receive(c echo.Context, e Endpoint, at time.Time, d *Delivery) 
 	if s.enqueuing.Add(1) > maxEnqueuing {
 		return body, unavailable("too many deliveries at once", outcomeOverload, errors.New("too many enqueues under way"))
 	}
-	ctx, end := s.trace(ctx, ev, at)
+	ctx, end := s.trace(ctx, event, at)
 	task.Trace = tasks.TraceOf(ctx)
 	d.Duplicate, err = s.cfg.Queue.Enqueue(ctx, task)
 	end(d.Duplicate, err)

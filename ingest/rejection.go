@@ -36,7 +36,7 @@ var secretWords = []string{"auth", "bearer", "cookie", "credential", "csrf", "hm
 
 // sampler enqueues a few refused deliveries per second in the background.
 type sampler struct {
-	queue   Queue
+	queue   Enqueuer
 	log     *zap.Logger
 	limiter *rate.Limiter
 	waiting chan tasks.Rejection
@@ -44,7 +44,7 @@ type sampler struct {
 	running sync.WaitGroup
 }
 
-func newSampler(queue Queue, log *zap.Logger) *sampler {
+func newSampler(queue Enqueuer, log *zap.Logger) *sampler {
 	return &sampler{
 		queue: queue, log: log, stop: func() {},
 		limiter: rate.NewLimiter(samplesPerSecond, samplesAtOnce), waiting: make(chan tasks.Rejection, samplesAtOnce),
@@ -52,14 +52,14 @@ func newSampler(queue Queue, log *zap.Logger) *sampler {
 }
 
 // offer samples a refused delivery, unless there were enough lately. It never waits.
-func (s *sampler) offer(r *http.Request, e Endpoint, body []byte, refused *refusal, at time.Time) {
+func (s *sampler) offer(r *http.Request, endpoint Endpoint, body []byte, refused *refusal, at time.Time) {
 	// A queue that does not take events does not need samples.
 	if refused.outcome == outcomeQueue || refused.outcome == outcomeOverload || !s.limiter.AllowN(at, 1) {
 		return
 	}
 	sample := tasks.Rejection{
-		ID: "rej_" + rand.Text(), ReceivedAt: at.UTC(), Source: e.Protocol.Name, Reason: refused.outcome, Peer: r.RemoteAddr,
-		Detail: cut(refused.reason.Error(), sampleDetail), Headers: withoutSecrets(r.Header, e), Body: slices.Clone(body[:min(len(body), sampleBody)]),
+		ID: "rej_" + rand.Text(), ReceivedAt: at.UTC(), Source: endpoint.Protocol.Name, Reason: refused.outcome, Peer: r.RemoteAddr,
+		Detail: cut(refused.reason.Error(), sampleDetail), Headers: withoutSecrets(r.Header, endpoint), Body: slices.Clone(body[:min(len(body), sampleBody)]),
 	}
 	select {
 	case s.waiting <- sample:
@@ -102,13 +102,13 @@ func (s *sampler) enqueue(ctx context.Context, sample tasks.Rejection, timeout t
 
 // withoutSecrets copies the first headers by name. Of those that may contain a credential, a signature, or
 // the endpoint's path with its token (from a proxy), it keeps only the length.
-func withoutSecrets(header http.Header, e Endpoint) map[string]string {
+func withoutSecrets(header http.Header, endpoint Endpoint) map[string]string {
 	names := slices.Sorted(maps.Keys(header))
 	kept := make(map[string]string, sampleHeaders)
 	for _, name := range names[:min(len(names), sampleHeaders)] {
 		value, lower := strings.Join(header[name], ", "), strings.ToLower(name)
 		switch {
-		case slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(lower, word) }), e.reveals(value):
+		case slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(lower, word) }), endpoint.reveals(value):
 			value = fmt.Sprintf("(%d bytes)", len(value))
 		default:
 			value = cut(value, sampleValue)

@@ -21,10 +21,10 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Queue takes tasks, like [tasks.Client]. Enqueue returns once the task is safe; a
+// Enqueuer takes tasks, like [tasks.Client]. Enqueue returns once the task is safe; a
 // duplicate is success.
-type Queue interface {
-	Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error)
+type Enqueuer interface {
+	Enqueue(ctx context.Context, task tasks.Task) (duplicate bool, err error)
 }
 
 // Config describes a Server.
@@ -32,9 +32,9 @@ type Config struct {
 	// Endpoints are the protocols to receive; at least one.
 	Endpoints []Endpoint
 	// Queue takes the events. Required.
-	Queue Queue
+	Queue Enqueuer
 	// Samples takes the sample of refused deliveries; default Queue.
-	Samples Queue
+	Samples Enqueuer
 	// MaxBody is the largest body in bytes; default 1 MiB.
 	MaxBody int64
 	// EnqueueTimeout is how long a delivery waits for the queue before it is answered with

@@ -13,14 +13,14 @@ import (
 
 // trace starts the span of a verified delivery, if deliveries are traced. It is the root
 // of its trace: the sender's own is not believed. end ends it.
-func (s *Server) trace(ctx context.Context, ev tasks.Event, at time.Time) (_ context.Context, end func(duplicate bool, err error)) {
+func (s *Server) trace(ctx context.Context, event tasks.Event, at time.Time) (_ context.Context, end func(duplicate bool, err error)) {
 	if s.cfg.Tracer == nil {
 		return ctx, func(bool, error) {}
 	}
-	ctx, span := s.cfg.Tracer.Start(ctx, "delivery "+ev.Source, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(at),
+	ctx, span := s.cfg.Tracer.Start(ctx, "delivery "+event.Source, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(at),
 		trace.WithAttributes(
-			attribute.String("klinghook.event_id", ev.ID), attribute.String("klinghook.event_type", ev.Type), attribute.String("klinghook.job_id", ev.JobID),
-			attribute.Int("http.request.body.size", len(ev.Body))))
+			attribute.String("klinghook.event_id", event.ID), attribute.String("klinghook.event_type", event.Type), attribute.String("klinghook.job_id", event.JobID),
+			attribute.Int("http.request.body.size", len(event.Body))))
 	return ctx, func(duplicate bool, err error) {
 		span.SetAttributes(attribute.Bool("klinghook.duplicate", duplicate))
 		if err != nil {

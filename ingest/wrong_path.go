@@ -22,13 +22,13 @@ var shownHeaders = []string{"Content-Type", "User-Agent", "X-Forwarded-For"}
 func (s *Server) wrongPath(r *http.Request, status int) (advice string) {
 	var all, signed []string
 	shown := shownHeaders
-	for _, e := range s.cfg.Endpoints {
-		path := strings.Replace(e.Protocol.Path, ":token", "{token}", 1)
+	for _, endpoint := range s.cfg.Endpoints {
+		path := strings.Replace(endpoint.Protocol.Path, ":token", "{token}", 1)
 		all = append(all, path)
-		if slices.ContainsFunc(e.Protocol.Headers, func(name string) bool { return r.Header.Get(name) != "" }) {
+		if slices.ContainsFunc(endpoint.Protocol.Headers, func(name string) bool { return r.Header.Get(name) != "" }) {
 			signed = append(signed, path)
 		}
-		shown = slices.Concat(shown, e.Protocol.Headers)
+		shown = slices.Concat(shown, endpoint.Protocol.Headers)
 	}
 	switch {
 	case len(signed) > 0:

@@ -42,19 +42,19 @@ func NewShardedClient(rdb redis.UniversalClient, shards int) *Client {
 // After an error the task may be queued nevertheless, since the reply may be what was
 // lost. Enqueuing it again is always safe.
 func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error) {
-	p, err := PolicyOf(t.Kind)
+	policy, err := PolicyOf(t.Kind)
 	if err != nil {
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
-	if p.MaxQueued > 0 {
-		if err := c.makeRoom(ctx, p); err != nil {
+	if policy.MaxQueued > 0 {
+		if err := c.makeRoom(ctx, policy); err != nil {
 			return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 		}
 	}
 	task := asynq.NewTaskWithHeaders(string(t.Kind), t.Payload, traceHeaders(cmp.Or(t.Trace, TraceOf(ctx))))
 	// Never add asynq.Unique: after a conflict of IDs its lock would stay.
-	_, err = c.asynq.Load().EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(c.queueOf(p, t.ID)),
-		asynq.MaxRetry(p.Attempts-1), asynq.Timeout(p.Timeout), asynq.Retention(p.Retention))
+	_, err = c.asynq.Load().EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(c.queueOf(policy, t.ID)),
+		asynq.MaxRetry(policy.Attempts-1), asynq.Timeout(policy.Timeout), asynq.Retention(policy.Retention))
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return true, nil
 	}
@@ -69,26 +69,26 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error
 
 // QueueOf returns the queue of the task with this kind and ID.
 func (c *Client) QueueOf(kind Kind, id string) (string, error) {
-	p, err := PolicyOf(kind)
+	policy, err := PolicyOf(kind)
 	if err != nil {
 		return "", err
 	}
-	return c.queueOf(p, id), nil
+	return c.queueOf(policy, id), nil
 }
 
-func (c *Client) queueOf(p Policy, id string) string {
-	if p.Queue == QueueEvents {
+func (c *Client) queueOf(policy Policy, id string) string {
+	if policy.Queue == QueueEvents {
 		return c.events[shardOf(id, len(c.events))]
 	}
-	return p.Queue
+	return policy.Queue
 }
 
 // makeRoom returns ErrQueueFull for a queue that has no room for another task. Archived
 // tasks give way: they are dead letters too. Processes that enqueue at the same time may
 // exceed the limit by one task each.
-func (c *Client) makeRoom(ctx context.Context, p Policy) error {
+func (c *Client) makeRoom(ctx context.Context, policy Policy) error {
 	counted := make(chan error, 1)
-	go func() { counted <- c.count(p) }() // asynq's Inspector takes no context
+	go func() { counted <- c.count(policy) }() // asynq's Inspector takes no context
 	select {
 	case err := <-counted:
 		return err
@@ -97,20 +97,20 @@ func (c *Client) makeRoom(ctx context.Context, p Policy) error {
 	}
 }
 
-func (c *Client) count(p Policy) error {
+func (c *Client) count(policy Policy) error {
 	inspector := asynq.NewInspectorFromRedisClient(c.rdb)
 	known, err := inspector.Queues()
-	if err != nil || !slices.Contains(known, p.Queue) {
+	if err != nil || !slices.Contains(known, policy.Queue) {
 		return err
 	}
-	info, err := inspector.GetQueueInfo(p.Queue)
+	info, err := inspector.GetQueueInfo(policy.Queue)
 	switch {
-	case err != nil || info.Size+info.Completed < p.MaxQueued:
+	case err != nil || info.Size+info.Completed < policy.MaxQueued:
 		return err
 	case info.Archived == 0:
-		return fmt.Errorf("%s: %w", p.Queue, ErrQueueFull)
+		return fmt.Errorf("%s: %w", policy.Queue, ErrQueueFull)
 	}
-	_, err = inspector.DeleteAllArchivedTasks(p.Queue)
+	_, err = inspector.DeleteAllArchivedTasks(policy.Queue)
 	return err
 }
 

@@ -70,11 +70,11 @@ func Policies() []Policy { return slices.Clone(policies) }
 // PolicyOf returns the policy of a kind. Its error lists the known kinds.
 func PolicyOf(kind Kind) (Policy, error) {
 	known := make([]Kind, 0, len(policies))
-	for _, p := range policies {
-		if p.Kind == kind {
-			return p, nil
+	for _, policy := range policies {
+		if policy.Kind == kind {
+			return policy, nil
 		}
-		known = append(known, p.Kind)
+		known = append(known, policy.Kind)
 	}
 	return Policy{}, fmt.Errorf("unknown task kind %q: known are %q", kind, known)
 }
@@ -83,9 +83,9 @@ func PolicyOf(kind Kind) (Policy, error) {
 // lists the first shard only; see [AllQueues].
 func Queues() []string {
 	var names []string
-	for _, p := range policies {
-		if !slices.Contains(names, p.Queue) {
-			names = append(names, p.Queue)
+	for _, policy := range policies {
+		if !slices.Contains(names, policy.Queue) {
+			names = append(names, policy.Queue)
 		}
 	}
 	return names

@@ -59,8 +59,8 @@ type Rejection struct {
 }
 
 // KeepRejection returns the task that keeps a refused delivery.
-func KeepRejection(r Rejection) (Task, error) {
-	return newTask(KindRejectionKeep, string(KindRejectionKeep)+":"+SafeID(r.ID), r)
+func KeepRejection(rejection Rejection) (Task, error) {
+	return newTask(KindRejectionKeep, string(KindRejectionKeep)+":"+SafeID(rejection.ID), rejection)
 }
 
 // DecodeRejection reads the payload of KindRejectionKeep.
@@ -84,17 +84,17 @@ type eventWire struct {
 
 // RecordEvent returns the task that records an event. Its ID contains the event's
 // idempotency key.
-func RecordEvent(ev Event) (Task, error) {
+func RecordEvent(event Event) (Task, error) {
 	wire := eventWire{
-		ID: ev.ID, Source: ev.Source, Type: ev.Type, JobID: ev.JobID,
-		ReceivedAt: ev.ReceivedAt.UTC(), Secret: ev.Secret, Headers: ev.Headers,
+		ID: event.ID, Source: event.Source, Type: event.Type, JobID: event.JobID,
+		ReceivedAt: event.ReceivedAt.UTC(), Secret: event.Secret, Headers: event.Headers,
 	}
-	if utf8.Valid(ev.Body) {
-		wire.Body = string(ev.Body)
+	if utf8.Valid(event.Body) {
+		wire.Body = string(event.Body)
 	} else {
-		wire.BodyBase64 = ev.Body
+		wire.BodyBase64 = event.Body
 	}
-	return newTask(KindEventRecord, string(KindEventRecord)+":"+ev.ID, wire)
+	return newTask(KindEventRecord, string(KindEventRecord)+":"+event.ID, wire)
 }
 
 // DecodeEvent reads the payload of KindEventRecord.
@@ -106,14 +106,14 @@ func DecodeEvent(payload []byte) (Event, error) {
 	if wire.ID == "" || wire.Source == "" {
 		return Event{}, Permanent(fmt.Errorf("decode %s payload: id or source is missing", KindEventRecord))
 	}
-	ev := Event{
+	event := Event{
 		ID: wire.ID, Source: wire.Source, Type: wire.Type, JobID: wire.JobID,
 		ReceivedAt: wire.ReceivedAt, Secret: wire.Secret, Headers: wire.Headers, Body: []byte(wire.Body),
 	}
 	if len(wire.BodyBase64) > 0 {
-		ev.Body = wire.BodyBase64
+		event.Body = wire.BodyBase64
 	}
-	return ev, nil
+	return event, nil
 }
 
 // DownloadMedia returns the task that fetches a job's file. A hash of the link is part

@@ -63,16 +63,16 @@ type attempt struct {
 	duration     time.Duration
 }
 
-func (w *Worker) newAttempt(ctx context.Context, t *asynq.Task) attempt {
+func (w *Worker) newAttempt(ctx context.Context, task *asynq.Task) attempt {
 	retried, _ := asynq.GetRetryCount(ctx)
 	maxRetry, _ := asynq.GetMaxRetry(ctx)
 	queue, _ := asynq.GetQueueName(ctx)
-	kind := tasks.Kind(t.Type())
+	kind := tasks.Kind(task.Type())
 	a := attempt{
-		task:  tasks.Task{Kind: kind, ID: workID(ctx), Payload: t.Payload()},
+		task:  tasks.Task{Kind: kind, ID: workID(ctx), Payload: task.Payload()},
 		queue: queue, handler: w.handlerOf(kind), number: retried + 1, last: maxRetry + 1, start: w.cfg.Now(),
 	}
-	a.jobID, a.eventID = a.handler.about(t.Payload())
+	a.jobID, a.eventID = a.handler.about(task.Payload())
 	return a
 }
 
@@ -126,24 +126,24 @@ type attemptError struct {
 func (e *attemptError) Unwrap() error { return e.error }
 
 // ProcessTask implements [asynq.Handler]. [asynq.ServeMux] would match kinds by prefix.
-func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
-	a := w.newAttempt(ctx, t)
-	traced, end := w.traceAttempt(ctx, a, t)
-	err := w.runBounded(traced, a.task.Payload, a.handler.run)
+func (w *Worker) ProcessTask(ctx context.Context, task *asynq.Task) error {
+	attempt := w.newAttempt(ctx, task)
+	traced, end := w.traceAttempt(ctx, attempt, task)
+	err := w.runBounded(traced, attempt.task.Payload, attempt.handler.run)
 	end(err)
-	a.duration = w.cfg.Now().Sub(a.start)
+	attempt.duration = w.cfg.Now().Sub(attempt.start)
 	switch {
 	case err == nil:
-		w.noteDone(ctx, a)
+		w.noteDone(ctx, attempt)
 		return nil
 	case errors.Is(err, errInterrupted):
-		w.report(ctx, a, Attempt{Outcome: Interrupted, Err: err})
+		w.report(ctx, attempt, Attempt{Outcome: Interrupted, Err: err})
 		// asynq puts the task back at the end of the grace period. An error now would cost
 		// an attempt.
 		<-ctx.Done()
 		return err
 	}
-	failed := &attemptError{error: err, start: a.start, duration: a.duration, retryIn: delay(a.task.Kind, a.number-1, err)}
+	failed := &attemptError{error: err, start: attempt.start, duration: attempt.duration, retryIn: delay(attempt.task.Kind, attempt.number-1, err)}
 	if tasks.IsPermanent(err) {
 		return fmt.Errorf("%w: %w", failed, asynq.SkipRetry)
 	}
@@ -167,37 +167,37 @@ func (w *Worker) noteDone(ctx context.Context, a attempt) {
 // HandleError implements [asynq.ErrorHandler]: it writes down why an attempt failed
 // before asynq retries or archives the task. No timeout of asynq runs meanwhile. err is
 // asynq's own after a lost lease or a timeout.
-func (w *Worker) HandleError(ctx context.Context, t *asynq.Task, err error) {
-	a := w.newAttempt(ctx, t)
-	last := a.number >= a.last || errors.Is(err, asynq.SkipRetry)
+func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
+	attempt := w.newAttempt(ctx, task)
+	last := attempt.number >= attempt.last || errors.Is(err, asynq.SkipRetry)
 	var failed *attemptError
 	if errors.As(err, &failed) {
-		a.start, a.duration, err = failed.start, failed.duration, failed.error
+		attempt.start, attempt.duration, err = failed.start, failed.duration, failed.error
 	} else {
 		failed = &attemptError{error: err}
 	}
 	if wait, putOff := tasks.PutOffOf(err); putOff && !last {
-		w.metrics.attempts.WithLabelValues(string(a.task.Kind), outcomePutOff).Inc()
-		w.cfg.Log.Debug("task postponed", a.fields(zap.Duration("wait", wait), zap.Error(err))...)
+		w.metrics.attempts.WithLabelValues(string(attempt.task.Kind), outcomePutOff).Inc()
+		w.cfg.Log.Debug("task postponed", attempt.fields(zap.Duration("wait", wait), zap.Error(err))...)
 		return
 	}
 	ctx, cancel := w.noteContext(ctx)
 	defer cancel()
-	failure := store.Failure{Attempt: a.number, At: a.start, Error: err.Error()}
+	failure := store.Failure{Attempt: attempt.number, At: attempt.start, Error: err.Error()}
 	if !last {
-		w.metrics.observe(a.task.Kind, outcomeRetry, a.duration)
-		w.noted(a, w.cfg.Store.NoteFailure(ctx, a.task.ID, failure))
-		if a.handler.trouble != nil {
-			w.noted(a, a.handler.trouble(ctx, a.task.Payload, err))
+		w.metrics.observe(attempt.task.Kind, outcomeRetry, attempt.duration)
+		w.noted(attempt, w.cfg.Store.NoteFailure(ctx, attempt.task.ID, failure))
+		if attempt.handler.trouble != nil {
+			w.noted(attempt, attempt.handler.trouble(ctx, attempt.task.Payload, err))
 		}
-		w.report(ctx, a, Attempt{Outcome: Retried, Err: err, RetryIn: failed.retryIn})
+		w.report(ctx, attempt, Attempt{Outcome: Retried, Err: err, RetryIn: failed.retryIn})
 		return
 	}
-	w.metrics.observe(a.task.Kind, outcomeArchived, a.duration)
-	if buryErr := w.bury(ctx, a.task, failure, err); buryErr != nil {
+	w.metrics.observe(attempt.task.Kind, outcomeArchived, attempt.duration)
+	if buryErr := w.bury(ctx, attempt.task, failure, err); buryErr != nil {
 		err = errors.Join(err, buryErr) // a sweep finds the task in the archive
 	}
-	w.report(ctx, a, Attempt{Outcome: GivenUp, Err: err})
+	w.report(ctx, attempt, Attempt{Outcome: GivenUp, Err: err})
 }
 
 // noteContext returns the context of the writes after an attempt: it outlives the

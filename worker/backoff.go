@@ -12,12 +12,12 @@ import (
 
 // retryDelay implements [asynq.RetryDelayFunc]: n counts the earlier retries, so it is
 // 0 after the first attempt. The delay that was reported is the one that is used.
-func retryDelay(n int, err error, t *asynq.Task) time.Duration {
+func retryDelay(n int, err error, task *asynq.Task) time.Duration {
 	var failed *attemptError
 	if errors.As(err, &failed) {
 		return failed.retryIn
 	}
-	return delay(tasks.Kind(t.Type()), n, err)
+	return delay(tasks.Kind(task.Type()), n, err)
 }
 
 // delay draws how long a task that was retried n times waits after an error.
@@ -25,25 +25,25 @@ func delay(kind tasks.Kind, n int, err error) time.Duration {
 	if wait, putOff := tasks.PutOffOf(err); putOff {
 		return wait
 	}
-	p, policyErr := tasks.PolicyOf(kind)
+	policy, policyErr := tasks.PolicyOf(kind)
 	if policyErr != nil {
 		return time.Minute
 	}
-	return backoff(p, n, tasks.RetryAfterOf(err))
+	return backoff(policy, n, tasks.RetryAfterOf(err))
 }
 
 // backoff is exponential with full jitter, on top of the wait that the other side asked
 // for: it is drawn evenly from zero to a bound that doubles with each retry up to the
 // policy's cap.
-func backoff(p tasks.Policy, retries int, asked time.Duration) time.Duration {
-	bound := p.BackoffBase
+func backoff(policy tasks.Policy, retries int, asked time.Duration) time.Duration {
+	bound := policy.BackoffBase
 	for range retries {
-		if bound >= p.BackoffCap {
+		if bound >= policy.BackoffCap {
 			break
 		}
 		bound *= 2
 	}
-	return asked + rand.N(min(bound, p.BackoffCap)+1)
+	return asked + rand.N(min(bound, policy.BackoffCap)+1)
 }
 
 // isFailure implements asynq's IsFailure: a task that was put off costs no attempt.

@@ -22,31 +22,31 @@ const (
 )
 
 // bury keeps a task as a dead letter, and marks the row of its work as given up.
-func (w *Worker) bury(ctx context.Context, t tasks.Task, last store.Failure, reason error) error {
-	if err := w.giveUp(ctx, t, reason); err != nil {
+func (w *Worker) bury(ctx context.Context, task tasks.Task, last store.Failure, reason error) error {
+	if err := w.giveUp(ctx, task, reason); err != nil {
 		return err
 	}
-	return w.cfg.Store.Bury(ctx, w.letter(t, last))
+	return w.cfg.Store.Bury(ctx, w.letter(task, last))
 }
 
 // giveUp marks the row of a task's work as given up.
-func (w *Worker) giveUp(ctx context.Context, t tasks.Task, reason error) error {
-	h := w.handlerOf(t.Kind)
+func (w *Worker) giveUp(ctx context.Context, task tasks.Task, reason error) error {
+	h := w.handlerOf(task.Kind)
 	if h.giveUp == nil {
 		return nil
 	}
 	// An unreadable payload, which is permanent, has no row to mark.
-	if err := h.giveUp(ctx, t.Payload, reason); err != nil && !tasks.IsPermanent(err) && !errors.Is(err, store.ErrNotFound) {
+	if err := h.giveUp(ctx, task.Payload, reason); err != nil && !tasks.IsPermanent(err) && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	return nil
 }
 
 // letter returns the dead letter of a task with its last failure.
-func (w *Worker) letter(t tasks.Task, last store.Failure) store.DeadLetter {
-	jobID, eventID := w.handlerOf(t.Kind).about(t.Payload)
+func (w *Worker) letter(task tasks.Task, last store.Failure) store.DeadLetter {
+	jobID, eventID := w.handlerOf(task.Kind).about(task.Payload)
 	return store.DeadLetter{
-		Task: t, JobID: jobID, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
+		Task: task, JobID: jobID, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
 	}
 }
 
@@ -72,10 +72,10 @@ func (w *Worker) sweepArchive(ctx context.Context, queue string) error {
 			return nil
 		case excess > 0: // the oldest come first
 			excess -= len(archived)
-			for _, t := range archived {
+			for _, task := range archived {
 				// A task that was replayed a moment ago is owed by the store.
-				if err := w.queue.inspector.DeleteTask(queue, t.ID); err != nil && !isNotFound(err) {
-					w.cfg.Log.Debug("archived task not deleted", zap.String("task_id", t.ID), zap.Error(err))
+				if err := w.queue.inspector.DeleteTask(queue, task.ID); err != nil && !isNotFound(err) {
+					w.cfg.Log.Debug("archived task not deleted", zap.String("task_id", task.ID), zap.Error(err))
 				}
 			}
 		default:
@@ -88,20 +88,20 @@ func (w *Worker) sweepArchive(ctx context.Context, queue string) error {
 // buryAll buries those of the archived tasks that have no dead letter.
 func (w *Worker) buryAll(ctx context.Context, archived []*asynq.TaskInfo) error {
 	ids := make([]string, len(archived))
-	for i, t := range archived {
-		ids[i] = tasks.WorkID(t.ID)
+	for i, task := range archived {
+		ids[i] = tasks.WorkID(task.ID)
 	}
 	buried, err := w.cfg.Store.Buried(ctx, ids)
 	if err != nil {
 		return err
 	}
 	var letters []store.DeadLetter
-	for i, t := range archived {
+	for i, task := range archived {
 		if buried[ids[i]] {
 			continue
 		}
 		buried[ids[i]] = true // another generation may follow
-		letter := w.archivedLetter(tasks.Task{Kind: tasks.Kind(t.Type), ID: ids[i], Payload: t.Payload}, t)
+		letter := w.archivedLetter(tasks.Task{Kind: tasks.Kind(task.Type), ID: ids[i], Payload: task.Payload}, task)
 		if err := w.giveUp(ctx, letter.Task, errors.New(letter.Error)); err != nil {
 			return err
 		}
@@ -117,20 +117,20 @@ func (w *Worker) archivedLetter(task tasks.Task, t *asynq.TaskInfo) store.DeadLe
 		// asynq archived it after an attempt, which it does not count.
 		return w.letter(task, store.Failure{Attempt: t.Retried + 1, At: t.LastFailedAt, Error: text})
 	}
-	d := w.letter(task, store.Failure{At: w.cfg.Now(), Error: "archived by an operator"})
-	d.Failures = nil // the store has those of earlier attempts
+	letter := w.letter(task, store.Failure{At: w.cfg.Now(), Error: "archived by an operator"})
+	letter.Failures = nil // the store has those of earlier attempts
 	if text != "" {
-		d.Error += ", after the attempt before failed: " + text
+		letter.Error += ", after the attempt before failed: " + text
 	}
-	return d
+	return letter
 }
 
 // endDone ends the dead letters whose work was done after all, and deletes their tasks
 // from the archives, or the next sweep would bury them again.
 func (w *Worker) endDone(ctx context.Context) error {
 	ended, err := w.cfg.Store.EndDone(ctx, w.cfg.Now())
-	for _, t := range ended {
-		err = errors.Join(err, w.queue.forget(t))
+	for _, task := range ended {
+		err = errors.Join(err, w.queue.forget(task))
 	}
 	if len(ended) > 0 {
 		w.cfg.Log.Info("dead letters closed: their work was done after all", zap.Int("dead_letters", len(ended)))

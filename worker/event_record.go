@@ -15,23 +15,23 @@ import (
 // downloads and notifications. Their IDs are deterministic, so a second run enqueues
 // nothing twice. The event counts as processed once all are queued.
 func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
-	ev, err := tasks.DecodeEvent(payload)
+	event, err := tasks.DecodeEvent(payload)
 	if err != nil {
 		return err
 	}
-	return w.record(ctx, ev, nil)
+	return w.record(ctx, event, nil)
 }
 
 // record records an event. dead is a file whose link has died, if the event is Kling's
 // answer with a fresh one.
-func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) error {
-	src, ok := w.cfg.Sources[ev.Source]
+func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Media) error {
+	src, ok := w.cfg.Sources[event.Source]
 	if !ok {
-		return fmt.Errorf("record event %s: this worker does not know the protocol %q; is it older than the ingest that received it?", ev.ID, ev.Source)
+		return fmt.Errorf("record event %s: this worker does not know the protocol %q; is it older than the ingest that received it?", event.ID, event.Source)
 	}
-	update, err := src.Update(ev)
+	update, err := src.Update(event)
 	if err != nil {
-		return w.keepUnread(ctx, ev, err)
+		return w.keepUnread(ctx, event, err)
 	}
 	if dead != nil && update != nil {
 		for i := range update.Media {
@@ -42,7 +42,7 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 	}
 	var owed store.Owed
 	err = w.traced(ctx, "store event", func(ctx context.Context) (err error) {
-		owed, err = w.records.Do(ctx, store.Recording{Event: ev, Update: update, Destinations: w.destinations(ev)})
+		owed, err = w.records.Do(ctx, store.Recording{Event: event, Update: update, Destinations: w.destinations(event)})
 		return err
 	})
 	if err != nil {
@@ -52,21 +52,21 @@ func (w *Worker) record(ctx context.Context, ev tasks.Event, dead *store.Media) 
 		if err := w.enqueueOwed(ctx, owed.Media, owed.Notifications); err != nil {
 			return err
 		}
-		if _, err := w.processed.Do(ctx, ev.ID); err != nil {
+		if _, err := w.processed.Do(ctx, event.ID); err != nil {
 			return err
 		}
 	}
 	if !owed.Processed {
-		w.metrics.latency.WithLabelValues(ev.Source).Observe(w.cfg.Now().Sub(ev.ReceivedAt).Seconds())
+		w.metrics.latency.WithLabelValues(event.Source).Observe(w.cfg.Now().Sub(event.ReceivedAt).Seconds())
 	}
 	if !owed.Buried {
 		return nil
 	}
-	t, err := tasks.RecordEvent(ev)
+	task, err := tasks.RecordEvent(event)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.EndDeadLetterOf(ctx, t.ID, w.cfg.Now())
+	return w.cfg.Store.EndDeadLetterOf(ctx, task.ID, w.cfg.Now())
 }
 
 // joinEvents lets events that are recorded at the same time share a transaction, and
@@ -85,21 +85,21 @@ func (w *Worker) joinEvents() {
 
 // keepUnread keeps an event that its protocol cannot read, and gives the task up: a
 // newer klinghook can replay it.
-func (w *Worker) keepUnread(ctx context.Context, ev tasks.Event, reason error) error {
-	if err := w.cfg.Store.KeepEvent(ctx, ev); err != nil {
+func (w *Worker) keepUnread(ctx context.Context, event tasks.Event, reason error) error {
+	if err := w.cfg.Store.KeepEvent(ctx, event); err != nil {
 		return err
 	}
-	return tasks.Permanent(fmt.Errorf("read event %s: %w", ev.ID, reason))
+	return tasks.Permanent(fmt.Errorf("read event %s: %w", event.ID, reason))
 }
 
 func aboutEvent(payload []byte) (jobID, eventID string) {
-	ev, _ := tasks.DecodeEvent(payload) // an unreadable payload is about nothing
-	return ev.JobID, ev.ID
+	event, _ := tasks.DecodeEvent(payload) // an unreadable payload is about nothing
+	return event.JobID, event.ID
 }
 
 // destinations returns who gets a notification of an event.
-func (w *Worker) destinations(ev tasks.Event) []string {
-	if !slices.Contains(w.cfg.NotifyTypes, ev.Type) {
+func (w *Worker) destinations(event tasks.Event) []string {
+	if !slices.Contains(w.cfg.NotifyTypes, event.Type) {
 		return nil
 	}
 	return w.cfg.Notify.Names()
@@ -110,29 +110,29 @@ func (w *Worker) destinations(ev tasks.Event) []string {
 func (w *Worker) enqueueOwed(ctx context.Context, media []store.Media, notifications []store.Notification) error {
 	var errs []error
 	var owed []tasks.Task
-	add := func(t tasks.Task, err error) { owed, errs = append(owed, t), append(errs, err) }
-	for _, m := range media {
-		add(mediaTask(m))
+	add := func(task tasks.Task, err error) { owed, errs = append(owed, task), append(errs, err) }
+	for _, file := range media {
+		add(mediaTask(file))
 	}
-	for _, n := range notifications {
-		add(notificationTask(n))
+	for _, notification := range notifications {
+		add(notificationTask(notification))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return inParallel(ctx, owed, func(ctx context.Context, t tasks.Task) error {
-		_, err := w.queue.Enqueue(ctx, t)
+	return inParallel(ctx, owed, func(ctx context.Context, task tasks.Task) error {
+		_, err := w.queue.Enqueue(ctx, task)
 		return err
 	})
 }
 
 // enqueue returns a function that enqueues the result of a task constructor.
 func (w *Worker) enqueue(ctx context.Context) func(tasks.Task, error) error {
-	return func(t tasks.Task, err error) error {
+	return func(task tasks.Task, err error) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.queue.Enqueue(ctx, t)
+		_, err = w.queue.Enqueue(ctx, task)
 		return err
 	}
 }

@@ -18,48 +18,48 @@ import (
 
 // settle handles an answer about a job, or Kling's error about it. It returns errors of
 // the store and the queue.
-func (q *inquirer) settle(ctx context.Context, l store.Lookup, job *kling.Job, err error) error {
+func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.Job, err error) error {
 	q.failures = 0
 	switch {
 	case err == nil:
 		if err := q.enqueueAnswer(ctx, *job); err != nil {
 			return err
 		}
-		if job.ID != l.JobID {
+		if job.ID != lookup.JobID {
 			q.w.metrics.lookups.WithLabelValues(lookupFound).Inc()
-			return q.w.cfg.Store.FoundByAnotherName(ctx, l, job.ID, string(job.Kind))
+			return q.w.cfg.Store.FoundByAnotherName(ctx, lookup, job.ID, string(job.Kind))
 		}
-		l.API = string(job.Kind)
-		return q.conclude(ctx, l, lookupFound, job.Status.Terminal())
+		lookup.API = string(job.Kind)
+		return q.conclude(ctx, lookup, lookupFound, job.Status.Terminal())
 	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid):
-		return q.conclude(ctx, l, lookupUnknown, false)
+		return q.conclude(ctx, lookup, lookupUnknown, false)
 	}
 	// Kling may know the job, but its answer is unreadable or refused.
-	q.w.cfg.Log.Warn("look-up got no usable answer", zap.String("job_id", l.JobID), zap.Error(err))
-	return q.conclude(ctx, l, lookupUnclear, false)
+	q.w.cfg.Log.Warn("look-up got no usable answer", zap.String("job_id", lookup.JobID), zap.Error(err))
+	return q.conclude(ctx, lookup, lookupUnclear, false)
 }
 
 // conclude notes a look-up and when the next one is due. A job that is still unfinished
 // and has been silent for GiveUp is lost; that is when its last look-up is due.
-func (q *inquirer) conclude(ctx context.Context, l store.Lookup, outcome string, settled bool) error {
+func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome string, settled bool) error {
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
 	next := q.After
-	if l.Request == 0 {
-		next = q.wait(l.Asked + 1)
+	if lookup.Request == 0 {
+		next = q.wait(lookup.Asked + 1)
 	}
-	left := q.GiveUp - now.Sub(l.HeardAt)
+	left := q.GiveUp - now.Sub(lookup.HeardAt)
 	switch {
-	case !l.Known || settled:
+	case !lookup.Known || settled:
 	case left > 0:
 		next = min(next, left)
 	default:
 		q.w.metrics.lookups.WithLabelValues(lookupLost).Inc()
-		if err := q.lose(ctx, l, now); err != nil {
+		if err := q.lose(ctx, lookup, now); err != nil {
 			return err
 		}
 	}
-	return q.w.cfg.Store.LookedUp(ctx, l, now.Add(next))
+	return q.w.cfg.Store.LookedUp(ctx, lookup, now.Add(next))
 }
 
 // wait returns the wait before the next look-up of a job after so many without news.
@@ -74,26 +74,26 @@ func (q *inquirer) wait(asked int) time.Duration {
 // enqueueAnswer enqueues Kling's answer as an event, like a webhook. The same answer
 // twice is the same event.
 func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Job) error {
-	ev, err := LookupEvent(job, q.w.cfg.Now())
+	event, err := LookupEvent(job, q.w.cfg.Now())
 	if err != nil {
 		// Such as an unknown status.
 		q.w.cfg.Log.Warn("look-up got an answer that cannot be read", zap.String("job_id", job.ID), zap.Error(err))
 		return nil
 	}
-	return q.w.enqueue(ctx)(tasks.RecordEvent(ev))
+	return q.w.enqueue(ctx)(tasks.RecordEvent(event))
 }
 
 // lose gives a job up. Later events still update it.
-func (q *inquirer) lose(ctx context.Context, l store.Lookup, now time.Time) error {
-	body, err := json.Marshal(map[string]any{"id": l.JobID, "status": string(tasks.StatusLost), "update_time": now.UnixMilli()})
+func (q *inquirer) lose(ctx context.Context, lookup store.Lookup, now time.Time) error {
+	body, err := json.Marshal(map[string]any{"id": lookup.JobID, "status": string(tasks.StatusLost), "update_time": now.UnixMilli()})
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.String("job_id", l.JobID), zap.Time("heard_at", l.HeardAt))
+	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.String("job_id", lookup.JobID), zap.Time("heard_at", lookup.HeardAt))
 	return q.w.enqueue(ctx)(tasks.RecordEvent(tasks.Event{
 		// One event for each time that the job goes silent.
-		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", l.JobID, l.HeardAt.UnixMilli()), nil),
-		Source: tasks.SourceLookup, Type: tasks.TypeLost, JobID: l.JobID, ReceivedAt: now.UTC(), Body: body,
+		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", lookup.JobID, lookup.HeardAt.UnixMilli()), nil),
+		Source: tasks.SourceLookup, Type: tasks.TypeLost, JobID: lookup.JobID, ReceivedAt: now.UTC(), Body: body,
 	}))
 }
 

@@ -166,9 +166,9 @@ func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 		if len(*list) == 0 {
 			return
 		}
-		if l := (*list)[0]; !seen[l.JobID] {
-			seen[l.JobID] = true
-			order = append(order, l)
+		if lookup := (*list)[0]; !seen[lookup.JobID] {
+			seen[lookup.JobID] = true
+			order = append(order, lookup)
 		}
 		*list = (*list)[1:]
 	}
@@ -187,26 +187,26 @@ func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
 	start := q.w.cfg.Now()
 	var together, single []store.Lookup
-	for _, l := range due {
-		if q.NewAPI && (l.API == "" || l.API == tasks.APITasks) {
-			together = append(together, l)
+	for _, lookup := range due {
+		if q.NewAPI && (lookup.API == "" || lookup.API == tasks.APITasks) {
+			together = append(together, lookup)
 		} else {
-			single = append(single, l)
+			single = append(single, lookup)
 		}
 	}
 	missing, err := q.askTogether(ctx, together)
 	if err != nil {
 		return err
 	}
-	for _, l := range append(single, missing...) {
+	for _, lookup := range append(single, missing...) {
 		if q.w.cfg.Now().Sub(start) > lookupRound {
 			return nil
 		}
-		job, err := q.askLegacy(ctx, l)
+		job, err := q.askLegacy(ctx, lookup)
 		if err != nil && !isAboutJobs(err) {
-			return q.pause(ctx, err, l)
+			return q.pause(ctx, err, lookup)
 		}
-		if err := q.settle(ctx, l, &job, err); err != nil {
+		if err := q.settle(ctx, lookup, &job, err); err != nil {
 			return err
 		}
 	}
@@ -219,8 +219,8 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 		return nil, nil
 	}
 	ids := make([]string, len(list))
-	for i, l := range list {
-		ids[i] = l.JobID
+	for i, lookup := range list {
+		ids[i] = lookup.JobID
 	}
 	jobs, askErr := q.Kling.Jobs(ctx, ids...)
 	found := make(map[string]*kling.Job, len(jobs))
@@ -229,17 +229,17 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	}
 	refused := askErr != nil && !isAboutJobs(askErr)
 	var unasked []store.Lookup
-	for _, l := range list {
-		job := found[l.JobID]
+	for _, lookup := range list {
+		job := found[lookup.JobID]
 		switch {
 		case job != nil:
-			err = q.settle(ctx, l, job, nil)
+			err = q.settle(ctx, lookup, job, nil)
 		case refused:
-			unasked = append(unasked, l)
-		case l.API == "":
-			missing = append(missing, l)
+			unasked = append(unasked, lookup)
+		case lookup.API == "":
+			missing = append(missing, lookup)
 		default:
-			err = q.settle(ctx, l, nil, cmp.Or(askErr, kling.ErrNotFound))
+			err = q.settle(ctx, lookup, nil, cmp.Or(askErr, kling.ErrNotFound))
 		}
 		if err != nil {
 			return nil, err
@@ -258,11 +258,11 @@ func isAboutJobs(err error) bool {
 }
 
 // askLegacy asks the legacy API for one job.
-func (q *inquirer) askLegacy(ctx context.Context, l store.Lookup) (kling.Job, error) {
-	if l.API == tasks.APITasks {
+func (q *inquirer) askLegacy(ctx context.Context, lookup store.Lookup) (kling.Job, error) {
+	if lookup.API == tasks.APITasks {
 		return kling.Job{}, kling.ErrNeedsAPIKey
 	}
-	return q.Kling.Job(ctx, l.JobID, legacyKinds(l.API)...)
+	return q.Kling.Job(ctx, lookup.JobID, legacyKinds(lookup.API)...)
 }
 
 // legacyKinds returns the kinds of the legacy API that a job with this API may have.
@@ -283,14 +283,14 @@ func (q *inquirer) pause(ctx context.Context, err error, jobs ...store.Lookup) e
 	q.failures++
 	q.quietUntil = now.Add(min(wait, q.After))
 	err = fmt.Errorf("ask Kling: %w", err)
-	for _, l := range jobs {
-		silent := now.Sub(l.HeardAt)
+	for _, lookup := range jobs {
+		silent := now.Sub(lookup.HeardAt)
 		if silent >= q.GiveUp+min(q.GiveUp, lookupCap) {
-			err = errors.Join(err, q.conclude(ctx, l, lookupUnclear, false))
+			err = errors.Join(err, q.conclude(ctx, lookup, lookupUnclear, false))
 			continue
 		}
 		again := max(min(q.After, lookupAgain), min(silent/lookupShare, lookupCap))
-		err = errors.Join(err, q.w.cfg.Store.PostponeLookup(ctx, l, now.Add(mathrand.N(again))))
+		err = errors.Join(err, q.w.cfg.Store.PostponeLookup(ctx, lookup, now.Add(mathrand.N(again))))
 	}
 	return err
 }

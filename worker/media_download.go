@@ -20,30 +20,30 @@ import (
 // in the store. A file is published whole or not at all, so that running this twice
 // costs a download and nothing else.
 func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
-	m, err := w.medium(ctx, payload)
+	file, err := w.medium(ctx, payload)
 	if err != nil {
 		return err
 	}
-	if isTaskOfGivenUp(ctx, m) {
-		m.URL = m.GivenUp
-	} else if m.State == store.MediaStored {
+	if isTaskOfGivenUp(ctx, file) {
+		file.URL = file.GivenUp
+	} else if file.State == store.MediaStored {
 		return nil
 	}
-	err = w.fetch(ctx, m)
+	err = w.fetch(ctx, file)
 	if !w.mayRenew(err) {
 		return err
 	}
-	fresh, same, renewErr := w.renewLink(ctx, m)
+	fresh, same, renewErr := w.renewLink(ctx, file)
 	switch {
 	case renewErr != nil:
 		// Kling may answer later, so this error is not permanent.
-		return &linkError{m.URL, fmt.Errorf("%s; a fresh link was asked for: %w", err.Error(), renewErr)}
-	case same && fresh.URL == m.URL:
+		return &linkError{file.URL, fmt.Errorf("%s; a fresh link was asked for: %w", err.Error(), renewErr)}
+	case same && fresh.URL == file.URL:
 		// The link is not dead: its file is not there yet.
-		return &linkError{m.URL, errors.New(err.Error() + "; Kling still gives the same link")}
+		return &linkError{file.URL, errors.New(err.Error() + "; Kling still gives the same link")}
 	case fresh.State == store.MediaStored && fresh.GivenUp == "":
 		return nil // another task stored it from a newer link meanwhile
-	case fresh.State != store.MediaPending || fresh.URL == m.URL:
+	case fresh.State != store.MediaPending || fresh.URL == file.URL:
 		return err
 	}
 	if err = w.fetch(ctx, fresh); !w.mayRenew(err) {
@@ -57,11 +57,11 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 // isTaskOfGivenUp reports whether this is the task of the newest link, which was given
 // up: an operator runs it again, or its worker died before the queue knew. It must try
 // that link again even if the file is stored from an older one.
-func isTaskOfGivenUp(ctx context.Context, m store.Media) bool {
-	if m.GivenUp == "" {
+func isTaskOfGivenUp(ctx context.Context, file store.Media) bool {
+	if file.GivenUp == "" {
 		return false
 	}
-	own, err := tasks.DownloadMedia(m.JobID, m.Name, m.GivenUpTask)
+	own, err := tasks.DownloadMedia(file.JobID, file.Name, file.GivenUpTask)
 	return err == nil && workID(ctx) == own.ID
 }
 
@@ -124,22 +124,22 @@ func (w *Worker) mediaTrouble(ctx context.Context, payload []byte, reason error)
 // giveUpMedia notes that a link is dead. If the file has another link, it enqueues a
 // task for that.
 func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason error) error {
-	m, err := w.medium(ctx, payload)
+	file, err := w.medium(ctx, payload)
 	if err != nil {
 		return err
 	}
 	// The current link may not be the one that was tried.
 	if tried := (*linkError)(nil); errors.As(reason, &tried) {
-		m.URL = tried.link
-	} else if m.State == store.MediaStored {
+		file.URL = tried.link
+	} else if file.State == store.MediaStored {
 		return nil // there is nothing to give up
 	}
-	dead := m.URL
-	if m, err = w.cfg.Store.MediaFailed(ctx, m, reason.Error(), w.cfg.Now()); err != nil || m.State != store.MediaPending {
+	dead := file.URL
+	if file, err = w.cfg.Store.MediaFailed(ctx, file, reason.Error(), w.cfg.Now()); err != nil || file.State != store.MediaPending {
 		return err
 	}
 	// The ID differs from that of the link's first task, which may have ended.
-	return w.enqueue(ctx)(tasks.DownloadMedia(m.JobID, m.Name, m.URL+"\n"+dead))
+	return w.enqueue(ctx)(tasks.DownloadMedia(file.JobID, file.Name, file.URL+"\n"+dead))
 }
 
 func aboutMedia(payload []byte) (jobID, eventID string) {
@@ -158,7 +158,7 @@ func (w *Worker) medium(ctx context.Context, payload []byte) (store.Media, error
 }
 
 // mediaKind returns what the content of a file must be.
-func mediaKind(name string) media.Kind {
+func mediaKind(name string) media.FileType {
 	if strings.HasPrefix(name, tasks.MediaThumbnail) {
 		return media.Image
 	}

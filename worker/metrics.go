@@ -64,9 +64,9 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		Help: "The most tasks of a queue that this process runs at once.",
 	}, []string{"queue"})
 	// Counters start at 0: one that appears as 1 has not increased.
-	for _, p := range tasks.Policies() {
+	for _, policy := range tasks.Policies() {
 		for _, outcome := range []string{outcomeDone, outcomeRetry, outcomeArchived, outcomePutOff} {
-			m.attempts.WithLabelValues(string(p.Kind), outcome)
+			m.attempts.WithLabelValues(string(policy.Kind), outcome)
 		}
 	}
 	for _, outcome := range []string{lookupFound, lookupUnknown, lookupUnclear, lookupLost} {

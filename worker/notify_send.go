@@ -19,25 +19,25 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	n, err := w.cfg.Store.Notification(ctx, p.NotificationID)
+	notification, err := w.cfg.Store.Notification(ctx, p.NotificationID)
 	// A missing row is no permanent error: a database server may be behind another one.
-	if err != nil || n.State == store.NotificationSent {
+	if err != nil || notification.State == store.NotificationSent {
 		return err
 	}
 	// asynq would give up a last attempt that is put off.
-	if wait := w.cfg.Notify.Turn(n.Destination); wait > 0 && !isLast(ctx) {
-		return tasks.PutOff(fmt.Errorf("notify %s: its rate limit is reached", n.Destination), wait)
+	if wait := w.cfg.Notify.Turn(notification.Destination); wait > 0 && !isLast(ctx) {
+		return tasks.PutOff(fmt.Errorf("notify %s: its rate limit is reached", notification.Destination), wait)
 	}
-	message, err := w.message(ctx, n)
+	message, err := w.message(ctx, notification)
 	if err != nil {
 		return err
 	}
-	err = w.traced(ctx, "send message", func(ctx context.Context) error { return w.cfg.Notify.Send(ctx, n.Destination, message) },
-		attribute.String("klinghook.destination", n.Destination))
+	err = w.traced(ctx, "send message", func(ctx context.Context) error { return w.cfg.Notify.Send(ctx, notification.Destination, message) },
+		attribute.String("klinghook.destination", notification.Destination))
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.NotificationSent(ctx, n.ID, w.cfg.Now())
+	return w.cfg.Store.NotificationSent(ctx, notification.ID, w.cfg.Now())
 }
 
 // notificationTrouble notes why a notification is not sent yet.
@@ -64,21 +64,21 @@ func aboutNotification(payload []byte) (jobID, eventID string) {
 }
 
 // message returns the content of a notification, with the job as it is now.
-func (w *Worker) message(ctx context.Context, n store.Notification) (notify.Message, error) {
-	message := notify.Message{ID: n.ID, Type: n.Type, At: n.CreatedAt, EventID: n.EventID}
-	if n.JobID == "" {
+func (w *Worker) message(ctx context.Context, notification store.Notification) (notify.Message, error) {
+	message := notify.Message{ID: notification.ID, Type: notification.Type, At: notification.CreatedAt, EventID: notification.EventID}
+	if notification.JobID == "" {
 		return message, nil
 	}
-	job, err := w.cfg.Store.Job(ctx, n.JobID)
+	job, err := w.cfg.Store.Job(ctx, notification.JobID)
 	if errors.Is(err, store.ErrNotFound) {
 		// An event of an unknown type may name a job that has no row.
-		message.Job = notify.Job{ID: n.JobID}
+		message.Job = notify.Job{ID: notification.JobID}
 		return message, nil
 	}
 	if err != nil {
 		return message, err
 	}
-	files, err := w.cfg.Store.MediaOf(ctx, n.JobID)
+	files, err := w.cfg.Store.MediaOf(ctx, notification.JobID)
 	if err != nil {
 		return message, err
 	}
@@ -90,10 +90,10 @@ func (w *Worker) message(ctx context.Context, n store.Notification) (notify.Mess
 	if job.Progress != nil {
 		message.Job.Progress = *job.Progress
 	}
-	for _, m := range files {
+	for _, file := range files {
 		message.Media = append(message.Media, notify.Media{
-			Name: m.Name, State: string(m.State), Object: m.Object, URL: m.URL,
-			Size: m.Size, SHA256: m.SHA256, ContentType: m.ContentType,
+			Name: file.Name, State: string(file.State), Object: file.Object, URL: file.URL,
+			Size: file.Size, SHA256: file.SHA256, ContentType: file.ContentType,
 		})
 	}
 	return message, nil

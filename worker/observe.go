@@ -18,7 +18,7 @@ type Observer interface {
 	// falls when the download starts over.
 	Downloading(jobID, name, host string) (progress func(received, total int64))
 	// Attempted is called when an attempt has ended.
-	Attempted(a Attempt)
+	Attempted(attempt Attempt)
 }
 
 // Outcome is how an attempt ended.
@@ -87,30 +87,30 @@ func (w *Worker) describe(ctx context.Context, a attempt, end *Attempt) {
 	end.JobID, end.EventID = a.jobID, a.eventID
 	switch a.task.Kind {
 	case tasks.KindEventRecord:
-		ev, _ := tasks.DecodeEvent(a.task.Payload)
-		end.EventType = ev.Type
-		if job, err := w.cfg.Store.Job(ctx, ev.JobID); err == nil && ev.Type == tasks.TypeFailed {
+		event, _ := tasks.DecodeEvent(a.task.Payload)
+		end.EventType = event.Type
+		if job, err := w.cfg.Store.Job(ctx, event.JobID); err == nil && event.Type == tasks.TypeFailed {
 			end.JobError = job.Error
 		}
 	case tasks.KindMediaDownload:
-		p, _ := tasks.DecodeMediaDownload(a.task.Payload)
-		end.Media = p.Name
-		if m, err := w.cfg.Store.Medium(ctx, p.JobID, p.Name); err == nil && m.State == store.MediaStored && end.Outcome == Done {
-			end.Size, end.Location = m.Size, w.cfg.Bucket.Location(m.Object)
+		payload, _ := tasks.DecodeMediaDownload(a.task.Payload)
+		end.Media = payload.Name
+		if file, err := w.cfg.Store.Medium(ctx, payload.JobID, payload.Name); err == nil && file.State == store.MediaStored && end.Outcome == Done {
+			end.Size, end.Location = file.Size, w.cfg.Bucket.Location(file.Object)
 		}
 	case tasks.KindNotifySend:
-		p, _ := tasks.DecodeNotifySend(a.task.Payload)
-		if n, err := w.cfg.Store.Notification(ctx, p.NotificationID); err == nil {
-			end.Destination, end.Message = n.Destination, n.Type
+		payload, _ := tasks.DecodeNotifySend(a.task.Payload)
+		if notification, err := w.cfg.Store.Notification(ctx, payload.NotificationID); err == nil {
+			end.Destination, end.Message = notification.Destination, notification.Type
 		}
 	}
 }
 
 // downloading reports the start of a download and returns the observer's progress
 // function, if any.
-func (w *Worker) downloading(m store.Media) func(received, total int64) {
+func (w *Worker) downloading(file store.Media) func(received, total int64) {
 	if w.cfg.Observer == nil {
 		return nil
 	}
-	return w.cfg.Observer.Downloading(m.JobID, m.Name, hostOf(m.URL))
+	return w.cfg.Observer.Downloading(file.JobID, file.Name, hostOf(file.URL))
 }

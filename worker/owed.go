@@ -51,31 +51,31 @@ func (w *Worker) enqueueOwedWork(ctx context.Context) error {
 	db := w.cfg.Store
 	n := new(atomic.Int64)
 	err := errors.Join(
-		enqueueMissing(ctx, w, n, db.OwedEvents(ctx, owedBatch), func(ev store.OwedEvent) (tasks.Task, error) {
-			return tasks.RecordEvent(tasks.Event{ID: ev.ID})
+		enqueueMissing(ctx, w, n, db.OwedEvents(ctx, owedBatch), func(event store.OwedEvent) (tasks.Task, error) {
+			return tasks.RecordEvent(tasks.Event{ID: event.ID})
 		}, func(ctx context.Context, owed store.OwedEvent) (tasks.Task, bool, error) {
-			ev, err := db.Event(ctx, owed.ID)
-			if err != nil || !ev.ProcessedAt.IsZero() {
+			event, err := db.Event(ctx, owed.ID)
+			if err != nil || !event.ProcessedAt.IsZero() {
 				return tasks.Task{}, false, err
 			}
-			t, err := tasks.RecordEvent(ev.Event)
-			return t, true, err
+			task, err := tasks.RecordEvent(event.Event)
+			return task, true, err
 		}),
 		enqueueMissing(ctx, w, n, db.OwedMedia(ctx, owedBatch), mediaTask, func(ctx context.Context, owed store.Media) (tasks.Task, bool, error) {
-			m, err := db.Medium(ctx, owed.JobID, owed.Name)
-			if err != nil || m.State != store.MediaPending {
+			file, err := db.Medium(ctx, owed.JobID, owed.Name)
+			if err != nil || file.State != store.MediaPending {
 				return tasks.Task{}, false, err
 			}
-			t, err := mediaTask(m)
-			return t, true, err
+			task, err := mediaTask(file)
+			return task, true, err
 		}),
 		enqueueMissing(ctx, w, n, db.OwedNotifications(ctx, owedBatch), notificationTask, func(ctx context.Context, owed store.Notification) (tasks.Task, bool, error) {
 			now, err := db.Notification(ctx, owed.ID)
 			if err != nil || now.State != store.NotificationPending {
 				return tasks.Task{}, false, err
 			}
-			t, err := notificationTask(now)
-			return t, true, err
+			task, err := notificationTask(now)
+			return task, true, err
 		}),
 	)
 	if n.Load() > 0 {
@@ -84,12 +84,12 @@ func (w *Worker) enqueueOwedWork(ctx context.Context) error {
 	return err
 }
 
-func mediaTask(m store.Media) (tasks.Task, error) {
-	return tasks.DownloadMedia(m.JobID, m.Name, m.TaskLink)
+func mediaTask(file store.Media) (tasks.Task, error) {
+	return tasks.DownloadMedia(file.JobID, file.Name, file.TaskLink)
 }
 
-func notificationTask(n store.Notification) (tasks.Task, error) {
-	return tasks.SendNotification(n.ID, n.JobID)
+func notificationTask(notification store.Notification) (tasks.Task, error) {
+	return tasks.SendNotification(notification.ID, notification.JobID)
 }
 
 // enqueueMissing enqueues the tasks of owed rows that no queue has, and counts them in
@@ -131,14 +131,14 @@ func enqueueMissing[T any](
 // isMissing reports that no queue will run the task of an owed row. One that is
 // remembered as completed is missing too: the database has lost its effect, or was
 // restored from a backup.
-func (w *Worker) isMissing(ctx context.Context, t tasks.Task) (bool, error) {
-	info, err := w.queue.find(t)
+func (w *Worker) isMissing(ctx context.Context, task tasks.Task) (bool, error) {
+	info, err := w.queue.find(task)
 	if err != nil || info == nil {
 		return err == nil, err
 	}
 	for info.State == asynq.TaskStateArchived {
-		t = t.NextGeneration() // a replay may have needed another ID
-		next, err := w.queue.find(t)
+		task = task.NextGeneration() // a replay may have needed another ID
+		next, err := w.queue.find(task)
 		if err != nil {
 			return false, err
 		}

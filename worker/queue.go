@@ -50,18 +50,18 @@ func (q *queue) unfinished() (n int, err error) {
 }
 
 // find returns the task with the kind and ID of t, or nil if no queue has it.
-func (q *queue) find(t tasks.Task) (*asynq.TaskInfo, error) {
+func (q *queue) find(task tasks.Task) (*asynq.TaskInfo, error) {
 	names := tasks.AllQueues(q.shards) // for a kind of another release
-	if name, err := q.QueueOf(t.Kind, t.ID); err == nil {
+	if name, err := q.QueueOf(task.Kind, task.ID); err == nil {
 		names = []string{name}
 	}
 	for _, name := range names {
-		info, err := q.inspector.GetTaskInfo(name, t.ID)
+		info, err := q.inspector.GetTaskInfo(name, task.ID)
 		switch {
 		case err == nil:
 			return info, nil
 		case !isNotFound(err):
-			return nil, fmt.Errorf("look for task %s: %w", t.ID, err)
+			return nil, fmt.Errorf("look for task %s: %w", task.ID, err)
 		}
 	}
 	return nil, nil
@@ -76,13 +76,13 @@ const maxGenerations = 5
 
 // enqueueAgain enqueues a task whose work is owed although asynq may remember it as
 // completed or archived. It reports false if the task is waiting or running.
-func (q *queue) enqueueAgain(ctx context.Context, t tasks.Task) (bool, error) {
+func (q *queue) enqueueAgain(ctx context.Context, task tasks.Task) (bool, error) {
 	for range maxGenerations {
-		duplicate, err := q.Enqueue(ctx, t)
+		duplicate, err := q.Enqueue(ctx, task)
 		if err != nil || !duplicate {
 			return err == nil, err
 		}
-		info, err := q.find(t)
+		info, err := q.find(task)
 		switch {
 		case err != nil:
 			return false, err
@@ -95,18 +95,18 @@ func (q *queue) enqueueAgain(ctx context.Context, t tasks.Task) (bool, error) {
 			continue
 		}
 		// asynq cannot delete a task that it has dropped from its list of archived tasks.
-		if now, err := q.find(t); err == nil && now != nil && now.State == info.State {
-			t = t.NextGeneration()
+		if now, err := q.find(task); err == nil && now != nil && now.State == info.State {
+			task = task.NextGeneration()
 		}
 	}
-	return false, fmt.Errorf("enqueue task %s again: its ID stays taken", t.ID)
+	return false, fmt.Errorf("enqueue task %s again: its ID stays taken", task.ID)
 }
 
 // forget deletes a task that is completed or archived, in every generation. A task that
 // waits or runs stays.
-func (q *queue) forget(t tasks.Task) error {
+func (q *queue) forget(task tasks.Task) error {
 	for range maxGenerations {
-		info, err := q.find(t)
+		info, err := q.find(task)
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (q *queue) forget(t tasks.Task) error {
 			// sweep see it.
 			_ = q.inspector.DeleteTask(info.Queue, info.ID)
 		}
-		t = t.NextGeneration()
+		task = task.NextGeneration()
 	}
 	return nil
 }

@@ -8,9 +8,9 @@ import (
 
 // keepRejection keeps a delivery that ingest refused, as a sample.
 func (w *Worker) keepRejection(ctx context.Context, payload []byte) error {
-	r, err := tasks.DecodeRejection(payload)
+	rejection, err := tasks.DecodeRejection(payload)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.KeepRejection(ctx, r)
+	return w.cfg.Store.KeepRejection(ctx, rejection)
 }

@@ -23,27 +23,27 @@ func (w *Worker) mayRenew(err error) bool {
 // renewLink asks Kling for a job, records the answer as an event, and returns the file
 // with its current link. same reports that Kling still gives the file's old link. For a
 // job that Kling does not know it returns the file unchanged.
-func (w *Worker) renewLink(ctx context.Context, m store.Media) (fresh store.Media, same bool, err error) {
-	api, err := w.cfg.Store.JobAPI(ctx, m.JobID)
+func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.Media, same bool, err error) {
+	api, err := w.cfg.Store.JobAPI(ctx, file.JobID)
 	if err != nil {
-		return m, false, err
+		return file, false, err
 	}
-	job, err := w.cfg.Lookups.Kling.Job(ctx, m.JobID, KindsOf(api)...)
+	job, err := w.cfg.Lookups.Kling.Job(ctx, file.JobID, KindsOf(api)...)
 	switch {
 	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid), errors.Is(err, kling.ErrNeedsAPIKey):
-		return m, false, nil
+		return file, false, nil
 	case err != nil:
-		return m, false, tasks.RetryAfter(err, kling.WaitOf(err))
+		return file, false, tasks.RetryAfter(err, kling.WaitOf(err))
 	}
-	ev, err := LookupEvent(job, w.cfg.Now())
+	event, err := LookupEvent(job, w.cfg.Now())
 	if err != nil {
-		return m, false, err
+		return file, false, err
 	}
-	if err := w.record(ctx, ev, &m); err != nil {
-		return m, false, err
+	if err := w.record(ctx, event, &file); err != nil {
+		return file, false, err
 	}
-	same = slices.ContainsFunc(job.Outputs, func(o kling.Output) bool { return o.URL == m.URL })
-	fresh, err = w.cfg.Store.Medium(ctx, m.JobID, m.Name)
+	same = slices.ContainsFunc(job.Outputs, func(o kling.Output) bool { return o.URL == file.URL })
+	fresh, err = w.cfg.Store.Medium(ctx, file.JobID, file.Name)
 	return fresh, same, err
 }
 

@@ -30,82 +30,82 @@ type Replayer struct {
 // letter as replayed. Replaying it again, or while its task is queued, changes nothing.
 // It fails for an event whose signature is no longer valid, for example because its
 // secret was removed from the settings.
-func (r *Replayer) Replay(ctx context.Context, d store.DeadLetter) error {
-	if err := r.replay(ctx, d); err != nil {
-		return fmt.Errorf("replay dead letter %d: %w", d.ID, err)
+func (r *Replayer) Replay(ctx context.Context, letter store.DeadLetter) error {
+	if err := r.replay(ctx, letter); err != nil {
+		return fmt.Errorf("replay dead letter %d: %w", letter.ID, err)
 	}
 	return nil
 }
 
-func (r *Replayer) replay(ctx context.Context, d store.DeadLetter) error {
-	if d.State != store.DeadLetterDead {
+func (r *Replayer) replay(ctx context.Context, letter store.DeadLetter) error {
+	if letter.State != store.DeadLetterDead {
 		return nil
 	}
-	if err := r.reopen(ctx, d.Task); err != nil {
+	if err := r.reopen(ctx, letter.Task); err != nil {
 		return err
 	}
-	if _, err := newQueue(r.Redis, r.EventShards).enqueueAgain(ctx, d.Task); err != nil {
+	if _, err := newQueue(r.Redis, r.EventShards).enqueueAgain(ctx, letter.Task); err != nil {
 		return err
 	}
-	return r.Store.EndDeadLetter(ctx, d, store.DeadLetterReplayed, r.Now())
+	return r.Store.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, r.Now())
 }
 
 // Discard ends a dead letter and leaves its work undone.
-func (r *Replayer) Discard(ctx context.Context, d store.DeadLetter) error {
-	if err := newQueue(r.Redis, r.EventShards).forget(d.Task); err != nil {
-		return fmt.Errorf("discard dead letter %d: %w", d.ID, err)
+func (r *Replayer) Discard(ctx context.Context, letter store.DeadLetter) error {
+	if err := newQueue(r.Redis, r.EventShards).forget(letter.Task); err != nil {
+		return fmt.Errorf("discard dead letter %d: %w", letter.ID, err)
 	}
-	return r.Store.EndDeadLetter(ctx, d, store.DeadLetterDiscarded, r.Now())
+	return r.Store.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, r.Now())
 }
 
 // reopen makes the store owe a task's work again, so that losing the queue does not
 // lose the replay.
-func (r *Replayer) reopen(ctx context.Context, t tasks.Task) error {
-	switch t.Kind {
+func (r *Replayer) reopen(ctx context.Context, task tasks.Task) error {
+	switch task.Kind {
 	case tasks.KindEventRecord:
-		ev, err := tasks.DecodeEvent(t.Payload)
+		event, err := tasks.DecodeEvent(task.Payload)
 		if err != nil {
 			return err
 		}
-		if err := r.verify(ev); err != nil {
+		if err := r.verify(event); err != nil {
 			return err
 		}
-		return r.Store.KeepEvent(ctx, ev)
+		return r.Store.KeepEvent(ctx, event)
 	case tasks.KindMediaDownload:
-		p, err := tasks.DecodeMediaDownload(t.Payload)
+		payload, err := tasks.DecodeMediaDownload(task.Payload)
 		if err != nil {
 			return err
 		}
-		return r.Store.ReopenMedia(ctx, p.JobID, p.Name, r.Now())
+		return r.Store.ReopenMedia(ctx, payload.JobID, payload.Name, r.Now())
 	case tasks.KindNotifySend:
-		p, err := tasks.DecodeNotifySend(t.Payload)
+		payload, err := tasks.DecodeNotifySend(task.Payload)
 		if err != nil {
 			return err
 		}
-		return r.Store.ReopenNotification(ctx, p.NotificationID, r.Now())
+		return r.Store.ReopenNotification(ctx, payload.NotificationID, r.Now())
 	case tasks.KindRejectionKeep:
 		return nil
 	}
-	return fmt.Errorf("unknown task kind %q", t.Kind)
+	return fmt.Errorf("unknown task kind %q", task.Kind)
 }
 
 // verify checks an event's signature again, from the bytes and headers that were kept,
 // at the time when it arrived.
-func (r *Replayer) verify(ev tasks.Event) error {
-	src, ok := r.Sources[ev.Source]
+func (r *Replayer) verify(event tasks.Event) error {
+	src, ok := r.Sources[event.Source]
 	if !ok {
-		return fmt.Errorf("verify event %s: unknown protocol %q", ev.ID, ev.Source)
+		return fmt.Errorf("verify event %s: unknown protocol %q", event.ID, event.Source)
 	}
 	header := http.Header{}
-	for name, value := range ev.Headers {
+	for name, value := range event.Headers {
 		header.Set(name, value)
 	}
-	_, err := src.Verify(header, ev.Body, ev.ReceivedAt)
-	if err != nil && ev.Secret == "" {
-		return fmt.Errorf("verify event %s again: %w; it was accepted while verification was off: discard it, or have it sent again", ev.ID, err)
+	_, err := src.Verify(header, event.Body, event.ReceivedAt)
+	if err != nil && event.Secret == "" {
+		return fmt.Errorf("verify event %s again: %w; it was accepted while verification was off: discard it, or have it sent again", event.ID, err)
 	}
 	if err != nil {
-		return fmt.Errorf("verify event %s again: %w; it was accepted with the secret %q", ev.ID, err, ev.Secret)
+		return fmt.Errorf("verify event %s again: %w; it was accepted with the secret %q", event.ID, err, event.Secret)
 	}
 	return nil
 }

@@ -119,9 +119,9 @@ func (w *Worker) sweepOrphans(ctx context.Context, queues []string) error {
 				return fmt.Errorf("list active tasks of %s: %w", queue, err)
 			}
 			var orphans []*asynq.TaskInfo
-			for _, t := range active {
-				key := queue + " " + t.ID
-				if t.IsOrphaned || running[key] {
+			for _, task := range active {
+				key := queue + " " + task.ID
+				if task.IsOrphaned || running[key] {
 					continue
 				}
 				since, suspect := w.suspects[key]
@@ -130,7 +130,7 @@ func (w *Worker) sweepOrphans(ctx context.Context, queues []string) error {
 				}
 				seen[key] = since
 				if w.cfg.Now().Sub(since) >= orphanAfter {
-					orphans = append(orphans, t)
+					orphans = append(orphans, task)
 				}
 			}
 			if err := w.enqueueOrphans(ctx, orphans); err != nil {
@@ -148,24 +148,24 @@ func (w *Worker) sweepOrphans(ctx context.Context, queues []string) error {
 // enqueueOrphans enqueues the next generation of tasks that have no dead letter.
 func (w *Worker) enqueueOrphans(ctx context.Context, orphans []*asynq.TaskInfo) error {
 	ids := make([]string, len(orphans))
-	for i, t := range orphans {
-		ids[i] = tasks.WorkID(t.ID)
+	for i, task := range orphans {
+		ids[i] = tasks.WorkID(task.ID)
 	}
 	buried, err := w.cfg.Store.Buried(ctx, ids)
 	if err != nil {
 		return err
 	}
-	for i, t := range orphans {
+	for i, task := range orphans {
 		if buried[ids[i]] {
 			continue
 		}
-		next := tasks.Task{Kind: tasks.Kind(t.Type), ID: t.ID, Payload: t.Payload}.NextGeneration()
+		next := tasks.Task{Kind: tasks.Kind(task.Type), ID: task.ID, Payload: task.Payload}.NextGeneration()
 		duplicate, err := w.queue.Enqueue(ctx, next)
 		if err != nil {
 			return err
 		}
 		if !duplicate {
-			w.cfg.Log.Warn("orphaned task enqueued again", zap.String("queue", t.Queue), zap.String("task_id", t.ID))
+			w.cfg.Log.Warn("orphaned task enqueued again", zap.String("queue", task.Queue), zap.String("task_id", task.ID))
 		}
 	}
 	return nil

@@ -14,11 +14,11 @@ import (
 
 // traceAttempt starts the span of an attempt, as a child of the span in its task's
 // headers. Refused deliveries, which strangers send, are not traced.
-func (w *Worker) traceAttempt(ctx context.Context, a attempt, t *asynq.Task) (_ context.Context, end func(error)) {
+func (w *Worker) traceAttempt(ctx context.Context, a attempt, task *asynq.Task) (_ context.Context, end func(error)) {
 	if w.cfg.Tracer == nil || a.task.Kind == tasks.KindRejectionKeep {
 		return ctx, func(error) {}
 	}
-	ctx, span := w.cfg.Tracer.Start(tasks.WithTraceOf(ctx, t.Headers()), string(a.task.Kind), trace.WithSpanKind(trace.SpanKindConsumer),
+	ctx, span := w.cfg.Tracer.Start(tasks.WithTraceOf(ctx, task.Headers()), string(a.task.Kind), trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "asynq"), attribute.String("messaging.destination.name", a.queue), attribute.String("messaging.message.id", a.task.ID),
 			attribute.Int("klinghook.attempt", a.number), attribute.String("klinghook.job_id", a.jobID), attribute.String("klinghook.event_id", a.eventID)))

@@ -94,17 +94,17 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if err != nil {
 		return err
 	}
-	for i, e := range endpoints {
-		if len(e.Tokens) == 0 {
+	for i, endpoint := range endpoints {
+		if len(endpoint.Tokens) == 0 {
 			continue
 		}
 		endpoints[i].Open = ingest.LookupsOn(rdb)
 		if err := endpoints[i].Open(ctx); err != nil {
-			log.Warn("unsigned callbacks are refused for now", zap.String("path", e.Protocol.Path), zap.Error(err))
+			log.Warn("unsigned callbacks are refused for now", zap.String("path", endpoint.Protocol.Path), zap.Error(err))
 		}
 	}
-	for _, p := range disabled {
-		log.Info("endpoint is off: its secret is not set", zap.String("source", p.Name), zap.String("path", p.Path), zap.String("setting", p.SecretSetting))
+	for _, protocol := range disabled {
+		log.Info("endpoint is off: its secret is not set", zap.String("source", protocol.Name), zap.String("path", protocol.Path), zap.String("setting", protocol.SecretSetting))
 	}
 	traces, err := cli.Tracing(ctx, cfg, "klinghook-ingest", version, log)
 	if err != nil {
@@ -130,7 +130,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	if _, err := cli.Listen(ctx, listeners, cli.PrivateEndpoint("metrics", cfg, private, log)); err != nil {
 		return err
 	}
-	webhooks := cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server, Public: true}
+	webhooks := cli.Service{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server, Public: true}
 	if _, err := cli.Listen(ctx, listeners, webhooks); err != nil {
 		return errors.Join(err, listeners.Close())
 	}

@@ -60,40 +60,40 @@ func printConfig(cmd *cobra.Command, asJSON bool) error {
 	for _, warning := range cfg.Warnings() {
 		cmd.PrintErrln("warning:", warning)
 	}
-	shown := each(config.Settings(), func(s config.Setting) shownSetting {
-		flag := s.Flag
-		if !s.HasFlag() {
-			flag = s.FileFlag()
+	shown := each(config.Settings(), func(setting config.Setting) shownSetting {
+		flag := setting.Flag
+		if !setting.HasFlag() {
+			flag = setting.FileFlag()
 		}
-		return shownSetting{s.Name, "--" + flag, cfg.Value(s.Name), string(cfg.Origin(s.Name)), s.Default, s.Form, s.Meaning}
+		return shownSetting{setting.Name, "--" + flag, cfg.Value(setting.Name), string(cfg.Origin(setting.Name)), setting.Default, setting.Form, setting.Meaning}
 	})
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), shown)
 	}
-	for _, s := range shown {
-		value := " = " + s.Value + "  (" + s.Origin + ")"
-		if s.Value == "" {
+	for _, setting := range shown {
+		value := " = " + setting.Value + "  (" + setting.Origin + ")"
+		if setting.Value == "" {
 			value = " is not set"
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s%s\n    %s\n    %s: %s; default: %s\n\n", s.Name, value, s.Meaning, s.Flag, s.Form, cmp.Or(s.Default, "none"))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s%s\n    %s\n    %s: %s; default: %s\n\n", setting.Name, value, setting.Meaning, setting.Flag, setting.Form, cmp.Or(setting.Default, "none"))
 	}
 	return nil
 }
 
 func printSettingsTable(out io.Writer) {
 	var group string
-	for _, s := range config.Settings() {
-		if s.Group != group {
-			group = s.Group
+	for _, setting := range config.Settings() {
+		if setting.Group != group {
+			group = setting.Group
 			fmt.Fprintf(out, "\n## %s\n\n| variable | default | meaning |\n| --- | --- | --- |\n", group)
 		}
-		name, value := "`"+s.Name+"`", ""
-		if s.Secret != config.SecretNone {
+		name, value := "`"+setting.Name+"`", ""
+		if setting.Secret != config.SecretNone {
 			name += " (`…_FILE`)"
 		}
-		if s.Default != "" {
-			value = "`" + s.Default + "`"
+		if setting.Default != "" {
+			value = "`" + setting.Default + "`"
 		}
-		fmt.Fprintf(out, "| %s | %s | %s |\n", name, value, strings.ReplaceAll(s.Meaning, "|", "\\|"))
+		fmt.Fprintf(out, "| %s | %s | %s |\n", name, value, strings.ReplaceAll(setting.Meaning, "|", "\\|"))
 	}
 }

@@ -52,20 +52,20 @@ func (b *progressBar) Set(current, total int64) {
 
 // End removes the bar. It may be called again.
 func (b *progressBar) End() {
-	s := b.screen
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	console := b.screen
+	console.mu.Lock()
+	defer console.mu.Unlock()
 	if b.bar == nil || b.ended {
 		return
 	}
 	b.ended = true
 	b.bar.Abort(true)
-	if s.bars--; s.bars > 0 {
+	if console.bars--; console.bars > 0 {
 		return
 	}
 	// When Wait returns, the lines above the bars are on the terminal.
-	s.progress.Wait()
-	s.progress = nil
+	console.progress.Wait()
+	console.progress = nil
 }
 
 // describe returns the text beside the bar.

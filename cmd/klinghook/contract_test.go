@@ -38,7 +38,7 @@ func TestDeliveriesOfSendAreVerifiedInEveryProtocol(t *testing.T) {
 	sent := make(map[string]bool)
 	for _, name := range sendProtocols() {
 		t.Run(name, func(t *testing.T) {
-			protocol := simulate.Protocol(name)
+			protocol := simulate.CallbackFormat(name)
 			p := protocolNamed(protocol)
 			sent[p.Name] = true
 			secret, err := keptSecret(secretFile(t.TempDir(), p.SecretSetting))

@@ -31,12 +31,12 @@ type letterChoice struct {
 }
 
 func (c *letterChoice) addFlags(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.StringVar(&c.filter.JobID, "job", "", "only those of the job with this `id`")
-	fs.StringVar(&c.kind, "kind", "", "only tasks of this `kind`: "+strings.Join(kinds(), ", "))
-	fs.StringVar(&c.filter.Error, "error", "", "only those whose last error contains this `text`")
-	fs.StringVar(&c.since, "since", "", "only those that failed at or after this `time`: RFC 3339, or a duration ago, such as 90m")
-	fs.StringVar(&c.before, "before", "", "only those that failed before this `time`")
+	flags := cmd.Flags()
+	flags.StringVar(&c.filter.JobID, "job", "", "only those of the job with this `id`")
+	flags.StringVar(&c.kind, "kind", "", "only tasks of this `kind`: "+strings.Join(kinds(), ", "))
+	flags.StringVar(&c.filter.Error, "error", "", "only those whose last error contains this `text`")
+	flags.StringVar(&c.since, "since", "", "only those that failed at or after this `time`: RFC 3339, or a duration ago, such as 90m")
+	flags.StringVar(&c.before, "before", "", "only those that failed before this `time`")
 }
 
 // resolve reads ids and flags into the filter.
@@ -63,8 +63,8 @@ func (c *letterChoice) resolve(ids []string, now time.Time) (err error) {
 
 // isSet reports whether anything narrows the choice.
 func (c *letterChoice) isSet() bool {
-	f := c.filter
-	return len(f.IDs) > 0 || f.JobID != "" || f.Kind != "" || f.Error != "" || !f.Since.IsZero() || !f.Before.IsZero()
+	filter := c.filter
+	return len(filter.IDs) > 0 || filter.JobID != "" || filter.Kind != "" || filter.Error != "" || !filter.Since.IsZero() || !filter.Before.IsZero()
 }
 
 // timeOf reads a time, or a duration before now. Empty is no time.
@@ -83,11 +83,11 @@ func timeOf(flag, text string, now time.Time) (time.Time, error) {
 }
 
 func kinds() []string {
-	return each(tasks.Policies(), func(p tasks.Policy) string { return string(p.Kind) })
+	return each(tasks.Policies(), func(policy tasks.Policy) string { return string(policy.Kind) })
 }
 
 func deadlettersListCommand() *cobra.Command {
-	var c letterChoice
+	var choice letterChoice
 	var list listFlags
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -104,12 +104,12 @@ left out. Times are RFC 3339 in UTC.`,
   klinghook deadletters list --since 24h --json | jq length`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.resolve(nil, time.Now()); err != nil {
+			if err := choice.resolve(nil, time.Now()); err != nil {
 				return err
 			}
-			c.filter.Limit, c.filter.Outline = int(list.limit), true
+			choice.filter.Limit, choice.filter.Outline = int(list.limit), true
 			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
-				letters, err := db.DeadLetters(ctx, c.filter)
+				letters, err := db.DeadLetters(ctx, choice.filter)
 				if err != nil {
 					return err
 				}
@@ -117,8 +117,8 @@ left out. Times are RFC 3339 in UTC.`,
 			})
 		},
 	}
-	c.addFlags(cmd)
-	cmd.Flags().BoolVar(&c.filter.Ended, "ended", false, "also list those that were replayed, discarded or done")
+	choice.addFlags(cmd)
+	cmd.Flags().BoolVar(&choice.filter.Ended, "ended", false, "also list those that were replayed, discarded or done")
 	list.add(cmd)
 	cli.AddFlags(cmd, config.Store)
 	return cmd
@@ -136,12 +136,12 @@ failures (attempt, at, error) and payload.`,
 		Example: `  klinghook deadletters show 17`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			c := letterChoice{filter: store.DeadLetterFilter{Ended: true}}
-			if err := c.resolve(ids, time.Now()); err != nil {
+			choice := letterChoice{filter: store.DeadLetterFilter{Ended: true}}
+			if err := choice.resolve(ids, time.Now()); err != nil {
 				return err
 			}
 			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
-				letters, err := db.DeadLetters(ctx, c.filter)
+				letters, err := db.DeadLetters(ctx, choice.filter)
 				if err != nil {
 					return err
 				}
@@ -194,32 +194,32 @@ type letterJSON struct {
 	PayloadBase64 []byte          `json:"payload_base64,omitempty"`
 }
 
-func newLetterJSON(d store.DeadLetter) letterJSON {
+func newLetterJSON(letter store.DeadLetter) letterJSON {
 	return letterJSON{
-		ID: d.ID, Kind: string(d.Task.Kind), TaskID: d.Task.ID, JobID: d.JobID, EventID: d.EventID,
-		Error: d.Error, FailedAt: d.FailedAt, State: string(d.State), EndedAt: d.EndedAt,
+		ID: letter.ID, Kind: string(letter.Task.Kind), TaskID: letter.Task.ID, JobID: letter.JobID, EventID: letter.EventID,
+		Error: letter.Error, FailedAt: letter.FailedAt, State: string(letter.State), EndedAt: letter.EndedAt,
 	}
 }
 
 var letterTable = table[letterJSON]{
 	"no dead letters",
 	[]string{"ID", "KIND", "JOB", "FAILED", "STATE", "ERROR"},
-	func(d letterJSON) []string {
-		return []string{strconv.FormatInt(d.ID, 10), d.Kind, d.JobID, clock(d.FailedAt), d.State, errorText(d.Error)}
+	func(letter letterJSON) []string {
+		return []string{strconv.FormatInt(letter.ID, 10), letter.Kind, letter.JobID, clock(letter.FailedAt), letter.State, errorText(letter.Error)}
 	},
 }
 
-func printLetter(w io.Writer, d letterJSON) error {
-	state := d.State
+func printLetter(w io.Writer, letter letterJSON) error {
+	state := letter.State
 	if state == string(store.DeadLetterDone) {
 		state = "done: its work was done by another run of the task or because of another event"
 	}
 	err := printFields(w, [][2]string{
-		{"Dead letter", strconv.FormatInt(d.ID, 10)}, {"State", state}, {"Ended", clock(d.EndedAt)},
-		{"Kind", d.Kind}, {"Task", d.TaskID}, {"Job", d.JobID}, {"Event", d.EventID}, {"Failed", clock(d.FailedAt)},
+		{"Dead letter", strconv.FormatInt(letter.ID, 10)}, {"State", state}, {"Ended", clock(letter.EndedAt)},
+		{"Kind", letter.Kind}, {"Task", letter.TaskID}, {"Job", letter.JobID}, {"Event", letter.EventID}, {"Failed", clock(letter.FailedAt)},
 	})
-	_, payloadErr := fmt.Fprintf(w, "\nPayload\n%s\n", oneLine(d.Payload+string(d.PayloadBase64)))
-	return errors.Join(err, payloadErr, table[store.Failure]{"", []string{"ATTEMPT", "AT", "ERROR"}, func(f store.Failure) []string {
-		return []string{strconv.Itoa(f.Attempt), clock(f.At), f.Error}
-	}}.section(w, "Attempts", d.Failures))
+	_, payloadErr := fmt.Fprintf(w, "\nPayload\n%s\n", oneLine(letter.Payload+string(letter.PayloadBase64)))
+	return errors.Join(err, payloadErr, table[store.Failure]{"", []string{"ATTEMPT", "AT", "ERROR"}, func(failure store.Failure) []string {
+		return []string{strconv.Itoa(failure.Attempt), clock(failure.At), failure.Error}
+	}}.section(w, "Attempts", letter.Failures))
 }

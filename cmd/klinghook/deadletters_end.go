@@ -22,7 +22,7 @@ type endFunc func(*worker.Replayer, context.Context, store.DeadLetter) error
 
 // endCommand returns a command that ends dead letters.
 func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
-	var c letterChoice
+	var choice letterChoice
 	cmd := &cobra.Command{
 		Use:   name + " [id]...",
 		Short: short,
@@ -31,28 +31,28 @@ func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
   klinghook deadletters %[1]s --kind notify:send --since 2h
   klinghook deadletters %[1]s --all`, name),
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			if err := c.resolve(ids, time.Now()); err != nil {
+			if err := choice.resolve(ids, time.Now()); err != nil {
 				return err
 			}
-			if c.isSet() == c.all {
+			if choice.isSet() == choice.all {
 				return cli.Usagef("select dead letters by id or by flags, or all of them with --all")
 			}
-			return withReplayer(cmd, func(ctx context.Context, r *worker.Replayer) error {
-				return endLetters(ctx, newConsole(os.Stdout, os.Stderr), r, c.filter, done, end)
+			return withReplayer(cmd, func(ctx context.Context, replayer *worker.Replayer) error {
+				return endLetters(ctx, newConsole(os.Stdout, os.Stderr), replayer, choice.filter, done, end)
 			})
 		},
 	}
-	c.addFlags(cmd)
-	cmd.Flags().BoolVar(&c.all, "all", false, "all that are dead")
+	choice.addFlags(cmd)
+	cmd.Flags().BoolVar(&choice.all, "all", false, "all that are dead")
 	cli.AddFlags(cmd, config.Replay)
 	return cmd
 }
 
 // endLetters ends all dead letters of the filter, page by page. A failure does not
 // stop the others.
-func endLetters(ctx context.Context, screen *console, r *worker.Replayer, filter store.DeadLetterFilter, done string, end endFunc) error {
+func endLetters(ctx context.Context, screen *console, replayer *worker.Replayer, filter store.DeadLetterFilter, done string, end endFunc) error {
 	filter.Limit, filter.Outline = 500, true
-	total, err := r.Store.CountDeadLetters(ctx, filter)
+	total, err := replayer.Store.CountDeadLetters(ctx, filter)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func endLetters(ctx context.Context, screen *console, r *worker.Replayer, filter
 	var errs []error
 	var ended, seen int64
 	for ctx.Err() == nil {
-		page, err := r.Store.DeadLetters(ctx, filter)
+		page, err := replayer.Store.DeadLetters(ctx, filter)
 		if err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func endLetters(ctx context.Context, screen *console, r *worker.Replayer, filter
 			bar.Set(seen, total)
 			seen++
 			filter.After = outline.ID
-			n, err := endLetter(ctx, r, outline.ID, end)
+			n, err := endLetter(ctx, replayer, outline.ID, end)
 			ended += n
 			if err != nil {
 				errs = append(errs, err)
@@ -92,19 +92,19 @@ func endLetters(ctx context.Context, screen *console, r *worker.Replayer, filter
 	}
 	errs = append(errs, ctx.Err())
 	if ended == 0 && len(filter.IDs) > 0 {
-		errs = append(errs, checkLetters(ctx, r.Store, filter.IDs))
+		errs = append(errs, checkLetters(ctx, replayer.Store, filter.IDs))
 	}
 	return errors.Join(errs...)
 }
 
 // endLetter ends one dead letter, whose payload may be large, and returns how many
 // that were: 0 if somebody else ended it.
-func endLetter(ctx context.Context, r *worker.Replayer, id int64, end endFunc) (ended int64, err error) {
-	letters, err := r.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
+func endLetter(ctx context.Context, replayer *worker.Replayer, id int64, end endFunc) (ended int64, err error) {
+	letters, err := replayer.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
 	if err != nil || len(letters) == 0 {
 		return 0, err
 	}
-	if err := end(r, ctx, letters[0]); err != nil {
+	if err := end(replayer, ctx, letters[0]); err != nil {
 		return 0, err
 	}
 	return 1, nil

@@ -30,7 +30,7 @@ import (
 )
 
 func devCommand() *cobra.Command {
-	var o devOptions
+	var options devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything in one process, without other servers",
@@ -56,10 +56,10 @@ Press Ctrl-C to finish the current work and stop, and again to stop at once.`,
   klinghook dev --addr :8080 --data /tmp/try    # elsewhere
   KLINGHOOK_REDIS_URL=redis://localhost:6379 klinghook dev`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, options) },
 	}
-	cmd.Flags().BoolVar(&o.simulate, "simulate", false, "also run a fake Kling, as \"klinghook simulate\" does, and ask it about jobs")
-	cmd.Flags().BoolVar(&o.skipVerify, "insecure-skip-verify", false, "accept unsigned deliveries; listens on 127.0.0.1 unless --addr is given")
+	cmd.Flags().BoolVar(&options.simulate, "simulate", false, "also run a fake Kling, as \"klinghook simulate\" does, and ask it about jobs")
+	cmd.Flags().BoolVar(&options.skipVerify, "insecure-skip-verify", false, "accept unsigned deliveries; listens on 127.0.0.1 unless --addr is given")
 	cli.AddFlags(cmd, config.Dev)
 	return cmd
 }
@@ -67,14 +67,14 @@ Press Ctrl-C to finish the current work and stop, and again to stop at once.`,
 // devOptions are what the flags of dev say besides the settings.
 type devOptions struct{ skipVerify, simulate bool }
 
-func runDev(cmd *cobra.Command, o devOptions) (err error) {
+func runDev(cmd *cobra.Command, options devOptions) (err error) {
 	cfg, err := load(config.Dev, cmd)
 	if err != nil {
 		return err
 	}
 	hideNewFiles()
 	screen := newConsole(os.Stdout, os.Stderr)
-	d := &dev{cfg: cfg, out: screen.Out(), showSecrets: screen.out.terminal, devOptions: o, metrics: admin.NewMetrics(cli.Version(version))}
+	d := &dev{cfg: cfg, out: screen.Out(), showSecrets: screen.out.terminal, devOptions: options, metrics: admin.NewMetrics(cli.Version(version))}
 	log, err := d.openLog(screen)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ type dev struct {
 	redisURL string
 	rdb      redis.UniversalClient
 	store    *store.Store
-	queue    ingest.Queue
+	queue    ingest.Enqueuer
 	check    process.Check // of the queue
 	sample   *sampleServer
 	kling    *simulatedKling // nil without --simulate
@@ -280,7 +280,7 @@ func (d *dev) endpoints() ([]ingest.Endpoint, error) {
 		return nil, err
 	}
 	if !hasCredentials(d.cfg) {
-		endpoints = slices.DeleteFunc(endpoints, func(e ingest.Endpoint) bool { return len(e.Tokens) > 0 })
+		endpoints = slices.DeleteFunc(endpoints, func(endpoint ingest.Endpoint) bool { return len(endpoint.Tokens) > 0 })
 	}
 	if d.skipVerify {
 		for i := range endpoints {
@@ -292,11 +292,11 @@ func (d *dev) endpoints() ([]ingest.Endpoint, error) {
 
 // listen binds both addresses and notes them for the other commands.
 func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private, public http.Handler) (devAddresses, error) {
-	adminAddr, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: d.cfg.AdminAddr, Handler: private})
+	adminAddr, err := cli.Listen(ctx, listeners, cli.Service{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: d.cfg.AdminAddr, Handler: private})
 	if err != nil {
 		return devAddresses{}, err
 	}
-	addr, err := cli.Listen(ctx, listeners, cli.Endpoint{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: d.cfg.Addr, Handler: public, Public: true})
+	addr, err := cli.Listen(ctx, listeners, cli.Service{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: d.cfg.Addr, Handler: public, Public: true})
 	if err != nil {
 		return devAddresses{}, errors.Join(err, listeners.Close())
 	}
@@ -327,17 +327,17 @@ func (d *dev) stop(ctx context.Context, listeners *process.Listeners) error {
 func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	out := d.out
 	fmt.Fprintf(out, "\nklinghook dev is running; Ctrl-C stops it.\n\n")
-	for _, e := range endpoints {
-		if len(e.Tokens) > 0 {
-			path := strings.Replace(e.Protocol.Path, ":token", "<"+e.Protocol.SecretSetting+">", 1)
+	for _, endpoint := range endpoints {
+		if len(endpoint.Tokens) > 0 {
+			path := strings.Replace(endpoint.Protocol.Path, ":token", "<"+endpoint.Protocol.SecretSetting+">", 1)
 			fmt.Fprintf(out, "  send to   %s%s\n  unsigned  each callback only makes klinghook ask Kling about its job\n", here.Webhooks, path)
 			continue
 		}
-		fmt.Fprintf(out, "  send to   %s%s\n", here.Webhooks, e.Protocol.Path)
+		fmt.Fprintf(out, "  send to   %s%s\n", here.Webhooks, endpoint.Protocol.Path)
 		if d.skipVerify {
 			continue
 		}
-		fmt.Fprintf(out, "  secret    %s\n", d.secrets.describe(e.Protocol.SecretSetting, d.showSecrets))
+		fmt.Fprintf(out, "  secret    %s\n", d.secrets.describe(endpoint.Protocol.SecretSetting, d.showSecrets))
 	}
 	fmt.Fprintf(out, "  queue     %s%s\n", here.Admin, admin.QueuesPath)
 	fmt.Fprintf(out, "  jobs in   %s\n", d.cfg.Value("KLINGHOOK_DATABASE_URL"))

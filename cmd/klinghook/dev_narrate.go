@@ -102,18 +102,18 @@ func (n *narrator) say(about, step, format string, args ...any) {
 }
 
 // delivered prints a delivery.
-func (n *narrator) delivered(d ingest.Delivery) {
+func (n *narrator) delivered(delivery ingest.Delivery) {
 	switch {
-	case d.Status >= 300:
-		n.refused(d)
-	case d.Duplicate:
-		n.say(cmp.Or(d.JobID, d.Source), "repeated", "%s, which was received before", d.Type)
+	case delivery.Status >= 300:
+		n.refused(delivery)
+	case delivery.Duplicate:
+		n.say(cmp.Or(delivery.JobID, delivery.Source), "repeated", "%s, which was received before", delivery.Type)
 	default:
-		n.say(cmp.Or(d.JobID, d.Source), "received", "%s, answered in %s", d.Type, shortly(d.Took))
+		n.say(cmp.Or(delivery.JobID, delivery.Source), "received", "%s, answered in %s", delivery.Type, shortly(delivery.Took))
 	}
 }
 
-func (n *narrator) refused(d ingest.Delivery) {
+func (n *narrator) refused(delivery ingest.Delivery) {
 	n.mu.Lock()
 	unsaid := n.unsaid
 	n.unsaid++
@@ -125,14 +125,14 @@ func (n *narrator) refused(d ingest.Delivery) {
 	if !allowed {
 		return
 	}
-	reason, more := d.Outcome, ""
-	if d.Reason != nil {
-		reason = d.Reason.Error()
+	reason, more := delivery.Outcome, ""
+	if delivery.Reason != nil {
+		reason = delivery.Reason.Error()
 	}
 	if unsaid > 0 {
 		more = fmt.Sprintf(" (and %d more before)", unsaid)
 	}
-	n.say(d.Source, "refused", "a delivery with %d: %s%s", d.Status, reason, more)
+	n.say(delivery.Source, "refused", "a delivery with %d: %s%s", delivery.Status, reason, more)
 }
 
 // Downloading implements [worker.Observer].
@@ -160,64 +160,64 @@ func (n *narrator) endBar(jobID, name string) {
 }
 
 // Attempted implements [worker.Observer].
-func (n *narrator) Attempted(a worker.Attempt) {
-	if a.Kind == tasks.KindMediaDownload {
-		n.endBar(a.JobID, a.Media)
+func (n *narrator) Attempted(attempt worker.Attempt) {
+	if attempt.Kind == tasks.KindMediaDownload {
+		n.endBar(attempt.JobID, attempt.Media)
 	}
-	job := cmp.Or(a.JobID, "-")
-	switch a.Outcome {
+	job := cmp.Or(attempt.JobID, "-")
+	switch attempt.Outcome {
 	case worker.Done:
-		n.done(job, a)
+		n.done(job, attempt)
 	case worker.Retried:
-		n.say(job, "failed", "%s, attempt %d of %d: %s; tries again in %s", work(a), a.Number, a.Last, reasonOf(a), shortly(a.RetryIn))
+		n.say(job, "failed", "%s, attempt %d of %d: %s; tries again in %s", work(attempt), attempt.Number, attempt.Last, reasonOf(attempt), shortly(attempt.RetryIn))
 	case worker.GivenUp:
-		n.say(job, "given up", "%s, attempt %d: %s; `%s` shows it for replay", work(a), a.Number, reasonOf(a), n.deadLetters)
+		n.say(job, "given up", "%s, attempt %d: %s; `%s` shows it for replay", work(attempt), attempt.Number, reasonOf(attempt), n.deadLetters)
 	case worker.Interrupted:
-		n.say(job, "put back", "%s: this process is stopping; the next one continues", work(a))
+		n.say(job, "put back", "%s: this process is stopping; the next one continues", work(attempt))
 	}
 }
 
 // done prints a success.
-func (n *narrator) done(job string, a worker.Attempt) {
-	took := shortly(a.Took)
+func (n *narrator) done(job string, attempt worker.Attempt) {
+	took := shortly(attempt.Took)
 	switch {
-	case a.Kind == tasks.KindRejectionKeep: // the refusal was printed
-	case a.Kind == tasks.KindEventRecord && a.JobError != "":
-		n.say(job, "recorded", "%s in %s: %s", a.EventType, took, a.JobError)
-	case a.Kind == tasks.KindEventRecord && strings.HasPrefix(a.EventID, tasks.SourceLookup+":"):
-		n.say(job, "recorded", "%s in %s, from a look-up", a.EventType, took)
-	case a.Kind == tasks.KindEventRecord:
-		n.say(job, "recorded", "%s in %s", a.EventType, took)
-	case a.Kind == tasks.KindMediaDownload && a.Location != "":
-		n.say(job, "stored", "%s, %s in %s: %s", a.Media, bytesText(a.Size), took, relativePath(a.Location))
-	case a.Kind == tasks.KindNotifySend:
-		n.say(job, "notified", "%s of %s in %s", a.Destination, a.Message, took)
+	case attempt.Kind == tasks.KindRejectionKeep: // the refusal was printed
+	case attempt.Kind == tasks.KindEventRecord && attempt.JobError != "":
+		n.say(job, "recorded", "%s in %s: %s", attempt.EventType, took, attempt.JobError)
+	case attempt.Kind == tasks.KindEventRecord && strings.HasPrefix(attempt.EventID, tasks.SourceLookup+":"):
+		n.say(job, "recorded", "%s in %s, from a look-up", attempt.EventType, took)
+	case attempt.Kind == tasks.KindEventRecord:
+		n.say(job, "recorded", "%s in %s", attempt.EventType, took)
+	case attempt.Kind == tasks.KindMediaDownload && attempt.Location != "":
+		n.say(job, "stored", "%s, %s in %s: %s", attempt.Media, bytesText(attempt.Size), took, relativePath(attempt.Location))
+	case attempt.Kind == tasks.KindNotifySend:
+		n.say(job, "notified", "%s of %s in %s", attempt.Destination, attempt.Message, took)
 	default:
-		n.say(job, "done", "%s in %s", work(a), took)
+		n.say(job, "done", "%s in %s", work(attempt), took)
 	}
 }
 
 // work describes what an attempt does.
-func work(a worker.Attempt) string {
-	switch a.Kind {
+func work(attempt worker.Attempt) string {
+	switch attempt.Kind {
 	case tasks.KindEventRecord:
-		return "recording " + a.EventType
+		return "recording " + attempt.EventType
 	case tasks.KindMediaDownload:
-		return "downloading " + a.Media
+		return "downloading " + attempt.Media
 	case tasks.KindNotifySend:
-		return "notifying " + cmp.Or(a.Destination, "somebody") + " of " + cmp.Or(a.Message, "something")
+		return "notifying " + cmp.Or(attempt.Destination, "somebody") + " of " + cmp.Or(attempt.Message, "something")
 	}
-	return string(a.Kind)
+	return string(attempt.Kind)
 }
 
 // reasonOf is the first line of the error, without the stack of a panic and without what
 // the line says already.
-func reasonOf(a worker.Attempt) string {
-	if a.Err == nil {
+func reasonOf(attempt worker.Attempt) string {
+	if attempt.Err == nil {
 		return "unknown reason"
 	}
-	first, _, _ := strings.Cut(a.Err.Error(), "\n")
-	return strings.TrimPrefix(first, "download "+a.Media+" of "+a.JobID+": ")
+	first, _, _ := strings.Cut(attempt.Err.Error(), "\n")
+	return strings.TrimPrefix(first, "download "+attempt.Media+" of "+attempt.JobID+": ")
 }
 
 // shortly is a duration with two or three digits.

@@ -60,16 +60,16 @@ type storeFirst struct {
 	queue *tasks.Client
 }
 
-// Enqueue implements [ingest.Queue] for tasks that record events.
-func (q storeFirst) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
-	ev, err := tasks.DecodeEvent(t.Payload)
+// Enqueue implements [ingest.Enqueuer] for tasks that record events.
+func (q storeFirst) Enqueue(ctx context.Context, task tasks.Task) (duplicate bool, err error) {
+	event, err := tasks.DecodeEvent(task.Payload)
 	if err != nil {
 		return false, err
 	}
-	if err := q.store.KeepEvent(ctx, ev); err != nil {
+	if err := q.store.KeepEvent(ctx, event); err != nil {
 		return false, err
 	}
-	return q.queue.Enqueue(ctx, t)
+	return q.queue.Enqueue(ctx, task)
 }
 
 //go:embed sample
@@ -127,16 +127,16 @@ func secretFile(data, setting string) string {
 // openSecrets reads or makes the secrets that the settings do not have.
 func openSecrets(cfg *config.Config) (devSecrets, error) {
 	s := devSecrets{cfg: cfg, made: map[string]string{}, files: map[string]string{}}
-	for _, p := range source.Protocols() {
-		if len(cfg.Secrets(p.SecretSetting)) > 0 {
+	for _, protocol := range source.Protocols() {
+		if len(cfg.Secrets(protocol.SecretSetting)) > 0 {
 			continue
 		}
-		path := secretFile(cfg.Data, p.SecretSetting)
+		path := secretFile(cfg.Data, protocol.SecretSetting)
 		secret, err := keptSecret(path)
 		if err != nil {
 			return s, err
 		}
-		s.made[p.SecretSetting], s.files[p.SecretSetting] = secret, path
+		s.made[protocol.SecretSetting], s.files[protocol.SecretSetting] = secret, path
 	}
 	return s, nil
 }

@@ -33,7 +33,7 @@ func startSimulatedKling(ctx context.Context, log *zap.Logger, cfg *config.Confi
 	if err != nil {
 		return nil, fmt.Errorf("open sample: %w", err)
 	}
-	secret := func(p simulate.Protocol) string {
+	secret := func(p simulate.CallbackFormat) string {
 		if list := secrets.list(protocolNamed(p).SecretSetting); len(list) > 0 {
 			return list[0]
 		}

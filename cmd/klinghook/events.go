@@ -72,17 +72,17 @@ UTF-8, body_base64 instead).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
-				ev, err := findEvent(ctx, db, ids[0])
+				event, err := findEvent(ctx, db, ids[0])
 				if err != nil {
 					return err
 				}
 				if asJSON {
-					shown := newEventJSON(ev)
-					shown.Headers = ev.Headers
-					shown.Body, shown.BodyBase64 = textOrBytes(ev.Body)
+					shown := newEventJSON(event)
+					shown.Headers = event.Headers
+					shown.Body, shown.BodyBase64 = textOrBytes(event.Body)
 					return printJSON(cmd.OutOrStdout(), shown)
 				}
-				return printEvent(cmd.OutOrStdout(), ev)
+				return printEvent(cmd.OutOrStdout(), event)
 			})
 		},
 	}
@@ -94,21 +94,21 @@ UTF-8, body_base64 instead).`,
 // findEvent returns the event with an id, or the only one whose id begins with it.
 func findEvent(ctx context.Context, db *store.Store, id string) (store.StoredEvent, error) {
 	id = strings.TrimSuffix(id, "…")
-	ev, err := db.Event(ctx, id)
+	event, err := db.Event(ctx, id)
 	if !errors.Is(err, store.ErrNotFound) {
-		return ev, err
+		return event, err
 	}
 	if id == "" {
-		return ev, cli.Usagef("the event id is empty")
+		return event, cli.Usagef("the event id is empty")
 	}
 	matches, err := db.Events(ctx, store.EventFilter{IDPrefix: id, Limit: 2})
 	switch {
 	case err != nil:
-		return ev, err
+		return event, err
 	case len(matches) == 0:
-		return ev, fmt.Errorf("event %q: %w; `klinghook events list` lists all events", id, store.ErrNotFound)
+		return event, fmt.Errorf("event %q: %w; `klinghook events list` lists all events", id, store.ErrNotFound)
 	case len(matches) > 1:
-		return ev, cli.Usagef("more than one event begins with %q; write more of the id", id)
+		return event, cli.Usagef("more than one event begins with %q; write more of the id", id)
 	}
 	return matches[0], nil
 }
@@ -128,37 +128,37 @@ type eventJSON struct {
 	BodyBase64  []byte            `json:"body_base64,omitempty"`
 }
 
-func newEventJSON(ev store.StoredEvent) eventJSON {
+func newEventJSON(event store.StoredEvent) eventJSON {
 	return eventJSON{
-		ID: ev.ID, Source: ev.Source, Type: ev.Type, JobID: ev.JobID, ReceivedAt: ev.ReceivedAt,
-		ProcessedAt: ev.ProcessedAt, Secret: ev.Secret,
+		ID: event.ID, Source: event.Source, Type: event.Type, JobID: event.JobID, ReceivedAt: event.ReceivedAt,
+		ProcessedAt: event.ProcessedAt, Secret: event.Secret,
 	}
 }
 
 var eventTable = table[eventJSON]{
 	"no events",
 	[]string{"RECEIVED", "TYPE", "JOB", "PROCESSED", "EVENT"},
-	func(ev eventJSON) []string {
+	func(event eventJSON) []string {
 		processed := "yes"
-		if ev.ProcessedAt.IsZero() {
+		if event.ProcessedAt.IsZero() {
 			processed = "no"
 		}
-		return []string{clock(ev.ReceivedAt), ev.Type, ev.JobID, processed, cut(ev.ID, 32)}
+		return []string{clock(event.ReceivedAt), event.Type, event.JobID, processed, cut(event.ID, 32)}
 	},
 }
 
-func printEvent(w io.Writer, ev store.StoredEvent) error {
+func printEvent(w io.Writer, event store.StoredEvent) error {
 	fields := [][2]string{
-		{"Event", ev.ID}, {"Type", ev.Type}, {"Job", ev.JobID}, {"Source", ev.Source},
-		{"Received", clock(ev.ReceivedAt)}, {"Processed", clock(ev.ProcessedAt)}, {"Secret", ev.Secret},
+		{"Event", event.ID}, {"Type", event.Type}, {"Job", event.JobID}, {"Source", event.Source},
+		{"Received", clock(event.ReceivedAt)}, {"Processed", clock(event.ProcessedAt)}, {"Secret", event.Secret},
 	}
-	for _, name := range slices.Sorted(maps.Keys(ev.Headers)) {
-		fields = append(fields, [2]string{name, ev.Headers[name]})
+	for _, name := range slices.Sorted(maps.Keys(event.Headers)) {
+		fields = append(fields, [2]string{name, event.Headers[name]})
 	}
 	if err := printFields(w, fields); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", escapeHidden(string(readableBody(ev.Body))))
+	_, err := fmt.Fprintf(w, "\n%s\n", escapeHidden(string(readableBody(event.Body))))
 	return err
 }
 

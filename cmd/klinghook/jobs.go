@@ -170,20 +170,20 @@ type notificationJSON struct {
 	SentAt      time.Time `json:"sent_at,omitzero"`
 }
 
-func newJobJSON(j store.Job) jobJSON {
+func newJobJSON(job store.Job) jobJSON {
 	return jobJSON{
-		ID: j.ID, Status: j.Status, Progress: j.Progress, Prompt: j.Prompt, Model: j.Model,
-		DurationSeconds: j.Duration.Seconds(), Error: j.Error, ExternalID: j.ExternalID, Source: j.Source,
-		Contradicted: j.Contradicted, CreatedAt: j.CreatedAt, StartedAt: j.StartedAt, FinishedAt: j.FinishedAt,
-		FirstReceivedAt: j.FirstReceivedAt, LastReceivedAt: j.LastReceivedAt,
+		ID: job.ID, Status: job.Status, Progress: job.Progress, Prompt: job.Prompt, Model: job.Model,
+		DurationSeconds: job.Duration.Seconds(), Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
+		Contradicted: job.Contradicted, CreatedAt: job.CreatedAt, StartedAt: job.StartedAt, FinishedAt: job.FinishedAt,
+		FirstReceivedAt: job.FirstReceivedAt, LastReceivedAt: job.LastReceivedAt,
 	}
 }
 
 // withMissingVideos fills in which completed jobs lack a video.
 func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]jobJSON, error) {
-	missing, err := db.MissingVideos(ctx, each(jobs, func(j jobJSON) string { return j.ID }))
-	for i, j := range jobs {
-		jobs[i].VideoMissing = j.Status == tasks.StatusCompleted && slices.Contains(missing, j.ID)
+	missing, err := db.MissingVideos(ctx, each(jobs, func(job jobJSON) string { return job.ID }))
+	for i, job := range jobs {
+		jobs[i].VideoMissing = job.Status == tasks.StatusCompleted && slices.Contains(missing, job.ID)
 	}
 	return jobs, err
 }
@@ -203,11 +203,11 @@ func readJob(ctx context.Context, db *store.Store, id string) (jobDetailJSON, er
 	}
 	return jobDetailJSON{
 		jobJSON: shown[0],
-		Media: each(media, func(m store.Media) mediaJSON {
-			return mediaJSON{m.Name, string(m.State), m.URL, m.Object, m.Size, m.SHA256, m.ContentType, m.Error, m.StoredAt}
+		Media: each(media, func(file store.Media) mediaJSON {
+			return mediaJSON{file.Name, string(file.State), file.URL, file.Object, file.Size, file.SHA256, file.ContentType, file.Error, file.StoredAt}
 		}),
-		Notifications: each(notifications, func(n store.Notification) notificationJSON {
-			return notificationJSON{n.ID, n.Type, n.Destination, string(n.State), n.Error, n.SentAt}
+		Notifications: each(notifications, func(notification store.Notification) notificationJSON {
+			return notificationJSON{notification.ID, notification.Type, notification.Destination, string(notification.State), notification.Error, notification.SentAt}
 		}),
 		Events: each(events, newEventJSON),
 	}, errors.Join(mediaErr, notificationsErr, eventsErr)
@@ -216,33 +216,33 @@ func readJob(ctx context.Context, db *store.Store, id string) (jobDetailJSON, er
 var jobTable = table[jobJSON]{
 	"no jobs",
 	[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
-	func(j jobJSON) []string {
-		return []string{j.ID, j.statusText(), j.percent(), j.Model, clock(j.LastReceivedAt), cut(j.Prompt, 40)}
+	func(job jobJSON) []string {
+		return []string{job.ID, job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
 	},
 }
 
-func printJob(w io.Writer, j jobDetailJSON, bucketURL string) error {
+func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 	duration := ""
-	if j.DurationSeconds > 0 {
-		duration = strconv.FormatFloat(j.DurationSeconds, 'f', -1, 64) + " s"
+	if job.DurationSeconds > 0 {
+		duration = strconv.FormatFloat(job.DurationSeconds, 'f', -1, 64) + " s"
 	}
 	return errors.Join(
 		printFields(w, [][2]string{
-			{"Job", j.ID}, {"Status", j.statusText()}, {"Progress", j.percent()}, {"Error", j.Error},
-			{"Prompt", j.Prompt}, {"Model", j.Model}, {"Duration", duration}, {"External id", j.ExternalID}, {"Source", j.Source},
-			{"Created", clock(j.CreatedAt)}, {"Started", clock(j.StartedAt)}, {"Finished", clock(j.FinishedAt)},
-			{"First event", clock(j.FirstReceivedAt)}, {"Last event", clock(j.LastReceivedAt)},
+			{"Job", job.ID}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"Error", job.Error},
+			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"External id", job.ExternalID}, {"Source", job.Source},
+			{"Created", clock(job.CreatedAt)}, {"Started", clock(job.StartedAt)}, {"Finished", clock(job.FinishedAt)},
+			{"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
 		}),
-		table[mediaJSON]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(m mediaJSON) []string {
-			return []string{m.Name, m.State, m.Object, sizeText(m.Size), m.ContentType, cut(m.SHA256, 13), m.Error}
-		}}.section(w, "Media", j.Media),
-		printLocations(w, j.Media, bucketURL),
-		table[notificationJSON]{"", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, func(n notificationJSON) []string {
-			return []string{n.Type, n.Destination, n.State, clock(n.SentAt), n.Error}
-		}}.section(w, "Notifications", j.Notifications),
-		table[eventJSON]{"", []string{"RECEIVED", "TYPE", "EVENT"}, func(ev eventJSON) []string {
-			return []string{clock(ev.ReceivedAt), ev.Type, ev.ID}
-		}}.section(w, "Events", j.Events),
+		table[mediaJSON]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(file mediaJSON) []string {
+			return []string{file.Name, file.State, file.Object, sizeText(file.Size), file.ContentType, cut(file.SHA256, 13), file.Error}
+		}}.section(w, "Media", job.Media),
+		printLocations(w, job.Media, bucketURL),
+		table[notificationJSON]{"", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, func(notification notificationJSON) []string {
+			return []string{notification.Type, notification.Destination, notification.State, clock(notification.SentAt), notification.Error}
+		}}.section(w, "Notifications", job.Notifications),
+		table[eventJSON]{"", []string{"RECEIVED", "TYPE", "EVENT"}, func(event eventJSON) []string {
+			return []string{clock(event.ReceivedAt), event.Type, event.ID}
+		}}.section(w, "Events", job.Events),
 	)
 }
 
@@ -254,15 +254,15 @@ func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
 		return nil // bucketURL is valid, as a setting
 	}
 	title := "\nFiles\n"
-	for _, m := range media {
-		location := bucket.Scheme + "://" + bucket.Host + "/" + bucket.Query().Get("prefix") + m.Object
+	for _, file := range media {
+		location := bucket.Scheme + "://" + bucket.Host + "/" + bucket.Query().Get("prefix") + file.Object
 		if bucket.Scheme == "file" {
-			location = filepath.Join(filepath.FromSlash(bucket.Path), filepath.FromSlash(m.Object))
+			location = filepath.Join(filepath.FromSlash(bucket.Path), filepath.FromSlash(file.Object))
 		}
 		if inCompose() && bucket.Scheme == "file" {
 			location = "docker compose cp worker:" + location + " ."
 		}
-		if m.Object == "" {
+		if file.Object == "" {
 			continue
 		}
 		if _, err := fmt.Fprintln(w, title+oneLine(location)); err != nil {
@@ -313,7 +313,7 @@ func listExpiring(ctx context.Context, w io.Writer, lifetime time.Duration, db *
 	if err != nil {
 		return err
 	}
-	return expiringTable.print(w, each(files, func(m store.Media) expiringJSON {
-		return expiringJSON{m.JobID, m.Name, m.LinkedAt.Add(lifetime)}
+	return expiringTable.print(w, each(files, func(file store.Media) expiringJSON {
+		return expiringJSON{file.JobID, file.Name, file.LinkedAt.Add(lifetime)}
 	}), list.asJSON)
 }

@@ -169,11 +169,11 @@ func refreshJob(ctx context.Context, client *kling.Client, queue *tasks.Client, 
 	if err != nil {
 		return answer, err
 	}
-	ev, err := worker.LookupEvent(answer.Job, time.Now())
+	event, err := worker.LookupEvent(answer.Job, time.Now())
 	if err != nil {
 		return answer, err
 	}
-	task, err := tasks.RecordEvent(ev)
+	task, err := tasks.RecordEvent(event)
 	if err != nil {
 		return answer, err
 	}

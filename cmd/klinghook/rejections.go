@@ -63,16 +63,16 @@ type rejectionJSON struct {
 	BodyBase64 []byte            `json:"body_base64,omitempty"`
 }
 
-func newRejectionJSON(r tasks.Rejection) rejectionJSON {
-	shown := rejectionJSON{ID: r.ID, ReceivedAt: r.ReceivedAt, Source: r.Source, Reason: r.Reason, Detail: r.Detail, Peer: r.Peer, Headers: r.Headers}
-	shown.Body, shown.BodyBase64 = textOrBytes(r.Body)
+func newRejectionJSON(rejection tasks.Rejection) rejectionJSON {
+	shown := rejectionJSON{ID: rejection.ID, ReceivedAt: rejection.ReceivedAt, Source: rejection.Source, Reason: rejection.Reason, Detail: rejection.Detail, Peer: rejection.Peer, Headers: rejection.Headers}
+	shown.Body, shown.BodyBase64 = textOrBytes(rejection.Body)
 	return shown
 }
 
 var rejectionTable = table[rejectionJSON]{
 	"no rejections",
 	[]string{"RECEIVED", "SOURCE", "REASON", "PEER", "DETAIL"},
-	func(r rejectionJSON) []string {
-		return []string{clock(r.ReceivedAt), r.Source, r.Reason, r.Peer, cut(r.Detail, 60)}
+	func(rejection rejectionJSON) []string {
+		return []string{clock(rejection.ReceivedAt), rejection.Source, rejection.Reason, rejection.Peer, cut(rejection.Detail, 60)}
 	},
 }

@@ -32,7 +32,7 @@ type sendOptions struct {
 }
 
 func sendCommand() *cobra.Command {
-	var o sendOptions
+	var options sendOptions
 	cmd := &cobra.Command{
 		Use:   "send [event]",
 		Short: "Sign and post deliveries like Kling",
@@ -61,30 +61,30 @@ same event. The exit status is 1 if any delivery is not answered with 200.`,
 		},
 		ValidArgsFunction: completeEvent,
 		RunE: func(cmd *cobra.Command, given []string) error {
-			o.event = strings.Join(given, "")
-			return runSend(cmd, o)
+			options.event = strings.Join(given, "")
+			return runSend(cmd, options)
 		},
 	}
-	o.addFlags(cmd)
+	options.addFlags(cmd)
 	return cmd
 }
 
 func (o *sendOptions) addFlags(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.SortFlags = false
-	fs.BoolVar(&o.lifecycle, "lifecycle", false, "send a whole job: created, processing, completed")
-	fs.BoolVar(&o.fail, "fail", false, "send a whole job that ends in failed")
-	fs.StringVar(&o.jobID, "job-id", "", "the job's `id`, with --count its beginning (default: a random one)")
-	fs.StringVar(&o.protocol, "protocol", string(simulate.Seed), "the `form` and signature of deliveries: "+strings.Join(sendProtocols(), ", "))
-	fs.StringVar(&o.url, "url", "", "post to this `URL`, by default with the protocol's path (default: the running dev's, else KLINGHOOK_ADDR on this machine)")
-	fs.BoolVar(&o.unsigned, "unsigned", false, "do not sign (dev --insecure-skip-verify accepts it)")
-	fs.IntVar(&o.count, "count", 1, "send `n` jobs")
-	fs.IntVar(&o.duplicates, "duplicates", 0, "send each delivery `n` more times")
-	fs.BoolVar(&o.shuffle, "shuffle", false, "send everything in random order")
-	fs.Float64Var(&o.rate, "rate", 0, "send at most `n` deliveries a second; 0 is as fast as they are answered")
-	fs.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: the sample's, see KLINGHOOK_SAMPLE_URL)")
-	fs.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, seed protocol only (default: the sample's)")
-	fs.IntVar(&o.videos, "videos", 1, "give a job `n` videos, official protocols only")
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVar(&o.lifecycle, "lifecycle", false, "send a whole job: created, processing, completed")
+	flags.BoolVar(&o.fail, "fail", false, "send a whole job that ends in failed")
+	flags.StringVar(&o.jobID, "job-id", "", "the job's `id`, with --count its beginning (default: a random one)")
+	flags.StringVar(&o.protocol, "protocol", string(simulate.Seed), "the `form` and signature of deliveries: "+strings.Join(sendProtocols(), ", "))
+	flags.StringVar(&o.url, "url", "", "post to this `URL`, by default with the protocol's path (default: the running dev's, else KLINGHOOK_ADDR on this machine)")
+	flags.BoolVar(&o.unsigned, "unsigned", false, "do not sign (dev --insecure-skip-verify accepts it)")
+	flags.IntVar(&o.count, "count", 1, "send `n` jobs")
+	flags.IntVar(&o.duplicates, "duplicates", 0, "send each delivery `n` more times")
+	flags.BoolVar(&o.shuffle, "shuffle", false, "send everything in random order")
+	flags.Float64Var(&o.rate, "rate", 0, "send at most `n` deliveries a second; 0 is as fast as they are answered")
+	flags.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: the sample's, see KLINGHOOK_SAMPLE_URL)")
+	flags.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, seed protocol only (default: the sample's)")
+	flags.IntVar(&o.videos, "videos", 1, "give a job `n` videos, official protocols only")
 	cli.AddFlags(cmd, config.Client, append(secretSettings(), "KLINGHOOK_ADDR", "KLINGHOOK_DATA", "KLINGHOOK_SAMPLE_URL")...)
 }
 
@@ -96,8 +96,8 @@ func sendProtocols() []string {
 // secretSettings are the settings with the secrets of all protocols.
 func secretSettings() []string {
 	var names []string
-	for _, p := range source.Protocols() {
-		names = append(names, p.SecretSetting)
+	for _, protocol := range source.Protocols() {
+		names = append(names, protocol.SecretSetting)
 	}
 	return names
 }
@@ -113,28 +113,28 @@ func completeEvent(_ *cobra.Command, given []string, _ string) ([]string, cobra.
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-func runSend(cmd *cobra.Command, o sendOptions) error {
-	if err := o.check(); err != nil {
+func runSend(cmd *cobra.Command, options sendOptions) error {
+	if err := options.check(); err != nil {
 		return err
 	}
 	cfg, err := load(config.Client, cmd)
 	if err != nil {
 		return err
 	}
-	target, err := o.fill(cmd.Context(), cfg)
+	target, err := options.fill(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}
-	secret, from, err := o.signWith(cfg)
+	secret, from, err := options.signWith(cfg)
 	if err != nil {
 		return err
 	}
-	if !o.lifecycle && !slices.Contains(tasks.KnownTypes(), o.event) {
-		cmd.PrintErrf("note: %q is not a known event of Kling; klinghook keeps it and changes no job\n", o.event)
+	if !options.lifecycle && !slices.Contains(tasks.KnownTypes(), options.event) {
+		cmd.PrintErrf("note: %q is not a known event of Kling; klinghook keeps it and changes no job\n", options.event)
 	}
 	screen := newConsole(os.Stdout, os.Stderr)
-	p := poster{out: screen.Out(), screen: screen, target: target, protocol: simulate.Protocol(o.protocol), secret: secret, secretFrom: from}
-	return p.post(cmd.Context(), o.plan(), o.rate)
+	p := poster{out: screen.Out(), screen: screen, target: target, protocol: simulate.CallbackFormat(options.protocol), secret: secret, secretFrom: from}
+	return p.post(cmd.Context(), options.plan(), options.rate)
 }
 
 // check fills in and checks what does not depend on the settings.
@@ -174,7 +174,7 @@ func (o *sendOptions) fill(ctx context.Context, cfg *config.Config) (*url.URL, e
 	if !devRuns {
 		here = devAddresses{}
 	}
-	path := protocolNamed(simulate.Protocol(o.protocol)).Path
+	path := protocolNamed(simulate.CallbackFormat(o.protocol)).Path
 	base := cmp.Or(o.url, here.Webhooks, "http://"+reachable(cfg.Addr))
 	target, err := url.Parse(base)
 	if err != nil || (target.Scheme != "http" && target.Scheme != "https") || target.Hostname() == "" {
@@ -205,7 +205,7 @@ func (o *sendOptions) signWith(cfg *config.Config) (secret, from string, err err
 	if o.unsigned {
 		return "", "", nil
 	}
-	setting := protocolNamed(simulate.Protocol(o.protocol)).SecretSetting
+	setting := protocolNamed(simulate.CallbackFormat(o.protocol)).SecretSetting
 	secrets, from, err := openedSecrets(cfg, setting)
 	if err != nil {
 		return "", "", err
@@ -235,8 +235,8 @@ func eventType(word string) string {
 }
 
 // statusOf returns the status that an event reports; empty for an unknown event.
-func statusOf(event string) simulate.Status {
-	for _, s := range []simulate.Status{simulate.Submitted, simulate.Processing, simulate.Succeeded, simulate.Failed, simulate.Cancelled} {
+func statusOf(event string) simulate.State {
+	for _, s := range []simulate.State{simulate.Submitted, simulate.Processing, simulate.Succeeded, simulate.Failed, simulate.Cancelled} {
 		if simulate.SeedEvent(s) == event {
 			return s
 		}
@@ -245,11 +245,11 @@ func statusOf(event string) simulate.Status {
 }
 
 // protocolNamed returns how klinghook receives a protocol.
-func protocolNamed(p simulate.Protocol) source.Protocol {
+func protocolNamed(p simulate.CallbackFormat) source.Protocol {
 	name := "klingai-official"
 	if p == simulate.Seed {
 		name = "klingai"
 	}
 	all := source.Protocols()
-	return all[slices.IndexFunc(all, func(p source.Protocol) bool { return p.Name == name })]
+	return all[slices.IndexFunc(all, func(protocol source.Protocol) bool { return protocol.Name == name })]
 }

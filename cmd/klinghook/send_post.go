@@ -97,7 +97,7 @@ type poster struct {
 	out      io.Writer
 	screen   *console
 	target   *url.URL
-	protocol simulate.Protocol
+	protocol simulate.CallbackFormat
 	// secretFrom says where the secret comes from. Both are empty if it does not sign.
 	secret, secretFrom string
 
@@ -146,10 +146,10 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64
 		places <- struct{}{}
 		group.Go(func() {
 			defer func() { <-places }()
-			for _, d := range lane {
+			for _, delivery := range lane {
 				err := limiter.Wait(sending)
 				if err == nil {
-					err = p.postOne(posting, d)
+					err = p.postOne(posting, delivery)
 				}
 				if err != nil {
 					fail(err)

@@ -38,7 +38,7 @@ type simulateOptions struct {
 }
 
 func simulateCommand() *cobra.Command {
-	var o simulateOptions
+	var options simulateOptions
 	cmd := &cobra.Command{
 		Use:   "simulate",
 		Short: "Run a fake Kling whose jobs take seconds and call back, without an account",
@@ -68,41 +68,41 @@ needs an --api-key, and only localhost and the host of --addr are accepted as it
   klinghook simulate --dead-links 0.5 --broken-media 0.2 --media-size 500MiB
   klinghook simulate --protocol seed --duration 30s`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runSimulate(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runSimulate(cmd, options) },
 	}
-	o.addFlags(cmd)
+	options.addFlags(cmd)
 	return cmd
 }
 
 func (o *simulateOptions) addFlags(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.SortFlags = false
-	fs.StringVar(&o.addr, "addr", simulateAddr, "listen at `host:port`; port 0 is any free one")
-	fs.Uint64Var(&o.RandomSeed, "seed", 0, "`number` that decides all that is left to chance (default: a random one)")
-	fs.DurationVar(&o.Duration, "duration", simulate.DefaultDuration, "a job takes this `time`")
-	fs.StringVar(&o.protocol, "protocol", string(simulate.AsCreated), "the `form` of callbacks: "+strings.Join(simulateProtocols(), ", "))
-	fs.BoolVar(&o.Unsigned, "unsigned", false, "do not sign, as for an account without a Webhook Secret")
-	fs.Float64Var(&o.Fail, "fail", 0, "`share` of jobs that fail")
-	fs.Float64Var(&o.Cancel, "cancel", 0, "`share` of jobs that are cancelled")
-	fs.Float64Var(&o.Lost, "lost", 0, "`share` of callbacks that are never sent")
-	fs.Float64Var(&o.Repeat, "repeat", 0, "`share` of callbacks that are sent twice")
-	fs.Float64Var(&o.Reorder, "reorder", 0, "`share` of callbacks that are sent after the next one")
-	fs.Float64Var(&o.Late, "late", 0, "`share` of callbacks that are late")
-	fs.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "how late they are, a `time`")
-	fs.IntVar(&o.Attempts, "attempts", simulate.DefaultAttempts, "post a callback at most `n` times until it is answered with 2xx")
-	fs.Float64Var(&o.DeadLinks, "dead-links", 0, "`share` of jobs whose links in callbacks are dead (403, 404 or 410); a look-up gives new ones")
-	fs.DurationVar(&o.LinkTTL, "link-ttl", simulate.DefaultLinkTTL, "links work for this `time`")
-	fs.Var((*sizeFlag)(&o.MediaSize), "media-size", "serve made-up videos of this `size` (default: a small video that can be played)")
-	fs.Var((*sizeFlag)(&o.SlowMedia), "slow-media", "send this `size` a second to each download (default: no limit)")
-	fs.Float64Var(&o.BrokenMedia, "broken-media", 0, "`share` of jobs whose video breaks off in the middle; the download can be resumed")
-	fs.Float64Var(&o.LookupRate, "lookup-rate", 0, "answer `n` look-ups a second and refuse others with 1302; 0 is no limit")
-	fs.Float64Var(&o.Trouble, "trouble", 0, "`share` of calls that are answered with 500, 503 or 504")
-	fs.BoolVar(&o.Drift, "drift", false, "vary the shapes of answers in ways that have been seen of Kling")
-	fs.StringVar(&o.APIKey, "api-key", "", "accept only this made-up `key`")
-	fs.StringVar(&o.AccessKey, "access-key", "", "accept only JWTs of this made-up access `key`, with --secret-key")
-	fs.StringVar(&o.SecretKey, "secret-key", "", "the made-up `key` that signs the JWTs")
-	fs.IntVar(&o.Parallel, "parallel", simulate.DefaultParallel, "have at most `n` jobs in hand and refuse others with 1303")
-	fs.IntVar(&o.Keep, "keep", simulate.DefaultKeep, "remember `n` finished jobs")
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&o.addr, "addr", simulateAddr, "listen at `host:port`; port 0 is any free one")
+	flags.Uint64Var(&o.RandomSeed, "seed", 0, "`number` that decides all that is left to chance (default: a random one)")
+	flags.DurationVar(&o.Duration, "duration", simulate.DefaultDuration, "a job takes this `time`")
+	flags.StringVar(&o.protocol, "protocol", string(simulate.AsCreated), "the `form` of callbacks: "+strings.Join(simulateProtocols(), ", "))
+	flags.BoolVar(&o.Unsigned, "unsigned", false, "do not sign, as for an account without a Webhook Secret")
+	flags.Float64Var(&o.Fail, "fail", 0, "`share` of jobs that fail")
+	flags.Float64Var(&o.Cancel, "cancel", 0, "`share` of jobs that are cancelled")
+	flags.Float64Var(&o.Lost, "lost", 0, "`share` of callbacks that are never sent")
+	flags.Float64Var(&o.Repeat, "repeat", 0, "`share` of callbacks that are sent twice")
+	flags.Float64Var(&o.Reorder, "reorder", 0, "`share` of callbacks that are sent after the next one")
+	flags.Float64Var(&o.Late, "late", 0, "`share` of callbacks that are late")
+	flags.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "how late they are, a `time`")
+	flags.IntVar(&o.Attempts, "attempts", simulate.DefaultAttempts, "post a callback at most `n` times until it is answered with 2xx")
+	flags.Float64Var(&o.DeadLinks, "dead-links", 0, "`share` of jobs whose links in callbacks are dead (403, 404 or 410); a look-up gives new ones")
+	flags.DurationVar(&o.LinkTTL, "link-ttl", simulate.DefaultLinkTTL, "links work for this `time`")
+	flags.Var((*sizeFlag)(&o.MediaSize), "media-size", "serve made-up videos of this `size` (default: a small video that can be played)")
+	flags.Var((*sizeFlag)(&o.SlowMedia), "slow-media", "send this `size` a second to each download (default: no limit)")
+	flags.Float64Var(&o.BrokenMedia, "broken-media", 0, "`share` of jobs whose video breaks off in the middle; the download can be resumed")
+	flags.Float64Var(&o.LookupRate, "lookup-rate", 0, "answer `n` look-ups a second and refuse others with 1302; 0 is no limit")
+	flags.Float64Var(&o.Trouble, "trouble", 0, "`share` of calls that are answered with 500, 503 or 504")
+	flags.BoolVar(&o.Drift, "drift", false, "vary the shapes of answers in ways that have been seen of Kling")
+	flags.StringVar(&o.APIKey, "api-key", "", "accept only this made-up `key`")
+	flags.StringVar(&o.AccessKey, "access-key", "", "accept only JWTs of this made-up access `key`, with --secret-key")
+	flags.StringVar(&o.SecretKey, "secret-key", "", "the made-up `key` that signs the JWTs")
+	flags.IntVar(&o.Parallel, "parallel", simulate.DefaultParallel, "have at most `n` jobs in hand and refuse others with 1303")
+	flags.IntVar(&o.Keep, "keep", simulate.DefaultKeep, "remember `n` finished jobs")
 	cli.AddFlags(cmd, config.Client, append(secretSettings(), "KLINGHOOK_DATA")...)
 }
 
@@ -111,30 +111,30 @@ func simulateProtocols() []string {
 	return append([]string{string(simulate.AsCreated)}, sendProtocols()...)
 }
 
-func runSimulate(cmd *cobra.Command, o simulateOptions) (err error) {
-	if err := o.check(); err != nil {
+func runSimulate(cmd *cobra.Command, options simulateOptions) (err error) {
+	if err := options.check(); err != nil {
 		return err
 	}
-	o.Protocol = simulate.Protocol(o.protocol)
+	options.Protocol = simulate.CallbackFormat(options.protocol)
 	if !cmd.Flags().Changed("seed") {
-		o.RandomSeed = mathrand.Uint64N(1_000_000) // short enough to type
+		options.RandomSeed = mathrand.Uint64N(1_000_000) // short enough to type
 	}
 	cfg, err := load(config.Client, cmd)
 	if err != nil {
 		return err
 	}
-	if err := o.readSecrets(cfg); err != nil {
+	if err := options.readSecrets(cfg); err != nil {
 		return err
 	}
-	if o.Video, err = samples.ReadFile("sample/video.mp4"); err != nil {
+	if options.Video, err = samples.ReadFile("sample/video.mp4"); err != nil {
 		return fmt.Errorf("open sample: %w", err)
 	}
-	simulator, err := simulate.New(cmd.Context(), o.Config)
+	simulator, err := simulate.New(cmd.Context(), options.Config)
 	if err != nil {
 		return cli.Usagef("%w", err)
 	}
 	defer simulator.Close()
-	return o.run(cmd.Context(), cmd.OutOrStdout(), cfg, simulator)
+	return options.run(cmd.Context(), cmd.OutOrStdout(), cfg, simulator)
 }
 
 // check refuses zeros, which simulate.New replaces with its defaults, and an open address.
@@ -160,16 +160,16 @@ func (o *simulateOptions) check() error {
 
 // readSecrets takes over the secrets with which klinghook verifies.
 func (o *simulateOptions) readSecrets(cfg *config.Config) error {
-	for _, p := range source.Protocols() {
-		secrets, from, err := openedSecrets(cfg, p.SecretSetting)
+	for _, protocol := range source.Protocols() {
+		secrets, from, err := openedSecrets(cfg, protocol.SecretSetting)
 		if err != nil {
 			return err
 		}
 		if len(secrets) == 0 {
 			continue
 		}
-		o.signs = append(o.signs, fmt.Sprintf("for %s with the secret from %s", p.Path, from))
-		if p.Name == protocolNamed(simulate.Seed).Name {
+		o.signs = append(o.signs, fmt.Sprintf("for %s with the secret from %s", protocol.Path, from))
+		if protocol.Name == protocolNamed(simulate.Seed).Name {
 			o.SeedSecret = secrets[0]
 		} else {
 			o.OfficialSecret = secrets[0]

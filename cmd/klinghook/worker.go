@@ -148,12 +148,12 @@ type crewConfig struct {
 	allow    []string      // private hosts that downloads may use
 }
 
-func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
-	notifier, err := notify.New(notify.Config{ChatURLs: c.cfg.NotifyURLs, ForwardURLs: c.cfg.ForwardURLs, ForwardSecret: c.cfg.ForwardSecret, Rate: c.cfg.NotifyRate})
+func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
+	notifier, err := notify.New(notify.Config{ChatURLs: cfg.cfg.NotifyURLs, ForwardURLs: cfg.cfg.ForwardURLs, ForwardSecret: cfg.cfg.ForwardSecret, Rate: cfg.cfg.NotifyRate})
 	if err != nil {
 		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS: %w", err)
 	}
-	bucket, err := media.OpenBucket(ctx, c.cfg.BucketURL)
+	bucket, err := media.OpenBucket(ctx, cfg.cfg.BucketURL)
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; let this user write there, or set KLINGHOOK_BUCKET_URL (--bucket-url) to another directory", err)
 	}
@@ -164,19 +164,19 @@ func newCrew(ctx context.Context, c crewConfig) (*crew, error) {
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
-	asks, err := lookups(c.cfg)
+	asks, err := lookups(cfg.cfg)
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
 	if asks.Kling == nil {
-		c.log.Info("look-ups are off: no credentials for Kling's API", zap.Strings("settings", []string{"KLINGAI_API_KEY", "KLINGAI_ACCESS_KEY"}))
+		cfg.log.Info("look-ups are off: no credentials for Kling's API", zap.Strings("settings", []string{"KLINGAI_API_KEY", "KLINGAI_ACCESS_KEY"}))
 	}
 	fetcher := media.NewFetcher(media.Config{
-		MaxSize: c.cfg.MediaMaxSize, Allow: c.allow, Deny: c.cfg.MediaDeny, Only: c.cfg.MediaOnly, FakeIP: c.cfg.MediaFakeIP, Metrics: c.metrics,
+		MaxSize: cfg.cfg.MediaMaxSize, Allow: cfg.allow, Deny: cfg.cfg.MediaDeny, Only: cfg.cfg.MediaOnly, FakeIP: cfg.cfg.MediaFakeIP, Metrics: cfg.metrics,
 	})
 	w, err := worker.New(worker.Config{
-		Redis: c.redis, Store: c.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: each(c.cfg.NotifyEvents, cli.EventType), Lookups: asks, LinkLifetime: c.cfg.LinkLifetime, Concurrency: c.cfg.Queues, EventShards: c.cfg.EventShards, Grace: max(c.grace, time.Millisecond), Log: c.log, Metrics: c.metrics, Tracer: c.tracer, Observer: c.observer,
+		Redis: cfg.redis, Store: cfg.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
+		NotifyTypes: each(cfg.cfg.NotifyEvents, cli.EventType), Lookups: asks, LinkLifetime: cfg.cfg.LinkLifetime, Concurrency: cfg.cfg.Queues, EventShards: cfg.cfg.EventShards, Grace: max(cfg.grace, time.Millisecond), Log: cfg.log, Metrics: cfg.metrics, Tracer: cfg.tracer, Observer: cfg.observer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

@@ -125,15 +125,15 @@ func (d *dir) arrive() (nanos int64, bucket string, err error) {
 }
 
 func writeFile(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
+	_, err = file.Write(content)
 	if err == nil {
-		err = f.Sync()
+		err = file.Sync()
 	}
-	return errors.Join(err, f.Close())
+	return errors.Join(err, file.Close())
 }
 
 // files calls visit with the path of each file in new/, oldest first, until it returns
@@ -206,9 +206,9 @@ func checksum(b []byte) string {
 }
 
 // encode returns the content of a task's file.
-func encode(t tasks.Task) []byte {
-	head, _ := json.Marshal(header{t.Kind, t.ID, t.Trace}) // strings never fail
-	rest := slices.Concat(head, []byte("\n"), t.Payload)
+func encode(task tasks.Task) []byte {
+	head, _ := json.Marshal(header{task.Kind, task.ID, task.Trace}) // strings never fail
+	rest := slices.Concat(head, []byte("\n"), task.Payload)
 	return append([]byte(checksum(rest)+" "), rest...)
 }
 

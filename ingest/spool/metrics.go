@@ -62,8 +62,8 @@ func (q *Queue) Detail() map[string]any {
 	if q.dir == nil {
 		return nil
 	}
-	u := q.used()
-	return map[string]any{"spool": map[string]any{"events": u.events, "bytes": u.bytes, "oldest_age_seconds": math.Round(u.age().Seconds())}}
+	usage := q.used()
+	return map[string]any{"spool": map[string]any{"events": usage.events, "bytes": usage.bytes, "oldest_age_seconds": math.Round(usage.age().Seconds())}}
 }
 
 // Check returns why an event that came now would probably be refused. It does no I/O. A

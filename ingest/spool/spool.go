@@ -37,7 +37,7 @@ const (
 type Config struct {
 	// Redis is the queue that is tried first, such as a [tasks.Client]. It must accept a
 	// task that it has already. Required.
-	Redis ingest.Queue
+	Redis ingest.Enqueuer
 	// Healthy is called every second and returns why Redis must not be used. Required.
 	Healthy func(context.Context) error
 	// Timeout bounds an enqueue in Redis; default 250 ms.
@@ -129,32 +129,32 @@ func (q *Queue) Close() {
 	}
 }
 
-// Enqueue implements [ingest.Queue]. It returns once Redis has the task or the disk has
+// Enqueue implements [ingest.Enqueuer]. It returns once Redis has the task or the disk has
 // synced it. duplicate is known only for what Redis took. Samples of refused deliveries
 // never go to the disk.
-func (q *Queue) Enqueue(ctx context.Context, t tasks.Task) (duplicate bool, err error) {
+func (q *Queue) Enqueue(ctx context.Context, task tasks.Task) (duplicate bool, err error) {
 	if q.breaker.State() == gobreaker.StateClosed {
-		duplicate, err = q.breaker.Execute(func() (bool, error) { return q.send(ctx, t, q.cfg.Timeout) })
+		duplicate, err = q.breaker.Execute(func() (bool, error) { return q.send(ctx, task, q.cfg.Timeout) })
 		if err == nil {
 			return duplicate, nil
 		}
 	} else {
 		err = q.downError()
 	}
-	if q.dir == nil || t.Kind == tasks.KindRejectionKeep {
+	if q.dir == nil || task.Kind == tasks.KindRejectionKeep {
 		return false, err
 	}
-	if putErr := q.put(ctx, t); putErr != nil {
-		return false, fmt.Errorf("spool %s: %w; Redis did not take it: %w", t.ID, putErr, err)
+	if putErr := q.put(ctx, task); putErr != nil {
+		return false, fmt.Errorf("spool %s: %w; Redis did not take it: %w", task.ID, putErr, err)
 	}
 	return false, nil
 }
 
 // send enqueues a task in Redis.
-func (q *Queue) send(ctx context.Context, t tasks.Task, timeout time.Duration) (duplicate bool, err error) {
+func (q *Queue) send(ctx context.Context, task tasks.Task, timeout time.Duration) (duplicate bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	duplicate, err = q.cfg.Redis.Enqueue(limited, t)
+	duplicate, err = q.cfg.Redis.Enqueue(limited, task)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return false, errors.Join(err, context.Canceled) // says nothing about Redis
 	}
@@ -189,7 +189,7 @@ func (q *Queue) breakerChanged(_ string, from, to gobreaker.State) {
 
 // put writes a task to the spool and returns once it is synced. When ctx ends first,
 // the task may be kept nevertheless.
-func (q *Queue) put(ctx context.Context, t tasks.Task) error {
+func (q *Queue) put(ctx context.Context, task tasks.Task) error {
 	select {
 	case q.writers <- struct{}{}:
 	case <-ctx.Done():
@@ -198,7 +198,7 @@ func (q *Queue) put(ctx context.Context, t tasks.Task) error {
 	done := make(chan error, 1)
 	q.running.Go(func() {
 		defer func() { <-q.writers }()
-		done <- q.write(encode(t))
+		done <- q.write(encode(task))
 	})
 	select {
 	case err := <-done:
@@ -333,13 +333,13 @@ func (q *Queue) handOver(ctx context.Context, path string) error {
 		q.noteDisk(err)
 		return nil
 	}
-	t, err := decode(content)
+	task, err := decode(content)
 	if err != nil {
 		q.cfg.Log.Error("spooled file cannot be handed over: moved to bad/", zap.String("file", filepath.Base(path)), zap.Error(err))
 		q.removed(path, os.Rename(path, filepath.Join(q.dir.path, "bad", filepath.Base(path))))
 		return nil
 	}
-	if _, err := q.send(ctx, t, interval); err != nil {
+	if _, err := q.send(ctx, task, interval); err != nil {
 		return err
 	}
 	q.metrics.drained.Inc()

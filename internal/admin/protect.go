@@ -15,14 +15,14 @@ import (
 func Protect(hosts []string, policy string, pages http.Handler) http.Handler {
 	pages = sameSite(hosts, "or add the name to KLINGHOOK_ADMIN_HOSTS (--admin-hosts) of klinghook admin", pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		// With no-referrer, browsers send "Origin: null" with the pages' own forms.
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
+		header.Set("Referrer-Policy", "same-origin")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
 		pages.ServeHTTP(w, r)
 	})
 }

@@ -107,9 +107,9 @@ func (j *Joiner[T, R]) run() {
 // handle answers every call of a batch whose caller still waits.
 func (j *Joiner[T, R]) handle(batch []*call[T, R]) {
 	live := make([]*call[T, R], 0, len(batch))
-	for _, c := range batch {
-		if c.ctx.Err() == nil {
-			live = append(live, c)
+	for _, call := range batch {
+		if call.ctx.Err() == nil {
+			live = append(live, call)
 		}
 	}
 	if len(live) == 0 {
@@ -122,11 +122,11 @@ func (j *Joiner[T, R]) handle(batch []*call[T, R]) {
 		}
 		return
 	}
-	for i, c := range live {
-		if c.err = err; err == nil {
-			c.result = results[i]
+	for i, call := range live {
+		if call.err = err; err == nil {
+			call.result = results[i]
 		}
-		close(c.done)
+		close(call.done)
 	}
 }
 
@@ -141,8 +141,8 @@ func (j *Joiner[T, R]) try(batch []*call[T, R]) (results []R, err error) {
 	ctx, cancel := untilAllEnd(batch)
 	defer cancel()
 	items := make([]T, len(batch))
-	for i, c := range batch {
-		items[i] = c.item
+	for i, call := range batch {
+		items[i] = call.item
 	}
 	results, err = j.do(ctx, items)
 	if err == nil && len(results) != len(items) {
@@ -168,8 +168,8 @@ func untilAllEnd[T, R any](batch []*call[T, R]) (context.Context, context.Cancel
 	var left atomic.Int64
 	left.Store(int64(len(batch)))
 	stops := make([]func() bool, len(batch))
-	for i, c := range batch {
-		stops[i] = context.AfterFunc(c.ctx, func() {
+	for i, call := range batch {
+		stops[i] = context.AfterFunc(call.ctx, func() {
 			if left.Add(-1) == 0 {
 				cancel()
 			}
@@ -185,8 +185,8 @@ func untilAllEnd[T, R any](batch []*call[T, R]) (context.Context, context.Cancel
 
 // latestDeadline returns the latest deadline of the callers; ok is false if one has none.
 func latestDeadline[T, R any](batch []*call[T, R]) (latest time.Time, ok bool) {
-	for _, c := range batch {
-		deadline, ok := c.ctx.Deadline()
+	for _, call := range batch {
+		deadline, ok := call.ctx.Deadline()
 		if !ok {
 			return time.Time{}, false
 		}

@@ -27,11 +27,11 @@ type Webhook struct {
 // key. After an error that is not an *APIError, Kling may still have registered the
 // webhook.
 func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
-	w, err := c.register(ctx, webhookURL, events)
+	webhook, err := c.register(ctx, webhookURL, events)
 	if err != nil {
-		return w, fmt.Errorf("register webhook: %w", err)
+		return webhook, fmt.Errorf("register webhook: %w", err)
 	}
-	return w, nil
+	return webhook, nil
 }
 
 func (c *Client) register(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
@@ -55,11 +55,11 @@ func (c *Client) register(ctx context.Context, webhookURL string, events []strin
 	if list := source.Elements(data); len(list) > 0 {
 		registration = source.ParseObject(list[0])
 	}
-	w := Webhook{ID: registration.Scalar("id"), Secret: registration.Scalar("secret")}
-	if w.Secret == "" {
-		return w, fmt.Errorf("%s answered without a secret (id %q); look for both in Kling's console", c.base.Host, quote(w.ID))
+	webhook := Webhook{ID: registration.Scalar("id"), Secret: registration.Scalar("secret")}
+	if webhook.Secret == "" {
+		return webhook, fmt.Errorf("%s answered without a secret (id %q); look for both in Kling's console", c.base.Host, quote(webhook.ID))
 	}
-	return w, nil
+	return webhook, nil
 }
 
 func (c *Client) checkWebhook(webhookURL string, events []string) error {

@@ -55,9 +55,9 @@ func (h *Health) Live(w http.ResponseWriter, _ *http.Request) {
 // The fields of the checks' details are added to it.
 func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	status, body := http.StatusOK, map[string]any{}
-	for _, c := range h.checks {
-		if c.Detail != nil {
-			maps.Copy(body, c.Detail())
+	for _, check := range h.checks {
+		if check.Detail != nil {
+			maps.Copy(body, check.Detail())
 		}
 	}
 	body["status"] = "ready"
@@ -81,21 +81,21 @@ func (h *Health) probe(ctx context.Context) map[string]string {
 	defer cancel()
 	errs := make([]error, len(h.checks))
 	var wg sync.WaitGroup
-	for i, c := range h.checks {
-		wg.Go(func() { errs[i] = c.Probe(ctx) })
+	for i, check := range h.checks {
+		wg.Go(func() { errs[i] = check.Probe(ctx) })
 	}
 	wg.Wait()
 	failing := make(map[string]string)
-	for i, c := range h.checks {
-		_, failed := h.failing[c.Name]
+	for i, check := range h.checks {
+		_, failed := h.failing[check.Name]
 		switch {
 		case errs[i] != nil:
-			failing[c.Name] = "unreachable"
+			failing[check.Name] = "unreachable"
 			if !failed {
-				h.log.Warn("not ready", zap.String("check", c.Name), zap.Error(errs[i]))
+				h.log.Warn("not ready", zap.String("check", check.Name), zap.Error(errs[i]))
 			}
 		case failed:
-			h.log.Info("ready again", zap.String("check", c.Name))
+			h.log.Info("ready again", zap.String("check", check.Name))
 		}
 	}
 	h.failing, h.probed = failing, time.Now()

@@ -39,18 +39,18 @@ type RedisConfig struct {
 
 // NewRedis returns a client, which the caller closes. It does not connect yet. Its
 // errors show nothing of the URL, which may contain a password.
-func NewRedis(c RedisConfig) (redis.UniversalClient, error) {
-	switch c.Mode {
+func NewRedis(cfg RedisConfig) (redis.UniversalClient, error) {
+	switch cfg.Mode {
 	case RedisSentinel:
-		return newSentinelClient(c)
+		return newSentinelClient(cfg)
 	case RedisCluster:
-		return newClusterClient(c)
+		return newClusterClient(cfg)
 	}
-	opts, err := redis.ParseURL(c.URL)
+	opts, err := redis.ParseURL(cfg.URL)
 	if err != nil {
 		return nil, errors.New("go-redis cannot read the URL; write redis://[user:password@]host:6379/0 or unix:///path/to.sock, with options of go-redis in the query")
 	}
-	if opts.TLSConfig, err = c.tls(opts.TLSConfig); err != nil {
+	if opts.TLSConfig, err = cfg.tls(opts.TLSConfig); err != nil {
 		return nil, err
 	}
 	opts.DialTimeout, opts.ReadTimeout = cmp.Or(opts.DialTimeout, dialTimeout), cmp.Or(opts.ReadTimeout, readTimeout)
@@ -67,8 +67,8 @@ const (
 	dialerRetries = 1
 )
 
-func newSentinelClient(c RedisConfig) (redis.UniversalClient, error) {
-	opts, err := redis.ParseFailoverURL(c.URL)
+func newSentinelClient(cfg RedisConfig) (redis.UniversalClient, error) {
+	opts, err := redis.ParseFailoverURL(cfg.URL)
 	if err != nil || opts.MasterName == "" {
 		return nil, errors.New("go-redis cannot read the URL as one of Sentinels; write redis://[user:password@]sentinel-1:26379/0?master_name=mymaster&addr=sentinel-2:26379, " +
 			"with Redis's own login as username=… and password=… in the query")
@@ -76,7 +76,7 @@ func newSentinelClient(c RedisConfig) (redis.UniversalClient, error) {
 	if opts.ReplicaOnly || opts.RouteByLatency || opts.RouteRandomly || opts.UseDisconnectedReplicas {
 		return nil, errReplicas
 	}
-	if opts.TLSConfig, err = c.tls(opts.TLSConfig); err != nil {
+	if opts.TLSConfig, err = cfg.tls(opts.TLSConfig); err != nil {
 		return nil, err
 	}
 	opts.DialTimeout, opts.ReadTimeout = cmp.Or(opts.DialTimeout, dialTimeout), cmp.Or(opts.ReadTimeout, readTimeout)
@@ -84,15 +84,15 @@ func newSentinelClient(c RedisConfig) (redis.UniversalClient, error) {
 	return redis.NewFailoverClient(opts), nil
 }
 
-func newClusterClient(c RedisConfig) (redis.UniversalClient, error) {
-	opts, err := redis.ParseClusterURL(c.URL)
+func newClusterClient(cfg RedisConfig) (redis.UniversalClient, error) {
+	opts, err := redis.ParseClusterURL(cfg.URL)
 	if err != nil {
 		return nil, errors.New("go-redis cannot read the URL as one of a cluster; write redis://[user:password@]node-1:6379?addr=node-2:6379, with options of go-redis in the query")
 	}
 	if opts.ReadOnly || opts.RouteByLatency || opts.RouteRandomly {
 		return nil, errReplicas
 	}
-	if opts.TLSConfig, err = c.tls(opts.TLSConfig); err != nil {
+	if opts.TLSConfig, err = cfg.tls(opts.TLSConfig); err != nil {
 		return nil, err
 	}
 	opts.DialTimeout, opts.ReadTimeout = cmp.Or(opts.DialTimeout, dialTimeout), cmp.Or(opts.ReadTimeout, readTimeout)

@@ -105,12 +105,12 @@ func (s *Simulator) lookUpLegacy(r *http.Request, kind string) (answer, *fault) 
 	if refused := s.lookup(); refused != nil {
 		return answer{}, refused
 	}
-	j := s.find(r.PathValue("id"), r.PathValue("id"))
-	if j == nil || j.form != legacyForm || j.kind != kind {
+	job := s.find(r.PathValue("id"), r.PathValue("id"))
+	if job == nil || job.form != legacyForm || job.kind != kind {
 		return answer{}, codeNotFound.fault("there is no such task of " + kind)
 	}
-	a := answer{data: s.lookedUp(j).legacy(), numbers: j.fate.drift.numbers}
-	if j.fate.drift.data {
+	a := answer{data: s.lookedUp(job).legacy(), numbers: job.fate.drift.numbers}
+	if job.fate.drift.data {
 		a.data = []any{a.data}
 	}
 	return a, nil
@@ -144,8 +144,8 @@ func (s *Simulator) lookUpNew(r *http.Request) (answer, *fault) {
 		add(s.find("", id))
 	}
 	data := []any{}
-	for _, j := range found {
-		data = append(data, s.lookedUp(j).official())
+	for _, job := range found {
+		data = append(data, s.lookedUp(job).official())
 	}
 	a := answer{data: data}
 	if len(found) == 1 { // an answer about one job may drift like that job
@@ -160,9 +160,9 @@ func (s *Simulator) lookUpNew(r *http.Request) (answer, *fault) {
 // lookedUp reports a job as it is now, with new links.
 func (s *Simulator) lookedUp(j *job) Update {
 	now := time.Now()
-	c := j.asOf(now)
-	if c.Status == Succeeded && (j.fate.deadLink != 0 || now.After(c.at.Add(s.cfg.LinkTTL))) {
+	change := j.asOf(now)
+	if change.Status == Succeeded && (j.fate.deadLink != 0 || now.After(change.at.Add(s.cfg.LinkTTL))) {
 		s.count(func(stats *Stats) { stats.Lookups.LinksRefreshed++ })
 	}
-	return s.update(j, c, byLookup, now)
+	return s.update(j, change, byLookup, now)
 }

@@ -20,13 +20,13 @@ const (
 type callback struct {
 	job      *job
 	change   change
-	protocol Protocol // not AsCreated
-	id       string   // the same at every attempt and repetition
+	protocol CallbackFormat // not AsCreated
+	id       string         // the same at every attempt and repetition
 	due      time.Time
 }
 
 // protocol returns the protocol in which a job calls back.
-func (s *Simulator) protocol(j *job) Protocol {
+func (s *Simulator) protocol(j *job) CallbackFormat {
 	switch {
 	case s.cfg.Protocol != AsCreated:
 		return s.cfg.Protocol
@@ -44,38 +44,38 @@ func (s *Simulator) plan(j *job) []callback {
 	}
 	var planned []callback
 	protocol := s.protocol(j)
-	for i, c := range j.life {
+	for i, change := range j.life {
 		// Only the Seed protocol reports progress, the others each status once.
-		if protocol == Seed || i == 0 || c.Status != j.life[i-1].Status {
-			planned = append(planned, callback{job: j, change: c, protocol: protocol, id: fmt.Sprintf("msg_%s_%d", j.id, len(planned)), due: c.at})
+		if protocol == Seed || i == 0 || change.Status != j.life[i-1].Status {
+			planned = append(planned, callback{job: j, change: change, protocol: protocol, id: fmt.Sprintf("msg_%s_%d", j.id, len(planned)), due: change.at})
 		}
 	}
 	share := func(of float64) time.Duration { return time.Millisecond + time.Duration(of*float64(s.cfg.Duration)) }
 	var sent []callback
 	counts := &s.stats.Callbacks
 	var next time.Time // when the successor is sent
-	for i, cb := range slices.Backward(planned) {
-		f := s.cfg.callbackFate(j.number, i)
-		if f.late {
-			cb.due = cb.due.Add(s.cfg.LateBy)
+	for i, callback := range slices.Backward(planned) {
+		fate := s.cfg.callbackFate(j.number, i)
+		if fate.late {
+			callback.due = callback.due.Add(s.cfg.LateBy)
 			counts.Late++
 		}
-		if f.reordered && i+1 < len(planned) {
-			if after := next.Add(share(f.behind)); after.After(cb.due) {
-				cb.due = after
+		if fate.reordered && i+1 < len(planned) {
+			if after := next.Add(share(fate.behind)); after.After(callback.due) {
+				callback.due = after
 			}
 			counts.Reordered++
 		}
-		next = cb.due
+		next = callback.due
 		counts.Planned++
-		if f.lost {
+		if fate.lost {
 			counts.Lost++
 			continue
 		}
-		sent = append(sent, cb)
-		if f.repeated {
-			cb.due = cb.due.Add(share(f.again))
-			sent = append(sent, cb)
+		sent = append(sent, callback)
+		if fate.repeated {
+			callback.due = callback.due.Add(share(fate.again))
+			sent = append(sent, callback)
 			counts.Repeated++
 		}
 	}

@@ -71,7 +71,7 @@ func TestCallbacksReportEachChange(t *testing.T) {
 }
 
 func TestKlinghookReadsWhatWasCreated(t *testing.T) {
-	for _, protocol := range []Protocol{Seed, Official, OfficialLegacy} {
+	for _, protocol := range []CallbackFormat{Seed, Official, OfficialLegacy} {
 		t.Run(string(protocol), func(t *testing.T) {
 			run(t, Config{Protocol: protocol}, func(t *testing.T, s *Simulator, b *inbox) {
 				begun := time.Now().UTC()

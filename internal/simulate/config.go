@@ -32,7 +32,7 @@ type Config struct {
 	Fail, Cancel float64
 
 	// Protocol is that of the callbacks. Default AsCreated.
-	Protocol Protocol
+	Protocol CallbackFormat
 	// OfficialSecret and SeedSecret sign callbacks in the official protocols and in the
 	// Seed protocol. If empty, these callbacks are not signed.
 	OfficialSecret, SeedSecret string
@@ -130,7 +130,7 @@ func (c Config) check() error {
 			return fmt.Errorf("%s must be between 0 and 1, not %v", s.name, s.share)
 		}
 	}
-	if all := []Protocol{AsCreated, Official, OfficialLegacy, Seed}; !slices.Contains(all, c.Protocol) {
+	if all := []CallbackFormat{AsCreated, Official, OfficialLegacy, Seed}; !slices.Contains(all, c.Protocol) {
 		return fmt.Errorf("protocol must be one of %v, not %q", all, c.Protocol)
 	}
 	if c.Duration < 0 || c.LateBy < 0 || c.LinkTTL < 0 {

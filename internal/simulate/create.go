@@ -48,14 +48,14 @@ func (s *Simulator) createLegacy(r *http.Request, kind string) (answer, *fault) 
 	if refused := decode(r, &asked); refused != nil {
 		return answer{}, refused
 	}
-	j, refused := s.create(order{
+	job, refused := s.create(order{
 		form: legacyForm, kind: kind, model: asked.ModelName, prompt: asked.Prompt,
 		callbackURL: asked.CallbackURL, externalID: asked.ExternalTaskID, base: baseOf(r),
 	}, string(asked.Duration))
 	if refused != nil {
 		return answer{}, refused
 	}
-	return answer{data: s.update(j, j.life[0], byLookup, j.life[0].at).legacyReceipt(), numbers: j.fate.drift.numbers}, nil
+	return answer{data: s.update(job, job.life[0], byLookup, job.life[0].at).legacyReceipt(), numbers: job.fate.drift.numbers}, nil
 }
 
 // createNew is POST /{kind}/{model}.
@@ -83,14 +83,14 @@ func (s *Simulator) createNew(r *http.Request, kind string) (answer, *fault) {
 			prompt = content.Text
 		}
 	}
-	j, refused := s.create(order{
+	job, refused := s.create(order{
 		form: newForm, kind: kind, model: r.PathValue("model"), prompt: prompt,
 		callbackURL: asked.Options.CallbackURL, externalID: asked.Options.ExternalTaskID, base: baseOf(r),
 	}, string(asked.Settings.Duration))
 	if refused != nil {
 		return answer{}, refused
 	}
-	return answer{data: s.update(j, j.life[0], byLookup, j.life[0].at).officialReceipt(), numbers: j.fate.drift.numbers}, nil
+	return answer{data: s.update(job, job.life[0], byLookup, job.life[0].at).officialReceipt(), numbers: job.fate.drift.numbers}, nil
 }
 
 // create checks an order, fills in its defaults, and adds the job.

@@ -20,7 +20,7 @@
 // from the seed and the order in which jobs are created, so that a run can be repeated.
 // Only the tokens in links are random.
 //
-// [Update] and [Protocol] write and sign single callbacks, for `klinghook send`.
+// [Update] and [CallbackFormat] write and sign single callbacks, for `klinghook send`.
 //
 // Memory is bounded: Config.Parallel jobs in hand at most, Config.Keep finished ones are
 // remembered, and media are streamed. The package imports nothing else of klinghook:

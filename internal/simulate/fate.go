@@ -26,7 +26,7 @@ func (c Config) draw(names ...uint64) *rand.Rand {
 
 // fate is what becomes of a job.
 type fate struct {
-	end      Status
+	end      State
 	deadLink int     // HTTP status of the links in callbacks; 0 if they work
 	cut      float64 // where downloads break off, as a share of the size; 0 is nowhere
 	drift    drift

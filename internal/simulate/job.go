@@ -56,9 +56,9 @@ func newJob(cfg Config, o order, number uint64, now time.Time) *job {
 // asOf returns the last change up to a time.
 func (j *job) asOf(now time.Time) change {
 	last := j.life[0]
-	for _, c := range j.life[1:] {
-		if !c.at.After(now) {
-			last = c
+	for _, change := range j.life[1:] {
+		if !change.at.After(now) {
+			last = change
 		}
 	}
 	return last
@@ -98,8 +98,8 @@ func (s *Simulator) add(o order) (*job, *fault) {
 	callbacks := s.plan(j)
 	j.waiting = 1 + len(callbacks)
 	time.AfterFunc(time.Until(j.end().at), func() { s.settle(j) })
-	for _, cb := range callbacks {
-		time.AfterFunc(time.Until(cb.due), func() { s.deliver(cb) })
+	for _, callback := range callbacks {
+		time.AfterFunc(time.Until(callback.due), func() { s.deliver(callback) })
 	}
 	return j, nil
 }
@@ -126,8 +126,8 @@ func (s *Simulator) settle(j *job) {
 func (s *Simulator) find(id, externalID string) *job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if j := s.jobs[id]; j != nil {
-		return j
+	if job := s.jobs[id]; job != nil {
+		return job
 	}
 	return s.external[externalID]
 }

@@ -58,20 +58,20 @@ func (s *Simulator) serveMedia(w http.ResponseWriter, r *http.Request) {
 		return hmac.Equal([]byte(query.Get("token")), []byte(s.token(id, file, by, query.Get("expires"))))
 	}
 	expires, _ := strconv.ParseInt(query.Get("expires"), 10, 64) // the token signs it
-	j := s.find(id, "")
+	job := s.find(id, "")
 	switch {
 	case !gave(byCallback) && !gave(byLookup):
 		http.Error(w, "the link's token is not valid", http.StatusForbidden)
-	case j == nil:
+	case job == nil:
 		http.Error(w, "the file is gone", http.StatusNotFound)
-	case gave(byCallback) && j.fate.deadLink != 0:
+	case gave(byCallback) && job.fate.deadLink != 0:
 		s.count(func(stats *Stats) { stats.Media.Dead++ })
-		http.Error(w, "the link is dead; look the task up for a new one", j.fate.deadLink)
+		http.Error(w, "the link is dead; look the task up for a new one", job.fate.deadLink)
 	case time.Now().Unix() > expires:
 		s.count(func(stats *Stats) { stats.Media.Expired++ })
 		http.Error(w, "the link has expired; look the task up for a new one", http.StatusForbidden)
 	default:
-		s.serveFile(w, r, j, file)
+		s.serveFile(w, r, job, file)
 	}
 }
 

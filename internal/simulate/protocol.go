@@ -17,43 +17,43 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// Protocol is how callbacks are written and signed.
-type Protocol string
+// CallbackFormat is how callbacks are written and signed.
+type CallbackFormat string
 
 // The protocols.
 const (
 	// Official is the body with "id" and "status", signed as in Standard Webhooks.
-	Official Protocol = "official"
+	Official CallbackFormat = "official"
 	// OfficialLegacy is the body with "task_id" and "task_status", signed likewise.
-	OfficialLegacy Protocol = "official-legacy"
+	OfficialLegacy CallbackFormat = "official-legacy"
 	// Seed is the body with "event" and "data", signed in X-Kling-Signature.
-	Seed Protocol = "seed"
+	Seed CallbackFormat = "seed"
 	// AsCreated, for a Config, is Official for jobs that were created in the new form,
 	// and OfficialLegacy for those in the legacy form, as Kling does.
-	AsCreated Protocol = "as-created"
+	AsCreated CallbackFormat = "as-created"
 )
 
-// Status is a state of a job.
-type Status string
+// State is a state of a job.
+type State string
 
 // The states. Only the Seed protocol has cancellation, the others call it failed.
 const (
-	Submitted  Status = "submitted"
-	Processing Status = "processing"
-	Succeeded  Status = "succeeded"
-	Failed     Status = "failed"
-	Cancelled  Status = "cancelled"
+	Submitted  State = "submitted"
+	Processing State = "processing"
+	Succeeded  State = "succeeded"
+	Failed     State = "failed"
+	Cancelled  State = "cancelled"
 )
 
 // Point is a change in the life of a job.
 type Point struct {
-	Status   Status
+	Status   State
 	Progress int     // percent
 	After    float64 // share of the job's duration
 }
 
 // Life returns the changes of a job that ends in the given status.
-func Life(end Status) []Point {
+func Life(end State) []Point {
 	return []Point{{Submitted, 0, 0}, {Processing, 25, 0.25}, {Processing, 75, 0.75}, {end, 100, 1}}
 }
 
@@ -66,7 +66,7 @@ const (
 type Update struct {
 	JobID, ExternalID, Prompt, Model string
 
-	Status   Status
+	Status   State
 	Progress int // percent
 	// Event names the event in the Seed protocol. Default that of the status.
 	Event string
@@ -88,7 +88,7 @@ type Update struct {
 type drift struct{ status, data, numbers bool }
 
 // Body writes the update in a protocol. Equal updates give equal bytes.
-func (u Update) Body(p Protocol) ([]byte, error) {
+func (u Update) Body(p CallbackFormat) ([]byte, error) {
 	switch p {
 	case Seed:
 		return encode(u.seed())
@@ -120,7 +120,7 @@ func (u Update) seed() map[string]any {
 }
 
 // SeedEvent is the event of a change to a status in the Seed protocol.
-func SeedEvent(s Status) string {
+func SeedEvent(s State) string {
 	switch s {
 	case Submitted:
 		return "video.created"
@@ -184,7 +184,7 @@ func (u Update) status(success, other string) string {
 
 // message says why a job did not succeed.
 func (u Update) message() string {
-	return map[Status]string{Failed: failure, Cancelled: cancellation}[u.Status]
+	return map[State]string{Failed: failure, Cancelled: cancellation}[u.Status]
 }
 
 // videos are the fields that both official forms have.
@@ -221,7 +221,7 @@ func encode(value any) ([]byte, error) {
 // Sign returns the headers that sign a body; none if the secret is empty. The id is the
 // callback's, the same at every attempt. The official protocols' secret is "whsec_" and
 // base64.
-func (p Protocol) Sign(secret, id string, at time.Time, body []byte) (http.Header, error) {
+func (p CallbackFormat) Sign(secret, id string, at time.Time, body []byte) (http.Header, error) {
 	header := http.Header{}
 	if secret == "" {
 		return header, nil

@@ -59,7 +59,7 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 		transport.MaxIdleConnsPerHost = postsAtOnce
 		cfg.Transport = transport
 	}
-	s := &Simulator{
+	simulator := &Simulator{
 		cfg: cfg, linkKey: make([]byte, 32), lookups: rate.NewLimiter(rate.Inf, 1), slots: make(chan struct{}, postsAtOnce),
 		client: &http.Client{
 			Transport: cfg.Transport, Timeout: postTimeout,
@@ -67,14 +67,14 @@ func New(ctx context.Context, cfg Config) (*Simulator, error) {
 		},
 		jobs: make(map[string]*job), external: make(map[string]*job), stats: Stats{Refused: make(map[string]int)},
 	}
-	_, _ = rand.Read(s.linkKey) // never fails
+	_, _ = rand.Read(simulator.linkKey) // never fails
 	if cfg.LookupRate > 0 {
-		s.lookups = rate.NewLimiter(rate.Limit(cfg.LookupRate), max(1, int(cfg.LookupRate)))
+		simulator.lookups = rate.NewLimiter(rate.Limit(cfg.LookupRate), max(1, int(cfg.LookupRate)))
 	}
-	s.stopping, s.stop = context.WithCancel(ctx)
-	s.posting, s.cut = context.WithCancel(context.WithoutCancel(ctx))
-	s.mux = s.routes()
-	return s, nil
+	simulator.stopping, simulator.stop = context.WithCancel(ctx)
+	simulator.posting, simulator.cut = context.WithCancel(context.WithoutCancel(ctx))
+	simulator.mux = simulator.routes()
+	return simulator, nil
 }
 
 // Close stops sending callbacks and waits a moment for those that are being posted. It

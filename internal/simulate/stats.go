@@ -72,8 +72,8 @@ func (s *Simulator) Stats() Stats {
 	c := &stats.Callbacks
 	c.Waiting = c.Planned + c.Repeated - c.Lost - c.Delivered - c.GivenUp
 	now := time.Now()
-	for _, j := range s.jobs {
-		switch j.asOf(now).Status {
+	for _, job := range s.jobs {
+		switch job.asOf(now).Status {
 		case Succeeded:
 			stats.Jobs.Succeeded++
 		case Failed:

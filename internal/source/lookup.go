@@ -25,13 +25,13 @@ func (lookup) Identify(_ http.Header, body []byte) (Identity, error) {
 	return Identity{Type: task.EventType(), JobID: task.ID}, nil
 }
 
-func (lookup) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
-	task, err := ReadTask(ev.Body)
+func (lookup) Update(event tasks.Event) (*tasks.JobUpdate, error) {
+	task, err := ReadTask(event.Body)
 	if err != nil {
 		return nil, tasks.Permanent(err)
 	}
 	if task.EventType() == tasks.TypeLost {
-		return &tasks.JobUpdate{JobID: task.ID, EventID: ev.ID, OccurredAt: task.UpdatedAt, Status: tasks.StatusLost}, nil
+		return &tasks.JobUpdate{JobID: task.ID, EventID: event.ID, OccurredAt: task.UpdatedAt, Status: tasks.StatusLost}, nil
 	}
-	return task.update(ev.ID), nil
+	return task.update(event.ID), nil
 }

@@ -149,10 +149,10 @@ func (official) Identify(header http.Header, body []byte) (Identity, error) {
 	return Identity{SenderID: id, Type: task.EventType(), JobID: task.ID}, nil
 }
 
-func (official) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
-	task, err := ReadTask(ev.Body)
+func (official) Update(event tasks.Event) (*tasks.JobUpdate, error) {
+	task, err := ReadTask(event.Body)
 	if err != nil {
 		return nil, tasks.Permanent(err)
 	}
-	return task.update(ev.ID), nil
+	return task.update(event.ID), nil
 }

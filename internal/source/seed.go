@@ -74,11 +74,11 @@ func seedMAC(secret string, body []byte) []byte {
 }
 
 func (seed) Identify(_ http.Header, body []byte) (Identity, error) {
-	ev, err := parseSeedEvent(body)
+	event, err := parseSeedEvent(body)
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{Type: ev.eventType, JobID: ev.jobID}, nil
+	return Identity{Type: event.eventType, JobID: event.jobID}, nil
 }
 
 type seedEvent struct {
@@ -91,28 +91,28 @@ func parseSeedEvent(raw []byte) (seedEvent, error) {
 	if err != nil {
 		return seedEvent{}, err
 	}
-	ev := seedEvent{body: body, data: body.Object("data")}
-	if ev.eventType, err = body.requiredName("event", "event", maxTypeBytes); err != nil {
+	event := seedEvent{body: body, data: body.Object("data")}
+	if event.eventType, err = body.requiredName("event", "event", maxTypeBytes); err != nil {
 		return seedEvent{}, err
 	}
-	ev.jobID, err = ev.data.requiredID("job_id", "data.job_id")
-	switch _, known := statusOf(ev.eventType); {
+	event.jobID, err = event.data.requiredID("job_id", "data.job_id")
+	switch _, known := statusOf(event.eventType); {
 	case err == nil:
-		return ev, nil
+		return event, nil
 	case !known: // an unknown event need not have a job
-		ev.jobID = ""
-		return ev, nil
+		event.jobID = ""
+		return event, nil
 	case body.Value("data") == nil:
 		return seedEvent{}, fmt.Errorf("%q is missing", "data")
-	case ev.data == nil:
+	case event.data == nil:
 		return seedEvent{}, fmt.Errorf("%q is %s, not an object", "data", typeName(body.Value("data")))
 	}
 	return seedEvent{}, err
 }
 
 // Update goes by the event's type and ignores data.status.
-func (seed) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
-	parsed, err := parseSeedEvent(ev.Body)
+func (seed) Update(event tasks.Event) (*tasks.JobUpdate, error) {
+	parsed, err := parseSeedEvent(event.Body)
 	if err != nil {
 		return nil, tasks.Permanent(err)
 	}
@@ -121,9 +121,9 @@ func (seed) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
 		return nil, nil
 	}
 	data := parsed.data
-	u := &tasks.JobUpdate{
+	update := &tasks.JobUpdate{
 		JobID:      parsed.jobID,
-		EventID:    ev.ID,
+		EventID:    event.ID,
 		OccurredAt: parsed.body.Time("timestamp"),
 		Status:     status,
 		Progress:   data.percent("progress"),
@@ -134,16 +134,16 @@ func (seed) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
 	}
 	switch status {
 	case tasks.StatusCompleted:
-		u.FinishedAt = cmp.Or(data.Time("completed_at"), u.OccurredAt)
-		u.Media = seedMedia(data)
+		update.FinishedAt = cmp.Or(data.Time("completed_at"), update.OccurredAt)
+		update.Media = seedMedia(data)
 	case tasks.StatusFailed:
-		u.FinishedAt = cmp.Or(data.Time("failed_at"), data.Time("completed_at"), u.OccurredAt)
-		u.Error = seedError(data)
+		update.FinishedAt = cmp.Or(data.Time("failed_at"), data.Time("completed_at"), update.OccurredAt)
+		update.Error = seedError(data)
 	case tasks.StatusCancelled:
-		u.FinishedAt = cmp.Or(data.Time("cancelled_at"), data.Time("completed_at"), u.OccurredAt)
-		u.Error = seedError(data)
+		update.FinishedAt = cmp.Or(data.Time("cancelled_at"), data.Time("completed_at"), update.OccurredAt)
+		update.Error = seedError(data)
 	}
-	return u, nil
+	return update, nil
 }
 
 func seedMedia(data Object) []tasks.MediaLink {

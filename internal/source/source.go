@@ -27,7 +27,7 @@ type Source interface {
 	// Update returns what an event means for its job, or nil if it means nothing, as
 	// for an unknown type. It reads ev.Body and agrees with Identify. It fails where
 	// Identify fails, permanently.
-	Update(ev tasks.Event) (*tasks.JobUpdate, error)
+	Update(event tasks.Event) (*tasks.JobUpdate, error)
 }
 
 // Identity names an event.
@@ -69,12 +69,12 @@ func Protocols() []Protocol {
 // secrets returns the secrets of a setting; see [NoSecrets].
 func All(secrets func(setting string) []string) (map[string]Source, error) {
 	all := map[string]Source{CallbackName: unsignedSource{}, tasks.SourceLookup: Lookup()}
-	for _, p := range Protocols() {
-		src, err := p.New(secrets(p.SecretSetting))
+	for _, protocol := range Protocols() {
+		src, err := protocol.New(secrets(protocol.SecretSetting))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.SecretSetting, err)
+			return nil, fmt.Errorf("%s: %w", protocol.SecretSetting, err)
 		}
-		all[p.Name] = src
+		all[protocol.Name] = src
 	}
 	return all, nil
 }

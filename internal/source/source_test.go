@@ -51,7 +51,7 @@ func officialHeaders(id, timestamp, signature string) http.Header {
 }
 
 // sign signs as the fake Kling does.
-func sign(t *testing.T, p simulate.Protocol, secret string, at time.Time, body string) http.Header {
+func sign(t *testing.T, p simulate.CallbackFormat, secret string, at time.Time, body string) http.Header {
 	t.Helper()
 	header, err := p.Sign(secret, klingID, at, []byte(body))
 	testenv.NoError(t, err)

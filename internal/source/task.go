@@ -8,10 +8,10 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Task is what one of Kling's objects says about a job. Callbacks and look-ups
+// KlingTask is what one of Kling's objects says about a job. Callbacks and look-ups
 // share their two forms: "id" marks the new one, "task_id" the legacy one. Fields
 // that are missing or unreadable are zero, except ID, API and Status.
-type Task struct {
+type KlingTask struct {
 	// ID is Kling's id, ExternalID the one that the caller chose.
 	ID, ExternalID string
 	// API is the API that has the job: [tasks.APITasks] or [tasks.APILegacy].
@@ -43,33 +43,33 @@ const maxOutputs = 100
 const typePrefix = "video."
 
 // ReadTask reads a body. Its errors are worded for the sender.
-func ReadTask(raw []byte) (Task, error) {
+func ReadTask(raw []byte) (KlingTask, error) {
 	body, err := parseBody(raw)
 	if err != nil {
-		return Task{}, err
+		return KlingTask{}, err
 	}
-	var task Task
+	var task KlingTask
 	switch isNew, isLegacy := body.Value("id") != nil, body.Value("task_id") != nil; {
 	case isNew && isLegacy:
-		return Task{}, errors.New(`body has both "id" and "task_id": want one of them`)
+		return KlingTask{}, errors.New(`body has both "id" and "task_id": want one of them`)
 	case isNew:
 		task, err = readNew(body)
 	case isLegacy:
 		task, err = readLegacy(body)
 	default:
-		return Task{}, errors.New(`body has neither "id" nor "task_id": want one of them`)
+		return KlingTask{}, errors.New(`body has neither "id" nor "task_id": want one of them`)
 	}
 	if err != nil {
-		return Task{}, err
+		return KlingTask{}, err
 	}
 	if n := len(task.Outputs); n > maxOutputs && task.EventType() == tasks.TypeCompleted {
-		return Task{}, fmt.Errorf("body has %d outputs: %d at most", n, maxOutputs)
+		return KlingTask{}, fmt.Errorf("body has %d outputs: %d at most", n, maxOutputs)
 	}
 	return task, nil
 }
 
-func readNew(body Object) (task Task, err error) {
-	task = Task{
+func readNew(body Object) (task KlingTask, err error) {
+	task = KlingTask{
 		API:        tasks.APITasks,
 		ExternalID: body.Text("external_id"),
 		Message:    body.Text("message"),
@@ -77,10 +77,10 @@ func readNew(body Object) (task Task, err error) {
 		UpdatedAt:  body.Time("update_time"),
 	}
 	if task.ID, err = body.requiredID("id", "id"); err != nil {
-		return Task{}, err
+		return KlingTask{}, err
 	}
 	if task.Status, err = body.requiredName("status", "status", maxTypeBytes-len(typePrefix)); err != nil {
-		return Task{}, err
+		return KlingTask{}, err
 	}
 	for _, output := range body.Objects("outputs") {
 		task.Outputs = append(task.Outputs, readOutput(output, output.Text("type")))
@@ -88,8 +88,8 @@ func readNew(body Object) (task Task, err error) {
 	return task, nil
 }
 
-func readLegacy(body Object) (task Task, err error) {
-	task = Task{
+func readLegacy(body Object) (task KlingTask, err error) {
+	task = KlingTask{
 		API:        tasks.APILegacy,
 		ExternalID: body.Object("task_info").Text("external_task_id"),
 		Message:    body.Text("task_status_msg"),
@@ -97,10 +97,10 @@ func readLegacy(body Object) (task Task, err error) {
 		UpdatedAt:  body.Time("updated_at"),
 	}
 	if task.ID, err = body.requiredID("task_id", "task_id"); err != nil {
-		return Task{}, err
+		return KlingTask{}, err
 	}
 	if task.Status, err = body.requiredName("task_status", "task_status", maxTypeBytes-len(typePrefix)); err != nil {
-		return Task{}, err
+		return KlingTask{}, err
 	}
 	result := body.Object("task_result")
 	for _, video := range result.Objects("videos") {
@@ -122,7 +122,7 @@ func readOutput(o Object, kind string) Output {
 // EventType returns the seed protocol's type for the task's status. Both spellings
 // of success occur in both forms. An unknown status keeps its name; it means
 // something only if it is the seed protocol's word, such as "completed".
-func (t Task) EventType() string {
+func (t KlingTask) EventType() string {
 	switch t.Status {
 	case "submitted":
 		return tasks.TypeCreated
@@ -135,18 +135,18 @@ func (t Task) EventType() string {
 }
 
 // JobStatus returns the status in klinghook's words; empty for an unknown one.
-func (t Task) JobStatus() tasks.Status {
+func (t KlingTask) JobStatus() tasks.Status {
 	status, _ := statusOf(t.EventType())
 	return status
 }
 
 // update returns what the task means for its job; nil for an unknown status.
-func (t Task) update(eventID string) *tasks.JobUpdate {
+func (t KlingTask) update(eventID string) *tasks.JobUpdate {
 	status := t.JobStatus()
 	if status == "" {
 		return nil
 	}
-	u := &tasks.JobUpdate{
+	update := &tasks.JobUpdate{
 		JobID:      t.ID,
 		EventID:    eventID,
 		OccurredAt: t.UpdatedAt,
@@ -156,21 +156,21 @@ func (t Task) update(eventID string) *tasks.JobUpdate {
 		CreatedAt:  t.CreatedAt,
 	}
 	if status.Terminal() {
-		u.FinishedAt = t.UpdatedAt
+		update.FinishedAt = t.UpdatedAt
 	}
 	switch status {
 	case tasks.StatusFailed:
-		u.Error = t.Message
+		update.Error = t.Message
 	case tasks.StatusCompleted:
-		u.Media, u.Duration = t.videos()
+		update.Media, update.Duration = t.videos()
 	}
-	return u
+	return update
 }
 
 // videos returns the links of the task's videos and the length of the first. A
 // video's name counts videos without a link too, so that a later event gives it the
 // same name.
-func (t Task) videos() (media []tasks.MediaLink, first time.Duration) {
+func (t KlingTask) videos() (media []tasks.MediaLink, first time.Duration) {
 	n := 0
 	for _, output := range t.Outputs {
 		if output.Type != tasks.MediaVideo {

@@ -48,10 +48,10 @@ func (unsignedSource) Identify(_ http.Header, body []byte) (Identity, error) {
 	return Identity{SenderID: task.ID, Type: TypeCallback, JobID: task.ID, Hint: string(hint)}, err
 }
 
-func (unsignedSource) Update(ev tasks.Event) (*tasks.JobUpdate, error) {
-	task, err := ReadTask(ev.Body)
+func (unsignedSource) Update(event tasks.Event) (*tasks.JobUpdate, error) {
+	task, err := ReadTask(event.Body)
 	if err != nil {
 		return nil, tasks.Permanent(err)
 	}
-	return &tasks.JobUpdate{JobID: task.ID, EventID: ev.ID, Unproven: true, API: task.API}, nil
+	return &tasks.JobUpdate{JobID: task.ID, EventID: event.ID, Unproven: true, API: task.API}, nil
 }

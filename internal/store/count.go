@@ -32,24 +32,24 @@ const (
 )
 
 // Counts counts jobs, dead letters, and pending work.
-func (s *Store) Counts(ctx context.Context) (c Counts, err error) {
+func (s *Store) Counts(ctx context.Context) (counts Counts, err error) {
 	count := func(from string, args ...any) (n int) {
 		if err == nil {
 			n, err = s.countUpTo(ctx, from, args...)
 		}
 		return n
 	}
-	c = Counts{Jobs: make(map[tasks.Status]int), DeadLetters: make(map[tasks.Kind]int)}
+	counts = Counts{Jobs: make(map[tasks.Status]int), DeadLetters: make(map[tasks.Kind]int)}
 	for _, status := range []tasks.Status{
 		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusLost,
 	} {
-		c.Jobs[status] = count(jobsOfStatus, status)
+		counts.Jobs[status] = count(jobsOfStatus, status)
 	}
-	for _, p := range tasks.Policies() {
-		c.DeadLetters[p.Kind] = count(openDeadLetters, p.Kind)
+	for _, policy := range tasks.Policies() {
+		counts.DeadLetters[policy.Kind] = count(openDeadLetters, policy.Kind)
 	}
-	c.Events, c.Media, c.Notifications = count(unprocessedEvents), count(pendingMedia), count(pendingNotification)
-	return c, wrap(err, "count jobs and owed work")
+	counts.Events, counts.Media, counts.Notifications = count(unprocessedEvents), count(pendingMedia), count(pendingNotification)
+	return counts, wrap(err, "count jobs and owed work")
 }
 
 // countUpTo counts rows, at most CountLimit.

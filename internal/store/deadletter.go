@@ -55,9 +55,9 @@ type Failure struct {
 
 // NoteFailure keeps the error of an attempt that will be retried, for the dead letter
 // that the task may become.
-func (s *Store) NoteFailure(ctx context.Context, taskID string, f Failure) error {
+func (s *Store) NoteFailure(ctx context.Context, taskID string, failure Failure) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-		storable(taskID), s.dialect.time(f.At), f.Attempt, storable(f.Error))
+		storable(taskID), s.dialect.time(failure.At), failure.Attempt, storable(failure.Error))
 	return wrap(err, "note failure of %s", taskID)
 }
 
@@ -75,9 +75,9 @@ func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
 func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 	letters = slices.SortedFunc(slices.Values(letters), func(a, b DeadLetter) int { return cmp.Compare(a.Task.ID, b.Task.ID) })
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		for _, d := range letters {
-			if err := s.bury(ctx, tx, d); err != nil {
-				return wrap(err, "bury %s", d.Task.ID)
+		for _, letter := range letters {
+			if err := s.bury(ctx, tx, letter); err != nil {
+				return wrap(err, "bury %s", letter.Task.ID)
 			}
 		}
 		return nil
@@ -85,8 +85,8 @@ func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 	return wrap(err, "keep dead letters")
 }
 
-func (s *Store) bury(ctx context.Context, tx *sql.Tx, d DeadLetter) error {
-	id := storable(d.Task.ID)
+func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
+	id := storable(letter.Task.ID)
 	failures, err := one(ctx, tx, func(row scanner) (list []Failure, err error) {
 		err = row.Scan(asJSON{&list})
 		return list, err
@@ -94,14 +94,14 @@ func (s *Store) bury(ctx context.Context, tx *sql.Tx, d DeadLetter) error {
 	if err != nil {
 		return err
 	}
-	noted, err := collect(ctx, tx, func(row scanner) (f Failure, err error) {
-		err = row.Scan(&f.Attempt, instant{&f.At}, &f.Error)
-		return f, err
+	noted, err := collect(ctx, tx, func(row scanner) (failure Failure, err error) {
+		err = row.Scan(&failure.Attempt, instant{&failure.At}, &failure.Error)
+		return failure, err
 	}, `SELECT attempt, failed_at, error FROM task_failures WHERE task_id = $1 ORDER BY failed_at, attempt`, id)
 	if err != nil {
 		return err
 	}
-	text, err := encode(slices.Concat(failures, noted, d.Failures, []Failure{}))
+	text, err := encode(slices.Concat(failures, noted, letter.Failures, []Failure{}))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *Store) bury(ctx context.Context, tx *sql.Tx, d DeadLetter) error {
 		ON CONFLICT (task_id) WHERE state = 'dead' DO UPDATE
 		SET error = excluded.error, failures = excluded.failures, failed_at = excluded.failed_at
 		WHERE excluded.failed_at > dead_letters.failed_at`,
-		id, storable(string(d.Task.Kind)), append([]byte{}, d.Task.Payload...), storable(d.JobID), storable(d.EventID), storable(d.Error), text, s.dialect.time(d.FailedAt))
+		id, storable(string(letter.Task.Kind)), append([]byte{}, letter.Task.Payload...), storable(letter.JobID), storable(letter.EventID), storable(letter.Error), text, s.dialect.time(letter.FailedAt))
 	if err != nil {
 		return err
 	}
@@ -128,10 +128,10 @@ func (s *Store) Buried(ctx context.Context, taskIDs []string) (map[string]bool, 
 	for i, id := range taskIDs {
 		kept[i] = storable(id)
 	}
-	var w where
-	w.andIf(true, "state = 'dead'")
-	andIn(&w, "task_id", kept)
-	ids, err := collect(ctx, s.db, scanOne[string], `SELECT task_id FROM dead_letters`+w.String(), w.args...)
+	var conditions where
+	conditions.andIf(true, "state = 'dead'")
+	andIn(&conditions, "task_id", kept)
+	ids, err := collect(ctx, s.db, scanOne[string], `SELECT task_id FROM dead_letters`+conditions.String(), conditions.args...)
 	if err != nil {
 		return nil, wrap(err, "look for dead letters")
 	}
@@ -162,52 +162,52 @@ type DeadLetterFilter struct {
 }
 
 // DeadLetters returns the selected dead letters by id.
-func (s *Store) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]DeadLetter, error) {
-	w := s.selected(f)
+func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]DeadLetter, error) {
+	conditions := s.selected(filter)
 	large := "payload, failures"
-	if f.Outline {
+	if filter.Outline {
 		large = "NULL, '[]'"
 	}
-	list, err := collect(ctx, s.db, func(row scanner) (d DeadLetter, err error) {
-		err = row.Scan(&d.ID, &d.Task.ID, &d.Task.Kind, &d.JobID, &d.EventID, &d.Error,
-			instant{&d.FailedAt}, &d.State, instant{&d.EndedAt}, &d.Task.Payload, asJSON{&d.Failures})
-		return d, err
+	list, err := collect(ctx, s.db, func(row scanner) (letter DeadLetter, err error) {
+		err = row.Scan(&letter.ID, &letter.Task.ID, &letter.Task.Kind, &letter.JobID, &letter.EventID, &letter.Error,
+			instant{&letter.FailedAt}, &letter.State, instant{&letter.EndedAt}, &letter.Task.Payload, asJSON{&letter.Failures})
+		return letter, err
 	}, `
 		SELECT id, task_id, kind, job_id, event_id, error, failed_at, state, ended_at, `+large+`
-		FROM dead_letters`+w.String()+` ORDER BY id`+w.limit(f.Limit), w.args...)
+		FROM dead_letters`+conditions.String()+` ORDER BY id`+conditions.limit(filter.Limit), conditions.args...)
 	return list, wrap(err, "list dead letters")
 }
 
 // CountDeadLetters counts the selected dead letters, whatever the limit.
-func (s *Store) CountDeadLetters(ctx context.Context, f DeadLetterFilter) (int64, error) {
-	w := s.selected(f)
-	n, err := one(ctx, s.db, scanOne[int64], `SELECT count(*) FROM dead_letters`+w.String(), w.args...)
+func (s *Store) CountDeadLetters(ctx context.Context, filter DeadLetterFilter) (int64, error) {
+	conditions := s.selected(filter)
+	n, err := one(ctx, s.db, scanOne[int64], `SELECT count(*) FROM dead_letters`+conditions.String(), conditions.args...)
 	return n, wrap(err, "count dead letters")
 }
 
-func (s *Store) selected(f DeadLetterFilter) (w where) {
-	if len(f.IDs) > 0 {
-		andIn(&w, "id", f.IDs)
+func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
+	if len(filter.IDs) > 0 {
+		andIn(&conditions, "id", filter.IDs)
 	}
-	w.andIf(f.After > 0, "id > ?", f.After)
-	w.andIf(f.JobID != "", "job_id = ?", f.JobID)
-	w.andIf(f.Kind != "", "kind = ?", f.Kind)
-	w.andIf(f.Error != "", "replace(error, ?, '') <> error", f.Error) // contains, without patterns
-	w.andIf(!f.Since.IsZero(), "failed_at >= ?", s.dialect.time(f.Since))
-	w.andIf(!f.Before.IsZero(), "failed_at < ?", s.dialect.time(f.Before))
-	w.andIf(!f.Ended, "state = 'dead'")
-	return w
+	conditions.andIf(filter.After > 0, "id > ?", filter.After)
+	conditions.andIf(filter.JobID != "", "job_id = ?", filter.JobID)
+	conditions.andIf(filter.Kind != "", "kind = ?", filter.Kind)
+	conditions.andIf(filter.Error != "", "replace(error, ?, '') <> error", filter.Error) // contains, without patterns
+	conditions.andIf(!filter.Since.IsZero(), "failed_at >= ?", s.dialect.time(filter.Since))
+	conditions.andIf(!filter.Before.IsZero(), "failed_at < ?", s.dialect.time(filter.Before))
+	conditions.andIf(!filter.Ended, "state = 'dead'")
+	return conditions
 }
 
 // EndDeadLetter closes a dead letter as it was read. It changes nothing if the dead
 // letter is closed already or its task has failed again since. Only replayed replaces
 // done: the task may be done before its replay is noted.
-func (s *Store) EndDeadLetter(ctx context.Context, d DeadLetter, state DeadLetterState, at time.Time) error {
+func (s *Store) EndDeadLetter(ctx context.Context, letter DeadLetter, state DeadLetterState, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `
 		UPDATE dead_letters SET state = $2, ended_at = $3
 		WHERE id = $1 AND failed_at = $4 AND (state = 'dead' OR state = 'done' AND $2 = 'replayed')`,
-		d.ID, state, s.dialect.time(at), s.dialect.time(d.FailedAt))
-	return wrap(err, "mark dead letter %d %s", d.ID, state)
+		letter.ID, state, s.dialect.time(at), s.dialect.time(letter.FailedAt))
+	return wrap(err, "mark dead letter %d %s", letter.ID, state)
 }
 
 // EndDeadLetterOf closes the open dead letter of a task, if any, as done.

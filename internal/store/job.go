@@ -62,8 +62,8 @@ type stamp struct {
 	Event string    `json:"event"`
 }
 
-func stampOf(up tasks.JobUpdate) stamp {
-	return stamp{At: up.OccurredAt.UTC(), Rank: rank(up.Status), Event: up.EventID}
+func stampOf(update tasks.JobUpdate) stamp {
+	return stamp{At: update.OccurredAt.UTC(), Rank: rank(update.Status), Event: update.EventID}
 }
 
 func (s stamp) compare(o stamp) int {
@@ -93,33 +93,33 @@ func (l *latest[T]) offer(value T, from stamp) {
 }
 
 // apply adds what an event says about the job.
-func (f *facts) apply(source string, up tasks.JobUpdate) {
-	from := stampOf(up)
-	if up.Status != "" {
+func (f *facts) apply(source string, update tasks.JobUpdate) {
+	from := stampOf(update)
+	if update.Status != "" {
 		if f.First == nil {
 			f.First = make(map[tasks.Status]stamp)
 		}
-		if old, ok := f.First[up.Status]; !ok || from.compare(old) < 0 {
-			f.First[up.Status] = from
+		if old, ok := f.First[update.Status]; !ok || from.compare(old) < 0 {
+			f.First[update.Status] = from
 		}
 	}
-	if up.Status.Terminal() && !up.FinishedAt.IsZero() {
+	if update.Status.Terminal() && !update.FinishedAt.IsZero() {
 		if f.Finished == nil {
 			f.Finished = make(map[tasks.Status]time.Time)
 		}
-		f.Finished[up.Status] = earlier(f.Finished[up.Status], up.FinishedAt)
+		f.Finished[update.Status] = earlier(f.Finished[update.Status], update.FinishedAt)
 	}
-	if up.Progress != nil && (f.Progress == nil || *up.Progress > *f.Progress) {
-		p := *up.Progress
+	if update.Progress != nil && (f.Progress == nil || *update.Progress > *f.Progress) {
+		p := *update.Progress
 		f.Progress = &p
 	}
-	f.CreatedAt = earlier(f.CreatedAt, up.CreatedAt)
-	f.Prompt.offer(up.Prompt, from)
-	f.Model.offer(up.Model, from)
-	f.Error.offer(up.Error, from)
-	f.ExternalID.offer(up.ExternalID, from)
+	f.CreatedAt = earlier(f.CreatedAt, update.CreatedAt)
+	f.Prompt.offer(update.Prompt, from)
+	f.Model.offer(update.Model, from)
+	f.Error.offer(update.Error, from)
+	f.ExternalID.offer(update.ExternalID, from)
 	f.Source.offer(source, from)
-	f.Duration.offer(up.Duration, from)
+	f.Duration.offer(update.Duration, from)
 }
 
 // earlier returns the earlier of two times, ignoring zero ones.
@@ -133,27 +133,27 @@ func earlier(a, b time.Time) time.Time {
 // view returns the job that the facts describe, without times of receipt.
 func (f *facts) view(id string) Job {
 	status, contradicted := f.status()
-	j := Job{
+	job := Job{
 		ID: id, Status: status, Contradicted: contradicted,
 		Progress: f.Progress, Prompt: f.Prompt.Value, Model: f.Model.Value,
 		Duration: f.Duration.Value, Error: f.Error.Value,
 		ExternalID: f.ExternalID.Value, Source: f.Source.Value,
 		CreatedAt: f.CreatedAt, StartedAt: f.First[tasks.StatusProcessing].At,
 	}
-	if j.CreatedAt.IsZero() {
-		j.CreatedAt = f.First[tasks.StatusCreated].At
+	if job.CreatedAt.IsZero() {
+		job.CreatedAt = f.First[tasks.StatusCreated].At
 	}
 	if status.Terminal() {
-		j.FinishedAt = f.Finished[status]
-		if j.FinishedAt.IsZero() {
-			j.FinishedAt = f.First[status].At
+		job.FinishedAt = f.Finished[status]
+		if job.FinishedAt.IsZero() {
+			job.FinishedAt = f.First[status].At
 		}
 	}
 	if status == tasks.StatusCompleted {
 		all := 100
-		j.Progress, j.Error = &all, ""
+		job.Progress, job.Error = &all, ""
 	}
-	return j
+	return job
 }
 
 // status is how far the job has come. A completed job stays completed, whatever other
@@ -187,18 +187,18 @@ const selectJob = `
 		created_at, started_at, finished_at, first_received_at, last_received_at
 	FROM jobs `
 
-func scanJob(row scanner) (j Job, err error) {
+func scanJob(row scanner) (job Job, err error) {
 	var ms int64
-	err = row.Scan(&j.ID, &j.Status, &j.Progress, &j.Prompt, &j.Model, &ms, &j.Error, &j.ExternalID, &j.Source, &j.Contradicted,
-		instant{&j.CreatedAt}, instant{&j.StartedAt}, instant{&j.FinishedAt}, instant{&j.FirstReceivedAt}, instant{&j.LastReceivedAt})
-	j.Duration = time.Duration(ms) * time.Millisecond
-	return j, err
+	err = row.Scan(&job.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
+		instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt})
+	job.Duration = time.Duration(ms) * time.Millisecond
+	return job, err
 }
 
 // Job returns a job, or ErrNotFound.
 func (s *Store) Job(ctx context.Context, id string) (Job, error) {
-	j, err := one(ctx, s.db, scanJob, selectJob+`WHERE id = $1`, id)
-	return j, wrap(err, "read job %s", id)
+	job, err := one(ctx, s.db, scanJob, selectJob+`WHERE id = $1`, id)
+	return job, wrap(err, "read job %s", id)
 }
 
 // JobFilter selects jobs. The zero value selects all.
@@ -210,8 +210,8 @@ type JobFilter struct {
 
 // Jobs returns the selected jobs, the one with the latest news first.
 func (s *Store) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
-	var w where
-	w.andIf(f.Status != "", "status = ?", f.Status)
-	jobs, err := collect(ctx, s.db, scanJob, selectJob+w.String()+` ORDER BY last_received_at DESC, id`+w.limit(f.Limit), w.args...)
+	var conditions where
+	conditions.andIf(f.Status != "", "status = ?", f.Status)
+	jobs, err := collect(ctx, s.db, scanJob, selectJob+conditions.String()+` ORDER BY last_received_at DESC, id`+conditions.limit(f.Limit), conditions.args...)
 	return jobs, wrap(err, "list jobs")
 }

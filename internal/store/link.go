@@ -99,9 +99,9 @@ func (f *linkedFile) revive() {
 
 // current returns the link that counts: the newest that is not dead, else the newest.
 func (f *linkedFile) current() link {
-	for _, l := range f.links {
-		if l.Dead == "" {
-			return l
+	for _, link := range f.links {
+		if link.Dead == "" {
+			return link
 		}
 	}
 	return f.links[0]
@@ -142,21 +142,21 @@ func resource(link string) string {
 // changeLinks changes what decides about a file, and the columns that follow from it.
 // The row is locked until the transaction ends.
 func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, change func(*linkedFile)) error {
-	f, err := one(ctx, tx, func(row scanner) (f linkedFile, err error) {
-		err = row.Scan(asJSON{&f.links}, &f.storedURL, &f.publishing)
-		return f, err
+	linked, err := one(ctx, tx, func(row scanner) (linked linkedFile, err error) {
+		err = row.Scan(asJSON{&linked.links}, &linked.storedURL, &linked.publishing)
+		return linked, err
 	}, `SELECT links, stored_url, publishing FROM media WHERE job_id = $1 AND name = $2`+d.forUpdate, jobID, name)
 	if err != nil {
 		return err
 	}
-	change(&f)
-	links, err := encode(f.links)
+	change(&linked)
+	links, err := encode(linked.links)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
 		UPDATE media SET links = $3, stored_url = $4, publishing = $5, url = $6, linked_at = coalesce($7, created_at), state = $8, error = $9, updated_at = $10
 		WHERE job_id = $1 AND name = $2`,
-		jobID, name, links, f.storedURL, f.publishing, f.current().URL, d.time(f.linkedAt(time.Time{})), f.state(), storable(f.links[0].Dead), d.time(at))
+		jobID, name, links, linked.storedURL, linked.publishing, linked.current().URL, d.time(linked.linkedAt(time.Time{})), linked.state(), storable(linked.links[0].Dead), d.time(at))
 	return err
 }

@@ -24,9 +24,9 @@ type Lookup struct {
 	Request int64
 }
 
-func scanLookup(row scanner) (l Lookup, err error) {
-	err = row.Scan(&l.JobID, &l.Known, &l.API, &l.Asked, instant{&l.HeardAt}, &l.Request)
-	return l, err
+func scanLookup(row scanner) (lookup Lookup, err error) {
+	err = row.Scan(&lookup.JobID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.Request)
+	return lookup, err
 }
 
 const insertTracked = `
@@ -100,54 +100,54 @@ func (s *Store) StaleJobs(ctx context.Context, heardBefore, now time.Time, limit
 // moves before. A requested look-up does not count as one of klinghook's own, which
 // become ever rarer, and can only postpone the next one: senders have no say in that. A
 // request that came while Kling was asked stays. l.API, if set, is kept with the job.
-func (s *Store) LookedUp(ctx context.Context, l Lookup, next time.Time) error {
+func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		if err := answerRequest(ctx, tx, l); err != nil {
+		if err := answerRequest(ctx, tx, lookup); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
 			UPDATE jobs SET lookups = CASE WHEN $2 THEN lookups + 1 ELSE lookups END,
 				lookup_at = CASE WHEN $2 OR lookup_at IS NULL OR lookup_at < $3 THEN $3 ELSE lookup_at END,
 				api = CASE WHEN $4 = '' THEN api ELSE $4 END
-			WHERE id = $1`, l.JobID, l.Request == 0, s.dialect.time(next), l.API)
+			WHERE id = $1`, lookup.JobID, lookup.Request == 0, s.dialect.time(next), lookup.API)
 		return err
 	})
-	return wrap(err, "note look-up of %s", l.JobID)
+	return wrap(err, "note look-up of %s", lookup.JobID)
 }
 
 // answerRequest deletes the request that a look-up answers.
-func answerRequest(ctx context.Context, tx *sql.Tx, l Lookup) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM lookup_requests WHERE job_id = $1 AND generation = $2`, l.JobID, l.Request)
+func answerRequest(ctx context.Context, tx *sql.Tx, lookup Lookup) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM lookup_requests WHERE job_id = $1 AND generation = $2`, lookup.JobID, lookup.Request)
 	return err
 }
 
 // PostponeLookup puts a failed look-up behind all others that are due, so that one job
 // in trouble does not hold up the rest.
-func (s *Store) PostponeLookup(ctx context.Context, l Lookup, until time.Time) error {
+func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Time) error {
 	query := `UPDATE jobs SET lookup_at = $2 WHERE id = $1`
-	if l.Request != 0 {
+	if lookup.Request != 0 {
 		query = `UPDATE lookup_requests SET retry_at = $2 WHERE job_id = $1`
 	}
-	_, err := s.db.ExecContext(ctx, query, l.JobID, s.dialect.time(until))
-	return wrap(err, "postpone look-up of %s", l.JobID)
+	_, err := s.db.ExecContext(ctx, query, lookup.JobID, s.dialect.time(until))
+	return wrap(err, "postpone look-up of %s", lookup.JobID)
 }
 
 // FoundByAnotherName notes that l.JobID is only the creator's name for the job jobID.
 // From then on the job is tracked by its own id, and no longer by the name unless that
 // has events too.
-func (s *Store) FoundByAnotherName(ctx context.Context, l Lookup, jobID, api string) error {
+func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, api string) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		if err := answerRequest(ctx, tx, l); err != nil {
+		if err := answerRequest(ctx, tx, lookup); err != nil {
 			return err
 		}
 		// Inserted before others are locked, as in recorder.
-		if _, err := tx.ExecContext(ctx, insertTracked, jobID, tasks.StatusCreated, api, s.dialect.time(l.HeardAt)); err != nil {
+		if _, err := tx.ExecContext(ctx, insertTracked, jobID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE id = $1 AND facts = '{}'`, l.JobID)
+		_, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE id = $1 AND facts = '{}'`, lookup.JobID)
 		return err
 	})
-	return wrap(err, "note that %s is job %s", l.JobID, jobID)
+	return wrap(err, "note that %s is job %s", lookup.JobID, jobID)
 }
 
 // JobAPI returns where Kling keeps a job, as in [tasks.JobUpdate]; empty if unknown,

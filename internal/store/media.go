@@ -64,18 +64,18 @@ func queryMedia(ctx context.Context, q queryer, where string, args ...any) ([]Me
 }
 
 func scanMedia(row scanner) (Media, error) {
-	var m Media
-	var f linkedFile
-	err := row.Scan(&m.JobID, &m.Name, &m.URL, instant{&m.LinkedAt}, asJSON{&f.links}, &m.State, &m.Object, &m.Size, &m.SHA256, &m.ContentType, &m.Error,
-		instant{&m.CreatedAt}, instant{&m.UpdatedAt}, instant{&m.StoredAt})
+	var file Media
+	var linked linkedFile
+	err := row.Scan(&file.JobID, &file.Name, &file.URL, instant{&file.LinkedAt}, asJSON{&linked.links}, &file.State, &file.Object, &file.Size, &file.SHA256, &file.ContentType, &file.Error,
+		instant{&file.CreatedAt}, instant{&file.UpdatedAt}, instant{&file.StoredAt})
 	if err != nil {
-		return m, err
+		return file, err
 	}
-	m.TaskLink = f.current().task()
-	if newest := f.links[0]; newest.Dead != "" {
-		m.GivenUp, m.GivenUpTask = newest.URL, newest.task()
+	file.TaskLink = linked.current().task()
+	if newest := linked.links[0]; newest.Dead != "" {
+		file.GivenUp, file.GivenUpTask = newest.URL, newest.task()
 	}
-	return m, nil
+	return file, nil
 }
 
 // MediaOf returns a job's media by name.
@@ -88,11 +88,11 @@ func (s *Store) MediaOf(ctx context.Context, jobID string) ([]Media, error) {
 func (s *Store) MissingVideos(ctx context.Context, jobIDs []string) ([]string, error) {
 	var missing []string
 	for chunk := range slices.Chunk(jobIDs, maxRows) {
-		var w where
-		w.andIf(true, "state <> ?", MediaStored)
-		w.andIf(true, "name <> ?", tasks.MediaThumbnail)
-		andIn(&w, "job_id", chunk)
-		ids, err := collect(ctx, s.db, scanOne[string], `SELECT job_id FROM media `+w.String(), w.args...)
+		var conditions where
+		conditions.andIf(true, "state <> ?", MediaStored)
+		conditions.andIf(true, "name <> ?", tasks.MediaThumbnail)
+		andIn(&conditions, "job_id", chunk)
+		ids, err := collect(ctx, s.db, scanOne[string], `SELECT job_id FROM media `+conditions.String(), conditions.args...)
 		if err != nil {
 			return nil, wrap(err, "list missing videos")
 		}
@@ -121,7 +121,7 @@ func (s *Store) OwedMedia(ctx context.Context, limit int) iter.Seq2[[]Media, err
 	return batches(limit, []any{s.dialect.time(longAgo), "", ""}, func(after []any) ([]Media, error) {
 		media, err := queryMedia(ctx, s.db, owedMedia, append(after, limit)...)
 		return media, wrap(err, "list owed media")
-	}, func(m Media) []any { return []any{s.dialect.time(m.LinkedAt), m.JobID, m.Name} })
+	}, func(file Media) []any { return []any{s.dialect.time(file.LinkedAt), file.JobID, file.Name} })
 }
 
 // expiring is the condition for pending media whose links were given before a time.
@@ -155,35 +155,35 @@ func (s *Store) CountExpiringMedia(ctx context.Context, lifetime time.Duration, 
 // the file stays owed. If another download was published meanwhile, or began before and
 // has not ended, it is unknown which of the two the bucket has: the file is owed again and
 // the error asks for a retry.
-func (s *Store) StoreMedia(ctx context.Context, m Media, at time.Time, publish func() error) (superseded bool, err error) {
+func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publish func() error) (superseded bool, err error) {
 	var contested bool
-	err = s.changeMedia(ctx, m, at, func(f *linkedFile) {
-		f.served(m.URL)
-		if superseded = f.state() != MediaPending || resource(f.current().URL) != resource(m.URL); !superseded {
-			contested = f.publishing != "" && f.publishing != resource(m.URL)
-			f.publishing = resource(m.URL)
+	err = s.changeMedia(ctx, file, at, func(linked *linkedFile) {
+		linked.served(file.URL)
+		if superseded = linked.state() != MediaPending || resource(linked.current().URL) != resource(file.URL); !superseded {
+			contested = linked.publishing != "" && linked.publishing != resource(file.URL)
+			linked.publishing = resource(file.URL)
 		}
 	})
 	if err == nil && !superseded {
 		if err = publish(); err == nil {
-			err = s.noteStored(ctx, m, at, contested)
+			err = s.noteStored(ctx, file, at, contested)
 		}
 	}
-	return superseded, wrap(err, "store media %s of %s", m.Name, m.JobID)
+	return superseded, wrap(err, "store media %s of %s", file.Name, file.JobID)
 }
 
 // noteStored notes that a file was published, unless another one may have been
 // meanwhile.
-func (s *Store) noteStored(ctx context.Context, m Media, at time.Time, contested bool) error {
+func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contested bool) error {
 	var alone bool
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		err := changeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, func(f *linkedFile) {
-			own := resource(m.URL)
-			noted := f.publishing == "" && resource(f.storedURL) == own // by another download of the same file
-			alone = !contested && (f.publishing == own || noted)
-			f.storedURL, f.publishing = "", "" // fails the other one too
+		err := changeLinks(ctx, tx, s.dialect, file.JobID, file.Name, at, func(linked *linkedFile) {
+			own := resource(file.URL)
+			noted := linked.publishing == "" && resource(linked.storedURL) == own // by another download of the same file
+			alone = !contested && (linked.publishing == own || noted)
+			linked.storedURL, linked.publishing = "", "" // fails the other one too
 			if alone {
-				f.storedURL = m.URL
+				linked.storedURL = file.URL
 			}
 		})
 		if err != nil || !alone {
@@ -192,7 +192,7 @@ func (s *Store) noteStored(ctx context.Context, m Media, at time.Time, contested
 		_, err = tx.ExecContext(ctx, `
 			UPDATE media SET object = $3, size_bytes = $4, sha256 = $5, content_type = $6, stored_at = $7
 			WHERE job_id = $1 AND name = $2`,
-			m.JobID, m.Name, m.Object, m.Size, m.SHA256, m.ContentType, s.dialect.time(at))
+			file.JobID, file.Name, file.Object, file.Size, file.SHA256, file.ContentType, s.dialect.time(at))
 		return err
 	})
 	if err == nil && !alone {
@@ -203,11 +203,11 @@ func (s *Store) noteStored(ctx context.Context, m Media, at time.Time, contested
 
 // MediaFailed notes that the link m.URL is dead, and why, and returns the file as it is
 // then: another link may count now.
-func (s *Store) MediaFailed(ctx context.Context, m Media, reason string, at time.Time) (Media, error) {
-	if err := s.changeMedia(ctx, m, at, func(f *linkedFile) { f.giveUp(m.URL, reason) }); err != nil {
-		return Media{}, wrap(err, "give up link of media %s of %s", m.Name, m.JobID)
+func (s *Store) MediaFailed(ctx context.Context, file Media, reason string, at time.Time) (Media, error) {
+	if err := s.changeMedia(ctx, file, at, func(linked *linkedFile) { linked.giveUp(file.URL, reason) }); err != nil {
+		return Media{}, wrap(err, "give up link of media %s of %s", file.Name, file.JobID)
 	}
-	return s.Medium(ctx, m.JobID, m.Name)
+	return s.Medium(ctx, file.JobID, file.Name)
 }
 
 // MediaTrouble notes why the last attempt at a pending file failed.
@@ -223,8 +223,8 @@ func (s *Store) ReopenMedia(ctx context.Context, jobID, name string, at time.Tim
 	return wrap(err, "reopen media %s of %s", name, jobID)
 }
 
-func (s *Store) changeMedia(ctx context.Context, m Media, at time.Time, change func(*linkedFile)) error {
+func (s *Store) changeMedia(ctx context.Context, file Media, at time.Time, change func(*linkedFile)) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		return changeLinks(ctx, tx, s.dialect, m.JobID, m.Name, at, change)
+		return changeLinks(ctx, tx, s.dialect, file.JobID, file.Name, at, change)
 	})
 }

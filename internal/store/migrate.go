@@ -25,7 +25,7 @@ const versionTable = "klinghook_schema_version"
 // applied, oldest first. Processes that migrate one PostgreSQL database at the same time
 // wait for each other.
 func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
-	p, err := s.migrator()
+	provider, err := s.migrator()
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 		return nil, fmt.Errorf("lock migrations: %w", err)
 	}
 	defer unlock()
-	results, err := p.Up(ctx)
+	results, err := provider.Up(ctx)
 	if err != nil && strings.Contains(err.Error(), "already exists") {
 		return nil, fmt.Errorf("migrate database: %w; it has tables of another program: create a database for klinghook alone", err)
 	}
@@ -66,13 +66,13 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 // SchemaVersion returns the version of the database, 0 if it is empty, and the one that
 // this build needs.
 func (s *Store) SchemaVersion(ctx context.Context) (current, want int64, err error) {
-	p, err := s.migrator()
+	provider, err := s.migrator()
 	if err != nil {
 		return 0, 0, err
 	}
-	sources := p.ListSources()
+	sources := provider.ListSources()
 	want = sources[len(sources)-1].Version
-	if current, err = p.GetDBVersion(ctx); err != nil {
+	if current, err = provider.GetDBVersion(ctx); err != nil {
 		return 0, 0, fmt.Errorf("read schema version: %w", err)
 	}
 	return current, want, nil
@@ -83,11 +83,11 @@ func (s *Store) migrator() (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	p, err := goose.NewProvider(s.dialect.goose, s.db, files, goose.WithTableName(versionTable))
+	provider, err := goose.NewProvider(s.dialect.goose, s.db, files, goose.WithTableName(versionTable))
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	return p, nil
+	return provider, nil
 }
 
 // lockMigrations waits until no other process migrates a PostgreSQL database. The lock

@@ -37,16 +37,16 @@ const selectNotification = `
 	SELECT id, job_id, event_id, type, destination, state, error, created_at, updated_at, sent_at
 	FROM notifications `
 
-func scanNotification(row scanner) (n Notification, err error) {
-	err = row.Scan(&n.ID, &n.JobID, &n.EventID, &n.Type, &n.Destination, &n.State, &n.Error,
-		instant{&n.CreatedAt}, instant{&n.UpdatedAt}, instant{&n.SentAt})
-	return n, err
+func scanNotification(row scanner) (notification Notification, err error) {
+	err = row.Scan(&notification.ID, &notification.JobID, &notification.EventID, &notification.Type, &notification.Destination, &notification.State, &notification.Error,
+		instant{&notification.CreatedAt}, instant{&notification.UpdatedAt}, instant{&notification.SentAt})
+	return notification, err
 }
 
 // Notification returns a notification, or ErrNotFound.
 func (s *Store) Notification(ctx context.Context, id string) (Notification, error) {
-	n, err := one(ctx, s.db, scanNotification, selectNotification+`WHERE id = $1`, id)
-	return n, wrap(err, "read notification %s", id)
+	notification, err := one(ctx, s.db, scanNotification, selectNotification+`WHERE id = $1`, id)
+	return notification, wrap(err, "read notification %s", id)
 }
 
 // NotificationsOf returns a job's notifications, oldest first.
@@ -63,7 +63,9 @@ func (s *Store) OwedNotifications(ctx context.Context, limit int) iter.Seq2[[]No
 	return batches(limit, []any{s.dialect.time(longAgo), ""}, func(after []any) ([]Notification, error) {
 		list, err := collect(ctx, s.db, scanNotification, selectNotification+owedNotifications, append(after, limit)...)
 		return list, wrap(err, "list owed notifications")
-	}, func(n Notification) []any { return []any{s.dialect.time(n.CreatedAt), n.ID} })
+	}, func(notification Notification) []any {
+		return []any{s.dialect.time(notification.CreatedAt), notification.ID}
+	})
 }
 
 // NotificationSent notes that a notification was sent.

@@ -85,13 +85,13 @@ func (r *recorder) record(ctx context.Context) error {
 		return err
 	}
 	var unproven, proven []*entry
-	for _, e := range r.entries {
+	for _, entry := range r.entries {
 		switch {
-		case e.Update != nil && e.Update.Unproven: // each repeat of it asks again
-			unproven = append(unproven, e)
-		case e.owed.Processed:
+		case entry.Update != nil && entry.Update.Unproven: // each repeat of it asks again
+			unproven = append(unproven, entry)
+		case entry.owed.Processed:
 		default:
-			proven = append(proven, e)
+			proven = append(proven, entry)
 		}
 	}
 	for _, step := range []func() error{
@@ -116,21 +116,21 @@ type eventState struct {
 const eventStateColumns = `id, processed_at IS NOT NULL,
 	EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')`
 
-func scanEventState(row scanner) (s eventState, err error) {
-	err = row.Scan(&s.id, &s.processed, &s.buried)
-	return s, err
+func scanEventState(row scanner) (state eventState, err error) {
+	err = row.Scan(&state.id, &state.processed, &state.buried)
+	return state, err
 }
 
 // insertEvents inserts the events that have no row yet and reads how far the others are.
 func (r *recorder) insertEvents(ctx context.Context) error {
 	rows := make([][]any, len(r.entries))
-	for i, e := range r.entries {
+	for i, entry := range r.entries {
 		var processed time.Time
-		if e.settles() {
+		if entry.settles() {
 			processed = r.at
 		}
 		var err error
-		if rows[i], err = eventValues(r.dialect, e.Event, processed); err != nil {
+		if rows[i], err = eventValues(r.dialect, entry.Event, processed); err != nil {
 			return err
 		}
 	}
@@ -139,30 +139,30 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 		return fmt.Errorf("insert events: %w", err)
 	}
 	known := make(map[string]eventState, len(r.entries))
-	for _, s := range inserted {
-		known[s.id] = s
+	for _, state := range inserted {
+		known[state.id] = state
 	}
 	var again []string
-	for _, e := range r.entries {
-		s, created := known[e.Event.ID]
-		e.owed.Settled, e.owed.Buried = created && s.processed, s.buried
+	for _, entry := range r.entries {
+		state, created := known[entry.Event.ID]
+		entry.owed.Settled, entry.owed.Buried = created && state.processed, state.buried
 		if !created {
-			again = append(again, e.Event.ID)
+			again = append(again, entry.Event.ID)
 		}
 	}
 	if len(again) == 0 {
 		return nil
 	}
-	var w where
-	andIn(&w, "id", again)
-	states, err := collect(ctx, r.tx, scanEventState, `SELECT `+eventStateColumns+` FROM events`+w.String(), w.args...)
+	var conditions where
+	andIn(&conditions, "id", again)
+	states, err := collect(ctx, r.tx, scanEventState, `SELECT `+eventStateColumns+` FROM events`+conditions.String(), conditions.args...)
 	if err != nil {
 		return fmt.Errorf("read events: %w", err)
 	}
-	for _, s := range states {
-		for _, e := range r.entries {
-			if e.Event.ID == s.id {
-				e.owed.Processed, e.owed.Buried = s.processed, s.buried
+	for _, state := range states {
+		for _, entry := range r.entries {
+			if entry.Event.ID == state.id {
+				entry.owed.Processed, entry.owed.Buried = state.processed, state.buried
 			}
 		}
 	}
@@ -172,11 +172,11 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 // requestLookups asks for jobs to be looked up.
 func (r *recorder) requestLookups(ctx context.Context, list []*entry) error {
 	list = slices.SortedStableFunc(slices.Values(list), func(a, b *entry) int { return cmp.Compare(a.Update.JobID, b.Update.JobID) })
-	for _, e := range list {
+	for _, entry := range list {
 		_, err := r.tx.ExecContext(ctx, `
 			INSERT INTO lookup_requests (job_id, api, requested_at) VALUES ($1, $2, $3)
 			ON CONFLICT (job_id) DO UPDATE SET generation = lookup_requests.generation + 1`,
-			e.Update.JobID, e.Update.API, r.dialect.time(e.Event.ReceivedAt))
+			entry.Update.JobID, entry.Update.API, r.dialect.time(entry.Event.ReceivedAt))
 		if err != nil {
 			return fmt.Errorf("request look-up: %w", err)
 		}

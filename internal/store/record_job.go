@@ -23,24 +23,24 @@ type jobRow struct {
 }
 
 func scanJobRow(row scanner) (*jobRow, error) {
-	j := new(jobRow)
-	err := row.Scan(&j.id, asJSON{&j.facts}, instant{&j.first}, instant{&j.last}, &j.api, &j.lookups, instant{&j.lookupAt})
-	return j, err
+	job := new(jobRow)
+	err := row.Scan(&job.id, asJSON{&job.facts}, instant{&job.first}, instant{&job.last}, &job.api, &job.lookups, instant{&job.lookupAt})
+	return job, err
 }
 
 // fold applies an event to the job.
-func (j *jobRow) fold(ev tasks.Event, up tasks.JobUpdate) {
+func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) {
 	before := j.facts.view(j.id)
-	j.facts.apply(ev.Source, up)
+	j.facts.apply(event.Source, update)
 	now := j.facts.view(j.id)
 	// Kling may give each answer a new date: an answer that changes nothing is not news.
-	moved := ev.Source != tasks.SourceLookup || now.Status != before.Status || !reflect.DeepEqual(now.Progress, before.Progress)
-	if (moved || j.last.IsZero()) && ev.ReceivedAt.After(j.last) {
-		j.last = ev.ReceivedAt
+	moved := event.Source != tasks.SourceLookup || now.Status != before.Status || !reflect.DeepEqual(now.Progress, before.Progress)
+	if (moved || j.last.IsZero()) && event.ReceivedAt.After(j.last) {
+		j.last = event.ReceivedAt
 	}
-	j.first = earlier(j.first, ev.ReceivedAt)
+	j.first = earlier(j.first, event.ReceivedAt)
 	if j.api == "" {
-		j.api = up.API
+		j.api = update.API
 	}
 	if moved {
 		j.lookups, j.lookupAt = 0, time.Time{}
@@ -53,11 +53,11 @@ const jobColumns = `id, status, progress, prompt, model, duration_ms, error, ext
 
 func (j *jobRow) values(d dialect) ([]any, error) {
 	text, err := encode(j.facts)
-	v := j.facts.view(j.id)
+	job := j.facts.view(j.id)
 	return []any{
-		v.ID, v.Status, v.Progress, v.Prompt, v.Model, v.Duration.Milliseconds(), v.Error,
-		v.ExternalID, v.Source, v.Contradicted, d.time(v.CreatedAt), d.time(v.StartedAt),
-		d.time(v.FinishedAt), d.time(j.first), d.time(j.last), text, j.api, j.lookups, d.time(j.lookupAt),
+		job.ID, job.Status, job.Progress, job.Prompt, job.Model, job.Duration.Milliseconds(), job.Error,
+		job.ExternalID, job.Source, job.Contradicted, d.time(job.CreatedAt), d.time(job.StartedAt),
+		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), text, j.api, j.lookups, d.time(j.lookupAt),
 	}, err
 }
 
@@ -65,9 +65,9 @@ func (j *jobRow) values(d dialect) ([]any, error) {
 // the transaction ends, so that events of one job follow one another.
 func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 	updates := make(map[string][]*entry)
-	for _, e := range list {
-		if e.Update != nil {
-			updates[e.Update.JobID] = append(updates[e.Update.JobID], e)
+	for _, entry := range list {
+		if entry.Update != nil {
+			updates[entry.Update.JobID] = append(updates[entry.Update.JobID], entry)
 		}
 	}
 	if len(updates) == 0 {
@@ -86,10 +86,10 @@ func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 	if len(known) == 0 {
 		return nil
 	}
-	var w where
-	andIn(&w, "id", known)
+	var conditions where
+	andIn(&conditions, "id", known)
 	rows, err = collect(ctx, r.tx, scanJobRow, `SELECT id, facts, first_received_at, last_received_at, api, lookups, lookup_at FROM jobs`+
-		w.String()+` ORDER BY id`+r.dialect.forUpdate, w.args...)
+		conditions.String()+` ORDER BY id`+r.dialect.forUpdate, conditions.args...)
 	if err == nil && len(rows) < len(known) {
 		err = ErrNotFound // deleted meanwhile, see FoundByAnotherName: retry
 	}
@@ -110,8 +110,8 @@ func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[string][]*entry, onConflict string) ([]string, error) {
 	values := make([][]any, len(rows))
 	for i, row := range rows {
-		for _, e := range updates[row.id] {
-			row.fold(e.Event, *e.Update)
+		for _, entry := range updates[row.id] {
+			row.fold(entry.Event, *entry.Update)
 		}
 		var err error
 		if values[i], err = row.values(r.dialect); err != nil {

@@ -25,13 +25,13 @@ func (g givenLink) file() string { return g.Update.JobID + ":" + g.Name }
 func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 	var links []givenLink
 	var jobs []string
-	for _, e := range list {
-		if e.Update == nil || len(e.Update.Media) == 0 {
+	for _, entry := range list {
+		if entry.Update == nil || len(entry.Update.Media) == 0 {
 			continue
 		}
-		jobs = append(jobs, e.Update.JobID)
-		for _, link := range e.Update.Media {
-			links = append(links, givenLink{e, link})
+		jobs = append(jobs, entry.Update.JobID)
+		for _, link := range entry.Update.Media {
+			links = append(links, givenLink{entry, link})
 		}
 	}
 	if len(links) == 0 {
@@ -43,18 +43,18 @@ func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 	if err := r.addLinks(ctx, links); err != nil {
 		return err
 	}
-	var w where
-	andIn(&w, "job_id", jobs)
+	var conditions where
+	andIn(&conditions, "job_id", jobs)
 	// The state is checked here: in the query, it would tempt PostgreSQL to scan the index
 	// of all pending media. The same goes for notifications.
-	media, err := queryMedia(ctx, r.tx, w.String()+` ORDER BY job_id, name`, w.args...)
+	media, err := queryMedia(ctx, r.tx, conditions.String()+` ORDER BY job_id, name`, conditions.args...)
 	if err != nil {
 		return fmt.Errorf("read media: %w", err)
 	}
-	for _, e := range list {
-		for _, m := range media {
-			if e.Update != nil && len(e.Update.Media) > 0 && e.Update.JobID == m.JobID && m.State == MediaPending {
-				e.owed.Media = append(e.owed.Media, m)
+	for _, entry := range list {
+		for _, file := range media {
+			if entry.Update != nil && len(entry.Update.Media) > 0 && entry.Update.JobID == file.JobID && file.State == MediaPending {
+				entry.owed.Media = append(entry.owed.Media, file)
 			}
 		}
 	}
@@ -65,42 +65,42 @@ func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 // the row.
 func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 	var rows [][]any
-	for i, g := range links {
-		if i > 0 && links[i-1].file() == g.file() {
+	for i, link := range links {
+		if i > 0 && links[i-1].file() == link.file() {
 			continue
 		}
-		f := new(linkedFile)
-		f.add(g.URL, stampOf(*g.Update))
-		text, err := encode(f.links)
+		linked := new(linkedFile)
+		linked.add(link.URL, stampOf(*link.Update))
+		text, err := encode(linked.links)
 		if err != nil {
 			return err
 		}
-		at := r.dialect.time(g.Event.ReceivedAt)
-		rows = append(rows, []any{g.Update.JobID, g.Name, g.URL, r.dialect.time(f.linkedAt(g.Event.ReceivedAt)), text, f.state(), at, at})
+		at := r.dialect.time(link.Event.ReceivedAt)
+		rows = append(rows, []any{link.Update.JobID, link.Name, link.URL, r.dialect.time(linked.linkedAt(link.Event.ReceivedAt)), text, linked.state(), at, at})
 	}
 	inserted, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO media (job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (job_id, name) DO NOTHING RETURNING job_id || ':' || name`)
 	if err != nil {
 		return fmt.Errorf("insert media: %w", err)
 	}
-	for i, g := range links {
-		if slices.Contains(inserted, g.file()) && (i == 0 || links[i-1].file() != g.file()) {
+	for i, link := range links {
+		if slices.Contains(inserted, link.file()) && (i == 0 || links[i-1].file() != link.file()) {
 			continue // in its row already
 		}
-		err := changeLinks(ctx, r.tx, r.dialect, g.Update.JobID, g.Name, g.Event.ReceivedAt, func(f *linkedFile) {
-			from := stampOf(*g.Update)
-			if g.Renews == "" {
-				f.add(g.URL, from)
+		err := changeLinks(ctx, r.tx, r.dialect, link.Update.JobID, link.Name, link.Event.ReceivedAt, func(linked *linkedFile) {
+			from := stampOf(*link.Update)
+			if link.Renews == "" {
+				linked.add(link.URL, from)
 				return
 			}
 			// It is as old as the answer, however long ago the job ended.
-			if from.At.Before(g.Event.ReceivedAt) {
-				from.At = g.Event.ReceivedAt.UTC()
+			if from.At.Before(link.Event.ReceivedAt) {
+				from.At = link.Event.ReceivedAt.UTC()
 			}
-			f.renew(g.URL, from, g.Renews)
+			linked.renew(link.URL, from, link.Renews)
 		})
 		if err != nil {
-			return fmt.Errorf("add link of %s: %w", g.Name, err)
+			return fmt.Errorf("add link of %s: %w", link.Name, err)
 		}
 	}
 	return nil
@@ -110,11 +110,11 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 // ones.
 func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 	var owed []Notification
-	for _, e := range list {
-		for _, destination := range e.Destinations {
-			n := notificationOf(e.Event, destination)
-			n.CreatedAt = e.Event.ReceivedAt
-			owed = append(owed, n)
+	for _, entry := range list {
+		for _, destination := range entry.Destinations {
+			notification := notificationOf(entry.Event, destination)
+			notification.CreatedAt = entry.Event.ReceivedAt
+			owed = append(owed, notification)
 		}
 	}
 	if len(owed) == 0 {
@@ -122,27 +122,27 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 	}
 	slices.SortStableFunc(owed, func(a, b Notification) int { return cmp.Compare(a.ID, b.ID) })
 	rows, ids := make([][]any, len(owed)), make([]string, len(owed))
-	for i, n := range owed {
-		at := r.dialect.time(n.CreatedAt)
-		rows[i], ids[i] = []any{n.ID, n.JobID, n.EventID, n.Type, n.Destination, NotificationPending, at, at}, n.ID
+	for i, notification := range owed {
+		at := r.dialect.time(notification.CreatedAt)
+		rows[i], ids[i] = []any{notification.ID, notification.JobID, notification.EventID, notification.Type, notification.Destination, NotificationPending, at, at}, notification.ID
 	}
 	_, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING id`)
 	if err != nil {
 		return fmt.Errorf("insert notifications: %w", err)
 	}
-	var w where
-	andIn(&w, "id", ids)
-	known, err := collect(ctx, r.tx, scanNotification, selectNotification+w.String(), w.args...)
+	var conditions where
+	andIn(&conditions, "id", ids)
+	known, err := collect(ctx, r.tx, scanNotification, selectNotification+conditions.String(), conditions.args...)
 	if err != nil {
 		return fmt.Errorf("read notifications: %w", err)
 	}
-	for _, e := range list {
-		for _, destination := range e.Destinations {
-			id := notificationOf(e.Event, destination).ID
-			i := slices.IndexFunc(known, func(n Notification) bool { return n.ID == id })
+	for _, entry := range list {
+		for _, destination := range entry.Destinations {
+			id := notificationOf(entry.Event, destination).ID
+			i := slices.IndexFunc(known, func(notification Notification) bool { return notification.ID == id })
 			if i >= 0 && known[i].State == NotificationPending {
-				e.owed.Notifications = append(e.owed.Notifications, known[i])
+				entry.owed.Notifications = append(entry.owed.Notifications, known[i])
 			}
 		}
 	}
@@ -152,16 +152,16 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 // notificationOf returns the notification of an event for a destination, without state
 // and times. That a job was created, completed, failed, was cancelled or lost is sent
 // once, however many events say so. Every other event has its own notification.
-func notificationOf(ev tasks.Event, destination string) Notification {
-	n := Notification{JobID: ev.JobID, Type: ev.Type, Destination: destination}
+func notificationOf(event tasks.Event, destination string) Notification {
+	notification := Notification{JobID: event.JobID, Type: event.Type, Destination: destination}
 	once := []string{tasks.TypeCreated, tasks.TypeCompleted, tasks.TypeFailed, tasks.TypeCancelled, tasks.TypeLost}
-	if ev.JobID == "" || !slices.Contains(once, ev.Type) {
-		n.EventID = ev.ID
+	if event.JobID == "" || !slices.Contains(once, event.Type) {
+		notification.EventID = event.ID
 	}
 	h := sha256.New()
-	for _, part := range []string{n.JobID, n.EventID, n.Type, n.Destination} {
+	for _, part := range []string{notification.JobID, notification.EventID, notification.Type, notification.Destination} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	n.ID = "ntf_" + hex.EncodeToString(h.Sum(nil)[:12])
-	return n
+	notification.ID = "ntf_" + hex.EncodeToString(h.Sum(nil)[:12])
+	return notification
 }

@@ -12,9 +12,9 @@ const maxRejections = 1000
 
 // KeepRejection keeps a rejected delivery and deletes the oldest beyond the newest
 // 1,000. Keeping one again changes nothing.
-func (s *Store) KeepRejection(ctx context.Context, r tasks.Rejection) error {
+func (s *Store) KeepRejection(ctx context.Context, rejection tasks.Rejection) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		headers, err := encode(r.Headers)
+		headers, err := encode(rejection.Headers)
 		if err != nil {
 			return err
 		}
@@ -22,7 +22,7 @@ func (s *Store) KeepRejection(ctx context.Context, r tasks.Rejection) error {
 			INSERT INTO rejections (id, received_at, source, reason, detail, peer, headers, body)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO NOTHING`,
-			r.ID, s.dialect.time(r.ReceivedAt), storable(r.Source), storable(r.Reason), storable(r.Detail), storable(r.Peer), headers, append([]byte{}, r.Body...))
+			rejection.ID, s.dialect.time(rejection.ReceivedAt), storable(rejection.Source), storable(rejection.Reason), storable(rejection.Detail), storable(rejection.Peer), headers, append([]byte{}, rejection.Body...))
 		if err != nil {
 			return err
 		}
@@ -31,7 +31,7 @@ func (s *Store) KeepRejection(ctx context.Context, r tasks.Rejection) error {
 				SELECT id FROM rejections ORDER BY received_at DESC, id LIMIT 100 OFFSET $1)`, maxRejections)
 		return err
 	})
-	return wrap(err, "keep rejection %s", r.ID)
+	return wrap(err, "keep rejection %s", rejection.ID)
 }
 
 // RejectionFilter selects rejections. The zero value selects all.
@@ -42,15 +42,15 @@ type RejectionFilter struct {
 }
 
 // Rejections returns the selected rejections, the newest first.
-func (s *Store) Rejections(ctx context.Context, f RejectionFilter) ([]tasks.Rejection, error) {
-	var w where
-	w.andIf(f.Source != "", "source = ?", f.Source)
-	w.andIf(f.Reason != "", "reason = ?", f.Reason)
-	list, err := collect(ctx, s.db, func(row scanner) (r tasks.Rejection, err error) {
-		err = row.Scan(&r.ID, instant{&r.ReceivedAt}, &r.Source, &r.Reason, &r.Detail, &r.Peer, asJSON{&r.Headers}, &r.Body)
-		return r, err
+func (s *Store) Rejections(ctx context.Context, filter RejectionFilter) ([]tasks.Rejection, error) {
+	var conditions where
+	conditions.andIf(filter.Source != "", "source = ?", filter.Source)
+	conditions.andIf(filter.Reason != "", "reason = ?", filter.Reason)
+	list, err := collect(ctx, s.db, func(row scanner) (rejection tasks.Rejection, err error) {
+		err = row.Scan(&rejection.ID, instant{&rejection.ReceivedAt}, &rejection.Source, &rejection.Reason, &rejection.Detail, &rejection.Peer, asJSON{&rejection.Headers}, &rejection.Body)
+		return rejection, err
 	}, `
 		SELECT id, received_at, source, reason, detail, peer, headers, body
-		FROM rejections`+w.String()+` ORDER BY received_at DESC, id`+w.limit(f.Limit), w.args...)
+		FROM rejections`+conditions.String()+` ORDER BY received_at DESC, id`+conditions.limit(filter.Limit), conditions.args...)
 	return list, wrap(err, "list rejections")
 }

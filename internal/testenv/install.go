@@ -79,10 +79,10 @@ func missing(t testing.TB, reason string) {
 
 // appendLine adds a line to a file that other test processes write to as well.
 func appendLine(path, line string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(line + "\n")
-	return errors.Join(err, f.Close())
+	_, err = file.WriteString(line + "\n")
+	return errors.Join(err, file.Close())
 }

@@ -205,16 +205,16 @@ func missingDirs(dir string) []string {
 // syncDirs makes the entries of directories durable.
 func syncDirs(dirs []string) error {
 	for _, dir := range dirs {
-		f, err := os.Open(dir)
+		file, err := os.Open(dir)
 		if err != nil {
 			return fmt.Errorf("sync folder: %w", err)
 		}
-		err = f.Sync()
+		err = file.Sync()
 		// Some network and user-space file systems cannot sync directories.
 		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 			err = nil
 		}
-		if err = errors.Join(err, f.Close()); err != nil {
+		if err = errors.Join(err, file.Close()); err != nil {
 			return fmt.Errorf("sync folder: %w", err)
 		}
 	}

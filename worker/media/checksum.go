@@ -31,16 +31,16 @@ var (
 
 // checksumsOf returns the checksums in these fields. It ignores values that are not
 // checksums of a known algorithm.
-func checksumsOf(h http.Header, fields []string) (sums []checksum) {
+func checksumsOf(header http.Header, fields []string) (sums []checksum) {
 	algorithms := map[string]func() hash.Hash{
 		"md5": md5.New, "sha-256": sha256.New,
 		"crc32c": func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) },
 	}
 	for _, field := range fields {
-		if stored := h.Get("X-Goog-Stored-Content-Encoding"); field == "X-Goog-Hash" && stored != "" && stored != "identity" {
+		if stored := header.Get("X-Goog-Stored-Content-Encoding"); field == "X-Goog-Hash" && stored != "" && stored != "identity" {
 			continue // the checksum of the encoded file
 		}
-		for item := range strings.SplitSeq(strings.Join(h.Values(field), ","), ",") {
+		for item := range strings.SplitSeq(strings.Join(header.Values(field), ","), ",") {
 			algorithm, value := "md5", item
 			if field != "Content-Md5" {
 				algorithm, value, _ = strings.Cut(item, "=")

@@ -171,23 +171,23 @@ func (d *download) confirmEnd() error {
 }
 
 func (d *download) requestHeader() http.Header {
-	h := http.Header{
+	header := http.Header{
 		"User-Agent":      {d.fetcher.cfg.UserAgent},
 		"Accept":          {"*/*"},
 		"Accept-Encoding": {"identity"},
 	}
 	if d.received > 0 {
-		h.Set("Range", "bytes="+strconv.FormatInt(d.received, 10)+"-")
-		h.Set("If-Range", d.validator.ifRange())
+		header.Set("Range", "bytes="+strconv.FormatInt(d.received, 10)+"-")
+		header.Set("If-Range", d.validator.ifRange())
 	}
-	return h
+	return header
 }
 
 // accept checks a response and describes its body.
 func (d *download) accept(resp *http.Response) (content, error) {
-	h := resp.Header
+	header := resp.Header
 	ok := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent
-	switch coding := codingOf(h); {
+	switch coding := codingOf(header); {
 	case !ok:
 		err := statusFailure(resp, time.Now())
 		if d.received > 0 && resp.StatusCode >= 500 && tasks.RetryAfterOf(err) == 0 {
@@ -197,17 +197,17 @@ func (d *download) accept(resp *http.Response) (content, error) {
 		return content{}, err
 	case coding != "":
 		return content{}, fmt.Errorf("the body is encoded as %q, which was not requested", coding)
-	case strings.HasPrefix(mediaType(h.Get("Content-Type")), "multipart/"):
+	case strings.HasPrefix(mediaType(header.Get("Content-Type")), "multipart/"):
 		return content{}, errors.New("the server sent several parts of the file")
-	case resp.StatusCode == http.StatusPartialContent, h["Content-Range"] != nil: // also with a 200
+	case resp.StatusCode == http.StatusPartialContent, header["Content-Range"] != nil: // also with a 200
 		return d.acceptPart(resp)
 	}
 	// Also the answer to a Range if the file has changed or the server knows none.
-	if d.validator.isOf(h) && d.total >= 0 && resp.ContentLength >= 0 && resp.ContentLength != d.total {
+	if d.validator.isOf(header) && d.total >= 0 && resp.ContentLength >= 0 && resp.ContentLength != d.total {
 		return content{}, fmt.Errorf("the file was %d bytes long and is now %d", d.total, resp.ContentLength)
 	}
 	d.restart()
-	d.describe(h, true)
+	d.describe(header, true)
 	d.total = resp.ContentLength
 	return content{length: d.total}, d.checkSize(max(d.total, 0))
 }
@@ -215,12 +215,12 @@ func (d *download) accept(resp *http.Response) (content, error) {
 // acceptPart checks that a part of the file, or all of it as a range, continues the
 // bytes received. It may start earlier.
 func (d *download) acceptPart(resp *http.Response) (content, error) {
-	h := resp.Header
-	first, last, total, err := parseContentRange(strings.Join(h["Content-Range"], ", "))
+	header := resp.Header
+	first, last, total, err := parseContentRange(strings.Join(header["Content-Range"], ", "))
 	if err != nil {
 		return content{}, err
 	}
-	changed := d.received > 0 && !d.validator.isOf(h)
+	changed := d.received > 0 && !d.validator.isOf(header)
 	if changed {
 		d.restart()
 	}
@@ -238,20 +238,20 @@ func (d *download) acceptPart(resp *http.Response) (content, error) {
 		return content{}, fmt.Errorf("the server announced %d bytes and a range of %d", resp.ContentLength, body.length)
 	}
 	if d.received == 0 {
-		d.describe(h, last+1 == total)
+		d.describe(header, last+1 == total)
 	}
 	d.total = max(d.total, total)
-	body.sums = checksumsOf(h, bodySums)
+	body.sums = checksumsOf(header, bodySums)
 	return body, d.checkSize(max(d.total, last+1))
 }
 
 // describe keeps what a header says about the file. whole reports that the response has
 // all of it; else it has the first part.
-func (d *download) describe(h http.Header, whole bool) {
-	d.validator, d.declared = validatorOf(h), h.Get("Content-Type")
-	d.sums = checksumsOf(h, fileSums)
+func (d *download) describe(header http.Header, whole bool) {
+	d.validator, d.declared = validatorOf(header), header.Get("Content-Type")
+	d.sums = checksumsOf(header, fileSums)
 	if whole {
-		d.sums = append(d.sums, checksumsOf(h, bodySums)...)
+		d.sums = append(d.sums, checksumsOf(header, bodySums)...)
 	}
 }
 

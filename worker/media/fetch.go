@@ -75,9 +75,9 @@ func (f *File) Publish() error {
 	if f.up == nil {
 		return errors.New("publish: the file was published or discarded before")
 	}
-	up := f.up
+	upload := f.up
 	f.up = nil
-	return up.publish()
+	return upload.publish()
 }
 
 // Discard drops the file unless it was published.
@@ -93,7 +93,7 @@ type Request struct {
 	// Link is where the file is.
 	Link string
 	// Kind is the kind of file that it must be.
-	Kind Kind
+	Kind FileType
 	// Bucket is where it goes.
 	Bucket *Bucket
 	// Object is its name there; an existing object is replaced.

@@ -25,7 +25,7 @@ import (
 func TestContentDecidesTheType(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		kind     Kind
+		kind     FileType
 		declared string
 		body     []byte
 		want     string
@@ -54,7 +54,7 @@ func TestAnswerThatIsNotTheFileFails(t *testing.T) {
 	cut := full(200, video, v1)[:len(full(200, video, v1))-500]
 	tests := []struct {
 		name                  string
-		kind                  Kind
+		kind                  FileType
 		answers               []string // the last one repeatedly
 		want                  string   // in the error
 		permanent, retryAfter bool

@@ -133,7 +133,7 @@ func downloadAndPublish(ctx context.Context, f *Fetcher, r Request) (File, error
 
 // fetch downloads link+signed as object into a new bucket. It checks every outcome: an
 // error shows no query and leaves no file, and a success leaves exactly that file.
-func fetch(t *testing.T, f *Fetcher, link string, kind Kind) (content []byte, file File, err error) {
+func fetch(t *testing.T, f *Fetcher, link string, kind FileType) (content []byte, file File, err error) {
 	t.Helper()
 	bucket, dir := fileBucketIn(t)
 	file, err = downloadAndPublish(t.Context(), f, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: object})

@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// Kind is what a file must be to be kept.
-type Kind int
+// FileType is what a file must be to be kept.
+type FileType int
 
 // The kinds of media.
 const (
-	Video Kind = iota
+	Video FileType = iota
 	Image
 )
 
 // String returns the kind in words.
-func (k Kind) String() string {
+func (k FileType) String() string {
 	if k == Image {
 		return "image"
 	}
@@ -36,7 +36,7 @@ const unrecognised = "application/octet-stream"
 // declared Content-Type if those say nothing. The bytes win: an error page served as
 // video/mp4 is no video. After a restart only the bytes count, which may be the middle of
 // a file.
-func (k Kind) contentType(head []byte, declared string, restarted bool) (string, error) {
+func (k FileType) contentType(head []byte, declared string, restarted bool) (string, error) {
 	declared = mediaType(declared)
 	sniffed := sniff(head)
 	if strings.HasPrefix(sniffed, k.String()+"/") {
@@ -59,7 +59,7 @@ func (k Kind) contentType(head []byte, declared string, restarted bool) (string,
 
 // vouchedBy reports whether a declared type suffices for data that no signature
 // matches. There are more video formats than are recognised; images must be declared.
-func (k Kind) vouchedBy(declared string) bool {
+func (k FileType) vouchedBy(declared string) bool {
 	if k == Image {
 		return strings.HasPrefix(declared, "image/") && declared != "image/svg+xml"
 	}

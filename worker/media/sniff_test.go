@@ -27,7 +27,7 @@ func TestBytesDecideTheContentType(t *testing.T) {
 	)
 	tests := []struct {
 		name     string
-		kind     Kind
+		kind     FileType
 		head     string
 		declared string
 		want     string // empty: refused

@@ -50,8 +50,8 @@ type validator struct{ etag, lastModified string }
 
 // validatorOf reads a response's validator. A weak ETag does not count: it says nothing
 // about the bytes.
-func validatorOf(h http.Header) validator {
-	v := validator{etag: h.Get("ETag"), lastModified: h.Get("Last-Modified")}
+func validatorOf(header http.Header) validator {
+	v := validator{etag: header.Get("ETag"), lastModified: header.Get("Last-Modified")}
 	if !strings.HasPrefix(v.etag, `"`) {
 		v.etag = ""
 	}
@@ -68,8 +68,8 @@ func (v validator) ifRange() string {
 
 // isOf reports whether a response has this validator, so that it is of this version. A
 // response without one may be of any.
-func (v validator) isOf(h http.Header) bool {
-	return v.ifRange() != "" && v.ifRange() == validatorOf(h).ifRange()
+func (v validator) isOf(header http.Header) bool {
+	return v.ifRange() != "" && v.ifRange() == validatorOf(header).ifRange()
 }
 
 // contentRange is "bytes 0-499/1234", or "bytes 0-499/*" if the length is unknown.
@@ -95,8 +95,8 @@ func parseContentRange(value string) (first, last, total int64, err error) {
 // codingOf returns the coding of a response's body; empty if there is none. Some servers
 // send values in Content-Encoding that are not codings: none, utf-8, binary, or
 // aws-chunked, the coding of the upload.
-func codingOf(h http.Header) string {
-	for item := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
+func codingOf(header http.Header) string {
+	for item := range strings.SplitSeq(strings.Join(header["Content-Encoding"], ","), ",") {
 		switch coding := strings.ToLower(strings.TrimSpace(item)); coding {
 		case "gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd", "dcb", "dcz", "exi", "pack200-gzip", "aes128gcm":
 			return coding

@@ -96,7 +96,7 @@ func (c *chat) close() {}
 
 // send waits until the context ends. A send that takes longer goes on in the
 // background and may still arrive.
-func (c *chat) send(ctx context.Context, m Message) error {
+func (c *chat) send(ctx context.Context, message Message) error {
 	var s sender
 	select {
 	case s = <-c.places:
@@ -105,7 +105,7 @@ func (c *chat) send(ctx context.Context, m Message) error {
 	}
 	var once sync.Once
 	free := func(idle sender) { once.Do(func() { c.places <- idle }) }
-	text, params := c.compose(m)
+	text, params := c.compose(message)
 	done := make(chan error, 1)
 	go func() {
 		idle, err := c.run(ctx, s, text, params)
@@ -156,8 +156,8 @@ func (c *chat) recovered(err *error) {
 
 // compose returns the text and the parameters that make the service show it plainly,
 // in one piece.
-func (c *chat) compose(m Message) (string, types.Params) {
-	heading, details := title(m), strings.Join(lines(m), "\n")
+func (c *chat) compose(message Message) (string, types.Params) {
+	heading, details := title(message), strings.Join(lines(message), "\n")
 	params := types.Params{}
 	if c.service == "discord" {
 		// shoutrrr garbles texts of more than ten lines if it sends each by itself.

@@ -71,8 +71,8 @@ func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, erro
 
 func (f *forward) close() { f.client.CloseIdleConnections() }
 
-func (f *forward) send(ctx context.Context, m Message) error {
-	req, err := f.request(ctx, m)
+func (f *forward) send(ctx context.Context, message Message) error {
+	req, err := f.request(ctx, message)
 	if err != nil {
 		return err
 	}
@@ -103,16 +103,16 @@ func (e shortError) Unwrap() error { return e.error }
 
 // request signs the message on every attempt, because receivers refuse old
 // timestamps.
-func (f *forward) request(ctx context.Context, m Message) (*http.Request, error) {
-	if m.ID == "" {
+func (f *forward) request(ctx context.Context, message Message) (*http.Request, error) {
+	if message.ID == "" {
 		return nil, tasks.Permanent(errors.New("the message has no id to sign"))
 	}
-	body, err := m.body()
+	body, err := message.body()
 	if err != nil {
 		return nil, err
 	}
 	// Dots separate the parts of the signed text, so receivers may refuse them in an id.
-	id := strings.ReplaceAll(m.ID, ".", "-")
+	id := strings.ReplaceAll(message.ID, ".", "-")
 	at := time.Now()
 	signature, err := f.signer.Sign(id, at, body)
 	if err != nil {

@@ -38,7 +38,7 @@ type Notifier struct {
 }
 
 type destination interface {
-	send(ctx context.Context, m Message) error
+	send(ctx context.Context, message Message) error
 	// close closes the connections that are kept between sends.
 	close()
 }
@@ -46,19 +46,19 @@ type destination interface {
 // New checks every URL without using the network. Its error names each bad URL by
 // its position, from 1, and says how to fix it. Repeated URLs are one destination.
 func New(cfg Config) (*Notifier, error) {
-	n := &Notifier{timeout: cfg.Timeout, destinations: map[string]destination{}, turns: map[string]*turns{}}
-	if n.timeout <= 0 {
-		n.timeout = defaultTimeout
+	notifier := &Notifier{timeout: cfg.Timeout, destinations: map[string]destination{}, turns: map[string]*turns{}}
+	if notifier.timeout <= 0 {
+		notifier.timeout = defaultTimeout
 	}
 	var problems []error
 	for i, rawURL := range cfg.ChatURLs {
 		for _, rawURL := range recipients(strings.TrimSpace(rawURL)) {
-			c, err := newChat(rawURL)
+			chat, err := newChat(rawURL)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("notify URL %d: %w", i+1, err))
 				break
 			}
-			n.add(c.service, rawURL, c, cfg.Rate)
+			notifier.add(chat.service, rawURL, chat, cfg.Rate)
 		}
 	}
 	if len(cfg.ForwardURLs) > 0 {
@@ -73,13 +73,13 @@ func New(cfg Config) (*Notifier, error) {
 				problems = append(problems, fmt.Errorf("forward URL %d: %w", i+1, err))
 				continue
 			}
-			n.add("forward-"+tasks.SafeID(f.host), rawURL, f, cfg.Rate)
+			notifier.add("forward-"+tasks.SafeID(f.host), rawURL, f, cfg.Rate)
 		}
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	return n, nil
+	return notifier, nil
 }
 
 // CheckChatURL returns why a shoutrrr URL cannot be used, without showing it. It does
@@ -121,14 +121,14 @@ func (n *Notifier) Turn(name string) time.Duration {
 // Send sends to one destination, within the Config's Timeout. A name that is no
 // longer configured is a permanent error. Errors show no secret; they may be
 // tasks.Permanent or tasks.RetryAfter.
-func (n *Notifier) Send(ctx context.Context, name string, m Message) error {
-	d, ok := n.destinations[name]
+func (n *Notifier) Send(ctx context.Context, name string, message Message) error {
+	destination, ok := n.destinations[name]
 	if !ok {
 		return tasks.Permanent(fmt.Errorf("notify %s: this destination is no longer configured", name))
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
-	if err := d.send(ctx, m); err != nil {
+	if err := destination.send(ctx, message); err != nil {
 		return fmt.Errorf("notify %s: %w", name, err)
 	}
 	return nil
@@ -136,7 +136,7 @@ func (n *Notifier) Send(ctx context.Context, name string, m Message) error {
 
 // Close closes idle connections. It does not wait for sends.
 func (n *Notifier) Close() {
-	for _, d := range n.destinations {
-		d.close()
+	for _, destination := range n.destinations {
+		destination.close()
 	}
 }

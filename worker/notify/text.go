@@ -16,48 +16,48 @@ import (
 const maxText = 200
 
 // title returns one line about the event.
-func title(m Message) string {
-	heading := "Event " + clean(m.Type)
-	if slices.Contains(tasks.KnownTypes(), m.Type) {
-		heading = "Video " + strings.TrimPrefix(m.Type, "video.")
+func title(message Message) string {
+	heading := "Event " + clean(message.Type)
+	if slices.Contains(tasks.KnownTypes(), message.Type) {
+		heading = "Video " + strings.TrimPrefix(message.Type, "video.")
 	}
-	if m.Job.ID == "" {
+	if message.Job.ID == "" {
 		return heading
 	}
-	return heading + ": " + clean(m.Job.ID)
+	return heading + ": " + clean(message.Job.ID)
 }
 
 // lines returns the details, one per line and at least one.
-func lines(m Message) []string {
+func lines(message Message) []string {
 	var ls []string
 	add := func(label, value string) {
 		if value = clean(value); value != "" {
 			ls = append(ls, label+": "+value)
 		}
 	}
-	if note := contradiction(m); note != "" {
+	if note := contradiction(message); note != "" {
 		ls = append(ls, note)
 	}
-	if m.Type == tasks.TypeFailed || m.Job.Status == tasks.StatusFailed {
-		add("Error", m.Job.Error)
+	if message.Type == tasks.TypeFailed || message.Job.Status == tasks.StatusFailed {
+		add("Error", message.Job.Error)
 	}
-	if m.Type == tasks.TypeProcessing {
-		add("Progress", strconv.Itoa(m.Job.Progress)+" %")
+	if message.Type == tasks.TypeProcessing {
+		add("Progress", strconv.Itoa(message.Job.Progress)+" %")
 	}
-	add("Prompt", m.Job.Prompt)
-	add("Model", m.Job.Model)
-	if seconds := time.Duration(m.Job.Duration).Seconds(); seconds > 0 {
+	add("Prompt", message.Job.Prompt)
+	add("Model", message.Job.Model)
+	if seconds := time.Duration(message.Job.Duration).Seconds(); seconds > 0 {
 		add("Duration", strconv.FormatFloat(seconds, 'f', -1, 64)+" s")
 	}
-	add("External id", m.Job.ExternalID)
-	for _, media := range m.Media {
+	add("External id", message.Job.ExternalID)
+	for _, media := range message.Media {
 		add(whereIs(media))
 	}
-	if !m.At.IsZero() {
-		add("Time", m.At.UTC().Format("2006-01-02 15:04:05 MST"))
+	if !message.At.IsZero() {
+		add("Time", message.At.UTC().Format("2006-01-02 15:04:05 MST"))
 	}
 	if len(ls) == 0 {
-		add("Event", m.ID)
+		add("Event", message.ID)
 	}
 	return ls
 }
@@ -76,11 +76,11 @@ func whereIs(media Media) (label, value string) {
 }
 
 // contradiction returns a note if the event alone would mislead about the job.
-func contradiction(m Message) string {
-	status := m.Job.Status
-	said := tasks.Status(strings.TrimPrefix(m.Type, "video."))
-	if status == "" || said == status || !slices.Contains(tasks.KnownTypes(), m.Type) {
-		if m.Job.Contradicted {
+func contradiction(message Message) string {
+	status := message.Job.Status
+	said := tasks.Status(strings.TrimPrefix(message.Type, "video."))
+	if status == "" || said == status || !slices.Contains(tasks.KnownTypes(), message.Type) {
+		if message.Job.Contradicted {
 			return "Note: other events said that this job ended differently."
 		}
 		return ""

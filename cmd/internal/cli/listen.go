@@ -15,8 +15,8 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-// Endpoint is a handler at the address of a setting.
-type Endpoint struct {
+// Service is a handler at the address of a setting.
+type Service struct {
 	Name    string // for logs, such as "admin"
 	Setting string // the variable of the address
 	Addr    string // host:port
@@ -29,8 +29,8 @@ type Endpoint struct {
 }
 
 // PrivateEndpoint returns the private endpoint of a process. name says what it serves.
-func PrivateEndpoint(name string, cfg *config.Config, private http.Handler, log *zap.Logger) Endpoint {
-	e := Endpoint{Name: name, Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
+func PrivateEndpoint(name string, cfg *config.Config, private http.Handler, log *zap.Logger) Service {
+	e := Service{Name: name, Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
 	if cfg.Origin(e.Setting) == config.FromDefault {
 		e.Elsewhere = log
 	}
@@ -47,7 +47,7 @@ func Profiles(cfg *config.Config) http.Handler {
 
 // Listen serves an endpoint from now on and returns its address. Its error says which
 // setting to change.
-func Listen(ctx context.Context, l *process.Listeners, e Endpoint) (string, error) {
+func Listen(ctx context.Context, l *process.Listeners, e Service) (string, error) {
 	add := l.Add
 	if e.Public {
 		add = l.AddPublic

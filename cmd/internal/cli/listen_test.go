@@ -23,7 +23,7 @@ func TestOnlyADefaultAddressMayMoveToAFreePort(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	core, logs := observer.New(zapcore.WarnLevel)
-	e := Endpoint{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: taken.Addr().String(), Handler: http.NotFoundHandler()}
+	e := Service{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: taken.Addr().String(), Handler: http.NotFoundHandler()}
 
 	listeners := process.NewListeners(zap.NewNop())
 	if _, err := Listen(t.Context(), listeners, e); err == nil || !strings.Contains(err.Error(), "KLINGHOOK_ADMIN_ADDR (--admin-addr)") {

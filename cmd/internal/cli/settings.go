@@ -27,28 +27,28 @@ const settingFlag = "klinghook_setting"
 // AddFlags adds a flag for each setting of the role or, with names, for those
 // settings only.
 func AddFlags(cmd *cobra.Command, role config.Role, names ...string) {
-	fs := cmd.Flags()
-	fs.SortFlags = false // the command's own flags come first
-	for _, s := range config.Settings() {
-		if !s.UsedBy(role) || len(names) > 0 && !slices.Contains(names, s.Name) {
+	flags := cmd.Flags()
+	flags.SortFlags = false // the command's own flags come first
+	for _, setting := range config.Settings() {
+		if !setting.UsedBy(role) || len(names) > 0 && !slices.Contains(names, setting.Name) {
 			continue
 		}
-		if s.HasFlag() {
-			meaning, _, _ := strings.Cut(s.Meaning, ". ")
-			fs.String(s.Flag, "", strings.TrimSuffix(meaning, ".")+" ["+s.Name+"]")
-			f := fs.Lookup(s.Flag)
-			f.Annotations = map[string][]string{settingFlag: {}}
-			f.DefValue = s.Default
-			if role == config.Dev && s.Name == "KLINGHOOK_REDIS_URL" {
-				f.DefValue = "" // dev's queue is in memory
+		if setting.HasFlag() {
+			meaning, _, _ := strings.Cut(setting.Meaning, ". ")
+			flags.String(setting.Flag, "", strings.TrimSuffix(meaning, ".")+" ["+setting.Name+"]")
+			flag := flags.Lookup(setting.Flag)
+			flag.Annotations = map[string][]string{settingFlag: {}}
+			flag.DefValue = setting.Default
+			if role == config.Dev && setting.Name == "KLINGHOOK_REDIS_URL" {
+				flag.DefValue = "" // dev's queue is in memory
 			}
-			if s.Kind == reflect.Bool {
-				f.NoOptDefVal = "true"
+			if setting.Kind == reflect.Bool {
+				flag.NoOptDefVal = "true"
 			}
 		}
-		if s.Secret != config.SecretNone {
-			fs.String(s.FileFlag(), "", "File with "+s.Name+" ["+s.FileName()+"]")
-			fs.Lookup(s.FileFlag()).Annotations = map[string][]string{settingFlag: {}}
+		if setting.Secret != config.SecretNone {
+			flags.String(setting.FileFlag(), "", "File with "+setting.Name+" ["+setting.FileName()+"]")
+			flags.Lookup(setting.FileFlag()).Annotations = map[string][]string{settingFlag: {}}
 		}
 	}
 }
@@ -56,8 +56,8 @@ func AddFlags(cmd *cobra.Command, role config.Role, names ...string) {
 // Load reads the settings of a role from the command's flags and the environment.
 func Load(role config.Role, cmd *cobra.Command, checks config.Checks) (*config.Config, error) {
 	flags := map[string]string{}
-	for _, s := range config.Settings() {
-		for flag, variable := range map[string]string{s.Flag: s.Name, s.FileFlag(): s.FileName()} {
+	for _, setting := range config.Settings() {
+		for flag, variable := range map[string]string{setting.Flag: setting.Name, setting.FileFlag(): setting.FileName()} {
 			if f := cmd.Flags().Lookup(flag); f != nil && f.Changed && f.Annotations[settingFlag] != nil {
 				flags[variable] = f.Value.String()
 			}
@@ -110,9 +110,9 @@ func EventType(word string) string {
 // process is safer without the secrets of others.
 func Unused(role config.Role) []string {
 	var names []string
-	for _, s := range config.Settings() {
-		for _, name := range []string{s.Name, s.FileName()} {
-			if !s.UsedBy(role) && os.Getenv(name) != "" {
+	for _, setting := range config.Settings() {
+		for _, name := range []string{setting.Name, setting.FileName()} {
+			if !setting.UsedBy(role) && os.Getenv(name) != "" {
 				names = append(names, name)
 			}
 		}

@@ -13,10 +13,10 @@ import (
 // unknownVariables reports the variables with klinghook's prefix that set nothing.
 func unknownVariables(environ []string) []string {
 	var known, names, problems []string
-	for _, s := range config.Settings() {
-		known = append(known, s.Name)
-		if s.Secret != config.SecretNone {
-			known = append(known, s.FileName())
+	for _, setting := range config.Settings() {
+		known = append(known, setting.Name)
+		if setting.Secret != config.SecretNone {
+			known = append(known, setting.FileName())
 		}
 	}
 	for _, variable := range environ {

@@ -94,19 +94,19 @@ func (g *Gate) endSession(w http.ResponseWriter, r *http.Request) error {
 }
 
 func newCookie(r *http.Request, value string, age time.Duration) *http.Cookie {
-	c := &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: int(age / time.Second), HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	cookie := &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: int(age / time.Second), HttpOnly: true, SameSite: http.SameSiteStrictMode}
 	if isTLS(r) {
-		c.Name, c.Secure = securePrefix+sessionCookie, true
+		cookie.Name, cookie.Secure = securePrefix+sessionCookie, true
 	}
-	return c
+	return cookie
 }
 
 func sessionToken(r *http.Request) string {
-	if c, err := r.Cookie(securePrefix + sessionCookie); err == nil {
-		return c.Value
+	if cookie, err := r.Cookie(securePrefix + sessionCookie); err == nil {
+		return cookie.Value
 	}
-	if c, err := r.Cookie(sessionCookie); err == nil && !isTLS(r) {
-		return c.Value
+	if cookie, err := r.Cookie(sessionCookie); err == nil && !isTLS(r) {
+		return cookie.Value
 	}
 	return ""
 }

@@ -39,8 +39,8 @@ var (
 	owed        = prometheus.NewDesc("klinghook_owed", "Work that is left to do, by the database: events to record, media to download, notifications to send.", []string{"what"}, nil)
 )
 
-// Store counts its rows. [store.Store] is one.
-type Store interface {
+// Counter counts its rows. [store.Store] is one.
+type Counter interface {
 	Counts(ctx context.Context) (store.Counts, error)
 }
 
@@ -51,7 +51,7 @@ type BacklogConfig struct {
 	// EventShards is the number of queues for events. Default: 1.
 	EventShards int
 	// Store may be nil, for a process without a database.
-	Store Store
+	Store Counter
 	// Log is required.
 	Log *zap.Logger
 }
@@ -70,13 +70,13 @@ type Backlog struct {
 
 // NewBacklog returns a Backlog that reads until ctx ends or it is closed.
 func NewBacklog(ctx context.Context, cfg BacklogConfig) *Backlog {
-	b := &Backlog{cfg: cfg, inspector: asynq.NewInspectorFromRedisClient(cfg.Redis)}
-	ctx, b.stop = context.WithCancel(ctx)
-	b.readers.Go(func() { b.keepReading(ctx, queueEvery, queueUp, &b.queues, b.readQueues) })
+	backlog := &Backlog{cfg: cfg, inspector: asynq.NewInspectorFromRedisClient(cfg.Redis)}
+	ctx, backlog.stop = context.WithCancel(ctx)
+	backlog.readers.Go(func() { backlog.keepReading(ctx, queueEvery, queueUp, &backlog.queues, backlog.readQueues) })
 	if cfg.Store != nil {
-		b.readers.Go(func() { b.keepReading(ctx, storeEvery, databaseUp, &b.store, b.readStore) })
+		backlog.readers.Go(func() { backlog.keepReading(ctx, storeEvery, databaseUp, &backlog.store, backlog.readStore) })
 	}
-	return b
+	return backlog
 }
 
 // Close stops reading.
@@ -179,12 +179,12 @@ func (b *Backlog) readQueues(context.Context) (readings, error) {
 }
 
 func (b *Backlog) addQueue(metrics *readings, info *asynq.QueueInfo) error {
-	sinceDue := func(t *asynq.TaskInfo) time.Duration { return time.Since(t.NextProcessAt) }
-	sinceFailure := func(t *asynq.TaskInfo) time.Duration {
-		if t.LastFailedAt.IsZero() { // An operator archived it.
+	sinceDue := func(task *asynq.TaskInfo) time.Duration { return time.Since(task.NextProcessAt) }
+	sinceFailure := func(task *asynq.TaskInfo) time.Duration {
+		if task.LastFailedAt.IsZero() { // An operator archived it.
 			return 0
 		}
-		return time.Since(t.LastFailedAt)
+		return time.Since(task.LastFailedAt)
 	}
 	for _, state := range []struct {
 		name  string

@@ -19,7 +19,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// counts is a Store.
+// counts is a Counter.
 type counts func(context.Context) (store.Counts, error)
 
 func (c counts) Counts(ctx context.Context) (store.Counts, error) { return c(ctx) }

@@ -28,9 +28,9 @@ func format(kind string, payload []byte) string {
 	}
 	if object, ok := value.(map[string]any); ok && kind == string(tasks.KindEventRecord) {
 		// A body that is not UTF-8 is queued in base64, which would hide its links.
-		if ev, err := tasks.DecodeEvent(payload); err == nil {
+		if event, err := tasks.DecodeEvent(payload); err == nil {
 			delete(object, "body_base64")
-			object["body"] = string(ev.Body)
+			object["body"] = string(event.Body)
 		}
 	}
 	var out bytes.Buffer
