@@ -122,8 +122,8 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body
 			body = body[:len(body)+n]
 			if errors.Is(err, io.EOF) {
 				b.mu.Lock()
-				defer b.mu.Unlock()
 				b.arrived(a)
+				b.mu.Unlock()
 				return body, release, nil
 			}
 			if err != nil {

@@ -15,7 +15,7 @@ func TestDeliveryToAWrongPathIsReportedWithoutThePath(t *testing.T) {
 	const (
 		seed     = "; send deliveries with POST to /webhooks/klingai"
 		official = seed + "/official"
-		any      = seed + " or /webhooks/klingai/official or /webhooks/klingai/t/{token}"
+		all      = seed + " or /webhooks/klingai/official or /webhooks/klingai/t/{token}"
 	)
 	signed := map[string]string{"X-Kling-Signature": "sha256=hush"}
 	json := map[string]string{"Content-Type": "application/json; charset=utf-8"}
@@ -28,9 +28,9 @@ func TestDeliveryToAWrongPathIsReportedWithoutThePath(t *testing.T) {
 	}{
 		{"signed", "POST", "/", signed, 404, "not found" + seed, map[string]string{"X-Kling-Signature": "(11 bytes)"}},
 		{"signed, another method", "PUT", path, signed, 405, "method not allowed" + seed, map[string]string{"X-Kling-Signature": "(11 bytes)"}},
-		{"official", "POST", path + "/offical", map[string]string{"Webhook-Id": "1"}, 404, "not found" + official, map[string]string{"Webhook-Id": "1"}},
-		{"JSON", "POST", "/webhook/klingai/t/" + callbackToken, json, 404, "not found" + any, json},
-		{"JSON to the health check", "POST", "/healthz", json, 405, "method not allowed" + any, json},
+		{"official", "POST", path + "/oficial", map[string]string{"Webhook-Id": "1"}, 404, "not found" + official, map[string]string{"Webhook-Id": "1"}},
+		{"JSON", "POST", "/webhook/klingai/t/" + callbackToken, json, 404, "not found" + all, json},
+		{"JSON to the health check", "POST", "/healthz", json, 405, "method not allowed" + all, json},
 		{"JSON, another method", "PUT", "/", json, 404, "not found", nil},
 		{"a form", "POST", "/", map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, 404, "not found", nil},
 		{"a page", "GET", path, nil, 405, "method not allowed", nil},

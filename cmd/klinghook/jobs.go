@@ -249,9 +249,9 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 // printLocations prints where the stored files are: a path, in the Compose stack the
 // command that copies the file from it, or the URL of an object.
 func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
-	bucket, err := url.Parse(bucketURL)
-	if err != nil || bucket.Scheme == "" {
-		return nil // bucketURL is valid, as a setting
+	bucket, _ := url.Parse(bucketURL) // a valid setting
+	if bucket == nil || bucket.Scheme == "" {
+		return nil
 	}
 	title := "\nFiles\n"
 	for _, file := range media {

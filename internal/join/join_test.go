@@ -150,7 +150,7 @@ func TestBatchHasTheLatestDeadlineOfItsCallers(t *testing.T) {
 					if wait > 0 {
 						var cancel context.CancelFunc
 						ctx, cancel = context.WithTimeout(ctx, wait)
-						defer cancel()
+						t.Cleanup(cancel)
 					}
 					group.Go(func() { _, _ = j.Do(ctx, i) })
 					synctest.Wait()

@@ -46,7 +46,7 @@ func TestCrowdClosesTheLongestWait(t *testing.T) {
 				if conns[i], err = new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String()); err != nil {
 					t.Fatal(err)
 				}
-				defer conns[i].Close()
+				t.Cleanup(func() { _ = conns[i].Close() })
 				if _, err := io.WriteString(conns[i], tt.start); err != nil {
 					t.Fatal(err)
 				}
