@@ -19,7 +19,7 @@ import (
 )
 
 func deadlettersCommand() *cobra.Command {
-	return group("deadletters", "Look at failed work, and replay it",
+	return group("deadletters", "Inspect, replay and discard failed work",
 		deadlettersListCommand(), deadlettersShowCommand(), deadlettersReplayCommand(), deadlettersDiscardCommand())
 }
 
@@ -164,7 +164,7 @@ failures (attempt, at, error) and payload.`,
 }
 
 func deadlettersReplayCommand() *cobra.Command {
-	return endCommand("replay", "Put dead letters back into the queue",
+	return endCommand("replay", "Run the work of dead letters again",
 		`replay enqueues the tasks of dead letters again, with all their attempts. It can be
 repeated and run several times at once: work that is queued or done is not done
 twice. The signature of an event is verified again, so its secret must still be set.`,

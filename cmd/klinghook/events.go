@@ -19,7 +19,7 @@ import (
 )
 
 func eventsCommand() *cobra.Command {
-	return group("events", "Look at the received events", eventsListCommand(), eventsShowCommand())
+	return group("events", "Inspect received events", eventsListCommand(), eventsShowCommand())
 }
 
 func eventsListCommand() *cobra.Command {

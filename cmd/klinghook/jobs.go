@@ -22,7 +22,7 @@ import (
 )
 
 func jobsCommand() *cobra.Command {
-	return group("jobs", "Look at Kling's jobs", jobsListCommand(), jobsShowCommand(), jobsTrackCommand(), jobsRefreshCommand())
+	return group("jobs", "Inspect and track jobs", jobsListCommand(), jobsShowCommand(), jobsTrackCommand(), jobsRefreshCommand())
 }
 
 func jobsListCommand() *cobra.Command {

@@ -15,7 +15,7 @@ import (
 func migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the database's schema up to this version",
+		Short: "Create or update the database schema",
 		Long: `migrate creates the tables that klinghook needs, or changes them to what this
 version needs. Run it before the first worker starts and after each upgrade. It
 creates a missing SQLite file; a PostgreSQL database must exist. It can be run

@@ -13,7 +13,7 @@ import (
 )
 
 func rejectionsCommand() *cobra.Command {
-	return group("rejections", "Look at refused deliveries", rejectionsListCommand())
+	return group("rejections", "Inspect refused deliveries", rejectionsListCommand())
 }
 
 func rejectionsListCommand() *cobra.Command {

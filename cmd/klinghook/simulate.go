@@ -41,7 +41,7 @@ func simulateCommand() *cobra.Command {
 	var options simulateOptions
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "Run a fake Kling whose jobs take seconds and call back, without an account",
+		Short: "Run a fake Kling, whose jobs take seconds and cost nothing",
 		Long: `simulate runs a fake Kling on this machine. A job goes through its states in
 seconds, calls its callback_url at each change, and has a small video to download.
 Nothing is generated, and nothing costs anything.
@@ -55,14 +55,14 @@ with it.
 Callbacks are signed with the secrets in the settings, or with those of a "klinghook
 dev" on the same data folder; without a secret they are unsigned.
 
-What can go wrong with Kling goes wrong here on demand. Shares are numbers from 0 to
-1. With the same --seed, jobs created in the same order have the same fate. GET
-/simulator/stats reports what happened. To let klinghook download the media, add this
-address to KLINGHOOK_MEDIA_ALLOW.
+Flags make it fail in the ways that Kling does. A share is a number from 0 to 1. With
+the same --seed, jobs created in the same order fail alike. GET /simulator/stats
+reports what happened. To let klinghook download the media, add this address to
+KLINGHOOK_MEDIA_ALLOW.
 
-Anyone who can reach it can make it post anywhere, so an --addr that others can reach
-needs an --api-key, and only localhost and the host of --addr are accepted as its name.
---parallel and --keep bound its memory.`,
+Anyone who can reach it can make it post anywhere. So an --addr that others can reach
+needs an --api-key, and requests must name localhost or the host of --addr. --parallel
+and --keep bound its memory.`,
 		Example: `  klinghook simulate
   klinghook simulate --lost 0.3 --repeat 0.2 --reorder 0.2 --seed 7
   klinghook simulate --dead-links 0.5 --broken-media 0.2 --media-size 500MiB
@@ -78,8 +78,8 @@ func (o *simulateOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&o.addr, "addr", simulateAddr, "listen at `host:port`; port 0 is any free one")
-	flags.Uint64Var(&o.RandomSeed, "seed", 0, "`number` that decides all that is left to chance (default: a random one)")
-	flags.DurationVar(&o.Duration, "duration", simulate.DefaultDuration, "a job takes this `time`")
+	flags.Uint64Var(&o.RandomSeed, "seed", 0, "`number` that seeds all random choices (default: a random one)")
+	flags.DurationVar(&o.Duration, "duration", simulate.DefaultDuration, "`time` that a job takes")
 	flags.StringVar(&o.protocol, "protocol", string(simulate.AsCreated), "the `form` of callbacks: "+strings.Join(simulateProtocols(), ", "))
 	flags.BoolVar(&o.Unsigned, "unsigned", false, "do not sign, as for an account without a Webhook Secret")
 	flags.Float64Var(&o.Fail, "fail", 0, "`share` of jobs that fail")
@@ -88,20 +88,20 @@ func (o *simulateOptions) addFlags(cmd *cobra.Command) {
 	flags.Float64Var(&o.Repeat, "repeat", 0, "`share` of callbacks that are sent twice")
 	flags.Float64Var(&o.Reorder, "reorder", 0, "`share` of callbacks that are sent after the next one")
 	flags.Float64Var(&o.Late, "late", 0, "`share` of callbacks that are late")
-	flags.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "how late they are, a `time`")
+	flags.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "delay of late callbacks, a `time`")
 	flags.IntVar(&o.Attempts, "attempts", simulate.DefaultAttempts, "post a callback at most `n` times until it is answered with 2xx")
 	flags.Float64Var(&o.DeadLinks, "dead-links", 0, "`share` of jobs whose links in callbacks are dead (403, 404 or 410); a look-up gives new ones")
-	flags.DurationVar(&o.LinkTTL, "link-ttl", simulate.DefaultLinkTTL, "links work for this `time`")
+	flags.DurationVar(&o.LinkTTL, "link-ttl", simulate.DefaultLinkTTL, "`time` after which links expire")
 	flags.Var((*sizeFlag)(&o.MediaSize), "media-size", "serve made-up videos of this `size` (default: a small video that can be played)")
 	flags.Var((*sizeFlag)(&o.SlowMedia), "slow-media", "send this `size` a second to each download (default: no limit)")
 	flags.Float64Var(&o.BrokenMedia, "broken-media", 0, "`share` of jobs whose video breaks off in the middle; the download can be resumed")
 	flags.Float64Var(&o.LookupRate, "lookup-rate", 0, "answer `n` look-ups a second and refuse others with 1302; 0 is no limit")
 	flags.Float64Var(&o.Trouble, "trouble", 0, "`share` of calls that are answered with 500, 503 or 504")
-	flags.BoolVar(&o.Drift, "drift", false, "vary the shapes of answers in ways that have been seen of Kling")
+	flags.BoolVar(&o.Drift, "drift", false, "vary the shape of answers as Kling has done")
 	flags.StringVar(&o.APIKey, "api-key", "", "accept only this made-up `key`")
 	flags.StringVar(&o.AccessKey, "access-key", "", "accept only JWTs of this made-up access `key`, with --secret-key")
 	flags.StringVar(&o.SecretKey, "secret-key", "", "the made-up `key` that signs the JWTs")
-	flags.IntVar(&o.Parallel, "parallel", simulate.DefaultParallel, "have at most `n` jobs in hand and refuse others with 1303")
+	flags.IntVar(&o.Parallel, "parallel", simulate.DefaultParallel, "run at most `n` jobs at once and refuse others with 1303")
 	flags.IntVar(&o.Keep, "keep", simulate.DefaultKeep, "remember `n` finished jobs")
 	cli.AddFlags(cmd, config.Client, append(secretSettings(), "KLINGHOOK_DATA")...)
 }

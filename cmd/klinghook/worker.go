@@ -30,7 +30,7 @@ import (
 func workerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
-		Short: "Work on what ingest has queued",
+		Short: "Record events, download media and send notifications",
 		Long: `worker records events, downloads media and sends notifications. It takes its work
 from the queue in Redis. Any number of workers can run. On more than one machine they
 share one PostgreSQL database and one bucket. Run "klinghook migrate" once before the
