@@ -19,21 +19,21 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// say reports an event to the test. A pipe takes a short line whole or, when the
-// process is killed before, not at all.
+// say reports an event to the test. A short line goes into the pipe whole, or not at all if
+// the process is killed first.
 func say(verb, id string) error {
 	_, err := io.WriteString(os.Stdout, verb+" "+id+"\n")
 	return err
 }
 
-// sayingQueue is a Redis that reports what it was given.
+// sayingQueue is a Redis that reports each task it gets.
 type sayingQueue struct{}
 
 func (sayingQueue) Enqueue(_ context.Context, t tasks.Task) (bool, error) {
 	return false, say("enqueued", t.ID)
 }
 
-// help is the process that is killed. It writes events to the spool and drains it, both
+// help runs in the process that is killed. It writes events to the spool and drains it
 // without a pause.
 func help(dir string) error {
 	q, err := New(Config{
@@ -42,7 +42,7 @@ func help(dir string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // when the test has ended
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // in case nothing kills it
 	defer cancel()
 	go func() {
 		for ctx.Err() == nil {
@@ -68,8 +68,8 @@ func help(dir string) error {
 	return <-failed
 }
 
-// runUntilKilled runs a process on the spool, kills it after n lines, and calls note
-// with all that it said.
+// runUntilKilled runs a process on the spool, kills it after n lines, and calls note for
+// each line.
 func runUntilKilled(t *testing.T, dir string, n int, note func(verb, id string)) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), helperDir+"="+dir)

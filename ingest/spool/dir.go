@@ -20,13 +20,12 @@ import (
 )
 
 const (
-	// bucketTime is the time that one directory in new/ stands for, and bucketName the
-	// format of its name. It is removed when it is empty and older than leftOver, as are
-	// the files in tmp/.
+	// bucketTime is the time that a directory in new/ covers, and bucketName the format of
+	// its name. Empty directories, and files in tmp/, are removed after leftOver.
 	bucketTime = 10 * time.Second
 	bucketName = "20060102T150405"
 	leftOver   = 15 * time.Minute
-	// blockSize is what a file's size is rounded up to.
+	// blockSize is the assumed size of a disk block, in bytes.
 	blockSize = 4096
 )
 
@@ -37,12 +36,11 @@ type dir struct {
 	mu sync.Mutex // guards the fields below
 	// last is the time in the newest name, in nanoseconds. It only grows, so that names
 	// sort in order of arrival.
-	last int64
-	// bucket is the directory in new/ that was made last.
-	bucket string
+	last   int64
+	bucket string // the newest directory in new/
 }
 
-// usage is what a spool contains. bytes counts whole disk blocks.
+// usage is the size of a spool. bytes counts whole disk blocks.
 type usage struct {
 	events int
 	bytes  int64
@@ -97,14 +95,14 @@ func (d *dir) put(content []byte) error {
 		err = os.Rename(tmp, filepath.Join(bucket, name))
 	}
 	if err != nil {
-		_ = os.Remove(tmp) // else it is removed as a leftover
+		_ = os.Remove(tmp) // if this fails, scan removes it later
 		return err
 	}
 	return syncDir(bucket)
 }
 
-// arrive returns the time of arrival of a file, later than that of any other of this
-// dir, and its bucket.
+// arrive returns a new file's time of arrival, later than all earlier ones of this dir,
+// and its bucket.
 func (d *dir) arrive() (nanos int64, bucket string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -115,7 +113,7 @@ func (d *dir) arrive() (nanos int64, bucket string, err error) {
 		if err := os.Mkdir(bucket, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return 0, "", err
 		}
-		// Another process may have made it without having synced it yet.
+		// Another process may have created it and not synced it yet.
 		if err := syncDir(root); err != nil {
 			return 0, "", err
 		}
@@ -216,7 +214,7 @@ func encode(task tasks.Task) []byte {
 func decode(b []byte) (tasks.Task, error) {
 	sum, rest, _ := bytes.Cut(b, []byte(" "))
 	if string(sum) != checksum(rest) {
-		return tasks.Task{}, errors.New("its checksum does not match")
+		return tasks.Task{}, errors.New("the checksum does not match")
 	}
 	head, payload, _ := bytes.Cut(rest, []byte("\n"))
 	var h header

@@ -14,7 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// smallDisk returns a directory on its own file system of so many bytes, and a function
+// smallDisk returns a directory on its own file system of the given size, and a function
 // that makes it read-only or writable.
 func smallDisk(t *testing.T, bytes int) (dir string, writable func(bool)) {
 	t.Helper()
@@ -38,7 +38,7 @@ func smallDisk(t *testing.T, bytes int) (dir string, writable func(bool)) {
 	}
 }
 
-// down makes a Redis that is not used.
+// down makes Redis fail and opens the breaker.
 func (f *fixture) down(t *testing.T) {
 	t.Helper()
 	f.redis.set(errDown, false, errDown)

@@ -8,8 +8,7 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// helperDir makes the test binary a process that uses the spool there, for a test that
-// kills it.
+// helperDir is the environment variable that makes the test binary run help on a directory.
 const helperDir = "SPOOL_TEST_DIR"
 
 func TestMain(m *testing.M) {

@@ -66,8 +66,8 @@ func (q *Queue) Detail() map[string]any {
 	return map[string]any{"spool": map[string]any{"events": usage.events, "bytes": usage.bytes, "oldest_age_seconds": math.Round(usage.age().Seconds())}}
 }
 
-// Check returns why an event that came now would probably be refused. It does no I/O. A
-// spool counts as full when less than a hundredth is left.
+// Check returns why an event would probably be refused now. It does no I/O. A spool counts
+// as full when less than 1 % is left.
 func (q *Queue) Check(context.Context) error {
 	switch {
 	case q.breaker.State() == gobreaker.StateClosed:

@@ -20,7 +20,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// dial returns a client as the program makes one.
+// dial returns a client like the program's.
 func dial(t *testing.T, addr, password string) redis.UniversalClient {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: addr, Password: password, DialTimeout: 2 * time.Second, ContextTimeoutEnabled: true})
@@ -40,7 +40,7 @@ func startOn(t *testing.T, dir string, rdb redis.UniversalClient) *Queue {
 	return q
 }
 
-// deliver enqueues events at the same time and returns their IDs, each with 1.
+// deliver enqueues events concurrently and returns their IDs, each with a count of 1.
 func deliver(t *testing.T, q *Queue, prefix string, n int) map[string]int {
 	t.Helper()
 	ids := make(map[string]int)
@@ -122,7 +122,7 @@ func TestRedisFaultLosesNothing(t *testing.T) {
 			for id := range deliver(t, q, "during", 100) {
 				want[id] = 1
 			}
-			// Those before may be among them, when Redis was slow.
+			// If Redis was slow, some from before the fault are there too.
 			if n := q.used().events; n < 100 {
 				t.Errorf("%d events in the spool, want at least 100", n)
 			}
@@ -158,7 +158,7 @@ func TestRestartsInTurnLoseNothing(t *testing.T) {
 			}
 			want[task.ID] = 1
 		}
-		q.Close() // in the middle of the drain, or before
+		q.Close() // during the drain, or before it
 	}
 	startOn(t, dir, rdb).waitFor(t, 0)
 	if diff := cmp.Diff(want, queued(t, rdb)); diff != "" {
@@ -166,7 +166,7 @@ func TestRestartsInTurnLoseNothing(t *testing.T) {
 	}
 }
 
-// Near its memory limit Redis is left to the workers, before it refuses anything.
+// Near its memory limit, before it refuses writes, only workers use Redis.
 func TestNearlyFullRedisIsNotUsed(t *testing.T) {
 	server := testenv.Redis(t)
 	rdb := dial(t, server.Addr(), "")

@@ -25,26 +25,27 @@ import (
 var ErrFull = errors.New("the spool is full")
 
 const (
-	// interval is the time between two checks of Redis, and the limit of one.
+	// interval is the time between checks of Redis, and the timeout of each.
 	interval = time.Second
-	// maxFailures is how many enqueues in a row must fail to open the breaker.
+	// maxFailures is how many failed enqueues in a row open the breaker.
 	maxFailures = 3
-	// maxWriters bounds the files that are written at once, each by one thread.
+	// maxWriters limits concurrent file writes, each of which blocks a thread.
 	maxWriters = 64
 )
 
 // Config describes a Queue.
 type Config struct {
-	// Redis is the queue that is tried first, such as a [tasks.Client]. It must accept a
-	// task that it has already. Required.
+	// Redis is the queue that is tried first, such as a [tasks.Client]. It must accept
+	// duplicates. Required.
 	Redis ingest.Enqueuer
-	// Healthy is called every second and returns why Redis must not be used. Required.
+	// Healthy returns why Redis must not be used. It is called every second. Required.
 	Healthy func(context.Context) error
 	// Timeout bounds an enqueue in Redis; default 250 ms.
 	Timeout time.Duration
-	// Dir is the spool's directory, created if needed; without one, events are refused.
+	// Dir is the spool's directory, created if needed. If empty, events that Redis does not
+	// take are refused.
 	Dir string
-	// MaxBytes is the most that the files may occupy; default 1 GiB.
+	// MaxBytes limits the disk space of the files; default 1 GiB.
 	MaxBytes int64
 	// Log is required.
 	Log *zap.Logger
@@ -52,7 +53,7 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
-// Queue enqueues tasks in Redis, or in the spool while Redis is away. It is safe for
+// Queue enqueues tasks in Redis, or in the spool while Redis is down. It is safe for
 // concurrent use.
 type Queue struct {
 	cfg     Config
@@ -60,18 +61,18 @@ type Queue struct {
 	breaker *gobreaker.CircuitBreaker[bool]
 	// unhealthy makes the breaker open at the first failure.
 	unhealthy atomic.Bool
-	writers   chan struct{} // has an element per file that is being written
+	writers   chan struct{} // a semaphore for file writes
 	metrics   metrics
 	diskLog   *zap.Logger // at most one line a minute
-	scanAfter time.Time   // read and written by scan only, as is scanned
+	scanAfter time.Time   // used only by scan, like scanned
 	scanned   time.Time
 	stop      context.CancelFunc
 	running   sync.WaitGroup
 
 	mu         sync.Mutex // guards the fields below
 	usage      usage
-	changes    int   // of usage
-	redisErr   error // the last one
+	changes    int   // counts changes of usage
+	redisErr   error // the last error of Redis
 	writeErr   error // of the last write, at writeErrAt
 	writeErrAt time.Time
 }
@@ -87,7 +88,7 @@ func New(cfg Config) (*Queue, error) {
 		})),
 	}
 	q.breaker = gobreaker.NewCircuitBreaker[bool](gobreaker.Settings{
-		Timeout: interval / 2, // over when the next check comes
+		Timeout: interval / 2, // shorter than the time to the next check
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			return q.unhealthy.Load() || counts.ConsecutiveFailures >= maxFailures
 		},
@@ -112,14 +113,14 @@ func New(cfg Config) (*Queue, error) {
 	return q, nil
 }
 
-// Start begins to check Redis and to drain the spool, until Close. It uses the values
-// of ctx only.
+// Start checks Redis and drains the spool in the background, until Close. It ignores the
+// cancellation of ctx.
 func (q *Queue) Start(ctx context.Context) {
 	ctx, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	q.running.Go(func() { q.run(ctx) })
 }
 
-// Close ends what Start began. Events in the spool stay there for the next process on
+// Close stops what Start started. Events in the spool stay there for the next process on
 // the same directory.
 func (q *Queue) Close() {
 	q.stop()
@@ -129,8 +130,8 @@ func (q *Queue) Close() {
 	}
 }
 
-// Enqueue implements [ingest.Enqueuer]. It returns once Redis has the task or the disk has
-// synced it. duplicate is known only for what Redis took. Samples of refused deliveries
+// Enqueue implements [ingest.Enqueuer]. It returns once the task is in Redis or synced to
+// the disk. duplicate is known only if Redis took the task. Samples of refused deliveries
 // never go to the disk.
 func (q *Queue) Enqueue(ctx context.Context, task tasks.Task) (duplicate bool, err error) {
 	if q.breaker.State() == gobreaker.StateClosed {
@@ -187,8 +188,8 @@ func (q *Queue) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// put writes a task to the spool and returns once it is synced. When ctx ends first,
-// the task may be kept nevertheless.
+// put writes a task to the spool and returns once it is synced. If ctx ends first, the
+// task may still be written.
 func (q *Queue) put(ctx context.Context, task tasks.Task) error {
 	select {
 	case q.writers <- struct{}{}:
@@ -210,7 +211,7 @@ func (q *Queue) put(ctx context.Context, task tasks.Task) error {
 
 func (q *Queue) write(content []byte) error {
 	size := blocks(int64(len(content)))
-	if !q.count(1, size) { // before it is written, since others are being written too
+	if !q.count(1, size) { // before the write, because others run concurrently
 		q.metrics.puts.WithLabelValues("full").Inc()
 		return ErrFull
 	}
@@ -264,8 +265,8 @@ func (q *Queue) run(ctx context.Context) {
 	}
 }
 
-// check opens the breaker while Redis is not healthy. It closes the breaker when Redis
-// is, and takes the oldest event.
+// check opens the breaker if Redis is unhealthy. It closes the breaker if Redis is healthy
+// and accepts the oldest event in the spool.
 func (q *Queue) check(ctx context.Context) {
 	closed := q.breaker.State() == gobreaker.StateClosed
 	_, _ = q.breaker.Execute(func() (bool, error) { // the breaker acts on the error
@@ -286,8 +287,8 @@ func (q *Queue) check(ctx context.Context) {
 	})
 }
 
-// drain hands over events, oldest first, and returns after about a second. It reports
-// whether it stopped because of that.
+// drain hands over events, oldest first, for about a second. It reports whether it ran out
+// of time.
 func (q *Queue) drain(ctx context.Context) (more bool) {
 	q.scan()
 	if q.used().events == 0 {
@@ -304,9 +305,9 @@ func (q *Queue) drain(ctx context.Context) (more bool) {
 	return more
 }
 
-// scan counts the files, which other processes may write and delete too. It takes at
-// most a tenth of the time. A count that this process changed meanwhile is dropped, though
-// not for more than ten seconds.
+// scan recounts the files, because other processes may add and delete some. It takes at
+// most a tenth of the time. If this process changed the spool during a scan, the result is
+// dropped, but not for more than ten seconds.
 func (q *Queue) scan() {
 	start := time.Now()
 	if start.Before(q.scanAfter) {
@@ -325,8 +326,8 @@ func (q *Queue) scan() {
 	}
 }
 
-// handOver enqueues the event in a file and deletes the file. It returns the error of
-// Redis. A file that cannot be read or deleted is tried again by the next drain.
+// handOver enqueues the event in a file and deletes the file. It returns only errors from
+// Redis; the next drain retries a file that cannot be read or deleted.
 func (q *Queue) handOver(ctx context.Context, path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -347,7 +348,7 @@ func (q *Queue) handOver(ctx context.Context, path string) error {
 	return nil
 }
 
-// removed counts a file that is gone from new/, unless err says that it is not.
+// removed updates the usage after a file left new/, or logs why it did not.
 func (q *Queue) removed(path string, err error) {
 	q.noteDisk(err)
 	if err == nil {
@@ -356,8 +357,8 @@ func (q *Queue) removed(path string, err error) {
 	}
 }
 
-// noteDisk logs an error of the disk, at most once a minute. A file that is missing was
-// handed over by another process.
+// noteDisk logs a disk error, at most once a minute. It ignores missing files, which
+// another process has handed over.
 func (q *Queue) noteDisk(err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		q.diskLog.Error("spool cannot be read or changed", zap.Error(err))

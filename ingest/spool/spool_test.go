@@ -80,7 +80,7 @@ func (r *fakeRedis) have() []string {
 	return append([]string(nil), r.got...)
 }
 
-// fixture is a Queue before a fakeRedis.
+// fixture is a Queue with a fakeRedis.
 type fixture struct {
 	*Queue
 	redis *fakeRedis
@@ -88,7 +88,7 @@ type fixture struct {
 	reg   *prometheus.Registry
 }
 
-// start returns a started Queue; dir "" is none.
+// start returns a started Queue, without a spool if dir is empty.
 func start(t *testing.T, dir string) *fixture {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
@@ -129,7 +129,7 @@ func (q *Queue) waitFor(t *testing.T, events int) {
 	}
 }
 
-// pass lets time pass, and whatever is due at its end happen.
+// pass lets time pass and waits for everything that is due.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -199,7 +199,7 @@ func TestHungRedisDelaysThreeDeliveries(t *testing.T) {
 	})
 }
 
-// A sample is worth no disk, and a full queue of them says nothing about Redis.
+// A full queue of samples does not mean that Redis is down.
 func TestSamplesAreNotSpooled(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestSamplesAreNotSpooled(t *testing.T) {
 	})
 }
 
-// However long Redis hangs, the check finds out that it is back, and no delivery.
+// However long Redis hangs, only the check tests whether it is back.
 func TestDeliveriesDoNotProbeRedis(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestDeliveriesDoNotProbeRedis(t *testing.T) {
 	})
 }
 
-// A Redis that answers and still takes no events is not used.
+// A Redis that answers but refuses events is not used.
 func TestBreakerClosesWhenTheOldestEventIsTaken(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -280,7 +280,7 @@ func TestUnhealthyRedisIsNotUsed(t *testing.T) {
 		if f.redis.calls != 0 {
 			t.Errorf("%d enqueues in Redis", f.redis.calls)
 		}
-		// It is used again without a delivery that finds out.
+		// It is used again without a delivery that tests it.
 		f.redis.set(nil, false, nil)
 		pass(1100 * time.Millisecond)
 		if err := f.Check(t.Context()); err != nil {
