@@ -62,8 +62,8 @@ func TestUnsignedCallbackNeedsTokenAndDoesNotPassItOn(t *testing.T) {
 	}
 }
 
-// A leaked token lets strangers neither fill the database nor drown the honest sender's
-// other token.
+// Strangers with a leaked token cannot fill the database or block the honest sender's other
+// token.
 func TestUnsignedCallbacksAreBounded(t *testing.T) {
 	f := newFixture(t, 1<<20)
 	send := func(token, body string) int {

@@ -16,22 +16,21 @@ import (
 const (
 	// smallBody is the largest body that is always read, in bytes. Kling's are a few KiB.
 	smallBody = 16 << 10
-	// bodyMemory bounds the memory of all requests with a body, in bytes. Each counts its
-	// body and requestMemory.
+	// bodyMemory limits the memory of all requests with a body, in bytes. Each request
+	// counts its body plus requestMemory.
 	bodyMemory, requestMemory = 20 << 20, 32 << 10
-	// largeWork bounds the bodies above smallBody that are being enqueued, in bytes: until
-	// Redis has one, it takes several times its length.
+	// largeWork limits the bodies above smallBody that are being enqueued, in bytes. Until
+	// Redis has a body, it takes several times its length in memory.
 	largeWork = 16 << 20
-	// droppedBody is how much of a refused body is still read, in bytes.
+	// droppedBody limits how much of a refused body is still read, in bytes.
 	droppedBody = 8 << 20
 )
 
-// bodies reads request bodies in bounded memory. When it runs out, the body that has been
-// arriving for the longest time gives way: an honest sender sends all at once.
+// bodies reads request bodies in bounded memory. When that runs out, it aborts the request
+// whose body has been arriving longest: an honest sender sends everything at once.
 type bodies struct {
-	max, memory int64 // the largest body and the limit of all, in bytes
-	// enqueuing has a place for each body above smallBody that is verified.
-	enqueuing chan struct{}
+	max, memory int64         // the limits for one body and for all, in bytes
+	enqueuing   chan struct{} // a semaphore for verified bodies above smallBody
 
 	mu       sync.Mutex // guards the fields below and those of each arrival
 	used     int64
@@ -41,7 +40,7 @@ type bodies struct {
 // arrival is a request with a body.
 type arrival struct {
 	used  int64
-	place *list.Element // nil when all has arrived, or it gave way
+	place *list.Element // nil after the whole body has arrived or the request was aborted
 	stop  func()
 }
 
@@ -52,7 +51,7 @@ func newBodies(maxBody int64) *bodies {
 	}
 }
 
-// arrive counts a request whose body begins to arrive. Call left when it is answered.
+// arrive registers a request whose body starts to arrive. Call left when it is done.
 func (b *bodies) arrive(w http.ResponseWriter) *arrival {
 	a := &arrival{stop: func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }}
 	b.mu.Lock()
@@ -62,8 +61,8 @@ func (b *bodies) arrive(w http.ResponseWriter) *arrival {
 	return a
 }
 
-// claim counts more memory for a request, for which others give way. It reports whether
-// there is enough.
+// claim counts more memory for a request, and aborts older requests if needed. It reports
+// whether there is enough.
 func (b *bodies) claim(a *arrival, more int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -82,7 +81,7 @@ func (b *bodies) claim(a *arrival, more int64) bool {
 	return b.used <= b.memory
 }
 
-// arrived keeps a request from giving way.
+// arrived takes a request off the list of those that may be aborted.
 func (b *bodies) arrived(a *arrival) {
 	if a.place != nil {
 		b.arriving.Remove(a.place)
@@ -97,12 +96,12 @@ func (b *bodies) left(a *arrival) {
 	b.used -= a.used
 }
 
-// read returns the whole body, or refuses one above limit: it is never truncated. Call
-// release when the body is no longer needed, refused or not.
+// read returns the whole body, or refuses it if it is larger than limit. Call release when
+// the body is no longer needed, refused or not.
 func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), _ *refusal) {
 	a := b.arrive(w)
 	release = func() { b.left(a) }
-	if isEncoded(r.Header) { // signatures are over the bytes before encoding
+	if isEncoded(r.Header) { // signatures cover the bytes before encoding
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Accept-Encoding", "identity")
 		return nil, release, &refusal{http.StatusUnsupportedMediaType, "send the body as it was signed, without a Content-Encoding", outcomeEncoded, errors.New("the body is encoded")}
@@ -114,7 +113,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body
 	for size := min(max(r.ContentLength, 512), smallBody) + 1; ; size = min(2*size, limit+1) {
 		if !b.claim(a, size-int64(cap(body))) && len(body) > smallBody {
 			w.Header().Set("Connection", "close")
-			return body, release, tooManyLarge(errors.New("bodies occupy all memory for them"))
+			return body, release, tooManyLarge(errors.New("all memory for bodies is in use"))
 		}
 		body = append(make([]byte, 0, size), body...)
 		for len(body) < cap(body) {
@@ -133,7 +132,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) (body
 	}
 }
 
-// isEncoded reports whether the body has a coding such as gzip.
+// isEncoded reports whether the body is encoded, such as with gzip.
 func isEncoded(header http.Header) bool {
 	for coding := range strings.SplitSeq(strings.Join(header.Values("Content-Encoding"), ","), ",") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -143,7 +142,7 @@ func isEncoded(header http.Header) bool {
 	return false
 }
 
-// failed returns the refusal of a body that could not be read whole.
+// failed returns the refusal of a body that could not be read completely.
 func failed(w http.ResponseWriter, err error) *refusal {
 	var limit *http.MaxBytesError
 	switch {
@@ -156,8 +155,7 @@ func failed(w http.ResponseWriter, err error) *refusal {
 	return &refusal{http.StatusBadRequest, "the body ended early", outcomeCut, err}
 }
 
-// work waits until a verified body may be enqueued, or refuses it. Call done when it is,
-// or is not.
+// work waits until a verified body may be enqueued, or refuses it. Always call done afterwards.
 func (b *bodies) work(ctx context.Context, body []byte) (done func(), _ *refusal) {
 	if len(body) <= smallBody {
 		return func() {}, nil
@@ -166,7 +164,7 @@ func (b *bodies) work(ctx context.Context, body []byte) (done func(), _ *refusal
 	case b.enqueuing <- struct{}{}:
 		return func() { <-b.enqueuing }, nil
 	case <-ctx.Done():
-		return func() {}, tooManyLarge(fmt.Errorf("wait for others to be enqueued: %w", ctx.Err()))
+		return func() {}, tooManyLarge(fmt.Errorf("wait for other large bodies: %w", ctx.Err()))
 	}
 }
 
@@ -174,13 +172,13 @@ func tooManyLarge(err error) *refusal {
 	return unavailable("too many large bodies at once", outcomeBusy, err)
 }
 
-// drop reads the rest of a refused body after the answer. Many senders write all before
-// they read, and closing a connection with unread bytes resets it, so that the answer is
-// lost. It does not wait for a body that is too long or that waits for a 100 Continue.
+// drop reads the rest of a refused body after the answer. Many senders write everything
+// before they read, and closing a connection with unread bytes resets it and loses the
+// answer. drop skips a body that is too long or whose sender waits for a 100 Continue.
 func (b *bodies) drop(w http.ResponseWriter, r *http.Request) {
 	a := b.arrive(w)
 	defer b.left(a)
 	if r.ContentLength <= droppedBody && r.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.Body, droppedBody) // the answer is sent, however it ends
+		_, _ = io.CopyN(io.Discard, r.Body, droppedBody) // the answer is already sent
 	}
 }

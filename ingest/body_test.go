@@ -9,7 +9,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Forged large bodies do not count, and small ones do not wait.
+// Forged large bodies do not count towards the limit, and small bodies do not wait.
 func TestTooManyVerifiedLargeBodiesAreRefused(t *testing.T) {
 	const limit, atWork = 1 << 20, 16
 	f := newFixture(t, limit)
@@ -18,10 +18,10 @@ func TestTooManyVerifiedLargeBodiesAreRefused(t *testing.T) {
 	signed := func(body string) *http.Request { return post(body, "sha256="+sign(secret, body)) }
 	large := ofLength(limit)
 	var sending sync.WaitGroup
-	send := func(what, body string) {
+	send := func(name, body string) {
 		sending.Go(func() {
 			if w := f.do(signed(body)); w.Code != http.StatusOK {
-				t.Errorf("%s is answered %d %s, want 200", what, w.Code, w.Body)
+				t.Errorf("%s is answered %d %s, want 200", name, w.Code, w.Body)
 			}
 		})
 		<-took

@@ -10,14 +10,14 @@ import (
 type Delivery struct {
 	// Source names the protocol, or is "unknown".
 	Source string
-	// Status is the answer's, and Outcome its name in the metrics.
+	// Status is the HTTP status of the answer, Outcome the result's label in the metrics.
 	Status  int
 	Outcome string
-	// Reason is why it was refused; nil when it was not. It contains nothing of the body
-	// or the signature.
+	// Reason is why the delivery was refused, else nil. It contains no part of the body or
+	// the signature.
 	Reason error
 	// EventID, Type and JobID are the event's, if it was verified. Duplicate reports that
-	// it was queued before.
+	// the event was already queued.
 	EventID, Type, JobID string
 	Duplicate            bool
 	// Peer is the sender's address, host:port.

@@ -4,8 +4,8 @@
 //
 // The order is fixed: read the whole body within the limit, verify the signature over
 // its bytes, and only then parse, identify and enqueue it. A sender without a secret
-// costs a read and a hash, and reaches nothing behind.
+// costs one read and one hash, and reaches nothing else.
 //
-// The package knows neither the store nor the workers, and links little: it faces the
-// internet.
+// The package faces the internet, so it imports few libraries, and neither the store nor
+// the workers.
 package ingest

@@ -13,24 +13,23 @@ import (
 	"github.com/klinghook/klinghook/internal/source"
 )
 
-// A token in a path can leak: hintsPerSecond and hintsAtOnce bound the callbacks with
-// each, and maxHint their bodies, in bytes.
+// A token in a path can leak. hintsPerSecond and hintsAtOnce limit the callbacks per
+// token, and maxHint their bodies, in bytes.
 const (
 	hintsPerSecond = 5
 	hintsAtOnce    = 100
 	maxHint        = smallBody
 )
 
-// Endpoint is a protocol that is received, with the secrets that it accepts.
+// Endpoint is a protocol to receive, with the secrets that it accepts.
 type Endpoint struct {
 	Protocol source.Protocol
 	Source   source.Source
-	// Tokens are set when the path ends in a token, which must be one of them.
+	// Tokens, if set, are the valid tokens at the end of the path.
 	Tokens []string
-	// Open, if set beside Tokens, returns why nothing is accepted now.
-	Open func(context.Context) error
-	// limiters has an element per token.
-	limiters []*rate.Limiter
+	// Open, if set together with Tokens, returns an error while nothing is accepted.
+	Open     func(context.Context) error
+	limiters []*rate.Limiter // one per token
 }
 
 // Endpoints returns an endpoint for each protocol that has a secret, and the protocols
@@ -58,15 +57,15 @@ func Endpoints(secrets func(setting string) []string) (enabled []Endpoint, disab
 	return enabled, disabled, nil
 }
 
-// maxBody returns the largest body in bytes; most is that of signed deliveries.
-func (e Endpoint) maxBody(most int64) int64 {
+// maxBody returns the largest accepted body in bytes; signed is the limit for signed bodies.
+func (e Endpoint) maxBody(signed int64) int64 {
 	if len(e.Tokens) == 0 {
-		return most
+		return signed
 	}
-	return min(most, maxHint)
+	return min(signed, maxHint)
 }
 
-// admit checks the token at the end of the path and how often it was used lately.
+// admit checks the token at the end of the path and how often it was used recently.
 // Without a valid token the answer is 404.
 func (e Endpoint) admit(ctx context.Context, token string, at time.Time) *refusal {
 	if len(e.Tokens) == 0 {

@@ -26,8 +26,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// outside is ingest as the internet sees it: on a TCP listener with our limits, before a
-// Redis.
+// outside is ingest as the internet sees it: on a TCP listener with our limits, and with Redis.
 type outside struct {
 	addr      string
 	inspector *asynq.Inspector
@@ -48,7 +47,7 @@ func newOutside(t *testing.T, maxBody int64) *outside {
 	addr, err := listeners.AddPublic(t.Context(), "webhooks", "127.0.0.1:0", server)
 	testenv.NoError(t, err)
 	t.Cleanup(func() {
-		// Connections that were refused stay half a second longer; nothing runs after.
+		// Refused connections stay open half a second longer; nothing else may run on.
 		if err := listeners.Shutdown(context.Background(), 10*time.Second); err != nil {
 			t.Error(err)
 		}
@@ -81,7 +80,7 @@ func (o *outside) send(t *testing.T, request string) []answer {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		// The server may refuse before it has read all.
+		// The server may refuse before it has read everything.
 		_, _ = io.WriteString(conn, request)
 		_ = conn.CloseWrite()
 	}()
@@ -189,12 +188,12 @@ func TestHostileLargeBodyGetsItsAnswer(t *testing.T) {
 	}
 }
 
-// Headers lie about the body, contradict each other or are no headers.
+// Headers lie about the body, contradict each other or are malformed.
 func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 	o := newOutside(t, 100_000)
 	tests := []struct {
 		name string
-		// rest is what follows the signature's header, up to the body's end.
+		// rest returns the request after the signature's header.
 		rest func(body string) string
 		want []int
 	}{
@@ -212,8 +211,8 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 		{"two lengths that agree", func(b string) string { return "Content-Length: " + strconv.Itoa(len(b)) + "\r\n" + length(len(b)) + b }, []int{200}},
 		{"two lengths that do not", func(b string) string { return "Content-Length: 1\r\n" + length(len(b)) + b }, []int{400}},
 		{"list of lengths", func(b string) string { return "Content-Length: 1, " + strconv.Itoa(len(b)) + "\r\n\r\n" + b }, []int{400}},
-		// RFC 9112, 6.3: the chunks count. What a proxy that counts the length would
-		// take for a second request is none of ours: the body is the chunks' whole.
+		// RFC 9112, 6.3: the chunks count. The body is all chunks, although a proxy that
+		// uses the length would see a second request.
 		{"length and chunks", func(b string) string {
 			return "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b, 10)
 		}, []int{200}},
@@ -327,7 +326,7 @@ func pack(t *testing.T, to io.Writer, from io.Reader) {
 	testenv.NoError(t, zip.Close())
 }
 
-// zeros is an endless reader of them.
+// zeros reads endless zero bytes.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
@@ -337,7 +336,7 @@ func TestHostileSlowBodiesGiveWay(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		sent, slow int
-		given      int // that have given way
+		aborted    int
 	}{
 		{"small", 1, 700, 30},
 		{"large", 700 << 10, 30, 5},
@@ -357,7 +356,7 @@ func TestHostileSlowBodiesGiveWay(t *testing.T) {
 					t.Errorf("a delivery of %d bytes is answered %d meanwhile, want 200", len(body), got.status)
 				}
 			}
-			for i, conn := range slow[:tt.given] {
+			for i, conn := range slow[:tt.aborted] {
 				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 				testenv.NoError(t, err)
 				_ = res.Body.Close()

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// lookupsFresh is how long Redis's answer about look-ups is used.
+	// lookupsFresh is how long an answer from Redis is reused.
 	lookupsFresh = 5 * time.Second
-	// lookupsTimeout bounds how long a delivery waits for it.
+	// lookupsTimeout limits how long a delivery waits for one.
 	lookupsTimeout = 250 * time.Millisecond
 )
 
-// errNoLookups means that nobody would check an unsigned callback with Kling.
+// errNoLookups means that no worker would ask Kling about an unsigned callback.
 var errNoLookups = errors.New("no worker asks Kling about jobs; give the workers KLINGAI_API_KEY")
 
-// LookupsOn returns a function for [Endpoint.Open] that reports that no worker has
-// credentials for Kling. While Redis does not answer, its last answer counts; without
-// one, callbacks are accepted.
+// LookupsOn returns a function for [Endpoint.Open] that fails if no worker has credentials
+// for Kling. While Redis is down, its last answer counts; without one, callbacks are
+// accepted.
 func LookupsOn(rdb redis.UniversalClient) func(context.Context) error {
 	var mu sync.Mutex // guards known and until
 	var known error

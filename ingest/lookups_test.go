@@ -13,7 +13,7 @@ import (
 	"github.com/klinghook/klinghook/ingest"
 )
 
-// fakeLookups is a Redis that knows whether a worker asks Kling, or fails.
+// fakeLookups is a Redis that reports whether a worker asks Kling, or fails.
 type fakeLookups struct {
 	redis.UniversalClient
 	on  int64
@@ -39,9 +39,9 @@ func TestUnsignedCallbacksNeedAWorkerThatAsksKling(t *testing.T) {
 		}{
 			{"accepted while nothing is known", 0, rdb.err, false},
 			{"refused without a worker", 0, nil, true},
-			{"refused still while Redis is away", 0, rdb.err, true},
+			{"still refused while Redis is down", 0, rdb.err, true},
 			{"accepted with a worker", 1, nil, false},
-			{"accepted still while Redis is away", 0, rdb.err, false},
+			{"still accepted while Redis is down", 0, rdb.err, false},
 		} {
 			rdb.on, rdb.err = step.on, step.err
 			err := open(t.Context())

@@ -24,14 +24,14 @@ const (
 	outcomeOff       = "off"
 )
 
-// metrics counts deliveries. No label is chosen by a sender.
+// metrics counts deliveries. Senders cannot choose the labels.
 type metrics struct {
 	deliveries *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 }
 
-// newMetrics registers the metrics. Counters start at zero: Prometheus sees no increase
-// in one that appears with one.
+// newMetrics registers the metrics. Counters start at zero, because Prometheus sees no
+// increase in a counter that first appears as 1.
 func newMetrics(reg prometheus.Registerer, endpoints []Endpoint) metrics {
 	m := metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -12,7 +12,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxEnqueuing is how many enqueues may be under way at once.
+// maxEnqueuing limits the concurrent enqueues.
 const maxEnqueuing = 1024
 
 // refusal is an answer other than 200.
@@ -20,7 +20,7 @@ type refusal struct {
 	status  int
 	message string // for the sender
 	outcome string
-	// reason is for the log. It contains nothing of the body or the signature.
+	// reason is for the log. It contains no part of the body or the signature.
 	reason error
 }
 
@@ -53,8 +53,8 @@ func (s *Server) receiver(endpoint Endpoint) echo.HandlerFunc {
 	}
 }
 
-// receive reads, verifies, identifies and enqueues one delivery. It returns as much of
-// the body as it read.
+// receive reads, verifies, identifies and enqueues one delivery. It returns the part of
+// the body that it read.
 func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Delivery) (body []byte, _ *refusal) {
 	r := c.Request()
 	if refused := endpoint.admit(r.Context(), c.Param("token"), at); refused != nil {
@@ -69,7 +69,7 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 	if err != nil {
 		return body, &refusal{http.StatusUnauthorized, "Invalid signature", outcomeSignature, err}
 	}
-	// A sender that goes away must not take back an event that it sent whole.
+	// A sender that disconnects must not cancel an event that it sent completely.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.cfg.EnqueueTimeout)
 	defer cancel()
 	done, refused := s.bodies.work(ctx, body)
@@ -95,7 +95,7 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 		return body, &refusal{http.StatusInternalServerError, "internal error", outcomeMalformed, err}
 	}
 	if identity.Hint != "" {
-		task = task.Generation(at.UnixMilli()) // a later one is no duplicate
+		task = task.Generation(at.UnixMilli()) // a later callback is not a duplicate
 	}
 	defer s.enqueuing.Add(-1)
 	if s.enqueuing.Add(1) > maxEnqueuing {

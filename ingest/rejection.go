@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// samplesPerSecond and samplesAtOnce bound how many refused deliveries are enqueued.
+	// samplesPerSecond and samplesAtOnce limit how many refused deliveries are enqueued.
 	samplesPerSecond = 3
 	samplesAtOnce    = 10
-	// sampleBody, sampleDetail, sampleValue and sampleName are how much a sample contains
-	// of a body, of the reason, and of a header's value and name, in bytes; sampleHeaders
-	// is how many headers. In JSON that is at most 32 KiB.
+	// sampleBody, sampleDetail, sampleValue and sampleName limit the body, the reason, and
+	// each header's value and name in a sample, in bytes. sampleHeaders limits the number
+	// of headers. A sample is at most 32 KiB of JSON.
 	sampleBody    = 4 << 10
 	sampleDetail  = 1 << 10
 	sampleValue   = 256
@@ -51,9 +51,9 @@ func newSampler(queue Enqueuer, log *zap.Logger) *sampler {
 	}
 }
 
-// offer samples a refused delivery, unless there were enough lately. It never waits.
+// offer samples a refused delivery, unless there were enough recently. It never blocks.
 func (s *sampler) offer(r *http.Request, endpoint Endpoint, body []byte, refused *refusal, at time.Time) {
-	// A queue that does not take events does not need samples.
+	// Add no samples to a queue that is down or overloaded.
 	if refused.outcome == outcomeQueue || refused.outcome == outcomeOverload || !s.limiter.AllowN(at, 1) {
 		return
 	}
@@ -67,7 +67,7 @@ func (s *sampler) offer(r *http.Request, endpoint Endpoint, body []byte, refused
 	}
 }
 
-// start enqueues samples until close. Those that wait then are dropped.
+// start enqueues samples until close, which drops those still waiting.
 func (s *sampler) start(ctx context.Context, timeout time.Duration) {
 	ctx, s.stop = context.WithCancel(ctx)
 	s.running.Go(func() {
@@ -100,8 +100,9 @@ func (s *sampler) enqueue(ctx context.Context, sample tasks.Rejection, timeout t
 	return err
 }
 
-// withoutSecrets copies the first headers by name. Of those that may contain a credential, a signature, or
-// the endpoint's path with its token (from a proxy), it keeps only the length.
+// withoutSecrets copies the first sampleHeaders headers by name. A value that may contain
+// a credential, a signature, or the endpoint's path with its token (from a proxy) is
+// replaced by its length.
 func withoutSecrets(header http.Header, endpoint Endpoint) map[string]string {
 	names := slices.Sorted(maps.Keys(header))
 	kept := make(map[string]string, sampleHeaders)
@@ -118,7 +119,7 @@ func withoutSecrets(header http.Header, endpoint Endpoint) map[string]string {
 	return kept
 }
 
-// cut returns a text of at most that many bytes, or its start.
+// cut shortens a text to length bytes.
 func cut(text string, length int) string {
 	if len(text) > length {
 		text = text[:length] + "…"
@@ -126,8 +127,7 @@ func cut(text string, length int) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-// reveals reports whether a text contains one of the endpoint's tokens, or its path,
-// which a token follows.
+// reveals reports whether a text contains one of the endpoint's tokens, or the path before one.
 func (e Endpoint) reveals(text string) bool {
 	if len(e.Tokens) == 0 {
 		return false

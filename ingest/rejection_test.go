@@ -54,7 +54,7 @@ func TestSampleIsBounded(t *testing.T) {
 	f, took := newSampled(t)
 	body := strings.Repeat("\x00", 500_000)
 	r := post(body, "sha256="+sign("guess", body))
-	for i := range 90 { // more get no further than 431
+	for i := range 90 { // more than 100 in total are answered 431
 		r.Header.Set(fmt.Sprintf("A-%d-%s", i, strings.Repeat("a", 200)), strings.Repeat("\"", 1000))
 	}
 	f.do(r)
@@ -106,7 +106,7 @@ func TestForgedFloodIsSampledWithoutWaiting(t *testing.T) {
 	took := make(chan tasks.Task, 100)
 	f.queue.took, f.queue.hang = took, hang
 	f.server.Start(t.Context())
-	for range 1000 { // would never end if one waited
+	for range 1000 { // would hang if one waited
 		f.do(post(created, "sha256="+sign("guess", created)))
 	}
 	close(hang)

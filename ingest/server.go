@@ -33,7 +33,7 @@ type Config struct {
 	Endpoints []Endpoint
 	// Queue takes the events. Required.
 	Queue Enqueuer
-	// Samples takes the sample of refused deliveries; default Queue.
+	// Samples takes the samples of refused deliveries; default Queue.
 	Samples Enqueuer
 	// MaxBody is the largest body in bytes; default 1 MiB.
 	MaxBody int64
@@ -48,8 +48,8 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Tracer, if set, traces verified deliveries.
 	Tracer trace.Tracer
-	// Observe, if set, is called for each delivery instead of logging it. Nothing bounds
-	// how often strangers cause that.
+	// Observe, if set, is called for each delivery instead of logging it. Strangers can
+	// cause any number of calls.
 	Observe func(Delivery)
 	// Now is the clock; default time.Now.
 	Now func() time.Time
@@ -61,7 +61,7 @@ type Server struct {
 	echo      *echo.Echo
 	bodies    *bodies
 	enqueuing atomic.Int64 // enqueues under way
-	// refusedLog is the log with sampling: strangers must not fill the disk.
+	// refusedLog samples, so that strangers cannot fill the disk.
 	refusedLog *zap.Logger
 	sampler    *sampler
 	metrics    metrics
@@ -102,13 +102,13 @@ func New(cfg Config) *Server {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
 
-// Start begins to enqueue samples of refused deliveries, until Close. The server answers
-// with or without it.
+// Start enqueues samples of refused deliveries in the background, until Close. The server
+// also answers without it.
 func (s *Server) Start(ctx context.Context) {
 	s.sampler.start(context.WithoutCancel(ctx), s.cfg.EnqueueTimeout)
 }
 
-// Close ends what Start began. Call it after the last delivery was answered.
+// Close stops what Start started. Call it after the last delivery.
 func (s *Server) Close() { s.sampler.close() }
 
 // answerError is Echo's error handler. Every error is answered with {"error": "…"}.
@@ -138,10 +138,10 @@ func (s *Server) answerError(err error, c echo.Context) {
 	if c.Request().Method == http.MethodHead {
 		err = c.NoContent(status)
 	} else {
-		quoted, _ := json.Marshal(message) // a string never fails
+		quoted, _ := json.Marshal(message) // encoding a string never fails
 		err = c.JSONBlob(status, fmt.Appendf(nil, `{"error": %s}`, quoted))
 	}
-	if err == nil && c.Response().Header().Get(echo.HeaderConnection) == "close" { // the body was not read to its end
+	if err == nil && c.Response().Header().Get(echo.HeaderConnection) == "close" { // part of the body is unread
 		err = http.NewResponseController(c.Response()).Flush()
 		s.bodies.drop(c.Response(), c.Request())
 	}
@@ -150,11 +150,11 @@ func (s *Server) answerError(err error, c echo.Context) {
 	}
 }
 
-// maxHeaders is the most header lines of a request. Each takes far more memory than it
-// has bytes.
+// maxHeaders limits the header lines of a request, because each takes far more memory than
+// its length.
 const maxHeaders = 100
 
-// refuseManyHeaders closes the connection, so that its headers are forgotten at once.
+// refuseManyHeaders closes the connection, which frees the memory of the headers at once.
 func refuseManyHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		lines := 0

@@ -37,7 +37,7 @@ const (
 	created        = `{"event":"video.created","timestamp":"2025-01-15T10:25:00Z","data":{"job_id":"vid_1"}}`
 )
 
-// fakeQueue takes tasks, or answers as set.
+// fakeQueue takes tasks, or returns what answer returns.
 type fakeQueue struct {
 	mu     sync.Mutex
 	tasks  []tasks.Task
@@ -70,8 +70,7 @@ type fixture struct {
 	logs   *observer.ObservedLogs
 	reg    *prometheus.Registry
 	now    time.Time
-	// closed is why unsigned callbacks are refused.
-	closed error
+	closed error // why unsigned callbacks are refused
 }
 
 func newFixture(t *testing.T, maxBody int64, options ...func(*ingest.Config)) *fixture {
@@ -127,7 +126,7 @@ func (f *fixture) counted(t *testing.T) map[string]float64 {
 	return counts
 }
 
-// sign is the seed's signature, made here without the package under test.
+// sign returns the seed protocol's signature, without using the package under test.
 func sign(key, body string) string {
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write([]byte(body))
@@ -343,7 +342,7 @@ func TestForgedFloodIsCountedAndLoggedInSamples(t *testing.T) {
 	want := map[string]float64{"klingai invalid_signature": n, "unknown wrong_path": 0}
 	for _, source := range []string{"klingai", "klingai-official", "klingai-unsigned"} {
 		for _, outcome := range []string{"accepted", "busy", "duplicate", "invalid_signature", "malformed", "queue_unreachable"} {
-			want[source+" "+outcome] += 0 // exists
+			want[source+" "+outcome] += 0 // the counter exists
 		}
 	}
 	if diff := cmp.Diff(want, f.counted(t)); diff != "" {

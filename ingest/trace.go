@@ -11,8 +11,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// trace starts the span of a verified delivery, if deliveries are traced. It is the root
-// of its trace: the sender's own is not believed. end ends it.
+// trace starts a span for a verified delivery, if tracing is on. The span has no parent,
+// because the sender's trace is not trusted. end ends the span.
 func (s *Server) trace(ctx context.Context, event tasks.Event, at time.Time) (_ context.Context, end func(duplicate bool, err error)) {
 	if s.cfg.Tracer == nil {
 		return ctx, func(bool, error) {}

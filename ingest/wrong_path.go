@@ -13,12 +13,12 @@ import (
 // unknownSource is the source of deliveries to a wrong path.
 const unknownSource = "unknown"
 
-// shownHeaders are the headers of such a delivery that a sample shows. Others may repeat
-// the path, and a wrong path may still have the right token.
+// shownHeaders are the headers in a sample of such a delivery. Others may repeat the path,
+// and a wrong path may still contain a valid token.
 var shownHeaders = []string{"Content-Type", "User-Agent", "X-Forwarded-For"}
 
 // wrongPath reports a request with a wrong path or method if it looks like a delivery:
-// it has a signature, or posts JSON. It returns what to tell the sender.
+// it has a signature, or posts JSON. It returns advice for the sender.
 func (s *Server) wrongPath(r *http.Request, status int) (advice string) {
 	var all, signed []string
 	shown := shownHeaders
