@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrQueueFull means that a queue has the most tasks that its policy allows.
-var ErrQueueFull = errors.New("the queue is full; let workers run it")
+// ErrQueueFull means that a queue has as many tasks as its policy allows.
+var ErrQueueFull = errors.New("the queue is full; check that workers run its tasks")
 
 // Client enqueues tasks. It is safe for concurrent use.
 type Client struct {
@@ -25,8 +25,8 @@ type Client struct {
 // NewClient returns a Client with one queue of events. The caller closes rdb.
 func NewClient(rdb redis.UniversalClient) *Client { return NewShardedClient(rdb, 1) }
 
-// NewShardedClient returns a Client that spreads events over this many queues. Every
-// process must use the same number.
+// NewShardedClient returns a Client that spreads events over a number of queues, which must
+// be the same in every process.
 func NewShardedClient(rdb redis.UniversalClient, shards int) *Client {
 	c := &Client{rdb: rdb, events: EventQueues(shards)}
 	c.asynq.Store(asynq.NewClientFromRedisClient(rdb))
@@ -34,13 +34,13 @@ func NewShardedClient(rdb redis.UniversalClient, shards int) *Client {
 }
 
 // Enqueue puts a task into its kind's queue and returns once Redis has it. duplicate
-// reports that a task with this ID exists, in whatever state; that is success: the work
-// is queued or done.
+// reports that a task with this ID exists in any state. That is success: the work is
+// queued or done.
 //
-// The task carries its own trace, else that of ctx.
+// The task carries its own trace, or else the trace in ctx.
 //
-// After an error the task may be queued nevertheless, since the reply may be what was
-// lost. Enqueuing it again is always safe.
+// After an error the task may still be queued, because only the reply may be lost.
+// Enqueuing it again is always safe.
 func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error) {
 	policy, err := PolicyOf(t.Kind)
 	if err != nil {
@@ -52,15 +52,15 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (duplicate bool, err error
 		}
 	}
 	task := asynq.NewTaskWithHeaders(string(t.Kind), t.Payload, traceHeaders(cmp.Or(t.Trace, TraceOf(ctx))))
-	// Never add asynq.Unique: after a conflict of IDs its lock would stay.
+	// Never add asynq.Unique: after an ID conflict its lock would stay.
 	_, err = c.asynq.Load().EnqueueContext(ctx, task, asynq.TaskID(t.ID), asynq.Queue(c.queueOf(policy, t.ID)),
 		asynq.MaxRetry(policy.Attempts-1), asynq.Timeout(policy.Timeout), asynq.Retention(policy.Retention))
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return true, nil
 	}
 	if err != nil {
-		// An asynq client makes a queue known once. Redis may have lost its data: only a new
-		// client makes the queue known again, without which no Inspector sees its tasks.
+		// An asynq client registers a queue once. If Redis lost its data, only a new client
+		// registers it again, and until then no Inspector sees its tasks.
 		c.asynq.Store(asynq.NewClientFromRedisClient(c.rdb))
 		return false, fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
@@ -83,9 +83,8 @@ func (c *Client) queueOf(policy Policy, id string) string {
 	return policy.Queue
 }
 
-// makeRoom returns ErrQueueFull for a queue that has no room for another task. Archived
-// tasks give way: they are dead letters too. Processes that enqueue at the same time may
-// exceed the limit by one task each.
+// makeRoom deletes the archived tasks of a full queue, which are also dead letters. If there
+// are none, it returns ErrQueueFull. Concurrent processes may each exceed the limit by one.
 func (c *Client) makeRoom(ctx context.Context, policy Policy) error {
 	counted := make(chan error, 1)
 	go func() { counted <- c.count(policy) }() // asynq's Inspector takes no context
@@ -114,8 +113,8 @@ func (c *Client) count(policy Policy) error {
 	return err
 }
 
-// DropSamples deletes the samples of refused deliveries that no worker runs now. It is
-// for a Redis that is nearly full, so that workers can dequeue.
+// DropSamples deletes the samples of refused deliveries that no worker is running. It
+// frees memory in a nearly full Redis, so that workers can dequeue.
 func (c *Client) DropSamples() error {
 	inspector := asynq.NewInspectorFromRedisClient(c.rdb)
 	known, err := inspector.Queues()

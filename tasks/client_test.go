@@ -41,9 +41,9 @@ func TestEnqueue(t *testing.T) {
 
 func TestPolicies(t *testing.T) {
 	for _, p := range tasks.Policies() {
-		// asynq counts a killed worker's attempt and a lost dequeue reply.
+		// A killed worker and a lost dequeue reply each cost an attempt.
 		if p.Attempts < 4 {
-			t.Errorf("%s has %d attempts, want 4 at least", p.Kind, p.Attempts)
+			t.Errorf("%s has %d attempts, want at least 4", p.Kind, p.Attempts)
 		}
 		if p.Timeout <= 0 || p.Retention <= 0 || p.BackoffBase <= 0 || p.BackoffCap < p.BackoffBase || p.Queue == "" {
 			t.Errorf("%s has an incomplete policy: %+v", p.Kind, p)
@@ -87,7 +87,7 @@ func TestQueueIsKnownAgainAfterRedisLostItsData(t *testing.T) {
 	}
 	queues, err := asynq.NewInspectorFromRedisClient(rdb).Queues()
 	if err != nil || len(queues) != 1 {
-		t.Errorf("queues are %q, %v; want the one", queues, err)
+		t.Errorf("queues are %q, %v; want one", queues, err)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 
 // Event is something that happened at Kling, as one delivery reported it.
 type Event struct {
-	// ID is the idempotency key, which every delivery of the event has in common:
-	// "<source>:<key>", as [EventID] makes it.
+	// ID is the idempotency key, the same for every delivery of the event:
+	// "<source>:<key>", as [EventID] returns it.
 	ID string
 	// Source names the protocol that verified the delivery, e.g. "klingai".
 	Source string
@@ -32,12 +32,12 @@ type Event struct {
 	Body []byte
 }
 
-// SourceLookup is the Source of events that klinghook makes from Kling's answer to a
-// look-up, or, with [TypeLost], because there was none.
+// SourceLookup is the Source of events that klinghook makes from Kling's answers to
+// look-ups, or, with [TypeLost], when there is no answer.
 const SourceLookup = "lookup"
 
 // EventID returns the idempotency key of an event: the sender's own id, escaped by
-// [SafeID], else the SHA-256 of the raw body.
+// [SafeID], or else the SHA-256 of the raw body.
 func EventID(source, senderID string, body []byte) string {
 	if senderID != "" {
 		return source + ":" + SafeID(senderID)

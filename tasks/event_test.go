@@ -40,8 +40,7 @@ func TestSafeID(t *testing.T) {
 	}
 }
 
-// FuzzSafeID checks that whatever an id is, it is safe as a file name, and that
-// two ids are never confused.
+// FuzzSafeID checks that every result is safe as a file name and that ids stay different.
 func FuzzSafeID(f *testing.F) {
 	long := strings.Repeat("a", 129)
 	for _, pair := range [][2]string{

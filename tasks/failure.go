@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Permanent declares that a retry cannot help: the task is given up at once. Every
+// Permanent declares that a retry cannot help: the task is not retried. Every
 // other error is retried. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
@@ -73,7 +73,7 @@ type putOffError struct {
 
 func (e *putOffError) Unwrap() error { return e.error }
 
-// maxRetryAfter bounds a mistaken header: a link may expire meanwhile.
+// maxRetryAfter limits a mistaken header, because a link may expire meanwhile.
 const maxRetryAfter = time.Hour
 
 // ParseRetryAfter reads a Retry-After header, seconds or a date (RFC 9110, section

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// NextGeneration returns the task under another ID, for work whose ID asynq holds but
-// will never run or release. The generations of "id" are "id", "id+2", "id+3" and so
-// on; no other ID contains a plus sign.
+// NextGeneration returns the task with a new ID, for when asynq has a task with the old ID
+// that it will never run or delete. The generations of "id" are "id", "id+2", "id+3" and
+// so on; no other ID contains a plus sign.
 func (t Task) NextGeneration() Task {
 	_, number, _ := strings.Cut(t.ID, "+")
 	n, err := strconv.ParseInt(number, 10, 64)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Status is how far Kling's job is. A job only moves forward:
+// Status is the status of Kling's job. A job only moves forward:
 // created < processing < {completed, failed, cancelled}.
 type Status string
 
@@ -16,7 +16,7 @@ const (
 	StatusCompleted  Status = "completed"
 	StatusFailed     Status = "failed"
 	StatusCancelled  Status = "cancelled"
-	// StatusLost is klinghook's own status of a job that was silent for too long. Later
+	// StatusLost is klinghook's own status for a job without events for too long. Later
 	// events still update it.
 	StatusLost Status = "lost"
 )
@@ -85,7 +85,7 @@ const (
 
 // MediaLink is a file that belongs to a job and where to fetch it.
 type MediaLink struct {
-	// Name is what the file is to its job: "video", "video-2", "thumbnail".
+	// Name identifies the file within its job: "video", "video-2", "thumbnail".
 	Name string
 	// URL is the sender's link. Its query contains a signature: never log it whole.
 	URL string

@@ -37,26 +37,26 @@ type Policy struct {
 	// Queue is [QueueEvents] for all its shards.
 	Queue string
 	// Attempts is how many times a task runs before it is archived. It is at least 4,
-	// since asynq counts the run of a killed worker and a lost dequeue reply.
+	// because a killed worker and a lost dequeue reply each cost an attempt.
 	Attempts int
 	// Timeout bounds one attempt.
 	Timeout time.Duration
 	// Retention is how long a finished task blocks its ID and shows in the queue pages.
 	// It costs Redis the payload and about 700 bytes per task.
 	Retention time.Duration
-	// BackoffBase is the longest wait before the second attempt. It doubles from attempt
-	// to attempt up to BackoffCap. The wait is random between zero and that (full jitter).
+	// BackoffBase limits the wait before the second attempt. The limit doubles with each
+	// attempt up to BackoffCap. The wait is random, from zero to the limit (full jitter).
 	BackoffBase, BackoffCap time.Duration
-	// MaxQueued is the most tasks in the queue, in whatever state; 0 is no limit.
+	// MaxQueued limits the tasks in the queue, in any state; 0 means no limit.
 	MaxQueued int
 }
 
 // policies is the policy table, one row per kind.
 //
-// Recording must outlast a database that is away for hours. So must samples, or
-// strangers could fill the dead letters meanwhile. Ingest makes samples of at most 32 KiB,
-// so that 256 of them cost Redis less than 16 MiB. Downloads are tried for about a day:
-// some relays' links expire after an hour, Kling's own after 30 days.
+// Recording must outlast a database outage of hours. So must samples, or strangers could
+// fill the dead letters meanwhile. A sample has at most 32 KiB, so 256 of them cost Redis
+// less than 16 MiB. Downloads are retried for about a day: some relays' links expire after
+// an hour, Kling's own after 30 days.
 var policies = []Policy{
 	{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 	{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
@@ -79,8 +79,8 @@ func PolicyOf(kind Kind) (Policy, error) {
 	return Policy{}, fmt.Errorf("unknown task kind %q: known are %q", kind, known)
 }
 
-// Queues returns the names of all queues, in the policy table's order. Of events, it
-// lists the first shard only; see [AllQueues].
+// Queues returns the names of all queues, in the policy table's order. It lists only the
+// first shard of events; see [AllQueues].
 func Queues() []string {
 	var names []string
 	for _, policy := range policies {

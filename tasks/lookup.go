@@ -8,21 +8,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// LookupLease is the Redis key of the one worker in the fleet that asks Kling about
-// jobs.
+// LookupLease is the Redis key of the lease of the one worker that asks Kling about jobs.
 const LookupLease = "klinghook:lookups"
 
-// lookupsMark is the Redis key that says that a worker has asked Kling within
-// lookupsKnown: look-ups wait for workers that are down for a while.
+// lookupsMark is a Redis key that exists if a worker has asked Kling within lookupsKnown.
+// That is long, because look-ups wait for workers that are down.
 const (
 	lookupsMark  = "klinghook:lookups:on"
 	lookupsKnown = 24 * time.Hour
 )
 
-// NoteLookups notes that a worker asks Kling about jobs.
+// NoteLookups records that a worker asks Kling about jobs.
 func NoteLookups(ctx context.Context, rdb redis.UniversalClient) error {
 	if err := rdb.Set(ctx, lookupsMark, 1, lookupsKnown).Err(); err != nil {
-		return fmt.Errorf("note that look-ups are on: %w", err)
+		return fmt.Errorf("record that look-ups are on: %w", err)
 	}
 	return nil
 }

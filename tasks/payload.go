@@ -13,8 +13,8 @@ import (
 // Task is a unit of work as it is queued.
 type Task struct {
 	Kind Kind
-	// ID is deterministic: the same work has the same ID, so that enqueuing it twice is
-	// recognised. It never contains a slash, which the queue pages cannot address.
+	// ID is deterministic: the same work has the same ID, so that it is queued only once.
+	// It never contains a slash, which the queue pages cannot address.
 	ID string
 	// Payload is JSON, as the kind's Decode function reads it.
 	Payload []byte
@@ -30,15 +30,15 @@ type MediaDownload struct {
 	Name string `json:"name"`
 }
 
-// NotifySend is the payload of KindNotifySend: which notification of the store.
+// NotifySend is the payload of KindNotifySend. It names a notification in the store.
 type NotifySend struct {
 	NotificationID string `json:"notification_id"`
 	// JobID is for people who read the queue; the worker uses the store's.
 	JobID string `json:"job_id,omitempty"`
 }
 
-// Rejection is a sample of the deliveries that were refused, which tells an operator why
-// nothing arrives. It is the payload of KindRejectionKeep.
+// Rejection is a refused delivery, kept as a sample to show an operator why nothing
+// arrives. It is the payload of KindRejectionKeep.
 type Rejection struct {
 	// ID is random.
 	ID string `json:"id"`
@@ -48,7 +48,7 @@ type Rejection struct {
 	Source string `json:"source"`
 	// Reason is the outcome as the metrics name it, e.g. "invalid_signature".
 	Reason string `json:"reason"`
-	// Detail says more, in words.
+	// Detail explains the reason in words.
 	Detail string `json:"detail,omitempty"`
 	// Peer is the sender's address, host:port.
 	Peer string `json:"peer"`

@@ -38,7 +38,7 @@ func TestGoldenPayloadsAreReadAndWrittenUnchanged(t *testing.T) {
 	binary := goldenEvent()
 	binary.Body = []byte("{\"a\":\"\x00\xff\xfe\"}")
 	tests := []struct {
-		name string // of the file, which begins with the kind
+		name string // of the file; begins with the kind
 		make func() (tasks.Task, error)
 		read func([]byte) (any, error)
 		want any

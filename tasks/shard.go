@@ -8,13 +8,12 @@ import (
 
 // In a Redis cluster, all keys of a queue are in one slot, and so on one node. Events
 // may be spread over several queues, their shards: "events", "events-1", "events-2", …
-// Three shards are on three nodes of a cluster with three, and four on four.
+// Three shards use all nodes of a cluster of three, and four shards all of four.
 
 // MaxEventShards is the largest number of shards.
 const MaxEventShards = 64
 
-// EventQueues returns the queues of events when there are this many shards; at least
-// one.
+// EventQueues returns the queues of events for a number of shards; at least one queue.
 func EventQueues(shards int) []string {
 	names := []string{QueueEvents}
 	for i := 1; i < min(shards, MaxEventShards); i++ {
@@ -34,7 +33,7 @@ func BaseQueue(queue string) string {
 }
 
 // shardOf returns the shard of a task, from 0. It depends on the ID alone, so that a
-// repeated delivery meets its own task.
+// repeated delivery finds its own task.
 func shardOf(taskID string, shards int) int {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(taskID)) // never fails

@@ -96,7 +96,7 @@ func slot(queue string) int {
 	return int(crc) % 16384
 }
 
-// In a cluster of three or four masters, as many shards are one on each.
+// In a cluster of three or four masters, the same number of shards uses all of them.
 func TestShardsAreOnDifferentMasters(t *testing.T) {
 	slots := map[int]string{}
 	for _, queue := range tasks.EventQueues(tasks.MaxEventShards) {

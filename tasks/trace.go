@@ -22,7 +22,7 @@ func TraceOf(ctx context.Context) string {
 }
 
 // WithTrace returns ctx with the span that [TraceOf] wrote as the parent of new spans.
-// Text that is no span is ignored.
+// Invalid text is ignored.
 func WithTrace(ctx context.Context, text string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{traceHeader: text})
 }
