@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// maxSilent is the most connections of a public listener that have sent nothing of
+	// maxSilent limits the connections of a public listener that have sent nothing of
 	// their next request. net/http needs about 15 KiB for each.
 	maxSilent = 1024
-	// maxReading is the most that have sent a part of their headers, for which net/http
-	// needs up to 150 KiB. An honest client sends all of them at once.
+	// maxReading limits those that have sent only part of their headers. net/http needs up
+	// to 150 KiB for each. An honest client sends all headers at once.
 	maxReading = 64
 )
 
-// crowd is a public listener. It bounds the connections that wait for their client to
-// send headers: one too many closes the one that has waited longest. A connection whose
-// headers have arrived is the handler's to bound.
+// crowd is a public listener. It limits the connections that wait for their client to
+// send headers: above the limit it closes the one that has waited longest. The handler
+// limits connections whose headers have arrived.
 type crowd struct {
 	net.Listener
 	maxSilent, maxReading int
@@ -61,8 +61,8 @@ func (c *crowdConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite lets net/http close a connection whose client still sends without losing
-// the answer.
+// CloseWrite lets net/http close a connection without losing the answer while the client
+// still sends.
 func (c *crowdConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -78,7 +78,7 @@ func (c *crowd) begun(conn *crowdConn) {
 	}
 }
 
-// changed is an [http.Server]'s ConnState.
+// changed is the ConnState hook of an [http.Server].
 func (c *crowd) changed(rwc net.Conn, state http.ConnState) {
 	conn, ok := rwc.(*crowdConn)
 	if !ok {
@@ -93,9 +93,9 @@ func (c *crowd) changed(rwc net.Conn, state http.ConnState) {
 	}
 }
 
-// move puts a connection last into a list, or into none, and closes the first one if
-// there are more than most.
-func (c *crowd) move(conn *crowdConn, to *list.List, most int) {
+// move moves a connection to the end of a list, or to none, and closes the list's first
+// connection if there are more than limit.
+func (c *crowd) move(conn *crowdConn, to *list.List, limit int) {
 	if conn.in != nil {
 		conn.in.Remove(conn.place)
 	}
@@ -104,8 +104,8 @@ func (c *crowd) move(conn *crowdConn, to *list.List, most int) {
 		return
 	}
 	conn.place = to.PushBack(conn)
-	if oldest, ok := to.Front().Value.(*crowdConn); ok && to.Len() > most {
+	if oldest, ok := to.Front().Value.(*crowdConn); ok && to.Len() > limit {
 		c.move(oldest, nil, 0)
-		_ = oldest.Close() // its state becomes closed
+		_ = oldest.Close() // net/http then reports StateClosed
 	}
 }

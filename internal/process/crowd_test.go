@@ -20,7 +20,7 @@ func TestCrowdClosesTheLongestWait(t *testing.T) {
 	reading := func(c *crowd) *list.List { return c.reading }
 	tests := []struct {
 		name, start, rest string
-		answered          bool // start is
+		answered          bool // whether start is
 		in                func(*crowd) *list.List
 		count, closed     int
 	}{

@@ -1,4 +1,4 @@
-// Package process is what every klinghook process does the same way: its logger,
-// its Redis client, its HTTP listeners, its health, its signals. It knows nothing
-// of webhooks, and reads neither the environment nor the arguments: cmd does.
+// Package process sets up what all klinghook processes need: logger, Redis client, HTTP
+// listeners, health and signals. It knows nothing of webhooks, and reads neither the
+// environment nor the arguments: cmd does.
 package process

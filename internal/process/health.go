@@ -76,7 +76,7 @@ func (h *Health) probe(ctx context.Context) map[string]string {
 	if time.Since(h.probed) < probeLimit {
 		return h.failing
 	}
-	// The result is shared, so it must not depend on whether this caller waits for it.
+	// The result is shared, so it must not depend on this caller's context.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeLimit)
 	defer cancel()
 	errs := make([]error, len(h.checks))

@@ -80,8 +80,8 @@ func (l *Listeners) Wait(ctx context.Context) error {
 	}
 }
 
-// Shutdown stops accepting connections on all listeners and waits up to grace for
-// running requests. It closes the connections of those that are left, which is an error.
+// Shutdown stops accepting connections on all listeners and waits up to grace for running
+// requests. If some still run then, it closes their connections and returns an error.
 func (l *Listeners) Shutdown(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()

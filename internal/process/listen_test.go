@@ -18,7 +18,7 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// soon bounds waits for things that take no time by themselves.
+// soon limits waits for things that should happen at once.
 const soon = 20 * time.Second
 
 // listen adds a listener on a free loopback port and returns its address.
@@ -47,7 +47,7 @@ func get(ctx context.Context, addr string) (string, error) {
 	return res.Status + " " + string(body), err
 }
 
-// waitClosed returns when nothing listens on addr any more.
+// waitClosed waits until nothing listens on addr.
 func waitClosed(t *testing.T, addr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
@@ -59,7 +59,7 @@ func waitClosed(t *testing.T, addr string) {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return
 		}
-		if err == nil { // Else it was closed as we came.
+		if err == nil { // otherwise it was closed while connecting
 			_ = conn.Close()
 		}
 		select {
@@ -70,14 +70,14 @@ func waitClosed(t *testing.T, addr string) {
 	}
 }
 
-// receive returns what comes out of c.
-func receive[T any](t *testing.T, c <-chan T, what string) T {
+// receive returns the next value from c.
+func receive[T any](t *testing.T, c <-chan T, name string) T {
 	t.Helper()
 	select {
 	case v := <-c:
 		return v
 	case <-time.After(soon):
-		t.Fatalf("%s did not happen within %s", what, soon)
+		t.Fatalf("%s did not happen within %s", name, soon)
 		panic("unreachable")
 	}
 }

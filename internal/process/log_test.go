@@ -38,7 +38,7 @@ func logged(t *testing.T, level, format string) string {
 }
 
 func TestAutoFormatIsJSONInFiles(t *testing.T) {
-	for _, format := range []string{"json", "auto"} { // A file is no terminal.
+	for _, format := range []string{"json", "auto"} { // a file is not a terminal
 		t.Run(format, func(t *testing.T) {
 			lines := strings.Split(strings.TrimSpace(logged(t, "info", format)), "\n")
 			want := []map[string]any{

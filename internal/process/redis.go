@@ -37,8 +37,8 @@ type RedisConfig struct {
 	ServerName string
 }
 
-// NewRedis returns a client, which the caller closes. It does not connect yet. Its
-// errors show nothing of the URL, which may contain a password.
+// NewRedis returns a client, which the caller closes. It does not connect yet. Its errors
+// show no part of the URL, which may contain a password.
 func NewRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 	switch cfg.Mode {
 	case RedisSentinel:
@@ -70,7 +70,7 @@ const (
 func newSentinelClient(cfg RedisConfig) (redis.UniversalClient, error) {
 	opts, err := redis.ParseFailoverURL(cfg.URL)
 	if err != nil || opts.MasterName == "" {
-		return nil, errors.New("go-redis cannot read the URL as one of Sentinels; write redis://[user:password@]sentinel-1:26379/0?master_name=mymaster&addr=sentinel-2:26379, " +
+		return nil, errors.New("go-redis cannot read the URL for Sentinel; write redis://[user:password@]sentinel-1:26379/0?master_name=mymaster&addr=sentinel-2:26379, " +
 			"with Redis's own login as username=… and password=… in the query")
 	}
 	if opts.ReplicaOnly || opts.RouteByLatency || opts.RouteRandomly || opts.UseDisconnectedReplicas {
@@ -87,7 +87,7 @@ func newSentinelClient(cfg RedisConfig) (redis.UniversalClient, error) {
 func newClusterClient(cfg RedisConfig) (redis.UniversalClient, error) {
 	opts, err := redis.ParseClusterURL(cfg.URL)
 	if err != nil {
-		return nil, errors.New("go-redis cannot read the URL as one of a cluster; write redis://[user:password@]node-1:6379?addr=node-2:6379, with options of go-redis in the query")
+		return nil, errors.New("go-redis cannot read the URL for a cluster; write redis://[user:password@]node-1:6379?addr=node-2:6379, with options of go-redis in the query")
 	}
 	if opts.ReadOnly || opts.RouteByLatency || opts.RouteRandomly {
 		return nil, errReplicas
@@ -100,7 +100,7 @@ func newClusterClient(cfg RedisConfig) (redis.UniversalClient, error) {
 	return redis.NewClusterClient(opts), nil
 }
 
-var errReplicas = errors.New("the URL has an option to read from replicas, which are behind the master; remove it")
+var errReplicas = errors.New("the URL has an option to read from replicas, which lag behind the master; remove it")
 
 // tls adds the files and the server name to go-redis's configuration, which is nil
 // without TLS.
@@ -111,7 +111,7 @@ func (c RedisConfig) tls(conf *tls.Config) (*tls.Config, error) {
 		}
 		return nil, nil
 	}
-	conf.ServerName = c.ServerName // go-redis would expect the first Sentinel's or node's name of all
+	conf.ServerName = c.ServerName // go-redis would expect every server to have the first one's name
 	if c.CA != "" {
 		pem, err := os.ReadFile(c.CA)
 		if err != nil {
@@ -119,7 +119,7 @@ func (c RedisConfig) tls(conf *tls.Config) (*tls.Config, error) {
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate in PEM", c.CA)
+			return nil, fmt.Errorf("%s has no PEM certificate", c.CA)
 		}
 	}
 	if c.Cert == "" {
@@ -129,7 +129,7 @@ func (c RedisConfig) tls(conf *tls.Config) (*tls.Config, error) {
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		return &pair, err
 	}
-	// Reading the files for each connection allows for renewal without a restart.
+	// Reading the files for each connection allows renewing them without a restart.
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	_, err := load()
 	return conf, err
@@ -138,8 +138,8 @@ func (c RedisConfig) tls(conf *tls.Config) (*tls.Config, error) {
 // ErrClusterNode reports that a client for one server talks to a node of a cluster.
 var ErrClusterNode = errors.New("it is a node of a Redis cluster; set KLINGHOOK_REDIS_MODE=cluster")
 
-// PingRedis reports whether Redis answers, and whether a client for one server talks to
-// a node of a cluster, which would refuse most keys.
+// PingRedis fails if Redis does not answer, or if a client for one server talks to a node
+// of a cluster, which refuses most keys.
 func PingRedis(ctx context.Context, rdb redis.UniversalClient) error {
 	if err := rdb.Ping(ctx).Err(); err != nil {
 		return err
@@ -147,7 +147,7 @@ func PingRedis(ctx context.Context, rdb redis.UniversalClient) error {
 	if _, cluster := rdb.(*redis.ClusterClient); cluster {
 		return nil
 	}
-	// A user or a server without INFO is no cluster's problem.
+	// Without INFO, assume a single server.
 	if info, err := rdb.Info(ctx, "cluster").Result(); err == nil && strings.Contains(info, "cluster_enabled:1") {
 		return ErrClusterNode
 	}
@@ -157,8 +157,8 @@ func PingRedis(ctx context.Context, rdb redis.UniversalClient) error {
 // readyKey is written by RedisCheck and expires.
 const readyKey = "klinghook:ready"
 
-// RedisCheck passes if Redis accepts a write. It refuses while it loads its data, is
-// a replica, is out of memory or cannot save.
+// RedisCheck passes if Redis accepts a write. Redis refuses writes while it loads its data,
+// is a replica, is out of memory or cannot save.
 func RedisCheck(rdb redis.UniversalClient) Check {
 	return Check{Name: "redis", Probe: func(ctx context.Context) error {
 		if err := rdb.Set(ctx, readyKey, 1, time.Minute).Err(); err != nil {
@@ -168,8 +168,7 @@ func RedisCheck(rdb redis.UniversalClient) Check {
 	}}
 }
 
-// RedisLogger logs the messages of go-redis at debug level. Callers get and report
-// its errors.
+// RedisLogger logs the messages of go-redis at debug level, since callers get the errors.
 type RedisLogger struct{ Log *zap.Logger }
 
 // Printf implements go-redis's logging interface.

@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// At 100 % of maxmemory Redis refuses every write, those of workers too. Ingest stops
-// using it at memoryHigh percent, so that workers can empty the queue, and uses it again
+// At 100 % of maxmemory Redis refuses every write, also by workers. Ingest stops using
+// Redis at memoryHigh percent, so that workers can empty the queue, and uses it again
 // below memoryLow.
 const (
 	memoryHigh = 90
@@ -21,22 +21,22 @@ const (
 )
 
 // ErrMemory means that Redis has used most of its memory.
-var ErrMemory = errors.New("memory of Redis is nearly full: raise maxmemory, or let the workers catch up")
+var ErrMemory = errors.New("the memory of Redis is nearly full: raise maxmemory, or let the workers catch up")
 
 // RedisHealth returns a function that reports why ingest must not use Redis: it refuses
 // writes, does not answer, or uses 90 % or more of its memory limit, until it uses less
-// than 85 %. The memory does not count when there is no limit, when all keys may be
-// evicted (which loses tasks anyway), and when INFO is not allowed.
+// than 85 %. Memory is ignored if there is no limit, if all keys may be evicted (which
+// loses tasks anyway), or if INFO is not allowed.
 //
-// In a cluster the fullest master that answers counts: the queues are on different
-// ones, and a queue that cannot be emptied fills up.
+// In a cluster the fullest master that answers counts, because the queues are on different
+// masters, and a queue that cannot be emptied fills up.
 func RedisHealth(rdb redis.UniversalClient) func(context.Context) error {
 	var high atomic.Bool
 	write := RedisCheck(rdb)
 	return func(ctx context.Context) error {
 		percent, err := fullest(ctx, rdb)
 		if err != nil {
-			return fmt.Errorf("ask Redis for its memory: %w", err)
+			return fmt.Errorf("read Redis's memory usage: %w", err)
 		}
 		threshold := float64(memoryHigh)
 		if high.Load() {
@@ -50,7 +50,7 @@ func RedisHealth(rdb redis.UniversalClient) func(context.Context) error {
 	}
 }
 
-// fullest returns how full a server's memory is, or that of the fullest master.
+// fullest returns how full the server's memory is, or the fullest master's in a cluster.
 func fullest(ctx context.Context, rdb redis.UniversalClient) (percent float64, err error) {
 	cluster, ok := rdb.(*redis.ClusterClient)
 	if !ok {
@@ -63,7 +63,7 @@ func fullest(ctx context.Context, rdb redis.UniversalClient) (percent float64, e
 			defer mu.Unlock()
 			percent = max(percent, p)
 		}
-		return nil // a master that is away says nothing about memory
+		return nil // a master that is down does not count
 	})
 	return percent, err
 }
@@ -72,7 +72,7 @@ func fullness(ctx context.Context, node redis.Cmdable) (percent float64, err err
 	info, err := node.Info(ctx, "memory").Result()
 	var reply redis.Error
 	if redis.IsPermissionError(err) || errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "ERR ") {
-		return 0, nil // INFO is not allowed, or not known
+		return 0, nil // INFO is not allowed or unknown
 	}
 	if err != nil {
 		return 0, err

@@ -26,7 +26,7 @@ func setMemory(t *testing.T, rdb *redis.Client, percent uint64, policy string) {
 	if percent > 0 {
 		limit = used * 100 / percent
 	}
-	// Keys are evicted by writes only.
+	// Only writes evict keys.
 	testenv.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory-policy", policy).Err())
 	testenv.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(limit)).Err())
 }
@@ -35,7 +35,7 @@ func TestRedisHealthReportsNearlyFullMemory(t *testing.T) {
 	server := testenv.Redis(t)
 	rdb := dialRedis(t, server.Addr())
 	health := RedisHealth(rdb)
-	// Beside this, what a connection uses does not matter.
+	// Compared with this, the memory of a connection is negligible.
 	testenv.NoError(t, rdb.Set(t.Context(), "large", make([]byte, 32<<20), 0).Err())
 	for _, tt := range []struct { // in this order
 		name    string

@@ -9,8 +9,8 @@ import (
 )
 
 // Signals returns a context that ends at the first SIGINT or SIGTERM, so that the
-// process can stop in good order. Any later signal, or one after the context ended for
-// another reason, calls now, which should end the process at once.
+// process can shut down gracefully. Any signal after the context has ended calls now,
+// which should end the process at once.
 //
 // The returned function ends the context and restores the default handling of both
 // signals. It may be called more than once.
