@@ -11,7 +11,7 @@
 //	official.go  Kling's documented callbacks, signed as Standard Webhooks requires
 //	unsigned.go  the same callbacks from accounts without a webhook secret; they
 //	             only make klinghook ask Kling
-//	lookup.go    Kling's answers to klinghook's own questions
+//	lookup.go    Kling's answers to klinghook's look-ups
 //
 // The ingest process calls [Source.Verify] and [Source.Identify]. The worker calls
 // [Source.Update] for a stored event, and Verify again when it replays a rejected

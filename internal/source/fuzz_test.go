@@ -89,7 +89,7 @@ func FuzzOfficialBody(f *testing.F) {
 	fuzzBody(f, "klingai-official")
 }
 
-// fuzzBody checks what the rest of klinghook relies on.
+// fuzzBody checks the properties that the rest of klinghook relies on.
 func fuzzBody(f *testing.F, name string) {
 	src := newSource(f, name)
 	f.Fuzz(func(t *testing.T, body []byte) { checkBody(t, src, body) })

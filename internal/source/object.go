@@ -15,7 +15,7 @@ import (
 
 // Object is a JSON object whose values are read leniently: a value that is missing
 // or has another type reads as zero. Keys match exactly, while decoding into a
-// struct would take "EVENT" for "event". The last of duplicate keys counts, and
+// struct would accept "EVENT" for "event". The last of duplicate keys counts, and
 // null is the same as no value.
 type Object map[string]json.RawMessage
 
@@ -131,8 +131,8 @@ func (o Object) Time(key string) time.Time {
 	return t
 }
 
-// Seconds returns the duration under a key, to the millisecond. It is zero for one
-// that no video has.
+// Seconds returns the duration under a key, to the millisecond. It is zero if
+// the value is negative or longer than a day.
 func (o Object) Seconds(key string) time.Duration {
 	n, ok := o.number(key)
 	if !ok || n <= 0 || n > (24*time.Hour).Seconds() {
@@ -153,7 +153,7 @@ func (o Object) percent(key string) *int {
 	return &percent
 }
 
-// The limits of what identifies an event, in bytes.
+// The limits of an event's type and ids, in bytes.
 const (
 	maxTypeBytes = 128
 	maxIDBytes   = 256
@@ -192,7 +192,7 @@ func checkName(path, name string, limit int) error {
 	case len(name) > limit:
 		return fmt.Errorf("%q is longer than %d bytes", path, limit)
 	case strings.ContainsRune(name, utf8.RuneError):
-		// encoding/json replaces invalid bytes by this rune, so several names would
+		// encoding/json replaces invalid bytes with this rune, so several names would
 		// become one.
 		return fmt.Errorf("%q is not UTF-8", path)
 	case strings.ContainsFunc(name, unicode.IsControl):

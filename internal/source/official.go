@@ -90,7 +90,7 @@ func (o official) Verify(header http.Header, body []byte, at time.Time) (string,
 	return matched, nil
 }
 
-// signature is one of a list, after a separator.
+// signature matches one signature of a list, after a separator.
 var signature = regexp.MustCompile(`(?:^|[\s,])(v1,[^\s,]{44,})`)
 
 // normalHeaders returns the signed headers as the library reads them, and the time of

@@ -182,7 +182,7 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 			got, err := src.Update(tasks.Event{ID: "e", Body: []byte(tt.body)})
 			testenv.NoError(t, err)
 			if tt.want != nil {
-				// The key of the id tells which API has the job.
+				// The id's key shows which API has the job.
 				tt.want.API = tasks.APITasks
 				if strings.Contains(tt.body, `"task_id"`) {
 					tt.want.API = tasks.APILegacy

@@ -13,7 +13,7 @@ import (
 	"github.com/klinghook/klinghook/internal/source"
 )
 
-// A vector of a secret without whsec_, made with Python's hmac.
+// A test vector for a secret without whsec_, made with Python's hmac.
 const (
 	bareSecret    = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	bareBody      = `{"task_id":"1234567890","task_status":"succeed"}`

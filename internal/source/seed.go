@@ -110,7 +110,7 @@ func parseSeedEvent(raw []byte) (seedEvent, error) {
 	return seedEvent{}, err
 }
 
-// Update goes by the event's type and ignores data.status.
+// Update uses the event's type and ignores data.status.
 func (seed) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	parsed, err := parseSeedEvent(event.Body)
 	if err != nil {
@@ -157,8 +157,8 @@ func seedMedia(data Object) []tasks.MediaLink {
 	return media
 }
 
-// seedError returns the error: a text, or an object of message and code, as Kling's
-// API answers errors.
+// seedError returns the text of data.error, which is a string, or an object with message
+// and code as in Kling's API.
 func seedError(data Object) string {
 	if text := data.Text("error"); text != "" {
 		return text

@@ -95,11 +95,11 @@ func TestSeedUpdate(t *testing.T) {
 	}
 }
 
-// TestSeedFieldsAreReadLeniently checks what shapes a field of data may have.
+// TestSeedFieldsAreReadLeniently checks the shapes that a field of data may have.
 func TestSeedFieldsAreReadLeniently(t *testing.T) {
 	tests := []struct {
 		event, field string
-		// read formats the field of the update.
+		// read returns the update's field as text.
 		read func(*tasks.JobUpdate) string
 		want map[string]string // by the JSON value
 	}{

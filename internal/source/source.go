@@ -21,11 +21,10 @@ type Source interface {
 	// the time of arrival, for protocols that limit the age of a signature. Its
 	// errors match ErrSignature, give the reason and contain no header values.
 	Verify(header http.Header, body []byte, at time.Time) (secret string, err error)
-	// Identify reads which event a verified delivery is. Its errors are worded for
-	// the sender.
+	// Identify returns the event's identity. Its errors are worded for the sender.
 	Identify(header http.Header, body []byte) (Identity, error)
 	// Update returns what an event means for its job, or nil if it means nothing, as
-	// for an unknown type. It reads ev.Body and agrees with Identify. It fails where
+	// for an unknown type. It reads event.Body and agrees with Identify. It fails where
 	// Identify fails, permanently.
 	Update(event tasks.Event) (*tasks.JobUpdate, error)
 }
@@ -39,7 +38,7 @@ type Identity struct {
 	// JobID is Kling's id of the job; empty only for unknown types.
 	JobID string
 	// Hint, if set, is kept instead of the body, which anybody could have written. Every
-	// such delivery asks for a look-up, also a repeated one.
+	// such delivery causes a look-up, even a repeated one.
 	Hint string
 }
 
@@ -50,12 +49,12 @@ type Protocol struct {
 	Name string
 	// Path is the path that deliveries are posted to.
 	Path string
-	// SecretSetting is the environment variable that has the secrets.
+	// SecretSetting is the environment variable with the secrets.
 	SecretSetting string
 	// Headers are the canonical names of the headers that Verify and Identify read.
 	Headers []string
 	// New returns a Source that accepts signatures by any of the secrets. Without
-	// secrets the Source verifies nothing and still identifies. New fails if a secret
+	// secrets the Source verifies nothing but still identifies. New fails if a secret
 	// has the wrong form; its error does not show the secret.
 	New func(secrets []string) (Source, error)
 }
@@ -79,7 +78,7 @@ func All(secrets func(setting string) []string) (map[string]Source, error) {
 	return all, nil
 }
 
-// NoSecrets is for [All] if nothing is to be verified.
+// NoSecrets is for [All] when signatures are not verified.
 func NoSecrets(string) []string { return nil }
 
 // Unverified returns the source without its signature check. Anybody can then
@@ -98,8 +97,8 @@ func Fingerprint(secret string) string {
 	return "sha256:" + hex.EncodeToString(sum[:4])
 }
 
-// onlyValue returns the value of a signed header. A repeated header is refused: a
-// proxy and klinghook could each read another of its values.
+// onlyValue returns the value of a signed header. It refuses a repeated header, because a
+// proxy and klinghook could read different values.
 func onlyValue(header http.Header, name string) (string, error) {
 	values := header.Values(name)
 	if len(values) > 1 {
@@ -111,7 +110,7 @@ func onlyValue(header http.Header, name string) (string, error) {
 	return values[0], nil
 }
 
-// mismatchError reports a well-formed signature that no secret made.
+// mismatchError reports a well-formed signature that matches no secret.
 type mismatchError struct {
 	secrets, bodyBytes int
 	setting            string

@@ -25,7 +25,7 @@ const seedCompleted = `{"event":"video.completed","timestamp":"2025-01-15T10:30:
 	`"model":"kling-v1.5","created_at":"2025-01-15T10:25:00Z","completed_at":"2025-01-15T10:30:00Z"},` +
 	`"signature":"sha256=..."}`
 
-// Kling's own vector, from the documentation of its callbacks.
+// Kling's own test vector, from the documentation of its callbacks.
 const (
 	klingSecret    = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 	klingID        = "9876543210"
@@ -95,7 +95,7 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
-// TestStoredHeadersAreEnoughToVerify checks that each of them is needed, once.
+// TestStoredHeadersAreEnoughToVerify also checks that each header is needed, exactly once.
 func TestStoredHeadersAreEnoughToVerify(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -195,8 +195,8 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// wantRefused checks that Verify refuses a delivery for a reason that shows nothing of
-// its headers.
+// wantRefused checks that Verify refuses a delivery with this reason, without showing its
+// headers.
 func wantRefused(t *testing.T, src source.Source, header http.Header, body string, at time.Time, reason string) {
 	t.Helper()
 	secret, err := src.Verify(header, []byte(body), at)
@@ -208,9 +208,9 @@ func wantRefused(t *testing.T, src source.Source, header http.Header, body strin
 	}
 	for _, values := range header {
 		for _, part := range strings.FieldsFunc(strings.Join(values, " "), isSeparator) {
-			// Shorter ones, such as "v1", may be in the error for other reasons.
+			// Shorter parts, such as "v1", may be in the error for other reasons.
 			if len(part) >= 8 && strings.Contains(err.Error(), part) {
-				t.Errorf("error %q has %q of the headers", err, part)
+				t.Errorf("error %q shows %q from the headers", err, part)
 			}
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// KlingTask is what one of Kling's objects says about a job. Callbacks and look-ups
-// share their two forms: "id" marks the new one, "task_id" the legacy one. Fields
-// that are missing or unreadable are zero, except ID, API and Status.
+// KlingTask is Kling's object for a job. Callbacks and look-ups share its two forms: "id"
+// marks the new one, "task_id" the legacy one. Fields that are missing or unreadable are
+// zero; ID, API and Status are always set.
 type KlingTask struct {
 	// ID is Kling's id, ExternalID the one that the caller chose.
 	ID, ExternalID string
@@ -37,7 +37,7 @@ type Output struct {
 }
 
 // maxOutputs limits the outputs of a completed task. Each video becomes a row and a
-// download, so a body of 1 MiB could otherwise ask for 80,000.
+// download, and a body of 1 MiB could list 80,000.
 const maxOutputs = 100
 
 const typePrefix = "video."
@@ -120,8 +120,8 @@ func readOutput(o Object, kind string) Output {
 }
 
 // EventType returns the seed protocol's type for the task's status. Both spellings
-// of success occur in both forms. An unknown status keeps its name; it means
-// something only if it is the seed protocol's word, such as "completed".
+// of success occur in both forms. An unknown status keeps its name; it counts only if it
+// is the seed protocol's word, such as "completed".
 func (t KlingTask) EventType() string {
 	switch t.Status {
 	case "submitted":
@@ -140,7 +140,7 @@ func (t KlingTask) JobStatus() tasks.Status {
 	return status
 }
 
-// update returns what the task means for its job; nil for an unknown status.
+// update returns the task as an update of its job; nil for an unknown status.
 func (t KlingTask) update(eventID string) *tasks.JobUpdate {
 	status := t.JobStatus()
 	if status == "" {
@@ -167,9 +167,8 @@ func (t KlingTask) update(eventID string) *tasks.JobUpdate {
 	return update
 }
 
-// videos returns the links of the task's videos and the length of the first. A
-// video's name counts videos without a link too, so that a later event gives it the
-// same name.
+// videos returns the links of the task's videos and the length of the first. Videos
+// without a link are numbered too, so that names stay the same in later events.
 func (t KlingTask) videos() (media []tasks.MediaLink, first time.Duration) {
 	n := 0
 	for _, output := range t.Outputs {

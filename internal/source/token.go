@@ -5,8 +5,8 @@ import (
 	"crypto/subtle"
 )
 
-// IsToken reports whether given is one of the tokens. How long it takes reveals
-// nothing about them.
+// IsToken reports whether given is one of the tokens. Its running time reveals nothing
+// about them.
 func IsToken(given string, tokens []string) bool {
 	sum := sha256.Sum256([]byte(given))
 	equal := 0
