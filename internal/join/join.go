@@ -130,8 +130,8 @@ func (j *Joiner[T, R]) handle(batch []*call[T, R]) {
 	}
 }
 
-// try calls do and turns a panic into an error: it must not end the process, nor
-// leave a caller waiting.
+// try calls do and turns a panic into an error, so that it neither ends the process nor
+// leaves a caller waiting.
 func (j *Joiner[T, R]) try(batch []*call[T, R]) (results []R, err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recorder doubles numbers and keeps the batches it was given.
+// recorder doubles numbers and keeps its batches.
 type recorder struct {
 	mu      sync.Mutex
 	batches [][]int
@@ -122,14 +122,14 @@ func TestCallerLeavesWhenItsContextEnds(t *testing.T) {
 	})
 }
 
-// go-redis ends a hung pipeline at its context's deadline only.
+// go-redis ends a hung pipeline only at its context's deadline.
 func TestBatchHasTheLatestDeadlineOfItsCallers(t *testing.T) {
 	for name, tt := range map[string]struct {
-		waits []time.Duration // of the second batch's callers; 0 is for ever
-		want  time.Duration   // 0 is no deadline
+		waits []time.Duration // of the second batch's callers; 0 has no deadline
+		want  time.Duration   // 0 means no deadline
 	}{
-		"all have one":   {[]time.Duration{2 * time.Minute, 5 * time.Minute, 3 * time.Minute}, 5 * time.Minute},
-		"one waits ever": {[]time.Duration{2 * time.Minute, 0}, 0},
+		"all have one": {[]time.Duration{2 * time.Minute, 5 * time.Minute, 3 * time.Minute}, 5 * time.Minute},
+		"one has none": {[]time.Duration{2 * time.Minute, 0}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
