@@ -19,7 +19,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxAnswer is the longest answer that is read, in bytes.
+// maxAnswer is the longest accepted answer, in bytes.
 const maxAnswer = 8 << 20
 
 // call is one request of the API.
@@ -34,8 +34,8 @@ type call struct {
 }
 
 // do makes a call and returns the data of a successful answer.
-func (c *Client) do(ctx context.Context, what call) (json.RawMessage, error) {
-	if what.apiKeyOnly && c.keys.apiKey == "" {
+func (c *Client) do(ctx context.Context, apiCall call) (json.RawMessage, error) {
+	if apiCall.apiKeyOnly && c.keys.apiKey == "" {
 		return nil, ErrNeedsAPIKey
 	}
 	if err := c.throttle.wait(ctx); err != nil {
@@ -45,7 +45,7 @@ func (c *Client) do(ctx context.Context, what call) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := c.request(ctx, what, token)
+	req, err := c.request(ctx, apiCall, token)
 	if err != nil {
 		return nil, err
 	}
@@ -69,18 +69,18 @@ func (c *Client) do(ctx context.Context, what call) (json.RawMessage, error) {
 	return data, err
 }
 
-func (c *Client) request(ctx context.Context, what call, token string) (*http.Request, error) {
-	target := c.base.JoinPath(what.path)
-	target.RawQuery = what.query
+func (c *Client) request(ctx context.Context, apiCall call, token string) (*http.Request, error) {
+	target := c.base.JoinPath(apiCall.path)
+	target.RawQuery = apiCall.query
 	var body io.Reader
-	if what.in != nil {
-		encoded, err := json.Marshal(what.in)
+	if apiCall.in != nil {
+		encoded, err := json.Marshal(apiCall.in)
 		if err != nil {
 			return nil, fmt.Errorf("encode: %w", err)
 		}
 		body = bytes.NewReader(encoded)
 	}
-	req, err := http.NewRequestWithContext(ctx, what.method, target.String(), body)
+	req, err := http.NewRequestWithContext(ctx, apiCall.method, target.String(), body)
 	if err != nil {
 		return nil, withoutURL(err)
 	}
@@ -92,7 +92,7 @@ func (c *Client) request(ctx context.Context, what call, token string) (*http.Re
 }
 
 // withoutURL removes the URL that url.Error adds, because it may contain secrets, and
-// shortens what the server sent, such as a malformed redirect.
+// shortens text from the server, such as a malformed redirect.
 func withoutURL(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
@@ -107,7 +107,7 @@ func (e shortError) Error() string { return quote(query.ReplaceAllString(e.error
 
 func (e shortError) Unwrap() error { return e.error }
 
-// query is a link's, which may have a signature.
+// query matches the query of a link, which may contain a signature.
 var query = regexp.MustCompile(`[?#]\S*=\S*`)
 
 // read returns the data of an answer, or an APIError for a refusal. An answer is the
@@ -119,7 +119,7 @@ func (c *Client) read(res *http.Response, body []byte, token string) (json.RawMe
 	if res.StatusCode < 200 || res.StatusCode >= 300 || code != 0 {
 		message := envelope.Scalar("message")
 		for _, other := range []string{envelope.Scalar("error"), envelope.Object("error").Scalar("message")} {
-			if message == "" { // as relays write it
+			if message == "" { // relays use other keys
 				message = other
 			}
 		}
@@ -146,7 +146,7 @@ func (c *Client) read(res *http.Response, body []byte, token string) (json.RawMe
 // maxQuote limits quoted text, in runes.
 const maxQuote = 200
 
-// quote makes a text from elsewhere fit for an error: one line of limited length.
+// quote makes foreign text fit for an error: one printable line of limited length.
 func quote(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -16,9 +16,9 @@ import (
 const (
 	// tokenLife is how long Kling accepts a token.
 	tokenLife = 1800 * time.Second
-	// tokenLead starts a token in the past, for clocks that differ.
+	// tokenLead backdates a token, because clocks differ.
 	tokenLead = 5 * time.Second
-	// tokenSpare is how long before its end a token is renewed.
+	// tokenSpare is how long before it expires a token is renewed.
 	tokenSpare = 5 * time.Minute
 )
 

@@ -43,7 +43,7 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// TestToken checks the token that Kling documents: it is used for 25 minutes, or until
+// TestToken checks that the token is as Kling documents and is used for 25 minutes, or until
 // Kling refuses it.
 func TestToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestKeyPairWorksOnlyInTheLegacyAPI(t *testing.T) {
 	}
 }
 
-// TestErrorsHideSecrets asks a host that echoes what it was sent.
+// TestErrorsHideSecrets asks a host that echoes the request's secrets.
 func TestErrorsHideSecrets(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		envelope(w, http.StatusUnauthorized, 1002, r.Header.Get("Authorization")+" "+testKey+testAccessKey+testSecretKey, "null")
@@ -141,7 +141,7 @@ func readJWT(token string) (claims map[string]any) {
 	return claims
 }
 
-// TestSignJWT uses the example that jwt.io shows.
+// TestSignJWT uses the example of jwt.io.
 func TestSignJWT(t *testing.T) {
 	const want = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
 	if got := signJWT([]byte(`{"sub":"1234567890","name":"John Doe","iat":1516239022}`), "your-256-bit-secret"); got != want {

@@ -15,10 +15,10 @@ var (
 	// ErrUnreadable reports an answer that says success but is not what Kling
 	// documents: another host's page, JSON that is cut short, a job without an id.
 	ErrUnreadable = errors.New("the answer cannot be read")
-	// ErrInvalid reports an argument that no request can be made of.
+	// ErrInvalid reports an argument that cannot be sent, so that no request was made.
 	ErrInvalid = errors.New("not asked")
 	// ErrNeedsAPIKey reports a call of the new API with the older credentials.
-	ErrNeedsAPIKey = errors.New("this needs an API key, which an access and a secret key do not replace; make one in Kling's console and set KLINGAI_API_KEY")
+	ErrNeedsAPIKey = errors.New("this needs an API key instead of an access and a secret key; create one in Kling's console and set KLINGAI_API_KEY")
 )
 
 // APIError is an answer that refused a call. Its text says what to do. It matches
@@ -31,7 +31,7 @@ type APIError struct {
 	Code int
 	// Message is Kling's, shortened to one line.
 	Message string
-	// RequestID is what Kling's support asks for.
+	// RequestID identifies the call for Kling's support.
 	RequestID string
 	// RetryAfter is the wait that the answer asked for, at most an hour.
 	RetryAfter time.Duration
@@ -143,7 +143,7 @@ func (e *APIError) advice() string {
 	return advices[e.cause()]
 }
 
-// Is reports whether target is ErrNotFound and this error means it.
+// Is makes errors.Is match ErrNotFound if Kling says that the job does not exist.
 func (e *APIError) Is(target error) bool {
 	if target != ErrNotFound || e.cause() != missing {
 		return false
@@ -151,7 +151,7 @@ func (e *APIError) Is(target error) bool {
 	return e.Code != 0 || e.Status == http.StatusNotFound && e.Message != ""
 }
 
-// wait returns what WaitOf returns.
+// wait is WaitOf for an APIError.
 func (e *APIError) wait() time.Duration {
 	switch e.cause() {
 	case tooFast:

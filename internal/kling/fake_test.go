@@ -14,7 +14,7 @@ type fake struct {
 	*httptest.Server
 	// jobs are JSON objects by kind and id, so that a test can change their shape.
 	jobs map[string]string
-	// refuse, if set, may answer a request first; false leaves it to the fake.
+	// refuse, if set, may answer a request first. If it returns false, the fake answers.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
 
 	mu       sync.Mutex
@@ -31,7 +31,7 @@ func newFake(t *testing.T) *fake {
 
 func (f *fake) add(kind Kind, id, object string) { f.jobs[string(kind)+"/"+id] = object }
 
-// asked returns the requests since it was last called.
+// asked returns the requests since the last call.
 func (f *fake) asked() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

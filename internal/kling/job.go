@@ -15,7 +15,7 @@ import (
 // /v1/videos.
 type Kind string
 
-// The kinds that Kling documents. Others can be used too, as they stand in the path.
+// The kinds that Kling documents. Others work too, written as in the path.
 const (
 	// KindTasks is the new API, for any model.
 	KindTasks Kind = "tasks"
@@ -58,7 +58,7 @@ type Job struct {
 	Kind Kind
 	// Status is empty for a status that klinghook does not know.
 	Status tasks.Status
-	// KlingStatus is the status in Kling's word, such as "succeed".
+	// KlingStatus is Kling's word for the status, such as "succeed".
 	KlingStatus string
 	// CreatedAt and UpdatedAt are Kling's times, in UTC.
 	CreatedAt, UpdatedAt time.Time
@@ -86,7 +86,7 @@ func readJob(kind Kind, raw json.RawMessage) (Job, error) {
 }
 
 // readJobs reads the data of an answer: a job, a list of jobs, or a page with a list.
-// It returns the readable jobs with an ErrUnreadable about the others.
+// It returns the readable jobs, and an ErrUnreadable for each of the others.
 func readJobs(kind Kind, data json.RawMessage) ([]Job, error) {
 	if page := source.ParseObject(data); page.Value("id") == nil && page.Value("task_id") == nil {
 		if result, isPage := page["result"]; isPage {

@@ -46,7 +46,7 @@ func (c *Client) Job(ctx context.Context, id string, kinds ...Kind) (Job, error)
 }
 
 // rank orders the reasons for not finding a job: a kind that the account may not use
-// could still have it, and Kling's own word counts more than a bad request.
+// could still have it, and ErrNotFound says more than a bad request.
 func rank(err error) int {
 	var refused *APIError
 	switch {
@@ -82,7 +82,7 @@ func (c *Client) jobOfKind(ctx context.Context, kind Kind, id string) (Job, erro
 	return jobs[0], nil
 }
 
-var errAnotherJob = fmt.Errorf("%w: it has a job that was not asked for", ErrUnreadable)
+var errAnotherJob = fmt.Errorf("%w: it has a job that was not requested", ErrUnreadable)
 
 func (c *Client) legacyJob(ctx context.Context, kind Kind, id string) ([]Job, error) {
 	path, err := kind.legacyPath()
@@ -143,9 +143,9 @@ func (c *Client) Jobs(ctx context.Context, ids ...string) ([]Job, error) {
 	return found, nil
 }
 
-// batch asks the new API for at most BatchSize jobs. Kling refuses a whole batch for
-// one id, so a refused batch is asked for again in halves until that id is alone.
-// problems receives what concerns single jobs; the error concerns the others too.
+// batch asks the new API for at most BatchSize jobs. Kling refuses a whole batch for one
+// bad id, so batch retries a refused batch in halves until that id is alone. It appends
+// errors about single jobs to problems and returns any other.
 func (c *Client) batch(ctx context.Context, ids []string, problems *[]error) ([]Job, error) {
 	escaped := make([]string, len(ids))
 	for i, id := range ids {

@@ -56,7 +56,7 @@ func TestJob(t *testing.T) {
 	}
 }
 
-// TestJobNotFound checks also that another server's 404 says nothing about the job.
+// TestJobNotFound also checks that another server's 404 does not mean ErrNotFound.
 func TestJobNotFound(t *testing.T) {
 	f := newFake(t)
 	_, err := newTestClient(t, f.URL).Job(t.Context(), "1")
@@ -75,7 +75,7 @@ func TestSomeRefusalsEndTheSearch(t *testing.T) {
 		status int // of text2video, which is asked first
 		answer string
 		ends   bool
-		known  bool // whether the result is ErrNotFound if image2video does not know it either
+		known  bool // whether it is ErrNotFound if image2video does not know the job either
 	}{
 		{"not there", 404, `{"code":1203,"message":"task not found"}`, false, true},
 		{"nothing at all", 200, `{"code":0,"data":null}`, false, true},
@@ -168,12 +168,12 @@ func numbers(a, b int) []string {
 	return ids
 }
 
-// TestJobsInBatches checks also that one bad id, which anybody can make up, does not
+// TestJobsInBatches also checks that one bad id, which anybody can make up, does not
 // hide the other jobs, and that a general refusal ends the look-up with those found.
 func TestJobsInBatches(t *testing.T) {
 	tests := []struct {
 		name, bad    string // the id that is refused
-		status, code int    // 0: refused before asking, or not at all
+		status, code int    // 0 means refused before asking, or not refused
 		want         string // the error; empty for none
 		found, most  int    // jobs and requests
 	}{

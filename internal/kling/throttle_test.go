@@ -41,7 +41,7 @@ func processing(*http.Request) (int, http.Header, string) {
 	return 200, nil, `{"code":0,"data":[{"id":"1","status":"processing"}]}`
 }
 
-// callsAtOnce makes calls that all must succeed, and returns a function that waits for
+// callsAtOnce starts calls that must all succeed, and returns a function that waits for
 // them.
 func callsAtOnce(t *testing.T, c *Client, n int) (wait func()) {
 	var calls sync.WaitGroup
@@ -63,7 +63,7 @@ func seconds(s ...float64) []time.Duration {
 	return d
 }
 
-// TestPauseStopsAllCalls checks also that the calls do not all go out at its end.
+// TestPauseStopsAllCalls also checks that the calls are spaced after the pause.
 func TestPauseStopsAllCalls(t *testing.T) {
 	in10s := func() string { return time.Now().Add(10 * time.Second).UTC().Format(http.TimeFormat) }
 	tests := []struct {
@@ -109,7 +109,7 @@ func TestPauseStopsAllCalls(t *testing.T) {
 	}
 }
 
-// TestPauseDelaysWaitingCalls checks also that a shorter pause does not end a longer one.
+// TestPauseDelaysWaitingCalls also checks that a shorter pause does not end a longer one.
 func TestPauseDelaysWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
