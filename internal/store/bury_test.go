@@ -75,7 +75,7 @@ func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 	})
 }
 
-// buryOf buries what a task constructor returns.
+// buryOf buries the task that a constructor returns.
 func buryOf(t *testing.T, db *store.Store, jobID, eventID string) func(tasks.Task, error) string {
 	return func(task tasks.Task, err error) string {
 		t.Helper()

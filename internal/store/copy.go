@@ -14,8 +14,8 @@ import (
 // ErrNotEmpty reports that the database to copy into has rows.
 var ErrNotEmpty = errors.New("the database is not empty")
 
-// tables returns all tables of the schema, those that others refer to first. A test
-// compares it with the schema.
+// tables returns all tables of the schema, referenced ones first. A test compares it
+// with the schema.
 func tables() []string {
 	return []string{"events", "jobs", "media", "notifications", "task_failures", "dead_letters", "rejections", "lookup_requests"}
 }
@@ -67,7 +67,7 @@ func countRows(ctx context.Context, source *sql.Tx) (total int64, err error) {
 	return total, nil
 }
 
-// copyTable copies a table's rows by the names of its columns and calls copied after each.
+// copyTable copies a table's rows by column name and calls copied after each.
 func (s *Store) copyTable(ctx context.Context, table string, source, target *sql.Tx, copied func()) (err error) {
 	types, err := columnTypes(ctx, target, table)
 	if err != nil {
@@ -122,8 +122,8 @@ func columnTypes(ctx context.Context, tx *sql.Tx, table string) (types []*sql.Co
 	return types, rows.Err()
 }
 
-// converted returns a value of the other database as this one binds it to a column.
-// SQLite has neither booleans nor times.
+// converted converts a value of the other database for a column of this one. SQLite has
+// neither booleans nor times.
 func (d dialect) converted(value any, column string) any {
 	switch v := value.(type) {
 	case time.Time:

@@ -107,7 +107,7 @@ func TestFailedCopyLeavesNothing(t *testing.T) {
 		source := migrated(t, "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
 		fill(t, source)
 		testenv.NoError(t, db.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_9", ReceivedAt: received, Source: "klingai", Reason: "malformed"}))
-		// The last table but one has a row: all before it are copied by then.
+		// The last table but one has a row, so all tables before it are copied first.
 		if _, err := db.Copy(t.Context(), source, nil); !errors.Is(err, store.ErrNotEmpty) {
 			t.Errorf("error %v, want %v", err, store.ErrNotEmpty)
 		}

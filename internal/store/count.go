@@ -7,22 +7,21 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// CountLimit is where counts for metrics stop, so that they stay cheap however large
-// the database grows.
+// CountLimit is the highest count for metrics. It keeps them cheap in a large database.
 const CountLimit = 100_000
 
-// Counts is how much there is of what people watch, each up to [CountLimit].
+// Counts contains the counts for metrics, each up to [CountLimit].
 type Counts struct {
-	// Jobs is by status and has every status.
+	// Jobs counts jobs by status; it has every status.
 	Jobs map[tasks.Status]int
-	// DeadLetters counts the open ones, by the kind of their task; it has every kind.
+	// DeadLetters counts open dead letters by the kind of their task; it has every kind.
 	DeadLetters map[tasks.Kind]int
-	// Events are those not processed, Media the files to download, Notifications those
-	// to send.
+	// Events counts unprocessed events, Media files to download, and Notifications
+	// those to send.
 	Events, Media, Notifications int
 }
 
-// What Counts counts; each has an index.
+// The rows that [Store.Counts] counts; each condition has an index.
 const (
 	jobsOfStatus        = `jobs WHERE status = $1`
 	openDeadLetters     = `dead_letters WHERE state = 'dead' AND kind = $1`

@@ -11,7 +11,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// DeadLetterState is what became of a dead letter.
+// DeadLetterState is the state of a dead letter.
 type DeadLetterState string
 
 // The states of a dead letter.
@@ -32,12 +32,12 @@ const (
 type DeadLetter struct {
 	ID   int64
 	Task tasks.Task
-	// JobID and EventID are what the task was about; empty if unknown.
+	// JobID and EventID are the task's job and event; empty if unknown.
 	JobID, EventID string
 	// Error is the last error.
 	Error string
-	// Failures are the failed attempts that were noted, oldest first. An attempt that
-	// died with its process, or while the database was away, is not among them.
+	// Failures are the failed attempts, oldest first, except those that ended with a crash
+	// or while the database was unreachable.
 	Failures []Failure
 	FailedAt time.Time
 	State    DeadLetterState
@@ -53,8 +53,8 @@ type Failure struct {
 	Error   string    `json:"error"`
 }
 
-// NoteFailure keeps the error of an attempt that will be retried, for the dead letter
-// that the task may become.
+// NoteFailure keeps the error of an attempt that will be retried, for a later dead
+// letter.
 func (s *Store) NoteFailure(ctx context.Context, taskID string, failure Failure) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 		storable(taskID), s.dialect.time(failure.At), failure.Attempt, storable(failure.Error))
@@ -69,9 +69,9 @@ func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
 	return wrap(err, "forget failures of %s", taskID)
 }
 
-// Bury keeps tasks that were given up as dead letters, with their failures, in one
-// transaction. Each needs a task, an error and a time; Failures has the attempts that
-// were not noted yet. An open dead letter of the same task is brought up to date.
+// Bury stores dead letters in one transaction, with the failures that [Store.NoteFailure]
+// kept. Each needs Task, Error and FailedAt; Failures are further attempts. An open dead
+// letter of the same task is updated.
 func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 	letters = slices.SortedFunc(slices.Values(letters), func(a, b DeadLetter) int { return cmp.Compare(a.Task.ID, b.Task.ID) })
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -153,7 +153,7 @@ type DeadLetterFilter struct {
 	Since, Before time.Time
 	// Ended also selects those that were replayed, discarded or done.
 	Ended bool
-	// Outline leaves out what may be large: the payload and the failures.
+	// Outline leaves out the payload and the failures, which may be large.
 	Outline bool
 	// After is the id after which to continue; ids grow. Limit is the most dead letters
 	// to return; 0 is no limit.
@@ -178,7 +178,7 @@ func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]Dea
 	return list, wrap(err, "list dead letters")
 }
 
-// CountDeadLetters counts the selected dead letters, whatever the limit.
+// CountDeadLetters counts the selected dead letters. It ignores the limit.
 func (s *Store) CountDeadLetters(ctx context.Context, filter DeadLetterFilter) (int64, error) {
 	conditions := s.selected(filter)
 	n, err := one(ctx, s.db, scanOne[int64], `SELECT count(*) FROM dead_letters`+conditions.String(), conditions.args...)
@@ -199,9 +199,9 @@ func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
 	return conditions
 }
 
-// EndDeadLetter closes a dead letter as it was read. It changes nothing if the dead
-// letter is closed already or its task has failed again since. Only replayed replaces
-// done: the task may be done before its replay is noted.
+// EndDeadLetter closes a dead letter. It does nothing if the dead letter is closed
+// already or its task has failed again since it was read. Only replayed replaces done:
+// a replayed task may be done before EndDeadLetter is called.
 func (s *Store) EndDeadLetter(ctx context.Context, letter DeadLetter, state DeadLetterState, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `
 		UPDATE dead_letters SET state = $2, ended_at = $3
@@ -221,7 +221,7 @@ func (s *Store) EndDeadLetterOf(ctx context.Context, taskID string, at time.Time
 // processed, the file is stored with no newer link given up, the notification was sent.
 // It returns their tasks, without payloads.
 func (s *Store) EndDone(ctx context.Context, at time.Time) (ended []tasks.Task, err error) {
-	// What follows "<kind>:" in a task's id.
+	// rest selects the part of a task's id after "<kind>:".
 	rest := func(kind tasks.Kind) string { return "substr(task_id, " + strconv.Itoa(len(kind)+2) + ")" }
 	for kind, done := range map[tasks.Kind]string{
 		tasks.KindEventRecord: `SELECT 1 FROM events e WHERE e.id = event_id AND e.processed_at IS NOT NULL`,

@@ -1,14 +1,14 @@
-// Package store keeps what klinghook knows: every event as it was received, one
-// row per job, the job's media, notifications, and dead letters. It is the truth
-// about what remains to be done; the queue can be rebuilt from it.
+// Package store keeps klinghook's state: every event as received, one row per job,
+// the job's media, notifications, and dead letters. It is the source of truth for
+// unfinished work; the queue can be rebuilt from it.
 //
 // Two databases run the same statements: SQLite (WAL, synchronous=FULL) for one
-// machine, PostgreSQL for many workers. [Store.Record] writes events and what
-// follows from them in one transaction. It may run twice, at once or after a
-// crash, with the same result.
+// machine, PostgreSQL for many workers. [Store.Record] writes events and their
+// effects in one transaction. It may run twice, concurrently or after a crash, with
+// the same result.
 //
-// How events become a job is in job.go and needs no SQL: a job is a function of
-// the set of its events, whatever their order and repeats.
+// job.go computes a job from the set of its events, without SQL. The order of the
+// events and their repeats make no difference.
 //
-// All SQL is in this package. It knows neither the queue nor any protocol.
+// All SQL is in this package, and nothing about queues or protocols.
 package store

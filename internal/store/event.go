@@ -8,11 +8,11 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// StoredEvent is an event as it was kept.
+// StoredEvent is an event in the database.
 type StoredEvent struct {
 	tasks.Event
-	// ProcessedAt is when all that follows from the event was queued; zero while the
-	// event is owed.
+	// ProcessedAt is when all tasks that follow from the event were queued; zero while
+	// the event is owed.
 	ProcessedAt time.Time
 }
 
@@ -35,9 +35,8 @@ func eventValues(d dialect, event tasks.Event, processed time.Time) ([]any, erro
 	}, err
 }
 
-// KeepEvent inserts an event without recording what follows from it: it is owed until
-// it is recorded and marked as processed. Keeping an event that has a row changes
-// nothing.
+// KeepEvent inserts an event without its effects: it is owed until it is recorded and
+// marked as processed. If the event has a row, KeepEvent does nothing.
 func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
 	values, err := eventValues(s.dialect, event, time.Time{})
 	if err == nil {
@@ -46,8 +45,8 @@ func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
 	return wrap(err, "keep event %s", event.ID)
 }
 
-// MarkProcessed notes that everything that follows from the events is queued. For each
-// event the first time counts.
+// MarkProcessed notes that all tasks that follow from the events are queued. An event
+// that is already processed keeps its time.
 func (s *Store) MarkProcessed(ctx context.Context, eventIDs []string, at time.Time) error {
 	if len(eventIDs) == 0 {
 		return nil
@@ -71,7 +70,7 @@ func (s *Store) Event(ctx context.Context, id string) (StoredEvent, error) {
 type EventFilter struct {
 	JobID string
 	Type  string
-	// IDPrefix is how the id begins.
+	// IDPrefix is the start of the id.
 	IDPrefix string
 	// Unprocessed selects events that are owed.
 	Unprocessed bool
@@ -89,14 +88,13 @@ func (s *Store) Events(ctx context.Context, f EventFilter) ([]StoredEvent, error
 func (f EventFilter) where() (conditions where) {
 	conditions.andIf(f.JobID != "", "job_id = ?", f.JobID)
 	conditions.andIf(f.Type != "", "type = ?", f.Type)
-	// Ids are compared by their bytes: nothing with the prefix sorts after the last
-	// character of Unicode behind it.
+	// Ids are compared by byte: all that have the prefix sort before the prefix plus the
+	// last Unicode character.
 	conditions.andIf(f.IDPrefix != "", "id >= ? AND id < ?", f.IDPrefix, f.IDPrefix+"\U0010FFFF")
 	conditions.andIf(f.Unprocessed, "processed_at IS NULL")
 	return conditions
 }
 
-// selectOwedEvents leaves out events that are buried: they wait for a person.
 const selectOwedEvents = `
 	SELECT id, received_at FROM events
 	WHERE processed_at IS NULL AND (received_at, id) > ($1, $2)

@@ -22,7 +22,7 @@ type Job struct {
 	Duration time.Duration
 	// Error is why the job failed or was cancelled, in the sender's words.
 	Error string
-	// ExternalID is the caller's own id of the job.
+	// ExternalID is the caller's own id for the job.
 	ExternalID string
 	// Source is the protocol of the job's latest event.
 	Source string
@@ -36,13 +36,13 @@ type Job struct {
 	FirstReceivedAt, LastReceivedAt time.Time
 }
 
-// facts is everything a job's events said, in a form that does not depend on order
-// and repeats: each field keeps the least or the greatest value, or the value of the
-// latest event. view turns it into a Job.
+// facts combines a job's events so that their order and repeats make no difference:
+// each field keeps the least or the greatest value, or the value of the latest event.
+// view turns it into a Job.
 type facts struct {
 	// First is the earliest event that reported each status.
 	First map[tasks.Status]stamp `json:"first,omitempty"`
-	// Finished is the earliest end that was given with each terminal status.
+	// Finished is the earliest end time that came with each terminal status.
 	Finished   map[tasks.Status]time.Time `json:"finished,omitempty"`
 	Progress   *int                       `json:"progress,omitempty"`
 	CreatedAt  time.Time                  `json:"created_at,omitzero"`
@@ -54,8 +54,8 @@ type facts struct {
 	Duration   latest[time.Duration]      `json:"duration_ns,omitzero"`
 }
 
-// stamp orders events by time, then by how far the job is, then by id. Stamps of
-// different events always differ.
+// stamp orders events by time, then by rank, then by id. Stamps of different events
+// always differ.
 type stamp struct {
 	At    time.Time `json:"at,omitzero"`
 	Rank  int       `json:"rank,omitempty"`
@@ -70,8 +70,8 @@ func (s stamp) compare(o stamp) int {
 	return cmp.Or(s.At.Compare(o.At), cmp.Compare(s.Rank, o.Rank), cmp.Compare(s.Event, o.Event))
 }
 
-// rank orders the statuses by how far the job is; at the same instant failed comes
-// before cancelled. Ranks are stored in rows: append new ones.
+// rank orders events of the same time by how far the job is, failed before cancelled.
+// Ranks are stored in rows, so append new statuses.
 func rank(s tasks.Status) int {
 	return slices.Index([]tasks.Status{
 		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted, tasks.StatusLost,
@@ -92,7 +92,7 @@ func (l *latest[T]) offer(value T, from stamp) {
 	}
 }
 
-// apply adds what an event says about the job.
+// apply adds an event.
 func (f *facts) apply(source string, update tasks.JobUpdate) {
 	from := stampOf(update)
 	if update.Status != "" {
@@ -130,7 +130,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// view returns the job that the facts describe, without times of receipt.
+// view returns the job without FirstReceivedAt and LastReceivedAt.
 func (f *facts) view(id string) Job {
 	status, contradicted := f.status()
 	job := Job{
@@ -156,9 +156,9 @@ func (f *facts) view(id string) Job {
 	return job
 }
 
-// status is how far the job has come. A completed job stays completed, whatever other
-// events say. If it both failed and was cancelled, the earlier one counts and the job
-// is flagged. A job is lost only while no later event has news of it.
+// status returns the job's status. A completed job stays completed, even if other
+// events say otherwise. If it both failed and was cancelled, the earlier one counts and
+// contradicted is true. A job is lost only until a later event.
 func (f *facts) status() (s tasks.Status, contradicted bool) {
 	seen := func(s tasks.Status) bool { _, ok := f.First[s]; return ok }
 	failed, cancelled := seen(tasks.StatusFailed), seen(tasks.StatusCancelled)
@@ -208,7 +208,7 @@ type JobFilter struct {
 	Limit int
 }
 
-// Jobs returns the selected jobs, the one with the latest news first.
+// Jobs returns the selected jobs, those with the latest news first.
 func (s *Store) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
 	var conditions where
 	conditions.andIf(f.Status != "", "status = ?", f.Status)

@@ -10,35 +10,35 @@ import (
 	"time"
 )
 
-// linkedFile is the state of a file of a job: every link to it, and its copy in the
-// bucket. Which link counts depends on the set of links and on which of them are
-// dead, not on the order in which they came.
+// linkedFile is the state of a job's file: every link to it, and its copy in the
+// bucket. The current link depends on the set of links and on which of them are dead,
+// not on their order of arrival.
 type linkedFile struct {
 	links []link // the newest first
-	// storedURL is the link that the object in the bucket came from; empty when there
-	// is none.
+	// storedURL is the link that the object in the bucket was downloaded from; empty if
+	// there is no object.
 	storedURL string
-	// publishing is the resource that was last about to be published; empty once it was
-	// noted. A process that dies in between leaves it.
+	// publishing is the resource being published; empty once it is stored. A process that
+	// dies in between leaves it set.
 	publishing string
 }
 
 // link is one link to a file.
 type link struct {
 	URL string `json:"url"`
-	// Stamp is that of the latest event with the link.
+	// Stamp is from the latest event with the link.
 	Stamp stamp `json:"stamp"`
 	// Dead is why the link was given up; empty while it may work.
 	Dead string `json:"dead,omitempty"`
-	// Task is set for a link that replaces a dead one: the link whose task now
-	// downloads this one.
+	// Task is the link whose task downloads this one, if this one replaces a dead link;
+	// else empty.
 	Task string `json:"task,omitempty"`
 }
 
-// task returns the link that names the task which downloads this one.
+// task returns the link whose task downloads this one.
 func (l link) task() string { return cmp.Or(l.Task, l.URL) }
 
-// add adds a link.
+// add adds a link, or updates the stamp of a known one.
 func (f *linkedFile) add(given string, from stamp) {
 	at := slices.IndexFunc(f.links, func(l link) bool { return l.URL == given })
 	switch {
@@ -54,10 +54,9 @@ func (f *linkedFile) sort() {
 	slices.SortFunc(f.links, func(a, b link) int { return cmp.Or(b.Stamp.compare(a.Stamp), cmp.Compare(a.URL, b.URL)) })
 }
 
-// renew adds a link that Kling gave when asked to replace a dead one. From then on it
-// alone counts, and the dead link's task downloads it: Kling may sign the link anew each
-// time it is asked, and a task for each would never end. Only the last replacement is
-// kept.
+// renew adds Kling's replacement for a dead link and gives up all other links. The dead
+// link's task downloads the replacement: Kling may sign a new link for each request, and
+// one task per link would never end. Only the last replacement is kept.
 func (f *linkedFile) renew(given string, from stamp, dead string) {
 	at := slices.IndexFunc(f.links, func(l link) bool { return l.URL == dead })
 	if given == dead || at < 0 {
@@ -67,13 +66,13 @@ func (f *linkedFile) renew(given string, from stamp, dead string) {
 	fresh := link{URL: given, Stamp: from, Task: f.links[at].task()}
 	f.links = slices.DeleteFunc(f.links, func(l link) bool { return l.Task != "" || l.URL == given })
 	for i := range f.links {
-		f.links[i].Dead = cmp.Or(f.links[i].Dead, "Kling gave another")
+		f.links[i].Dead = cmp.Or(f.links[i].Dead, "Kling gave another link")
 	}
 	f.links = append(f.links, fresh)
 	f.sort()
 }
 
-// giveUp notes why a link is dead; with an empty reason it is not.
+// giveUp sets why a link is dead; an empty reason revives it.
 func (f *linkedFile) giveUp(given, reason string) {
 	for i := range f.links {
 		if f.links[i].URL == given {
@@ -82,22 +81,21 @@ func (f *linkedFile) giveUp(given, reason string) {
 	}
 }
 
-// served notes that a link works, if that changes which one counts: it is the newest,
-// or all are dead.
+// served revives a link that works, if it is the newest or all are dead.
 func (f *linkedFile) served(given string) {
 	if f.links[0].URL == given || f.state() == MediaFailed {
 		f.giveUp(given, "")
 	}
 }
 
-// revive makes every link worth another try.
+// revive clears the reason why each link is dead.
 func (f *linkedFile) revive() {
 	for i := range f.links {
 		f.links[i].Dead = ""
 	}
 }
 
-// current returns the link that counts: the newest that is not dead, else the newest.
+// current returns the newest link that is not dead, else the newest.
 func (f *linkedFile) current() link {
 	for _, link := range f.links {
 		if link.Dead == "" {
@@ -107,7 +105,7 @@ func (f *linkedFile) current() link {
 	return f.links[0]
 }
 
-// linkedAt returns when the sender gave the current link, or a time if it did not say.
+// linkedAt returns when the sender gave the current link, or unknown if it did not say.
 func (f *linkedFile) linkedAt(unknown time.Time) time.Time {
 	if at := f.current().Stamp.At; !at.IsZero() {
 		return at
@@ -115,7 +113,7 @@ func (f *linkedFile) linkedAt(unknown time.Time) time.Time {
 	return unknown
 }
 
-// state is how far the file is. A stored file is downloaded again only if the current
+// state returns the file's state. A stored file is downloaded again only if the current
 // link names another resource, not for a new signature in the query. It stays stored
 // when all newer links are dead.
 func (f *linkedFile) state() MediaState {
@@ -128,8 +126,8 @@ func (f *linkedFile) state() MediaState {
 	return MediaPending
 }
 
-// resource returns what a link points at: the link without query and fragment, which
-// contain signatures and expiry times.
+// resource returns a link without query and fragment, which contain signatures and
+// expiry times.
 func resource(link string) string {
 	u, err := url.Parse(link)
 	if err != nil { // a browser may still accept it
@@ -139,8 +137,8 @@ func resource(link string) string {
 	return u.String()
 }
 
-// changeLinks changes what decides about a file, and the columns that follow from it.
-// The row is locked until the transaction ends.
+// changeLinks changes the links of a file and the columns computed from them. The row
+// is locked until the transaction ends.
 func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, change func(*linkedFile)) error {
 	linked, err := one(ctx, tx, func(row scanner) (linked linkedFile, err error) {
 		err = row.Scan(asJSON{&linked.links}, &linked.storedURL, &linked.publishing)

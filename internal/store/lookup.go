@@ -11,12 +11,12 @@ import (
 // Lookup is a job to ask Kling about.
 type Lookup struct {
 	JobID string
-	// Known reports that the job has a row. A job that was only named by an unproven
-	// sender has none until Kling confirms it.
+	// Known reports that the job has a row. A job named only by an unproven sender has
+	// none until Kling confirms it.
 	Known bool
 	// API is where Kling keeps the job, as in [tasks.JobUpdate]; empty if unknown.
 	API string
-	// Asked is how often Kling was asked since the job last moved.
+	// Asked counts the look-ups since the job last moved, without requested ones.
 	Asked int
 	// HeardAt is when the job last had news, or was tracked by [Store.Track].
 	HeardAt time.Time
@@ -57,7 +57,7 @@ type RequestFilter struct {
 	Known bool
 	// Newest puts the latest request first instead of the oldest.
 	Newest bool
-	// Now is the time at which a postponed request must be due.
+	// Now leaves out requests that are postponed beyond it.
 	Now time.Time
 	// Limit is the most look-ups to return.
 	Limit int
@@ -78,10 +78,10 @@ func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup
 }
 
 // StaleJobs returns at most limit unfinished jobs that are due for a look-up, the
-// longest due first: those without news or look-up since heardBefore, and those whose
-// time, set by [Store.LookedUp] or [Store.PostponeLookup], has come.
+// longest due first. They had no news since heardBefore, and the time set by
+// [Store.LookedUp] or [Store.PostponeLookup], if any, has passed.
 func (s *Store) StaleJobs(ctx context.Context, heardBefore, now time.Time, limit int) ([]Lookup, error) {
-	// Each half has its own index, whose scan ends where nothing more is due.
+	// Each half has its own index, and its scan stops at the first job that is not due.
 	list, err := collect(ctx, s.db, scanLookup, `
 		SELECT id, TRUE, api, lookups, last_received_at, 0 FROM (
 			SELECT * FROM (
@@ -97,9 +97,9 @@ func (s *Store) StaleJobs(ctx context.Context, heardBefore, now time.Time, limit
 }
 
 // LookedUp notes that Kling was asked about a job, and when to ask next unless the job
-// moves before. A requested look-up does not count as one of klinghook's own, which
-// become ever rarer, and can only postpone the next one: senders have no say in that. A
-// request that came while Kling was asked stays. l.API, if set, is kept with the job.
+// moves before. A requested look-up can only postpone the next one. It does not make
+// klinghook's own look-ups rarer, because senders must not control that. A request that
+// arrived meanwhile stays. lookup.API, if set, is kept with the job.
 func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := answerRequest(ctx, tx, lookup); err != nil {
@@ -121,8 +121,8 @@ func answerRequest(ctx context.Context, tx *sql.Tx, lookup Lookup) error {
 	return err
 }
 
-// PostponeLookup puts a failed look-up behind all others that are due, so that one job
-// in trouble does not hold up the rest.
+// PostponeLookup delays a failed look-up until a time, so that one failing job does not
+// block the rest.
 func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Time) error {
 	query := `UPDATE jobs SET lookup_at = $2 WHERE id = $1`
 	if lookup.Request != 0 {
@@ -132,15 +132,14 @@ func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Ti
 	return wrap(err, "postpone look-up of %s", lookup.JobID)
 }
 
-// FoundByAnotherName notes that l.JobID is only the creator's name for the job jobID.
-// From then on the job is tracked by its own id, and no longer by the name unless that
-// has events too.
+// FoundByAnotherName notes that lookup.JobID is only the creator's name for the job
+// jobID. It tracks jobID, and deletes the row of the name unless that row has events.
 func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, api string) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := answerRequest(ctx, tx, lookup); err != nil {
 			return err
 		}
-		// Inserted before others are locked, as in recorder.
+		// Insert before locking other rows, as recorder does.
 		if _, err := tx.ExecContext(ctx, insertTracked, jobID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
 			return err
 		}
@@ -150,8 +149,8 @@ func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, ap
 	return wrap(err, "note that %s is job %s", lookup.JobID, jobID)
 }
 
-// JobAPI returns where Kling keeps a job, as in [tasks.JobUpdate]; empty if unknown,
-// ErrNotFound if the job is not known.
+// JobAPI returns where Kling keeps a job, as in [tasks.JobUpdate]; empty if unknown. If
+// the job has no row, it returns ErrNotFound.
 func (s *Store) JobAPI(ctx context.Context, jobID string) (string, error) {
 	api, err := one(ctx, s.db, scanOne[string], `SELECT api FROM jobs WHERE id = $1`, jobID)
 	return api, wrap(err, "read API of job %s", jobID)

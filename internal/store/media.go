@@ -11,12 +11,12 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// MediaState is how far a file of a job is.
+// MediaState is the state of a job's file.
 type MediaState string
 
 // The states of media.
 const (
-	// MediaPending is owed: to be downloaded from its link.
+	// MediaPending is still to be downloaded from its link.
 	MediaPending MediaState = "pending"
 	// MediaStored is complete in the bucket.
 	MediaStored MediaState = "stored"
@@ -31,18 +31,18 @@ var errPublishedTwice = errors.New("another download of the file was published a
 // Media is a file of a job.
 type Media struct {
 	JobID string
-	// Name is what the file is to its job: "video", "video-2", "thumbnail".
+	// Name is unique within the job: "video", "video-2", "thumbnail".
 	Name string
-	// URL is the link that counts: the newest that was not given up. Its query has a
-	// signature: do not log it.
+	// URL is the current link: the newest that was not given up. Do not log it: its query
+	// has a signature.
 	URL string
 	// LinkedAt is when the sender gave the link, or when its first event arrived.
 	LinkedAt time.Time
-	// TaskLink is the link that names the task which downloads URL: URL itself, or the
-	// dead link that it replaces.
+	// TaskLink is the link whose task downloads URL: URL itself, or the dead link that it
+	// replaces.
 	TaskLink string
-	// GivenUp is the newest link if it was given up; GivenUpTask is the link that names
-	// its task.
+	// GivenUp is the newest link if it was given up; GivenUpTask is the link whose task
+	// downloads it.
 	GivenUp, GivenUpTask string
 	State                MediaState
 	// Object is the file's name in the bucket; Size is in bytes, SHA256 in hex. They
@@ -84,7 +84,7 @@ func (s *Store) MediaOf(ctx context.Context, jobID string) ([]Media, error) {
 	return media, wrap(err, "read media of %s", jobID)
 }
 
-// MissingVideos returns those of some jobs that have a video which is not stored.
+// MissingVideos returns the given jobs that have a video that is not stored.
 func (s *Store) MissingVideos(ctx context.Context, jobIDs []string) ([]string, error) {
 	var missing []string
 	for chunk := range slices.Chunk(jobIDs, maxRows) {
@@ -127,34 +127,33 @@ func (s *Store) OwedMedia(ctx context.Context, limit int) iter.Seq2[[]Media, err
 // expiring is the condition for pending media whose links were given before a time.
 const expiring = `state = 'pending' AND linked_at < $1`
 
-// expiringSince returns when links with this lifetime were given that are in the last
-// tenth of it.
+// expiringSince returns the time before which links in the last tenth of their lifetime
+// were given.
 func (s *Store) expiringSince(lifetime time.Duration, now time.Time) any {
 	return s.dialect.time(now.Add(lifetime/10 - lifetime))
 }
 
-// ExpiringMedia returns the pending media whose links are in the last tenth of their
-// lifetime, those that expire first at the front; limit at most, 0 is no limit.
+// ExpiringMedia returns at most limit pending media whose links are in the last tenth of
+// their lifetime, the first to expire first; 0 is no limit.
 func (s *Store) ExpiringMedia(ctx context.Context, lifetime time.Duration, now time.Time, limit int) ([]Media, error) {
 	media, err := queryMedia(ctx, s.db, `WHERE `+expiring+` ORDER BY linked_at, job_id, name`+(&where{}).limit(limit), s.expiringSince(lifetime, now))
 	return media, wrap(err, "list expiring media")
 }
 
-// CountExpiringMedia counts what [Store.ExpiringMedia] lists, up to [CountLimit].
+// CountExpiringMedia counts the files that [Store.ExpiringMedia] lists, up to [CountLimit].
 func (s *Store) CountExpiringMedia(ctx context.Context, lifetime time.Duration, now time.Time) (int, error) {
 	n, err := s.countUpTo(ctx, `media WHERE `+expiring, s.expiringSince(lifetime, now))
 	return n, wrap(err, "count expiring media")
 }
 
-// StoreMedia publishes a downloaded file and notes it. m.URL is the link that it was
-// downloaded from; its object, size and hash are those of the file. If another link
-// that names another resource counts by now, or the file is stored already, publish is
-// not called and superseded is true.
+// StoreMedia publishes a downloaded file and marks it as stored. file.URL is the link that
+// it was downloaded from; Object, Size and SHA256 describe it. If the current link names
+// another resource by now, or the file is stored already, publish is not called and
+// superseded is true.
 //
-// No transaction is open during publish, so a newer link may come in meanwhile: then
-// the file stays owed. If another download was published meanwhile, or began before and
-// has not ended, it is unknown which of the two the bucket has: the file is owed again and
-// the error asks for a retry.
+// No transaction is open during publish. If a newer link arrives meanwhile, the file
+// stays pending. If the publishing of another download overlaps, the bucket may have
+// either file: it is pending again and the error asks for a retry.
 func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publish func() error) (superseded bool, err error) {
 	var contested bool
 	err = s.changeMedia(ctx, file, at, func(linked *linkedFile) {
@@ -172,8 +171,8 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 	return superseded, wrap(err, "store media %s of %s", file.Name, file.JobID)
 }
 
-// noteStored notes that a file was published, unless another one may have been
-// meanwhile.
+// noteStored marks a published file as stored, unless another download may have been
+// published at the same time.
 func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contested bool) error {
 	var alone bool
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -201,8 +200,8 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 	return err
 }
 
-// MediaFailed notes that the link m.URL is dead, and why, and returns the file as it is
-// then: another link may count now.
+// MediaFailed notes why the link file.URL is dead and returns the updated file, which may
+// have another current link.
 func (s *Store) MediaFailed(ctx context.Context, file Media, reason string, at time.Time) (Media, error) {
 	if err := s.changeMedia(ctx, file, at, func(linked *linkedFile) { linked.giveUp(file.URL, reason) }); err != nil {
 		return Media{}, wrap(err, "give up link of media %s of %s", file.Name, file.JobID)
@@ -217,7 +216,7 @@ func (s *Store) MediaTrouble(ctx context.Context, jobID, name, reason string, at
 	return wrap(err, "note trouble of media %s of %s", name, jobID)
 }
 
-// ReopenMedia makes a file that was given up owed again.
+// ReopenMedia makes a file that was given up pending again.
 func (s *Store) ReopenMedia(ctx context.Context, jobID, name string, at time.Time) error {
 	err := s.changeMedia(ctx, Media{JobID: jobID, Name: name}, at, (*linkedFile).revive)
 	return wrap(err, "reopen media %s of %s", name, jobID)

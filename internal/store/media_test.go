@@ -16,7 +16,7 @@ func TestWhichLinkCounts(t *testing.T) {
 	const first, renewed, other = "https://cdn.example/v.mp4?sig=1", "https://cdn.example/v.mp4?sig=2", "https://cdn.example/w.mp4?sig=3"
 	tests := []struct {
 		name string
-		// before is what happened to the first link before the second comes.
+		// before is the file's state before the second link arrives.
 		before    store.MediaState
 		link      string
 		at        time.Duration // of the second link, after the first

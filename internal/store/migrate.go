@@ -15,15 +15,15 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// ErrSchema reports that the database's schema is not this build's.
-var ErrSchema = errors.New("database schema does not fit")
+// ErrSchema reports that the database's schema is older or newer than this build's.
+var ErrSchema = errors.New("wrong database schema")
 
 // versionTable is ours alone: other programs in the same database may use goose too.
 const versionTable = "klinghook_schema_version"
 
-// Migrate brings the schema up to this build's and returns the versions that it
-// applied, oldest first. Processes that migrate one PostgreSQL database at the same time
-// wait for each other.
+// Migrate upgrades the schema to this build's version and returns the versions that it
+// applied, oldest first. Processes that migrate the same PostgreSQL database wait for
+// each other.
 func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	provider, err := s.migrator()
 	if err != nil {
@@ -36,7 +36,7 @@ func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	defer unlock()
 	results, err := provider.Up(ctx)
 	if err != nil && strings.Contains(err.Error(), "already exists") {
-		return nil, fmt.Errorf("migrate database: %w; it has tables of another program: create a database for klinghook alone", err)
+		return nil, fmt.Errorf("migrate database: %w; another program uses this database: create one for klinghook alone", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("migrate database: %w", err)
@@ -63,8 +63,8 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
-// SchemaVersion returns the version of the database, 0 if it is empty, and the one that
-// this build needs.
+// SchemaVersion returns the version of the database, 0 if it is empty, and the version
+// that this build needs.
 func (s *Store) SchemaVersion(ctx context.Context) (current, want int64, err error) {
 	provider, err := s.migrator()
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// NotificationState is how far a notification is.
+// NotificationState is the state of a notification.
 type NotificationState string
 
 // The states of a notification.
@@ -16,14 +16,14 @@ const (
 	NotificationFailed  NotificationState = "failed"
 )
 
-// Notification is one message to one destination. It is inserted in the transaction
-// that makes it true, and sent afterwards.
+// Notification is one message to one destination. It is inserted in the transaction of
+// its event, and sent afterwards.
 type Notification struct {
-	// ID is the same however often and in whatever order the events arrive.
+	// ID does not depend on the order and repeats of events.
 	ID    string
 	JobID string
-	// EventID is the event that it reports; empty when it reports that a job was
-	// created or ended, which several events may say.
+	// EventID is the event that it reports; empty if it reports that a job was created
+	// or ended, because several events may say so.
 	EventID     string
 	Type        string
 	Destination string

@@ -40,7 +40,7 @@ func TestConnectionsPlanEachTime(t *testing.T) {
 	}
 }
 
-// What workers run all the time must not scan whole tables.
+// Queries that workers run all the time must not scan whole tables.
 func TestQueriesUseTheirIndex(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		now, prefix := s.dialect.time(time.Now()), EventFilter{IDPrefix: "klingai:ab"}.where()
@@ -74,7 +74,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	})
 }
 
-// explain returns how a query is run, in a table too large to scan.
+// explain returns the plan of a query on a table too large to scan.
 func explain(t *testing.T, s *Store, query string, args []any) string {
 	t.Helper()
 	var plan string

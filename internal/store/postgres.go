@@ -39,8 +39,8 @@ const (
 
 // postgresPool decides how connections are made and when they are dropped.
 type postgresPool struct {
-	// generation rises when a server turns out to be read-only: connections of earlier
-	// generations may lead there.
+	// generation grows when a server turns out to be read-only: connections of earlier
+	// generations may lead to that server, so they are dropped.
 	generation atomic.Int64
 	// mode is the query mode of new connections, or nil before the first.
 	mode atomic.Pointer[pgx.QueryExecMode]
@@ -71,9 +71,9 @@ func openPostgres(databaseURL string) (*Store, error) {
 	return &Store{db: db, dialect: postgresDialect(), pool: pool}, nil
 }
 
-// chooseMode turns prepared statements off behind a pooler such as PgBouncer, which may
-// run each transaction on another connection. A pooler shows by the number of the
-// server's process, which is not the one that it gave its client.
+// chooseMode turns off prepared statements behind a pooler such as PgBouncer, which may
+// run each transaction on another connection. Behind a pooler, the process ID of the
+// server differs from the one in the handshake.
 func (p *postgresPool) chooseMode(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if p.mode.Load() == nil {
 		conn, err := pgx.ConnectConfig(ctx, cfg)
@@ -97,8 +97,8 @@ func (p *postgresPool) chooseMode(ctx context.Context, cfg *pgx.ConnConfig) erro
 
 const generationKey = "klinghook generation"
 
-// prepare makes a connection with prepared statements plan them each time they run. A
-// generic plan made while a table was small scans the whole table until statistics are
+// prepare makes a connection plan its prepared statements each time they run. A generic
+// plan made while a table was small scans the whole table until statistics are
 // gathered: too late when a thousand rows arrive each second.
 func (p *postgresPool) prepare(ctx context.Context, conn *pgx.Conn) error {
 	conn.PgConn().CustomData()[generationKey] = p.generation.Load()
@@ -118,8 +118,8 @@ func (p *postgresPool) checkGeneration(_ context.Context, conn *pgx.Conn) error 
 	return nil
 }
 
-// keeps reports whether a connection can be used after an error of its server. It cannot
-// if the server shuts down, or is read-only; then neither can the others.
+// keeps reports whether a connection stays usable after an error from its server. It does
+// not if the server shuts down or is read-only. If read-only, keeps drops the others too.
 func (p *postgresPool) keeps(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 	if err.Code == readOnlyTransaction {
 		if own, ok := conn.CustomData()[generationKey].(int64); ok {
@@ -130,7 +130,7 @@ func (p *postgresPool) keeps(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 	return !strings.EqualFold(cmp.Or(err.SeverityUnlocalized, err.Severity), "FATAL") && !strings.HasPrefix(err.Code, "57P")
 }
 
-// The conditions of PostgreSQL that callers tell apart.
+// PostgreSQL error codes.
 const (
 	readOnlyTransaction = "25006"
 	invalidPassword     = "28P01"
@@ -145,8 +145,8 @@ func unreachable(err error) error {
 	return fmt.Errorf("reach database: %w", err)
 }
 
-// IsTemporary reports whether an error of a PostgreSQL database may pass by itself: no
-// server can be reached, it starts or stops, is full or read-only.
+// IsTemporary reports whether a PostgreSQL error may pass by itself: the server cannot
+// be reached, is starting or stopping, full, or read-only.
 func IsTemporary(err error) bool {
 	var answer *pgconn.PgError
 	var untrusted *tls.CertificateVerificationError

@@ -84,7 +84,7 @@ func TestWrongPasswordIsRecognised(t *testing.T) {
 	server.Exec(`DO $$ BEGIN EXECUTE format('COPY (SELECT %L) TO %L', 'host all all all scram-sha-256', current_setting('hba_file')); END $$`)
 	server.Exec("SELECT pg_reload_conf()")
 	wrong := strings.Replace(server.URL(), "postgres@", "postgres:wrong@", 1)
-	for { // the server reads the file when it gets to it
+	for { // the server does not read the file at once
 		db, err := store.Open(t.Context(), wrong)
 		if err != nil {
 			if !errors.Is(err, store.ErrPassword) || store.IsTemporary(err) {
@@ -134,8 +134,8 @@ func TestPoolerNeedsNoPreparedStatements(t *testing.T) {
 	}
 }
 
-// startPooler passes sessions on under a process number of its own, as poolers do, and
-// reports what would not work there.
+// startPooler forwards sessions with another process ID, as poolers do, and reports
+// statements that a pooler does not support.
 func startPooler(t *testing.T, server string) string {
 	t.Helper()
 	var lc net.ListenConfig

@@ -18,12 +18,12 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// occurrence is an event of a job in short.
+// occurrence describes an event of a job.
 type occurrence struct {
 	id     string
 	minute int // by Kling's clock
 	status tasks.Status
-	// what else it says
+	// the other fields
 	progress int // 0 says nothing
 	prompt   string
 	model    string
@@ -54,9 +54,8 @@ type rows struct {
 	Notifications []store.Notification
 }
 
-// The heart of the store's promise: in whatever order and however often a job's events
-// arrive, whether their work is done at once or later, and whichever of them share a
-// transaction, the same rows are left.
+// A job's rows do not depend on the order and repeats of its events, on when their work
+// is done, or on which events share a transaction.
 func TestEveryOrderEndsTheSame(t *testing.T) {
 	tests := []struct {
 		name             string
@@ -184,8 +183,8 @@ func deliverLate(t *testing.T, db *store.Store, job string, order []occurrence) 
 // destinations are notified of the events.
 var destinations = []string{"slack-1", "forward-2"}
 
-// deliver records the events in order. What they owe is done at once or after the last
-// one, and twice, as after a crash.
+// deliver records the events in order. It does their work promptly or after the last
+// one, in the end twice, as after a crash.
 func deliver(t *testing.T, db *store.Store, job string, order []occurrence, promptly bool) {
 	t.Helper()
 	ctx := t.Context()
@@ -196,7 +195,7 @@ func deliver(t *testing.T, db *store.Store, job string, order []occurrence, prom
 		if promptly {
 			work(ctx, t, db, job, owed.Notifications)
 		}
-		// Not every event is marked: a worker may die between the two.
+		// Not every event is marked: a worker may die before that.
 		if i%2 == 0 {
 			testenv.NoError(t, db.MarkProcessed(ctx, []string{ev.ID}, received))
 		}
@@ -258,7 +257,7 @@ func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifi
 	}
 }
 
-// fetch tries the current link and returns the file as it is then.
+// fetch tries the current link and returns the updated file.
 func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) store.Media {
 	t.Helper()
 	if strings.Contains(m.URL, "dead-") {

@@ -84,8 +84,8 @@ var longAgo = time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)
 // arguments, SQLite to 32,766.
 const maxRows = 500
 
-// insertRows inserts rows of equal length and reads what the rest of the statement
-// returns.
+// insertRows inserts rows of equal length and returns the rows of the RETURNING clause
+// in rest.
 func insertRows[T any](ctx context.Context, q queryer, scan func(scanner) (T, error), insert string, rows [][]any, rest string) (returned []T, err error) {
 	for chunk := range slices.Chunk(rows, maxRows) {
 		list, err := collect(ctx, q, scan, insert+" VALUES "+tuples(len(chunk), len(chunk[0]))+" "+rest, slices.Concat(chunk...)...)
@@ -132,7 +132,7 @@ func (w *where) andIf(add bool, condition string, args ...any) {
 	w.conditions = append(w.conditions, condition)
 }
 
-// andIn adds the condition that a column has one of the values; there must be some.
+// andIn adds the condition that a column has one of values, which must not be empty.
 func andIn[T any](w *where, column string, values []T) {
 	args := make([]any, len(values))
 	for i, v := range values {
@@ -165,7 +165,7 @@ func wrap(err error, format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, err)...)
 }
 
-// storable returns a text without what PostgreSQL cannot store.
+// storable replaces invalid UTF-8 and removes NUL bytes: PostgreSQL stores neither.
 func storable(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
 }
@@ -207,7 +207,7 @@ func postgresTime(t time.Time) any {
 	return t.UTC().Truncate(time.Microsecond)
 }
 
-// instant scans what either database returns for a time; NULL is the zero time.
+// instant scans a time from either database; NULL is the zero time.
 type instant struct{ *time.Time }
 
 // Scan implements [database/sql.Scanner].

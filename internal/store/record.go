@@ -20,12 +20,12 @@ type Recording struct {
 	Destinations []string
 }
 
-// Owed is what remains to be done after an event was recorded.
+// Owed is the work that remains after an event was recorded.
 type Owed struct {
-	// Processed reports that an earlier run finished the event: nothing was changed
-	// and nothing is listed.
+	// Processed reports that an earlier run finished the event: this one changed
+	// nothing and lists nothing.
 	Processed bool
-	// Settled reports that nothing follows from the event: it was marked as processed
+	// Settled reports that the event needs no further work: it was marked as processed
 	// when it was inserted.
 	Settled bool
 	// Buried reports that the event has an open dead letter.
@@ -34,14 +34,14 @@ type Owed struct {
 	Notifications []Notification
 }
 
-// Record inserts events and, in the same transaction, moves their jobs forward, adds
-// the jobs' media and one notification for each destination. Events from which
-// nothing follows are marked as processed at a time; mark the others with
-// [Store.MarkProcessed] when what they owe is queued.
+// Record inserts events and, in the same transaction, updates their jobs and adds the
+// jobs' media and one notification for each destination. It marks events that need no
+// further work as processed. The caller marks the others with [Store.MarkProcessed]
+// after queueing their work.
 //
-// It returns what each event owes: its pending notifications and, if it has links, all
-// pending media of its job. Recording an event again changes nothing and returns what
-// it still owes; nothing once it is processed.
+// For each event it returns the pending notifications and, if the event has links, all
+// pending media of its job. Recording an event again changes nothing and returns the
+// work that is still pending, or none once the event is processed.
 func (s *Store) Record(ctx context.Context, list []Recording, at time.Time) ([]Owed, error) {
 	r := recorder{dialect: s.dialect, at: at, entries: make([]*entry, len(list))}
 	owed := make([]Owed, len(list))
@@ -65,14 +65,14 @@ type entry struct {
 	owed *Owed
 }
 
-// settles reports that nothing follows from the event beyond its own transaction.
+// settles reports that the event needs no work after its transaction.
 func (e *entry) settles() bool {
 	return len(e.Destinations) == 0 && (e.Update == nil || len(e.Update.Media) == 0 && !e.Update.Unproven)
 }
 
-// recorder is a transaction that records events. To avoid deadlocks, all of them lock
+// recorder is a transaction that records events. To avoid deadlocks, all recorders lock
 // rows in the same order: events, look-up requests, new jobs, known jobs, media,
-// notifications, and within each by id.
+// notifications, each by id.
 type recorder struct {
 	tx      *sql.Tx
 	dialect dialect
@@ -87,7 +87,7 @@ func (r *recorder) record(ctx context.Context) error {
 	var unproven, proven []*entry
 	for _, entry := range r.entries {
 		switch {
-		case entry.Update != nil && entry.Update.Unproven: // each repeat of it asks again
+		case entry.Update != nil && entry.Update.Unproven: // each repeat requests another look-up
 			unproven = append(unproven, entry)
 		case entry.owed.Processed:
 		default:
@@ -107,7 +107,7 @@ func (r *recorder) record(ctx context.Context) error {
 	return nil
 }
 
-// eventState is how far an event with a row is.
+// eventState is the state of an event that has a row.
 type eventState struct {
 	id                string
 	processed, buried bool
@@ -121,7 +121,7 @@ func scanEventState(row scanner) (state eventState, err error) {
 	return state, err
 }
 
-// insertEvents inserts the events that have no row yet and reads how far the others are.
+// insertEvents inserts the events that have no row yet and reads the state of the others.
 func (r *recorder) insertEvents(ctx context.Context) error {
 	rows := make([][]any, len(r.entries))
 	for i, entry := range r.entries {
@@ -169,7 +169,7 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 	return nil
 }
 
-// requestLookups asks for jobs to be looked up.
+// requestLookups requests look-ups of the events' jobs.
 func (r *recorder) requestLookups(ctx context.Context, list []*entry) error {
 	list = slices.SortedStableFunc(slices.Values(list), func(a, b *entry) int { return cmp.Compare(a.Update.JobID, b.Update.JobID) })
 	for _, entry := range list {

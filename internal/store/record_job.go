@@ -33,7 +33,7 @@ func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) {
 	before := j.facts.view(j.id)
 	j.facts.apply(event.Source, update)
 	now := j.facts.view(j.id)
-	// Kling may give each answer a new date: an answer that changes nothing is not news.
+	// Kling may put a new time into each answer, so one that changes nothing is not news.
 	moved := event.Source != tasks.SourceLookup || now.Status != before.Status || !reflect.DeepEqual(now.Progress, before.Progress)
 	if (moved || j.last.IsZero()) && event.ReceivedAt.After(j.last) {
 		j.last = event.ReceivedAt
@@ -61,8 +61,8 @@ func (j *jobRow) values(d dialect) ([]any, error) {
 	}, err
 }
 
-// moveJobs folds events into the rows of their jobs. Rows that exist are locked until
-// the transaction ends, so that events of one job follow one another.
+// moveJobs applies events to the rows of their jobs. It locks existing rows until the
+// transaction ends, so that two transactions never update the same job at once.
 func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 	updates := make(map[string][]*entry)
 	for _, entry := range list {
@@ -100,12 +100,12 @@ func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 	for column := range strings.SplitSeq(jobColumns, ",") {
 		assign = append(assign, strings.TrimSpace(column)+" = excluded."+strings.TrimSpace(column))
 	}
-	// All of these conflict: it is how both databases update many rows at once.
+	// All of these rows conflict: both databases can update many rows in this way.
 	_, err = r.writeJobs(ctx, rows, updates, `DO UPDATE SET `+strings.Join(assign[1:], ", "))
 	return wrap(err, "update jobs")
 }
 
-// writeJobs folds the updates into rows, writes them, and returns the ids of those
+// writeJobs applies the updates to rows, writes them, and returns the ids of the rows
 // that were written.
 func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[string][]*entry, onConflict string) ([]string, error) {
 	values := make([][]any, len(rows))

@@ -11,7 +11,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// givenLink is a link to a file and the event that gave it.
+// givenLink is a link to a file and the event that contains it.
 type givenLink struct {
 	*entry
 	tasks.MediaLink
@@ -45,7 +45,7 @@ func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 	}
 	var conditions where
 	andIn(&conditions, "job_id", jobs)
-	// The state is checked here: in the query, it would tempt PostgreSQL to scan the index
+	// The state is checked in Go: in the query, it could make PostgreSQL scan the index
 	// of all pending media. The same goes for notifications.
 	media, err := queryMedia(ctx, r.tx, conditions.String()+` ORDER BY job_id, name`, conditions.args...)
 	if err != nil {
@@ -85,7 +85,7 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 	}
 	for i, link := range links {
 		if slices.Contains(inserted, link.file()) && (i == 0 || links[i-1].file() != link.file()) {
-			continue // in its row already
+			continue // already in its row
 		}
 		err := changeLinks(ctx, r.tx, r.dialect, link.Update.JobID, link.Name, link.Event.ReceivedAt, func(linked *linkedFile) {
 			from := stampOf(*link.Update)
@@ -93,7 +93,7 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 				linked.add(link.URL, from)
 				return
 			}
-			// It is as old as the answer, however long ago the job ended.
+			// A fresh link is as old as the answer, even if the job ended long ago.
 			if from.At.Before(link.Event.ReceivedAt) {
 				from.At = link.Event.ReceivedAt.UTC()
 			}
@@ -150,8 +150,8 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 }
 
 // notificationOf returns the notification of an event for a destination, without state
-// and times. That a job was created, completed, failed, was cancelled or lost is sent
-// once, however many events say so. Every other event has its own notification.
+// and times. If several events report that a job was created, completed, failed,
+// cancelled or lost, they share one. Every other event has its own.
 func notificationOf(event tasks.Event, destination string) Notification {
 	notification := Notification{JobID: event.JobID, Type: event.Type, Destination: destination}
 	once := []string{tasks.TypeCreated, tasks.TypeCompleted, tasks.TypeFailed, tasks.TypeCancelled, tasks.TypeLost}

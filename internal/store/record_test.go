@@ -16,7 +16,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// lives are the events of each job of a test that has many jobs.
+// lives are the events of each job in a test with many jobs.
 var lives = []occurrence{
 	{id: "a", minute: 0, status: "created", prompt: "a cat", model: "v1"},
 	{id: "b", minute: 1, status: "processing", progress: 25},

@@ -25,7 +25,7 @@ type Store struct {
 	pool    *postgresPool // nil for SQLite
 }
 
-// dialect is what differs between the two databases.
+// dialect contains the differences between the two databases.
 type dialect struct {
 	goose      goose.Dialect
 	migrations string
@@ -34,7 +34,7 @@ type dialect struct {
 	forUpdate string
 	// writers is how many writing transactions are worth running at once.
 	writers int
-	// time binds an instant; a zero one is NULL.
+	// time returns an instant as a query argument; the zero time is NULL.
 	time func(time.Time) any
 }
 
@@ -83,8 +83,8 @@ func Open(ctx context.Context, databaseURL string) (*Store, error) {
 	return s, nil
 }
 
-// Prepare is Open for a process that waits for its database: it does not connect to
-// PostgreSQL yet.
+// Prepare is like Open but does not connect to PostgreSQL yet. It is for a process that
+// waits for its database.
 func Prepare(ctx context.Context, databaseURL string) (*Store, error) {
 	path, isSQLite := sqlitePath(databaseURL)
 	switch {
@@ -142,7 +142,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // CheckWritable reports whether the database answers and, if it is PostgreSQL, accepts
-// writes. It drops the connections to a server that does not.
+// writes. It drops the connections to a read-only server.
 func (s *Store) CheckWritable(ctx context.Context) error {
 	if s.pool == nil {
 		return s.Ping(ctx)
@@ -182,8 +182,7 @@ func (s *Store) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 	return nil
 }
 
-// ignoreDone drops the error that a transaction is over already, as after its context
-// ended.
+// ignoreDone ignores [sql.ErrTxDone]: the end of its context ends a transaction too.
 func ignoreDone(err error) error {
 	if errors.Is(err, sql.ErrTxDone) {
 		return nil
