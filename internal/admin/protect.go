@@ -30,7 +30,7 @@ func Protect(hosts []string, policy string, pages http.Handler) http.Handler {
 // ProtectOpen protects a handler at addr ("host:port") that needs no secret from pages
 // in the browsers of this machine: it refuses cross-origin requests that change
 // something and host names other than localhost, loopback addresses and addr's own. If
-// addr has no host or an unspecified one, any name may lead to it.
+// addr has no host or an unspecified one, it accepts any name.
 func ProtectOpen(addr string, open http.Handler) http.Handler {
 	host, _, _ := net.SplitHostPort(addr) // an address without a port cannot be listened on
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {

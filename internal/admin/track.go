@@ -16,7 +16,7 @@ import (
 	"github.com/klinghook/klinghook/internal/source"
 )
 
-// Tracker keeps jobs. store.Store is one.
+// Tracker stores jobs. store.Store implements it.
 type Tracker interface {
 	// Track adds a submitted job. created is false if the job is known already.
 	Track(ctx context.Context, jobID, api string, at time.Time) (created bool, err error)

@@ -16,7 +16,7 @@ import (
 
 const token = "a-token-of-the-test-ABCDEF-0123456789"
 
-// fakeTracker keeps jobs by id, with their API.
+// fakeTracker stores the API of each job.
 type fakeTracker struct {
 	jobs map[string]string
 	err  error

@@ -103,7 +103,7 @@ func archivedTask(t *testing.T, rdb redis.UniversalClient) *asynq.Inspector {
 	return inspector
 }
 
-// startProxy starts the pages, and a TLS proxy in front of them whose URL it returns.
+// startProxy starts the pages behind a TLS proxy and returns the proxy's URL.
 func startProxy(t *testing.T, rdb redis.UniversalClient, prefix string) (site string, logs *observer.ObservedLogs) {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse battery"), bcrypt.MinCost)

@@ -37,7 +37,7 @@ type Config struct {
 	Proxies []netip.Prefix
 	// Prefix is the path that the login and the pages are below, as in admin.Config.
 	Prefix string
-	// Hosts are the host names that the pages may have besides local ones.
+	// Hosts are the accepted host names besides local ones.
 	Hosts []string
 	// Redis keeps the sessions. Required if there is a password or a token.
 	Redis redis.UniversalClient

@@ -66,7 +66,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// login handles the login form. It counts each attempt before it checks it.
+// login handles the login form. It counts each attempt before checking it.
 func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
@@ -74,15 +74,15 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	next := r.PostForm.Get("next")
-	// Tokens, the configured user, and all other names are counted apart.
-	way, user := guesser{addr: network(admin.ClientAddr(r, g.cfg.Proxies)), account: "other"}, g.cfg.User
+	// Tokens, the configured user, and all other names are counted separately.
+	who, user := guesser{addr: network(admin.ClientAddr(r, g.cfg.Proxies)), account: "other"}, g.cfg.User
 	token := strings.TrimSpace(r.PostForm.Get("token"))
 	if token != "" {
-		way.account, user = "token", "token"
+		who.account, user = "token", "token"
 	} else if r.PostForm.Get("user") == user {
-		way.account = "user " + user
+		who.account = "user " + user
 	}
-	if wait := g.guesses.count(way); wait > 0 {
+	if wait := g.guesses.count(who); wait > 0 {
 		g.throttle(w, wait, next, "Too many attempts from your address.")
 		return
 	}
@@ -102,7 +102,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.unavailable(w, err)
 		return
 	}
-	g.guesses.forget(way)
+	g.guesses.forget(who)
 	g.logins.WithLabelValues(outcomeAccepted).Inc()
 	g.cfg.Log.Info("logged in", zap.String("user", user), zap.String("peer", r.RemoteAddr))
 	http.Redirect(w, r, g.next(next), http.StatusSeeOther)
@@ -132,7 +132,7 @@ func (g *Gate) throttle(w http.ResponseWriter, wait time.Duration, next, problem
 	g.showPage(w, http.StatusTooManyRequests, next, problem+" Try again in "+(time.Duration(seconds)*time.Second).String()+".")
 }
 
-// next returns where a browser goes after the login: the page it wanted, or the queues.
+// next returns the page to open after the login: the wanted one, or the queues.
 func (g *Gate) next(wanted string) string {
 	home := g.cfg.Prefix + admin.QueuesPath
 	u, err := url.Parse(wanted)

@@ -36,10 +36,10 @@ var (
 	databaseUp  = prometheus.NewDesc("klinghook_database_up", "1 if the database could be read, else 0.", nil, nil)
 	jobs        = prometheus.NewDesc("klinghook_jobs", "Jobs in the database, by status.", []string{"status"}, nil)
 	deadLetters = prometheus.NewDesc("klinghook_dead_letters", "Open dead letters, by the kind of their task.", []string{"kind"}, nil)
-	owed        = prometheus.NewDesc("klinghook_owed", "Work that is left to do, by the database: events to record, media to download, notifications to send.", []string{"what"}, nil)
+	owed        = prometheus.NewDesc("klinghook_owed", "Unfinished work in the database: events to record, media to download, notifications to send.", []string{"what"}, nil)
 )
 
-// Counter counts its rows. [store.Store] is one.
+// Counter counts rows. [store.Store] implements it.
 type Counter interface {
 	Counts(ctx context.Context) (store.Counts, error)
 }
@@ -50,7 +50,7 @@ type BacklogConfig struct {
 	Redis redis.UniversalClient
 	// EventShards is the number of queues for events. Default: 1.
 	EventShards int
-	// Store may be nil, for a process without a database.
+	// Store is nil in a process without a database.
 	Store Counter
 	// Log is required.
 	Log *zap.Logger
@@ -111,7 +111,7 @@ func (r *readings) add(desc *prometheus.Desc, value float64, labels ...string) {
 	*r = append(*r, prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...))
 }
 
-// keepReading reads now and then regularly until ctx ends.
+// keepReading reads at once and then at each interval, until ctx ends.
 func (b *Backlog) keepReading(ctx context.Context, every time.Duration, up *prometheus.Desc, last *atomic.Pointer[[]prometheus.Metric], read func(context.Context) (readings, error)) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

@@ -78,7 +78,7 @@ func TestQueueMetrics(t *testing.T) {
 		testenv.NoError(t, err)
 	}
 	testenv.NoError(t, inspector.ArchiveTask(tasks.QueueMedia, "t0"))
-	// A shard that is left from when there were more.
+	// A shard left over from a larger number of shards.
 	_, err := client.Enqueue(asynq.NewTask("event:record", nil), asynq.Queue("events-3"))
 	testenv.NoError(t, err)
 	testenv.NoError(t, inspector.PauseQueue(tasks.QueueMedia))

@@ -1,5 +1,5 @@
-// Package queues serves asynq's web pages (asynqmon), in which people look at tasks and
-// run failed ones again, and exports metrics of the queues and the database.
+// Package queues serves asynq's web pages (asynqmon), which show tasks and run failed
+// ones again, and exports metrics of the queues and the database.
 //
 // asynqmon has no login and no protection of its own. These pages accept changes only
 // from themselves, load nothing from other hosts, cannot be framed, and show payloads

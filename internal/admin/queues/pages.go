@@ -23,7 +23,7 @@ type Config struct {
 	RootPath string
 	// Redis contains the queues. The caller closes it. Required.
 	Redis redis.UniversalClient
-	// Hosts are the host names that the pages may have besides local ones.
+	// Hosts are the accepted host names besides local ones.
 	Hosts []string
 	// ReadOnly forbids all changes.
 	ReadOnly bool
@@ -66,8 +66,8 @@ var unwantedLinks = regexp.MustCompile(`<link\b[^>]*\bhref="(?:https?:)?//[^>]*>
 const logoutForm = `<style>#logout{position:fixed;top:18px;right:16px;z-index:9999;margin:0}</style>` +
 	`<form id="logout" method="post" action="%s"><button>Log out</button></form></body>`
 
-// indexPage returns asynqmon's HTML page without unwanted links and with our logout
-// button, which has a place in the empty top right corner.
+// indexPage returns asynqmon's HTML page without unwanted links and with a logout
+// button in the empty top right corner.
 func indexPage(monitor http.Handler, cfg Config) []byte {
 	page := page{header: make(http.Header)}
 	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: cfg.RootPath + "/"}})
