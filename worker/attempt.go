@@ -14,7 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// handler is how one kind of task runs.
+// handler runs one kind of task.
 type handler struct {
 	// run does the work of the payload.
 	run func(ctx context.Context, payload []byte) error
@@ -55,7 +55,7 @@ type attempt struct {
 	task    tasks.Task // its ID has no generation
 	queue   string
 	handler handler
-	// jobID and eventID are what the task is about, if anything.
+	// jobID and eventID are the task's job and event, if any.
 	jobID, eventID string
 	// number counts from 1 to last.
 	number, last int
@@ -107,15 +107,15 @@ func (a attempt) fields(more ...zap.Field) []zap.Field {
 const (
 	// noteTimeout limits the writes after an attempt.
 	noteTimeout = 10 * time.Second
-	// timeoutAhead is how long before asynq's timeout an attempt ends. When asynq's
-	// timeout fires, the result is thrown away: there must be room for the notes.
+	// timeoutAhead is how long before asynq's timeout an attempt ends. asynq discards the
+	// result at its timeout, so this leaves time for the writes.
 	timeoutAhead = noteTimeout + 5*time.Second
 )
 
 // errInterrupted is the cause of a context that Shutdown has cancelled.
 var errInterrupted = errors.New("interrupted by shutdown")
 
-// attemptError carries what HandleError needs to know about a failed attempt.
+// attemptError describes a failed attempt to HandleError.
 type attemptError struct {
 	error
 	start    time.Time
@@ -150,7 +150,7 @@ func (w *Worker) ProcessTask(ctx context.Context, task *asynq.Task) error {
 	return failed
 }
 
-// noteDone writes down that an attempt succeeded.
+// noteDone records that an attempt succeeded.
 func (w *Worker) noteDone(ctx context.Context, a attempt) {
 	ctx, cancel := w.noteContext(ctx)
 	defer cancel()
@@ -164,8 +164,8 @@ func (w *Worker) noteDone(ctx context.Context, a attempt) {
 	w.report(ctx, a, Attempt{Outcome: Done})
 }
 
-// HandleError implements [asynq.ErrorHandler]: it writes down why an attempt failed
-// before asynq retries or archives the task. No timeout of asynq runs meanwhile. err is
+// HandleError implements [asynq.ErrorHandler]: it records why an attempt failed before
+// asynq retries or archives the task. asynq's timeout does not apply to it. err is
 // asynq's own after a lost lease or a timeout.
 func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
 	attempt := w.newAttempt(ctx, task)
@@ -200,7 +200,7 @@ func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
 	w.report(ctx, attempt, Attempt{Outcome: GivenUp, Err: err})
 }
 
-// noteContext returns the context of the writes after an attempt: it outlives the
+// noteContext returns the context for the writes after an attempt. It outlives the
 // attempt, but not the grace period.
 func (w *Worker) noteContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
@@ -217,7 +217,7 @@ func (w *Worker) onInterrupt(ctx context.Context, cancel func()) {
 	}
 }
 
-// noted logs that a note about an attempt could not be written. The task goes on.
+// noted logs the error of a write after an attempt. The task goes on.
 func (w *Worker) noted(a attempt, err error) {
 	if err != nil {
 		w.cfg.Log.Debug("outcome of the attempt not written to the database", a.fields(zap.Error(err))...)

@@ -11,7 +11,7 @@ import (
 )
 
 // retryDelay implements [asynq.RetryDelayFunc]: n counts the earlier retries, so it is
-// 0 after the first attempt. The delay that was reported is the one that is used.
+// 0 after the first attempt. It returns the delay that was reported, if any.
 func retryDelay(n int, err error, task *asynq.Task) time.Duration {
 	var failed *attemptError
 	if errors.As(err, &failed) {
@@ -20,7 +20,7 @@ func retryDelay(n int, err error, task *asynq.Task) time.Duration {
 	return delay(tasks.Kind(task.Type()), n, err)
 }
 
-// delay draws how long a task that was retried n times waits after an error.
+// delay returns a random wait after an error, for a task that was retried n times.
 func delay(kind tasks.Kind, n int, err error) time.Duration {
 	if wait, putOff := tasks.PutOffOf(err); putOff {
 		return wait
@@ -33,8 +33,8 @@ func delay(kind tasks.Kind, n int, err error) time.Duration {
 }
 
 // backoff is exponential with full jitter, on top of the wait that the other side asked
-// for: it is drawn evenly from zero to a bound that doubles with each retry up to the
-// policy's cap.
+// for. The jitter is uniform from zero to a bound that doubles with each retry, up to
+// the policy's cap.
 func backoff(policy tasks.Policy, retries int, asked time.Duration) time.Duration {
 	bound := policy.BackoffBase
 	for range retries {

@@ -73,7 +73,7 @@ func (w *Worker) sweepArchive(ctx context.Context, queue string) error {
 		case excess > 0: // the oldest come first
 			excess -= len(archived)
 			for _, task := range archived {
-				// A task that was replayed a moment ago is owed by the store.
+				// If the task was just replayed, the store still owes its work.
 				if err := w.queue.inspector.DeleteTask(queue, task.ID); err != nil && !isNotFound(err) {
 					w.cfg.Log.Debug("archived task not deleted", zap.String("task_id", task.ID), zap.Error(err))
 				}
@@ -85,7 +85,7 @@ func (w *Worker) sweepArchive(ctx context.Context, queue string) error {
 	return ctx.Err()
 }
 
-// buryAll buries those of the archived tasks that have no dead letter.
+// buryAll buries the archived tasks that have no dead letter.
 func (w *Worker) buryAll(ctx context.Context, archived []*asynq.TaskInfo) error {
 	ids := make([]string, len(archived))
 	for i, task := range archived {
@@ -111,22 +111,22 @@ func (w *Worker) buryAll(ctx context.Context, archived []*asynq.TaskInfo) error 
 }
 
 // archivedLetter returns the dead letter of a task that HandleError has not buried.
-func (w *Worker) archivedLetter(task tasks.Task, t *asynq.TaskInfo) store.DeadLetter {
-	text, gaveUp := strings.CutSuffix(t.LastErr, ": "+asynq.SkipRetry.Error())
-	if gaveUp || text != "" && t.Retried >= t.MaxRetry {
-		// asynq archived it after an attempt, which it does not count.
-		return w.letter(task, store.Failure{Attempt: t.Retried + 1, At: t.LastFailedAt, Error: text})
+func (w *Worker) archivedLetter(task tasks.Task, info *asynq.TaskInfo) store.DeadLetter {
+	text, gaveUp := strings.CutSuffix(info.LastErr, ": "+asynq.SkipRetry.Error())
+	if gaveUp || text != "" && info.Retried >= info.MaxRetry {
+		// asynq archived it after an attempt that Retried does not count.
+		return w.letter(task, store.Failure{Attempt: info.Retried + 1, At: info.LastFailedAt, Error: text})
 	}
 	letter := w.letter(task, store.Failure{At: w.cfg.Now(), Error: "archived by an operator"})
-	letter.Failures = nil // the store has those of earlier attempts
+	letter.Failures = nil // the store has the earlier attempts
 	if text != "" {
-		letter.Error += ", after the attempt before failed: " + text
+		letter.Error += " after a failed attempt: " + text
 	}
 	return letter
 }
 
-// endDone ends the dead letters whose work was done after all, and deletes their tasks
-// from the archives, or the next sweep would bury them again.
+// endDone ends the dead letters whose work was done after all. It deletes their tasks
+// from the archives, else the next sweep would bury them again.
 func (w *Worker) endDone(ctx context.Context) error {
 	ended, err := w.cfg.Store.EndDone(ctx, w.cfg.Now())
 	for _, task := range ended {

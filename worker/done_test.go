@@ -70,7 +70,7 @@ func TestRunFromQueuePagesEndsDeadLetter(t *testing.T) {
 // workOn runs the tasks of one queue, without a sweep, while the others are paused.
 func (f *fixture) workOn(t *testing.T, queue string) {
 	t.Helper()
-	// Another worker has swept a moment ago.
+	// Another worker has just swept.
 	testenv.NoError(t, f.redis.Set(t.Context(), "klinghook:sweep", 1, 0).Err())
 	for _, other := range tasks.Queues() {
 		if other == queue {

@@ -11,9 +11,9 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// recordEvent keeps an event, moves its job forward, and enqueues what follows:
-// downloads and notifications. Their IDs are deterministic, so a second run enqueues
-// nothing twice. The event counts as processed once all are queued.
+// recordEvent stores an event, updates its job, and enqueues downloads and
+// notifications. Their IDs are deterministic, so a second run enqueues nothing twice.
+// The event is processed once all are queued.
 func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
 	event, err := tasks.DecodeEvent(payload)
 	if err != nil {
@@ -22,8 +22,8 @@ func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
 	return w.record(ctx, event, nil)
 }
 
-// record records an event. dead is a file whose link has died, if the event is Kling's
-// answer with a fresh one.
+// record records an event. If the event is Kling's answer with a fresh link, dead is the
+// file with the dead one.
 func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Media) error {
 	src, ok := w.cfg.Sources[event.Source]
 	if !ok {
@@ -69,8 +69,8 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 	return w.cfg.Store.EndDeadLetterOf(ctx, task.ID, w.cfg.Now())
 }
 
-// joinEvents lets events that are recorded at the same time share a transaction, and
-// another one that marks them as processed.
+// joinEvents lets concurrent events share the transaction that records them, and the one
+// that marks them as processed.
 func (w *Worker) joinEvents() {
 	db := w.cfg.Store
 	w.records = join.New(join.Config[store.Recording, store.Owed]{Parallel: db.Writers(),
@@ -83,7 +83,7 @@ func (w *Worker) joinEvents() {
 		}})
 }
 
-// keepUnread keeps an event that its protocol cannot read, and gives the task up: a
+// keepUnread stores an event that its protocol cannot read, and gives up the task: a
 // newer klinghook can replay it.
 func (w *Worker) keepUnread(ctx context.Context, event tasks.Event, reason error) error {
 	if err := w.cfg.Store.KeepEvent(ctx, event); err != nil {
@@ -97,7 +97,7 @@ func aboutEvent(payload []byte) (jobID, eventID string) {
 	return event.JobID, event.ID
 }
 
-// destinations returns who gets a notification of an event.
+// destinations returns the destinations of an event's notifications.
 func (w *Worker) destinations(event tasks.Event) []string {
 	if !slices.Contains(w.cfg.NotifyTypes, event.Type) {
 		return nil

@@ -37,7 +37,7 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// video is what http.DetectContentType takes for an MP4.
+// video is recognised as MP4 by http.DetectContentType.
 const video = "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom and so on"
 
 // fixture is a worker with its own queue, database and bucket, a server that it
@@ -113,7 +113,7 @@ func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Durati
 	return f
 }
 
-// notifier returns one that forwards this many messages a second to the receiver.
+// notifier returns a notifier that forwards rate messages a second to the receiver.
 func (f *fixture) notifier(t testing.TB, rate float64) *notify.Notifier {
 	t.Helper()
 	n, err := notify.New(notify.Config{ForwardURLs: []string{f.receiver}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0", Rate: rate})
@@ -122,7 +122,7 @@ func (f *fixture) notifier(t testing.TB, rate float64) *notify.Notifier {
 	return n
 }
 
-// renew makes another worker, like a restart: one can be started only once.
+// renew makes another worker, like a restart, because a worker can be started only once.
 func (f *fixture) renew(t testing.TB) {
 	t.Helper()
 	f.cfg.Metrics = prometheus.NewRegistry()
@@ -165,7 +165,7 @@ func (f *fixture) take(w http.ResponseWriter, r *http.Request) {
 // webhookSecret signs the deliveries.
 const webhookSecret = "right"
 
-// signed returns the headers that verify a body.
+// signed returns the signature headers of a body.
 func signed(t *testing.T, body string) map[string]string {
 	t.Helper()
 	header, err := simulate.Seed.Sign(webhookSecret, "", time.Now(), []byte(body))
@@ -293,7 +293,7 @@ func onRedis(t *testing.T, f func(t *testing.T, addr string)) {
 	t.Run("miniredis", func(t *testing.T) { f(t, miniredis.RunT(t).Addr()) })
 }
 
-// completedAt delivers that a job with this link was completed at a minute.
+// completedAt delivers a completed event with a link to path.
 func (f *fixture) completedAt(t *testing.T, minute, job, path string) {
 	t.Helper()
 	f.deliver(t, "klingai", "", tasks.TypeCompleted, job,

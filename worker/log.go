@@ -8,9 +8,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// asynqLogger is asynq's own log, one level down: it reports retries as warnings. Without
-// Redis each of its servers repeats several errors, so that only one of all is a warning
-// per second.
+// asynqLogger writes asynq's log one level lower, because asynq logs retries as warnings.
+// Without Redis, each server repeats several errors, so at most one error per second
+// becomes a warning.
 type asynqLogger struct {
 	log     *zap.SugaredLogger
 	warning *rate.Sometimes

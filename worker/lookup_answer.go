@@ -16,8 +16,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// settle handles an answer about a job, or Kling's error about it. It returns errors of
-// the store and the queue.
+// settle handles an answer about a job, or Kling's error about it. It returns only errors
+// of the store and the queue.
 func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.Job, err error) error {
 	q.failures = 0
 	switch {
@@ -39,8 +39,8 @@ func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.J
 	return q.conclude(ctx, lookup, lookupUnclear, false)
 }
 
-// conclude notes a look-up and when the next one is due. A job that is still unfinished
-// and has been silent for GiveUp is lost; that is when its last look-up is due.
+// conclude notes a look-up and when the next one is due. An unfinished job that has been
+// silent for GiveUp is lost; its last look-up is due at that time.
 func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome string, settled bool) error {
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
@@ -62,7 +62,7 @@ func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome st
 	return q.w.cfg.Store.LookedUp(ctx, lookup, now.Add(next))
 }
 
-// wait returns the wait before the next look-up of a job after so many without news.
+// wait returns the wait before a job's next look-up, after asked look-ups without news.
 func (q *inquirer) wait(asked int) time.Duration {
 	wait := q.After
 	for ; asked > 0 && wait < lookupCap; asked-- {
@@ -76,7 +76,7 @@ func (q *inquirer) wait(asked int) time.Duration {
 func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Job) error {
 	event, err := LookupEvent(job, q.w.cfg.Now())
 	if err != nil {
-		// Such as an unknown status.
+		// For example, its status is unknown.
 		q.w.cfg.Log.Warn("look-up got an answer that cannot be read", zap.String("job_id", job.ID), zap.Error(err))
 		return nil
 	}

@@ -41,32 +41,32 @@ type Lookups struct {
 const (
 	// lookupEvery is how often the worker checks for jobs to ask about.
 	lookupEvery = time.Second
-	// lookupBatch is the most jobs of each sort in one round.
+	// lookupBatch is the most jobs of each query in one round.
 	lookupBatch = 2 * kling.BatchSize
-	// lookupRound is how long one round may ask further questions.
+	// lookupRound is how long one round may start further requests.
 	lookupRound = 10 * time.Second
 	// lookupTimeout ends a round while its lease is still valid.
 	lookupTimeout = lookupLeaseTime - 5*time.Second
 	// lookupLeaseTime is how soon another worker takes over from one that has died.
 	lookupLeaseTime = 30 * time.Second
-	// After a failure of Kling a job is due again within lookupAgain, or within a
-	// lookupShare-th of the time that it has been silent if that is longer.
+	// After Kling fails, a job is due again within lookupAgain, or within 1/lookupShare
+	// of the time that it has been silent if that is longer.
 	lookupAgain = time.Minute
 	lookupShare = 32
 	// lookupCap is the longest wait between two look-ups of a job.
 	lookupCap = 24 * time.Hour
 )
 
-// inquirer asks Kling about jobs. Only one in the fleet does at a time, so that the rate
-// limit of its client is that of all.
+// inquirer asks Kling about jobs. Only one in the fleet does at a time, so that its
+// client's rate limit applies to the whole fleet.
 type inquirer struct {
 	w *Worker
 	Lookups
 	name string // of this worker in the lease
 
 	mu sync.Mutex // held during a round; guards the fields below
-	// quietUntil is when Kling may be asked again after a failure; failures counts them in
-	// a row.
+	// quietUntil is when Kling may be asked again after a failure; failures counts
+	// consecutive failures.
 	quietUntil time.Time
 	failures   int
 	rounds     int
@@ -113,8 +113,8 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
 return 1`)
 
-// inTurn asks about the jobs that are due if this worker has the lease. It extends the
-// lease also while Kling is left alone.
+// inTurn asks about the jobs that are due if this worker has the lease. It also extends
+// the lease until quietUntil, while nobody asks.
 func (q *inquirer) inTurn(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -122,7 +122,7 @@ func (q *inquirer) inTurn(ctx context.Context) error {
 	defer cancel()
 	mine, err := extendLease.Run(ctx, q.w.cfg.Redis, []string{tasks.LookupLease}, q.name, lookupLeaseTime.Milliseconds()).Bool()
 	if err != nil {
-		return fmt.Errorf("take turn: %w", err)
+		return fmt.Errorf("take look-up lease: %w", err)
 	}
 	if !mine {
 		return nil
@@ -143,8 +143,8 @@ func (q *inquirer) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Strangers can name any number of jobs in unsigned callbacks: every other round takes
-	// the newest, which need not wait for all of them.
+	// Strangers can name any number of jobs in unsigned callbacks, so every other round
+	// takes the newest first: those need not wait for all the others.
 	q.rounds++
 	named, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Newest: q.rounds%2 == 0, Now: now, Limit: lookupBatch})
 	if err != nil {
@@ -157,8 +157,8 @@ func (q *inquirer) ask(ctx context.Context) error {
 	return q.askAbout(ctx, inOrder(known, stale, named))
 }
 
-// inOrder merges the lists, each job once: requested and silent jobs alternate, and
-// after every eight of them comes one that was only named.
+// inOrder merges the lists, each job once. Requested and silent jobs alternate, and
+// a job that was only named follows every eight of them.
 func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 	var order []store.Lookup
 	seen := make(map[string]bool)
@@ -183,7 +183,7 @@ func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 }
 
 // askAbout asks about each job once, until lookupRound is over. Jobs of the new API,
-// and those whose API is unknown, share a question.
+// and those whose API is unknown, share a request.
 func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
 	start := q.w.cfg.Now()
 	var together, single []store.Lookup
@@ -251,8 +251,8 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	return missing, nil
 }
 
-// isAboutJobs reports whether an error is about the jobs in question, not about Kling
-// or the way to it.
+// isAboutJobs reports whether an error is about the requested jobs, not about Kling or
+// the connection to it.
 func isAboutJobs(err error) bool {
 	return kling.AboutJobs(err) || errors.Is(err, kling.ErrNeedsAPIKey)
 }
@@ -273,9 +273,9 @@ func legacyKinds(api string) []kling.Kind {
 	return slices.DeleteFunc(kling.Kinds(), func(k kling.Kind) bool { return k == kling.KindTasks })
 }
 
-// pause stops asking for as long as Kling's error says, and longer with each failure in
-// a row. The jobs in question become due again at random times, after others: one of
-// them may be the cause. A job that has been silent for GiveUp and another day, or for
+// pause stops look-ups for as long as Kling's error says, and longer with each
+// consecutive failure. The jobs become due again at random times, after others, because
+// one of them may be the cause. A job that has been silent for GiveUp plus a day, or
 // twice GiveUp if that is shorter, is lost even if Kling is only down.
 func (q *inquirer) pause(ctx context.Context, err error, jobs ...store.Lookup) error {
 	now := q.w.cfg.Now()

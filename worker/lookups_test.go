@@ -26,7 +26,7 @@ import (
 
 // fakeKling answers from its fields.
 type fakeKling struct {
-	mu sync.Mutex // guards what follows
+	mu sync.Mutex // guards the fields below
 	// tasks and legacy are the raw jobs of both APIs by id.
 	tasks, legacy map[string]string
 	err           error
@@ -100,7 +100,7 @@ func (k *fakeKling) taken() []string {
 	return asked
 }
 
-// checkAsked checks what Kling was asked since it was checked last.
+// checkAsked checks the calls to Kling since the last check.
 func (w *waiting) checkAsked(t *testing.T, want ...string) {
 	t.Helper()
 	if asked := w.kling.taken(); !slices.Equal(asked, want) {
@@ -124,7 +124,7 @@ func newWaiting(t *testing.T, addr string) *waiting {
 	w.cfg.Lookups = worker.Lookups{Kling: w.kling, NewAPI: true}
 	w.cfg.NotifyTypes = append(w.cfg.NotifyTypes, tasks.TypeLost)
 	w.renew(t)
-	w.lookUp(t) // from now on it is this worker that asks, when the test says so
+	w.lookUp(t) // takes the lease, so that no other worker asks
 	return w
 }
 

@@ -16,9 +16,8 @@ import (
 	"github.com/klinghook/klinghook/worker/media"
 )
 
-// downloadMedia copies a file of a job from its current link to the bucket and notes it
-// in the store. A file is published whole or not at all, so that running this twice
-// costs a download and nothing else.
+// downloadMedia copies a job's file from its current link to the bucket and marks it as
+// stored. A file is published whole or not at all, so a second run costs only a download.
 func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	file, err := w.medium(ctx, payload)
 	if err != nil {
@@ -37,7 +36,7 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	switch {
 	case renewErr != nil:
 		// Kling may answer later, so this error is not permanent.
-		return &linkError{file.URL, fmt.Errorf("%s; a fresh link was asked for: %w", err.Error(), renewErr)}
+		return &linkError{file.URL, fmt.Errorf("%s; ask Kling for a fresh link: %w", err.Error(), renewErr)}
 	case same && fresh.URL == file.URL:
 		// The link is not dead: its file is not there yet.
 		return &linkError{file.URL, errors.New(err.Error() + "; Kling still gives the same link")}
@@ -49,14 +48,14 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	if err = w.fetch(ctx, fresh); !w.mayRenew(err) {
 		return err
 	}
-	// The file of a fresh link may not be there yet. A file gets only this task's
-	// attempts, however many links Kling has for it.
+	// The file of a fresh link may not be there yet. All fresh links of a file share this
+	// task's attempts.
 	return &linkError{fresh.URL, errors.New(err.Error() + "; Kling gave this link just now")}
 }
 
-// isTaskOfGivenUp reports whether this is the task of the newest link, which was given
-// up: an operator runs it again, or its worker died before the queue knew. It must try
-// that link again even if the file is stored from an older one.
+// isTaskOfGivenUp reports whether this is the task of the newest link and that link was
+// given up: an operator reran the task, or its worker died before asynq archived it. The
+// task must try the link again even if the file is stored from an older one.
 func isTaskOfGivenUp(ctx context.Context, file store.Media) bool {
 	if file.GivenUp == "" {
 		return false
@@ -84,8 +83,7 @@ func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 	return nil
 }
 
-// publish makes a complete file the object and notes it in the store, if its link still
-// counts.
+// publish publishes a complete file and marks it as stored, if its link is still current.
 func (w *Worker) publish(ctx context.Context, m store.Media, file *media.File) error {
 	m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType
 	return w.traced(ctx, "store file", func(ctx context.Context) error {
@@ -104,7 +102,7 @@ func hostOf(link string) string {
 	return u.Hostname()
 }
 
-// linkError is why a download from a link failed.
+// linkError is the error of a download from a link.
 type linkError struct {
 	link string
 	error
@@ -122,7 +120,7 @@ func (w *Worker) mediaTrouble(ctx context.Context, payload []byte, reason error)
 }
 
 // giveUpMedia notes that a link is dead. If the file has another link, it enqueues a
-// task for that.
+// task for the other link.
 func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason error) error {
 	file, err := w.medium(ctx, payload)
 	if err != nil {
@@ -138,7 +136,7 @@ func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason error) 
 	if file, err = w.cfg.Store.MediaFailed(ctx, file, reason.Error(), w.cfg.Now()); err != nil || file.State != store.MediaPending {
 		return err
 	}
-	// The ID differs from that of the link's first task, which may have ended.
+	// The ID differs from the ID of the link's first task, which may have ended.
 	return w.enqueue(ctx)(tasks.DownloadMedia(file.JobID, file.Name, file.URL+"\n"+dead))
 }
 
@@ -147,8 +145,8 @@ func aboutMedia(payload []byte) (jobID, eventID string) {
 	return p.JobID, ""
 }
 
-// medium returns the row of the file that a payload names. A missing one is no permanent
-// error: a database server may be behind another one.
+// medium returns the row of the file that a payload names. A missing row is not a
+// permanent error: a database server may lag behind another one.
 func (w *Worker) medium(ctx context.Context, payload []byte) (store.Media, error) {
 	p, err := tasks.DecodeMediaDownload(payload)
 	if err != nil {
@@ -157,7 +155,7 @@ func (w *Worker) medium(ctx context.Context, payload []byte) (store.Media, error
 	return w.cfg.Store.Medium(ctx, p.JobID, p.Name)
 }
 
-// mediaKind returns what the content of a file must be.
+// mediaKind returns the type that a file must have.
 func mediaKind(name string) media.FileType {
 	if strings.HasPrefix(name, tasks.MediaThumbnail) {
 		return media.Image
@@ -165,11 +163,11 @@ func mediaKind(name string) media.FileType {
 	return media.Video
 }
 
-// tidyEvery is how often leftovers in the bucket are looked for.
+// tidyEvery is how often leftovers in the bucket are removed.
 const tidyEvery = time.Hour
 
-// tidyBucket removes what killed downloads left in the bucket, at once and then every
-// tidyEvery, until ctx ends.
+// tidyBucket removes the leftovers of killed downloads from the bucket, at once and then
+// every tidyEvery, until ctx ends.
 func (w *Worker) tidyBucket(ctx context.Context) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()

@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		Name: "klinghook_worker_concurrency",
 		Help: "The most tasks of a queue that this process runs at once.",
 	}, []string{"queue"})
-	// Counters start at 0: one that appears as 1 has not increased.
+	// Counters start at 0: Prometheus sees no increase in a counter that appears as 1.
 	for _, policy := range tasks.Policies() {
 		for _, outcome := range []string{outcomeDone, outcomeRetry, outcomeArchived, outcomePutOff} {
 			m.attempts.WithLabelValues(string(policy.Kind), outcome)

@@ -12,19 +12,19 @@ import (
 	"github.com/klinghook/klinghook/worker/notify"
 )
 
-// sendNotification sends one notification to one destination. After a crash before the
-// note of it, it is sent again with the same ID, so that the receiver can drop it.
+// sendNotification sends one notification to one destination. After a crash before it is
+// marked as sent, it is sent again with the same ID, so that the receiver can drop it.
 func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	p, err := tasks.DecodeNotifySend(payload)
 	if err != nil {
 		return err
 	}
 	notification, err := w.cfg.Store.Notification(ctx, p.NotificationID)
-	// A missing row is no permanent error: a database server may be behind another one.
+	// A missing row is not a permanent error: a database server may lag behind another one.
 	if err != nil || notification.State == store.NotificationSent {
 		return err
 	}
-	// asynq would give up a last attempt that is put off.
+	// Putting off the last attempt would make asynq give up the task.
 	if wait := w.cfg.Notify.Turn(notification.Destination); wait > 0 && !isLast(ctx) {
 		return tasks.PutOff(fmt.Errorf("notify %s: its rate limit is reached", notification.Destination), wait)
 	}

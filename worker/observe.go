@@ -32,7 +32,7 @@ const (
 	Retried
 	// GivenUp is the last failure: there is a dead letter.
 	GivenUp
-	// Interrupted is the end by a shutdown; it costs no attempt.
+	// Interrupted means that a shutdown ended it; it costs no attempt.
 	Interrupted
 )
 
@@ -44,7 +44,7 @@ type Attempt struct {
 	// Number counts from 1 to Last.
 	Number, Last int
 	Took         time.Duration
-	// Err is why it failed, or nil. RetryIn is the wait before the next attempt.
+	// Err is the cause of a failure, or nil. RetryIn is the wait before the next attempt.
 	Err     error
 	RetryIn time.Duration
 
@@ -82,7 +82,7 @@ func (w *Worker) report(ctx context.Context, a attempt, end Attempt) {
 	}
 }
 
-// describe fills in what an attempt was about. It leaves out what it cannot read.
+// describe fills in the fields of the attempt's kind, except those it cannot read.
 func (w *Worker) describe(ctx context.Context, a attempt, end *Attempt) {
 	end.JobID, end.EventID = a.jobID, a.eventID
 	switch a.task.Kind {

@@ -22,8 +22,8 @@ const (
 	parallel = 8
 )
 
-// inParallel calls f for each item and returns the first error. After an error it calls
-// f for no further item.
+// inParallel calls f for each item and returns the first error. After an error it skips
+// the remaining items.
 func inParallel[T any](ctx context.Context, items []T, f func(context.Context, T) error) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -128,9 +128,9 @@ func enqueueMissing[T any](
 	return nil
 }
 
-// isMissing reports that no queue will run the task of an owed row. One that is
-// remembered as completed is missing too: the database has lost its effect, or was
-// restored from a backup.
+// isMissing reports whether no queue will run the task of an owed row. A task remembered
+// as completed is missing too: the database has lost its effect, or was restored from a
+// backup.
 func (w *Worker) isMissing(ctx context.Context, task tasks.Task) (bool, error) {
 	info, err := w.queue.find(task)
 	if err != nil || info == nil {

@@ -23,8 +23,7 @@ func newQueue(rdb redis.UniversalClient, shards int) *queue {
 	return &queue{Client: tasks.NewShardedClient(rdb, shards), inspector: asynq.NewInspectorFromRedisClient(rdb), shards: shards}
 }
 
-// names returns the queues of these settings that asynq knows: those that ever had a
-// task.
+// names returns the configured queues that asynq knows: those that ever had a task.
 func (q *queue) names() ([]string, error) {
 	known, err := q.inspector.Queues()
 	if err != nil {
@@ -49,7 +48,7 @@ func (q *queue) unfinished() (n int, err error) {
 	return n, nil
 }
 
-// find returns the task with the kind and ID of t, or nil if no queue has it.
+// find returns asynq's information about a task, or nil if no queue has it.
 func (q *queue) find(task tasks.Task) (*asynq.TaskInfo, error) {
 	names := tasks.AllQueues(q.shards) // for a kind of another release
 	if name, err := q.QueueOf(task.Kind, task.ID); err == nil {
@@ -71,7 +70,7 @@ func isNotFound(err error) bool {
 	return errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound)
 }
 
-// maxGenerations bounds how many generations of one task there can be.
+// maxGenerations is the most generations of one task.
 const maxGenerations = 5
 
 // enqueueAgain enqueues a task whose work is owed although asynq may remember it as
@@ -99,7 +98,7 @@ func (q *queue) enqueueAgain(ctx context.Context, task tasks.Task) (bool, error)
 			task = task.NextGeneration()
 		}
 	}
-	return false, fmt.Errorf("enqueue task %s again: its ID stays taken", task.ID)
+	return false, fmt.Errorf("enqueue task %s again: its ID is still in use", task.ID)
 }
 
 // forget deletes a task that is completed or archived, in every generation. A task that
@@ -111,8 +110,8 @@ func (q *queue) forget(task tasks.Task) error {
 			return err
 		}
 		if info != nil && (info.State == asynq.TaskStateCompleted || info.State == asynq.TaskStateArchived) {
-			// A task that asynq has dropped from its lists cannot be deleted, nor does any
-			// sweep see it.
+			// asynq cannot delete a task that it has dropped from its lists, but no sweep
+			// sees such a task.
 			_ = q.inspector.DeleteTask(info.Queue, info.ID)
 		}
 		task = task.NextGeneration()

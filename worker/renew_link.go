@@ -47,7 +47,7 @@ func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.M
 	return fresh, same, err
 }
 
-// KindsOf returns which of Kling's APIs to ask for a job whose row has this API, see
+// KindsOf returns the kinds to ask Kling for when a job has this API, as in
 // [tasks.JobUpdate]; none means all.
 func KindsOf(api string) []kling.Kind {
 	switch api {

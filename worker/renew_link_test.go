@@ -14,7 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// refuse answers downloads with a status while dead says so.
+// refuse answers downloads with a status while dead returns true.
 func (w *waiting) refuse(status int, dead func(*http.Request) bool) {
 	serve := w.serve
 	w.serve = func(rw http.ResponseWriter, r *http.Request) {
@@ -32,7 +32,7 @@ func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
 		early := 2
 		for name, tt := range map[string]struct {
-			link      string // as Kling answers
+			link      string // in Kling's answer
 			dead      func(*http.Request) bool
 			wantAsked []string
 		}{

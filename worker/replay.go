@@ -89,8 +89,8 @@ func (r *Replayer) reopen(ctx context.Context, task tasks.Task) error {
 	return fmt.Errorf("unknown task kind %q", task.Kind)
 }
 
-// verify checks an event's signature again, from the bytes and headers that were kept,
-// at the time when it arrived.
+// verify checks an event's signature again, with the stored bytes and headers and its
+// time of arrival.
 func (r *Replayer) verify(event tasks.Event) error {
 	src, ok := r.Sources[event.Source]
 	if !ok {

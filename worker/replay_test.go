@@ -103,7 +103,7 @@ func TestReplayRunsAlthoughRedisHasTheID(t *testing.T) {
 func TestDiscardedDeadLetterStaysDiscarded(t *testing.T) {
 	for kind, wantError := range map[string]string{
 		"event:record":    "",
-		"event:record:v2": "unknown task kind", // not that of event:record
+		"event:record:v2": "unknown task kind", // not handled as event:record
 	} {
 		t.Run(kind, func(t *testing.T) {
 			addr := miniredis.RunT(t).Addr()

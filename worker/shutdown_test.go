@@ -59,7 +59,7 @@ func TestShutdownLetsTasksFinish(t *testing.T) {
 	f.checkMedia(t, "vid_1", store.MediaStored, "")
 }
 
-// blockedKling does not answer until it is released, whatever the context says.
+// blockedKling does not answer until it is released, even if the context ends.
 type blockedKling struct {
 	asked, release chan struct{}
 }

@@ -20,8 +20,8 @@ const (
 	sweepTimeout = 10 * time.Minute
 	// sweepLease is the Redis key of the worker that sweeps.
 	sweepLease = "klinghook:sweep"
-	// orphanAfter is how long a task must be active without a server. Servers report
-	// their tasks every 5 s.
+	// orphanAfter is how long an orphaned task must be active without a server. Servers
+	// report their tasks every 5 s.
 	orphanAfter = 30 * time.Second
 )
 
@@ -47,7 +47,7 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 	defer cancel()
 	mine, err := w.cfg.Redis.SetNX(ctx, sweepLease, 1, sweepEvery-time.Second).Result()
 	if err != nil {
-		return fmt.Errorf("take turn: %w", err)
+		return fmt.Errorf("take sweep lease: %w", err)
 	}
 	if !mine {
 		return nil
@@ -55,10 +55,9 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 	return w.Sweep(ctx)
 }
 
-// Sweep does what no handler can: it buries tasks that were archived without a dead
-// letter, ends dead letters whose work was done after all, runs orphaned tasks again,
-// and enqueues what the store says is owed and no queue has. Sweeping more than once,
-// or in two workers at once, does no harm.
+// Sweep buries tasks that were archived without a dead letter, ends dead letters whose
+// work was done after all, runs orphaned tasks again, and enqueues work that the store
+// owes and no queue has. It may run more than once, or in two workers at once.
 func (w *Worker) Sweep(ctx context.Context) error {
 	w.sweeping.Lock()
 	defer w.sweeping.Unlock()
@@ -98,8 +97,8 @@ func (w *Worker) warnOfOtherShards() error {
 
 // sweepOrphans enqueues tasks again, under another ID, that stay active although no
 // server runs them. asynq has lost their leases (asynq issues 1051 and 1144) and will
-// neither run nor release them. Tasks with an expired lease are not among them: asynq
-// retries those.
+// neither run nor release them. sweepOrphans skips tasks with an expired lease, because
+// asynq retries those.
 func (w *Worker) sweepOrphans(ctx context.Context, queues []string) error {
 	servers, err := w.queue.inspector.Servers()
 	if err != nil {
@@ -171,7 +170,7 @@ func (w *Worker) enqueueOrphans(ctx context.Context, orphans []*asynq.TaskInfo) 
 	return nil
 }
 
-// countExpiring measures how many links expire soon whose files are not stored.
+// countExpiring counts the files that are not stored and whose links expire soon.
 func (w *Worker) countExpiring(ctx context.Context) error {
 	n, err := w.cfg.Store.CountExpiringMedia(ctx, w.cfg.LinkLifetime, w.cfg.Now())
 	if err != nil {

@@ -71,7 +71,7 @@ func TestOrphanRunsUnderAnotherID(t *testing.T) {
 		f.cfg.Now = func() time.Time { return now }
 		f.renew(t)
 		orphan := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
-		// As a dequeue leaves it when its lease is lost.
+		// A dequeue leaves a task like this if its lease is lost.
 		testenv.NoError(t, f.redis.LMove(t.Context(), "asynq:{events}:pending", "asynq:{events}:active", "RIGHT", "LEFT").Err())
 		testenv.NoError(t, f.redis.HSet(t.Context(), "asynq:{events}:t:"+orphan.ID, "state", "active").Err())
 		for range 4 { // the first sweep suspects it, the later ones repeat nothing
@@ -205,7 +205,7 @@ func TestPanicsAreRetriedAndEndAsDeadLetter(t *testing.T) {
 	}
 }
 
-// dieHolding leaves a pending task like a worker that died with it an hour ago.
+// dieHolding makes a pending task look as if its worker died an hour ago.
 func (f *fixture) dieHolding(t *testing.T, queue string, task tasks.Task) {
 	t.Helper()
 	key := func(name string) string { return "asynq:{" + queue + "}:" + name }

@@ -25,7 +25,7 @@ func (w *Worker) traceAttempt(ctx context.Context, a attempt, task *asynq.Task) 
 	return ctx, func(err error) { endSpan(span, err) }
 }
 
-// traced does a part of a task's work in its own span.
+// traced runs a part of a task's work in its own span.
 func (w *Worker) traced(ctx context.Context, name string, work func(context.Context) error, attributes ...attribute.KeyValue) error {
 	if w.cfg.Tracer == nil {
 		return work(ctx)

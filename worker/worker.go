@@ -156,7 +156,7 @@ func (w *Worker) addServers(rdb redis.UniversalClient, queue string, n int) {
 	}
 }
 
-// share is the i-th part of n divided into so many parts.
+// share returns the i-th part of n, split as evenly as possible.
 func share(n, i, parts int) int {
 	if i < n%parts {
 		return n/parts + 1
