@@ -34,8 +34,8 @@ and /healthz, /readyz and /metrics, which are open to anybody. It needs only Red
 On a loopback address, the default, everybody on this machine can use the pages. On
 another address it requires a login: a user and the hash of a password, which
 "klinghook admin hash-password" prints; a bearer token; or a header set by an
-authenticating reverse proxy. Passwords and cookies should be encrypted on their way:
-use a proxy with TLS or an SSH tunnel.`,
+authenticating reverse proxy. To encrypt passwords and
+cookies, use a proxy with TLS or an SSH tunnel.`,
 		Example: `  klinghook admin                        # http://127.0.0.1:5001/queues
   klinghook admin --read-only
   export KLINGHOOK_ADMIN_TOKEN=$(openssl rand -hex 32)
@@ -117,18 +117,18 @@ func logAccess(log *zap.Logger, cfg *config.Config, gate *login.Gate) {
 	}
 }
 
-// ownHosts returns the host names of the pages: those of the settings, and the host of
-// the address.
+// ownHosts returns the host names of the pages: KLINGHOOK_ADMIN_HOSTS and the host of
+// KLINGHOOK_ADMIN_ADDR.
 func ownHosts(cfg *config.Config) []string {
 	hosts := cfg.AdminHosts
-	host, _, _ := net.SplitHostPort(cfg.AdminAddr) // valid, as a setting
+	host, _, _ := net.SplitHostPort(cfg.AdminAddr) // config has validated it
 	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
 		hosts = append(hosts[:len(hosts):len(hosts)], host)
 	}
 	return hosts
 }
 
-// networks parses addresses and networks, which the settings have validated.
+// networks parses addresses and networks, which config has validated.
 func networks(items []string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, item := range items {
@@ -157,8 +157,8 @@ the hash as $$, or put the hash between single quotes.`,
 			if err != nil {
 				return err
 			}
-			if len(password) < leastPassword {
-				return cli.Usagef("the password has %d characters, must have at least %d", len(password), leastPassword)
+			if len(password) < minPassword {
+				return cli.Usagef("the password has %d characters; it must have at least %d", len(password), minPassword)
 			}
 			hash, err := bcrypt.GenerateFromPassword([]byte(password), passwordCost)
 			if errors.Is(err, bcrypt.ErrPasswordTooLong) {
@@ -174,8 +174,8 @@ the hash as $$, or put the hash between single quotes.`,
 }
 
 const (
-	leastPassword = 10
-	passwordCost  = 12 // a login takes about a quarter of a second
+	minPassword  = 10
+	passwordCost = 12 // a login takes about a quarter of a second
 )
 
 // readPassword asks for a password on the terminal, or reads a line of standard input.

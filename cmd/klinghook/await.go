@@ -53,7 +53,7 @@ func await(ctx context.Context, log *zap.Logger, dependencies ...dependency) err
 }
 
 // isTemporaryRedisError reports whether an error of Redis may pass by itself. A refused
-// login, a wrong database and a cluster without the mode for it do not.
+// login, a wrong database and a cluster node in the wrong mode do not.
 func isTemporaryRedisError(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var noTLS tls.RecordHeaderError

@@ -11,13 +11,13 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 )
 
-// console is a program's two outputs. On a terminal it prints lines for either above
+// console is standard output and standard error. On a terminal, lines are printed above
 // the bars. It is safe for concurrent use.
 type console struct {
 	out, err *stream
 	canBars  bool // standard error is a terminal whose cursor can be moved
 
-	mu       sync.Mutex    // guards what follows, and the order of all writes
+	mu       sync.Mutex    // guards the fields below, and the order of all writes
 	progress *mpb.Progress // nil while there are no bars
 	bars     int
 }
@@ -59,7 +59,7 @@ func (w *stream) Write(p []byte) (int, error) {
 	if w.screen.progress != nil && w.terminal {
 		if n, err := w.screen.progress.Write(p); err == nil {
 			return n, nil
-		} // the bars ended because their terminal could not be written to
+		} // writing to the terminal failed, which ended the bars
 	}
 	return w.file.Write(p)
 }

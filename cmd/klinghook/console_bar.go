@@ -17,7 +17,7 @@ type progressBar struct {
 	ended  bool     // the screen's mutex guards it
 }
 
-// Bar starts a bar with a name, which must not move the cursor. The caller ends it.
+// Bar starts a bar, which the caller ends. The name must not move the cursor.
 func (s *console) Bar(name string, format amountFormat) *progressBar {
 	b := &progressBar{screen: s}
 	if !s.canBars {
@@ -30,11 +30,11 @@ func (s *console) Bar(name string, format amountFormat) *progressBar {
 	}
 	started := time.Now()
 	progress := decor.Any(func(at decor.Statistics) string { return describe(at.Current, at.Total, time.Since(started), format) })
-	// The bar has no total and does not end by itself, but by End.
+	// Without a total, only End ends the bar.
 	bar, err := s.progress.Add(0, mpb.BarStyle().Build(),
 		mpb.PrependDecorators(decor.Name("  "+name+" ")), mpb.AppendDecorators(decor.Name(" "), progress))
 	if err != nil {
-		return b // the terminal could not be written to
+		return b // writing to the terminal failed
 	}
 	b.bar = bar
 	s.bars++
@@ -63,7 +63,7 @@ func (b *progressBar) End() {
 	if console.bars--; console.bars > 0 {
 		return
 	}
-	// When Wait returns, the lines above the bars are on the terminal.
+	// Wait prints the remaining lines above the bars.
 	console.progress.Wait()
 	console.progress = nil
 }
@@ -75,7 +75,7 @@ func describe(current, total int64, took time.Duration, format amountFormat) str
 		return text
 	}
 	text += " of " + format(total)
-	// The first second is no basis for an estimate.
+	// In the first second, an estimate would be too rough.
 	if current > 0 && current < total && took > time.Second {
 		left := time.Duration(float64(took) / float64(current) * float64(total-current))
 		text += ", " + left.Round(time.Second).String() + " left"

@@ -61,13 +61,13 @@ func (c *letterChoice) resolve(ids []string, now time.Time) (err error) {
 	return err
 }
 
-// isSet reports whether anything narrows the choice.
+// isSet reports whether an id or a filter is given.
 func (c *letterChoice) isSet() bool {
 	filter := c.filter
 	return len(filter.IDs) > 0 || filter.JobID != "" || filter.Kind != "" || filter.Error != "" || !filter.Since.IsZero() || !filter.Before.IsZero()
 }
 
-// timeOf reads a time, or a duration before now. Empty is no time.
+// timeOf reads a time, or a duration before now. It returns the zero time for no text.
 func timeOf(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -93,9 +93,8 @@ func deadlettersListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List dead letters, the oldest first",
 		Long: `list lists the tasks that ran out of attempts, failed permanently or were archived
-by an operator, and were neither replayed nor discarded. A dead letter whose work is
-done later, by a run from the queue pages or because of another event, ends by itself
-as done.
+by an operator, and were neither replayed nor discarded. If another run from the queue
+pages or another event does the work later, the dead letter becomes done.
 
 --json prints a list of objects with id, kind, task_id, job_id, event_id, error,
 failed_at, state (dead, replayed, discarded, done) and ended_at. Unknown fields are
@@ -212,7 +211,7 @@ var letterTable = table[letterJSON]{
 func printLetter(w io.Writer, letter letterJSON) error {
 	state := letter.State
 	if state == string(store.DeadLetterDone) {
-		state = "done: its work was done by another run of the task or because of another event"
+		state = "done: another run of the task or another event did the work"
 	}
 	err := printFields(w, [][2]string{
 		{"Dead letter", strconv.FormatInt(letter.ID, 10)}, {"State", state}, {"Ended", clock(letter.EndedAt)},

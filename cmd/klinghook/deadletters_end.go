@@ -97,8 +97,8 @@ func endLetters(ctx context.Context, screen *console, replayer *worker.Replayer,
 	return errors.Join(errs...)
 }
 
-// endLetter ends one dead letter, whose payload may be large, and returns how many
-// that were: 0 if somebody else ended it.
+// endLetter reads one dead letter, whose payload may be large, and ends it. It returns 0
+// if the letter had already ended.
 func endLetter(ctx context.Context, replayer *worker.Replayer, id int64, end endFunc) (ended int64, err error) {
 	letters, err := replayer.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
 	if err != nil || len(letters) == 0 {
@@ -110,8 +110,7 @@ func endLetter(ctx context.Context, replayer *worker.Replayer, id int64, end end
 	return 1, nil
 }
 
-// checkLetters returns an error if no dead letter has one of the ids. Ending one again
-// is no error.
+// checkLetters returns an error if no dead letter, ended or not, has one of the ids.
 func checkLetters(ctx context.Context, db *store.Store, ids []int64) error {
 	known, err := db.DeadLetters(ctx, store.DeadLetterFilter{IDs: ids, Ended: true, Outline: true, Limit: 1})
 	if err == nil && len(known) == 0 {
@@ -120,16 +119,16 @@ func checkLetters(ctx context.Context, db *store.Store, ids []int64) error {
 	return err
 }
 
-// withReplayer is withQueue with the secrets to verify events again.
+// withReplayer runs f with a Replayer that has the secrets to verify events again.
 func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) error) error {
 	return withQueue(cmd, func(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, db *store.Store) error {
-		var unread error
+		var readErr error
 		sources, err := source.All(func(setting string) []string {
 			secrets, _, err := openedSecrets(cfg, setting)
-			unread = errors.Join(unread, err)
+			readErr = errors.Join(readErr, err)
 			return secrets
 		})
-		if err := errors.Join(unread, err); err != nil {
+		if err := errors.Join(readErr, err); err != nil {
 			return err
 		}
 		return f(ctx, &worker.Replayer{Redis: rdb, Store: db, EventShards: cfg.EventShards, Sources: sources, Now: time.Now})

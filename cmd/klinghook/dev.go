@@ -47,7 +47,7 @@ them on a terminal only. It also serves a small video and a thumbnail, which
 "klinghook send" links to.
 
 On a terminal, dev prints one line for each step of a delivery. It prints the log
-instead if its output is no terminal, or if you set KLINGHOOK_LOG_FORMAT or
+instead if its output is not a terminal, or if you set KLINGHOOK_LOG_FORMAT or
 KLINGHOOK_LOG_LEVEL.
 
 Press Ctrl-C to finish the current work and stop, and again to stop at once.`,
@@ -64,7 +64,7 @@ Press Ctrl-C to finish the current work and stop, and again to stop at once.`,
 	return cmd
 }
 
-// devOptions are what the flags of dev say besides the settings.
+// devOptions are dev's flags that are not settings.
 type devOptions struct{ skipVerify, simulate bool }
 
 func runDev(cmd *cobra.Command, options devOptions) (err error) {
@@ -114,11 +114,11 @@ type dev struct {
 	crew     *crew
 	narrator *narrator // nil if the log reports what happens
 	pages    http.Handler
-	// closers undo what open did, the last first.
+	// closers undo open, the last first.
 	closers []func() error
 }
 
-// open makes and opens what ingest and worker need.
+// open opens everything that ingest and worker need.
 func (d *dev) open(ctx context.Context) (err error) {
 	if !admin.IsLoopback(d.cfg.AdminAddr) {
 		return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: in dev the queue pages have no login; use a loopback address, such as 127.0.0.1:5001", d.cfg.AdminAddr)
@@ -192,7 +192,7 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 	return nil
 }
 
-// openQueue opens what events are enqueued to.
+// openQueue opens the queue for events.
 func (d *dev) openQueue(ctx context.Context) error {
 	if d.embedded != nil {
 		d.queue, d.check = storeFirst{d.store, tasks.NewClient(d.rdb)}, process.RedisCheck(d.rdb)
@@ -208,8 +208,8 @@ func (d *dev) openQueue(ctx context.Context) error {
 	return nil
 }
 
-// grace is how long the worker lets running tasks finish. Where the queue is in
-// memory, working it off comes first, and each gets half of the grace period.
+// grace returns how long running tasks may take to finish. A queue in memory is drained
+// first, and each of the two gets half of the grace period.
 func (d *dev) grace() time.Duration {
 	if d.embedded != nil {
 		return d.cfg.Grace / 2
@@ -226,7 +226,7 @@ func (d *dev) close() error {
 	return errors.Join(errs...)
 }
 
-// run receives and works until ctx ends, and then finishes what it holds.
+// run receives and works until ctx ends, and then finishes the current work.
 func (d *dev) run(ctx context.Context) error {
 	endpoints, err := d.endpoints()
 	if err != nil {
@@ -272,8 +272,8 @@ func unverifiedAddr(cfg *config.Config) string {
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// endpoints returns where deliveries are received. Unsigned callbacks are of no use
-// without credentials to ask Kling.
+// endpoints returns the endpoints for deliveries. Unsigned callbacks need credentials to
+// ask Kling.
 func (d *dev) endpoints() ([]ingest.Endpoint, error) {
 	endpoints, _, err := ingest.Endpoints(d.secrets.list)
 	if err != nil {
@@ -290,7 +290,7 @@ func (d *dev) endpoints() ([]ingest.Endpoint, error) {
 	return endpoints, nil
 }
 
-// listen binds both addresses and notes them for the other commands.
+// listen binds both addresses and writes them to a file for the other commands.
 func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private, public http.Handler) (devAddresses, error) {
 	adminAddr, err := cli.Listen(ctx, listeners, cli.Service{Name: "admin", Setting: "KLINGHOOK_ADMIN_ADDR", Addr: d.cfg.AdminAddr, Handler: private})
 	if err != nil {
@@ -307,8 +307,7 @@ func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private,
 	return here, nil
 }
 
-// stop takes no more deliveries, works off the queue where it is in memory, and
-// stops.
+// stop ends receiving, drains a queue in memory, and shuts down the worker.
 func (d *dev) stop(ctx context.Context, listeners *process.Listeners) error {
 	removeDevAddresses(d.cfg.Data)
 	err := listeners.Shutdown(ctx, d.cfg.Grace)
@@ -316,7 +315,7 @@ func (d *dev) stop(ctx context.Context, listeners *process.Listeners) error {
 		ctx, cancel := context.WithTimeout(ctx, d.grace())
 		defer cancel()
 		if drainErr := d.crew.worker.Drain(ctx); drainErr != nil {
-			d.log.Warn("the grace period ended before the work did", zap.Error(drainErr))
+			d.log.Warn("the grace period ended before all work was done", zap.Error(drainErr))
 		}
 	}
 	d.crew.worker.Shutdown()
@@ -361,7 +360,7 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	}
 }
 
-// dataFlag is what another command needs to find the same data.
+// dataFlag returns the flag with which other commands find the same data, if any.
 func (d *dev) dataFlag() string {
 	switch {
 	case d.cfg.Origin("KLINGHOOK_DATA") == config.FromDefault:

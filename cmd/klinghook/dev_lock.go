@@ -10,34 +10,32 @@ import (
 	"strings"
 )
 
-// dataLock says that a dev runs on a data folder. It ends with the process,
-// however that ends.
+// dataLock is a dev's lock on its data directory. It ends with the process, even if that
+// is killed.
 type dataLock struct{ file *os.File }
 
-// devLockFile is the file in the data folder that is locked. It holds the
-// process's id, for people.
+// devLockFile is the locked file in the data directory. It has the process id, for people.
 const devLockFile = "dev.lock"
 
-// lockData makes the data folder where it is missing, and takes it for this
-// process. Two would write over each other's address, and each would queue again
-// what the other has in hand.
+// lockData locks the data directory, and creates it if needed. Two devs would overwrite
+// each other's addresses, and enqueue each other's running work again.
 func lockData(data string) (*dataLock, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, dataError(fmt.Errorf("make data folder: %w", err))
+		return nil, dataError(fmt.Errorf("create data directory: %w", err))
 	}
 	file, err := os.OpenFile(filepath.Join(data, devLockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, dataError(fmt.Errorf("lock data folder: %w", err))
+		return nil, dataError(fmt.Errorf("lock data directory: %w", err))
 	}
-	held, err := tryLock(file)
+	locked, err := tryLock(file)
 	switch {
 	case err != nil:
-		return nil, errors.Join(fmt.Errorf("lock data folder: %w", err), file.Close())
-	case !held:
-		return nil, errors.Join(fmt.Errorf("`klinghook dev` runs on %s already%s; stop that one, or give this one a folder of its own with KLINGHOOK_DATA (--data)", data, holder(file)), file.Close())
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), file.Close())
+	case !locked:
+		return nil, errors.Join(fmt.Errorf("`klinghook dev` already runs on %s%s; stop it, or set KLINGHOOK_DATA (--data) to another directory", data, holder(file)), file.Close())
 	}
 	if err := writeHolder(file); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock data folder: %w", err), file.Close())
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), file.Close())
 	}
 	return &dataLock{file}, nil
 }
@@ -50,7 +48,7 @@ func writeHolder(file *os.File) error {
 	return err
 }
 
-// holder names the process that has the lock, as far as that is known.
+// holder names the process that has the lock, if known.
 func holder(file *os.File) string {
 	content, err := io.ReadAll(io.LimitReader(file, 32))
 	if pid := strings.TrimSpace(string(content)); err == nil && pid != "" {

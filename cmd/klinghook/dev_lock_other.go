@@ -4,8 +4,8 @@ package main
 
 import "os"
 
-// tryLock does not lock: this system has no lock that ends with its process and
-// that the standard library offers.
+// tryLock does not lock: on this system the standard library has no lock that ends with
+// its process.
 func tryLock(*os.File) (bool, error) { return true, nil }
 
 // hideNewFiles does nothing: this system has no umask.

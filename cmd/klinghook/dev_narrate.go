@@ -20,8 +20,8 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// openLog returns the log. At a terminal, unless the log was asked for, dev narrates
-// instead, and only warnings go to the log.
+// openLog returns the log. On a terminal, unless the settings ask for a log, dev narrates
+// and logs only warnings.
 func (d *dev) openLog(screen *console) (*zap.Logger, error) {
 	cfg := cli.LogConfig(d.cfg)
 	cfg.Through = screen.Err()
@@ -46,11 +46,9 @@ type narrator struct {
 	deadLetters string
 	refusals    *rate.Limiter
 
-	mu sync.Mutex // guards what follows
-	// bars are those of the running downloads, by job and file.
-	bars map[string]*progressBar
-	// unsaid counts the refusals since the last one that was printed.
-	unsaid int
+	mu         sync.Mutex              // guards the fields below
+	bars       map[string]*progressBar // of running downloads, by job and file
+	suppressed int                     // refusals since the last printed one
 }
 
 func newNarrator(screen *console, out io.Writer, deadLetters string) *narrator {
@@ -60,7 +58,7 @@ func newNarrator(screen *console, out io.Writer, deadLetters string) *narrator {
 	}
 }
 
-// worker is the narrator for a worker; nil if there is none.
+// worker returns the observer for a worker; nil without a narrator.
 func (n *narrator) worker() worker.Observer {
 	if n == nil {
 		return nil
@@ -68,7 +66,7 @@ func (n *narrator) worker() worker.Observer {
 	return n
 }
 
-// ingest is the narrator for ingest; nil if there is none.
+// ingest returns the observer for ingest; nil without a narrator.
 func (n *narrator) ingest() func(ingest.Delivery) {
 	if n == nil {
 		return nil
@@ -115,11 +113,11 @@ func (n *narrator) delivered(delivery ingest.Delivery) {
 
 func (n *narrator) refused(delivery ingest.Delivery) {
 	n.mu.Lock()
-	unsaid := n.unsaid
-	n.unsaid++
+	suppressed := n.suppressed
+	n.suppressed++
 	allowed := n.refusals.AllowN(n.now(), 1)
 	if allowed {
-		n.unsaid = 0
+		n.suppressed = 0
 	}
 	n.mu.Unlock()
 	if !allowed {
@@ -129,8 +127,8 @@ func (n *narrator) refused(delivery ingest.Delivery) {
 	if delivery.Reason != nil {
 		reason = delivery.Reason.Error()
 	}
-	if unsaid > 0 {
-		more = fmt.Sprintf(" (and %d more before)", unsaid)
+	if suppressed > 0 {
+		more = fmt.Sprintf(" (and %d more before)", suppressed)
 	}
 	n.say(delivery.Source, "refused", "a delivery with %d: %s%s", delivery.Status, reason, more)
 }
@@ -210,8 +208,8 @@ func work(attempt worker.Attempt) string {
 	return string(attempt.Kind)
 }
 
-// reasonOf is the first line of the error, without the stack of a panic and without what
-// the line says already.
+// reasonOf returns the first line of the error, without a panic's stack and without the
+// prefix that repeats the printed line.
 func reasonOf(attempt worker.Attempt) string {
 	if attempt.Err == nil {
 		return "unknown reason"
@@ -220,7 +218,7 @@ func reasonOf(attempt worker.Attempt) string {
 	return strings.TrimPrefix(first, "download "+attempt.Media+" of "+attempt.JobID+": ")
 }
 
-// shortly is a duration with two or three digits.
+// shortly formats a duration with two or three digits.
 func shortly(d time.Duration) string {
 	switch {
 	case d >= time.Minute:

@@ -15,7 +15,7 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// testNarrator returns a narrator whose clock stands still, and what it writes to.
+// testNarrator returns a narrator with a stopped clock, and its output.
 func testNarrator(t *testing.T) (*narrator, *bytes.Buffer) {
 	t.Helper()
 	file, err := os.Open(os.DevNull)

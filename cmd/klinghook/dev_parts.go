@@ -33,13 +33,13 @@ type embeddedRedis struct {
 	url    string
 }
 
-// startEmbeddedRedis listens on a loopback port, as go-redis needs, with a
-// password of its own, so that no other user of the machine gets at the queue.
+// startEmbeddedRedis listens on a loopback port, as go-redis needs. A random password
+// protects the queue from other users of the machine.
 func startEmbeddedRedis() (*embeddedRedis, error) {
 	password := rand.Text()
 	server := miniredis.NewMiniRedis()
 	server.RequireAuth(password)
-	// Without this, nothing in it would ever expire.
+	// Without this, keys would never expire.
 	server.ClockTTL(true)
 	if err := server.Start(); err != nil {
 		return nil, fmt.Errorf("start embedded queue: %w", err)
@@ -54,7 +54,7 @@ func (r *embeddedRedis) close() error {
 }
 
 // storeFirst stores each event before it is queued in memory. After a kill, the sweep
-// queues the events that the store still owes.
+// enqueues the unprocessed events of the store.
 type storeFirst struct {
 	store *store.Store
 	queue *tasks.Client
@@ -75,15 +75,15 @@ func (q storeFirst) Enqueue(ctx context.Context, task tasks.Task) (duplicate boo
 //go:embed sample
 var samples embed.FS
 
-// sampleServer serves the sample media on a loopback port of its own, so that
-// downloads may be allowed to reach it and nothing else of this machine.
+// sampleServer serves the sample media on its own loopback port, so that downloads can
+// reach nothing else on this machine.
 type sampleServer struct {
 	listeners *process.Listeners
 	addr      string
 }
 
-// sampleAddressFile is the file in the data folder that keeps the sample server's
-// address: links to it may be owed still when the next dev starts.
+// sampleAddressFile is the file in the data directory with the sample server's address.
+// The next dev uses it again, for the links of unfinished downloads.
 const sampleAddressFile = "sample-address"
 
 func startSampleServer(ctx context.Context, log *zap.Logger, data string) (*sampleServer, error) {
@@ -93,7 +93,7 @@ func startSampleServer(ctx context.Context, log *zap.Logger, data string) (*samp
 		listeners := process.NewListeners(log)
 		if addr, err := listeners.Add(ctx, "sample", strings.TrimSpace(string(kept)), http.FileServerFS(samples)); err == nil {
 			return &sampleServer{listeners, addr}, nil
-		} // another program has the port by now
+		} // another program has the port
 	}
 	listeners := process.NewListeners(log)
 	addr, err := listeners.Add(ctx, "sample", "127.0.0.1:0", http.FileServerFS(samples))
@@ -101,7 +101,7 @@ func startSampleServer(ctx context.Context, log *zap.Logger, data string) (*samp
 		return nil, err
 	}
 	if err := os.WriteFile(path, []byte(addr+"\n"), 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("keep sample's address: %w", err), listeners.Close())
+		return nil, errors.Join(fmt.Errorf("save sample address: %w", err), listeners.Close())
 	}
 	return &sampleServer{listeners, addr}, nil
 }
@@ -113,18 +113,18 @@ func (s *sampleServer) close() error { return s.listeners.Close() }
 // devSecrets are the secrets that dev verifies with, by setting.
 type devSecrets struct {
 	cfg *config.Config
-	// made are those that dev made itself; files says where they are kept.
+	// made are the secrets that dev made itself; files are their paths.
 	made, files map[string]string
 }
 
-// secretFile is the file in the data folder that keeps the secret that dev made
-// for a setting, e.g. "webhook-secret" for KLINGAI_WEBHOOK_SECRET.
+// secretFile returns the path of the secret that dev made for a setting, such as
+// <data>/webhook-secret for KLINGAI_WEBHOOK_SECRET.
 func secretFile(data, setting string) string {
 	name := strings.ToLower(strings.TrimPrefix(setting, "KLINGAI_"))
 	return filepath.Join(data, strings.ReplaceAll(name, "_", "-"))
 }
 
-// openSecrets reads or makes the secrets that the settings do not have.
+// openSecrets reads or makes the secrets that are not set.
 func openSecrets(cfg *config.Config) (devSecrets, error) {
 	s := devSecrets{cfg: cfg, made: map[string]string{}, files: map[string]string{}}
 	for _, protocol := range source.Protocols() {
@@ -141,8 +141,8 @@ func openSecrets(cfg *config.Config) (devSecrets, error) {
 	return s, nil
 }
 
-// keptSecret returns the secret in a file, which it makes where it is missing. It
-// is of Standard Webhooks' form, which the seed's protocol takes as well as any.
+// keptSecret returns the secret in a file. It makes a missing one in the form of Standard
+// Webhooks, which the seed protocol accepts too.
 func keptSecret(path string) (string, error) {
 	secret, err := readSecretFile(path)
 	if !errors.Is(err, os.ErrNotExist) {
@@ -152,7 +152,7 @@ func keptSecret(path string) (string, error) {
 	_, _ = rand.Read(key) // never fails
 	secret = "whsec_" + base64.StdEncoding.EncodeToString(key)
 	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
-		return "", dataError(fmt.Errorf("keep secret: %w", err))
+		return "", dataError(fmt.Errorf("save secret: %w", err))
 	}
 	return secret, nil
 }
@@ -160,7 +160,7 @@ func keptSecret(path string) (string, error) {
 func readSecretFile(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrPermission) {
-		return "", fmt.Errorf("read secret: %w; be the user who started `klinghook dev`, or name another folder with KLINGHOOK_DATA (--data)", err)
+		return "", fmt.Errorf("read secret: %w; run as the user who started `klinghook dev`, or set KLINGHOOK_DATA (--data) to another directory", err)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read secret: %w", err)
@@ -172,8 +172,8 @@ func readSecretFile(path string) (string, error) {
 	return secret, nil
 }
 
-// openedSecrets returns the secrets of a setting, or the one that a dev on the
-// same data folder has made, and where they are from; none when there is neither.
+// openedSecrets returns the secrets of a setting, else the one that dev made in the data
+// directory, and where they come from. It returns none if there is neither.
 func openedSecrets(cfg *config.Config, setting string) (secrets []string, from string, err error) {
 	if secrets := cfg.Secrets(setting); len(secrets) > 0 {
 		return secrets, setting, nil
@@ -194,18 +194,18 @@ func (s devSecrets) list(setting string) []string {
 	return s.cfg.Secrets(setting)
 }
 
-// describe says where a secret is. It shows one that dev made only to a person.
-func (s devSecrets) describe(setting string, toPerson bool) string {
+// describe returns where a secret is. On a terminal, it includes a secret that dev made.
+func (s devSecrets) describe(setting string, onTerminal bool) string {
 	switch secret, made := s.made[setting]; {
-	case made && toPerson:
+	case made && onTerminal:
 		return fmt.Sprintf("%s  (made here, kept in %s)", secret, s.files[setting])
 	case made:
 		return "in " + s.files[setting]
 	}
-	return "that of " + setting
+	return "the value of " + setting
 }
 
-// devAddresses is where a running dev can be reached. It lies in the data folder
+// devAddresses are the addresses of a running dev. A file in the data directory has them
 // for the other commands.
 type devAddresses struct {
 	// Webhooks, Admin and Sample are URLs without a slash at the end.
@@ -221,21 +221,21 @@ const devAddressesFile = "dev.json"
 func (a devAddresses) write(data string) error {
 	content, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
-		return fmt.Errorf("note addresses: %w", err)
+		return fmt.Errorf("save addresses: %w", err)
 	}
 	// Write and rename, so that readers never see half a file.
 	file := filepath.Join(data, devAddressesFile)
 	if err := os.WriteFile(file+".new", append(content, '\n'), 0o600); err != nil {
-		return fmt.Errorf("note addresses: %w", err)
+		return fmt.Errorf("save addresses: %w", err)
 	}
 	if err := os.Rename(file+".new", file); err != nil {
-		return fmt.Errorf("note addresses: %w", err)
+		return fmt.Errorf("save addresses: %w", err)
 	}
 	return nil
 }
 
-// readDevAddresses returns where the dev on this data folder is; ok is false when
-// none is running. A dev that was killed leaves its note behind, so it is asked.
+// readDevAddresses returns the addresses of the dev that runs on this data directory, if
+// any. It checks /healthz, because a killed dev leaves its file behind.
 func readDevAddresses(ctx context.Context, data string) (a devAddresses, ok bool) {
 	content, err := os.ReadFile(filepath.Join(data, devAddressesFile))
 	if err != nil || json.Unmarshal(content, &a) != nil {
@@ -256,11 +256,11 @@ func readDevAddresses(ctx context.Context, data string) (a devAddresses, ok bool
 }
 
 func removeDevAddresses(data string) {
-	_ = os.Remove(filepath.Join(data, devAddressesFile)) // a note left behind is recognised as old
+	_ = os.Remove(filepath.Join(data, devAddressesFile)) // readDevAddresses detects a stale file
 }
 
-// reachable is a bound address as this machine can call it: "[::]:5000" listens
-// everywhere and is no address to call.
+// reachable returns the address at which this machine reaches a listener: localhost:5000
+// for "[::]:5000".
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -272,7 +272,7 @@ func reachable(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// commandName is how this program was called, for commands to try.
+// commandName returns the name of this program for suggested commands.
 func commandName() string {
 	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
 		return "go run ./cmd/klinghook"

@@ -26,8 +26,8 @@ type simulatedKling struct {
 	addr      string
 }
 
-// startSimulatedKling starts a fake Kling that signs with dev's secrets, and makes the
-// settings name it as Kling's API.
+// startSimulatedKling starts a fake Kling that signs with dev's secrets, and changes the
+// settings to use it as Kling's API.
 func startSimulatedKling(ctx context.Context, log *zap.Logger, cfg *config.Config, secrets devSecrets) (*simulatedKling, error) {
 	video, err := samples.ReadFile("sample/video.mp4")
 	if err != nil {

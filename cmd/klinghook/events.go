@@ -62,7 +62,7 @@ func eventsShowCommand() *cobra.Command {
 		Use:   "show <event-id>",
 		Short: "Show an event with its headers and its body",
 		Long: `show prints an event as it was received. The id may be shortened if only one event
-begins with it; the "…" of a table may stay at its end.
+begins with it, and may end with the "…" of a table.
 
 --json prints an object with the fields of "klinghook events list --json", headers
 (those that verification needs) and body (exactly as it was signed; if it is not
@@ -162,12 +162,12 @@ func printEvent(w io.Writer, event store.StoredEvent) error {
 	return err
 }
 
-// readableBody indents a body that is JSON, unless it is nested so deeply that 18 KB
-// could become 162 MB of spaces.
+// readableBody indents a JSON body, unless nesting would make it far longer: 18 KB could
+// become 162 MB of spaces.
 func readableBody(body []byte) []byte {
-	const mostGrowth, least = 10, 4 << 10
+	const maxGrowth, minLimit = 10, 4 << 10
 	indented, err := json.MarshalIndent(json.RawMessage(body), "", "  ")
-	if err != nil || len(indented) > max(mostGrowth*len(body), least) {
+	if err != nil || len(indented) > max(maxGrowth*len(body), minLimit) {
 		return body
 	}
 	return indented

@@ -179,7 +179,7 @@ func newJobJSON(job store.Job) jobJSON {
 	}
 }
 
-// withMissingVideos fills in which completed jobs lack a video.
+// withMissingVideos sets VideoMissing for completed jobs without a stored video.
 func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]jobJSON, error) {
 	missing, err := db.MissingVideos(ctx, each(jobs, func(job jobJSON) string { return job.ID }))
 	for i, job := range jobs {
@@ -188,7 +188,7 @@ func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]
 	return jobs, err
 }
 
-// readJob returns a job with everything that belongs to it.
+// readJob returns a job with its media, notifications and events.
 func readJob(ctx context.Context, db *store.Store, id string) (jobDetailJSON, error) {
 	job, err := db.Job(ctx, id)
 	if err != nil {
@@ -246,8 +246,8 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 	)
 }
 
-// printLocations prints where the stored files are: a path, in the Compose stack the
-// command that copies the file from it, or the URL of an object.
+// printLocations prints where the stored files are: a path, the URL of an object, or in
+// the Compose stack a command that copies the file out of it.
 func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
 	bucket, _ := url.Parse(bucketURL) // a valid setting
 	if bucket == nil || bucket.Scheme == "" {
@@ -273,8 +273,7 @@ func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
 	return nil
 }
 
-// inCompose reports whether the process is in the stack of docker-compose.yml, whose
-// settings have this variable.
+// inCompose reports whether docker-compose.yml, which sets ENV_FILE, runs this process.
 func inCompose() bool { return os.Getenv("ENV_FILE") != "" }
 
 func (j jobJSON) statusText() string {
@@ -307,7 +306,7 @@ var expiringTable = table[expiringJSON]{
 	func(m expiringJSON) []string { return []string{m.JobID, m.Name, clock(m.ExpiresAt)} },
 }
 
-// listExpiring lists files that are not stored yet, the link that expires first first.
+// listExpiring lists files that are not stored yet, the earliest expiry first.
 func listExpiring(ctx context.Context, w io.Writer, lifetime time.Duration, db *store.Store, list listFlags) error {
 	files, err := db.ExpiringMedia(ctx, lifetime, time.Now(), int(list.limit))
 	if err != nil {

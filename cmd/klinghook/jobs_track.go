@@ -22,7 +22,7 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// jobsAPI serves PUT /jobs/<id>; nil if no token is set for it.
+// jobsAPI returns the handler of PUT /jobs/<id>, or nil if no token is set for it.
 func jobsAPI(cfg *config.Config, db *store.Store, log *zap.Logger) http.Handler {
 	if len(cfg.APITokens) == 0 {
 		return nil
@@ -30,7 +30,7 @@ func jobsAPI(cfg *config.Config, db *store.Store, log *zap.Logger) http.Handler 
 	return admin.Jobs(admin.JobsConfig{Tokens: cfg.APITokens, Tracker: db, APIs: trackedAPIs(), Log: log})
 }
 
-// trackedAPIs are the names of the places where Kling keeps jobs.
+// trackedAPIs returns the names of the APIs in which Kling keeps jobs.
 func trackedAPIs() []string {
 	names := []string{tasks.APITasks, tasks.APILegacy}
 	for _, kind := range kling.Kinds() {

@@ -21,7 +21,7 @@ func klingClient(cfg *config.Config) (*kling.Client, error) {
 	return client, nil
 }
 
-// lookups returns how a worker asks Kling about jobs. Without credentials it does not.
+// lookups returns the look-ups of a worker, without a client if there are no credentials.
 func lookups(cfg *config.Config) (worker.Lookups, error) {
 	l := worker.Lookups{NewAPI: cfg.APIKey != "", After: cfg.LookupAfter, GiveUp: cfg.LookupGiveUp}
 	if !hasCredentials(cfg) {

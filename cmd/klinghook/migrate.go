@@ -63,7 +63,7 @@ func runMigrate(cmd *cobra.Command, _ []string) (err error) {
 	return copyFrom(cmd, db, cfg.CopyFrom)
 }
 
-// copyFrom fills the database from another one, which is migrated first.
+// copyFrom migrates another database and copies it into db.
 func copyFrom(cmd *cobra.Command, db *store.Store, from string) (err error) {
 	ctx := cmd.Context()
 	source, err := store.Open(ctx, from)

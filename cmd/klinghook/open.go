@@ -75,7 +75,7 @@ func withQueue(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Confi
 		return err
 	}
 	defer closeInto(&err, rdb.Close)
-	if err := pingRedis(ctx, cfg, rdb, "name the one of the workers with KLINGHOOK_REDIS_URL (--redis-url)"); err != nil {
+	if err := pingRedis(ctx, cfg, rdb, "set KLINGHOOK_REDIS_URL (--redis-url) to the workers' Redis"); err != nil {
 		return err
 	}
 	db, err := openStore(ctx, cfg)

@@ -14,10 +14,10 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// TestNoPermission has a user who may not write where klinghook wants to. Root may
-// write anywhere, so that where the test is root's the program is not.
+// TestNoPermission runs as a user who may not write where klinghook wants to. Root may
+// write anywhere, so a test run by root runs the program as another user.
 func TestNoPermission(t *testing.T) {
-	// Not t.TempDir, which is closed to other users.
+	// Other users cannot read t.TempDir.
 	dir, err := os.MkdirTemp("", "klinghook-permission-")
 	testenv.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -37,8 +37,8 @@ func TestNoPermission(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"no folder for data", []string{"dev", "--data", "closed/data"}, []string{"klinghook: make data folder: mkdir closed/data: " + advice + "KLINGHOOK_DATA (--data) to another directory"}},
-		{"data", []string{"dev", "--data", "closed"}, []string{"klinghook: lock data folder: open closed/dev.lock: " + advice + "KLINGHOOK_DATA (--data) to another directory"}},
+		{"no data directory", []string{"dev", "--data", "closed/data"}, []string{"klinghook: create data directory: mkdir closed/data: " + advice + "KLINGHOOK_DATA (--data) to another directory"}},
+		{"data", []string{"dev", "--data", "closed"}, []string{"klinghook: lock data directory: open closed/dev.lock: " + advice + "KLINGHOOK_DATA (--data) to another directory"}},
 		{"bucket", []string{"dev", "--data", "own", "--bucket-url", "file://" + dir + "/closed-media"}, []string{advice + "KLINGHOOK_BUCKET_URL (--bucket-url) to another directory"}},
 		{"no file for a database", []string{"migrate", "--data", "closed"}, []string{"klinghook: sqlite:closed/klinghook.db: ", "permission denied; let this user write to the file and its directory, "}},
 		{"database", []string{"jobs", "list", "--data", "data"}, []string{"klinghook: sqlite:data/klinghook.db: ", "permission denied; let this user write to the file and its directory, ", "KLINGHOOK_DATA (--data)"}},
@@ -63,7 +63,7 @@ func TestNoPermission(t *testing.T) {
 	}
 }
 
-// mustMkdir makes a folder with these rights, whatever the umask.
+// mustMkdir makes a directory with these permissions, ignoring the umask.
 func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 	t.Helper()
 	testenv.NoError(t, os.MkdirAll(dir, 0o700))
@@ -71,7 +71,7 @@ func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 }
 
-// copyProgram puts the program where other users may run it.
+// copyProgram copies the program to where other users may run it.
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
 	self, err := os.Executable()

@@ -29,7 +29,7 @@ func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON")
 }
 
-// table says how a list is printed for people.
+// table defines how a list is printed for people.
 type table[T any] struct {
 	none    string // printed instead of an empty list
 	heading []string
@@ -108,9 +108,9 @@ func printFields(w io.Writer, fields [][2]string) error {
 	return tw.Flush()
 }
 
-// escapeHidden writes characters with which a sender could control a terminal or reorder
-// the text around them as JSON strings have them: controls other than line feeds, bidi
-// marks, and other invisible ones. The joiners of scripts and emoji stay.
+// escapeHidden writes characters that could control a terminal or reorder text as JSON
+// escapes: control characters except line feeds, bidi marks, and other invisible ones. The
+// joiners of scripts and emoji stay.
 func escapeHidden(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -150,7 +150,7 @@ func cut(text string, most int) string {
 }
 
 // errorText shortens an error for a table. It keeps the end of the first line, which has
-// the cause; a panic has its stack after that line.
+// the cause; the stack of a panic follows that line.
 func errorText(text string) string {
 	const most, head = 90, 20
 	line, _, _ := strings.Cut(text, "\n")

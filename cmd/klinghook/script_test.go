@@ -15,18 +15,17 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv/script"
 )
 
-// TestMain lets the test binary be the program, for the scripts.
+// TestMain makes the test binary the program that the scripts run.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"klinghook": main})
 }
 
-// TestScripts runs the scripts. Besides those of package script they have commands for
-// the servers that klinghook talks to:
+// TestScripts runs the scripts. They have these commands besides those of package script:
 //
 //	kling <status> <answer-file>   start a Kling API and set KLINGAI_API_URL
 //	receiver <status>              start a receiver of deliveries and set RECEIVER
 //	asked                          print the last request, with its Authorization
-//	arrived <least>                wait for at least this many requests
+//	arrived <count>                wait for at least this many requests
 //	received <total> <distinct>    wait for exactly this many requests since the last
 //	                               time, and print their paths and bodies
 func TestScripts(t *testing.T) {
@@ -42,7 +41,7 @@ func TestScripts(t *testing.T) {
 // requestsKey is the key of a script's *requests.
 type requestsKey struct{}
 
-// requests records what a script's servers were asked.
+// requests records the requests to a script's servers.
 type requests struct {
 	mu   sync.Mutex // guards list
 	list []recordedRequest
@@ -58,7 +57,7 @@ func requestsOf(ts *testscript.TestScript) *requests {
 	return r
 }
 
-// serve answers all requests alike and returns the server's URL.
+// serve starts a server with one answer to all requests, and returns its URL.
 func (r *requests) serve(ts *testscript.TestScript, status, answer string) string {
 	code := number(ts, status)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -85,9 +84,9 @@ func (r *requests) all() []recordedRequest {
 	return slices.Clone(r.list)
 }
 
-// await waits for at least so many requests.
-func (r *requests) await(ts *testscript.TestScript, least string) {
-	script.Wait(ts, least+" requests", func() bool { return len(r.all()) >= number(ts, least) })
+// await waits for at least this many requests.
+func (r *requests) await(ts *testscript.TestScript, count string) {
+	script.Wait(ts, count+" requests", func() bool { return len(r.all()) >= number(ts, count) })
 }
 
 func number(ts *testscript.TestScript, text string) int {

@@ -41,14 +41,14 @@ processing, completed (the default), failed, cancelled or, in the seed protocol,
 any other name. --lifecycle sends a whole job from created to completed, --fail one
 that ends in failed.
 
-If "klinghook dev" runs on the same data folder, send uses its address, secrets and
+If "klinghook dev" runs on the same data directory, send uses its address, secrets and
 sample media. Otherwise give --url, set KLINGAI_WEBHOOK_SECRET (for the official
 protocols KLINGAI_OFFICIAL_WEBHOOK_SECRET), and KLINGHOOK_SAMPLE_URL or --video-url
 if klinghook should download something.
 
 The deliveries of a job are sent one after another, several jobs in parallel;
---shuffle sends all of them in random order. A delivery that is sent again is the
-same event. The exit status is 1 if any delivery is not answered with 200.`,
+--shuffle sends all of them in random order. A duplicate is the same event. The exit
+status is 1 if any delivery is not answered with 200.`,
 		Example: `  klinghook send --lifecycle
   klinghook send failed --job-id vid_abc123
   klinghook send --lifecycle --protocol official --count 100 --duplicates 2 --shuffle
@@ -74,7 +74,7 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	flags.SortFlags = false
 	flags.BoolVar(&o.lifecycle, "lifecycle", false, "send a whole job: created, processing, completed")
 	flags.BoolVar(&o.fail, "fail", false, "send a whole job that ends in failed")
-	flags.StringVar(&o.jobID, "job-id", "", "the job's `id`, with --count its beginning (default: a random one)")
+	flags.StringVar(&o.jobID, "job-id", "", "the job's `id`, with --count its prefix (default: a random one)")
 	flags.StringVar(&o.protocol, "protocol", string(simulate.Seed), "the `form` and signature of deliveries: "+strings.Join(sendProtocols(), ", "))
 	flags.StringVar(&o.url, "url", "", "post to this `URL`, by default with the protocol's path (default: the running dev's, else KLINGHOOK_ADDR on this machine)")
 	flags.BoolVar(&o.unsigned, "unsigned", false, "do not sign (dev --insecure-skip-verify accepts it)")
@@ -130,14 +130,14 @@ func runSend(cmd *cobra.Command, options sendOptions) error {
 		return err
 	}
 	if !options.lifecycle && !slices.Contains(tasks.KnownTypes(), options.event) {
-		cmd.PrintErrf("note: %q is not a known event of Kling; klinghook keeps it and changes no job\n", options.event)
+		cmd.PrintErrf("note: %q is not a known event of Kling; klinghook stores it and changes no job\n", options.event)
 	}
 	screen := newConsole(os.Stdout, os.Stderr)
 	p := poster{out: screen.Out(), screen: screen, target: target, protocol: simulate.CallbackFormat(options.protocol), secret: secret, secretFrom: from}
 	return p.post(cmd.Context(), options.plan(), options.rate)
 }
 
-// check fills in and checks what does not depend on the settings.
+// check validates the flags and fills in defaults that do not depend on the settings.
 func (o *sendOptions) check() error {
 	official := o.protocol != string(simulate.Seed)
 	if err := oneOf("protocol", o.protocol, sendProtocols()); err != nil {
@@ -244,7 +244,7 @@ func statusOf(event string) simulate.State {
 	return ""
 }
 
-// protocolNamed returns how klinghook receives a protocol.
+// protocolNamed returns the protocol that receives a callback format.
 func protocolNamed(p simulate.CallbackFormat) source.Protocol {
 	name := "klingai-official"
 	if p == simulate.Seed {

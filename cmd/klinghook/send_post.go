@@ -25,16 +25,16 @@ import (
 const (
 	// lanesAtOnce is how many lanes are sent in parallel.
 	lanesAtOnce = 16
-	// maxListed is up to how many deliveries have a line each instead of a bar.
+	// maxListed is the most deliveries that are printed on a line each; more have a bar.
 	maxListed = 20
 	// sendTimeout is how long a delivery waits for its answer.
 	sendTimeout = 30 * time.Second
-	// sendGrace is how long deliveries under way may take after an interrupt.
+	// sendGrace is how long started deliveries may take after an interrupt.
 	sendGrace = 2 * time.Second
 )
 
-// delivery is written and signed when it is posted: a signature expires, and many bodies
-// at once would fill the memory.
+// delivery is encoded and signed when it is posted: signatures expire, and all bodies at
+// once could fill the memory.
 type delivery struct {
 	simulate.Update
 	id string // of the callback, in the official protocols
@@ -89,7 +89,7 @@ func (o *sendOptions) planJob(id string) []delivery {
 	return lane
 }
 
-// randomID is short and of lower-case letters and digits.
+// randomID returns 12 lower-case letters and digits.
 func randomID() string { return strings.ToLower(rand.Text()[:12]) }
 
 // poster posts deliveries and counts the answers.
@@ -98,21 +98,21 @@ type poster struct {
 	screen   *console
 	target   *url.URL
 	protocol simulate.CallbackFormat
-	// secretFrom says where the secret comes from. Both are empty if it does not sign.
+	// secretFrom is where the secret comes from. Both are empty if nothing is signed.
 	secret, secretFrom string
 
 	client http.Client
 	total  int
 	bar    *progressBar // nil if each delivery has a line
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	sent    int
 	answers map[string]int // by status
 	refusal string         // the first answer other than 200
 }
 
-// post sends the deliveries of each lane in order, at most so many a second (0 is no
-// limit), and prints the answers. It fails if one is not 200.
+// post sends the deliveries of each lane in order, at most perSecond (0 is no limit), and
+// prints the answers. It fails if one is not 200.
 func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64) error {
 	p.answers = map[string]int{}
 	for _, lane := range lanes {
@@ -136,7 +136,7 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64
 	start := time.Now()
 	sending, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	// Deliveries under way may finish, so that they are counted.
+	// Started deliveries may finish, so that they are counted.
 	posting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(sending, func() { time.AfterFunc(sendGrace, cancel) })()
@@ -169,7 +169,7 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64
 	return errors.Join(p.report(time.Since(start)), err)
 }
 
-// postOne sends one delivery. Its error ends the sending: the next would fail likewise.
+// postOne sends one delivery. An error ends the sending: the next would fail too.
 func (p *poster) postOne(ctx context.Context, d delivery) error {
 	body, err := d.Body(p.protocol)
 	if err != nil {
@@ -219,7 +219,7 @@ func (p *poster) count(d delivery, res *http.Response, answer string, took time.
 	fmt.Fprintf(p.out, "%-8s %-18s %-24s %6s  %s\n", res.Status, d.Event, d.JobID, took.Round(100*time.Microsecond), answer)
 }
 
-// report prints the sums. It fails if a delivery was not answered with 200.
+// report prints the totals. It fails if a delivery was not answered with 200.
 func (p *poster) report(took time.Duration) error {
 	if p.sent == 0 {
 		return nil
@@ -235,12 +235,12 @@ func (p *poster) report(took time.Duration) error {
 	return nil
 }
 
-// shown is the target without user and query, which may be secret.
+// shown returns the target without user and query, which may be secret.
 func (p *poster) shown() string {
 	return (&url.URL{Scheme: p.target.Scheme, Host: p.target.Host, Path: p.target.Path}).String()
 }
 
-// unreachable wraps an error without the whole URL that errors of net/http contain.
+// unreachable wraps an error of net/http, and removes the whole URL from it.
 func (p *poster) unreachable(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {

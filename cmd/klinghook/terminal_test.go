@@ -50,8 +50,8 @@ func slowFile(t *testing.T) (server *httptest.Server, release func()) {
 	return server, release
 }
 
-// devVariables are the settings of a dev on free ports and a data folder of its own,
-// which may download from the server.
+// devVariables are the settings of a dev with free ports and its own data directory, which
+// may download from the server.
 func devVariables(t *testing.T, server *httptest.Server) []string {
 	t.Helper()
 	return []string{
@@ -85,9 +85,8 @@ func interrupt(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// TestDevNarrates follows jobs on a terminal: one whose video comes, with a bar while
-// it does, one whose video does not, one that failed, and a delivery with another
-// secret.
+// TestDevNarrates follows on a terminal: a job whose video is downloaded, with a bar, a job
+// whose video is not, a failed job, and a delivery with another secret.
 func TestDevNarrates(t *testing.T) {
 	for name, noColor := range map[string]string{"coloured": "", "NO_COLOR": "1"} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +98,7 @@ func TestDevNarrates(t *testing.T) {
 
 			mustKlinghook(t, variables, "send", "--job-id", "vid_1", "--video-url", server.URL+"/v.mp4?sig=hush")
 			tty.Wait(t, `vid_1  video  .*\[=.*\]  128 KiB of 256 KiB`)
-			// These lines come while the bar stands.
+			// These lines are printed above the bar.
 			mustKlinghook(t, variables, "send", "--fail", "--job-id", "vid_2")
 			tty.Wait(t, `vid_2 .*video\.failed in `)
 			mustKlinghook(t, variables, "send", "--job-id", "vid_3", "--video-url", server.URL+"/gone.mp4?sig=hush")
@@ -152,7 +151,7 @@ func checkNarration(t *testing.T, tty *script.Terminal, coloured bool) {
 	}
 }
 
-// TestDevLogs holds that the log is there, and no narration, where it was asked for.
+// TestDevLogs checks that dev logs instead of narrating if the settings ask for it.
 func TestDevLogs(t *testing.T) {
 	for name, flags := range map[string][]string{"debug": {"--log-level", "debug"}, "json": {"--log-format", "json"}, "console": {"--log-format", "console"}} {
 		t.Run(name, func(t *testing.T) {
@@ -176,8 +175,8 @@ func TestDevLogs(t *testing.T) {
 	}
 }
 
-// TestSendShowsABar has a receiver that answers the second half of the deliveries only
-// once the bar was seen.
+// TestSendShowsABar uses a receiver that answers the second half of the deliveries only
+// after the bar was seen.
 func TestSendShowsABar(t *testing.T) {
 	variables := []string{"KLINGAI_WEBHOOK_SECRET=s", "KLINGHOOK_DATA=" + t.TempDir()}
 	var came atomic.Int32
