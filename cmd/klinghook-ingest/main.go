@@ -82,8 +82,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.`,
 	return cmd
 }
 
-// serve receives webhooks until ctx ends, and then finishes the deliveries in
-// hand.
+// serve receives webhooks until ctx ends, and then finishes the current deliveries.
 func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error) {
 	rdb, err := cli.OpenRedis(cfg, log)
 	if err != nil {
@@ -142,8 +141,8 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 }
 
-// checkRedis warns at the start if Redis cannot be reached: events are kept meanwhile,
-// but a wrong setting is more likely than an outage. A node of a cluster is an error.
+// checkRedis warns at the start if Redis cannot be reached: the spool keeps events, but a
+// wrong setting is likelier than an outage. A cluster node in the wrong mode is an error.
 func checkRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger) error {
 	pinging, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -158,7 +157,7 @@ func checkRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClie
 	if cfg.NoSpool {
 		meanwhile = "events are answered with 503 until it can"
 	}
-	log.Warn("Redis cannot be reached; start it, or name another with KLINGHOOK_REDIS_URL (--redis-url)",
+	log.Warn("Redis cannot be reached; start it, or set KLINGHOOK_REDIS_URL (--redis-url) to another one",
 		zap.String("redis", cfg.Value("KLINGHOOK_REDIS_URL")), zap.String("meanwhile", meanwhile), zap.Error(err))
 	return nil
 }

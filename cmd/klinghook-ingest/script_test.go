@@ -8,7 +8,7 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv/script"
 )
 
-// TestMain lets the test binary be the program, for the scripts.
+// TestMain makes the test binary the program that the scripts run.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"klinghook-ingest": main})
 }
