@@ -1,4 +1,4 @@
-// Package cli is what the commands of both programs share: flags made from the
+// Package cli has the code that the commands of both programs share: flags for the
 // settings, exit codes, listeners with advice, the health check, and the terminal.
 package cli
 
@@ -32,13 +32,13 @@ func (e usageError) Unwrap() error { return e.error }
 // Usagef returns an error with ExitUsage.
 func Usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// secretFlag matches cobra's error for flags that would have a secret as their value.
+// secretFlag matches cobra's error for a flag whose value would be a secret.
 var secretFlag = regexp.MustCompile(`^unknown flag: --.*(?:secret|key|token|password|urls)`)
 
 // Execute runs the command that the arguments name, without proxies for outgoing
-// requests. What cobra refuses before the command runs is a usage error.
+// requests. An error before the command runs is a usage error.
 func Execute(ctx context.Context, root *cobra.Command) error {
-	// Also for the SDKs of clouds. A guard of addresses cannot see where a proxy connects.
+	// The cloud SDKs read this too. The download guard cannot see where a proxy connects.
 	if err := os.Setenv("NO_PROXY", "*"); err != nil {
 		return err
 	}

@@ -21,10 +21,9 @@ type Service struct {
 	Setting string // the variable of the address
 	Addr    string // host:port
 	Handler http.Handler
-	Public  bool // strangers reach it
+	Public  bool // reachable from the internet
 	// Elsewhere, if set, lets the endpoint use a free port of the same host if its own
-	// is in use, and logs it. It is for default addresses, so that two programs can
-	// run side by side.
+	// is in use, and logs that. With it, two programs can run with default addresses.
 	Elsewhere *zap.Logger
 }
 
@@ -45,7 +44,7 @@ func Profiles(cfg *config.Config) http.Handler {
 	return admin.LocalProfiles()
 }
 
-// Listen serves an endpoint from now on and returns its address. Its error says which
+// Listen starts to serve an endpoint and returns its address. Its error says which
 // setting to change.
 func Listen(ctx context.Context, l *process.Listeners, e Service) (string, error) {
 	add := l.Add
@@ -56,7 +55,7 @@ func Listen(ctx context.Context, l *process.Listeners, e Service) (string, error
 	advice := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE) && e.Elsewhere != nil:
-		host, _, _ := net.SplitHostPort(e.Addr) // valid: it was listened on
+		host, _, _ := net.SplitHostPort(e.Addr) // valid: only its port is in use
 		if addr, err = l.Add(ctx, e.Name, net.JoinHostPort(host, "0"), e.Handler); err == nil {
 			e.Elsewhere.Warn("the default address is in use: listening on a free port",
 				zap.String("for", e.Name), zap.String("default", e.Addr), zap.String("address", addr), zap.String("setting", e.Setting))

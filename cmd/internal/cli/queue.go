@@ -17,8 +17,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// OpenQueue returns the queue that takes events: the one in Redis, with a spool for
-// when that is away. Its errors name the setting to change.
+// OpenQueue returns the queue for events: Redis, with a spool for when Redis is
+// unavailable. Its errors name the setting to change.
 func OpenQueue(cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger, metrics prometheus.Registerer) (*spool.Queue, error) {
 	dir := cfg.SpoolDir
 	if cfg.NoSpool {
@@ -46,7 +46,7 @@ func OpenQueue(cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger, m
 	return queue, nil
 }
 
-// QueueCheck reports whether an event that came now would be kept.
+// QueueCheck returns the check whether the queue would keep a new event.
 func QueueCheck(queue *spool.Queue) process.Check {
 	return process.Check{Name: "queue", Probe: queue.Check, Detail: queue.Detail}
 }

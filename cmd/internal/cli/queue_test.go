@@ -50,8 +50,8 @@ func eventually(t *testing.T, done func() error) {
 	}
 }
 
-// No worker runs at first. Samples of refused deliveries must not fill a Redis of
-// 16 MiB, and one that they have filled must become usable again.
+// No worker runs at first. Samples of refused deliveries must not fill a Redis of 16 MiB,
+// and a Redis that they filled must become usable again.
 func TestSamplesLeaveRoomInASmallRedis(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr(), ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = rdb.Close() })
@@ -101,7 +101,7 @@ func TestSamplesLeaveRoomInASmallRedis(t *testing.T) {
 	}
 
 	client := asynq.NewClientFromRedisClient(rdb)
-	for i := 0; err == nil; i++ { // as a release without the limit does
+	for i := 0; err == nil; i++ { // as a release without the limit did
 		_, err = client.Enqueue(asynq.NewTask(string(tasks.KindRejectionKeep), sample(i).Payload), asynq.Queue(tasks.QueueRejections))
 	}
 	if !strings.Contains(err.Error(), "OOM") {

@@ -106,8 +106,8 @@ func EventType(word string) string {
 	return word
 }
 
-// Unused returns the variables that set what the role does not use. The public
-// process is safer without the secrets of others.
+// Unused returns the variables that are set but not used by the role. The public process
+// is safer without the secrets of other processes.
 func Unused(role config.Role) []string {
 	var names []string
 	for _, setting := range config.Settings() {
@@ -133,8 +133,8 @@ func OpenRedis(cfg *config.Config, log *zap.Logger) (redis.UniversalClient, erro
 	return rdb, nil
 }
 
-// NewLogger returns a logger to standard error in the level and format of the settings,
-// after it has logged their warnings.
+// NewLogger returns a logger to standard error with the level and format of the settings,
+// and logs their warnings.
 func NewLogger(cfg *config.Config) (*zap.Logger, error) {
 	log, err := process.NewLogger(LogConfig(cfg))
 	if err == nil {
@@ -155,7 +155,7 @@ func LogWarnings(cfg *config.Config, log *zap.Logger) {
 	}
 }
 
-// LogConfig returns how the settings want logs.
+// LogConfig returns the settings of logs.
 func LogConfig(cfg *config.Config) process.LogConfig {
 	return process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: Coloured(os.Stderr), File: os.Stderr}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/config"
 )
 
-// unknownVariables reports the variables with klinghook's prefix that set nothing.
+// unknownVariables reports variables with klinghook's prefix that are not settings.
 func unknownVariables(environ []string) []string {
 	var known, names, problems []string
 	for _, setting := range config.Settings() {
@@ -34,8 +34,8 @@ func unknownVariables(environ []string) []string {
 	return problems
 }
 
-// foreign matches variables for others: those that Kubernetes sets for a Service, such as
-// KLINGHOOK_PORT for one named klinghook, and those of docker-compose.yml in its .env.
+// foreign matches variables that are not for klinghook: those that Kubernetes sets for a
+// Service, such as KLINGHOOK_PORT for klinghook, and those of docker-compose.yml in its .env.
 var foreign = regexp.MustCompile(`^(KLINGHOOK(?:_[A-Z0-9]+)*?)_(?:SERVICE_|PORT_|PORT$|SITE$|VERSION$)`)
 
 func isForeign(name string, names []string) bool {
