@@ -1,9 +1,9 @@
 // Package config defines klinghook's settings.
 //
-// A setting is one field of [Config], described by its tags. [Load] reads those of one
-// [Role], from flags, else from the environment, else from the default; a secret may also
-// be in a file named by <NAME>_FILE. An empty variable counts as unset. All problems are
-// reported at once, without showing secrets.
+// A setting is one field of [Config], described by its tags. [Load] reads the settings of
+// one [Role] from flags, else from the environment, else from the default. A secret may
+// also be in a file named by <NAME>_FILE. An empty variable counts as unset. All problems
+// are reported at once, without showing secrets.
 package config
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Role is what a process is for. It decides which settings are read.
+// Role is the purpose of a process. It decides which settings are read.
 type Role string
 
 // The roles.

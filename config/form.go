@@ -62,7 +62,7 @@ var forms = map[string]form{
 	"log-format":      {"auto, console or json", "console", regexp.MustCompile(`^(?:auto|console|json)$`).MatchString},
 }
 
-// isText accepts whatever is not damaged; see Setting.damage.
+// isText accepts any text: Setting.damage finds damaged ones.
 func isText(string) bool { return true }
 
 func isDuration(item string, least, most time.Duration) bool {
@@ -103,7 +103,7 @@ func isNetwork(item string) bool {
 	return err == nil || network.Bits() > 0
 }
 
-// isHost accepts an address, or a name as in DNS: an international one as xn--….
+// isHost accepts an address or a DNS name; an international name must be xn--….
 func isHost(item string) bool {
 	_, err := netip.ParseAddr(item)
 	ascii := strings.IndexFunc(item, func(r rune) bool { return r > 0x7e }) < 0

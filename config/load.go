@@ -13,7 +13,7 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Error is everything that is wrong with the settings, one line each.
+// Error lists all problems with the settings, one line each.
 type Error struct{ Problems []string }
 
 func (e *Error) Error() string { return "wrong settings:\n  - " + strings.Join(e.Problems, "\n  - ") }
@@ -21,9 +21,9 @@ func (e *Error) Error() string { return "wrong settings:\n  - " + strings.Join(e
 // Checks validate items of settings, by variable. Their errors must not show secrets.
 type Checks map[string]func(item string) error
 
-// Load reads the settings of a role. environ has "NAME=value" items; flags has
-// values by variable and takes precedence, an empty one restoring the default.
-// Problems are reported as an [*Error].
+// Load reads the settings of a role. environ has "NAME=value" items. flags has values by
+// variable and takes precedence; an empty one restores the default. Problems are reported
+// as an [*Error].
 func Load(role Role, environ []string, flags map[string]string, checks Checks) (*Config, error) {
 	l := &loader{
 		role: role, environ: env.ToMap(environ), flags: flags, problems: map[string]string{},
@@ -57,8 +57,7 @@ type loader struct {
 	problems map[string]string // by variable; empty if there is none
 }
 
-// read finds the text of a setting and where it comes from. It returns a problem,
-// if any.
+// read finds the text of a setting and its origin. It returns a problem, if any.
 func (l *loader) read(setting Setting) string {
 	source, origin := l.environ, FromEnvironment
 	_, asValue := l.flags[setting.Name]
@@ -87,10 +86,10 @@ func (l *loader) read(setting Setting) string {
 	return ""
 }
 
-// given reports whether the role uses a setting that somebody set.
+// given reports whether the role uses a setting and it is set.
 func (l *loader) given(name string) bool { return l.config.texts[name] != "" }
 
-// check describes the problem with the text of a setting that somebody set, if any.
+// check returns the problem with the value of a setting, if any.
 func (l *loader) check(setting Setting, check func(string) error) string {
 	items := setting.items(l.config.texts[setting.Name])
 	if l.given(setting.Name) && len(items) == 0 {
@@ -123,8 +122,8 @@ func (l *loader) check(setting Setting, check func(string) error) string {
 	return ""
 }
 
-// onLoopback reports whether the address that the secrets protect is a loopback one.
-// Compose publishes a site without a host name on one.
+// onLoopback reports whether the secrets protect a loopback address. Compose publishes a
+// site without a host name on a loopback address.
 func (l *loader) onLoopback() bool {
 	setting := Lookup(map[Role]string{Ingest: "KLINGHOOK_ADDR", Dev: "KLINGHOOK_ADDR", Admin: "KLINGHOOK_ADMIN_ADDR"}[l.role])
 	return loopback.MatchString(cmp.Or(l.config.texts[setting.Name], setting.Default)) || strings.HasPrefix(l.environ["KLINGHOOK_SITE"], ":")
@@ -133,7 +132,7 @@ func (l *loader) onLoopback() bool {
 // fill sets the fields that the role uses.
 func (l *loader) fill() error {
 	cfg := l.config
-	parsers := map[reflect.Type]env.ParserFunc{ // of the types that env reads differently
+	parsers := map[reflect.Type]env.ParserFunc{ // for types that env would parse differently
 		reflect.TypeFor[int64]():    func(text string) (any, error) { return ParseSize(text), nil },
 		reflect.TypeFor[[]string](): func(text string) (any, error) { return split(text, comma), nil },
 		reflect.TypeFor[URLs]():     func(text string) (any, error) { return URLs(split(text, nextURL)), nil },

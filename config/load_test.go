@@ -21,7 +21,7 @@ const (
 	nextSigningSecret = "whsec_bmV4dHNlY3JldG5leHRzZWNyZXRuZXh0c2VjcmV0MTI="
 )
 
-// environment turns pairs into what os.Environ returns.
+// environment turns pairs into the form of os.Environ.
 func environment(pairs map[string]string) []string {
 	var environ []string
 	for name, value := range pairs {

@@ -61,7 +61,7 @@ func TestWeakSecretsAreRefusedExceptInDev(t *testing.T) {
 		environ string // separated by spaces
 		want    string // in the problem or warning; empty for none
 	}{
-		{"one letter", Ingest, seed + "=a", short + ": its key has 1 bytes, must have at least 16"},
+		{"one letter", Ingest, seed + "=a", short + ": its key has 1 bytes; it must have at least 16"},
 		{"15 bytes", Ingest, seed + "=0123456789abcde", short},
 		{"16 bytes", Ingest, seed + "=0123456789abcdef", ""},
 		{"a seed secret in base64", Ingest, seed + "=" + goodSigningSecret, ""},

@@ -101,7 +101,7 @@ func (s Setting) items(text string) []string {
 	return []string{text}
 }
 
-// Secret says how much of a value is hidden, and what makes a value valid.
+// Secret says how much of a value is hidden, and which values are valid.
 type Secret string
 
 // The kinds of secrets.
@@ -126,7 +126,7 @@ var (
 	password     = regexp.MustCompile(`(?i)://[^/?#]*@|[?&][a-z_.-]*(?:pass|secret|token)[a-z_.-]*=`)
 )
 
-// damage says how a value was changed on its way into the setting, if it was.
+// damage returns how a value was damaged, such as by quotes; empty if it was not.
 func (s Setting) damage(item string) string {
 	assignment := strings.ReplaceAll(strings.TrimPrefix(item, "export "), ": ", "=")
 	name, _, _ := strings.Cut(assignment, "=")
@@ -148,7 +148,7 @@ func (s Setting) damage(item string) string {
 	return ""
 }
 
-// weakness says why others may know or guess a secret, if they may.
+// weakness returns why others could know or guess a secret; empty if they could not.
 func (s Setting) weakness(item string, onLoopback bool) string {
 	key := keyOf(item)
 	switch {
@@ -157,12 +157,12 @@ func (s Setting) weakness(item string, onLoopback bool) string {
 	case key == composeSecret && !onLoopback:
 		return "is the default of docker-compose.yml, which everybody knows and which is for loopback addresses only; set a value of your own"
 	case s.Secret == SecretStrong && len(key) < leastSecret && s.form.valid(item):
-		return fmt.Sprintf("is too short and could be guessed: its key has %d bytes, must have at least %d", len(key), leastSecret)
+		return fmt.Sprintf("is too short and could be guessed: its key has %d bytes; it must have at least %d", len(key), leastSecret)
 	}
 	return ""
 }
 
-// quote returns what a message may show of a refused value.
+// quote returns the part of an invalid value that a message may show.
 func (s Setting) quote(text string) string {
 	switch {
 	case !s.HasFlag():
