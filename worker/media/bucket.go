@@ -94,7 +94,7 @@ func OpenBucket(ctx context.Context, bucketURL string) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucketURL, err)
 	}
-	// The created folders are synced, so that a power cut does not take them away.
+	// Without a sync, a power cut could remove the created folders.
 	err = syncDirs(made)
 	if err == nil && root != "" {
 		err = checkWritable(root)
@@ -129,7 +129,7 @@ const bucketForms = "file:///absolute/folder, s3://bucket, gs://bucket, azblob:/
 
 // fileBucket checks a file URL, adds klinghook's parameters, and returns the folder.
 func fileBucket(u *url.URL) (string, error) {
-	// The driver would silently take file://data/media for /media.
+	// The driver would silently read file://data/media as /media.
 	if u.Opaque != "" || (u.Host != "" && u.Host != "localhost" && u.Host != ".") {
 		return "", fmt.Errorf("a folder's URL has three slashes: write %s", fileURL(u.Opaque+u.Host+u.Path))
 	}
@@ -147,7 +147,7 @@ func fileBucket(u *url.URL) (string, error) {
 	if !q.Has("metadata") {
 		q.Set("metadata", "skip")
 	}
-	// No choice: a rename from another file system fails.
+	// Required: a rename from another file system fails.
 	q.Set("no_tmp_dir", "1")
 	u.RawQuery = q.Encode()
 	return filepath.Abs(path)
@@ -184,7 +184,7 @@ func checkWritable(dir string) error {
 }
 
 // missingDirs returns the directories whose entries change when dir is created: it and
-// those above it, up to the first that exists. Nothing for an empty dir.
+// those above it, up to the first that exists. It returns nothing for an empty dir.
 func missingDirs(dir string) []string {
 	var dirs []string
 	for dir != "" {

@@ -85,7 +85,7 @@ func TestObjectsAreWhereTheBucketURLSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", google)
-	// Without this, Google's client asks the network whether it runs in Google's cloud.
+	// Without this, Google's client checks over the network whether it runs in its cloud.
 	t.Setenv("GCE_METADATA_HOST", "127.0.0.1:1")
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")

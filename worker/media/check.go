@@ -13,13 +13,12 @@ import (
 // checkObject is the name of the object that Check writes.
 const checkObject = ".klinghook-check"
 
-// errUnchecked reports that no object was written yet.
-var errUnchecked = errors.New("the bucket was not written to yet")
+var errUnchecked = errors.New("no object has been written to the bucket yet")
 
 // Check writes and deletes an object, so that a missing or read-only bucket shows when
 // a process starts instead of at the first download.
 func (b *Bucket) Check(ctx context.Context) error {
-	advice := "does KLINGHOOK_BUCKET_URL (--bucket-url) name a bucket that exists, and do the credentials allow to write and delete objects in it?"
+	advice := "does KLINGHOOK_BUCKET_URL (--bucket-url) name a bucket that exists, and do the credentials allow writing and deleting objects in it?"
 	if err := b.blob.WriteAll(ctx, checkObject, []byte("klinghook"), nil); err != nil {
 		return fmt.Errorf("write to bucket %s: %w; %s", b.Location(""), err, advice)
 	}
@@ -40,8 +39,8 @@ func (b *Bucket) Checked(context.Context) error {
 	return nil
 }
 
-// IsTemporary reports whether an error of [Bucket.Check] may pass by itself, as it does
-// unless the bucket answered that the request is wrong.
+// IsTemporary reports whether an error of [Bucket.Check] may pass by itself: all except
+// answers of the bucket that the request is wrong.
 func IsTemporary(err error) bool {
 	var answer interface{ HTTPStatusCode() int } // of S3; gcerrors knows few of its codes
 	if errors.As(err, &answer) {

@@ -22,8 +22,8 @@ type checksum struct {
 	want      []byte
 }
 
-// fileSums are the fields with checksums of the whole file, also in a response with a
-// part of it; bodySums are those of a response's body.
+// fileSums are the fields with checksums of the whole file, even in a partial response;
+// bodySums are the fields with checksums of the response's body.
 var (
 	fileSums = []string{"X-Goog-Hash", "Digest", "Repr-Digest"}
 	bodySums = []string{"Content-Md5", "Content-Digest"}
@@ -70,8 +70,8 @@ func decodeSum(value string, size int) []byte {
 	return nil
 }
 
-// checkSums returns an error if a received sum differs from the declared one. Sums that
-// are in except are not checked.
+// checkSums returns an error if a received sum differs from the declared one. It does not
+// check sums in except.
 func checkSums(sums, except []checksum) error {
 	for _, s := range sums {
 		known := slices.ContainsFunc(except, func(e checksum) bool { return e.algorithm == s.algorithm && bytes.Equal(e.want, s.want) })

@@ -1,7 +1,7 @@
 // Package media downloads the files of a job into a bucket. It has the download
 // ([Fetcher]), the guard that decides which links may be followed (guard.go), what counts
-// as a video or an image (sniff.go), and where the bytes go ([Bucket]). It knows no
-// queue, no store and no environment.
+// as a video or an image (sniff.go), and where the bytes go ([Bucket]). It does not use
+// the queue, the store or the environment.
 //
 // # Which links are followed
 //
@@ -24,10 +24,9 @@
 // A file is streamed into the bucket and appears under its name only when it is complete
 // and published ([File.Publish]). When the connection drops, stalls or trickles, the rest
 // is requested with Range and If-Range; a file without a validator, or that changed, is
-// started again. Whatever a server answers, the object is the exact file: what does not
-// have the declared length, range or checksum never becomes one. If only
-// the end of the connection marks the end of the body, as in HTTP/1.0, the file is
-// accepted once a second request confirms it.
+// started again. An object is always the exact file: data without the declared length,
+// range or checksum never becomes one. If only the end of the connection marks the end of
+// the body, as in HTTP/1.0, the file is accepted once a second request confirms it.
 //
 // # Buckets
 //

@@ -19,7 +19,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// errUnmarkedEnd reports that a body ended with its connection, which may be a cut.
+// errUnmarkedEnd reports that a body ended with its connection, and may be incomplete.
 var errUnmarkedEnd = errors.New("the connection ended, and nothing marked that as the end of the file")
 
 // droppedError ends an exchange but not the attempt: the rest is requested again.
@@ -30,7 +30,7 @@ func (e *droppedError) Unwrap() error { return e.error }
 const (
 	// bufferSize is the most that one read takes from a response.
 	bufferSize = 64 << 10
-	// The wait before a resume doubles with each that brought nothing.
+	// The wait before a resume doubles after each resume that brought nothing.
 	minResumeWait = 100 * time.Millisecond
 	maxResumeWait = 5 * time.Second
 )
@@ -55,12 +55,11 @@ type download struct {
 	// The part received so far.
 	received int64
 	digest   hash.Hash
-	head     []byte  // until sniffLen bytes are here
+	head     []byte  // until sniffLen bytes are received
 	up       *upload // nil until head was checked
 	buf      []byte
 
-	// unmarked is the digest of the file when a body last ended without a mark; it
-	// survives a restart.
+	// unmarked is the digest of the file at the last errUnmarkedEnd. A restart keeps it.
 	unmarked []byte
 }
 
@@ -120,7 +119,7 @@ type content struct {
 // is complete.
 func (d *download) exchange(ctx context.Context) error {
 	if d.received > 0 && d.validator.ifRange() == "" {
-		d.restart() // the rest could be of another file
+		d.restart() // the rest could be from another version
 	}
 	reqCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -202,7 +201,7 @@ func (d *download) accept(resp *http.Response) (content, error) {
 	case resp.StatusCode == http.StatusPartialContent, header["Content-Range"] != nil: // also with a 200
 		return d.acceptPart(resp)
 	}
-	// Also the answer to a Range if the file has changed or the server knows none.
+	// This also answers a Range if the file has changed or the server supports no ranges.
 	if d.validator.isOf(header) && d.total >= 0 && resp.ContentLength >= 0 && resp.ContentLength != d.total {
 		return content{}, fmt.Errorf("the file was %d bytes long and is now %d", d.total, resp.ContentLength)
 	}
@@ -245,8 +244,8 @@ func (d *download) acceptPart(resp *http.Response) (content, error) {
 	return body, d.checkSize(max(d.total, last+1))
 }
 
-// describe keeps what a header says about the file. whole reports that the response has
-// all of it; else it has the first part.
+// describe keeps a header's description of the file. whole reports that the response has
+// the whole file, not only its first part.
 func (d *download) describe(header http.Header, whole bool) {
 	d.validator, d.declared = validatorOf(header), header.Get("Content-Type")
 	d.sums = checksumsOf(header, fileSums)
@@ -324,7 +323,7 @@ func (d *download) add(ctx context.Context, p []byte) error {
 	return d.open(ctx)
 }
 
-// open decides by the first bytes what the file is and starts its object.
+// open detects the file's type by its first bytes and starts the object.
 func (d *download) open(ctx context.Context) error {
 	var err error
 	if d.contentType, err = d.Kind.contentType(d.head, d.declared, d.restarted); err != nil {
@@ -357,7 +356,7 @@ func (d *download) finish(ctx context.Context) (*File, error) {
 	return file, nil
 }
 
-// checkSize returns an error for a file of this many bytes or more that is too large.
+// checkSize returns an error if a file of at least size bytes is too large.
 func (d *download) checkSize(size int64) error {
 	if limit := d.fetcher.cfg.MaxSize; size > limit {
 		return tasks.Permanent(fmt.Errorf("the file is larger than the limit of %d bytes", limit))

@@ -104,7 +104,7 @@ func TestExactFileOrNothingIsStored(t *testing.T) {
 		{"shorter than its range, total unknown", []string{chunked(200, video[:half], "", v1), chunked(206, video[half:1100], end, v1, "Content-Range: bytes 1000-1999/*"), raw(206, video[1100:], v1, "Content-Range: bytes 1100-1999/2000")}, video},
 		{"a moment of absence", []string{cut, raw(502, nil), "", rest}, video},
 
-		// An end that nothing marks.
+		// Unmarked ends.
 		{"whole, but the last chunk is missing", []string{chunked(200, video, "", v1), raw(416, nil, v1, "Content-Range: bytes */2000")}, video},
 		{"confirmed by a 416", []string{raw(200, video, v1), raw(416, nil, "Content-Range: bytes */2000")}, video},
 		{"cut", []string{raw(200, video[:half], v1), rest}, video},

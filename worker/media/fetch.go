@@ -20,9 +20,8 @@ import (
 type Config struct {
 	// MaxSize is the largest file, in bytes; default 2 GiB.
 	MaxSize int64
-	// Allow lists what may be reached although it is private or plain http: each entry
-	// a host:port, an IPv6 host in brackets, compared with the link's host and port
-	// (default 443 or 80).
+	// Allow lists host:port pairs, IPv6 hosts in brackets, that may be reached although
+	// they are private or plain http. A link's port is by default 443 or 80.
 	Allow []string
 	// Deny lists hosts that may never be reached, with their subdomains, and networks
 	// that may be reached only if Allow lists them.
@@ -30,8 +29,8 @@ type Config struct {
 	// Only, if set, lists all hosts that may be reached, with their subdomains, besides
 	// those in Allow.
 	Only []string
-	// FakeIP is for networks whose resolver answers with addresses of 198.18.0.0/15,
-	// which a proxy of the network maps back to names. Names may then lead there.
+	// FakeIP allows names that resolve to 198.18.0.0/15: in some networks the resolver
+	// answers so, and a proxy maps the addresses back to names.
 	FakeIP bool
 	// StallTimeout is the longest wait for a server's headers, including the connection,
 	// and then for each next byte; default 30 s. The context bounds the whole download.
@@ -62,7 +61,7 @@ type File struct {
 	Size int64
 	// SHA256 is in lower-case hex.
 	SHA256 string
-	// ContentType is what the bytes show it to be, else what the server declared.
+	// ContentType is detected from the bytes, else as the server declared.
 	ContentType string
 
 	up *upload // nil once published or discarded
@@ -98,13 +97,13 @@ type Request struct {
 	Bucket *Bucket
 	// Object is its name there; an existing object is replaced.
 	Object string
-	// Progress, if set, is called with how much was received and how large the file is,
-	// -1 if unknown. After a restart received is less.
+	// Progress, if set, is called with the received bytes and the size of the file, -1 if
+	// unknown. After a restart received is less.
 	Progress func(received, total int64)
 }
 
 // Fetcher downloads files. It is safe for concurrent use and keeps no connections, so
-// that the guard judges every request.
+// that the guard checks every request.
 type Fetcher struct {
 	cfg       Config
 	guard     *guard
@@ -121,7 +120,7 @@ func NewFetcher(cfg Config) *Fetcher {
 	cfg.MaxResumes = cmp.Or(cfg.MaxResumes, 5)
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, "klinghook")
 	g := newGuard(cfg)
-	// HTTP/2 would share a connection among downloads, and a broken one with its resume.
+	// With HTTP/2, downloads would share a connection, and a resume would use the broken one.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	received := prometheus.NewCounter(prometheus.CounterOpts{
@@ -145,7 +144,7 @@ func NewFetcher(cfg Config) *Fetcher {
 // Download downloads the file behind a link. The caller publishes or discards it.
 //
 // Errors are retryable unless [tasks.IsPermanent] reports otherwise: refusals of the
-// guard ([ErrForbiddenAddress]), links that are no URL ([ErrMalformedLink]), files above
+// guard ([ErrForbiddenAddress]), malformed links ([ErrMalformedLink]), files above
 // MaxSize, and statuses such as 404 and 410 are permanent. Answers without the file match
 // *[StatusError], with [tasks.RetryAfterOf] if a 429 or 503 asked for a wait. No error
 // includes the link's query.
@@ -212,8 +211,8 @@ func (f *Fetcher) get(ctx context.Context, u *url.URL, header http.Header, jar h
 	return nil, fmt.Errorf("more than %d redirects", maxRedirects)
 }
 
-// redirect returns where a response redirects to; empty if it is final. A redirect
-// without a target is final, and its status an error.
+// redirect returns the target of a redirect; empty if the response is final. A redirect
+// without a target is final, and its status is an error.
 func redirect(resp *http.Response) string {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,

@@ -30,7 +30,7 @@ func TestContentDecidesTheType(t *testing.T) {
 		body     []byte
 		want     string
 	}{
-		{Video, "text/html", testVideo(1<<20, 1), "video/mp4"}, // of exactly the limit
+		{Video, "text/html", testVideo(1<<20, 1), "video/mp4"}, // exactly at the limit
 		{Video, "video/mp2t", []byte("\x47\x40\x00\x10"), "video/mp2t"},
 		{Image, "image/png", []byte("\xff\xd8\xff\xe0\x00\x10JFIF"), "image/jpeg"},
 	}
@@ -132,7 +132,7 @@ func TestRedirectsAreFollowed(t *testing.T) {
 	same(t, got, video)
 }
 
-// Their digits become ASCII only after the link was checked.
+// The digits become ASCII only after the link was checked.
 func TestAddressInOtherDigitsIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, link := range []string{"https://１２７.０.０.１", "https://127。0。0。1", "https://①②⑦.⓪.⓪.①", "https://cdn.example"} {
@@ -150,7 +150,7 @@ func TestCertificatesAreChecked(t *testing.T) {
 	t.Parallel()
 	video := testVideo(100<<10, 1)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(video) }))
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes fail on purpose
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	trusting := NewFetcher(Config{Allow: []string{srv.Listener.Addr().String()}})
@@ -212,7 +212,7 @@ func TestTwoDownloadsAtOnceLeaveOneWhole(t *testing.T) {
 	}
 }
 
-// Counts everything allocated, so no copy of the body can hide. Not parallel.
+// It counts all allocations, so that no copy of the body goes unnoticed. Not parallel.
 func TestLargeDownloadNeedsLittleMemory(t *testing.T) {
 	const size, most = 256 << 20, 4 << 20
 	chunk := testVideo(1<<20, 1)

@@ -22,8 +22,8 @@ var ErrForbiddenAddress = errors.New("forbidden address")
 // maxHost is the longest host name in bytes (RFC 1035), with the dot at its end.
 const maxHost = 254
 
-// guard decides where downloads may go. It checks twice: the URL, for early and clear
-// errors, and the name and address of each connection, which alone are certain.
+// guard decides where downloads may go. It checks the URL, for early and clear errors, and
+// the name and address of each connection, which nothing can bypass.
 type guard struct {
 	allow    map[string]bool // by host:port, lower-case
 	deny     map[string]bool // by host, lower-case
@@ -74,7 +74,7 @@ func listedAs(host string) string {
 	return strings.ToLower(strings.TrimRight(strings.TrimLeft(host, "*."), "."))
 }
 
-// listed reports whether a list has a host or a domain that it is in.
+// listed reports whether a list has a host or one of its parent domains.
 func listed(list map[string]bool, host string) bool {
 	for host, more := listedAs(host), true; more; _, host, more = strings.Cut(host, ".") {
 		if list[host] {
@@ -115,7 +115,7 @@ func (g *guard) check(u *url.URL) error {
 	return g.judge(addr)
 }
 
-// hostPort returns a URL's host:port, the port by default that of the scheme.
+// hostPort returns a URL's host:port, by default with the port of the scheme.
 func hostPort(u *url.URL) (string, error) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	switch {
@@ -137,8 +137,8 @@ func hostPort(u *url.URL) (string, error) {
 }
 
 // literal returns the address of a host written as one, or the zero Addr for a name. It
-// rejects what only some resolvers read as an address, such as 2130706433, 0177.0.0.1 or
-// 0x7f.1.
+// rejects forms that only some resolvers read as an address, such as 2130706433,
+// 0177.0.0.1 or 0x7f.1.
 func literal(host string) (netip.Addr, error) {
 	bare := strings.TrimSuffix(host, ".")
 	if addr, err := netip.ParseAddr(bare); err == nil {
@@ -195,14 +195,14 @@ func (g *guard) dial(ctx context.Context, _, hostport string) (net.Conn, error) 
 	}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
 	if public.Load() && errors.Is(err, ErrForbiddenAddress) {
-		// No refusal: its public addresses may answer the next time.
+		// Not ErrForbiddenAddress: its public addresses may answer the next time.
 		err = fmt.Errorf("%q: its public addresses do not answer, and of the others: %s", host, err.Error())
 	}
 	return conn, err
 }
 
-// judgeSocket judges the address of a socket just before it connects, which may be that
-// of a name.
+// judgeSocket judges the address of a socket just before it connects. named reports that
+// a name resolved to it.
 func (g *guard) judgeSocket(address string, named bool) error {
 	ap, err := netip.ParseAddrPort(address)
 	switch {
@@ -216,7 +216,7 @@ func (g *guard) judgeSocket(address string, named bool) error {
 	return nil
 }
 
-// judge returns an error unless addr is an ordinary address on the internet.
+// judge returns an error unless addr is public.
 func (g *guard) judge(addr netip.Addr) error {
 	if what := g.special(addr); what != "" {
 		return fmt.Errorf("%w: %s is %s", ErrForbiddenAddress, addr, what)
@@ -224,7 +224,7 @@ func (g *guard) judge(addr netip.Addr) error {
 	return nil
 }
 
-// special returns what an address is; empty if it is public.
+// special describes an address that is not public; empty if it is public.
 func (g *guard) special(addr netip.Addr) string {
 	if addr.Zone() != "" {
 		// No prefix contains an address with a zone.

@@ -17,8 +17,7 @@ import (
 )
 
 // registered are the blocks of IANA's IPv4 and IPv6 Special-Purpose Address Registries,
-// the multicast blocks, and deprecated IPv6 blocks: written down again, so that a slip
-// in ranges.go is seen.
+// the multicast blocks, and deprecated IPv6 blocks, independently of ranges.go.
 var registered = []string{
 	"0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
 	"172.16.0.0/12", "192.0.0.0/24", "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32", "192.0.0.10/32",
@@ -117,7 +116,7 @@ func refuseEverywhere(t *testing.T, addr netip.Addr) {
 }
 
 // serveAt serves over TLS at a loopback address and port ("0" for any), counts the
-// connections that are made, and returns the port.
+// connections, and returns the port.
 func serveAt(t *testing.T, host, port string, reached *atomic.Int32, handler http.HandlerFunc) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", net.JoinHostPort(host, port))
@@ -170,7 +169,7 @@ func TestNameThatLeadsInsideReachesNothingThere(t *testing.T) {
 				}
 				return byFamily(tt.addrs[lookups.Add(1)-1], v6)
 			})})
-			// 127.0.0.2 is the outside, the rest of the loopback the inside.
+			// 127.0.0.2 counts as public, 127.0.0.1 as private.
 			f.guard.ranges = []addressRange{{netip.MustParsePrefix("127.0.0.0/31"), "inside"}, {netip.MustParsePrefix("::/8"), "inside"}}
 			f.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its certificate has another name
 			_, _, err := fetch(t, f, "https://cdn.example:"+port+"/a.mp4", Video)

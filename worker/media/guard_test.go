@@ -18,7 +18,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// resolving returns a resolver that knows these addresses of cdn.example.
+// resolving returns a resolver with these addresses for cdn.example.
 func resolving(t *testing.T, addrs ...string) *net.Resolver {
 	return resolverFunc(func(host string, v6 bool) []string {
 		if host != "cdn.example" {
@@ -238,7 +238,7 @@ func TestConnectionsInsideAreRefused(t *testing.T) {
 	}
 }
 
-// A listener whose queue is full answers no further connection, like a dead address.
+// A listener with a full queue answers no more connections, like a dead address.
 func TestDeadIPv6AddressIsPassedQuickly(t *testing.T) {
 	t.Parallel()
 	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -294,7 +294,7 @@ func FuzzGuardURL(f *testing.F) {
 		f.Add(link)
 	}
 	g := newGuard(Config{})
-	// What inet_aton reads as a part of an address.
+	// Forms that inet_aton reads as parts of an address.
 	number := regexp.MustCompile(`(?i)(^|\.)(\d+|0x[0-9a-f]*)$`)
 	f.Fuzz(func(t *testing.T, link string) {
 		u, err := g.parse(nil, link)

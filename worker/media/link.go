@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// ErrMalformedLink reports that a link is no URL of a file. A fresh link may be.
+// ErrMalformedLink reports that a link is not the URL of a file. A fresh link may be.
 var ErrMalformedLink = errors.New("malformed link")
 
 // authority matches a link up to its path.
@@ -18,9 +18,9 @@ var authority = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*:)?(//[^/?#\\]*)?`)
 // bareEscape matches a % that starts no escape.
 var bareEscape = regexp.MustCompile(`%($|[^0-9a-fA-F]|[0-9a-fA-F]($|[^0-9a-fA-F]))`)
 
-// parseLink parses a link as browsers do: they drop white space around it and line
-// breaks in it, and escape what may not be in a path or a query. A redirect's link may be
-// relative to base. Errors do not quote the link, which may contain a password.
+// parseLink parses a link as browsers do: it drops white space around it and line breaks
+// in it, and escapes characters that a path or query may not contain. A redirect's link may
+// be relative to base. Errors do not quote the link, which may contain a password.
 func parseLink(base *url.URL, link string) (*url.URL, error) {
 	link = strings.TrimFunc(link, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 	link = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(link)

@@ -50,7 +50,7 @@ func serve(t *testing.T, h http.HandlerFunc) (url, hostport string) {
 	return srv.URL, srv.Listener.Addr().String()
 }
 
-// raw returns a response with these header lines and exactly this body, after which the
+// raw returns a response with these header lines and exactly this body. Then the
 // connection ends.
 func raw(status int, body []byte, header ...string) string {
 	header = append(header, "Connection: close")

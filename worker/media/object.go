@@ -16,11 +16,11 @@ const (
 	// partSize is how much of a file goes to a cloud in one request. S3 takes at most
 	// 10,000 parts, so this allows for objects of 78 GiB.
 	partSize = 8 << 20
-	// partsAtOnce bounds the memory of one upload: this many parts are sent while
+	// partsAtOnce bounds the memory of one upload: it is how many parts are sent while
 	// another is filled.
 	partsAtOnce = 2
-	// staleAfter is when a temporary file without writes is a leftover of a killed
-	// process. A download that receives nothing gives up much earlier.
+	// staleAfter is the age of a temporary file that a killed process left behind. A
+	// download that receives nothing gives up much earlier.
 	staleAfter = time.Hour
 )
 
@@ -64,7 +64,7 @@ func (up *upload) write(p []byte) error {
 func (up *upload) publish() error {
 	defer up.cancel()
 	if up.file != nil {
-		// Before the rename: else a power cut could leave an empty file under the name.
+		// Without a sync before the rename, a power cut could leave an empty file.
 		if err := up.file.Sync(); err != nil {
 			up.abort()
 			return fmt.Errorf("write to bucket: %w", err)
@@ -76,7 +76,7 @@ func (up *upload) publish() error {
 	if up.file == nil {
 		return nil
 	}
-	// The job's folder may be new, so its entry in the one above counts too.
+	// The job's folder may be new, so its entry in its parent is synced too.
 	dirs := []string{filepath.Dir(up.file.Name())}
 	for last := dirs[0]; last != up.root && len(last) > len(up.root); dirs = append(dirs, last) {
 		last = filepath.Dir(last)
@@ -90,12 +90,12 @@ func (up *upload) abort() {
 	_ = up.w.Close()
 }
 
-// temporary matches the temporary file of an object of [ObjectName]: the folder may have
-// files of other programs.
+// temporary matches the temporary file of an object of [ObjectName], but not the files of
+// other programs.
 var temporary = regexp.MustCompile(`^.+\.(?:mp4|jpg)\.[0-9a-f]+\.tmp$`)
 
 // RemoveLeftovers removes temporary files that killed processes left in a file bucket an
-// hour ago or earlier, and returns how many. In a cloud there is nothing to see.
+// hour ago or earlier, and returns how many. In a cloud it does nothing.
 func (b *Bucket) RemoveLeftovers(ctx context.Context) (n int, err error) {
 	if b.root == "" {
 		return 0, nil
@@ -105,7 +105,7 @@ func (b *Bucket) RemoveLeftovers(ctx context.Context) (n int, err error) {
 			return err
 		}
 		if err != nil || !entry.Type().IsRegular() || !temporary.MatchString(entry.Name()) {
-			return ctx.Err() // a folder that cannot be read is no reason to stop
+			return ctx.Err() // unreadable folders are skipped
 		}
 		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > staleAfter && os.Remove(path) == nil {
 			n++

@@ -15,7 +15,7 @@ var errStalled = errors.New("the server stalled")
 type pace struct {
 	cfg      Config
 	watchdog *time.Timer
-	began    time.Time     // the current wait
+	began    time.Time     // start of the current wait
 	waited   time.Duration // in the whole exchange
 	// The current window of the body.
 	windowWaited time.Duration
@@ -35,7 +35,7 @@ func (p *pace) wait() {
 	p.arrived()
 }
 
-// arrived notes while waiting that something came and more will.
+// arrived restarts the stall timeout during a wait, because something came.
 func (p *pace) arrived() { p.watchdog.Reset(p.cfg.StallTimeout) }
 
 // done ends a wait and returns how long it was.
@@ -55,7 +55,7 @@ func (p *pace) read(n int) error {
 	}
 	waited, got := p.windowWaited, p.windowBytes
 	p.windowWaited, p.windowBytes = 0, 0
-	// Not by waited: a stall within its limit may prolong the last read of a window.
+	// RateWindow, not waited: a short stall may prolong the last read of a window.
 	if float64(got) < float64(p.cfg.MinRate)*p.cfg.RateWindow.Seconds() {
 		return fmt.Errorf("%w: %d bytes came in %s", errStalled, got, waited.Round(time.Second))
 	}
@@ -64,7 +64,7 @@ func (p *pace) read(n int) error {
 
 // worthwhile reports whether the exchange brought new bytes at the minimum rate. It
 // counts all windows: else a server could cut each exchange just before a window ends,
-// and trickle for ever.
+// and trickle forever.
 func (p *pace) worthwhile(gained int64) bool {
 	return gained > 0 && float64(gained) >= float64(p.cfg.MinRate)*p.waited.Seconds()
 }

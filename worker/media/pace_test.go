@@ -17,8 +17,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// pipeListener is a network within a synctest bubble: its connections are
-// pipes, so that waiting on them lets the bubble's clock run.
+// pipeListener is a network in a synctest bubble: its connections are pipes, so that the
+// bubble's clock runs while they wait.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -42,8 +42,8 @@ func (*pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 const pipeURL = "http://media.test/a.mp4"
 
-// pipeFetcher returns a Fetcher whose every connection leads to the handler, which gets
-// the request's number, from 1.
+// pipeFetcher returns a Fetcher that always connects to the handler, which gets the
+// number of the request, from 1.
 func pipeFetcher(t *testing.T, cfg Config, answer func(w http.ResponseWriter, r *http.Request, n int)) *Fetcher {
 	t.Helper()
 	ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -78,7 +78,7 @@ type drip struct {
 	cut         int // 0: never
 }
 
-// to returns a drip to a response.
+// to returns the drip for a response.
 func (d drip) to(w http.ResponseWriter, r *http.Request) *drip {
 	d.ResponseWriter, d.ctx = w, r.Context()
 	return &d
@@ -107,7 +107,7 @@ func (d *drip) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// pause waits, and reports false if the client goes meanwhile.
+// pause waits, and reports false if the client disconnects.
 func pause(ctx context.Context, wait time.Duration) bool {
 	select {
 	case <-time.After(wait):
@@ -117,7 +117,7 @@ func pause(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// serveVideo answers as a proper server does, ranges included.
+// serveVideo serves a video with ranges, as a correct server does.
 func serveVideo(w http.ResponseWriter, r *http.Request, video []byte) {
 	http.ServeContent(w, r, "", time.Unix(0, 0), bytes.NewReader(video))
 }

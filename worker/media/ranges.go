@@ -10,7 +10,7 @@ type addressRange struct {
 
 // specialRanges returns the special blocks of IPv4, and those of IPv6 that are within
 // global unicast or worth naming: IANA's registries of special-purpose addresses, the
-// multicast and deprecated blocks, and a cloud's inner address in public space:
+// multicast and deprecated blocks, and a cloud's internal address in public space:
 // https://www.iana.org/assignments/iana-ipv4-special-registry and
 // https://www.iana.org/assignments/iana-ipv6-special-registry.
 func specialRanges() []addressRange {

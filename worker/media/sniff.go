@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// FileType is what a file must be to be kept.
+// FileType is the kind of file that a download must be.
 type FileType int
 
 // The kinds of media.
@@ -43,7 +43,7 @@ func (k FileType) contentType(head []byte, declared string, restarted bool) (str
 		return sniffed, nil
 	}
 	if sniffed == unrecognised && restarted {
-		return "", fmt.Errorf("the download was started again, and then it is unrecognised data, not %s", k)
+		return "", fmt.Errorf("it is unrecognised data after a restart of the download, not %s", k)
 	}
 	if sniffed == unrecognised && k.vouchedBy(declared) {
 		if declared == "" {
@@ -79,11 +79,11 @@ func mediaType(value string) string {
 	return t
 }
 
-// awsChunked matches the start of a body that an S3-compatible store kept as it was
-// uploaded, in chunks with a header each.
+// awsChunked matches the start of a body that an S3-compatible store kept as uploaded: in
+// chunks with a header each.
 var awsChunked = regexp.MustCompile(`^[0-9a-fA-F]+(;chunk-signature=[0-9a-f]+)?\r\n`)
 
-// sniff is http.DetectContentType with ISO media files, Matroska and chunks told apart.
+// sniff is http.DetectContentType that also detects ISO media, Matroska and AWS chunks.
 func sniff(head []byte) string {
 	if t := sniffISO(head); t != "" {
 		return t

@@ -66,8 +66,8 @@ func (v validator) ifRange() string {
 	return v.lastModified
 }
 
-// isOf reports whether a response has this validator, so that it is of this version. A
-// response without one may be of any.
+// isOf reports whether a response is certainly of this version. A response without a
+// validator may be of any version.
 func (v validator) isOf(header http.Header) bool {
 	return v.ifRange() != "" && v.ifRange() == validatorOf(header).ifRange()
 }
