@@ -21,8 +21,8 @@ import (
 const (
 	// maxSends is how many sends to one chat destination may run at once.
 	maxSends = 4
-	// forgetAfter is when a send that never returns frees its place. It limits how
-	// fast such sends pile up, and how long a destination waits after it works again.
+	// forgetAfter is when a send that never returns frees its place. It limits how fast
+	// such sends pile up, and how long a recovered destination waits for them.
 	forgetAfter = 10 * time.Minute
 	// maxMessage is the most bytes of a message, unless the service has a limit.
 	maxMessage = 3500
@@ -37,7 +37,7 @@ type chat struct {
 	scrub  func(string) string
 	open   func(rawURL string) (sender, error)
 	// places has maxSends places, each with an idle sender or nil. Senders are reused,
-	// because some keep connections, but one at a time.
+	// because some keep connections, but not concurrently.
 	places chan sender
 }
 
@@ -54,7 +54,7 @@ func newChat(rawURL string) (*chat, error) {
 	service, _, _ := strings.Cut(u.Scheme, "+")
 	known, ok := services[service]
 	if !ok {
-		// The text instead of a service may be part of a token: do not show it.
+		// Do not show the unknown service: it may be part of a token.
 		names := strings.Join(slices.Sorted(maps.Keys(services)), ", ")
 		return nil, fmt.Errorf("does not begin with a known service; write it as service://…, the service one of %s", names)
 	}
@@ -160,7 +160,7 @@ func (c *chat) compose(message Message) (string, types.Params) {
 	heading, details := title(message), strings.Join(lines(message), "\n")
 	params := types.Params{}
 	if c.service == "discord" {
-		// shoutrrr garbles texts of more than ten lines if it sends each by itself.
+		// shoutrrr garbles texts of more than ten lines if it sends each line separately.
 		params["splitlines"] = "No"
 	}
 	text := heading + "\n" + details

@@ -20,7 +20,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// fakeSender is a service whose sends the test decides.
+// fakeSender is a sender whose result the test chooses.
 type fakeSender func(text string) error
 
 func (f fakeSender) send(_ context.Context, text string, _ types.Params) error { return f(text) }
@@ -69,8 +69,8 @@ func TestChatErrorShowsNoSecret(t *testing.T) {
 	}
 }
 
-// TestHungSendsFreeTheirPlaces checks that sends which never return block their
-// destination only for a while.
+// TestHungSendsFreeTheirPlaces checks that sends that never return block their destination
+// only for a while.
 func TestHungSendsFreeTheirPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -13,7 +13,7 @@
 // same on every attempt: use it to drop repeats.
 //
 //	type        the event's type, e.g. "video.completed"; unknown types are passed on
-//	timestamp   when klinghook received the event, or the first of several equal ones
+//	timestamp   when klinghook first received the event
 //	data
 //	  event_id  klinghook's id of the event; left out if no event caused this
 //	  job       left out if the event belongs to none
@@ -37,8 +37,8 @@
 //	    content_type
 //
 // Times are RFC 3339 in UTC. Unknown fields are left out, except progress,
-// contradicted and media. job and media are as they are at sending: after a late or
-// repeated event the status need not match type, and a repeated message may show
+// contradicted and media. job and media show the state when the message is sent: after a
+// late or repeated event the status need not match type, and a repeated message may show
 // more stored files. Later releases only add fields. testdata has two examples.
 //
 // Any 2xx answer is success. 410 ends the attempts; after every other answer
@@ -47,8 +47,8 @@
 //
 // # Chat
 //
-// A message is sent only when the service's answer says so: a 2xx, whole, and in the
-// service's own words. Redirects are errors. See [GuardDefaultClient].
+// A message counts as sent only if the service's answer confirms it: a complete 2xx that
+// contains the service's sign of success. Redirects are errors. See [GuardDefaultClient].
 //
 // shoutrrr's sends take no context, so klinghook stops waiting for one after the
 // timeout. At most four sends to a destination run at once; a send that never

@@ -30,7 +30,7 @@ type forward struct {
 	client *http.Client
 }
 
-// newSigner refuses the empty key, with which the library would sign.
+// newSigner refuses the empty key, which the library would accept.
 func newSigner(secret string) (*standardwebhooks.Webhook, error) {
 	const fix = `; make one with: echo "whsec_$(openssl rand -base64 32)"`
 	if strings.TrimPrefix(secret, "whsec_") == "" {
@@ -91,8 +91,7 @@ func (f *forward) send(ctx context.Context, message Message) error {
 	return err
 }
 
-// shortError is an error with what an endpoint sent in its text, such as a malformed
-// redirect.
+// shortError shortens an error that may quote the endpoint, such as a malformed redirect.
 type shortError struct{ error }
 
 func (e shortError) Error() string {

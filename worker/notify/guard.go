@@ -23,9 +23,9 @@ const (
 	maxAnswer = 64 << 10
 )
 
-// guard is a transport that returns an error if the answer does not mean success:
-// a redirect, any other status than 2xx, an answer that is cut, a web page, or a body
-// that reports an error. shoutrrr takes some of them for success.
+// guard is a transport that returns an error unless the answer means success. Failures
+// are any status but 2xx, a truncated answer, a web page, and a body that reports an
+// error. shoutrrr takes some of them for success.
 type guard struct {
 	base     http.RoundTripper // nil: http.DefaultTransport
 	accepted func(body []byte) bool
@@ -39,7 +39,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// refusal is why a message was not sent, without the words that shoutrrr adds.
+// refusal is the reason why a message was not sent, without shoutrrr's additions.
 type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
@@ -49,8 +49,8 @@ func (g guard) roundTrip(req *http.Request) (*http.Response, error) {
 	defer cancel()
 	res, err := roundTrip(g.base, req.WithContext(ctx))
 	if err != nil {
-		// The text only: shoutrrr's discord service would repeat the request after a
-		// time-out, while klinghook repeats the task.
+		// Hide a time-out: shoutrrr's discord service would retry the request, but
+		// klinghook retries the task.
 		return nil, errors.New(err.Error())
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
@@ -96,7 +96,7 @@ func excerpt(body []byte) string {
 
 func isPage(body []byte) bool { return strings.HasPrefix(http.DetectContentType(body), "text/html") }
 
-// refuses reports whether a body is a web page or names a failure in a usual way.
+// refuses reports whether a body is a web page or has a failure in a common field.
 func refuses(body []byte) bool {
 	var fields map[string]any
 	_ = json.Unmarshal(body, &fields) // an answer need not be JSON
@@ -128,8 +128,8 @@ func field(value any, keys ...string) func([]byte) bool {
 	}
 }
 
-// GuardDefaultClient makes http.DefaultClient, with which many of shoutrrr's services
-// send, check the answers of the chat services in use. It leaves other requests alone.
+// GuardDefaultClient makes http.DefaultClient, which many of shoutrrr's services use,
+// check the answers of the configured chat services. It does not affect other requests.
 // main calls it before anything uses the client.
 func GuardDefaultClient() { guardedHosts() }
 
@@ -149,7 +149,7 @@ func guardedHosts() *chatHosts {
 	return hosts
 }
 
-// add guards a host. The strictest of several services decides.
+// add guards a host. Of several services, the first with a check decides.
 func (h *chatHosts) add(host string, accepted func([]byte) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

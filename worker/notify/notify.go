@@ -39,7 +39,7 @@ type Notifier struct {
 
 type destination interface {
 	send(ctx context.Context, message Message) error
-	// close closes the connections that are kept between sends.
+	// close closes idle connections.
 	close()
 }
 
@@ -82,15 +82,15 @@ func New(cfg Config) (*Notifier, error) {
 	return notifier, nil
 }
 
-// CheckChatURL returns why a shoutrrr URL cannot be used, without showing it. It does
-// not use the network.
+// CheckChatURL returns an error if a shoutrrr URL cannot be used, without showing the URL.
+// It does not use the network.
 func CheckChatURL(rawURL string) error {
 	_, err := newChat(strings.TrimSpace(rawURL))
 	return err
 }
 
-// add names a destination: a hash tells URLs of one service apart without showing
-// them.
+// add adds a destination. The hash in its name tells URLs of one service apart without
+// showing them.
 func (n *Notifier) add(prefix, rawURL string, d destination, rate float64) {
 	sum := sha256.Sum256([]byte(rawURL))
 	name := prefix + "-" + hex.EncodeToString(sum[:4])
@@ -109,8 +109,8 @@ func (n *Notifier) add(prefix, rawURL string, d destination, rate float64) {
 // id: "slack-1a2b3c4d", "forward-example.com-1a2b3c4d".
 func (n *Notifier) Names() []string { return slices.Clone(n.names) }
 
-// Turn takes a turn at a destination: 0 means that a message may be sent now.
-// Otherwise it returns when to ask again.
+// Turn takes a turn at a destination: 0 means that a message may be sent now. Otherwise it
+// returns how long to wait before asking again.
 func (n *Notifier) Turn(name string) time.Duration {
 	if t, ok := n.turns[name]; ok {
 		return t.take(time.Now())

@@ -182,7 +182,7 @@ func wantText(t *testing.T, text string, want, hidden []string) {
 	}
 }
 
-// as returns a destination by its name.
+// as returns a destination by its name, as its type.
 func as[D destination](t *testing.T, n *Notifier, name string) D {
 	t.Helper()
 	d, ok := n.destinations[name].(D)

@@ -25,8 +25,8 @@ import (
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 )
 
-// poster sends for the services whose HTTP client shoutrrr does not let us guard.
-// shoutrrr reads their URLs.
+// poster sends for services whose HTTP client shoutrrr does not let us guard. shoutrrr
+// still parses their URLs.
 type poster struct {
 	client  *http.Client
 	service types.Service

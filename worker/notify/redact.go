@@ -13,16 +13,16 @@ const (
 	// Secrets shorter than minSecret bytes are ignored: removing every "id" would make
 	// errors unreadable.
 	minSecret = 3
-	// Some services' errors and API URLs show parts of a token.
+	// Parts of a token, which some errors and API URLs show, are removed from this length on.
 	minSecretPart = 6
 	// Secrets shorter than minAnywhere are only removed as whole words, so that
 	// Slack's "hook" does not change "webhook".
 	minAnywhere = 8
 )
 
-// newScrubber returns a function that makes the service's errors fit to be logged. It
-// removes every part of the URL except a host, cuts links to their host, and returns
-// one line of limited length.
+// newScrubber returns a function that makes the service's errors safe to log. It removes
+// every part of the URL except a host, cuts links to their host, and returns one line of
+// limited length.
 func newScrubber(u *url.URL, service string) func(string) string {
 	var patterns []string
 	for _, secret := range secrets(u, service) {

@@ -33,17 +33,17 @@ type service struct {
 	// refused says why the service is not supported; empty if it is.
 	refused string
 	// accepted reports whether the body of a 2xx answer confirms the message. If it
-	// is nil, every answer does that names no failure.
+	// is nil, every answer that names no failure confirms it.
 	accepted func(body []byte) bool
 	// server reports that the URL's host is a server, not a token or an id.
 	server bool
-	// shared reports that it sends through http.DefaultClient: to the host api, or
-	// to the URL's if that is empty.
+	// shared reports that it sends through http.DefaultClient: to the host api or, if
+	// that is empty, to the URL's host.
 	shared bool
 	api    string
-	// title reports that it shows a title by itself.
+	// title reports that it shows a title separately.
 	title bool
-	// limit is the most bytes that it shows as one message. Default 3500.
+	// limit is the most bytes of one message. Default 3500.
 	limit int
 	// lists are the query keys that take several recipients, in lower case.
 	lists []string

@@ -80,7 +80,7 @@ func testServers(t *testing.T, elsewhere string, handler http.HandlerFunc) (plai
 	return plain
 }
 
-// repeated reads as one byte without end.
+// repeated is an endless reader of one byte.
 type repeated byte
 
 func (r repeated) Read(p []byte) (int, error) {
@@ -183,7 +183,7 @@ func TestOnlyAcceptedMessagesAreSent(t *testing.T) {
 	}
 }
 
-// posted sends one message and returns the requests that it makes.
+// posted sends one message and returns the resulting requests.
 func posted(t *testing.T, n *Notifier, m Message) (requests []string) {
 	t.Helper()
 	testServers(t, "", func(w http.ResponseWriter, r *http.Request) {

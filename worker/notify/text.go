@@ -110,15 +110,14 @@ func size(bytes int64) string {
 }
 
 var (
-	// link is anything that looks like a URL, up to the next space: quotes may be part
-	// of it.
+	// link matches text like a URL, up to the next space, as quotes may be part of it.
 	link = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://\S+`)
-	// query is what looks like the query of a link, also of one without a scheme.
+	// query matches text like the query of a link, with or without a scheme.
 	query = regexp.MustCompile(`[?#]\S*=\S*`)
 )
 
-// clean makes a text from elsewhere fit for one line of chat: without signed links,
-// control characters, mentions and markup, and at most maxText runes.
+// clean makes an external text safe for one line of chat: without signed links, control
+// characters, mentions and markup, and at most maxText runes.
 func clean(text string) string {
 	text = link.ReplaceAllStringFunc(oneLine(text), cutLink)
 	text = cut(query.ReplaceAllString(text, redacted))
@@ -158,7 +157,7 @@ func cutLink(text string) string {
 	}
 	host, path, hasPath := strings.Cut(rest, "/")
 	host = host[strings.LastIndex(host, "@")+1:]
-	if hasPath { // which may have another link in it, after a quote
+	if hasPath { // it may contain another link, after a quote
 		host += "/" + link.ReplaceAllStringFunc(path, cutLink)
 	}
 	return scheme + "://" + host

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// turns limits the rate of one destination. Callers without a turn get times one
-// after the other: if all came back at the next turn, a thousand would come for each.
+// turns limits the rate of one destination. Callers without a turn get successive times:
+// if all came back at the next turn, a thousand would come for each.
 type turns struct {
 	limiter *rate.Limiter
 	step    time.Duration // between two turns
@@ -18,7 +18,7 @@ type turns struct {
 	last time.Time // guarded by mu; the latest time given out
 }
 
-// newTurns allows bursts of a second's worth.
+// newTurns allows bursts of one second's turns.
 func newTurns(perSecond float64) *turns {
 	return &turns{
 		limiter: rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond))),
@@ -26,7 +26,7 @@ func newTurns(perSecond float64) *turns {
 	}
 }
 
-// take takes a turn and returns 0, or returns when to ask again.
+// take takes a turn and returns 0, or returns how long to wait before asking again.
 func (t *turns) take(now time.Time) time.Duration {
 	if t.limiter.AllowN(now, 1) {
 		return 0

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestTurnsKeepTheRate checks also that waiting messages ask few times and do not
+// TestTurnsKeepTheRate also checks that waiting messages ask only a few times and do not
 // delay other destinations.
 func TestTurnsKeepTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
