@@ -19,10 +19,10 @@ const (
 	maxBatch = 20
 )
 
-// answer is the answer to a call that is not refused.
+// answer is the answer to a call that succeeded.
 type answer struct {
 	data any
-	// numbers says that the envelope's numbers drift.
+	// numbers reports that the envelope has its numbers as strings.
 	numbers bool
 }
 

@@ -36,8 +36,8 @@ func (s *Simulator) protocol(j *job) CallbackFormat {
 	return OfficialLegacy
 }
 
-// plan returns the callbacks of a job, with all that goes wrong on the way, and counts
-// them. It is called with the lock held.
+// plan returns the callbacks of a job, with their simulated faults, and counts them. The
+// caller has locked mu.
 func (s *Simulator) plan(j *job) []callback {
 	if j.callbackURL == "" {
 		return nil
@@ -82,7 +82,7 @@ func (s *Simulator) plan(j *job) []callback {
 	return sent
 }
 
-// deliver posts a callback until it is answered with 2xx, or all attempts are used up.
+// deliver posts a callback until it is answered with 2xx or no attempt is left.
 func (s *Simulator) deliver(cb callback) {
 	s.mu.Lock()
 	stopped := s.stopping.Err() != nil
@@ -107,7 +107,7 @@ func (s *Simulator) deliver(cb callback) {
 		err := s.post(cb)
 		<-s.slots
 		if s.posting.Err() != nil {
-			return // cut off: nobody knows what the receiver made of it
+			return // cut off: the receiver may have accepted it or not
 		}
 		delivered = err == nil
 	}

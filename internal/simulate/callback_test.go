@@ -180,7 +180,7 @@ func TestCallbacksAreRetried(t *testing.T) {
 					t.Errorf("stats (-want +got)\n%s", diff)
 				}
 				if inHand := s.Stats().Jobs.InHand; inHand != 0 {
-					t.Errorf("%d jobs are in hand", inHand)
+					t.Errorf("%d jobs are unfinished", inHand)
 				}
 			})
 		})

@@ -54,7 +54,7 @@ func (c code) status() int {
 	return 0
 }
 
-// fault is the answer to a call that is refused.
+// fault is the answer to a refused call.
 type fault struct {
 	code    code
 	message string
@@ -64,7 +64,7 @@ func (c code) fault(message string) *fault { return &fault{c, message} }
 
 var simulated = regexp.MustCompile(`\bsimulate (\d{4})\b`)
 
-// askedFault returns the refusal that a prompt asks for by "simulate" and a code, if any.
+// askedFault returns the fault that a prompt such as "simulate 1301" asks for, if any.
 func askedFault(prompt string) *fault {
 	found := simulated.FindStringSubmatch(prompt)
 	if found == nil {

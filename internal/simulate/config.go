@@ -23,15 +23,15 @@ const (
 // Config says how a Simulator behaves. The zero Config is a Kling without faults that
 // accepts any credentials and does not sign. Shares are from 0 to 1.
 type Config struct {
-	// RandomSeed decides everything that is left to chance.
+	// RandomSeed decides everything random.
 	RandomSeed uint64
 
 	// Duration is how long a job takes. Default DefaultDuration.
 	Duration time.Duration
-	// Fail and Cancel are the shares of jobs that end so.
+	// Fail and Cancel are the shares of failed and of cancelled jobs.
 	Fail, Cancel float64
 
-	// Protocol is that of the callbacks. Default AsCreated.
+	// Protocol is the protocol of callbacks. Default AsCreated.
 	Protocol CallbackFormat
 	// OfficialSecret and SeedSecret sign callbacks in the official protocols and in the
 	// Seed protocol. If empty, these callbacks are not signed.
@@ -46,13 +46,13 @@ type Config struct {
 
 	// Lost is the share of callbacks that are never sent.
 	Lost float64
-	// Repeat is the share of callbacks, of those not lost, that are sent twice.
+	// Repeat is the share of the callbacks not lost that are sent twice.
 	Repeat float64
-	// Reorder is the share of callbacks, of those with a successor, sent after it.
+	// Reorder is the share of the callbacks with a successor that are sent after it.
 	Reorder float64
 	// Late is the share of callbacks that are sent LateBy too late.
 	Late float64
-	// LateBy is how late. Default DefaultLateBy.
+	// LateBy is the delay of late callbacks. Default DefaultLateBy.
 	LateBy time.Duration
 
 	// DeadLinks is the share of jobs whose links in callbacks answer 403, 404 or 410.
@@ -66,10 +66,10 @@ type Config struct {
 	// MediaSize, in bytes, streams videos of this size instead of Video. Default 256 KiB
 	// if there is no Video.
 	MediaSize int64
-	// SlowMedia limits each download to so many bytes a second; 0 is no limit.
+	// SlowMedia limits each download, in bytes a second; 0 is no limit.
 	SlowMedia int64
-	// BrokenMedia is the share of jobs whose downloads break off in the middle, unless
-	// they start beyond it.
+	// BrokenMedia is the share of jobs whose downloads break off at some point, unless
+	// they start after it.
 	BrokenMedia float64
 
 	// LookupRate is how many look-ups a second are answered; others get code 1302. 0 is
@@ -77,12 +77,12 @@ type Config struct {
 	LookupRate float64
 	// Trouble is the share of calls that are answered with code 5000, 5001 or 5002.
 	Trouble float64
-	// Drift varies answers and official callbacks in ways that have been seen of Kling:
+	// Drift varies answers and official callbacks in ways that Kling has shown:
 	// the other form's word for success, data as an object instead of a list and the
 	// reverse, numbers as strings.
 	Drift bool
 
-	// Parallel is how many jobs may be in hand: not ended, or with callbacks still to
+	// Parallel is how many jobs may be unfinished: running, or with callbacks still to
 	// send. Others get code 1303. Default DefaultParallel.
 	Parallel int
 	// Keep is how many finished jobs are remembered; the oldest is forgotten first.

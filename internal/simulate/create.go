@@ -20,7 +20,7 @@ const (
 	defaultModel   = "kling-v1"
 )
 
-// loose is a string that may come as a number.
+// loose is a string that may be a number in JSON.
 type loose string
 
 // UnmarshalJSON reads strings and numbers.
@@ -124,7 +124,7 @@ func isHTTP(target string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
 }
 
-// baseOf is where the sender of a request reaches this simulator.
+// baseOf returns the URL at which the client reached this simulator.
 func baseOf(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host

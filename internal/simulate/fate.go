@@ -7,15 +7,15 @@ import (
 	"net/http"
 )
 
-// What random numbers are drawn for. Each has its own, so that one knob changes nothing
-// but what it is for.
+// The uses of random numbers. Each use has its own numbers, so that a setting changes only
+// its own effect.
 const (
 	drawJob uint64 = iota
 	drawCallback
 	drawCall
 )
 
-// draw returns the random numbers for the thing that the numbers name.
+// draw returns the random numbers for a use and its subject.
 func (c Config) draw(names ...uint64) *rand.Rand {
 	var text []byte
 	for _, n := range append([]uint64{c.RandomSeed}, names...) {
@@ -24,7 +24,7 @@ func (c Config) draw(names ...uint64) *rand.Rand {
 	return rand.New(rand.NewChaCha8(sha256.Sum256(text)))
 }
 
-// fate is what becomes of a job.
+// fate is the outcome of a job.
 type fate struct {
 	end      State
 	deadLink int     // HTTP status of the links in callbacks; 0 if they work
@@ -32,7 +32,7 @@ type fate struct {
 	drift    drift
 }
 
-// jobFate draws the same numbers whatever the shares are.
+// jobFate draws the same numbers for all values of the shares.
 func (c Config) jobFate(number uint64) fate {
 	r := c.draw(drawJob, number)
 	f := fate{end: Succeeded}
@@ -54,11 +54,11 @@ func (c Config) jobFate(number uint64) fate {
 	return f
 }
 
-// callbackFate is what becomes of one callback.
+// callbackFate is the outcome of one callback.
 type callbackFate struct {
 	lost, repeated, reordered, late bool
-	// behind and again are, as shares of the job's duration, how long after its successor
-	// a reordered callback is sent, and how long after the first a repeated one.
+	// behind is how long after its successor a reordered callback is sent, again how long
+	// after the first a repeated one, as shares of the job's duration.
 	behind, again float64
 }
 
@@ -71,8 +71,7 @@ func (c Config) callbackFate(job uint64, index int) callbackFate {
 	}
 }
 
-// trouble returns the code that a call is answered with instead of its own answer; 0 for
-// none.
+// trouble returns the error code that replaces the answer to a call; 0 for none.
 func (c Config) trouble(call uint64) code {
 	r := c.draw(drawCall, call)
 	if troubled, which := r.Float64() < c.Trouble, r.IntN(3); troubled {

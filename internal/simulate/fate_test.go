@@ -24,7 +24,7 @@ func createMany(t *testing.T, s *Simulator, n int) {
 	}
 }
 
-// near checks that a count is within four standard deviations of a share.
+// near checks that a count is within four standard deviations of the share.
 func near(t *testing.T, what string, got, of int, share float64) {
 	t.Helper()
 	n := float64(of)
@@ -64,14 +64,14 @@ func TestCallbackKnobsHaveTheirShares(t *testing.T) {
 	}
 }
 
-// sight is what the receiver saw.
+// sight summarizes the callbacks that the receiver got.
 type sight struct {
 	posts, distinct int
 	// inversions counts callbacks that arrived after the next one of their job.
 	inversions, late int
 }
 
-// look summarizes what arrived. A webhook-id ends in the callback's place in its job.
+// look summarizes the arrivals. A webhook-id ends in the callback's place in its job.
 func look(all []arrival, lateBy time.Duration) sight {
 	seen := sight{posts: len(all)}
 	due := []time.Duration{0, time.Second, 4 * time.Second}
@@ -156,7 +156,7 @@ func TestSameSeedGivesTheSameRun(t *testing.T) {
 				lines = append(lines, fmt.Sprint(a.at.Sub(begun), a.header.Get("Webhook-Id"), text(decodeBody(t, a.body), "task_status")))
 			}
 		})
-		slices.Sort(lines) // those of one instant are posted side by side
+		slices.Sort(lines) // callbacks of one instant are posted concurrently
 		return lines
 	}
 	first := log(cfg)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// form is the one of Kling's two APIs that created a job.
+// form is the one of Kling's two APIs in which a job was created.
 type form int
 
 const (
@@ -13,7 +13,7 @@ const (
 	newForm
 )
 
-// order is what a job was created with.
+// order has the parameters of a job.
 type order struct {
 	form                    form
 	kind                    string // as in the path
@@ -37,15 +37,15 @@ type job struct {
 	life   []change
 	fate   fate
 
-	// waiting is how much has still to happen: the end, and each callback. The
+	// waiting counts what is still to happen: the end, and each callback. The
 	// Simulator's lock guards it.
 	waiting int
 }
 
 func newJob(cfg Config, o order, number uint64, now time.Time) *job {
 	now = now.UTC().Truncate(time.Millisecond)
-	// Like Kling's, ids are digits that begin with the time: a simulator that is started
-	// again uses no id twice.
+	// Like Kling's, ids are digits that begin with the time, so that a restarted simulator
+	// uses no id twice.
 	j := &job{order: o, number: number, fate: cfg.jobFate(number), id: fmt.Sprint(now.UnixMilli()<<20 | int64(number&(1<<20-1)))}
 	for _, p := range Life(j.fate.end) {
 		j.life = append(j.life, change{p, now.Add(time.Duration(p.After * float64(cfg.Duration)))})
@@ -66,7 +66,7 @@ func (j *job) asOf(now time.Time) change {
 
 func (j *job) end() change { return j.life[len(j.life)-1] }
 
-// update reports a job after a change, with links that were given at some time.
+// update returns the report of a job after a change, with links from the given time.
 func (s *Simulator) update(j *job, c change, by giver, given time.Time) Update {
 	u := Update{
 		JobID: j.id, ExternalID: j.externalID, Prompt: j.prompt, Model: j.model, Status: c.Status, Progress: c.Progress,
@@ -78,12 +78,12 @@ func (s *Simulator) update(j *job, c change, by giver, given time.Time) Update {
 	return u
 }
 
-// add creates a job and schedules all that will happen to it.
+// add creates a job and schedules its end and its callbacks.
 func (s *Simulator) add(o order) (*job, *fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stats.Jobs.InHand >= s.cfg.Parallel {
-		return nil, codeParallel.fault("too many tasks in hand; wait until some have ended")
+		return nil, codeParallel.fault("too many unfinished tasks; wait until some have ended")
 	}
 	if s.external[o.externalID] != nil {
 		return nil, codeParameterValue.fault("another task has this external_task_id")
@@ -104,8 +104,8 @@ func (s *Simulator) add(o order) (*job, *fault) {
 	return j, nil
 }
 
-// settle is called for each thing that was to happen to a job. A job to which nothing more
-// happens may be forgotten.
+// settle is called after the end of a job and after each of its callbacks. A job with
+// nothing left to happen may then be forgotten.
 func (s *Simulator) settle(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

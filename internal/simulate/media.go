@@ -29,7 +29,7 @@ const (
 // stallTimeout is how long the client of a download may read nothing.
 const stallTimeout = 30 * time.Second
 
-// giver is what gave out a link.
+// giver is the origin of a link.
 type giver string
 
 const (
@@ -75,11 +75,11 @@ func (s *Simulator) serveMedia(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveFile sends a file, as slow and as broken as it is to be.
+// serveFile sends a file, as slowly and as broken as configured.
 func (s *Simulator) serveFile(w http.ResponseWriter, r *http.Request, j *job, file string) {
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		r = r.Clone(r.Context())
-		r.Header.Del("Range") // several ranges at once need not be served
+		r.Header.Del("Range") // a server need not support several ranges at once
 	}
 	content, err := s.content(j, file)
 	if err != nil {
@@ -156,7 +156,7 @@ func (d *download) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	// The server's own deadline is for answers, not for files.
+	// The server's own deadline is too short for files.
 	_ = d.client.SetWriteDeadline(time.Now().Add(stallTimeout)) // tests have none
 	n, err := d.ReadSeeker.Read(p)
 	d.offset += int64(n)
@@ -166,14 +166,14 @@ func (d *download) Read(p []byte) (int, error) {
 // videoHead begins an MP4 file, whose last box has its length in 64 bits.
 const videoHead = "\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42\x00\x00\x00\x01mdat"
 
-// minVideo is the least size of a video, in bytes.
+// minVideo is the smallest size of a video, in bytes.
 const minVideo = int64(len(videoHead)) + 8
 
 // video is content of any size that looks like an MP4 file and cannot be played: a valid
-// head, and then noise of the job's own, repeated.
+// head, and then the job's own noise, repeated.
 type video struct {
 	head  []byte
-	noise [4093]byte // a prime, so that no offset that is likely confused with another has the same bytes
+	noise [4093]byte // a prime length, so that a download from a wrong offset has other bytes
 }
 
 func newVideo(seed uint64, jobID string, size int64) io.ReadSeeker {
@@ -193,7 +193,7 @@ func (v *video) ReadAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-// thumbnail draws a small picture in a colour of the job's own.
+// thumbnail draws a small picture in the job's own colour.
 func thumbnail(jobID string) ([]byte, error) {
 	sum := sha256.Sum256([]byte(jobID))
 	picture := image.NewRGBA(image.Rect(0, 0, 64, 36))

@@ -36,7 +36,7 @@ const (
 // State is a state of a job.
 type State string
 
-// The states. Only the Seed protocol has cancellation, the others call it failed.
+// The states. Only the Seed protocol has Cancelled; the others report Failed instead.
 const (
 	Submitted  State = "submitted"
 	Processing State = "processing"
@@ -62,13 +62,13 @@ const (
 	cancellation = "the task was cancelled"
 )
 
-// Update is what a callback, or an answer of the API, says about a job.
+// Update is the report of a job in a callback or an answer of the API.
 type Update struct {
 	JobID, ExternalID, Prompt, Model string
 
 	Status   State
 	Progress int // percent
-	// Event names the event in the Seed protocol. Default that of the status.
+	// Event names the event in the Seed protocol. Default the event of the status.
 	Event string
 
 	Created, At time.Time
@@ -82,9 +82,8 @@ type Update struct {
 	drift drift
 }
 
-// drift says in which ways a job is reported in other shapes than documented: the other
-// form's word for success, an object instead of a list or a list instead of an object,
-// numbers as strings.
+// drift selects undocumented shapes for the report of a job: the other form's word for
+// success, an object instead of a list or the reverse, numbers as strings.
 type drift struct{ status, data, numbers bool }
 
 // Body writes the update in a protocol. Equal updates give equal bytes.
@@ -119,7 +118,7 @@ func (u Update) seed() map[string]any {
 	return map[string]any{"event": event, "timestamp": u.At.Format(time.RFC3339), "data": data}
 }
 
-// SeedEvent is the event of a change to a status in the Seed protocol.
+// SeedEvent returns the event of a status in the Seed protocol.
 func SeedEvent(s State) string {
 	switch s {
 	case Submitted:
@@ -168,7 +167,7 @@ func (u Update) officialReceipt() map[string]any {
 	})
 }
 
-// status is the status in an official body. The two forms have different words for
+// status returns the status in an official body. The two forms have different words for
 // success.
 func (u Update) status(success, other string) string {
 	switch {
@@ -182,12 +181,12 @@ func (u Update) status(success, other string) string {
 	return success
 }
 
-// message says why a job did not succeed.
+// message returns why a job did not succeed.
 func (u Update) message() string {
 	return map[State]string{Failed: failure, Cancelled: cancellation}[u.Status]
 }
 
-// videos are the fields that both official forms have.
+// videos returns the fields of videos that both official forms have.
 func (u Update) videos() []map[string]any {
 	videos := []map[string]any{}
 	if u.Status != Succeeded {
@@ -199,7 +198,7 @@ func (u Update) videos() []map[string]any {
 	return videos
 }
 
-// drifted writes the numbers of a body as strings if the job drifts so.
+// drifted writes the numbers of a body as strings if drift.numbers is set.
 func (u Update) drifted(body map[string]any) map[string]any {
 	for key, value := range body {
 		if number, ok := value.(int64); ok && u.drift.numbers {

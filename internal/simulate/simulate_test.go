@@ -35,8 +35,8 @@ type arrival struct {
 
 // inbox receives callbacks instead of a network.
 type inbox struct {
-	// answer returns the status of the answer to the nth callback, from 0; status 0 is no
-	// answer. Default 200.
+	// answer returns the status of the answer to the nth callback, from 0. Status 0 means
+	// no answer. Default 200.
 	answer func(n int) int
 
 	mu   sync.Mutex // guards list
@@ -61,7 +61,7 @@ func (b *inbox) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Body: http.NoBody, Request: r}, nil
 }
 
-// all returns what arrived, in the order of arrival.
+// all returns the callbacks in the order of arrival.
 func (b *inbox) all() []arrival {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,7 +126,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// ask calls the API with some key and returns the answer.
+// ask calls the API with a key and returns the answer.
 func ask(t *testing.T, s http.Handler, method, path, body string) (int, map[string]any) {
 	t.Helper()
 	return askAs(t, s, "Bearer any", method, path, body)
@@ -207,7 +207,7 @@ func settle(t *testing.T, s *Simulator) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("still in hand after 30 s: %+v", s.Stats())
+			t.Fatalf("still unfinished after 30 s: %+v", s.Stats())
 		}
 	}
 }

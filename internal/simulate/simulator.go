@@ -27,20 +27,20 @@ type Simulator struct {
 	mux     *http.ServeMux
 	linkKey []byte
 	lookups *rate.Limiter
-	calls   atomic.Uint64 // of the API, which numbers them
+	calls   atomic.Uint64 // numbers the calls of the API
 
 	client *http.Client
 	slots  chan struct{} // one for each callback that is being posted
 	posts  sync.WaitGroup
-	// No post begins once stopping is done, and none goes on once posting is.
+	// No post begins after stopping is done, and none continues after posting is.
 	stopping, posting context.Context
 	stop, cut         context.CancelFunc
 
-	mu       sync.Mutex      // guards what follows
+	mu       sync.Mutex      // guards the fields below
 	jobs     map[string]*job // by id
 	external map[string]*job // by external id
 	finished []*job          // nothing more happens to them; oldest first
-	stats    Stats           // its counters
+	stats    Stats
 }
 
 // New returns a Simulator without jobs. It sends callbacks until ctx ends or Close is

@@ -17,8 +17,8 @@ type Stats struct {
 	Refused map[string]int `json:"refused"`
 }
 
-// JobStats counts jobs: all that were created, those in hand, and those remembered that
-// have ended, by their end.
+// JobStats counts jobs: all created ones, the unfinished ones (InHand), and the remembered
+// ones that have ended, by their end.
 type JobStats struct {
 	Created   uint64 `json:"created"`
 	InHand    int    `json:"in_hand"`
@@ -36,14 +36,14 @@ type CallbackStats struct {
 	Reordered int `json:"reordered"` // sent after their successor
 	Late      int `json:"late"`
 	Delivered int `json:"delivered"` // answered with 2xx
-	GivenUp   int `json:"given_up"`  // not answered with 2xx at any attempt
+	GivenUp   int `json:"given_up"`  // no attempt was answered with 2xx
 	Waiting   int `json:"waiting"`   // still to be sent
 }
 
 // LookupStats counts the look-ups that were answered.
 type LookupStats struct {
 	Answered int `json:"answered"`
-	// LinksRefreshed counts new links to jobs whose links in the callback were dead.
+	// LinksRefreshed counts new links to jobs whose links in callbacks do not work.
 	LinksRefreshed int `json:"links_refreshed"`
 }
 
