@@ -2,8 +2,8 @@
 // test uses, on a free loopback port, from the packages installed on the machine.
 // Nothing is downloaded, and no server that already runs is touched.
 //
-// A server ends with its test, and on Linux also with the test process, however that
-// ends. Tests may kill it, pause it, and restart it with what it had stored.
+// A server ends with its test, and on Linux also with the test process, even if that is
+// killed. Tests may kill a server, pause it, and restart it with its stored data.
 //
 // If a server is not installed, the test is skipped and says what to install; the
 // file named by $TESTENV_SKIPS, if any, gets a line "<test>: <reason>". If

@@ -2,7 +2,7 @@ package testenv
 
 import "testing"
 
-// NoError ends a test that cannot go on.
+// NoError ends the test if err is not nil.
 func NoError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -32,7 +32,7 @@ func Script(t testing.TB) string {
 }
 
 // installed returns the path of the first of these programs that is in PATH or in a
-// directory where packages install it. Without any it ends the test.
+// directory where packages install it. If there is none, it ends the test.
 func installed(t testing.TB, install string, programs ...string) string {
 	t.Helper()
 	for _, program := range programs {
@@ -44,8 +44,7 @@ func installed(t testing.TB, install string, programs ...string) string {
 	return ""
 }
 
-// find returns the path of a program, of its last version if there are several;
-// empty if there is none.
+// find returns the path of the latest version of a program; empty if there is none.
 func find(program string) string {
 	if path, err := exec.LookPath(program); err == nil {
 		return path
@@ -71,13 +70,13 @@ func missing(t testing.TB, reason string) {
 	}
 	if path := os.Getenv("TESTENV_SKIPS"); path != "" {
 		if err := appendLine(path, t.Name()+": "+reason); err != nil {
-			t.Fatalf("note the skipped test: %v", err)
+			t.Fatalf("record the skipped test: %v", err)
 		}
 	}
 	t.Skip(reason)
 }
 
-// appendLine adds a line to a file that other test processes write to as well.
+// appendLine adds a line to a file that other test processes also write to.
 func appendLine(path, line string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

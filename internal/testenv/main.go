@@ -8,9 +8,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs a package's tests, stops the servers that they shared, and exits. It
-// fails if the tests leave goroutines running; those that ran before the first test,
-// such as a library's own, do not count.
+// Main runs a package's tests, stops the servers that they shared, and exits. It fails if
+// the tests leave goroutines running. Goroutines that ran before the first test, such as
+// a library's own, do not count.
 func Main(m interface{ Run() int }) {
 	os.Exit(run(m, &shared))
 }

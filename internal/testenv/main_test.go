@@ -13,7 +13,7 @@ func TestRun(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	leak := func() { go func() { <-release }() }
-	leak() // It runs before the tests, so it does not count.
+	leak() // It does not count, because it runs before the tests.
 
 	tests := []struct {
 		name string

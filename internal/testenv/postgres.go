@@ -81,8 +81,7 @@ func (p *PostgresCluster) Standby() *PostgresCluster {
 	})
 }
 
-// Promote waits until the standby has everything that the other server has, and lets it
-// accept writes.
+// Promote waits until the standby has all the primary's data, and makes it accept writes.
 func (p *PostgresCluster) Promote(primary *PostgresCluster) {
 	p.t.Helper()
 	p.must(primary.server.withConn(p.t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
@@ -108,8 +107,8 @@ func (p *PostgresCluster) Exec(statement string) {
 	p.must(p.server.exec(p.t.Context(), statement))
 }
 
-// URL returns the URL of the server's only database, which is empty at first, and of
-// the same one on other servers.
+// URL returns the URL of the server's only database, which is empty at first. It
+// also lists the addresses of others.
 func (p *PostgresCluster) URL(others ...*PostgresCluster) string {
 	here := loopback(p.server.port)
 	all := here
@@ -122,7 +121,7 @@ func (p *PostgresCluster) URL(others ...*PostgresCluster) string {
 // Kill ends the server with SIGKILL. Its sessions end a moment later.
 func (p *PostgresCluster) Kill() { p.must(p.server.kill()) }
 
-// Stop ends the server in good order, without waiting for its clients.
+// Stop shuts the server down cleanly, without waiting for its clients.
 func (p *PostgresCluster) Stop() { p.must(p.server.stop()) }
 
 // Restart starts the server again at the same address, with everything that was
@@ -150,12 +149,12 @@ func postgresBin(t testing.TB) string {
 // shared is the server that all tests of the package share.
 var shared sharedServer
 
-// sharedServer is a server that is started when it is first needed.
+// sharedServer is a server that is started on its first use.
 type sharedServer struct {
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards the fields below
 	enabled   bool       // stop will be called
 	server    *postgres
-	err       error // why it could not be started
+	err       error // of the start
 	databases int
 }
 
@@ -241,7 +240,7 @@ func newPostgres(ctx context.Context, bin string, data dataOf) (_ *postgres, err
 	})
 }
 
-// serverUser returns the user that PostgreSQL runs as: nil for the tests' own, unless
+// serverUser returns the user that runs PostgreSQL: nil for the tests' own user, unless
 // that is root, which PostgreSQL refuses.
 func serverUser() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
@@ -259,7 +258,7 @@ func serverUser() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
 }
 
-// command is a run of one of PostgreSQL's programs, with messages in English.
+// command returns a run of one of PostgreSQL's programs, with messages in English.
 func (p *postgres) command(name string, orphan syscall.Signal, args ...string) Program {
 	return Program{
 		Path: filepath.Join(p.bin, name), Args: append([]string{"-D", p.data}, args...), Env: append(os.Environ(), "LC_ALL=C"),
@@ -287,7 +286,7 @@ func (p *postgres) init(ctx context.Context, program Program) error {
 
 // start starts the server on its port and waits until it answers.
 func (p *postgres) start(ctx context.Context) error {
-	// Only this start's messages say whether something is in use.
+	// waitReady looks for "in use" in the log, which must be only from this start.
 	if err := os.RemoveAll(filepath.Join(p.dir, "postgres.log")); err != nil {
 		return err
 	}
@@ -295,8 +294,8 @@ func (p *postgres) start(ctx context.Context) error {
 	for _, setting := range []string{
 		"listen_addresses=127.0.0.1",
 		"unix_socket_directories=",
-		"fsync=off",                       // The data need not outlive the machine, only the server.
-		"dynamic_shared_memory_type=mmap", // A killed server leaves it in its directory.
+		"fsync=off",                       // The data must survive a kill of the server, but no crash of the machine.
+		"dynamic_shared_memory_type=mmap", // A killed server leaves the files in its directory.
 		"shared_buffers=32MB",
 		"log_min_messages=warning",
 	} {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// startTimeout bounds one start of a server, until it answers. It is long
-	// because a machine that runs many tests at once can be very slow.
+	// startTimeout bounds one start of a server, until it answers. It is long because a
+	// machine that runs many tests at once can be very slow.
 	startTimeout = time.Minute
 	// stopTimeout bounds an orderly stop; then the server is killed.
 	stopTimeout = 20 * time.Second
@@ -29,9 +29,8 @@ const (
 	startPorts = 5
 )
 
-// errBusy matches the error of a server that ended because something it needs is in
-// use: its port, or PostgreSQL's shared memory while the children of a killed server
-// still run.
+// errBusy reports that a server ended because something it needs is in use: its port, or
+// PostgreSQL's shared memory while the children of a killed server still run.
 var errBusy = errors.New("still in use")
 
 // Program is a program to run.
@@ -48,7 +47,7 @@ type Program struct {
 
 	// user is the user it runs as; nil means the test's own.
 	user *syscall.Credential
-	// orphan is the signal it gets when the test process ends first (Linux only).
+	// orphan is the signal it gets if the test process ends first (Linux only).
 	orphan syscall.Signal
 }
 
@@ -60,16 +59,16 @@ type Process struct {
 	err     error // set before exited is closed
 }
 
-// StartProgram starts a program. On Linux it is killed when the test process ends
-// before it.
+// StartProgram starts a program. On Linux the program is killed if the test process ends
+// first.
 func StartProgram(p Program) (*Process, error) {
 	p.orphan = syscall.SIGKILL
 	return start(p)
 }
 
-// start starts a program without waiting for it to answer. The goroutine that starts
-// it also waits for it, on its own thread: Linux ties a child's death signal to the
-// thread that started it, not to the process.
+// start starts a program without waiting for it to answer. The goroutine that starts it
+// waits for its end on its own thread: Linux sends a child's death signal when the thread
+// that started the child ends, not the process.
 func start(program Program) (*Process, error) {
 	p := &Process{program: program, exited: make(chan struct{})}
 	started := make(chan error, 1)
@@ -120,7 +119,7 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // Err reports how the program ended, after Exited is closed; nil for exit code 0.
 func (p *Process) Err() error { return p.err }
 
-// Signal sends it a signal. A program that has ended is no error.
+// Signal sends it a signal. It is no error if the program has ended.
 func (p *Process) Signal(sig syscall.Signal) error {
 	if err := p.handle.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %v to %s: %w", sig, p.program.name(), err)
@@ -128,8 +127,8 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// End sends it a signal and waits until it has ended. It is an error if it still
-// runs after 20 s; then it is killed.
+// End sends it a signal and waits until it has ended. After 20 s it kills the program and
+// returns an error.
 func (p *Process) End(sig syscall.Signal) error {
 	// A paused process takes only SIGKILL until it continues.
 	if err := errors.Join(p.Signal(sig), p.Signal(syscall.SIGCONT)); err != nil {
@@ -210,8 +209,8 @@ func whileBusy(ctx context.Context, start func() error) error {
 	}
 }
 
-// FreePort returns a loopback port that nobody listens on and that the kernel does
-// not hand out itself: for a program that is restarted at the same address.
+// FreePort returns a free loopback port that the kernel does not assign itself, for a
+// program that is restarted at the same address.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	port, err := freePort(context.WithoutCancel(t.Context()))
@@ -222,7 +221,7 @@ func FreePort(t testing.TB) int {
 }
 
 func freePort(ctx context.Context) (int, error) {
-	const first, last = 15_000, 32_000 // below the kernel's own
+	const first, last = 15_000, 32_000 // below the ports that the kernel assigns
 	for range 100 {
 		port := first + rand.IntN(last-first)
 		var lc net.ListenConfig

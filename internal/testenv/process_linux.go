@@ -2,8 +2,8 @@ package testenv
 
 import "syscall"
 
-// sysProcAttr makes the kernel signal the program when the thread that started it
-// ends, as it does with the test process.
+// sysProcAttr makes the kernel signal the program when the thread that started it ends,
+// at the latest with the test process.
 func sysProcAttr(orphan syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: orphan}
 }

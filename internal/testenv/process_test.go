@@ -24,7 +24,7 @@ func TestServersEndWithKilledTest(t *testing.T) {
 	installed(t, "redis", "redis-server")
 	postgresBin(t)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServersOfKilledTest$", "-test.v")
-	// The files that a killed process leaves are removed with ours.
+	// The killed process's files are removed with this test's.
 	cmd.Env = append(os.Environ(), "TESTENV_ORPHANS=1", "TMPDIR="+publicTempDir(t))
 	out, err := cmd.StdoutPipe()
 	NoError(t, err)
@@ -47,7 +47,7 @@ func TestServersEndWithKilledTest(t *testing.T) {
 	}
 }
 
-// TestServersOfKilledTest is the process that is killed.
+// TestServersOfKilledTest is the killed process.
 func TestServersOfKilledTest(t *testing.T) {
 	if os.Getenv("TESTENV_ORPHANS") == "" {
 		return
@@ -57,8 +57,7 @@ func TestServersOfKilledTest(t *testing.T) {
 	<-t.Context().Done()
 }
 
-// publicTempDir returns a directory that every user may pass through, which
-// t.TempDir does not promise.
+// publicTempDir returns a directory that every user may enter. t.TempDir may refuse them.
 func publicTempDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -103,8 +103,7 @@ func (s *RedisServer) Kill() { s.end(syscall.SIGKILL) }
 // Stop ends the server with SIGTERM and returns when it has ended.
 func (s *RedisServer) Stop() { s.end(syscall.SIGTERM) }
 
-// Pause stops the server with SIGSTOP: it accepts connections and answers nothing
-// until Resume.
+// Pause stops the server with SIGSTOP. Until Resume, connections succeed but get no answer.
 func (s *RedisServer) Pause() { s.must(s.process.Signal(syscall.SIGSTOP)) }
 
 // Resume lets a paused server continue.
@@ -135,7 +134,7 @@ func (s *RedisServer) must(err error) {
 // start starts the server on its port and waits until it answers.
 func (s *RedisServer) start(ctx context.Context) error {
 	log := filepath.Join(s.dir, "redis.log")
-	// Only this start's messages say whether the port is in use.
+	// waitReady looks for "in use" in the log, which must be only from this start.
 	if err := os.RemoveAll(log); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func assignSlots(ctx context.Context, nodes []*RedisServer) error {
 }
 
 const (
-	// SentinelMaster is the Sentinel's name for the servers that it watches.
+	// SentinelMaster is the Sentinel's name for the servers that it monitors.
 	SentinelMaster = "mymaster"
 	sentinelConf   = "sentinel.conf"
 )

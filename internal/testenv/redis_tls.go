@@ -20,14 +20,14 @@ import (
 // certificate, and the client's own, which the server requires.
 type TLSFiles struct{ CA, Cert, Key string }
 
-// tlsFiles are the files, and this package's own use of them.
+// tlsFiles are the files, and the configuration of this package's own client.
 type tlsFiles struct {
 	TLSFiles
 	config *tls.Config
 }
 
-// WithTLS makes the server accept only TLS, from clients with a certificate. Its own
-// is for 127.0.0.1 and redis.test.
+// WithTLS makes the server accept only TLS, from clients with a certificate. The server's
+// certificate is for 127.0.0.1 and redis.test.
 func WithTLS() RedisOption {
 	return func(s *RedisServer) {
 		s.t.Helper()
@@ -42,7 +42,7 @@ func WithTLS() RedisOption {
 // TLSFiles returns the files for a client of a server with [WithTLS].
 func (s *RedisServer) TLSFiles() TLSFiles { return s.tls.TLSFiles }
 
-// writeTLSFiles writes an authority and a certificate of it, for server and client.
+// writeTLSFiles writes an authority and a certificate from it, for server and client.
 func writeTLSFiles(dir string) (*tlsFiles, error) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	files := &tlsFiles{TLSFiles: TLSFiles{CA: at("ca.pem"), Cert: at("cert.pem"), Key: at("key.pem")}}

@@ -28,11 +28,11 @@ type Browser struct {
 	ctx context.Context
 }
 
-// Do runs steps; what describes them in a failure.
-func (b *Browser) Do(what string, steps ...chromedp.Action[chromedp.Void]) {
+// Do runs steps. A failure shows their description.
+func (b *Browser) Do(description string, steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.t.Fatalf("%s: %v\n%s", what, err, b.Record)
+		b.t.Fatalf("%s: %v\n%s", description, err, b.Record)
 	}
 }
 
@@ -72,9 +72,9 @@ func Open(t *testing.T) *Browser {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(testenv.Chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU, chromedp.WindowSize(1280, 800),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
-		chromedp.Flag("ignore-certificate-errors", true)) // tests make their own
+		chromedp.Flag("ignore-certificate-errors", true)) // tests make their own certificates
 	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // Root cannot have one.
+		options = append(options, chromedp.NoSandbox) // Root cannot use a sandbox.
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 	t.Cleanup(cancel)
@@ -97,9 +97,9 @@ func Open(t *testing.T) *Browser {
 	return &Browser{Record: record, t: t, ctx: ctx}
 }
 
-// Record is what happened in a browser. It is safe for concurrent use.
+// Record has a browser's requests and errors. It is safe for concurrent use.
 type Record struct {
-	mu               sync.Mutex // guards what follows
+	mu               sync.Mutex // guards the fields below
 	requests, errors []string
 }
 
@@ -142,7 +142,7 @@ func (r *Record) Forget() {
 	r.errors = nil
 }
 
-// String is the whole record, for a test that failed.
+// String returns the whole record, for a failed test.
 func (r *Record) String() string {
 	return "requests: " + strings.Join(r.Requests(), " ") + "\ncomplaints: " + strings.Join(r.Complaints(), "\n")
 }

@@ -38,15 +38,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// patience is how long a script waits for anything.
-const patience = time.Minute
+// waitTimeout limits each wait of a script.
+const waitTimeout = time.Minute
 
 // Command is a command of scripts, called with its arguments.
 type Command func(ts *testscript.TestScript, args []string)
 
-// Run runs the scripts in testdata/script, with more commands and these values, which
-// Value returns. The environment has no settings except the addresses, which use free
-// ports.
+// Run runs the scripts in testdata/script, with more commands, and with these values for
+// [testscript.TestScript.Value]. The only settings are the addresses, with free ports.
 func Run(t *testing.T, more map[string]Command, values func() map[any]any) {
 	t.Helper()
 	commands := map[string]Command{
@@ -76,13 +75,13 @@ func Run(t *testing.T, more map[string]Command, values func() map[any]any) {
 	})
 }
 
-// Wait polls until done; what describes it in a failure.
-func Wait(ts *testscript.TestScript, what string, done func() bool) {
+// Wait polls until done returns true. A failure shows the description.
+func Wait(ts *testscript.TestScript, description string, done func() bool) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-tick.C {
+	for deadline := time.Now().Add(waitTimeout); !done(); <-tick.C {
 		if time.Now().After(deadline) {
-			ts.Fatalf("waited %s for %s", patience, what)
+			ts.Fatalf("waited %s for %s", waitTimeout, description)
 		}
 	}
 }

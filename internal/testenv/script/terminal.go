@@ -17,7 +17,7 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// Terminal is a pseudo-terminal of 200 columns and everything written to it.
+// Terminal is a pseudo-terminal of 200 columns that records everything written to it.
 type Terminal struct {
 	// TTY is the end that programs write to.
 	TTY *os.File
@@ -82,18 +82,17 @@ func (t *Terminal) Raw() string {
 func (t *Terminal) Wait(tb testing.TB, pattern string) {
 	tb.Helper()
 	want := regexp.MustCompile(pattern)
-	timeout := time.After(patience)
+	timeout := time.After(waitTimeout)
 	for !want.MatchString(t.Raw()) {
 		select {
 		case <-t.came:
 		case <-timeout:
-			tb.Fatalf("waited %s for %s on a terminal that shows\n%s", patience, pattern, t.Shown())
+			tb.Fatalf("waited %s for %s on a terminal that shows\n%s", waitTimeout, pattern, t.Shown())
 		}
 	}
 }
 
-// Shown returns what a person sees and could scroll back to: the lines, without those
-// that were cleared.
+// Shown returns the visible lines and those above them, without cleared ones.
 func (t *Terminal) Shown() string {
 	raw := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(t.Raw(), "")
 	lines := []string{""}
@@ -114,7 +113,7 @@ func (t *Terminal) Shown() string {
 	return strings.Join(lines, "\n")
 }
 
-// Start runs a command with both outputs on the terminal, and these variables besides
+// Start starts a command with both outputs on the terminal, and these variables besides
 // the test's own. The caller waits for it; it is killed when the test ends.
 func (t *Terminal) Start(tb testing.TB, variables []string, name string, args ...string) *exec.Cmd {
 	tb.Helper()
