@@ -34,8 +34,8 @@ and /healthz, /readyz and /metrics, which are open to anybody. It needs only Red
 On a loopback address, the default, everybody on this machine can use the pages. On
 another address it requires a login: a user and the hash of a password, which
 "klinghook admin hash-password" prints; a bearer token; or a header set by an
-authenticating reverse proxy. To encrypt passwords and
-cookies, use a proxy with TLS or an SSH tunnel.`,
+authenticating reverse proxy. To encrypt passwords and cookies, use a proxy with TLS or
+an SSH tunnel.`,
 		Example: `  klinghook admin                        # http://127.0.0.1:5001/queues
   klinghook admin --read-only
   export KLINGHOOK_ADMIN_TOKEN=$(openssl rand -hex 32)
