@@ -348,7 +348,7 @@ func TestLoadProblems(t *testing.T) {
 		{"forwarding unsigned", Worker, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, []string{
 			`KLINGHOOK_FORWARD_SECRET (--forward-secret-file) must be set if KLINGHOOK_FORWARD_URLS is; it must be whsec_ and a key in base64, such as what this prints: printf 'whsec_%s\n' "$(openssl rand -base64 32)"`,
 		}},
-		{"everything is shown, whatever is missing", All, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, nil},
+		{"everything is shown, even if a setting is missing", All, map[string]string{"KLINGHOOK_FORWARD_URLS": "https://a.example"}, nil, nil},
 		{"a value and its file", Client, both, nil, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
 		{"both as flags", Client, nil, both, []string{"KLINGAI_API_KEY and KLINGAI_API_KEY_FILE are both set; unset one"}},
 		{"an empty file", Client, map[string]string{"KLINGAI_API_KEY_FILE": empty}, nil, []string{"KLINGAI_API_KEY_FILE (--klingai-api-key-file): " + empty + " is empty; name a readable file"}},
@@ -408,7 +408,7 @@ func TestConfigHasNothingOfOtherRoles(t *testing.T) {
 				continue
 			}
 			if !s.value(c).IsZero() || c.Value(s.Name) != "" || c.Origin(s.Name) != "" {
-				t.Errorf("%s holds %s: %v", role, s.Name, s.value(c))
+				t.Errorf("%s has %s: %v", role, s.Name, s.value(c))
 			}
 		}
 	}
