@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// form is the one of Kling's two APIs in which a job was created.
+// form is the API that created a job: Kling's legacy or new one.
 type form int
 
 const (

@@ -46,7 +46,7 @@ func TestOldLeftoversAreRemoved(t *testing.T) {
 		"job/thumbnail.jpg",
 		"job/video.mp4",
 		"job/video.mp4.18f3c",
-		"job/video.mp4.2.tmp/keep.mp4", // in a folder of such a name
+		"job/video.mp4.2.tmp/keep.mp4", // in a folder with such a name
 		"job/video.mp4.mine.tmp",
 		"job/video.mp4.tmp",
 		"notes.1.tmp",
