@@ -29,7 +29,7 @@ const (
 	interval = time.Second
 	// maxFailures is how many failed enqueues in a row open the breaker.
 	maxFailures = 3
-	// maxWriters limits concurrent file writes, each of which blocks a thread.
+	// maxWriters limits concurrent file writes, and each blocks a thread.
 	maxWriters = 64
 )
 

@@ -37,7 +37,7 @@ type job struct {
 	life   []change
 	fate   fate
 
-	// waiting counts what is still to happen: the end, and each callback. The
+	// waiting counts the steps that remain: the end, and each callback. The
 	// Simulator's lock guards it.
 	waiting int
 }
