@@ -53,7 +53,7 @@ set. A prompt that contains "simulate 1301", or another documented code, is refu
 with it.
 
 Callbacks are signed with the secrets in the settings, or with those of a "klinghook
-dev" on the same data folder; without a secret they are unsigned.
+dev" on the same data directory; without a secret they are unsigned.
 
 Flags make it fail in the ways that Kling does. A share is a number from 0 to 1. With
 the same --seed, jobs created in the same order fail alike. GET /simulator/stats

@@ -68,7 +68,7 @@ func TestNewRedisRefuses(t *testing.T) {
 		{"no master", process.RedisConfig{Mode: process.RedisSentinel, URL: "redis://s1:26379"}, "master_name=mymaster"},
 		{"TLS files without TLS", process.RedisConfig{URL: "redis://h:6379/0", CA: "/ca.pem"}, "rediss://"},
 		{"a missing CA", process.RedisConfig{URL: "rediss://h:6379/0", CA: "/no/such.pem"}, "open /no/such.pem"},
-		{"a CA without a certificate", process.RedisConfig{URL: "rediss://h:6379/0", CA: empty}, "has no certificate"},
+		{"a CA without a certificate", process.RedisConfig{URL: "rediss://h:6379/0", CA: empty}, "has no PEM certificate"},
 		{"a certificate without its key", process.RedisConfig{URL: "rediss://h:6379/0", Cert: empty}, "open : no such file"},
 		{"a bad certificate", process.RedisConfig{URL: "rediss://h:6379/0", Cert: empty, Key: empty}, "failed to find any PEM data"},
 	}
