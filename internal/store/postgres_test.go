@@ -108,7 +108,7 @@ func TestMigrateLeavesAnotherProgramAlone(t *testing.T) {
 	db, err := store.Open(t.Context(), url)
 	testenv.NoError(t, err)
 	defer func() { _ = db.Close() }()
-	if _, err := db.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "create a database for klinghook alone") {
+	if _, err := db.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "create one for klinghook alone") {
 		t.Errorf("Migrate = %v, want an error that says what to do", err)
 	}
 	execIn(t, url, "DO $$ BEGIN ASSERT to_regclass('events') IS NULL; END $$")
