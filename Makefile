@@ -2,7 +2,7 @@
 
 GO       = go
 # The time or number of inputs for each fuzz target.
-FUZZTIME = 30000x
+FUZZTIME = 10000x
 # What CI runs.
 CHECKS   = fmt-check build vet verify lint words test chaos-short kube-test race fuzz
 
