@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"container/list"
 	"net"
 	"net/http"
@@ -55,7 +56,7 @@ func (c *crowd) Accept() (net.Conn, error) {
 // Read notes when headers begin to arrive.
 func (c *crowdConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 {
+	if n > 0 && !bytes.Contains(p[:n], []byte("\r\n\r\n")) { // with all headers at once it is soon active
 		c.crowd.begun(c)
 	}
 	return n, err

@@ -75,6 +75,30 @@ func TestCrowdClosesTheLongestWait(t *testing.T) {
 	}
 }
 
+// Otherwise a burst of honest deliveries on more connections than that closes some.
+func TestHeadersThatArriveAtOnceDoNotCountAsSlow(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sent    string
+		reading int
+	}{
+		"all headers":        {"POST / HTTP/1.1\r\nHost: x\r\n\r\n{}", 0},
+		"part of the header": {"POST / HTTP/1.1\r\nHost: x\r\n", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := net.Pipe()
+			c := newCrowd(nil, 24)
+			conn := &crowdConn{Conn: server, crowd: c}
+			c.changed(conn, http.StateNew)
+			go func() { _, _ = io.WriteString(client, tt.sent); _ = client.Close() }()
+			_, err := conn.Read(make([]byte, 4096))
+			testenv.NoError(t, err)
+			if got := c.reading.Len(); got != tt.reading {
+				t.Errorf("%d connections count as slow, want %d", got, tt.reading)
+			}
+		})
+	}
+}
+
 // waitForLast waits until the connection from addr is the last one in a list.
 func waitForLast(t *testing.T, c *crowd, in *list.List, addr net.Addr) {
 	t.Helper()
