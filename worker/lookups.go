@@ -22,7 +22,7 @@ import (
 // Kling answers look-ups. [kling.Client] implements it.
 type Kling interface {
 	Jobs(ctx context.Context, ids ...string) ([]kling.Job, error)
-	Job(ctx context.Context, id string, kinds ...kling.Kind) (kling.Job, error)
+	Job(ctx context.Context, id string, kinds ...kling.JobKind) (kling.Job, error)
 }
 
 // Lookups configures how Kling is asked about silent jobs.
@@ -266,11 +266,11 @@ func (q *inquirer) askLegacy(ctx context.Context, lookup store.Lookup) (kling.Jo
 }
 
 // legacyKinds returns the kinds of the legacy API that a job with this API may have.
-func legacyKinds(api string) []kling.Kind {
+func legacyKinds(api string) []kling.JobKind {
 	if api != "" && api != tasks.APILegacy {
-		return []kling.Kind{kling.Kind(api)}
+		return []kling.JobKind{kling.JobKind(api)}
 	}
-	return slices.DeleteFunc(kling.Kinds(), func(k kling.Kind) bool { return k == kling.KindTasks })
+	return slices.DeleteFunc(kling.Kinds(), func(k kling.JobKind) bool { return k == kling.KindTasks })
 }
 
 // pause stops look-ups for as long as Kling's error says, and longer with each

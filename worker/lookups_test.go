@@ -53,7 +53,7 @@ func (k *fakeKling) Jobs(_ context.Context, ids ...string) ([]kling.Job, error) 
 	return jobs, k.err
 }
 
-func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.Kind) (kling.Job, error) {
+func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.JobKind) (kling.Job, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.answer != nil {
@@ -78,7 +78,7 @@ func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.Kind) (klin
 	return kling.Job{}, kling.ErrNotFound
 }
 
-func klingJob(id string, kind kling.Kind, raw string) kling.Job {
+func klingJob(id string, kind kling.JobKind, raw string) kling.Job {
 	job := kling.Job{ID: id, Kind: kind, Raw: []byte(raw), Status: tasks.StatusProcessing, KlingStatus: "processing"}
 	if strings.Contains(raw, "succe") {
 		job.Status = tasks.StatusCompleted

@@ -49,12 +49,12 @@ func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.M
 
 // KindsOf returns the kinds to ask Kling for when a job has this API, as in
 // [tasks.JobUpdate]; none means all.
-func KindsOf(api string) []kling.Kind {
+func KindsOf(api string) []kling.JobKind {
 	switch api {
 	case "":
 		return nil
 	case tasks.APITasks:
-		return []kling.Kind{kling.KindTasks}
+		return []kling.JobKind{kling.KindTasks}
 	}
 	return legacyKinds(api)
 }

@@ -70,7 +70,7 @@ func (k *blockedKling) Jobs(context.Context, ...string) ([]kling.Job, error) {
 	return nil, nil
 }
 
-func (k *blockedKling) Job(context.Context, string, ...kling.Kind) (kling.Job, error) {
+func (k *blockedKling) Job(context.Context, string, ...kling.JobKind) (kling.Job, error) {
 	return kling.Job{}, kling.ErrNotFound
 }
 

@@ -28,7 +28,7 @@ const (
 type simulation struct {
 	*world
 	addr string
-	jobs map[string]kling.Kind // by id
+	jobs map[string]kling.JobKind // by id
 }
 
 // TestLookupsReplaceLostCallbacks lets a simulator lose, repeat and reorder callbacks,
@@ -42,7 +42,7 @@ func TestLookupsReplaceLostCallbacks(t *testing.T) {
 				"simulate", "--addr", "127.0.0.1:0", "--api-key", klingKey, "--seed", "7", "--duration", "3s", "--lost", "0.3", "--repeat", "0.2",
 				"--reorder", "0.2", "--fail", "0.15", "--dead-links", "0.2", "--drift", "--trouble", "0.01", "--media-size", "64KiB",
 			}
-			s := &simulation{jobs: map[string]kling.Kind{}}
+			s := &simulation{jobs: map[string]kling.JobKind{}}
 			if dev {
 				s.world = newWorld(t)
 				flags = append(flags, "--unsigned")
@@ -172,7 +172,7 @@ func (s *simulation) check() {
 }
 
 // ask asks the simulator about a job, again if it answers with an error.
-func ask(ctx context.Context, t *testing.T, api *kling.Client, id string, kind kling.Kind) (job kling.Job) {
+func ask(ctx context.Context, t *testing.T, api *kling.Client, id string, kind kling.JobKind) (job kling.Job) {
 	t.Helper()
 	err := errors.New("not asked")
 	for range 20 {

@@ -29,7 +29,7 @@ func newFake(t *testing.T) *fake {
 	return f
 }
 
-func (f *fake) add(kind Kind, id, object string) { f.jobs[string(kind)+"/"+id] = object }
+func (f *fake) add(kind JobKind, id, object string) { f.jobs[string(kind)+"/"+id] = object }
 
 // asked returns the requests since the last call.
 func (f *fake) asked() []string {

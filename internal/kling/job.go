@@ -11,31 +11,31 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Kind is where Kling keeps a job: KindTasks, or a path of the legacy API below
+// JobKind is where Kling keeps a job: KindTasks, or a path of the legacy API below
 // /v1/videos.
-type Kind string
+type JobKind string
 
 // The kinds that Kling documents. Others work too, written as in the path.
 const (
 	// KindTasks is the new API, for any model.
-	KindTasks Kind = "tasks"
+	KindTasks JobKind = "tasks"
 
-	KindText2Video       Kind = "text2video"
-	KindImage2Video      Kind = "image2video"
-	KindOmniVideo        Kind = "omni-video"
-	KindMotionControl    Kind = "motion-control"
-	KindMultiImage2Video Kind = "multi-image2video"
-	KindMultiElements    Kind = "multi-elements"
-	KindVideoExtend      Kind = "video-extend"
-	KindAvatar           Kind = "avatar/image2video"
-	KindLipSync          Kind = "lip-sync"
-	KindAdvancedLipSync  Kind = "advanced-lip-sync"
-	KindEffects          Kind = "effects"
+	KindText2Video       JobKind = "text2video"
+	KindImage2Video      JobKind = "image2video"
+	KindOmniVideo        JobKind = "omni-video"
+	KindMotionControl    JobKind = "motion-control"
+	KindMultiImage2Video JobKind = "multi-image2video"
+	KindMultiElements    JobKind = "multi-elements"
+	KindVideoExtend      JobKind = "video-extend"
+	KindAvatar           JobKind = "avatar/image2video"
+	KindLipSync          JobKind = "lip-sync"
+	KindAdvancedLipSync  JobKind = "advanced-lip-sync"
+	KindEffects          JobKind = "effects"
 )
 
 // Kinds returns the documented kinds, the most used first.
-func Kinds() []Kind {
-	return []Kind{
+func Kinds() []JobKind {
+	return []JobKind{
 		KindTasks, KindText2Video, KindImage2Video, KindOmniVideo, KindMotionControl, KindMultiImage2Video,
 		KindVideoExtend, KindMultiElements, KindAvatar, KindLipSync, KindAdvancedLipSync, KindEffects,
 	}
@@ -43,7 +43,7 @@ func Kinds() []Kind {
 
 var kindPath = regexp.MustCompile(`^[a-z0-9_-]+(/[a-z0-9_-]+)?$`)
 
-func (k Kind) legacyPath() (string, error) {
+func (k JobKind) legacyPath() (string, error) {
 	if !kindPath.MatchString(string(k)) {
 		return "", fmt.Errorf("%w: %q is not a kind of job", ErrInvalid, quote(string(k)))
 	}
@@ -55,7 +55,7 @@ type Job struct {
 	// ID is Kling's id of the job, ExternalID the one that its creator chose.
 	ID, ExternalID string
 	// Kind is where the job was found: pass it first next time.
-	Kind Kind
+	Kind JobKind
 	// Status is empty for a status that klinghook does not know.
 	Status tasks.Status
 	// KlingStatus is Kling's word for the status, such as "succeed".
@@ -74,7 +74,7 @@ type Output = source.Output
 // OutputVideo is the type of videos.
 const OutputVideo = tasks.MediaVideo
 
-func readJob(kind Kind, raw json.RawMessage) (Job, error) {
+func readJob(kind JobKind, raw json.RawMessage) (Job, error) {
 	task, err := source.ReadTask(raw)
 	if err != nil {
 		return Job{}, err
@@ -87,7 +87,7 @@ func readJob(kind Kind, raw json.RawMessage) (Job, error) {
 
 // readJobs reads the data of an answer: a job, a list of jobs, or a page with a list.
 // It returns the readable jobs, and an ErrUnreadable for each of the others.
-func readJobs(kind Kind, data json.RawMessage) ([]Job, error) {
+func readJobs(kind JobKind, data json.RawMessage) ([]Job, error) {
 	if page := source.ParseObject(data); page.Value("id") == nil && page.Value("task_id") == nil {
 		if result, isPage := page["result"]; isPage {
 			data = result

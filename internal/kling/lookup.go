@@ -22,12 +22,12 @@ const BatchSize = 20
 //
 // The error is ErrNotFound if no kind knows the job. The search goes on after a kind
 // that the account may not use or that does not accept the id; any other error ends it.
-func (c *Client) Job(ctx context.Context, id string, kinds ...Kind) (Job, error) {
+func (c *Client) Job(ctx context.Context, id string, kinds ...JobKind) (Job, error) {
 	if len(kinds) == 0 {
 		kinds = Kinds()
 	}
 	if c.keys.apiKey == "" && len(kinds) > 1 {
-		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return k == KindTasks })
+		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k JobKind) bool { return k == KindTasks })
 	}
 	var reason error
 	for _, kind := range kinds {
@@ -58,7 +58,7 @@ func rank(err error) int {
 	return 0
 }
 
-func (c *Client) jobOfKind(ctx context.Context, kind Kind, id string) (Job, error) {
+func (c *Client) jobOfKind(ctx context.Context, kind JobKind, id string) (Job, error) {
 	if err := checkID(kind, id); err != nil {
 		return Job{}, err
 	}
@@ -84,7 +84,7 @@ func (c *Client) jobOfKind(ctx context.Context, kind Kind, id string) (Job, erro
 
 var errAnotherJob = fmt.Errorf("%w: it has a job that was not requested", ErrUnreadable)
 
-func (c *Client) legacyJob(ctx context.Context, kind Kind, id string) ([]Job, error) {
+func (c *Client) legacyJob(ctx context.Context, kind JobKind, id string) ([]Job, error) {
 	path, err := kind.legacyPath()
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (c *Client) legacyJob(ctx context.Context, kind Kind, id string) ([]Job, er
 }
 
 // checkID refuses ids that cannot stand in a path or, for the new API, in a list.
-func checkID(kind Kind, id string) error {
+func checkID(kind JobKind, id string) error {
 	err := source.CheckJobID(id)
 	if err == nil && (id == "." || id == ".." || kind == KindTasks && strings.Contains(id, ",")) {
 		err = fmt.Errorf("%q is not an id", id)

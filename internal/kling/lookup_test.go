@@ -18,20 +18,20 @@ import (
 func TestJob(t *testing.T) {
 	tests := []struct {
 		name, id string
-		kinds    []Kind
-		want     Kind
+		kinds    []JobKind
+		want     JobKind
 		asked    []string
 	}{
 		{"new, kind not known", "7", nil, KindTasks, []string{"GET /tasks?task_ids=7"}},
 		{"legacy, kind not known", "8", nil, KindImage2Video, []string{
 			"GET /tasks?task_ids=8", "GET /v1/videos/text2video/8", "GET /v1/videos/image2video/8",
 		}},
-		{"kind known", "8", []Kind{KindImage2Video}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
-		{"kind in two parts", "9", []Kind{KindAvatar}, KindAvatar, []string{"GET /v1/videos/avatar/image2video/9"}},
-		{"the kind given first", "8", []Kind{KindImage2Video, KindTasks}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
-		{"external id", "mine-8", []Kind{KindImage2Video}, KindImage2Video, []string{"GET /v1/videos/image2video/mine-8"}},
-		{"id to be escaped", "a/../b?c", []Kind{KindText2Video}, KindText2Video, []string{"GET /v1/videos/text2video/a%2F..%2Fb%3Fc"}},
-		{"a kind that is not listed here", "10", []Kind{"new-effects"}, "new-effects", []string{"GET /v1/videos/new-effects/10"}},
+		{"kind known", "8", []JobKind{KindImage2Video}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
+		{"kind in two parts", "9", []JobKind{KindAvatar}, KindAvatar, []string{"GET /v1/videos/avatar/image2video/9"}},
+		{"the kind given first", "8", []JobKind{KindImage2Video, KindTasks}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
+		{"external id", "mine-8", []JobKind{KindImage2Video}, KindImage2Video, []string{"GET /v1/videos/image2video/mine-8"}},
+		{"id to be escaped", "a/../b?c", []JobKind{KindText2Video}, KindText2Video, []string{"GET /v1/videos/text2video/a%2F..%2Fb%3Fc"}},
+		{"a kind that is not listed here", "10", []JobKind{"new-effects"}, "new-effects", []string{"GET /v1/videos/new-effects/10"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestSomeRefusalsEndTheSearch(t *testing.T) {
 
 func TestJobChecksItsArguments(t *testing.T) {
 	f := newFake(t)
-	check := func(id string, kind Kind) {
+	check := func(id string, kind JobKind) {
 		_, err := newTestClient(t, f.URL).Job(t.Context(), id, kind)
 		if asked := f.asked(); !errors.Is(err, ErrInvalid) || len(asked) > 0 {
 			t.Errorf("%.20q of kind %q: err = %v, want ErrInvalid; asked %q", id, kind, err, asked)
@@ -144,7 +144,7 @@ func TestJobChecksItsArguments(t *testing.T) {
 	for _, id := range []string{"", "1,2"} {
 		check(id, KindTasks)
 	}
-	for _, kind := range []Kind{"", "..", "/v1/account", "text2video?x="} {
+	for _, kind := range []JobKind{"", "..", "/v1/account", "text2video?x="} {
 		check("1", kind)
 	}
 }
