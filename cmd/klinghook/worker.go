@@ -58,11 +58,12 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	if err != nil {
 		return err
 	}
+	// The client stays open until the process ends: asynq panics if its client is closed
+	// while a shutdown outlasts the grace period.
 	rdb, err := cli.OpenRedis(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, rdb.Close)
 	db, err := store.Prepare(ctx, cfg.DatabaseURL)
 	if err != nil {
 		return databaseError(cfg, err)
