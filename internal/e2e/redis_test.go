@@ -57,6 +57,7 @@ func TestRedisKinds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			maps.Copy(w.settings, settings(t))
+			w.settings["KLINGHOOK_QUEUE_TIMEOUT"] = "2s" // a busy machine delays Redis
 			w.openRedis()
 			w.migrate()
 			base, ingest, worker := w.startAll()
@@ -69,8 +70,7 @@ func TestRedisKinds(t *testing.T) {
 			}
 			_, metrics, err := get(w.ctx, "http://"+ingest.address("metrics")+"/metrics")
 			testenv.NoError(t, err)
-			// A busy machine delays some answers of Redis for too long.
-			if n := metric(t, metrics, `klinghook_spool_put_total{outcome="stored"}`); n > len(w.sender.sent().acks)/2 {
+			if n := metric(t, metrics, `klinghook_spool_put_total{outcome="stored"}`); n != 0 {
 				t.Errorf("%d deliveries went to the spool", n)
 			}
 			w.mustRun("deadletters", "list")
