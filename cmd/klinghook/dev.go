@@ -183,8 +183,7 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.rdb = client
-	d.closers = append(d.closers, client.Close)
+	d.rdb = client // open until the process ends, like a worker's
 	if err := pingRedis(ctx, d.cfg, client, "start it, or unset KLINGHOOK_REDIS_URL for a queue in memory"); err != nil {
 		return err
 	}
