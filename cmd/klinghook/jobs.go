@@ -255,15 +255,15 @@ func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
 	}
 	title := "\nFiles\n"
 	for _, file := range media {
+		if file.Object == "" {
+			continue
+		}
 		location := bucket.Scheme + "://" + bucket.Host + "/" + bucket.Query().Get("prefix") + file.Object
 		if bucket.Scheme == "file" {
 			location = filepath.Join(filepath.FromSlash(bucket.Path), filepath.FromSlash(file.Object))
-		}
-		if inCompose() && bucket.Scheme == "file" {
-			location = "docker compose cp worker:" + location + " ."
-		}
-		if file.Object == "" {
-			continue
+			if inCompose() {
+				location = "docker compose cp worker:" + location + " ."
+			}
 		}
 		if _, err := fmt.Fprintln(w, title+oneLine(location)); err != nil {
 			return err
