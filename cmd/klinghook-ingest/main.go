@@ -126,7 +126,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	server.Start(ctx)
 	defer server.Close()
 	listeners := process.NewListeners(log)
-	if _, err := cli.Listen(ctx, listeners, cli.PrivateEndpoint("metrics", cfg, private, log)); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.PrivateService("metrics", cfg, private, log)); err != nil {
 		return err
 	}
 	webhooks := cli.Service{Name: "webhooks", Setting: "KLINGHOOK_ADDR", Addr: cfg.Addr, Handler: server, Public: true}

@@ -82,7 +82,7 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 		private.Profiles = gate.Protect(admin.Profiles())
 	}
 	listeners := process.NewListeners(log)
-	if _, err := cli.Listen(ctx, listeners, cli.PrivateEndpoint("admin", cfg, admin.Handler(private), log)); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.PrivateService("admin", cfg, admin.Handler(private), log)); err != nil {
 		return err
 	}
 	logAccess(log, cfg, gate)

@@ -109,7 +109,7 @@ func databaseDependency(cfg *config.Config, db *store.Store) dependency {
 // ends.
 func (c *crew) serve(ctx context.Context, cfg *config.Config, private http.Handler, log *zap.Logger, dependencies ...dependency) error {
 	listeners := process.NewListeners(log)
-	if _, err := cli.Listen(ctx, listeners, cli.PrivateEndpoint("metrics", cfg, private, log)); err != nil {
+	if _, err := cli.Listen(ctx, listeners, cli.PrivateService("metrics", cfg, private, log)); err != nil {
 		return err
 	}
 	if err := await(ctx, log, dependencies...); err != nil {

@@ -27,13 +27,13 @@ type Service struct {
 	Elsewhere *zap.Logger
 }
 
-// PrivateEndpoint returns the private endpoint of a process. name says what it serves.
-func PrivateEndpoint(name string, cfg *config.Config, private http.Handler, log *zap.Logger) Service {
-	e := Service{Name: name, Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
-	if cfg.Origin(e.Setting) == config.FromDefault {
-		e.Elsewhere = log
+// PrivateService returns the private endpoint of a process. name says what it serves.
+func PrivateService(name string, cfg *config.Config, private http.Handler, log *zap.Logger) Service {
+	service := Service{Name: name, Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
+	if cfg.Origin(service.Setting) == config.FromDefault {
+		service.Elsewhere = log
 	}
-	return e
+	return service
 }
 
 // Profiles returns the handler of a private address's profiles, or nil if they are off.
@@ -46,19 +46,19 @@ func Profiles(cfg *config.Config) http.Handler {
 
 // Listen starts to serve an endpoint and returns its address. Its error says which
 // setting to change.
-func Listen(ctx context.Context, l *process.Listeners, e Service) (string, error) {
+func Listen(ctx context.Context, l *process.Listeners, service Service) (string, error) {
 	add := l.Add
-	if e.Public {
+	if service.Public {
 		add = l.AddPublic
 	}
-	addr, err := add(ctx, e.Name, e.Addr, e.Handler)
+	addr, err := add(ctx, service.Name, service.Addr, service.Handler)
 	advice := ""
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && e.Elsewhere != nil:
-		host, _, _ := net.SplitHostPort(e.Addr) // valid: only its port is in use
-		if addr, err = l.Add(ctx, e.Name, net.JoinHostPort(host, "0"), e.Handler); err == nil {
-			e.Elsewhere.Warn("the default address is in use: listening on a free port",
-				zap.String("for", e.Name), zap.String("default", e.Addr), zap.String("address", addr), zap.String("setting", e.Setting))
+	case errors.Is(err, syscall.EADDRINUSE) && service.Elsewhere != nil:
+		host, _, _ := net.SplitHostPort(service.Addr) // valid: only its port is in use
+		if addr, err = l.Add(ctx, service.Name, net.JoinHostPort(host, "0"), service.Handler); err == nil {
+			service.Elsewhere.Warn("the default address is in use: listening on a free port",
+				zap.String("for", service.Name), zap.String("default", service.Addr), zap.String("address", addr), zap.String("setting", service.Setting))
 		}
 		return addr, err
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -70,5 +70,5 @@ func Listen(ctx context.Context, l *process.Listeners, e Service) (string, error
 	default:
 		return addr, err
 	}
-	return "", fmt.Errorf("%w; %s %s", err, advice, config.Lookup(e.Setting).Title())
+	return "", fmt.Errorf("%w; %s %s", err, advice, config.Lookup(service.Setting).Title())
 }
