@@ -18,7 +18,7 @@ import (
 
 // settle handles an answer about a job, or Kling's error about it. It returns only errors
 // of the store and the queue.
-func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.Job, err error) error {
+func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.Answer, err error) error {
 	q.failures = 0
 	switch {
 	case err == nil:
@@ -73,7 +73,7 @@ func (q *inquirer) wait(asked int) time.Duration {
 
 // enqueueAnswer enqueues Kling's answer as an event, like a webhook. The same answer
 // twice is the same event.
-func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Job) error {
+func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Answer) error {
 	event, err := LookupEvent(job, q.w.cfg.Now())
 	if err != nil {
 		// For example, its status is unknown.
@@ -99,7 +99,7 @@ func (q *inquirer) lose(ctx context.Context, lookup store.Lookup, now time.Time)
 
 // LookupEvent returns Kling's answer to a look-up as an event received at a time. It
 // fails if the answer has no job or no known status.
-func LookupEvent(job kling.Job, at time.Time) (tasks.Event, error) {
+func LookupEvent(job kling.Answer, at time.Time) (tasks.Event, error) {
 	identity, err := source.Lookup().Identify(http.Header{}, job.Raw)
 	if err != nil {
 		return tasks.Event{}, fmt.Errorf("read answer about job %s: %w", job.ID, err)

@@ -21,8 +21,8 @@ import (
 
 // Kling answers look-ups. [kling.Client] implements it.
 type Kling interface {
-	Jobs(ctx context.Context, ids ...string) ([]kling.Job, error)
-	Job(ctx context.Context, id string, kinds ...kling.JobKind) (kling.Job, error)
+	Jobs(ctx context.Context, ids ...string) ([]kling.Answer, error)
+	Job(ctx context.Context, id string, kinds ...kling.JobKind) (kling.Answer, error)
 }
 
 // Lookups configures how Kling is asked about silent jobs.
@@ -223,7 +223,7 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 		ids[i] = lookup.JobID
 	}
 	jobs, askErr := q.Kling.Jobs(ctx, ids...)
-	found := make(map[string]*kling.Job, len(jobs))
+	found := make(map[string]*kling.Answer, len(jobs))
 	for i := range jobs {
 		found[jobs[i].ID] = &jobs[i]
 	}
@@ -258,9 +258,9 @@ func isAboutJobs(err error) bool {
 }
 
 // askLegacy asks the legacy API for one job.
-func (q *inquirer) askLegacy(ctx context.Context, lookup store.Lookup) (kling.Job, error) {
+func (q *inquirer) askLegacy(ctx context.Context, lookup store.Lookup) (kling.Answer, error) {
 	if lookup.API == tasks.APITasks {
-		return kling.Job{}, kling.ErrNeedsAPIKey
+		return kling.Answer{}, kling.ErrNeedsAPIKey
 	}
 	return q.Kling.Job(ctx, lookup.JobID, legacyKinds(lookup.API)...)
 }

@@ -40,11 +40,11 @@ type fakeKling struct {
 	asked []string
 }
 
-func (k *fakeKling) Jobs(_ context.Context, ids ...string) ([]kling.Job, error) {
+func (k *fakeKling) Jobs(_ context.Context, ids ...string) ([]kling.Answer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked = append(k.asked, strings.Join(ids, "+"))
-	var jobs []kling.Job
+	var jobs []kling.Answer
 	for _, id := range ids {
 		if raw, ok := k.tasks[id]; ok {
 			jobs = append(jobs, klingJob(id, kling.KindTasks, raw))
@@ -53,7 +53,7 @@ func (k *fakeKling) Jobs(_ context.Context, ids ...string) ([]kling.Job, error) 
 	return jobs, k.err
 }
 
-func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.JobKind) (kling.Job, error) {
+func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.JobKind) (kling.Answer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.answer != nil {
@@ -69,24 +69,24 @@ func (k *fakeKling) Job(_ context.Context, id string, kinds ...kling.JobKind) (k
 		jobs, kind = k.legacy, kling.KindText2Video
 	}
 	if err := stdcmp.Or(k.troubles[id], k.err); err != nil {
-		return kling.Job{}, err
+		return kling.Answer{}, err
 	}
 	id = stdcmp.Or(k.names[id], id)
 	if raw, ok := jobs[id]; ok {
 		return klingJob(id, kind, raw), nil
 	}
-	return kling.Job{}, kling.ErrNotFound
+	return kling.Answer{}, kling.ErrNotFound
 }
 
-func klingJob(id string, kind kling.JobKind, raw string) kling.Job {
-	job := kling.Job{ID: id, Kind: kind, Raw: []byte(raw), Status: tasks.StatusProcessing, KlingStatus: "processing"}
+func klingJob(id string, kind kling.JobKind, raw string) kling.Answer {
+	job := kling.Answer{ID: id, Kind: kind, Raw: []byte(raw), Status: tasks.StatusProcessing, KlingStatus: "processing"}
 	if strings.Contains(raw, "succe") {
 		job.Status = tasks.StatusCompleted
 	}
 	var body struct{ Outputs []struct{ URL string } }
 	_ = json.Unmarshal([]byte(raw), &body) // any other body has no outputs
 	for _, output := range body.Outputs {
-		job.Outputs = append(job.Outputs, kling.Output{Type: kling.OutputVideo, URL: output.URL})
+		job.Outputs = append(job.Outputs, source.Output{Type: tasks.MediaVideo, URL: output.URL})
 	}
 	return job
 }

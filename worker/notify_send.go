@@ -72,7 +72,7 @@ func (w *Worker) message(ctx context.Context, notification store.Notification) (
 	job, err := w.cfg.Store.Job(ctx, notification.JobID)
 	if errors.Is(err, store.ErrNotFound) {
 		// An event of an unknown type may name a job that has no row.
-		message.Job = notify.Job{ID: notification.JobID}
+		message.Job = notify.JobDetails{ID: notification.JobID}
 		return message, nil
 	}
 	if err != nil {
@@ -82,7 +82,7 @@ func (w *Worker) message(ctx context.Context, notification store.Notification) (
 	if err != nil {
 		return message, err
 	}
-	message.Job = notify.Job{
+	message.Job = notify.JobDetails{
 		ID: job.ID, Status: job.Status, Prompt: job.Prompt, Model: job.Model, Duration: notify.Seconds(job.Duration),
 		Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
 		CreatedAt: job.CreatedAt, FinishedAt: job.FinishedAt, Contradicted: job.Contradicted,
@@ -91,7 +91,7 @@ func (w *Worker) message(ctx context.Context, notification store.Notification) (
 		message.Job.Progress = *job.Progress
 	}
 	for _, file := range files {
-		message.Media = append(message.Media, notify.Media{
+		message.Media = append(message.Media, notify.MediaDetails{
 			Name: file.Name, State: string(file.State), Object: file.Object, URL: file.URL,
 			Size: file.Size, SHA256: file.SHA256, ContentType: file.ContentType,
 		})

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/klinghook/klinghook/internal/kling"
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker/media"
@@ -42,7 +43,7 @@ func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.M
 	if err := w.record(ctx, event, &file); err != nil {
 		return file, false, err
 	}
-	same = slices.ContainsFunc(job.Outputs, func(o kling.Output) bool { return o.URL == file.URL })
+	same = slices.ContainsFunc(job.Outputs, func(o source.Output) bool { return o.URL == file.URL })
 	fresh, err = w.cfg.Store.Medium(ctx, file.JobID, file.Name)
 	return fresh, same, err
 }

@@ -64,14 +64,14 @@ type blockedKling struct {
 	asked, release chan struct{}
 }
 
-func (k *blockedKling) Jobs(context.Context, ...string) ([]kling.Job, error) {
+func (k *blockedKling) Jobs(context.Context, ...string) ([]kling.Answer, error) {
 	k.asked <- struct{}{}
 	<-k.release
 	return nil, nil
 }
 
-func (k *blockedKling) Job(context.Context, string, ...kling.JobKind) (kling.Job, error) {
-	return kling.Job{}, kling.ErrNotFound
+func (k *blockedKling) Job(context.Context, string, ...kling.JobKind) (kling.Answer, error) {
+	return kling.Answer{}, kling.ErrNotFound
 }
 
 // newBlocked returns a worker whose look-ups do not end.

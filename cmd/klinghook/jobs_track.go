@@ -115,7 +115,7 @@ dev to record. It needs credentials for Kling's API.`,
 
 // refreshed is the answer for one job.
 type refreshed struct {
-	kling.Job
+	kling.Answer
 	news bool // false if the answer was already enqueued
 }
 
@@ -162,14 +162,14 @@ func refreshJob(ctx context.Context, client *kling.Client, queue *tasks.Client, 
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return answer, err
 	}
-	answer.Job, err = client.Job(ctx, id, worker.KindsOf(api)...)
+	answer.Answer, err = client.Job(ctx, id, worker.KindsOf(api)...)
 	if errors.Is(err, kling.ErrNotFound) {
 		return answer, fmt.Errorf("job %q: %w: Kling does not know it, or it belongs to another account", id, store.ErrNotFound)
 	}
 	if err != nil {
 		return answer, err
 	}
-	event, err := worker.LookupEvent(answer.Job, time.Now())
+	event, err := worker.LookupEvent(answer.Answer, time.Now())
 	if err != nil {
 		return answer, err
 	}

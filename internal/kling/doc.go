@@ -13,14 +13,14 @@
 // Kling has two APIs. A job created with the model in the path is looked up by
 // GET /tasks, twenty at a time; a legacy one by GET /v1/videos/{kind}/{id}, where
 // kind is the path that created it. A [JobKind] names one of these. [Client.Job] asks one
-// kind after the other and reports in [Job.Kind] which one knew the job: pass that
+// kind after the other and reports in [Answer.Kind] which one knew the job: pass that
 // kind next time, and the look-up is one request. [Client.Jobs] looks up many jobs
 // of the new API.
 //
 // # Answers
 //
 // Answers are read leniently, by the source package's readers, because Kling's
-// shapes drift. A job without an id or a status is [ErrUnreadable]. [Job.Raw] is the
+// shapes drift. A job without an id or a status is [ErrUnreadable]. [Answer.Raw] is the
 // job's object exactly as Kling sent it. It has the form of a callback, so it can
 // become an event like one.
 //

@@ -50,8 +50,8 @@ func (k JobKind) legacyPath() (string, error) {
 	return "/v1/videos/" + string(k), nil
 }
 
-// Job is the answer to a look-up. Only ID, Kind, KlingStatus and Raw are always set.
-type Job struct {
+// Answer is the answer to a look-up. Only ID, Kind, KlingStatus and Raw are always set.
+type Answer struct {
 	// ID is Kling's id of the job, ExternalID the one that its creator chose.
 	ID, ExternalID string
 	// Kind is where the job was found: pass it first next time.
@@ -63,23 +63,17 @@ type Job struct {
 	// CreatedAt and UpdatedAt are Kling's times, in UTC.
 	CreatedAt, UpdatedAt time.Time
 	// Outputs are the job's files, in Kling's order.
-	Outputs []Output
+	Outputs []source.Output
 	// Raw is the job's JSON object, byte for byte as received.
 	Raw json.RawMessage
 }
 
-// Output is one file of a job.
-type Output = source.Output
-
-// OutputVideo is the type of videos.
-const OutputVideo = tasks.MediaVideo
-
-func readJob(kind JobKind, raw json.RawMessage) (Job, error) {
+func readJob(kind JobKind, raw json.RawMessage) (Answer, error) {
 	task, err := source.ReadTask(raw)
 	if err != nil {
-		return Job{}, err
+		return Answer{}, err
 	}
-	return Job{
+	return Answer{
 		ID: task.ID, ExternalID: task.ExternalID, Kind: kind, Status: task.JobStatus(), KlingStatus: task.Status,
 		CreatedAt: task.CreatedAt, UpdatedAt: task.UpdatedAt, Outputs: task.Outputs, Raw: raw,
 	}, nil
@@ -87,7 +81,7 @@ func readJob(kind JobKind, raw json.RawMessage) (Job, error) {
 
 // readJobs reads the data of an answer: a job, a list of jobs, or a page with a list.
 // It returns the readable jobs, and an ErrUnreadable for each of the others.
-func readJobs(kind JobKind, data json.RawMessage) ([]Job, error) {
+func readJobs(kind JobKind, data json.RawMessage) ([]Answer, error) {
 	if page := source.ParseObject(data); page.Value("id") == nil && page.Value("task_id") == nil {
 		if result, isPage := page["result"]; isPage {
 			data = result
@@ -97,7 +91,7 @@ func readJobs(kind JobKind, data json.RawMessage) ([]Job, error) {
 	if list == nil && len(data) > 0 && string(data) != "null" {
 		return nil, fmt.Errorf("%w: it has no jobs; check that this is Kling's API", ErrUnreadable)
 	}
-	var jobs []Job
+	var jobs []Answer
 	var problems []error
 	for i, raw := range list {
 		job, err := readJob(kind, raw)

@@ -20,10 +20,10 @@ func TestReadJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Job{
+	want := Answer{
 		ID: "7", ExternalID: "mine-7", Kind: KindEffects, Status: tasks.StatusCompleted, KlingStatus: "succeed",
 		CreatedAt: time.UnixMilli(1722769557708).UTC(), UpdatedAt: time.UnixMilli(1722769557999).UTC(),
-		Outputs: []Output{{Type: "video", URL: "https://cdn.example/7.mp4?sig=1", Duration: 5100 * time.Millisecond}},
+		Outputs: []source.Output{{Type: "video", URL: "https://cdn.example/7.mp4?sig=1", Duration: 5100 * time.Millisecond}},
 		Raw:     json.RawMessage(raw),
 	}
 	if diff := cmp.Diff(want, job); diff != "" {
@@ -58,7 +58,7 @@ func TestRawIsExact(t *testing.T) {
 }
 
 // readAnswer reads the body of a successful answer.
-func readAnswer(t *testing.T, body []byte) ([]Job, error) {
+func readAnswer(t *testing.T, body []byte) ([]Answer, error) {
 	t.Helper()
 	c, err := New(Config{APIKey: testKey})
 	if err != nil {

@@ -22,7 +22,7 @@ const BatchSize = 20
 //
 // The error is ErrNotFound if no kind knows the job. The search goes on after a kind
 // that the account may not use or that does not accept the id; any other error ends it.
-func (c *Client) Job(ctx context.Context, id string, kinds ...JobKind) (Job, error) {
+func (c *Client) Job(ctx context.Context, id string, kinds ...JobKind) (Answer, error) {
 	if len(kinds) == 0 {
 		kinds = Kinds()
 	}
@@ -36,13 +36,13 @@ func (c *Client) Job(ctx context.Context, id string, kinds ...JobKind) (Job, err
 			return job, nil
 		}
 		if !aboutOneJob(err) {
-			return Job{}, fmt.Errorf("look up job %q as %s: %w", quote(id), kind, err)
+			return Answer{}, fmt.Errorf("look up job %q as %s: %w", quote(id), kind, err)
 		}
 		if reason == nil || rank(err) > rank(reason) {
 			reason = err
 		}
 	}
-	return Job{}, fmt.Errorf("look up job %q: %w", quote(id), reason)
+	return Answer{}, fmt.Errorf("look up job %q: %w", quote(id), reason)
 }
 
 // rank orders the reasons for not finding a job: a kind that the account may not use
@@ -58,11 +58,11 @@ func rank(err error) int {
 	return 0
 }
 
-func (c *Client) jobOfKind(ctx context.Context, kind JobKind, id string) (Job, error) {
+func (c *Client) jobOfKind(ctx context.Context, kind JobKind, id string) (Answer, error) {
 	if err := checkID(kind, id); err != nil {
-		return Job{}, err
+		return Answer{}, err
 	}
-	var jobs []Job
+	var jobs []Answer
 	var err error
 	if kind == KindTasks {
 		var problems []error
@@ -73,18 +73,18 @@ func (c *Client) jobOfKind(ctx context.Context, kind JobKind, id string) (Job, e
 	}
 	switch {
 	case err != nil:
-		return Job{}, err
+		return Answer{}, err
 	case len(jobs) == 0:
-		return Job{}, ErrNotFound
+		return Answer{}, ErrNotFound
 	case jobs[0].ID != id && jobs[0].ExternalID != id:
-		return Job{}, errAnotherJob
+		return Answer{}, errAnotherJob
 	}
 	return jobs[0], nil
 }
 
 var errAnotherJob = fmt.Errorf("%w: it has a job that was not requested", ErrUnreadable)
 
-func (c *Client) legacyJob(ctx context.Context, kind JobKind, id string) ([]Job, error) {
+func (c *Client) legacyJob(ctx context.Context, kind JobKind, id string) ([]Answer, error) {
 	path, err := kind.legacyPath()
 	if err != nil {
 		return nil, err
@@ -112,8 +112,8 @@ func checkID(kind JobKind, id string) error {
 // particular order. If the error is nil, Kling does not know the ids that are
 // missing. Otherwise the jobs that were found come with the error: one id that Kling
 // refuses, or one unreadable object, does not hide the others.
-func (c *Client) Jobs(ctx context.Context, ids ...string) ([]Job, error) {
-	var found []Job
+func (c *Client) Jobs(ctx context.Context, ids ...string) ([]Answer, error) {
+	var found []Answer
 	var problems []error
 	var valid []string
 	for _, id := range ids {
@@ -146,7 +146,7 @@ func (c *Client) Jobs(ctx context.Context, ids ...string) ([]Job, error) {
 // batch asks the new API for at most BatchSize jobs. Kling refuses a whole batch for one
 // bad id, so batch retries a refused batch in halves until that id is alone. It appends
 // errors about single jobs to problems and returns any other.
-func (c *Client) batch(ctx context.Context, ids []string, problems *[]error) ([]Job, error) {
+func (c *Client) batch(ctx context.Context, ids []string, problems *[]error) ([]Answer, error) {
 	escaped := make([]string, len(ids))
 	for i, id := range ids {
 		escaped[i] = url.QueryEscape(id)

@@ -105,7 +105,7 @@ func TestSomeRefusalsEndTheSearch(t *testing.T) {
 				_, _ = io.WriteString(w, tt.answer)
 				return true
 			}
-			search := func() (Job, error) {
+			search := func() (Answer, error) {
 				return newTestClient(t, f.URL).Job(context.Background(), "8", KindText2Video, KindImage2Video)
 			}
 			job, err := search()
@@ -150,7 +150,7 @@ func TestJobChecksItsArguments(t *testing.T) {
 }
 
 // idsOf returns the sorted ids of jobs.
-func idsOf(jobs []Job) []string {
+func idsOf(jobs []Answer) []string {
 	ids := []string{}
 	for _, job := range jobs {
 		ids = append(ids, job.ID)

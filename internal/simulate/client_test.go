@@ -72,7 +72,7 @@ func orderMany(t *testing.T, s *Simulator, n int) (legacy, newer []string) {
 	return legacy, newer
 }
 
-func checkJob(t *testing.T, job kling.Job, err error, id string, kind kling.JobKind) {
+func checkJob(t *testing.T, job kling.Answer, err error, id string, kind kling.JobKind) {
 	t.Helper()
 	if err != nil || job.ID != id || job.Kind != kind || job.Status != tasks.StatusCompleted || len(job.Outputs) != 1 ||
 		job.Outputs[0].URL == "" || job.Outputs[0].Duration != 5100*time.Millisecond || job.CreatedAt.IsZero() {

@@ -20,13 +20,13 @@ type Message struct {
 	// EventID is the event's idempotency key; may be empty.
 	EventID string
 	// Job is zero if the event belongs to none.
-	Job Job
+	Job JobDetails
 	// Media are the job's files.
-	Media []Media
+	Media []MediaDetails
 }
 
-// Job is a video generation. Unknown fields are zero.
-type Job struct {
+// JobDetails describe a video generation. Unknown fields are zero.
+type JobDetails struct {
 	ID     string       `json:"id,omitempty"`
 	Status tasks.Status `json:"status,omitempty"`
 	// Progress is in percent, 0 to 100.
@@ -47,8 +47,8 @@ type Job struct {
 	Contradicted bool `json:"contradicted"`
 }
 
-// Media is one file of a job. Unknown fields are zero.
-type Media struct {
+// MediaDetails describe one file of a job. Unknown fields are zero.
+type MediaDetails struct {
 	// Name is "video", "video-2" or "thumbnail".
 	Name string `json:"name"`
 	// State is the state of its download, in the store's words.
@@ -74,12 +74,12 @@ func (s Seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Durati
 func (m Message) body() ([]byte, error) {
 	m.Job.CreatedAt, m.Job.FinishedAt = m.Job.CreatedAt.UTC(), m.Job.FinishedAt.UTC()
 	if m.Media == nil {
-		m.Media = []Media{}
+		m.Media = []MediaDetails{}
 	}
 	type data struct {
-		EventID string  `json:"event_id,omitempty"`
-		Job     Job     `json:"job,omitzero"`
-		Media   []Media `json:"media"`
+		EventID string         `json:"event_id,omitempty"`
+		Job     JobDetails     `json:"job,omitzero"`
+		Media   []MediaDetails `json:"media"`
 	}
 	body, err := json.Marshal(struct {
 		Type      string    `json:"type"`

@@ -28,7 +28,7 @@ func testMessage() Message {
 		Type:    tasks.TypeCompleted,
 		At:      at,
 		EventID: "klingai:0a1b2c",
-		Job: Job{
+		Job: JobDetails{
 			ID:           "vid_abc123",
 			Status:       tasks.StatusCompleted,
 			Progress:     100,
@@ -42,7 +42,7 @@ func testMessage() Message {
 			FinishedAt:   at.Add(-250 * time.Millisecond),
 			Contradicted: true,
 		},
-		Media: []Media{
+		Media: []MediaDetails{
 			{
 				Name: "video", State: "stored", Object: "vid_abc123/video.mp4", URL: "https://cdn.example.com/v.mp4?sig=s3cr3t",
 				Size: 12_345_678, SHA256: strings.Repeat("ab", 32), ContentType: "video/mp4",

@@ -198,7 +198,7 @@ func posted(t *testing.T, n *Notifier, m Message) (requests []string) {
 }
 
 func TestServicesGetTheMessage(t *testing.T) {
-	m := Message{Type: tasks.TypeCompleted, Job: Job{ID: "a_b & c", Model: "m"}}
+	m := Message{Type: tasks.TypeCompleted, Job: JobDetails{ID: "a_b & c", Model: "m"}}
 	tests := []struct{ name, url, want string }{
 		{
 			"telegram", "telegram://110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0@telegram?chats=@c&preview=no",
@@ -253,7 +253,7 @@ func TestServicesGetTheMessage(t *testing.T) {
 func TestNtfyMessagesHaveTheirOwnTitles(t *testing.T) {
 	n, _ := newTestChat(t, "ntfy://ntfy.example/topic", nil)
 	for _, id := range []string{"1", "2", "3", "4", "5"} {
-		got := posted(t, n, Message{Type: tasks.TypeCompleted, Job: Job{ID: id, Model: "m"}})
+		got := posted(t, n, Message{Type: tasks.TypeCompleted, Job: JobDetails{ID: id, Model: "m"}})
 		if diff := cmp.Diff([]string{"Video completed: " + id + " ntfy.example/topic\nModel: m"}, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}

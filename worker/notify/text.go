@@ -63,7 +63,7 @@ func lines(message Message) []string {
 }
 
 // whereIs returns where a file is: in the bucket, or only at Kling.
-func whereIs(media Media) (label, value string) {
+func whereIs(media MediaDetails) (label, value string) {
 	// The object has a name before its download is done, but no hash.
 	if media.Object != "" && media.SHA256 != "" {
 		return "Stored", fmt.Sprintf("%s (%s)", media.Object, size(media.Size))

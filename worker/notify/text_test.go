@@ -14,13 +14,15 @@ func TestTextStatesWhatHappened(t *testing.T) {
 	completed := testMessage()
 	completed.Job.Contradicted = false
 	about := func(eventType string, status tasks.Status) Message {
-		return Message{Type: eventType, Job: Job{ID: "vid_1", Status: status, Contradicted: true}}
+		return Message{Type: eventType, Job: JobDetails{ID: "vid_1", Status: status, Contradicted: true}}
 	}
 	failed := about(tasks.TypeFailed, tasks.StatusFailed)
 	failed.Job.Contradicted, failed.Job.Error = false, "see https://u:p@kling.example/why?token=s3cr3t#x now"
 	late := about(tasks.TypeProcessing, tasks.StatusCancelled)
 	late.Job.Progress = 40
-	file := func(eventType string, media Media) Message { return Message{Type: eventType, Media: []Media{media}} }
+	file := func(eventType string, media MediaDetails) Message {
+		return Message{Type: eventType, Media: []MediaDetails{media}}
+	}
 	tests := []struct {
 		name string
 		m    Message
@@ -47,11 +49,11 @@ func TestTextStatesWhatHappened(t *testing.T) {
 		}},
 		{"unknown type without a job", Message{ID: "m1", Type: "account.changed"}, []string{"Event account.changed", "Event: m1"}},
 		{
-			"a link with spaces", file(tasks.TypeCompleted, Media{Name: "video", URL: "https://u:p@cdn.example/a b'?sig=s3cr3t&x y=z"}),
+			"a link with spaces", file(tasks.TypeCompleted, MediaDetails{Name: "video", URL: "https://u:p@cdn.example/a b'?sig=s3cr3t&x y=z"}),
 			[]string{"Video completed", "Link to video: https://cdn.example/a b'"},
 		},
 		{
-			"a named object that is not stored yet", file(tasks.TypeCancelled, Media{Name: "video", State: "failed", Object: "a/video.mp4"}),
+			"a named object that is not stored yet", file(tasks.TypeCancelled, MediaDetails{Name: "video", State: "failed", Object: "a/video.mp4"}),
 			[]string{"Video cancelled", "Link to video: (failed)"},
 		},
 	}
@@ -100,7 +102,7 @@ func TestSize(t *testing.T) {
 }
 
 func TestComposeFitsTheService(t *testing.T) {
-	m := Message{Type: tasks.TypeCompleted, At: time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC), Job: Job{ID: "vid_é"}}
+	m := Message{Type: tasks.TypeCompleted, At: time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC), Job: JobDetails{ID: "vid_é"}}
 	const heading, details = "Video completed: vid_é", "Time: 2025-01-15 10:30:00 UTC"
 	tests := []struct {
 		name, url, text string
