@@ -1,9 +1,6 @@
 package tasks
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // Status is the status of Kling's job. A job only moves forward:
 // created < processing < {completed, failed, cancelled}.
@@ -85,25 +82,11 @@ const (
 
 // MediaLink is a file that belongs to a job and where to fetch it.
 type MediaLink struct {
-	// Name identifies the file within its job: "video", "video-2", "thumbnail".
+	// Name identifies the file within its job; see [MediaName].
 	Name string
 	// URL is the sender's link. Its query contains a signature: never log it whole.
 	URL string
 	// Renews is the dead link that this one replaces, after klinghook asked Kling for a
 	// fresh one; else empty.
 	Renews string
-}
-
-// The names of a job's media. Further videos are "video-2", "video-3", …
-const (
-	MediaVideo     = "video"
-	MediaThumbnail = "thumbnail"
-)
-
-// VideoName returns the media name of a job's i-th video, from 0.
-func VideoName(i int) string {
-	if i == 0 {
-		return MediaVideo
-	}
-	return MediaVideo + "-" + strconv.Itoa(i+1)
 }

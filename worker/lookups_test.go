@@ -86,7 +86,7 @@ func klingJob(id string, kind kling.JobKind, raw string) kling.Answer {
 	var body struct{ Outputs []struct{ URL string } }
 	_ = json.Unmarshal([]byte(raw), &body) // any other body has no outputs
 	for _, output := range body.Outputs {
-		job.Outputs = append(job.Outputs, source.Output{Type: tasks.MediaVideo, URL: output.URL})
+		job.Outputs = append(job.Outputs, source.Output{Type: string(tasks.MediaVideo), URL: output.URL})
 	}
 	return job
 }

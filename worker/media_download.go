@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -157,7 +156,7 @@ func (w *Worker) medium(ctx context.Context, payload []byte) (store.Media, error
 
 // mediaKind returns the type that a file must have.
 func mediaKind(name string) media.FileType {
-	if strings.HasPrefix(name, tasks.MediaThumbnail) {
+	if tasks.KindOfMedia(name) == tasks.MediaThumbnail {
 		return media.Image
 	}
 	return media.Video

@@ -94,9 +94,9 @@ func TestKlinghookReadsWhatWasCreated(t *testing.T) {
 						t.Errorf("the link is %s", m.URL)
 					}
 				}
-				want := []string{tasks.MediaVideo}
+				want := []string{tasks.MediaName(tasks.MediaVideo, 0)}
 				if protocol == Seed {
-					want = append(want, tasks.MediaThumbnail)
+					want = append(want, tasks.MediaName(tasks.MediaThumbnail, 0))
 					if u.Prompt != "a lighthouse" || u.Model != "kling-v2-6" {
 						t.Errorf("it means %+v", u)
 					}

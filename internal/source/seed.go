@@ -149,10 +149,10 @@ func (seed) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 func seedMedia(data Object) []tasks.MediaLink {
 	var media []tasks.MediaLink
 	if link := data.Text("video_url"); link != "" {
-		media = append(media, tasks.MediaLink{Name: tasks.MediaVideo, URL: link})
+		media = append(media, tasks.MediaLink{Name: tasks.MediaName(tasks.MediaVideo, 0), URL: link})
 	}
 	if link := data.Text("thumbnail_url"); link != "" {
-		media = append(media, tasks.MediaLink{Name: tasks.MediaThumbnail, URL: link})
+		media = append(media, tasks.MediaLink{Name: tasks.MediaName(tasks.MediaThumbnail, 0), URL: link})
 	}
 	return media
 }

@@ -104,7 +104,7 @@ func readLegacy(body Object) (task KlingTask, err error) {
 	}
 	result := body.Object("task_result")
 	for _, video := range result.Objects("videos") {
-		task.Outputs = append(task.Outputs, readOutput(video, tasks.MediaVideo))
+		task.Outputs = append(task.Outputs, readOutput(video, string(tasks.MediaVideo)))
 	}
 	for _, image := range result.Objects("images") {
 		task.Outputs = append(task.Outputs, readOutput(image, "image"))
@@ -114,7 +114,7 @@ func readLegacy(body Object) (task KlingTask, err error) {
 
 func readOutput(o Object, kind string) Output {
 	if kind == "" {
-		kind = tasks.MediaVideo
+		kind = string(tasks.MediaVideo)
 	}
 	return Output{Type: kind, URL: o.Text("url"), Duration: o.Seconds("duration")}
 }
@@ -172,14 +172,14 @@ func (t KlingTask) update(eventID string) *tasks.JobUpdate {
 func (t KlingTask) videos() (media []tasks.MediaLink, first time.Duration) {
 	n := 0
 	for _, output := range t.Outputs {
-		if output.Type != tasks.MediaVideo {
+		if output.Type != string(tasks.MediaVideo) {
 			continue
 		}
 		if n == 0 {
 			first = output.Duration
 		}
 		if output.URL != "" {
-			media = append(media, tasks.MediaLink{Name: tasks.VideoName(n), URL: output.URL})
+			media = append(media, tasks.MediaLink{Name: tasks.MediaName(tasks.MediaVideo, n), URL: output.URL})
 		}
 		n++
 	}

@@ -31,7 +31,7 @@ var errPublishedTwice = errors.New("another download of the file was published a
 // Media is a file of a job.
 type Media struct {
 	JobID string
-	// Name is unique within the job: "video", "video-2", "thumbnail".
+	// Name is unique within the job; see [tasks.MediaName].
 	Name string
 	// URL is the current link: the newest that was not given up. Do not log it: its query
 	// has a signature.

@@ -29,7 +29,7 @@ import (
 // Windows or a file system that ignores case.
 func ObjectName(jobID, mediaName string) string {
 	ext := ".mp4"
-	if mediaName == tasks.MediaThumbnail {
+	if tasks.KindOfMedia(mediaName) == tasks.MediaThumbnail {
 		ext = ".jpg"
 	}
 	return fileName(jobID) + "/" + fileName(mediaName) + ext
