@@ -79,7 +79,8 @@ type Config struct {
 	MediaDeny    []string `env:"KLINGHOOK_MEDIA_DENY" form:"host-or-network" roles:"worker dev" help:"Hosts, with their subdomains, and networks that downloads may never use, such as your own public addresses. Only hosts of KLINGHOOK_MEDIA_ALLOW may be in such a network."`
 	MediaOnly    []string `env:"KLINGHOOK_MEDIA_ONLY" form:"host-names" roles:"worker dev" help:"The only hosts, with their subdomains, that downloads may use besides those of KLINGHOOK_MEDIA_ALLOW. If unset, all public ones."`
 	MediaFakeIP  bool     `env:"KLINGHOOK_MEDIA_FAKE_IP" envDefault:"false" form:"switch" roles:"worker dev" help:"Let downloads use names that resolve to 198.18.0.0/15, for networks whose proxy (Clash, Surge, sing-box) answers all names with such addresses. The proxy then decides where a name leads, also inside your network."`
-	MediaMaxSize int64    `env:"KLINGHOOK_MEDIA_MAX_SIZE" envDefault:"2GiB" form:"size" roles:"worker dev" help:"The largest file that is downloaded."`
+	MediaMaxSize int64    `env:"KLINGHOOK_MEDIA_MAX_SIZE" envDefault:"2GiB" form:"size" roles:"worker dev" help:"The largest video that is downloaded. An image may have 256 MiB, and audio 1 GiB."`
+	MediaKinds   []string `env:"KLINGHOOK_MEDIA_KINDS" envDefault:"video,image,audio,voice,element,thumbnail" form:"media-kinds" roles:"worker dev" help:"The kinds of files that are stored. watermark stands for the forms of videos and images with Kling's watermark."`
 
 	LookupAfter  time.Duration `group:"Look-ups" env:"KLINGHOOK_LOOKUP_AFTER" envDefault:"15m" form:"duration" roles:"worker dev" help:"How long an unfinished job may be silent before a worker asks Kling about it. The wait doubles after each look-up without news, up to a day."`
 	LookupGiveUp time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" roles:"worker dev" help:"How long a job may be silent before it counts as lost."`

@@ -58,6 +58,7 @@ var forms = map[string]form{
 	"queue-timeout":   {"between 1ms and 2s", "250ms", func(item string) bool { return isDuration(item, time.Millisecond, 2*time.Second) }},
 	"events":          {"event types separated by commas", "completed,failed", isText},
 	"queues":          {"queue=tasks pairs separated by commas", "events=64,media=4", regexp.MustCompile(`^[a-z]+=[1-9][0-9]{0,8}$`).MatchString},
+	"media-kinds":     {"one or more of video, image, audio, voice, element, thumbnail and watermark, separated by commas", "video,image,audio", regexp.MustCompile(`^(?:video|image|audio|voice|element|thumbnail|watermark)$`).MatchString},
 	"log-level":       {"debug, info, warn or error", "info", regexp.MustCompile(`^(?:debug|info|warn|error)$`).MatchString},
 	"log-format":      {"auto, console or json", "console", regexp.MustCompile(`^(?:auto|console|json)$`).MatchString},
 }

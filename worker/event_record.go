@@ -33,6 +33,7 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 	if err != nil {
 		return w.keepUnread(ctx, event, err)
 	}
+	update = w.withWantedMedia(update)
 	if dead != nil && update != nil {
 		for i := range update.Media {
 			if update.Media[i].Name == dead.Name {
@@ -67,6 +68,21 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 		return err
 	}
 	return w.cfg.Store.EndDeadLetterOf(ctx, task.ID, w.cfg.Now())
+}
+
+// withWantedMedia returns the update without links to files of kinds that are not stored.
+func (w *Worker) withWantedMedia(update *tasks.JobUpdate) *tasks.JobUpdate {
+	if update == nil {
+		return nil
+	}
+	wanted := *update
+	wanted.Media = nil
+	for _, link := range update.Media {
+		if slices.Contains(w.cfg.MediaKinds, tasks.KindOfMedia(link.Name)) {
+			wanted.Media = append(wanted.Media, link)
+		}
+	}
+	return &wanted
 }
 
 // joinEvents lets concurrent events share the transaction that records them, and the one

@@ -67,7 +67,7 @@ func isTaskOfGivenUp(ctx context.Context, file store.Media) bool {
 func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 	err := w.traced(ctx, "download file", func(ctx context.Context) error {
 		file, err := w.cfg.Fetcher.Download(ctx, media.Request{
-			Link: m.URL, Kind: mediaKind(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
+			Link: m.URL, Kind: tasks.KindOfMedia(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
 			Progress: w.downloading(m),
 		})
 		if err != nil {
@@ -152,14 +152,6 @@ func (w *Worker) medium(ctx context.Context, payload []byte) (store.Media, error
 		return store.Media{}, err
 	}
 	return w.cfg.Store.Medium(ctx, p.JobID, p.Name)
-}
-
-// mediaKind returns the type that a file must have.
-func mediaKind(name string) media.FileType {
-	if tasks.KindOfMedia(name) == tasks.MediaThumbnail {
-		return media.Image
-	}
-	return media.Video
 }
 
 // tidyEvery is how often leftovers in the bucket are removed.

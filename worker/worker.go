@@ -36,6 +36,8 @@ type Config struct {
 	NotifyTypes []string
 	// Lookups configures look-ups of silent jobs; without a Kling there are none.
 	Lookups Lookups
+	// MediaKinds are the kinds of files that are stored; default all but watermarked forms.
+	MediaKinds []tasks.MediaKind
 	// LinkLifetime is how long links to media live; default 30 days.
 	LinkLifetime time.Duration
 	// Concurrency is how many tasks of each queue run at once; for events, of all shards
@@ -87,6 +89,9 @@ func New(cfg Config) (*Worker, error) {
 	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
 	cfg.LinkLifetime = cmp.Or(cfg.LinkLifetime, 30*24*time.Hour)
 	cfg.EventShards = max(cfg.EventShards, 1)
+	if cfg.MediaKinds == nil {
+		cfg.MediaKinds = slices.DeleteFunc(tasks.MediaKinds(), func(kind tasks.MediaKind) bool { return kind == tasks.MediaWatermark })
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

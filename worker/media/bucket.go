@@ -24,15 +24,11 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// ObjectName returns a readable name for a job's file: "<job>/video.mp4",
-// "<job>/video-2.mp4", "<job>/thumbnail.jpg". No two files share a name, not even on
-// Windows or a file system that ignores case.
+// ObjectName returns a readable name for a job's file, without an extension:
+// "<job>/video", "<job>/video-2", "<job>/thumbnail". No two files share a name, not even
+// on Windows or a file system that ignores case.
 func ObjectName(jobID, mediaName string) string {
-	ext := ".mp4"
-	if tasks.KindOfMedia(mediaName) == tasks.MediaThumbnail {
-		ext = ".jpg"
-	}
-	return fileName(jobID) + "/" + fileName(mediaName) + ext
+	return fileName(jobID) + "/" + fileName(mediaName)
 }
 
 // device matches the names of devices on Windows.

@@ -12,18 +12,18 @@ import (
 func TestObjectNamesAreSafe(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, job, media, want string }{
-		{"video", "vid_abc123", "video", "vid_abc123/video.mp4"},
-		{"further video", "vid_abc123", "video-2", "vid_abc123/video-2.mp4"},
-		{"thumbnail", "vid_abc123", "thumbnail", "vid_abc123/thumbnail.jpg"},
-		{"path in the id", "../../etc", "video", "~2e.~2f..~2fetc/video.mp4"},
-		{"path in the name", "vid_1", "../x", "vid_1/~2e.~2fx.mp4"},
+		{"video", "vid_abc123", "video", "vid_abc123/video"},
+		{"further video", "vid_abc123", "video-2", "vid_abc123/video-2"},
+		{"thumbnail", "vid_abc123", "thumbnail", "vid_abc123/thumbnail"},
+		{"path in the id", "../../etc", "video", "~2e.~2f..~2fetc/video"},
+		{"path in the name", "vid_1", "../x", "vid_1/~2e.~2fx"},
 		// printf VID_1 | sha256sum
-		{"upper case", "VID_1", "video", "VID_1~~99ad665646cbe376/video.mp4"},
-		{"long, upper case", strings.Repeat("A", 200), "video", tasks.SafeID(strings.Repeat("A", 200)) + "/video.mp4"},
-		{"dot at the end", "vid_1.", "video", "vid_1~2e/video.mp4"},
-		{"device", "con", "nul", "~63on/~6eul.mp4"},
-		{"device with an extension", "com1.tar.gz", "video", "~63om1.tar.gz/video.mp4"},
-		{"no device", "console", "com10", "console/com10.mp4"},
+		{"upper case", "VID_1", "video", "VID_1~~99ad665646cbe376/video"},
+		{"long, upper case", strings.Repeat("A", 200), "video", tasks.SafeID(strings.Repeat("A", 200)) + "/video"},
+		{"dot at the end", "vid_1.", "video", "vid_1~2e/video"},
+		{"device", "con", "nul", "~63on/~6eul"},
+		{"device with an extension", "com1.tar.gz", "video", "~63om1.tar.gz/video"},
+		{"no device", "console", "com10", "console/com10"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,7 +1,7 @@
 // Package media downloads the files of a job into a bucket. It has the download
 // ([Fetcher]), the guard that decides which links may be followed (guard.go), what counts
-// as a video or an image (sniff.go), and where the bytes go ([Bucket]). It does not use
-// the queue, the store or the environment.
+// as a video, an image or audio (kind.go, sniff.go), and where the bytes go ([Bucket]). It
+// does not use the queue, the store or the environment.
 //
 // # Which links are followed
 //
@@ -27,6 +27,11 @@
 // started again. An object is always the exact file: data without the declared length,
 // range or checksum never becomes one. If only the end of the connection marks the end of
 // the body, as in HTTP/1.0, the file is accepted once a second request confirms it.
+//
+// # Objects
+//
+// A file's content decides its type, and the type its extension: "<job>/thumbnail.png". A
+// video may have [Config].MaxSize bytes, an image 256 MiB and audio 1 GiB.
 //
 // # Buckets
 //

@@ -326,16 +326,19 @@ func (d *download) add(ctx context.Context, p []byte) error {
 // open detects the file's type by its first bytes and starts the object.
 func (d *download) open(ctx context.Context) error {
 	var err error
-	if d.contentType, err = d.Kind.contentType(d.head, d.declared, d.restarted); err != nil {
+	if d.contentType, err = contentType(d.Kind, d.head, d.declared, d.restarted); err != nil {
 		return err
 	}
-	if d.up, err = d.Bucket.upload(ctx, d.Object, d.contentType); err != nil {
+	if d.up, err = d.Bucket.upload(ctx, d.object(), d.contentType); err != nil {
 		return err
 	}
 	head := d.head
 	d.head = nil
 	return d.up.write(head)
 }
+
+// object returns the object's name, once contentType is known.
+func (d *download) object() string { return d.Object + extension(d.Kind, d.contentType) }
 
 // finish returns the complete file, not yet published.
 func (d *download) finish(ctx context.Context) (*File, error) {
@@ -351,14 +354,14 @@ func (d *download) finish(ctx context.Context) (*File, error) {
 		}
 	}
 	sum := hex.EncodeToString(d.digest.Sum(nil))
-	file := &File{Object: d.Object, Size: d.received, SHA256: sum, ContentType: d.contentType, up: d.up}
+	file := &File{Object: d.object(), Size: d.received, SHA256: sum, ContentType: d.contentType, up: d.up}
 	d.up = nil
 	return file, nil
 }
 
 // checkSize returns an error if a file of at least size bytes is too large.
 func (d *download) checkSize(size int64) error {
-	if limit := d.fetcher.cfg.MaxSize; size > limit {
+	if limit := d.fetcher.maxSize(d.Kind); size > limit {
 		return tasks.Permanent(fmt.Errorf("the file is larger than the limit of %d bytes", limit))
 	}
 	return nil

@@ -140,7 +140,7 @@ func TestExactFileOrNothingIsStored(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url, hostport, requests := answering(t, tt.answers...)
-			got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}, MaxResumes: 3}), url, Video)
+			got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}, MaxResumes: 3}), url, tasks.MediaVideo)
 			if (err == nil) != (tt.want != nil) || !bytes.Equal(got, tt.want) {
 				t.Errorf("%d bytes stored with SHA-256 %s, %v; want %d with %s", len(got), sum(got), err, len(tt.want), sum(tt.want))
 			}
@@ -186,7 +186,7 @@ func TestRestIsRequestedOfTheSameVersion(t *testing.T) {
 				}
 				http.ServeContent(w, r, "", time.Unix(tt.modified, 0), bytes.NewReader(video))
 			})
-			got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}}), url, Video)
+			got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport}}), url, tasks.MediaVideo)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,7 @@ func TestBucketFailureIsNotResumed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "vid_1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := downloadAndPublish(t.Context(), NewFetcher(Config{Allow: []string{hostport}}), Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
+	_, err := downloadAndPublish(t.Context(), NewFetcher(Config{Allow: []string{hostport}}), Request{Link: url, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName})
 	if err == nil || tasks.IsPermanent(err) || !strings.Contains(err.Error(), "write to bucket") {
 		t.Errorf("Download = %v, want the bucket's failure, to be retried", err)
 	}

@@ -18,7 +18,8 @@ import (
 
 // Config configures a Fetcher. Its zero value works.
 type Config struct {
-	// MaxSize is the largest file, in bytes; default 2 GiB.
+	// MaxSize is the largest video, in bytes; default 2 GiB. It applies to watermarked
+	// forms and elements too. Images and audio have limits of their own.
 	MaxSize int64
 	// Allow lists host:port pairs, IPv6 hosts in brackets, that may be reached although
 	// they are private or plain http. A link's port is by default 443 or 80.
@@ -91,11 +92,12 @@ func (f *File) Discard() {
 type Request struct {
 	// Link is where the file is.
 	Link string
-	// Kind is the kind of file that it must be.
-	Kind FileType
+	// Kind decides which types of files are accepted, and their largest size.
+	Kind tasks.MediaKind
 	// Bucket is where it goes.
 	Bucket *Bucket
-	// Object is its name there; an existing object is replaced.
+	// Object is its name there without the extension, which the content decides. An
+	// existing object is replaced.
 	Object string
 	// Progress, if set, is called with the received bytes and the size of the file, -1 if
 	// unknown. After a restart received is less.
@@ -144,14 +146,17 @@ func NewFetcher(cfg Config) *Fetcher {
 // Download downloads the file behind a link. The caller publishes or discards it.
 //
 // Errors are retryable unless [tasks.IsPermanent] reports otherwise: refusals of the
-// guard ([ErrForbiddenAddress]), malformed links ([ErrMalformedLink]), files above
-// MaxSize, and statuses such as 404 and 410 are permanent. Answers without the file match
+// guard ([ErrForbiddenAddress]), malformed links ([ErrMalformedLink]), files that are too
+// large, and statuses such as 404 and 410 are permanent. Answers without the file match
 // *[StatusError], with [tasks.RetryAfterOf] if a 429 or 503 asked for a wait. No error
 // includes the link's query.
 func (f *Fetcher) Download(ctx context.Context, r Request) (*File, error) {
 	u, err := f.guard.parse(nil, r.Link)
 	if err != nil {
 		return nil, tasks.Permanent(fmt.Errorf("fetch %s: %w", r.Object, briefError{err}))
+	}
+	if families(r.Kind) == nil {
+		return nil, tasks.Permanent(fmt.Errorf("fetch %s: %q is not a kind of file", r.Object, r.Kind))
 	}
 	d := &download{Request: r, fetcher: f, link: u}
 	file, err := d.run(ctx)

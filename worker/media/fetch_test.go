@@ -25,14 +25,14 @@ import (
 func TestContentDecidesTheType(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		kind     FileType
+		kind     tasks.MediaKind
 		declared string
 		body     []byte
 		want     string
 	}{
-		{Video, "text/html", testVideo(1<<20, 1), "video/mp4"}, // exactly at the limit
-		{Video, "video/mp2t", []byte("\x47\x40\x00\x10"), "video/mp2t"},
-		{Image, "image/png", []byte("\xff\xd8\xff\xe0\x00\x10JFIF"), "image/jpeg"},
+		{tasks.MediaVideo, "text/html", testVideo(1<<20, 1), "video/mp4"}, // exactly at the limit
+		{tasks.MediaVideo, "video/mp2t", []byte("\x47\x40\x00\x10"), "video/mp2t"},
+		{tasks.MediaImage, "image/png", []byte("\xff\xd8\xff\xe0\x00\x10JFIF"), "image/jpeg"},
 	}
 	for _, tt := range tests {
 		url, hostport, _ := answering(t, full(200, tt.body, "Content-Type: "+tt.declared))
@@ -54,33 +54,33 @@ func TestAnswerThatIsNotTheFileFails(t *testing.T) {
 	cut := full(200, video, v1)[:len(full(200, video, v1))-500]
 	tests := []struct {
 		name                  string
-		kind                  FileType
+		kind                  tasks.MediaKind
 		answers               []string // the last one repeatedly
 		want                  string   // in the error
 		permanent, retryAfter bool
 	}{
-		{"html", Video, []string{full(200, html[:100], mp4)}, `it is "text/html; charset=utf-8", not video`, false, false},
-		{"long html", Video, []string{full(200, html, mp4)}, "text/html", false, false},
-		{"video for a thumbnail", Image, []string{full(200, video, "Content-Type: image/jpeg")}, `it is "video/mp4", not image`, false, false},
-		{"empty", Video, []string{full(200, nil, mp4)}, "empty", false, false},
-		{"empty, no length", Video, []string{raw(200, nil, mp4)}, "empty", false, false},
-		{"404 with an encoded page", Video, []string{full(404, html, "Content-Encoding: gzip")}, "404", true, false},
-		{"declared above the limit", Video, []string{raw(200, nil, "Content-Length: 1048577")}, "larger than the limit of 1048576 bytes", true, false},
-		{"above the limit", Video, []string{raw(200, large, mp4)}, "larger than the limit", true, false},
-		{"above the limit on resume", Video, []string{raw(200, video, v1), raw(206, video, v1, "Content-Range: bytes 1000-99999999/100000000")}, "larger than the limit", true, false},
-		{"429", Video, []string{full(429, nil, "Retry-After: 7")}, "429", false, true},
-		{"redirect to nowhere", Video, []string{full(302, nil)}, "302 Found", false, false},
-		{"redirect to no URL", Video, []string{full(302, nil, "Location: https://%zz/"+signed)}, "redirects: malformed link", false, false},
-		{"redirect to plain http", Video, []string{full(302, nil, "Location: http://cdn.example/"+signed)}, "only https is allowed", true, false},
-		{"redirect loop", Video, []string{full(307, nil, "Location: /"+signed)}, "more than 5 redirects", false, false},
-		{"hangs up", Video, []string{""}, "EOF", false, false},
-		{"speaks something else", Video, []string{"220 mail.example ESMTP\r\n"}, "malformed HTTP", false, false},
-		{"gone on resume", Video, []string{cut, full(404, nil)}, "404", true, false},
-		{"refused on resume", Video, []string{cut, full(403, nil)}, "403", false, false},
-		{"asks for a wait on resume", Video, []string{cut, full(503, nil, "Retry-After: 60")}, "503", false, true},
-		{"redirects inward on resume", Video, []string{cut, full(302, nil, "Location: https://127.0.0.1/"+signed)}, "loopback", true, false},
-		{"always cut, no validator", Video, []string{raw(200, video[:500], "Content-Length: 1000")}, "given up after 500 bytes", false, false},
-		{"never there again", Video, []string{cut, ""}, "given up after 500 bytes", false, false},
+		{"html", tasks.MediaVideo, []string{full(200, html[:100], mp4)}, `it is "text/html; charset=utf-8", not video`, false, false},
+		{"long html", tasks.MediaVideo, []string{full(200, html, mp4)}, "text/html", false, false},
+		{"video for a thumbnail", tasks.MediaImage, []string{full(200, video, "Content-Type: image/jpeg")}, `it is "video/mp4", not image`, false, false},
+		{"empty", tasks.MediaVideo, []string{full(200, nil, mp4)}, "empty", false, false},
+		{"empty, no length", tasks.MediaVideo, []string{raw(200, nil, mp4)}, "empty", false, false},
+		{"404 with an encoded page", tasks.MediaVideo, []string{full(404, html, "Content-Encoding: gzip")}, "404", true, false},
+		{"declared above the limit", tasks.MediaVideo, []string{raw(200, nil, "Content-Length: 1048577")}, "larger than the limit of 1048576 bytes", true, false},
+		{"above the limit", tasks.MediaVideo, []string{raw(200, large, mp4)}, "larger than the limit", true, false},
+		{"above the limit on resume", tasks.MediaVideo, []string{raw(200, video, v1), raw(206, video, v1, "Content-Range: bytes 1000-99999999/100000000")}, "larger than the limit", true, false},
+		{"429", tasks.MediaVideo, []string{full(429, nil, "Retry-After: 7")}, "429", false, true},
+		{"redirect to nowhere", tasks.MediaVideo, []string{full(302, nil)}, "302 Found", false, false},
+		{"redirect to no URL", tasks.MediaVideo, []string{full(302, nil, "Location: https://%zz/"+signed)}, "redirects: malformed link", false, false},
+		{"redirect to plain http", tasks.MediaVideo, []string{full(302, nil, "Location: http://cdn.example/"+signed)}, "only https is allowed", true, false},
+		{"redirect loop", tasks.MediaVideo, []string{full(307, nil, "Location: /"+signed)}, "more than 5 redirects", false, false},
+		{"hangs up", tasks.MediaVideo, []string{""}, "EOF", false, false},
+		{"speaks something else", tasks.MediaVideo, []string{"220 mail.example ESMTP\r\n"}, "malformed HTTP", false, false},
+		{"gone on resume", tasks.MediaVideo, []string{cut, full(404, nil)}, "404", true, false},
+		{"refused on resume", tasks.MediaVideo, []string{cut, full(403, nil)}, "403", false, false},
+		{"asks for a wait on resume", tasks.MediaVideo, []string{cut, full(503, nil, "Retry-After: 60")}, "503", false, true},
+		{"redirects inward on resume", tasks.MediaVideo, []string{cut, full(302, nil, "Location: https://127.0.0.1/"+signed)}, "loopback", true, false},
+		{"always cut, no validator", tasks.MediaVideo, []string{raw(200, video[:500], "Content-Length: 1000")}, "given up after 500 bytes", false, false},
+		{"never there again", tasks.MediaVideo, []string{cut, ""}, "given up after 500 bytes", false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestRedirectsAreFollowed(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusMovedPermanently)
 	})
-	got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport, targetHost}}), url, Video)
+	got, _, err := fetch(t, NewFetcher(Config{Allow: []string{hostport, targetHost}}), url, tasks.MediaVideo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestAddressInOtherDigitsIsRefused(t *testing.T) {
 		url, hostport, _ := answering(t, full(302, nil, "Location: "+link+signed))
 		f := NewFetcher(Config{Resolver: resolving(t, "127.0.0.1"), Allow: []string{hostport}})
 		for _, start := range []string{link, url} { // directly and by redirect
-			if _, _, err := fetch(t, f, start, Video); !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
+			if _, _, err := fetch(t, f, start, tasks.MediaVideo); !errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err) {
 				t.Errorf("%s to %s: %v, want a permanent refusal", start, link, err)
 			}
 		}
@@ -157,12 +157,12 @@ func TestCertificatesAreChecked(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
 	trusting.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-	got, _, err := fetch(t, trusting, srv.URL, Video)
+	got, _, err := fetch(t, trusting, srv.URL, tasks.MediaVideo)
 	if err != nil {
 		t.Fatal(err)
 	}
 	same(t, got, video)
-	if _, _, err := fetch(t, NewFetcher(Config{Allow: []string{srv.Listener.Addr().String()}}), srv.URL, Video); err == nil || tasks.IsPermanent(err) {
+	if _, _, err := fetch(t, NewFetcher(Config{Allow: []string{srv.Listener.Addr().String()}}), srv.URL, tasks.MediaVideo); err == nil || tasks.IsPermanent(err) {
 		t.Errorf("unknown authority: %v, want an error that is retried", err)
 	}
 }
@@ -175,7 +175,7 @@ func TestFailedDownloadKeepsTheOldObject(t *testing.T) {
 	f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
 	bucket, dir := fileBucketIn(t)
 	for _, fails := range []bool{false, true} {
-		_, err := downloadAndPublish(t.Context(), f, Request{Link: url + signed, Kind: Video, Bucket: bucket, Object: object})
+		_, err := downloadAndPublish(t.Context(), f, Request{Link: url + signed, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName})
 		if (err != nil) != fails {
 			t.Errorf("Download = %v, want an error: %t", err, fails)
 		}
@@ -197,7 +197,7 @@ func TestTwoDownloadsAtOnceLeaveOneWhole(t *testing.T) {
 	for path := range videos {
 		for range 4 {
 			wg.Go(func() {
-				if _, err := downloadAndPublish(t.Context(), f, Request{Link: url + path, Kind: Video, Bucket: bucket, Object: object}); err != nil {
+				if _, err := downloadAndPublish(t.Context(), f, Request{Link: url + path, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -226,7 +226,7 @@ func TestLargeDownloadNeedsLittleMemory(t *testing.T) {
 	bucket, _ := fileBucketIn(t)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	file, err := downloadAndPublish(t.Context(), f, Request{Link: url, Kind: Video, Bucket: bucket, Object: object})
+	file, err := downloadAndPublish(t.Context(), f, Request{Link: url, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName})
 	runtime.ReadMemStats(&after)
 	if err != nil || file.Size != size {
 		t.Fatalf("Download = %+v, %v", file, err)

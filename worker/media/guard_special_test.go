@@ -172,7 +172,7 @@ func TestNameThatLeadsInsideReachesNothingThere(t *testing.T) {
 			// 127.0.0.2 counts as public, 127.0.0.1 as private.
 			f.guard.ranges = []addressRange{{netip.MustParsePrefix("127.0.0.0/31"), "inside"}, {netip.MustParsePrefix("::/8"), "inside"}}
 			f.transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // its certificate has another name
-			_, _, err := fetch(t, f, "https://cdn.example:"+port+"/a.mp4", Video)
+			_, _, err := fetch(t, f, "https://cdn.example:"+port+"/a.mp4", tasks.MediaVideo)
 			if (err == nil) != tt.followed || err != nil && (!errors.Is(err, ErrForbiddenAddress) || !tasks.IsPermanent(err)) {
 				t.Errorf("Download = %v, want a permanent refusal: %t", err, !tt.followed)
 			}

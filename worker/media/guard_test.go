@@ -169,7 +169,7 @@ func TestWhichLinksAreRefused(t *testing.T) {
 			if tt.want == nil {
 				return
 			}
-			_, err = f.Download(t.Context(), Request{Link: tt.link, Object: object})
+			_, err = f.Download(t.Context(), Request{Link: tt.link, Object: objectName})
 			if !tasks.IsPermanent(err) || strings.Contains(err.Error(), "pass") || len(err.Error()) > 1000 {
 				t.Errorf("Download = %.2000v, want a short permanent error without a password", err)
 			}

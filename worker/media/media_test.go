@@ -20,6 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -118,7 +120,11 @@ func filesIn(t *testing.T, dir string) []string {
 // signed is a link's query; no error may show it.
 const signed = "?Expires=1&Signature=SECRET"
 
-const object = "vid_1/video.mp4"
+// objectName is the Object of a Request, and object the name of a video from it.
+const (
+	objectName = "vid_1/video"
+	object     = objectName + ".mp4"
+)
 
 // downloadAndPublish returns the published file.
 func downloadAndPublish(ctx context.Context, f *Fetcher, r Request) (File, error) {
@@ -133,15 +139,15 @@ func downloadAndPublish(ctx context.Context, f *Fetcher, r Request) (File, error
 
 // fetch downloads link+signed as object into a new bucket. It checks every outcome: an
 // error shows no query and leaves no file, and a success leaves exactly that file.
-func fetch(t *testing.T, f *Fetcher, link string, kind FileType) (content []byte, file File, err error) {
+func fetch(t *testing.T, f *Fetcher, link string, kind tasks.MediaKind) (content []byte, file File, err error) {
 	t.Helper()
 	bucket, dir := fileBucketIn(t)
-	file, err = downloadAndPublish(t.Context(), f, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: object})
+	file, err = downloadAndPublish(t.Context(), f, Request{Link: link + signed, Kind: kind, Bucket: bucket, Object: objectName})
 	if err != nil {
 		if strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("error shows the link's query: %v", err)
 		}
-		if !strings.Contains(err.Error(), object) {
+		if !strings.Contains(err.Error(), objectName) {
 			t.Errorf("error does not name the object: %v", err)
 		}
 		if left := filesIn(t, dir); len(left) > 0 {
@@ -149,14 +155,14 @@ func fetch(t *testing.T, f *Fetcher, link string, kind FileType) (content []byte
 		}
 		return nil, file, err
 	}
-	if diff := cmp.Diff([]string{object}, filesIn(t, dir)); diff != "" {
+	if diff := cmp.Diff([]string{file.Object}, filesIn(t, dir)); diff != "" || !strings.HasPrefix(file.Object, objectName+".") {
 		t.Errorf("files in the bucket (-want +got):\n%s", diff)
 	}
-	content, readErr := os.ReadFile(filepath.Join(dir, object))
+	content, readErr := os.ReadFile(filepath.Join(dir, file.Object))
 	if readErr != nil {
 		t.Fatal(readErr)
 	}
-	if want := (File{Object: object, Size: int64(len(content)), SHA256: sum(content), ContentType: file.ContentType}); file != want {
+	if want := (File{Object: file.Object, Size: int64(len(content)), SHA256: sum(content), ContentType: file.ContentType}); file != want {
 		t.Errorf("Download returned %+v, want %+v", file, want)
 	}
 	return content, file, nil

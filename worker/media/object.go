@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"gocloud.dev/blob"
@@ -90,9 +93,9 @@ func (up *upload) abort() {
 	_ = up.w.Close()
 }
 
-// temporary matches the temporary file of an object of [ObjectName], but not the files of
-// other programs.
-var temporary = regexp.MustCompile(`^.+\.(?:mp4|jpg)\.[0-9a-f]+\.tmp$`)
+// temporary matches the temporary file of an object with one of our extensions, but not
+// the files of other programs.
+var temporary = regexp.MustCompile(`^.+(?:\` + strings.Join(slices.Sorted(maps.Values(extensions)), `|\`) + `)\.[0-9a-f]+\.tmp$`)
 
 // RemoveLeftovers removes temporary files that killed processes left in a file bucket an
 // hour ago or earlier, and returns how many. In a cloud it does nothing.

@@ -160,7 +160,7 @@ func TestTricklingServerIsGivenUpInTime(t *testing.T) {
 					serveVideo(tt.drip.to(w, r), r, video)
 				})
 				start := time.Now()
-				_, _, err := fetch(t, f, pipeURL, Video)
+				_, _, err := fetch(t, f, pipeURL, tasks.MediaVideo)
 				if err == nil || tasks.IsPermanent(err) || tt.drip.cut == 0 && !errors.Is(err, errStalled) {
 					t.Errorf("Download = %v, want a stall, to be retried", err)
 				}
@@ -197,7 +197,7 @@ func TestSlowServerIsNotGivenUp(t *testing.T) {
 					w.Header().Set("ETag", `"v1"`)
 					serveVideo(tt.drip.to(w, r), r, video)
 				})
-				got, _, err := fetch(t, f, pipeURL, Video)
+				got, _, err := fetch(t, f, pipeURL, tasks.MediaVideo)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -220,7 +220,7 @@ func TestEachRedirectMayTakeItsTime(t *testing.T) {
 			}
 			_, _ = w.Write(video)
 		})
-		got, _, err := fetch(t, f, pipeURL, Video)
+		got, _, err := fetch(t, f, pipeURL, tasks.MediaVideo)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestDownloadEndsWithItsContext(t *testing.T) {
 			<-r.Context().Done()
 		})
 		bucket, dir := fileBucketIn(t)
-		_, err := f.Download(ctx, Request{Link: pipeURL, Kind: Video, Bucket: bucket, Object: object})
+		_, err := f.Download(ctx, Request{Link: pipeURL, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName})
 		if left := filesIn(t, dir); !errors.Is(err, shutdown) || len(left) > 0 {
 			t.Errorf("Download = %v and left %q, want the context's cause and no file", err, left)
 		}
@@ -274,7 +274,7 @@ func TestSlowBucketIsNotTheServersFault(t *testing.T) {
 			serveVideo(w, r, testVideo(300<<10, 1))
 		})
 		bucket := &Bucket{blob: blob.NewBucket(slowBucket{})}
-		file, err := downloadAndPublish(t.Context(), f, Request{Link: pipeURL, Kind: Video, Bucket: bucket, Object: object})
+		file, err := downloadAndPublish(t.Context(), f, Request{Link: pipeURL, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName})
 		if err != nil || file.Size != 300<<10 || requests != 1 {
 			t.Errorf("Download = %+v, %v after %d requests, want the file after one", file, err, requests)
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestFileIsVisibleOnlyOncePublished(t *testing.T) {
@@ -16,7 +18,7 @@ func TestFileIsVisibleOnlyOncePublished(t *testing.T) {
 		url, hostport, _ := answering(t, full(200, video))
 		for _, publish := range []bool{true, false} {
 			bucket, dir := fileBucketIn(t)
-			file, err := NewFetcher(Config{Allow: []string{hostport}}).Download(t.Context(), Request{Link: url + signed, Kind: Video, Bucket: bucket, Object: object})
+			file, err := NewFetcher(Config{Allow: []string{hostport}}).Download(t.Context(), Request{Link: url + signed, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // fakeS3 accepts uploads, whole or in parts; an object is visible once complete.
@@ -95,7 +97,7 @@ func TestObjectInS3IsVisibleOnlyWhole(t *testing.T) {
 			answer := full(200, tt.video)
 			url, hostport, _ := answering(t, answer[:len(answer)-tt.lost])
 			f := NewFetcher(Config{Allow: []string{hostport}, MaxResumes: -1})
-			file, err := downloadAndPublish(t.Context(), f, Request{Link: url + signed, Kind: Video, Bucket: bucket, Object: object})
+			file, err := downloadAndPublish(t.Context(), f, Request{Link: url + signed, Kind: tasks.MediaVideo, Bucket: bucket, Object: objectName})
 			if (err == nil) != (tt.lost == 0) {
 				t.Errorf("Download = %+v, %v", file, err)
 			}

@@ -3,72 +3,16 @@ package media
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"mime"
 	"net/http"
 	"regexp"
 	"strings"
 )
 
-// FileType is the kind of file that a download must be.
-type FileType int
-
-// The kinds of media.
-const (
-	Video FileType = iota
-	Image
-)
-
-// String returns the kind in words.
-func (k FileType) String() string {
-	if k == Image {
-		return "image"
-	}
-	return "video"
-}
-
 // sniffLen is how many bytes decide what a file is, as in http.DetectContentType.
 const sniffLen = 512
 
 const unrecognised = "application/octet-stream"
-
-// contentType returns the type of a file of this kind, by its first bytes, or by the
-// declared Content-Type if those say nothing. The bytes win: an error page served as
-// video/mp4 is no video. After a restart only the bytes count, which may be the middle of
-// a file.
-func (k FileType) contentType(head []byte, declared string, restarted bool) (string, error) {
-	declared = mediaType(declared)
-	sniffed := sniff(head)
-	if strings.HasPrefix(sniffed, k.String()+"/") {
-		return sniffed, nil
-	}
-	if sniffed == unrecognised && restarted {
-		return "", fmt.Errorf("it is unrecognised data after a restart of the download, not %s", k)
-	}
-	if sniffed == unrecognised && k.vouchedBy(declared) {
-		if declared == "" {
-			return unrecognised, nil
-		}
-		return declared, nil
-	}
-	if sniffed == unrecognised && declared != "" {
-		return "", fmt.Errorf("it is unrecognised data, declared as %q, not %s", declared, k)
-	}
-	return "", fmt.Errorf("it is %q, not %s", sniffed, k)
-}
-
-// vouchedBy reports whether a declared type suffices for data that no signature
-// matches. There are more video formats than are recognised; images must be declared.
-func (k FileType) vouchedBy(declared string) bool {
-	if k == Image {
-		return strings.HasPrefix(declared, "image/") && declared != "image/svg+xml"
-	}
-	switch declared {
-	case "", unrecognised, "binary/octet-stream":
-		return true
-	}
-	return strings.HasPrefix(declared, "video/")
-}
 
 // mediaType returns a Content-Type without parameters; empty if absent or invalid.
 func mediaType(value string) string {
@@ -83,19 +27,47 @@ func mediaType(value string) string {
 // chunks with a header each.
 var awsChunked = regexp.MustCompile(`^[0-9a-fA-F]+(;chunk-signature=[0-9a-f]+)?\r\n`)
 
-// sniff is http.DetectContentType that also detects ISO media, Matroska and AWS chunks.
+// sniff is http.DetectContentType that also detects ISO media, Matroska, more audio, and
+// AWS chunks.
 func sniff(head []byte) string {
 	if t := sniffISO(head); t != "" {
+		return t
+	}
+	if t := sniffAudio(head); t != "" {
 		return t
 	}
 	if awsChunked.Match(head) {
 		return "text/x-aws-chunked"
 	}
 	t := http.DetectContentType(head)
-	if t == "video/webm" && bytes.Contains(head[:min(len(head), 64)], []byte("matroska")) {
+	switch {
+	case t == "video/webm" && bytes.Contains(head[:min(len(head), 64)], []byte("matroska")):
 		return "video/x-matroska"
+	case t == "application/ogg" && bytes.Contains(head, []byte("theora")):
+		return "video/ogg"
+	case t == "application/ogg":
+		return "audio/ogg"
 	}
 	return t
+}
+
+// sniffAudio returns the type of FLAC, and of MP3 and AAC that start with a frame.
+func sniffAudio(head []byte) string {
+	if bytes.HasPrefix(head, []byte("fLaC")) {
+		return "audio/flac"
+	}
+	// A frame starts with eleven bits set, then two bits of version and two of layer.
+	if len(head) < 4 || head[0] != 0xff || head[1]&0xe0 != 0xe0 {
+		return ""
+	}
+	version, layer := head[1]>>3&3, head[1]>>1&3
+	switch {
+	case layer == 0 && version&2 != 0 && head[2]>>2&0xf < 13: // ADTS, with a known sample rate
+		return "audio/aac"
+	case (layer == 1 || layer == 2) && version != 1 && head[2]>>4 != 0xf && head[2]>>4 != 0 && head[2]>>2&3 != 3:
+		return "audio/mpeg"
+	}
+	return ""
 }
 
 // sniffISO returns the type of a file of boxes (ISO/IEC 14496-12), each with its size
@@ -123,6 +95,7 @@ func sniffISO(head []byte) string {
 	if len(head) < 12 {
 		return ""
 	}
+	compatible := string(head[12:max(12, min(int64(len(head)), int64(size)))])
 	switch brand := string(head[8:12]); {
 	case brand == "qt  ":
 		return "video/quicktime"
@@ -130,6 +103,8 @@ func sniffISO(head []byte) string {
 		return "image/avif"
 	case strings.HasPrefix(brand, "hei"), strings.HasPrefix(brand, "hev"):
 		return "image/heic"
+	case brand == "mif1" && strings.Contains(compatible, "avif"):
+		return "image/avif"
 	case brand == "mif1", brand == "msf1":
 		return "image/heif"
 	case brand == "M4A ", brand == "M4B ", brand == "M4P ":
