@@ -55,7 +55,8 @@ Programs can use PUT /jobs/<job-id> on the worker's private address instead, wit
 header "Authorization: Bearer <token>" and a token of KLINGHOOK_API_TOKEN. The body
 may be {"api": "text2video"}.`,
 		Example: `  klinghook jobs track 893605946402811985
-  klinghook jobs track --api text2video 893605946402811985`,
+  klinghook jobs track --api text2video 893605946402811985
+  klinghook jobs track --api audio/text-to-audio 893605946402811986`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			for _, id := range ids {
@@ -73,7 +74,7 @@ may be {"api": "text2video"}.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&api, "api", "", "where Kling keeps the jobs, if known: tasks, legacy, or a `path` of the legacy API")
+	cmd.Flags().StringVar(&api, "api", "", "where Kling keeps the jobs, if known: tasks, legacy, or a `path` of the legacy API such as text2video or images/generations")
 	cli.AddFlags(cmd, config.Store)
 	return cmd
 }

@@ -11,9 +11,10 @@
 // # Where a job is
 //
 // Kling has two APIs. A job created with the model in the path is looked up by
-// GET /tasks, twenty at a time; a legacy one by GET /v1/videos/{kind}/{id}, where
-// kind is the path that created it. A [JobKind] names one of these. [Client.Job] asks one
-// kind after the other and reports in [Answer.Kind] which one knew the job: pass that
+// GET /tasks, twenty at a time; a legacy one by GET and the path that created it, such as
+// /v1/videos/text2video/{id} or /v1/images/generations/{id}. A [JobKind] names one of
+// these. [Client.Job] asks one kind after the other and reports in [Answer.Kind] which one
+// knew the job: pass that
 // kind next time, and the look-up is one request. [Client.Jobs] looks up many jobs
 // of the new API.
 //

@@ -48,7 +48,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path != "/tasks" {
-		if object, ok := f.jobs[strings.TrimPrefix(r.URL.Path, "/v1/videos/")]; ok {
+		if object, ok := f.jobs[strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v1/videos/"), "/v1/")]; ok {
 			envelope(w, http.StatusOK, 0, "SUCCEED", object)
 			return
 		}

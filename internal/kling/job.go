@@ -5,17 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// JobKind is where Kling keeps a job: KindTasks, or a path of the legacy API below
-// /v1/videos.
+// JobKind is where Kling keeps a job: KindTasks, or a path of the legacy API. A path
+// below /v1/videos is written from there, "text2video", and another one below /v1 from
+// there, "images/generations".
 type JobKind string
 
-// The kinds that Kling documents. Others work too, written as in the path.
+// The kinds that Kling documents. Others work too, written as in the path. The paths of
+// images, audio, voices and elements are from Kling's API reference as of 2026 (Image
+// Omni, Image Generation, Reference to Image, Extend Image, AI Multi-Shot, Virtual Try-On,
+// Text to Audio, Video to Audio, Voice Clone, Element). Text to Speech answers at once and
+// has no look-up.
 const (
 	// KindTasks is the new API, for any model.
 	KindTasks JobKind = "tasks"
@@ -31,6 +37,17 @@ const (
 	KindLipSync          JobKind = "lip-sync"
 	KindAdvancedLipSync  JobKind = "advanced-lip-sync"
 	KindEffects          JobKind = "effects"
+
+	KindImages           JobKind = "images/generations"
+	KindOmniImage        JobKind = "images/omni-image"
+	KindMultiImage2Image JobKind = "images/multi-image2image"
+	KindImageExpand      JobKind = "images/editing/expand"
+	KindVirtualTryOn     JobKind = "images/kolors-virtual-try-on"
+	KindMultiShot        JobKind = "general/ai-multi-shot"
+	KindText2Audio       JobKind = "audio/text-to-audio"
+	KindVideo2Audio      JobKind = "audio/video-to-audio"
+	KindVoice            JobKind = "general/custom-voices"
+	KindElement          JobKind = "general/advanced-custom-elements"
 )
 
 // Kinds returns the documented kinds, the most used first.
@@ -38,14 +55,20 @@ func Kinds() []JobKind {
 	return []JobKind{
 		KindTasks, KindText2Video, KindImage2Video, KindOmniVideo, KindMotionControl, KindMultiImage2Video,
 		KindVideoExtend, KindMultiElements, KindAvatar, KindLipSync, KindAdvancedLipSync, KindEffects,
+		KindImages, KindOmniImage, KindMultiImage2Image, KindVirtualTryOn, KindImageExpand, KindMultiShot,
+		KindText2Audio, KindVideo2Audio, KindVoice, KindElement,
 	}
 }
 
-var kindPath = regexp.MustCompile(`^[a-z0-9_-]+(/[a-z0-9_-]+)?$`)
+var kindPath = regexp.MustCompile(`^[a-z0-9_-]+(/[a-z0-9_-]+){0,2}$`)
 
 func (k JobKind) legacyPath() (string, error) {
 	if !kindPath.MatchString(string(k)) {
 		return "", fmt.Errorf("%w: %q is not a kind of job", ErrInvalid, quote(string(k)))
+	}
+	switch room, _, _ := strings.Cut(string(k), "/"); room {
+	case "images", "audio", "general":
+		return "/v1/" + string(k), nil
 	}
 	return "/v1/videos/" + string(k), nil
 }

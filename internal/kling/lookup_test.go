@@ -31,6 +31,11 @@ func TestJob(t *testing.T) {
 		{"the kind given first", "8", []JobKind{KindImage2Video, KindTasks}, KindImage2Video, []string{"GET /v1/videos/image2video/8"}},
 		{"external id", "mine-8", []JobKind{KindImage2Video}, KindImage2Video, []string{"GET /v1/videos/image2video/mine-8"}},
 		{"id to be escaped", "a/../b?c", []JobKind{KindText2Video}, KindText2Video, []string{"GET /v1/videos/text2video/a%2F..%2Fb%3Fc"}},
+		{"an image", "11", []JobKind{KindImages}, KindImages, []string{"GET /v1/images/generations/11"}},
+		{"an expanded image", "12", []JobKind{KindImageExpand}, KindImageExpand, []string{"GET /v1/images/editing/expand/12"}},
+		{"audio", "13", []JobKind{KindVideo2Audio}, KindVideo2Audio, []string{"GET /v1/audio/video-to-audio/13"}},
+		{"a voice", "14", []JobKind{KindVoice}, KindVoice, []string{"GET /v1/general/custom-voices/14"}},
+		{"an element", "15", []JobKind{KindElement}, KindElement, []string{"GET /v1/general/advanced-custom-elements/15"}},
 		{"a kind that is not listed here", "10", []JobKind{"new-effects"}, "new-effects", []string{"GET /v1/videos/new-effects/10"}},
 	}
 	for _, tt := range tests {
@@ -41,6 +46,9 @@ func TestJob(t *testing.T) {
 			f.add(KindImage2Video, "8", legacyObject("8", "succeed"))
 			f.add(KindImage2Video, "mine-8", legacyObject("8", "succeed"))
 			f.add(KindAvatar, "9", legacyObject("9", "succeed"))
+			for id, kind := range map[string]JobKind{"11": KindImages, "12": KindImageExpand, "13": KindVideo2Audio, "14": KindVoice, "15": KindElement} {
+				f.add(kind, id, legacyObject(id, "succeed"))
+			}
 			f.add("new-effects", "10", legacyObject("10", "succeed"))
 			job, err := newTestClient(t, f.URL).Job(context.Background(), tt.id, tt.kinds...)
 			if err != nil {
