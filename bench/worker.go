@@ -138,7 +138,7 @@ func (b *bench) idle(ctx context.Context, pg postgres) (s sample, err error) {
 		}
 		answered := time.Now()
 		err := until(ctx, time.Millisecond, 10*time.Second, func(ctx context.Context) (there bool, err error) {
-			err = pg.conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE id = $1)`, jobID(i)).Scan(&there)
+			err = pg.conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE platform = 'kling' AND id = $1)`, jobID(i)).Scan(&there)
 			return there, err
 		})
 		if err != nil {

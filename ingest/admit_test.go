@@ -46,7 +46,7 @@ func TestUnsignedCallbackNeedsTokenAndDoesNotPassItOn(t *testing.T) {
 			}
 			for _, task := range f.queue.tasks {
 				ev, err := tasks.DecodeEvent(task.Payload)
-				if err != nil || ev.Source != source.CallbackName || ev.Type != source.TypeCallback || ev.JobID != "881" {
+				if err != nil || ev.Source != source.CallbackName || ev.Type != source.TypeCallback || ev.Job.ID != "881" {
 					t.Errorf("queued %+v, %v", ev, err)
 				}
 				if strings.Contains(string(task.Payload)+task.ID, "token-of-the-test") {

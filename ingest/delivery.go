@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // Delivery describes one inbound request and its answer.
@@ -16,10 +18,11 @@ type Delivery struct {
 	// Reason is why the delivery was refused, else nil. It contains no part of the body or
 	// the signature.
 	Reason error
-	// EventID, Type and JobID are the event's, if it was verified. Duplicate reports that
-	// the event was already queued.
-	EventID, Type, JobID string
-	Duplicate            bool
+	// EventID, Type and Job are the event's, if it was verified. Duplicate reports that the
+	// event was already queued.
+	EventID, Type string
+	Job           tasks.JobKey
+	Duplicate     bool
 	// Peer is the sender's address, host:port.
 	Peer string
 	Took time.Duration
@@ -33,7 +36,7 @@ func (s *Server) report(delivery Delivery) {
 		s.cfg.Observe(delivery)
 	case delivery.Reason == nil:
 		s.cfg.Log.Info("delivery accepted", zap.String("source", delivery.Source), zap.String("event_id", delivery.EventID), zap.String("type", delivery.Type),
-			zap.String("job_id", delivery.JobID), zap.Bool("duplicate", delivery.Duplicate), zap.Duration("duration", delivery.Took))
+			zap.Stringer("job_id", delivery.Job), zap.Bool("duplicate", delivery.Duplicate), zap.Duration("duration", delivery.Took))
 	default:
 		log := s.refusedLog
 		if delivery.Outcome == outcomeQueue {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestObserverGetsDeliveriesInsteadOfTheLog(t *testing.T) {
@@ -20,7 +21,7 @@ func TestObserverGetsDeliveriesInsteadOfTheLog(t *testing.T) {
 		f.do(r)
 	}
 	want := []ingest.Delivery{
-		{Source: "klingai", Status: http.StatusOK, Outcome: "accepted", Type: "video.created", JobID: "vid_1", Peer: "192.0.2.1:1234"},
+		{Source: "klingai", Status: http.StatusOK, Outcome: "accepted", Type: "video.created", Job: tasks.KlingJob("vid_1"), Peer: "192.0.2.1:1234"},
 		{Source: "klingai", Status: http.StatusUnauthorized, Outcome: "invalid_signature", Peer: "192.0.2.1:1234"},
 	}
 	if diff := cmp.Diff(want, seen, cmpopts.IgnoreFields(ingest.Delivery{}, "EventID", "Reason", "Took")); diff != "" {

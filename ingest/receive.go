@@ -83,13 +83,13 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 	}
 	event := tasks.Event{
 		ID:     tasks.EventID(endpoint.Protocol.Name, identity.SenderID, body),
-		Source: endpoint.Protocol.Name, Type: identity.Type, JobID: identity.JobID,
+		Source: endpoint.Protocol.Name, Type: identity.Type, Job: tasks.JobKey{Platform: endpoint.Protocol.Platform, ID: identity.JobID},
 		ReceivedAt: at.UTC(), Secret: secret, Headers: keep(r.Header, endpoint.Protocol.Headers), Body: body,
 	}
 	if identity.Hint != "" {
 		event.Body = []byte(identity.Hint)
 	}
-	d.EventID, d.Type, d.JobID = event.ID, event.Type, event.JobID
+	d.EventID, d.Type, d.Job = event.ID, event.Type, event.Job
 	task, err := tasks.RecordEvent(event)
 	if err != nil {
 		return body, &refusal{http.StatusInternalServerError, "internal error", outcomeMalformed, err}

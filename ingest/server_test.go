@@ -222,11 +222,11 @@ func TestQueuedEventHasEverythingOfTheDelivery(t *testing.T) {
 	sum := sha256.Sum256([]byte(created))
 	want := []tasks.Event{
 		{
-			ID: "klingai:" + hex.EncodeToString(sum[:]), Source: "klingai", Type: "video.created", JobID: "vid_1", ReceivedAt: f.now.UTC(),
+			ID: "klingai:" + hex.EncodeToString(sum[:]), Source: "klingai", Type: "video.created", Job: tasks.KlingJob("vid_1"), ReceivedAt: f.now.UTC(),
 			Secret: source.Fingerprint(secret), Headers: map[string]string{"X-Kling-Signature": "sha256=" + sign(secret, created)}, Body: []byte(created),
 		},
 		{
-			ID: "klingai-official:9876543210", Source: "klingai-official", Type: "video.completed", JobID: "1234567890", ReceivedAt: f.now.UTC(),
+			ID: "klingai-official:9876543210", Source: "klingai-official", Type: "video.completed", Job: tasks.KlingJob("1234567890"), ReceivedAt: f.now.UTC(),
 			Secret: source.Fingerprint(officialSecret), Body: []byte(body),
 			Headers: map[string]string{"Webhook-Id": "9876543210", "Webhook-Timestamp": "1781080794", "Webhook-Signature": "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4="},
 		},

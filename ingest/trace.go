@@ -19,7 +19,7 @@ func (s *Server) trace(ctx context.Context, event tasks.Event, at time.Time) (_ 
 	}
 	ctx, span := s.cfg.Tracer.Start(ctx, "delivery "+event.Source, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(at),
 		trace.WithAttributes(
-			attribute.String("klinghook.event_id", event.ID), attribute.String("klinghook.event_type", event.Type), attribute.String("klinghook.job_id", event.JobID),
+			attribute.String("klinghook.event_id", event.ID), attribute.String("klinghook.event_type", event.Type), attribute.Stringer("klinghook.job_id", event.Job),
 			attribute.Int("http.request.body.size", len(event.Body))))
 	return ctx, func(duplicate bool, err error) {
 		span.SetAttributes(attribute.Bool("klinghook.duplicate", duplicate))

@@ -74,7 +74,7 @@ func TestQueueIsKnownAgainAfterRedisLostItsData(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	defer func() { _ = rdb.Close() }()
 	client := tasks.NewClient(rdb)
-	task, err := tasks.SendNotification("ntf_1", "")
+	task, err := tasks.SendNotification("ntf_1", tasks.JobKey{})
 	testenv.NoError(t, err)
 	for _, refused := range []string{"", "LOADING", ""} {
 		server.SetError(refused)

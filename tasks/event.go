@@ -18,8 +18,8 @@ type Event struct {
 	// Type is the event's type in the seed protocol's words, e.g. "video.completed".
 	// Unknown types are kept as they are.
 	Type string
-	// JobID is Kling's id of the job; empty when an event of an unknown type has none.
-	JobID string
+	// Job is the event's job. Its ID is empty when an event of an unknown type has none.
+	Job JobKey
 	// ReceivedAt is when the delivery arrived, by the receiver's clock, in UTC.
 	ReceivedAt time.Time
 	// Secret is the fingerprint of the secret that verified the delivery; empty when

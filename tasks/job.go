@@ -45,7 +45,7 @@ func KnownTypes() []string {
 // JobUpdate is what one event says about its job, in any protocol. A zero field says
 // nothing. Updates may arrive in any order and more than once.
 type JobUpdate struct {
-	JobID string
+	Job JobKey
 	// Unproven reports that the sender is unknown: the update changes nothing, but is a
 	// hint to query Kling.
 	Unproven bool

@@ -25,16 +25,28 @@ type Task struct {
 // MediaDownload is the payload of KindMediaDownload. It names a file of a job; the
 // worker reads the newest link from the store.
 type MediaDownload struct {
-	JobID string `json:"job_id"`
+	Job JobKey
 	// Name is the media's name within the job, such as "video" or "thumbnail".
+	Name string
+}
+
+// mediaWire is a MediaDownload in JSON.
+type mediaWire struct {
+	JobKey
 	Name string `json:"name"`
 }
 
 // NotifySend is the payload of KindNotifySend. It names a notification in the store.
 type NotifySend struct {
+	NotificationID string
+	// Job is for people who read the queue; the worker uses the store's.
+	Job JobKey
+}
+
+// notifyWire is a NotifySend in JSON.
+type notifyWire struct {
 	NotificationID string `json:"notification_id"`
-	// JobID is for people who read the queue; the worker uses the store's.
-	JobID string `json:"job_id,omitempty"`
+	JobKey
 }
 
 // Rejection is a refused delivery, kept as a sample to show an operator why nothing
@@ -71,10 +83,10 @@ func DecodeRejection(payload []byte) (Rejection, error) {
 // eventWire is an Event in JSON. A body that is valid UTF-8 stays readable; any other
 // is in base64.
 type eventWire struct {
-	ID         string            `json:"id"`
-	Source     string            `json:"source"`
-	Type       string            `json:"type"`
-	JobID      string            `json:"job_id,omitempty"`
+	ID     string `json:"id"`
+	Source string `json:"source"`
+	Type   string `json:"type"`
+	JobKey
 	ReceivedAt time.Time         `json:"received_at"`
 	Secret     string            `json:"secret,omitempty"`
 	Headers    map[string]string `json:"headers,omitempty"`
@@ -86,7 +98,7 @@ type eventWire struct {
 // idempotency key.
 func RecordEvent(event Event) (Task, error) {
 	wire := eventWire{
-		ID: event.ID, Source: event.Source, Type: event.Type, JobID: event.JobID,
+		ID: event.ID, Source: event.Source, Type: event.Type, JobKey: event.Job,
 		ReceivedAt: event.ReceivedAt.UTC(), Secret: event.Secret, Headers: event.Headers,
 	}
 	if utf8.Valid(event.Body) {
@@ -103,11 +115,11 @@ func DecodeEvent(payload []byte) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	if wire.ID == "" || wire.Source == "" {
-		return Event{}, Permanent(fmt.Errorf("decode %s payload: id or source is missing", KindEventRecord))
+	if wire.ID == "" || wire.Source == "" || wire.Platform == "" {
+		return Event{}, Permanent(fmt.Errorf("decode %s payload: id, source or platform is missing", KindEventRecord))
 	}
 	event := Event{
-		ID: wire.ID, Source: wire.Source, Type: wire.Type, JobID: wire.JobID,
+		ID: wire.ID, Source: wire.Source, Type: wire.Type, Job: wire.JobKey,
 		ReceivedAt: wire.ReceivedAt, Secret: wire.Secret, Headers: wire.Headers, Body: []byte(wire.Body),
 	}
 	if len(wire.BodyBase64) > 0 {
@@ -118,26 +130,28 @@ func DecodeEvent(payload []byte) (Event, error) {
 
 // DownloadMedia returns the task that fetches a job's file. A hash of the link is part
 // of the ID, so that a fresh link is new work.
-func DownloadMedia(jobID, name, link string) (Task, error) {
+func DownloadMedia(job JobKey, name, link string) (Task, error) {
 	sum := sha256.Sum256([]byte(link))
-	id := fmt.Sprintf("%s:%s:%s:%s", KindMediaDownload, SafeID(jobID), SafeID(name), hex.EncodeToString(sum[:4]))
-	return newTask(KindMediaDownload, id, MediaDownload{JobID: jobID, Name: name})
+	id := fmt.Sprintf("%s:%s:%s:%s", KindMediaDownload, job.SafeID(), SafeID(name), hex.EncodeToString(sum[:4]))
+	return newTask(KindMediaDownload, id, mediaWire{job, name})
 }
 
 // DecodeMediaDownload reads the payload of KindMediaDownload.
 func DecodeMediaDownload(payload []byte) (MediaDownload, error) {
-	return decode[MediaDownload](KindMediaDownload, payload)
+	wire, err := decode[mediaWire](KindMediaDownload, payload)
+	return MediaDownload{wire.JobKey, wire.Name}, err
 }
 
 // SendNotification returns the task that sends one notification.
-func SendNotification(notificationID, jobID string) (Task, error) {
+func SendNotification(notificationID string, job JobKey) (Task, error) {
 	id := fmt.Sprintf("%s:%s", KindNotifySend, SafeID(notificationID))
-	return newTask(KindNotifySend, id, NotifySend{NotificationID: notificationID, JobID: jobID})
+	return newTask(KindNotifySend, id, notifyWire{notificationID, job})
 }
 
 // DecodeNotifySend reads the payload of KindNotifySend.
 func DecodeNotifySend(payload []byte) (NotifySend, error) {
-	return decode[NotifySend](KindNotifySend, payload)
+	wire, err := decode[notifyWire](KindNotifySend, payload)
+	return NotifySend{wire.NotificationID, wire.JobKey}, err
 }
 
 func newTask(kind Kind, id string, payload any) (Task, error) {

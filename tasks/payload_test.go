@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the golden payloads; only for a k
 
 func goldenEvent() tasks.Event {
 	return tasks.Event{
-		ID: "klingai:2f0f", Source: "klingai", Type: "video.completed", JobID: "vid_abc123",
+		ID: "klingai:2f0f", Source: "klingai", Type: "video.completed", Job: tasks.KlingJob("vid_abc123"),
 		ReceivedAt: time.Date(2025, 1, 15, 10, 30, 0, 123456789, time.UTC), Secret: "sha256:0badcafe",
 		Headers: map[string]string{"X-Kling-Signature": "sha256=00ff"},
 		Body:    []byte(`{"event":"video.completed","data":{"job_id":"vid_abc123","video_url":"https://cdn.example/v.mp4?a=1&b=<2>"}}` + "\u2028"),
@@ -53,13 +53,13 @@ func TestGoldenPayloadsAreReadAndWrittenUnchanged(t *testing.T) {
 		},
 		{
 			"media:download", func() (tasks.Task, error) {
-				return tasks.DownloadMedia("vid_abc123", "video", "https://cdn.example/v.mp4?a=1")
+				return tasks.DownloadMedia(tasks.KlingJob("vid_abc123"), "video", "https://cdn.example/v.mp4?a=1")
 			},
-			func(p []byte) (any, error) { return tasks.DecodeMediaDownload(p) }, tasks.MediaDownload{JobID: "vid_abc123", Name: "video"},
+			func(p []byte) (any, error) { return tasks.DecodeMediaDownload(p) }, tasks.MediaDownload{Job: tasks.KlingJob("vid_abc123"), Name: "video"},
 		},
 		{
-			"notify:send", func() (tasks.Task, error) { return tasks.SendNotification("ntf_1", "vid_abc123") },
-			func(p []byte) (any, error) { return tasks.DecodeNotifySend(p) }, tasks.NotifySend{NotificationID: "ntf_1", JobID: "vid_abc123"},
+			"notify:send", func() (tasks.Task, error) { return tasks.SendNotification("ntf_1", tasks.KlingJob("vid_abc123")) },
+			func(p []byte) (any, error) { return tasks.DecodeNotifySend(p) }, tasks.NotifySend{NotificationID: "ntf_1", Job: tasks.KlingJob("vid_abc123")},
 		},
 		{
 			"rejection:keep", func() (tasks.Task, error) { return tasks.KeepRejection(goldenRejection()) },
@@ -116,7 +116,7 @@ func FuzzEventCodec(f *testing.F) {
 		for _, s := range []*string{&id, &kind, &job, &header, &value} {
 			*s = strings.ToValidUTF8(*s, "?")
 		}
-		in := tasks.Event{ID: id, Source: "klingai", Type: kind, JobID: job, ReceivedAt: time.Unix(1, 2).UTC(), Headers: map[string]string{header: value}, Body: body}
+		in := tasks.Event{ID: id, Source: "klingai", Type: kind, Job: tasks.KlingJob(job), ReceivedAt: time.Unix(1, 2).UTC(), Headers: map[string]string{header: value}, Body: body}
 		task, err := tasks.RecordEvent(in)
 		testenv.NoError(t, err)
 		out, err := tasks.DecodeEvent(task.Payload)
@@ -152,10 +152,10 @@ func FuzzDecodePayload(f *testing.F) {
 		notification, notificationErr := tasks.DecodeNotifySend(payload)
 		rejection, rejectionErr := tasks.DecodeRejection(payload)
 		wantEnqueuable(t, mediaErr, func() (tasks.Task, error) {
-			return tasks.DownloadMedia(media.JobID, media.Name, "https://cdn.example/")
+			return tasks.DownloadMedia(media.Job, media.Name, "https://cdn.example/")
 		})
 		wantEnqueuable(t, notificationErr, func() (tasks.Task, error) {
-			return tasks.SendNotification(notification.NotificationID, notification.JobID)
+			return tasks.SendNotification(notification.NotificationID, notification.Job)
 		})
 		wantEnqueuable(t, rejectionErr, func() (tasks.Task, error) { return tasks.KeepRejection(rejection) })
 	})
@@ -183,20 +183,20 @@ func TestTaskIDsAreDeterministic(t *testing.T) {
 		return task.ID
 	}
 	const link = "https://cdn.example/v.mp4"
-	first := id(tasks.DownloadMedia("vid/1", "video", link))
-	if again := id(tasks.DownloadMedia("vid/1", "video", link)); again != first {
+	first := id(tasks.DownloadMedia(tasks.KlingJob("vid/1"), "video", link))
+	if again := id(tasks.DownloadMedia(tasks.KlingJob("vid/1"), "video", link)); again != first {
 		t.Errorf("the same work has ids %q and %q", first, again)
 	}
 	for _, other := range []string{
-		id(tasks.DownloadMedia("vid/1", "video", link+"?sig=2")),
-		id(tasks.DownloadMedia("vid/1", "video-2", link)),
-		id(tasks.DownloadMedia("vid_1", "video", link)),
+		id(tasks.DownloadMedia(tasks.KlingJob("vid/1"), "video", link+"?sig=2")),
+		id(tasks.DownloadMedia(tasks.KlingJob("vid/1"), "video-2", link)),
+		id(tasks.DownloadMedia(tasks.KlingJob("vid_1"), "video", link)),
 	} {
 		if other == first {
 			t.Errorf("different work has the same id, %q", other)
 		}
 	}
-	for _, taskID := range []string{first, id(tasks.SendNotification("n/1", "")), id(tasks.RecordEvent(tasks.Event{ID: tasks.EventID("klingai", "a/b", nil)}))} {
+	for _, taskID := range []string{first, id(tasks.SendNotification("n/1", tasks.JobKey{})), id(tasks.RecordEvent(tasks.Event{ID: tasks.EventID("klingai", "a/b", nil)}))} {
 		if strings.Contains(taskID, "/") {
 			t.Errorf("task id %q contains a slash", taskID)
 		}

@@ -140,7 +140,7 @@ func TestRepeatedEventMeetsItsTaskInItsShard(t *testing.T) {
 		if total != events {
 			t.Errorf("%d tasks are in the queues, want %d", total, events)
 		}
-		ntf, err := tasks.SendNotification("ntf_1", "")
+		ntf, err := tasks.SendNotification("ntf_1", tasks.JobKey{})
 		testenv.NoError(t, err)
 		if _, err := tasks.NewShardedClient(q.rdb, shards).Enqueue(t.Context(), ntf); err != nil {
 			t.Fatal(err)

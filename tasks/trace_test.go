@@ -41,7 +41,7 @@ func TestTraceTravels(t *testing.T) {
 		{"own", traceparent, other, traceparent},
 		{"none", "", "", ""},
 	} {
-		task, err := tasks.SendNotification("ntf_"+tt.name, "")
+		task, err := tasks.SendNotification("ntf_"+tt.name, tasks.JobKey{})
 		testenv.NoError(t, err)
 		task.Trace = tt.own
 		if _, err := client.Enqueue(tasks.WithTrace(t.Context(), tt.caller), task); err != nil {

@@ -19,7 +19,7 @@ type handler struct {
 	// run does the work of the payload.
 	run func(ctx context.Context, payload []byte) error
 	// about returns the job and the event that a payload is about, if any.
-	about func(payload []byte) (jobID, eventID string)
+	about func(payload []byte) (job tasks.JobKey, eventID string)
 	// trouble, if set, notes in the row of the work why an attempt failed.
 	trouble func(ctx context.Context, payload []byte, reason error) error
 	// giveUp, if set, marks the row of the work as given up.
@@ -48,15 +48,16 @@ func (w *Worker) handlerOf(kind tasks.Kind) handler {
 	}}
 }
 
-func aboutNothing([]byte) (jobID, eventID string) { return "", "" }
+func aboutNothing([]byte) (job tasks.JobKey, eventID string) { return job, "" }
 
 // attempt is one run of a task.
 type attempt struct {
 	task    tasks.Task // its ID has no generation
 	queue   string
 	handler handler
-	// jobID and eventID are the task's job and event, if any.
-	jobID, eventID string
+	// job and eventID are the task's job and event, if any.
+	job     tasks.JobKey
+	eventID string
 	// number counts from 1 to last.
 	number, last int
 	start        time.Time
@@ -72,7 +73,7 @@ func (w *Worker) newAttempt(ctx context.Context, task *asynq.Task) attempt {
 		task:  tasks.Task{Kind: kind, ID: workID(ctx), Payload: task.Payload()},
 		queue: queue, handler: w.handlerOf(kind), number: retried + 1, last: maxRetry + 1, start: w.cfg.Now(),
 	}
-	a.jobID, a.eventID = a.handler.about(task.Payload())
+	a.job, a.eventID = a.handler.about(task.Payload())
 	return a
 }
 
@@ -95,8 +96,8 @@ func (a attempt) fields(more ...zap.Field) []zap.Field {
 		zap.String("kind", string(a.task.Kind)), zap.String("queue", a.queue), zap.String("task_id", a.task.ID),
 		zap.Int("attempt", a.number), zap.Int("max_attempts", a.last), zap.Duration("duration", a.duration),
 	}
-	if a.jobID != "" {
-		fields = append(fields, zap.String("job_id", a.jobID))
+	if a.job.ID != "" {
+		fields = append(fields, zap.Stringer("job_id", a.job))
 	}
 	if a.eventID != "" {
 		fields = append(fields, zap.String("event_id", a.eventID))

@@ -44,9 +44,9 @@ func (w *Worker) giveUp(ctx context.Context, task tasks.Task, reason error) erro
 
 // letter returns the dead letter of a task with its last failure.
 func (w *Worker) letter(task tasks.Task, last store.Failure) store.DeadLetter {
-	jobID, eventID := w.handlerOf(task.Kind).about(task.Payload)
+	job, eventID := w.handlerOf(task.Kind).about(task.Payload)
 	return store.DeadLetter{
-		Task: task, JobID: jobID, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
+		Task: task, Job: job, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
 	}
 }
 

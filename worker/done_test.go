@@ -111,7 +111,7 @@ func TestLaterLinkEndsDeadLetter(t *testing.T) {
 	f.work(t)
 	for range 2 {
 		f.sweep(t)
-		if open := f.checkLetters(t, 1); open[0].JobID != "vid_2" {
+		if open := f.checkLetters(t, 1); open[0].Job.ID != "vid_2" {
 			t.Errorf("dead letters %+v, want only that of vid_2", open)
 		}
 	}
@@ -136,7 +136,7 @@ func TestRerunOfGivenUpLinkTriesThatLink(t *testing.T) {
 	f.completedAt(t, "31", "vid_1", "/new.mp4")
 	f.work(t)
 	f.renew(t)
-	older, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/old.mp4")
+	older, err := tasks.DownloadMedia(tasks.KlingJob("vid_1"), "video", f.cdn.URL+"/old.mp4")
 	testenv.NoError(t, err)
 	for _, step := range []struct {
 		name  string

@@ -108,9 +108,9 @@ func (w *Worker) keepUnread(ctx context.Context, event tasks.Event, reason error
 	return tasks.Permanent(fmt.Errorf("read event %s: %w", event.ID, reason))
 }
 
-func aboutEvent(payload []byte) (jobID, eventID string) {
+func aboutEvent(payload []byte) (job tasks.JobKey, eventID string) {
 	event, _ := tasks.DecodeEvent(payload) // an unreadable payload is about nothing
-	return event.JobID, event.ID
+	return event.Job, event.ID
 }
 
 // destinations returns the destinations of an event's notifications.

@@ -177,7 +177,7 @@ func signed(t *testing.T, body string) map[string]string {
 func (f *fixture) deliver(t *testing.T, protocol, sender, eventType, job, body string) tasks.Task {
 	t.Helper()
 	task, err := tasks.RecordEvent(tasks.Event{
-		ID: tasks.EventID(protocol, sender, []byte(body)), Source: protocol, Type: eventType, JobID: job, ReceivedAt: time.Now(),
+		ID: tasks.EventID(protocol, sender, []byte(body)), Source: protocol, Type: eventType, Job: tasks.KlingJob(job), ReceivedAt: time.Now(),
 		Headers: signed(t, body), Body: []byte(body),
 	})
 	testenv.NoError(t, err)
@@ -215,7 +215,7 @@ func (f *fixture) sweep(t *testing.T) {
 // checkMedia checks the state of a job's video and a part of its error.
 func (f *fixture) checkMedia(t *testing.T, job string, want store.MediaState, reason string) {
 	t.Helper()
-	m, err := f.store.Medium(t.Context(), job, "video")
+	m, err := f.store.Medium(t.Context(), tasks.KlingJob(job), "video")
 	if err != nil || m.State != want || !strings.Contains(m.Error, reason) {
 		t.Errorf("video of %s is %s (%s), %v; want %s (%s)", job, m.State, m.Error, err, want, reason)
 	}
@@ -273,7 +273,7 @@ func (f *fixture) checkLetters(t *testing.T, want int) []store.DeadLetter {
 // checkJob checks the status of a job; empty if it has no row.
 func (f *fixture) checkJob(t *testing.T, id string, want tasks.Status) {
 	t.Helper()
-	j, err := f.store.Job(t.Context(), id)
+	j, err := f.store.Job(t.Context(), tasks.KlingJob(id))
 	if j.Status != want || (err == nil) != (want != "") {
 		t.Errorf("job %s is %q, %v; want %q", id, j.Status, err, want)
 	}
@@ -303,7 +303,7 @@ func (f *fixture) completedAt(t *testing.T, minute, job, path string) {
 // checkVideo checks that the bucket and the row have a job's video from a path.
 func (f *fixture) checkVideo(t *testing.T, job, path string) {
 	t.Helper()
-	m, err := f.store.Medium(t.Context(), job, "video")
+	m, err := f.store.Medium(t.Context(), tasks.KlingJob(job), "video")
 	testenv.NoError(t, err)
 	content, err := os.ReadFile(filepath.Join(f.bucket, job, "video.mp4"))
 	if err != nil || string(content) != video+path {

@@ -25,7 +25,7 @@ func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.A
 		if err := q.enqueueAnswer(ctx, *job); err != nil {
 			return err
 		}
-		if job.ID != lookup.JobID {
+		if job.ID != lookup.Job.ID {
 			q.w.metrics.lookups.WithLabelValues(lookupFound).Inc()
 			return q.w.cfg.Store.FoundByAnotherName(ctx, lookup, job.ID, string(job.Kind))
 		}
@@ -35,7 +35,7 @@ func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.A
 		return q.conclude(ctx, lookup, lookupUnknown, false)
 	}
 	// Kling may know the job, but its answer is unreadable or refused.
-	q.w.cfg.Log.Warn("look-up got no usable answer", zap.String("job_id", lookup.JobID), zap.Error(err))
+	q.w.cfg.Log.Warn("look-up got no usable answer", zap.Stringer("job_id", lookup.Job), zap.Error(err))
 	return q.conclude(ctx, lookup, lookupUnclear, false)
 }
 
@@ -85,15 +85,15 @@ func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Answer) error {
 
 // lose gives a job up. Later events still update it.
 func (q *inquirer) lose(ctx context.Context, lookup store.Lookup, now time.Time) error {
-	body, err := json.Marshal(map[string]any{"id": lookup.JobID, "status": string(tasks.StatusLost), "update_time": now.UnixMilli()})
+	body, err := json.Marshal(map[string]any{"id": lookup.Job.ID, "status": string(tasks.StatusLost), "update_time": now.UnixMilli()})
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.String("job_id", lookup.JobID), zap.Time("heard_at", lookup.HeardAt))
+	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.Stringer("job_id", lookup.Job), zap.Time("heard_at", lookup.HeardAt))
 	return q.w.enqueue(ctx)(tasks.RecordEvent(tasks.Event{
 		// One event for each time that the job goes silent.
-		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", lookup.JobID, lookup.HeardAt.UnixMilli()), nil),
-		Source: tasks.SourceLookup, Type: tasks.TypeLost, JobID: lookup.JobID, ReceivedAt: now.UTC(), Body: body,
+		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", lookup.Job.ID, lookup.HeardAt.UnixMilli()), nil),
+		Source: tasks.SourceLookup, Type: tasks.TypeLost, Job: lookup.Job, ReceivedAt: now.UTC(), Body: body,
 	}))
 }
 
@@ -106,6 +106,6 @@ func LookupEvent(job kling.Answer, at time.Time) (tasks.Event, error) {
 	}
 	return tasks.Event{
 		ID:     tasks.EventID(tasks.SourceLookup, "", job.Raw),
-		Source: tasks.SourceLookup, Type: identity.Type, JobID: identity.JobID, ReceivedAt: at.UTC(), Body: job.Raw,
+		Source: tasks.SourceLookup, Type: identity.Type, Job: tasks.KlingJob(identity.JobID), ReceivedAt: at.UTC(), Body: job.Raw,
 	}, nil
 }

@@ -139,18 +139,18 @@ func (q *inquirer) inTurn(ctx context.Context) error {
 // ask asks once about the jobs that are due.
 func (q *inquirer) ask(ctx context.Context) error {
 	now := q.w.cfg.Now()
-	known, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Known: true, Now: now, Limit: lookupBatch})
+	known, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Platform: tasks.PlatformKling, Known: true, Now: now, Limit: lookupBatch})
 	if err != nil {
 		return err
 	}
 	// Strangers can name any number of jobs in unsigned callbacks, so every other round
 	// takes the newest first: those need not wait for all the others.
 	q.rounds++
-	named, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Newest: q.rounds%2 == 0, Now: now, Limit: lookupBatch})
+	named, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Platform: tasks.PlatformKling, Newest: q.rounds%2 == 0, Now: now, Limit: lookupBatch})
 	if err != nil {
 		return err
 	}
-	stale, err := q.w.cfg.Store.StaleJobs(ctx, now.Add(-q.After), now, lookupBatch)
+	stale, err := q.w.cfg.Store.StaleJobs(ctx, tasks.PlatformKling, now.Add(-q.After), now, lookupBatch)
 	if err != nil {
 		return err
 	}
@@ -166,8 +166,8 @@ func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 		if len(*list) == 0 {
 			return
 		}
-		if lookup := (*list)[0]; !seen[lookup.JobID] {
-			seen[lookup.JobID] = true
+		if lookup := (*list)[0]; !seen[lookup.Job.ID] {
+			seen[lookup.Job.ID] = true
 			order = append(order, lookup)
 		}
 		*list = (*list)[1:]
@@ -220,7 +220,7 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	}
 	ids := make([]string, len(list))
 	for i, lookup := range list {
-		ids[i] = lookup.JobID
+		ids[i] = lookup.Job.ID
 	}
 	jobs, askErr := q.Kling.Jobs(ctx, ids...)
 	found := make(map[string]*kling.Answer, len(jobs))
@@ -230,7 +230,7 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	refused := askErr != nil && !isAboutJobs(askErr)
 	var unasked []store.Lookup
 	for _, lookup := range list {
-		job := found[lookup.JobID]
+		job := found[lookup.Job.ID]
 		switch {
 		case job != nil:
 			err = q.settle(ctx, lookup, job, nil)
@@ -262,7 +262,7 @@ func (q *inquirer) askLegacy(ctx context.Context, lookup store.Lookup) (kling.An
 	if lookup.API == tasks.APITasks {
 		return kling.Answer{}, kling.ErrNeedsAPIKey
 	}
-	return q.Kling.Job(ctx, lookup.JobID, legacyKinds(lookup.API)...)
+	return q.Kling.Job(ctx, lookup.Job.ID, legacyKinds(lookup.API)...)
 }
 
 // legacyKinds returns the kinds of the legacy API that a job with this API may have.

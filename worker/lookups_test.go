@@ -156,13 +156,13 @@ func (w *waiting) lookUp(t *testing.T) {
 
 func (w *waiting) track(t *testing.T, id, api string) {
 	t.Helper()
-	_, err := w.store.Track(t.Context(), id, api, w.clock())
+	_, err := w.store.Track(t.Context(), tasks.KlingJob(id), api, w.clock())
 	testenv.NoError(t, err)
 }
 
 func (w *waiting) job(t *testing.T, id string) store.Job {
 	t.Helper()
-	j, err := w.store.Job(t.Context(), id)
+	j, err := w.store.Job(t.Context(), tasks.KlingJob(id))
 	testenv.NoError(t, err)
 	return j
 }
@@ -319,7 +319,7 @@ func TestJobIsLostWithoutUsableAnswers(t *testing.T) {
 			asked(time.Hour, 3*day)
 			w.work(t)
 			w.checkJob(t, "881", tasks.StatusLost)
-			left, err := w.store.RequestedLookups(t.Context(), store.RequestFilter{Now: w.clock().AddDate(1, 0, 0), Limit: 10})
+			left, err := w.store.RequestedLookups(t.Context(), store.RequestFilter{Platform: tasks.PlatformKling, Now: w.clock().AddDate(1, 0, 0), Limit: 10})
 			if err != nil || len(left) > 0 {
 				t.Errorf("still requested: %v, %v", left, err)
 			}
@@ -343,5 +343,22 @@ func TestOneWorkerOfTheFleetAsks(t *testing.T) {
 	second.lookUp(t)
 	if len(second.kling.taken()) == 0 {
 		t.Error("nobody took over from a worker that is gone")
+	}
+}
+
+func TestOnlyJobsOfKlingAreAskedAbout(t *testing.T) {
+	t.Parallel()
+	w := newWaiting(t, miniredis.RunT(t).Addr())
+	other := tasks.JobKey{Platform: "fal", ID: "881"}
+	_, err := w.store.Track(t.Context(), other, "", w.clock())
+	testenv.NoError(t, err)
+	for range 9 {
+		w.pass(24 * time.Hour)
+		w.lookUp(t)
+	}
+	w.work(t)
+	w.checkAsked(t)
+	if j, err := w.store.Job(t.Context(), other); err != nil || j.Status != tasks.StatusCreated {
+		t.Errorf("job is %s, %v; want created", j.Status, err)
 	}
 }

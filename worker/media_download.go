@@ -28,7 +28,7 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 		return nil
 	}
 	err = w.fetch(ctx, file)
-	if !w.mayRenew(err) {
+	if !w.mayRenew(file, err) {
 		return err
 	}
 	fresh, same, renewErr := w.renewLink(ctx, file)
@@ -44,7 +44,7 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	case fresh.State != store.MediaPending || fresh.URL == file.URL:
 		return err
 	}
-	if err = w.fetch(ctx, fresh); !w.mayRenew(err) {
+	if err = w.fetch(ctx, fresh); !w.mayRenew(fresh, err) {
 		return err
 	}
 	// The file of a fresh link may not be there yet. All fresh links of a file share this
@@ -59,7 +59,7 @@ func isTaskOfGivenUp(ctx context.Context, file store.Media) bool {
 	if file.GivenUp == "" {
 		return false
 	}
-	own, err := tasks.DownloadMedia(file.JobID, file.Name, file.GivenUpTask)
+	own, err := tasks.DownloadMedia(file.Job, file.Name, file.GivenUpTask)
 	return err == nil && workID(ctx) == own.ID
 }
 
@@ -67,7 +67,7 @@ func isTaskOfGivenUp(ctx context.Context, file store.Media) bool {
 func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 	err := w.traced(ctx, "download file", func(ctx context.Context) error {
 		file, err := w.cfg.Fetcher.Download(ctx, media.Request{
-			Link: m.URL, Kind: tasks.KindOfMedia(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.JobID, m.Name),
+			Link: m.URL, Kind: tasks.KindOfMedia(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.Job, m.Name),
 			Progress: w.downloading(m),
 		})
 		if err != nil {
@@ -77,7 +77,7 @@ func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 		return w.publish(ctx, m, file)
 	}, attribute.String("klinghook.media", m.Name), attribute.String("server.address", hostOf(m.URL)))
 	if err != nil {
-		return &linkError{m.URL, fmt.Errorf("download %s of %s: %w", m.Name, m.JobID, err)}
+		return &linkError{m.URL, fmt.Errorf("download %s of %s: %w", m.Name, m.Job, err)}
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (w *Worker) mediaTrouble(ctx context.Context, payload []byte, reason error)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.MediaTrouble(ctx, p.JobID, p.Name, reason.Error(), w.cfg.Now())
+	return w.cfg.Store.MediaTrouble(ctx, p.Job, p.Name, reason.Error(), w.cfg.Now())
 }
 
 // giveUpMedia notes that a link is dead. If the file has another link, it enqueues a
@@ -136,12 +136,12 @@ func (w *Worker) giveUpMedia(ctx context.Context, payload []byte, reason error) 
 		return err
 	}
 	// The ID differs from the ID of the link's first task, which may have ended.
-	return w.enqueue(ctx)(tasks.DownloadMedia(file.JobID, file.Name, file.URL+"\n"+dead))
+	return w.enqueue(ctx)(tasks.DownloadMedia(file.Job, file.Name, file.URL+"\n"+dead))
 }
 
-func aboutMedia(payload []byte) (jobID, eventID string) {
+func aboutMedia(payload []byte) (job tasks.JobKey, eventID string) {
 	p, _ := tasks.DecodeMediaDownload(payload) // an unreadable payload is about nothing
-	return p.JobID, ""
+	return p.Job, ""
 }
 
 // medium returns the row of the file that a payload names. A missing row is not a
@@ -151,7 +151,7 @@ func (w *Worker) medium(ctx context.Context, payload []byte) (store.Media, error
 	if err != nil {
 		return store.Media{}, err
 	}
-	return w.cfg.Store.Medium(ctx, p.JobID, p.Name)
+	return w.cfg.Store.Medium(ctx, p.Job, p.Name)
 }
 
 // tidyEvery is how often leftovers in the bucket are removed.

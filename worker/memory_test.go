@@ -26,7 +26,7 @@ func TestSweepOfManyOwedRowsTakesLittleMemory(t *testing.T) {
 		list := make([]store.Recording, batch)
 		for i := range list {
 			list[i] = store.Recording{Destinations: []string{"slack-1"}, Event: tasks.Event{
-				ID: fmt.Sprint("klingai:", first+i), Source: "klingai", Type: tasks.TypeFailed, JobID: fmt.Sprint("vid_", first+i), ReceivedAt: time.Now(), Body: body}}
+				ID: fmt.Sprint("klingai:", first+i), Source: "klingai", Type: tasks.TypeFailed, Job: tasks.KlingJob(fmt.Sprint("vid_", first+i)), ReceivedAt: time.Now(), Body: body}}
 		}
 		_, err := f.store.Record(t.Context(), list, time.Now())
 		testenv.NoError(t, err)

@@ -58,32 +58,32 @@ func (w *Worker) giveUpNotification(ctx context.Context, payload []byte, reason 
 	return w.cfg.Store.NotificationFailed(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
 }
 
-func aboutNotification(payload []byte) (jobID, eventID string) {
+func aboutNotification(payload []byte) (job tasks.JobKey, eventID string) {
 	p, _ := tasks.DecodeNotifySend(payload) // an unreadable payload is about nothing
-	return p.JobID, ""
+	return p.Job, ""
 }
 
 // message returns the content of a notification, with the job as it is now.
 func (w *Worker) message(ctx context.Context, notification store.Notification) (notify.Message, error) {
 	message := notify.Message{ID: notification.ID, Type: notification.Type, At: notification.CreatedAt, EventID: notification.EventID}
-	if notification.JobID == "" {
+	if notification.Job.ID == "" {
 		return message, nil
 	}
-	job, err := w.cfg.Store.Job(ctx, notification.JobID)
+	job, err := w.cfg.Store.Job(ctx, notification.Job)
 	if errors.Is(err, store.ErrNotFound) {
 		// An event of an unknown type may name a job that has no row.
-		message.Job = notify.JobDetails{ID: notification.JobID}
+		message.Job = notify.JobDetails{Platform: notification.Job.Platform, ID: notification.Job.ID}
 		return message, nil
 	}
 	if err != nil {
 		return message, err
 	}
-	files, err := w.cfg.Store.MediaOf(ctx, notification.JobID)
+	files, err := w.cfg.Store.MediaOf(ctx, notification.Job)
 	if err != nil {
 		return message, err
 	}
 	message.Job = notify.JobDetails{
-		ID: job.ID, Status: job.Status, Prompt: job.Prompt, Model: job.Model, Duration: notify.Seconds(job.Duration),
+		Platform: job.Key.Platform, ID: job.Key.ID, Status: job.Status, Prompt: job.Prompt, Model: job.Model, Duration: notify.Seconds(job.Duration),
 		Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
 		CreatedAt: job.CreatedAt, FinishedAt: job.FinishedAt, Contradicted: job.Contradicted,
 	}

@@ -16,7 +16,7 @@ type Observer interface {
 	// Downloading is called when a download from a host starts, up to twice per attempt.
 	// progress is called as bytes arrive; total is -1 if the server does not say. received
 	// falls when the download starts over.
-	Downloading(jobID, name, host string) (progress func(received, total int64))
+	Downloading(job tasks.JobKey, name, host string) (progress func(received, total int64))
 	// Attempted is called when an attempt has ended.
 	Attempted(attempt Attempt)
 }
@@ -48,7 +48,7 @@ type Attempt struct {
 	Err     error
 	RetryIn time.Duration
 
-	JobID string
+	Job tasks.JobKey
 	// EventID and EventType describe the recorded event.
 	EventID, EventType string
 	// JobError is why the job failed at Kling, if the event says that it did.
@@ -84,18 +84,18 @@ func (w *Worker) report(ctx context.Context, a attempt, end Attempt) {
 
 // describe fills in the fields of the attempt's kind, except those it cannot read.
 func (w *Worker) describe(ctx context.Context, a attempt, end *Attempt) {
-	end.JobID, end.EventID = a.jobID, a.eventID
+	end.Job, end.EventID = a.job, a.eventID
 	switch a.task.Kind {
 	case tasks.KindEventRecord:
 		event, _ := tasks.DecodeEvent(a.task.Payload)
 		end.EventType = event.Type
-		if job, err := w.cfg.Store.Job(ctx, event.JobID); err == nil && event.Type == tasks.TypeFailed {
+		if job, err := w.cfg.Store.Job(ctx, event.Job); err == nil && event.Type == tasks.TypeFailed {
 			end.JobError = job.Error
 		}
 	case tasks.KindMediaDownload:
 		payload, _ := tasks.DecodeMediaDownload(a.task.Payload)
 		end.Media = payload.Name
-		if file, err := w.cfg.Store.Medium(ctx, payload.JobID, payload.Name); err == nil && file.State == store.MediaStored && end.Outcome == Done {
+		if file, err := w.cfg.Store.Medium(ctx, payload.Job, payload.Name); err == nil && file.State == store.MediaStored && end.Outcome == Done {
 			end.Size, end.Location = file.Size, w.cfg.Bucket.Location(file.Object)
 		}
 	case tasks.KindNotifySend:
@@ -112,5 +112,5 @@ func (w *Worker) downloading(file store.Media) func(received, total int64) {
 	if w.cfg.Observer == nil {
 		return nil
 	}
-	return w.cfg.Observer.Downloading(file.JobID, file.Name, hostOf(file.URL))
+	return w.cfg.Observer.Downloading(file.Job, file.Name, hostOf(file.URL))
 }

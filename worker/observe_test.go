@@ -23,10 +23,10 @@ type audience struct {
 	progress  map[string][2]int64 // the last received and total
 }
 
-func (a *audience) Downloading(jobID, name, host string) func(received, total int64) {
+func (a *audience) Downloading(job tasks.JobKey, name, host string) func(received, total int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := jobID + "/" + name
+	key := job.String() + "/" + name
 	a.downloads = append(a.downloads, key+" from "+host)
 	return func(received, total int64) {
 		a.mu.Lock()
@@ -61,20 +61,20 @@ func TestObserverReplacesTheLog(t *testing.T) {
 
 	destination := f.cfg.Notify.Names()[0]
 	record := func(job, event string) worker.Attempt {
-		return worker.Attempt{Kind: tasks.KindEventRecord, JobID: job, EventType: event, Number: 1, Last: 60}
+		return worker.Attempt{Kind: tasks.KindEventRecord, Job: tasks.KlingJob(job), EventType: event, Number: 1, Last: 60}
 	}
 	notify := func(job, event string) worker.Attempt {
-		return worker.Attempt{Kind: tasks.KindNotifySend, JobID: job, Destination: destination, Message: event, Number: 1, Last: 20}
+		return worker.Attempt{Kind: tasks.KindNotifySend, Job: tasks.KlingJob(job), Destination: destination, Message: event, Number: 1, Last: 20}
 	}
 	failed := record("vid_2", tasks.TypeFailed)
 	failed.JobError = "refused"
 	want := []worker.Attempt{
 		record("vid_1", tasks.TypeCompleted), failed, record("vid_3", tasks.TypeCompleted),
-		{Kind: tasks.KindMediaDownload, JobID: "vid_1", Media: "video", Size: int64(len(video)), Location: filepath.Join(f.bucket, "vid_1", "video.mp4"), Number: 1, Last: 30},
-		{Kind: tasks.KindMediaDownload, JobID: "vid_3", Media: "video", Outcome: worker.GivenUp, Number: 1, Last: 30},
+		{Kind: tasks.KindMediaDownload, Job: tasks.KlingJob("vid_1"), Media: "video", Size: int64(len(video)), Location: filepath.Join(f.bucket, "vid_1", "video.mp4"), Number: 1, Last: 30},
+		{Kind: tasks.KindMediaDownload, Job: tasks.KlingJob("vid_3"), Media: "video", Outcome: worker.GivenUp, Number: 1, Last: 30},
 		notify("vid_1", tasks.TypeCompleted), notify("vid_2", tasks.TypeFailed), notify("vid_3", tasks.TypeCompleted),
 	}
-	less := func(x, y worker.Attempt) bool { return string(x.Kind)+x.JobID < string(y.Kind)+y.JobID }
+	less := func(x, y worker.Attempt) bool { return string(x.Kind)+x.Job.ID < string(y.Kind)+y.Job.ID }
 	if diff := cmp.Diff(want, a.attempts, cmpopts.SortSlices(less), cmpopts.IgnoreFields(worker.Attempt{}, "Took", "Err", "EventID")); diff != "" {
 		t.Errorf("attempts (-want +got):\n%s", diff)
 	}

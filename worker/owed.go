@@ -62,7 +62,7 @@ func (w *Worker) enqueueOwedWork(ctx context.Context) error {
 			return task, true, err
 		}),
 		enqueueMissing(ctx, w, n, db.OwedMedia(ctx, owedBatch), mediaTask, func(ctx context.Context, owed store.Media) (tasks.Task, bool, error) {
-			file, err := db.Medium(ctx, owed.JobID, owed.Name)
+			file, err := db.Medium(ctx, owed.Job, owed.Name)
 			if err != nil || file.State != store.MediaPending {
 				return tasks.Task{}, false, err
 			}
@@ -85,11 +85,11 @@ func (w *Worker) enqueueOwedWork(ctx context.Context) error {
 }
 
 func mediaTask(file store.Media) (tasks.Task, error) {
-	return tasks.DownloadMedia(file.JobID, file.Name, file.TaskLink)
+	return tasks.DownloadMedia(file.Job, file.Name, file.TaskLink)
 }
 
 func notificationTask(notification store.Notification) (tasks.Task, error) {
-	return tasks.SendNotification(notification.ID, notification.JobID)
+	return tasks.SendNotification(notification.ID, notification.Job)
 }
 
 // enqueueMissing enqueues the tasks of owed rows that no queue has, and counts them in

@@ -13,23 +13,24 @@ import (
 	"github.com/klinghook/klinghook/worker/media"
 )
 
-// mayRenew reports whether a download failed in a way that a fresh link may fix.
-func (w *Worker) mayRenew(err error) bool {
+// mayRenew reports whether a file's download failed in a way that a fresh link from Kling
+// may fix.
+func (w *Worker) mayRenew(file store.Media, err error) bool {
 	var answered *media.StatusError
 	refused := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone}
 	dead := errors.As(err, &answered) && slices.Contains(refused, answered.Status)
-	return w.cfg.Lookups.Kling != nil && (dead || errors.Is(err, media.ErrMalformedLink))
+	return w.cfg.Lookups.Kling != nil && file.Job.Platform == tasks.PlatformKling && (dead || errors.Is(err, media.ErrMalformedLink))
 }
 
 // renewLink asks Kling for a job, records the answer as an event, and returns the file
 // with its current link. same reports that Kling still gives the file's old link. For a
 // job that Kling does not know it returns the file unchanged.
 func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.Media, same bool, err error) {
-	api, err := w.cfg.Store.JobAPI(ctx, file.JobID)
+	api, err := w.cfg.Store.JobAPI(ctx, file.Job)
 	if err != nil {
 		return file, false, err
 	}
-	job, err := w.cfg.Lookups.Kling.Job(ctx, file.JobID, KindsOf(api)...)
+	job, err := w.cfg.Lookups.Kling.Job(ctx, file.Job.ID, KindsOf(api)...)
 	switch {
 	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid), errors.Is(err, kling.ErrNeedsAPIKey):
 		return file, false, nil
@@ -44,7 +45,7 @@ func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.M
 		return file, false, err
 	}
 	same = slices.ContainsFunc(job.Outputs, func(o source.Output) bool { return o.URL == file.URL })
-	fresh, err = w.cfg.Store.Medium(ctx, file.JobID, file.Name)
+	fresh, err = w.cfg.Store.Medium(ctx, file.Job, file.Name)
 	return fresh, same, err
 }
 

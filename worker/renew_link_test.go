@@ -74,7 +74,7 @@ func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
 	w.kling.answer = func(int) string {
 		w.deliver(t, "klingai-official", "msg_2", tasks.TypeCompleted, "881", fresh)
 		w.eventually(t, "the file of the newer link", func() bool {
-			m, err := w.store.Medium(t.Context(), "881", "video")
+			m, err := w.store.Medium(t.Context(), tasks.KlingJob("881"), "video")
 			return err == nil && m.State == store.MediaStored
 		})
 		return fresh

@@ -76,7 +76,7 @@ func (r *Replayer) reopen(ctx context.Context, task tasks.Task) error {
 		if err != nil {
 			return err
 		}
-		return r.Store.ReopenMedia(ctx, payload.JobID, payload.Name, r.Now())
+		return r.Store.ReopenMedia(ctx, payload.Job, payload.Name, r.Now())
 	case tasks.KindNotifySend:
 		payload, err := tasks.DecodeNotifySend(task.Payload)
 		if err != nil {

@@ -60,11 +60,11 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	f := newFixture(t, addr, time.Second)
 	body := `{"event":"video.created","data":{"job_id":"vid_1"}}`
-	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Secret: "sha256:0badcafe",
+	ev := tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, Job: tasks.KlingJob("vid_1"), ReceivedAt: time.Now(), Secret: "sha256:0badcafe",
 		Headers: signed(t, body), Body: []byte(body)}
 	task, err := tasks.RecordEvent(ev)
 	testenv.NoError(t, err)
-	letter := store.DeadLetter{Task: task, JobID: "vid_1", EventID: ev.ID, Error: "database gone", FailedAt: time.Now()}
+	letter := store.DeadLetter{Task: task, Job: tasks.KlingJob("vid_1"), EventID: ev.ID, Error: "database gone", FailedAt: time.Now()}
 	testenv.NoError(t, f.store.Bury(t.Context(), letter))
 	letter = f.deadLetters(t)[0]
 	if err := f.replayer(t, addr, "wrong").Replay(t.Context(), letter); err == nil || !strings.Contains(err.Error(), "sha256:0badcafe") {

@@ -35,7 +35,7 @@ func TestShutdownPutsRunningTaskBackWithoutAnAttempt(t *testing.T) {
 		testenv.NoError(t, f.worker.Start(t.Context()))
 		<-started
 		f.worker.Shutdown()
-		task, err := tasks.DownloadMedia("vid_1", "video", f.cdn.URL+"/v.mp4")
+		task, err := tasks.DownloadMedia(tasks.KlingJob("vid_1"), "video", f.cdn.URL+"/v.mp4")
 		testenv.NoError(t, err)
 		if info := f.state(t, task, tasks.QueueMedia); info.State != asynq.TaskStatePending || info.Retried != 0 {
 			t.Errorf("task is %s after %d retries, want pending after none", info.State, info.Retried)
@@ -81,7 +81,7 @@ func newBlocked(t *testing.T, grace time.Duration) (*fixture, *blockedKling) {
 	k := &blockedKling{asked: make(chan struct{}, 100), release: make(chan struct{})}
 	f.cfg.Lookups = worker.Lookups{Kling: k, NewAPI: true}
 	f.renew(t)
-	_, err := f.store.Track(t.Context(), "881", tasks.APITasks, time.Now().Add(-time.Hour))
+	_, err := f.store.Track(t.Context(), tasks.KlingJob("881"), tasks.APITasks, time.Now().Add(-time.Hour))
 	testenv.NoError(t, err)
 	return f, k
 }

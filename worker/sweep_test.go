@@ -29,7 +29,7 @@ func TestGivenUpTaskIsADeadLetter(t *testing.T) {
 	task := f.deliver(t, "klingai", "", "video.created", "vid_1", "not JSON")
 	f.work(t)
 	d := f.checkLetters(t, 1)[0]
-	if d.Task.ID != task.ID || string(d.Task.Payload) != string(task.Payload) || d.JobID != "vid_1" || !strings.HasPrefix(d.EventID, "klingai:") {
+	if d.Task.ID != task.ID || string(d.Task.Payload) != string(task.Payload) || d.Job.ID != "vid_1" || !strings.HasPrefix(d.EventID, "klingai:") {
 		t.Errorf("dead letter %+v does not name the task %s", d, task.ID)
 	}
 	if len(d.Failures) != 1 || d.Failures[0].Attempt != 1 || d.Failures[0].Error != d.Error {
@@ -85,7 +85,7 @@ func TestOrphanRunsUnderAnotherID(t *testing.T) {
 		f.renew(t)
 		f.start(t)
 		f.eventually(t, "the job", func() bool {
-			_, err := f.store.Job(t.Context(), "vid_1")
+			_, err := f.store.Job(t.Context(), tasks.KlingJob("vid_1"))
 			return err == nil
 		})
 	})
@@ -187,7 +187,7 @@ func TestPanicsAreRetriedAndEndAsDeadLetter(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.cfg.Sources["klingai"] = panicking{f.cfg.Sources["klingai"]}
 	f.renew(t)
-	poison, err := tasks.RecordEvent(tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, JobID: "vid_1", ReceivedAt: time.Now(), Body: []byte("{}")})
+	poison, err := tasks.RecordEvent(tasks.Event{ID: "klingai:1", Source: "klingai", Type: tasks.TypeCreated, Job: tasks.KlingJob("vid_1"), ReceivedAt: time.Now(), Body: []byte("{}")})
 	testenv.NoError(t, err)
 	_, err = asynq.NewClientFromRedisClient(f.redis).EnqueueContext(t.Context(), asynq.NewTask(string(poison.Kind), poison.Payload),
 		asynq.TaskID(poison.ID), asynq.Queue(tasks.QueueEvents), asynq.MaxRetry(1))

@@ -21,7 +21,7 @@ func TestWorkerFollowsASwitchoverOfPostgreSQL(t *testing.T) {
 	f.start(t)
 	stored := func(job string) func() bool {
 		return func() bool {
-			m, err := f.store.Medium(t.Context(), job, "video")
+			m, err := f.store.Medium(t.Context(), tasks.KlingJob(job), "video")
 			return err == nil && m.State == store.MediaStored
 		}
 	}
@@ -45,9 +45,9 @@ func TestWorkerFollowsASwitchoverOfPostgreSQL(t *testing.T) {
 
 func TestMissingRowIsRetriedUntilAttemptsRunOut(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
-	download, err := tasks.DownloadMedia("unknown", "video", "https://cdn.example/v.mp4")
+	download, err := tasks.DownloadMedia(tasks.KlingJob("unknown"), "video", "https://cdn.example/v.mp4")
 	testenv.NoError(t, err)
-	send, err := tasks.SendNotification("unknown", "unknown")
+	send, err := tasks.SendNotification("unknown", tasks.KlingJob("unknown"))
 	testenv.NoError(t, err)
 	for _, task := range []tasks.Task{download, send} {
 		_, err := f.queue.Enqueue(t.Context(), task)

@@ -21,7 +21,7 @@ func (w *Worker) traceAttempt(ctx context.Context, a attempt, task *asynq.Task) 
 	ctx, span := w.cfg.Tracer.Start(tasks.WithTraceOf(ctx, task.Headers()), string(a.task.Kind), trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "asynq"), attribute.String("messaging.destination.name", a.queue), attribute.String("messaging.message.id", a.task.ID),
-			attribute.Int("klinghook.attempt", a.number), attribute.String("klinghook.job_id", a.jobID), attribute.String("klinghook.event_id", a.eventID)))
+			attribute.Int("klinghook.attempt", a.number), attribute.Stringer("klinghook.job_id", a.job), attribute.String("klinghook.event_id", a.eventID)))
 	return ctx, func(err error) { endSpan(span, err) }
 }
 

@@ -32,7 +32,7 @@ type letterChoice struct {
 
 func (c *letterChoice) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&c.filter.JobID, "job", "", "only those of the job with this `id`")
+	jobFlags(cmd, &c.filter.Job)
 	flags.StringVar(&c.kind, "kind", "", "only tasks of this `kind`: "+strings.Join(kinds(), ", "))
 	flags.StringVar(&c.filter.Error, "error", "", "only those whose last error contains this `text`")
 	flags.StringVar(&c.since, "since", "", "only those that failed at or after this `time`: RFC 3339, or a duration ago, such as 90m")
@@ -48,6 +48,7 @@ func (c *letterChoice) resolve(ids []string, now time.Time) (err error) {
 		}
 		c.filter.IDs = append(c.filter.IDs, n)
 	}
+	completeJob(&c.filter.Job)
 	if c.kind != "" {
 		if err := oneOf("kind", c.kind, kinds()); err != nil {
 			return err
@@ -64,7 +65,7 @@ func (c *letterChoice) resolve(ids []string, now time.Time) (err error) {
 // isSet reports whether an id or a filter is given.
 func (c *letterChoice) isSet() bool {
 	filter := c.filter
-	return len(filter.IDs) > 0 || filter.JobID != "" || filter.Kind != "" || filter.Error != "" || !filter.Since.IsZero() || !filter.Before.IsZero()
+	return len(filter.IDs) > 0 || filter.Job != (tasks.JobKey{}) || filter.Kind != "" || filter.Error != "" || !filter.Since.IsZero() || !filter.Before.IsZero()
 }
 
 // timeOf reads a time, or a duration before now. It returns the zero time for no text.
@@ -96,8 +97,8 @@ func deadlettersListCommand() *cobra.Command {
 by an operator, and were neither replayed nor discarded. If another run from the queue
 pages or another event does the work later, the dead letter becomes done.
 
---json prints a list of objects with id, kind, task_id, job_id, event_id, error,
-failed_at, state (dead, replayed, discarded, done) and ended_at. Unknown fields are
+--json prints a list of objects with id, kind, task_id, platform, job_id, event_id,
+error, failed_at, state (dead, replayed, discarded, done) and ended_at. Unknown fields are
 left out. Times are RFC 3339 in UTC.`,
 		Example: `  klinghook deadletters list --kind media:download --error 404
   klinghook deadletters list --since 24h --json | jq length`,
@@ -182,6 +183,7 @@ type letterJSON struct {
 	ID            int64           `json:"id"`
 	Kind          string          `json:"kind"`
 	TaskID        string          `json:"task_id"`
+	Platform      string          `json:"platform,omitempty"`
 	JobID         string          `json:"job_id,omitempty"`
 	EventID       string          `json:"event_id,omitempty"`
 	Error         string          `json:"error"`
@@ -195,16 +197,19 @@ type letterJSON struct {
 
 func newLetterJSON(letter store.DeadLetter) letterJSON {
 	return letterJSON{
-		ID: letter.ID, Kind: string(letter.Task.Kind), TaskID: letter.Task.ID, JobID: letter.JobID, EventID: letter.EventID,
+		ID: letter.ID, Kind: string(letter.Task.Kind), TaskID: letter.Task.ID, Platform: letter.Job.Platform, JobID: letter.Job.ID, EventID: letter.EventID,
 		Error: letter.Error, FailedAt: letter.FailedAt, State: string(letter.State), EndedAt: letter.EndedAt,
 	}
 }
+
+// job returns the job's name for people.
+func (l letterJSON) job() string { return tasks.JobKey{Platform: l.Platform, ID: l.JobID}.String() }
 
 var letterTable = table[letterJSON]{
 	"no dead letters",
 	[]string{"ID", "KIND", "JOB", "FAILED", "STATE", "ERROR"},
 	func(letter letterJSON) []string {
-		return []string{strconv.FormatInt(letter.ID, 10), letter.Kind, letter.JobID, clock(letter.FailedAt), letter.State, errorText(letter.Error)}
+		return []string{strconv.FormatInt(letter.ID, 10), letter.Kind, letter.job(), clock(letter.FailedAt), letter.State, errorText(letter.Error)}
 	},
 }
 
@@ -215,7 +220,7 @@ func printLetter(w io.Writer, letter letterJSON) error {
 	}
 	err := printFields(w, [][2]string{
 		{"Dead letter", strconv.FormatInt(letter.ID, 10)}, {"State", state}, {"Ended", clock(letter.EndedAt)},
-		{"Kind", letter.Kind}, {"Task", letter.TaskID}, {"Job", letter.JobID}, {"Event", letter.EventID}, {"Failed", clock(letter.FailedAt)},
+		{"Kind", letter.Kind}, {"Task", letter.TaskID}, {"Job", letter.job()}, {"Event", letter.EventID}, {"Failed", clock(letter.FailedAt)},
 	})
 	_, payloadErr := fmt.Fprintf(w, "\nPayload\n%s\n", oneLine(letter.Payload+string(letter.PayloadBase64)))
 	return errors.Join(err, payloadErr, table[store.Failure]{"", []string{"ATTEMPT", "AT", "ERROR"}, func(failure store.Failure) []string {

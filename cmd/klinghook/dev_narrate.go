@@ -105,9 +105,9 @@ func (n *narrator) delivered(delivery ingest.Delivery) {
 	case delivery.Status >= 300:
 		n.refused(delivery)
 	case delivery.Duplicate:
-		n.say(cmp.Or(delivery.JobID, delivery.Source), "repeated", "%s, which was received before", delivery.Type)
+		n.say(cmp.Or(delivery.Job.String(), delivery.Source), "repeated", "%s, which was received before", delivery.Type)
 	default:
-		n.say(cmp.Or(delivery.JobID, delivery.Source), "received", "%s, answered in %s", delivery.Type, shortly(delivery.Took))
+		n.say(cmp.Or(delivery.Job.String(), delivery.Source), "received", "%s, answered in %s", delivery.Type, shortly(delivery.Took))
 	}
 }
 
@@ -134,21 +134,21 @@ func (n *narrator) refused(delivery ingest.Delivery) {
 }
 
 // Downloading implements [worker.Observer].
-func (n *narrator) Downloading(jobID, name, host string) (progress func(received, total int64)) {
-	n.say(jobID, "downloading", "%s from %s", name, host)
+func (n *narrator) Downloading(job tasks.JobKey, name, host string) (progress func(received, total int64)) {
+	n.say(job.String(), "downloading", "%s from %s", name, host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	key := jobID + "/" + name
+	key := job.String() + "/" + name
 	if n.bars[key] == nil {
-		n.bars[key] = n.screen.Bar(oneLine(cut(jobID, 40)+"  "+name), bytesText)
+		n.bars[key] = n.screen.Bar(oneLine(cut(job.String(), 40)+"  "+name), bytesText)
 	}
 	return n.bars[key].Set
 }
 
 // endBar removes the bar of a download.
-func (n *narrator) endBar(jobID, name string) {
+func (n *narrator) endBar(job tasks.JobKey, name string) {
 	n.mu.Lock()
-	key := jobID + "/" + name
+	key := job.String() + "/" + name
 	bar := n.bars[key]
 	delete(n.bars, key)
 	n.mu.Unlock()
@@ -160,9 +160,9 @@ func (n *narrator) endBar(jobID, name string) {
 // Attempted implements [worker.Observer].
 func (n *narrator) Attempted(attempt worker.Attempt) {
 	if attempt.Kind == tasks.KindMediaDownload {
-		n.endBar(attempt.JobID, attempt.Media)
+		n.endBar(attempt.Job, attempt.Media)
 	}
-	job := cmp.Or(attempt.JobID, "-")
+	job := cmp.Or(attempt.Job.String(), "-")
 	switch attempt.Outcome {
 	case worker.Done:
 		n.done(job, attempt)
@@ -215,7 +215,7 @@ func reasonOf(attempt worker.Attempt) string {
 		return "unknown reason"
 	}
 	first, _, _ := strings.Cut(attempt.Err.Error(), "\n")
-	return strings.TrimPrefix(first, "download "+attempt.Media+" of "+attempt.JobID+": ")
+	return strings.TrimPrefix(first, "download "+attempt.Media+" of "+attempt.Job.String()+": ")
 }
 
 // shortly formats a duration with two or three digits.

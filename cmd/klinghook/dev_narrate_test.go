@@ -49,7 +49,7 @@ func TestNarratorPrintsAttempts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n, out := testNarrator(t)
-			tt.attempt.JobID = "vid_1"
+			tt.attempt.Job = tasks.KlingJob("vid_1")
 			n.Attempted(tt.attempt)
 			if got, want := out.String(), "15:04:05  vid_1               "+tt.want+"\n"; got != want {
 				t.Errorf("printed\n%swant\n%s", got, want)
@@ -64,7 +64,7 @@ func TestNarratorPrintsAttempts(t *testing.T) {
 
 func TestNarratorEscapesStrangersTexts(t *testing.T) {
 	n, out := testNarrator(t)
-	n.delivered(ingest.Delivery{Status: 200, JobID: "vid\x1b[2J\n1", Type: "video.\u202e\u009b"})
+	n.delivered(ingest.Delivery{Status: 200, Job: tasks.KlingJob("vid\x1b[2J\n1"), Type: "video.\u202e\u009b"})
 	if got, want := out.String(), "15:04:05  vid\\u001b[2J 1      received     video.\\u202e\\u009b, answered in 0s\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}

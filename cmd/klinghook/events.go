@@ -16,6 +16,7 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 func eventsCommand() *cobra.Command {
@@ -30,7 +31,7 @@ func eventsListCommand() *cobra.Command {
 		Short: "List events, the most recently received first",
 		Long: `list lists the events that were received and stored, the most recent first.
 
---json prints a list of objects with id, source (the protocol), type, job_id,
+--json prints a list of objects with id, source (the protocol), type, platform, job_id,
 received_at, processed_at (left out until downloads and notifications are queued)
 and secret (the fingerprint of the secret that verified it, left out if verification
 was off). Times are RFC 3339 in UTC.`,
@@ -38,6 +39,7 @@ was off). Times are RFC 3339 in UTC.`,
   klinghook events list --type failed --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			completeJob(&filter.Job)
 			filter.Type, filter.Limit = cli.EventType(filter.Type), int(list.limit)
 			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
 				events, err := db.Events(ctx, filter)
@@ -48,7 +50,7 @@ was off). Times are RFC 3339 in UTC.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&filter.JobID, "job", "", "only events of the job with this `id`")
+	jobFlags(cmd, &filter.Job)
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only events of this `type`, such as video.completed or completed")
 	cmd.Flags().BoolVar(&filter.Unprocessed, "unprocessed", false, "only events whose downloads and notifications are not queued yet")
 	list.add(cmd)
@@ -119,6 +121,7 @@ type eventJSON struct {
 	ID          string            `json:"id"`
 	Source      string            `json:"source"`
 	Type        string            `json:"type"`
+	Platform    string            `json:"platform,omitempty"`
 	JobID       string            `json:"job_id,omitempty"`
 	ReceivedAt  time.Time         `json:"received_at"`
 	ProcessedAt time.Time         `json:"processed_at,omitzero"`
@@ -130,10 +133,13 @@ type eventJSON struct {
 
 func newEventJSON(event store.StoredEvent) eventJSON {
 	return eventJSON{
-		ID: event.ID, Source: event.Source, Type: event.Type, JobID: event.JobID, ReceivedAt: event.ReceivedAt,
+		ID: event.ID, Source: event.Source, Type: event.Type, Platform: event.Job.Platform, JobID: event.Job.ID, ReceivedAt: event.ReceivedAt,
 		ProcessedAt: event.ProcessedAt, Secret: event.Secret,
 	}
 }
+
+// job returns the job's name for people.
+func (e eventJSON) job() string { return tasks.JobKey{Platform: e.Platform, ID: e.JobID}.String() }
 
 var eventTable = table[eventJSON]{
 	"no events",
@@ -143,13 +149,13 @@ var eventTable = table[eventJSON]{
 		if event.ProcessedAt.IsZero() {
 			processed = "no"
 		}
-		return []string{clock(event.ReceivedAt), event.Type, event.JobID, processed, cut(event.ID, 32)}
+		return []string{clock(event.ReceivedAt), event.Type, event.job(), processed, cut(event.ID, 32)}
 	},
 }
 
 func printEvent(w io.Writer, event store.StoredEvent) error {
 	fields := [][2]string{
-		{"Event", event.ID}, {"Type", event.Type}, {"Job", event.JobID}, {"Source", event.Source},
+		{"Event", event.ID}, {"Type", event.Type}, {"Job", event.Job.String()}, {"Source", event.Source},
 		{"Received", clock(event.ReceivedAt)}, {"Processed", clock(event.ProcessedAt)}, {"Secret", event.Secret},
 	}
 	for _, name := range slices.Sorted(maps.Keys(event.Headers)) {

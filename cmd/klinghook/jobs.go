@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func jobsCommand() *cobra.Command {
 
 func jobsListCommand() *cobra.Command {
 	var list listFlags
-	var status string
+	var status, platform string
 	var expiring bool
 	statuses := []string{
 		string(tasks.StatusCreated), string(tasks.StatusProcessing),
@@ -39,16 +40,17 @@ func jobsListCommand() *cobra.Command {
 		Long: `list lists Kling's jobs, the most recently updated first. It reads the database and
 can be used while dev or workers run.
 
---json prints a list of objects with id, status, progress (percent, null if
-unknown), contradicted (true if events reported two different ends), video_missing
-(true if a completed job's video is not stored), prompt, model, duration_seconds,
-error, external_id, source (the protocol), the times created_at, started_at and
-finished_at by Kling's clock, and first_received_at and last_received_at by
-klinghook's. Unknown fields are left out. Times are RFC 3339 in UTC.
+--json prints a list of objects with platform (where the job runs: kling), id,
+status, progress (percent, null if unknown), contradicted (true if events reported
+two different ends), video_missing (true if a completed job's video is not stored),
+prompt, model, duration_seconds, error, external_id, source (the protocol), the times
+created_at, started_at and finished_at by Kling's clock, and first_received_at and
+last_received_at by klinghook's. Unknown fields are left out. Times are RFC 3339 in
+UTC.
 
 --expiring lists files instead that are not stored yet and whose links expire soon:
 in the last tenth of KLINGHOOK_LINK_LIFETIME, or expired already. Their JSON has
-job_id, name and expires_at.`,
+platform, job_id, name and expires_at.`,
 		Example: `  klinghook jobs list --status failed
   klinghook jobs list --expiring
   klinghook jobs list --json --limit 0 | jq -r '.[].id'`,
@@ -63,7 +65,7 @@ job_id, name and expires_at.`,
 				if expiring {
 					return listExpiring(ctx, cmd.OutOrStdout(), cfg.LinkLifetime, db, list)
 				}
-				jobs, err := db.Jobs(ctx, store.JobFilter{Status: tasks.Status(status), Limit: int(list.limit)})
+				jobs, err := db.Jobs(ctx, store.JobFilter{Platform: platform, Status: tasks.Status(status), Limit: int(list.limit)})
 				if err != nil {
 					return err
 				}
@@ -77,13 +79,16 @@ job_id, name and expires_at.`,
 	}
 	cmd.Flags().StringVar(&status, "status", "", "only jobs with this `status`: "+strings.Join(statuses, ", "))
 	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files that are not stored yet and whose links expire soon")
+	cmd.Flags().StringVar(&platform, "platform", "", "only jobs of this `platform`, such as kling")
 	cmd.MarkFlagsMutuallyExclusive("status", "expiring")
+	cmd.MarkFlagsMutuallyExclusive("platform", "expiring")
 	list.add(cmd)
 	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
 func jobsShowCommand() *cobra.Command {
+	var platform string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show <job-id>",
@@ -102,9 +107,10 @@ lists:
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			return withStore(cmd, func(ctx context.Context, cfg *config.Config, db *store.Store) error {
-				job, err := readJob(ctx, db, ids[0])
+				key := tasks.JobKey{Platform: platform, ID: ids[0]}
+				job, err := readJob(ctx, db, key)
 				if errors.Is(err, store.ErrNotFound) {
-					return fmt.Errorf("job %q: %w; `klinghook jobs list` lists all jobs", ids[0], store.ErrNotFound)
+					return fmt.Errorf("job %q: %w; `klinghook jobs list` lists all jobs", key, store.ErrNotFound)
 				}
 				if err != nil {
 					return err
@@ -116,13 +122,34 @@ lists:
 			})
 		},
 	}
+	platformFlag(cmd, &platform)
 	jsonFlag(cmd, &asJSON)
 	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
+// platformFlag adds the flag for the platform of the jobs that a command's arguments name.
+func platformFlag(cmd *cobra.Command, platform *string) {
+	cmd.Flags().StringVar(platform, "platform", tasks.PlatformKling, "the `platform` that runs the job")
+}
+
+// jobFlags adds the flags that select what belongs to a job. The command calls completeJob
+// afterwards.
+func jobFlags(cmd *cobra.Command, job *tasks.JobKey) {
+	cmd.Flags().StringVar(&job.ID, "job", "", "only those of the job with this `id`")
+	cmd.Flags().StringVar(&job.Platform, "platform", "", "only those of jobs of this `platform` (default with --job: kling)")
+}
+
+// completeJob sets the platform of a job that was given without one.
+func completeJob(job *tasks.JobKey) {
+	if job.ID != "" {
+		job.Platform = cmp.Or(job.Platform, tasks.PlatformKling)
+	}
+}
+
 // jobJSON is a job as "jobs list --json" prints it. Programs read these names.
 type jobJSON struct {
+	Platform        string       `json:"platform"`
 	ID              string       `json:"id"`
 	Status          tasks.Status `json:"status"`
 	Progress        *int         `json:"progress"`
@@ -172,31 +199,33 @@ type notificationJSON struct {
 
 func newJobJSON(job store.Job) jobJSON {
 	return jobJSON{
-		ID: job.ID, Status: job.Status, Progress: job.Progress, Prompt: job.Prompt, Model: job.Model,
+		Platform: job.Key.Platform, ID: job.Key.ID, Status: job.Status, Progress: job.Progress, Prompt: job.Prompt, Model: job.Model,
 		DurationSeconds: job.Duration.Seconds(), Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
 		Contradicted: job.Contradicted, CreatedAt: job.CreatedAt, StartedAt: job.StartedAt, FinishedAt: job.FinishedAt,
 		FirstReceivedAt: job.FirstReceivedAt, LastReceivedAt: job.LastReceivedAt,
 	}
 }
 
+func (j jobJSON) key() tasks.JobKey { return tasks.JobKey{Platform: j.Platform, ID: j.ID} }
+
 // withMissingVideos sets VideoMissing for completed jobs without a stored video.
 func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]jobJSON, error) {
-	missing, err := db.MissingVideos(ctx, each(jobs, func(job jobJSON) string { return job.ID }))
+	missing, err := db.MissingVideos(ctx, each(jobs, jobJSON.key))
 	for i, job := range jobs {
-		jobs[i].VideoMissing = job.Status == tasks.StatusCompleted && slices.Contains(missing, job.ID)
+		jobs[i].VideoMissing = job.Status == tasks.StatusCompleted && slices.Contains(missing, job.key())
 	}
 	return jobs, err
 }
 
 // readJob returns a job with its media, notifications and events.
-func readJob(ctx context.Context, db *store.Store, id string) (jobDetailJSON, error) {
-	job, err := db.Job(ctx, id)
+func readJob(ctx context.Context, db *store.Store, key tasks.JobKey) (jobDetailJSON, error) {
+	job, err := db.Job(ctx, key)
 	if err != nil {
 		return jobDetailJSON{}, err
 	}
-	media, mediaErr := db.MediaOf(ctx, id)
-	notifications, notificationsErr := db.NotificationsOf(ctx, id)
-	events, eventsErr := db.Events(ctx, store.EventFilter{JobID: id})
+	media, mediaErr := db.MediaOf(ctx, key)
+	notifications, notificationsErr := db.NotificationsOf(ctx, key)
+	events, eventsErr := db.Events(ctx, store.EventFilter{Job: key})
 	shown, missingErr := withMissingVideos(ctx, db, []jobJSON{newJobJSON(job)})
 	if missingErr != nil {
 		return jobDetailJSON{}, missingErr
@@ -217,7 +246,7 @@ var jobTable = table[jobJSON]{
 	"no jobs",
 	[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
 	func(job jobJSON) []string {
-		return []string{job.ID, job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
+		return []string{job.key().String(), job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
 	},
 }
 
@@ -228,7 +257,7 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 	}
 	return errors.Join(
 		printFields(w, [][2]string{
-			{"Job", job.ID}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"Error", job.Error},
+			{"Job", job.key().String()}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"Error", job.Error},
 			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"External id", job.ExternalID}, {"Source", job.Source},
 			{"Created", clock(job.CreatedAt)}, {"Started", clock(job.StartedAt)}, {"Finished", clock(job.FinishedAt)},
 			{"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
@@ -295,7 +324,7 @@ func (j jobJSON) percent() string {
 
 // expiringJSON is a file as "jobs list --expiring --json" prints it.
 type expiringJSON struct {
-	JobID     string    `json:"job_id"`
+	tasks.JobKey
 	Name      string    `json:"name"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
@@ -303,7 +332,7 @@ type expiringJSON struct {
 var expiringTable = table[expiringJSON]{
 	"no pending file has a link that expires soon",
 	[]string{"JOB", "FILE", "LINK EXPIRES"},
-	func(m expiringJSON) []string { return []string{m.JobID, m.Name, clock(m.ExpiresAt)} },
+	func(m expiringJSON) []string { return []string{m.JobKey.String(), m.Name, clock(m.ExpiresAt)} },
 }
 
 // listExpiring lists files that are not stored yet, the earliest expiry first.
@@ -313,6 +342,6 @@ func listExpiring(ctx context.Context, w io.Writer, lifetime time.Duration, db *
 		return err
 	}
 	return expiringTable.print(w, each(files, func(file store.Media) expiringJSON {
-		return expiringJSON{file.JobID, file.Name, file.LinkedAt.Add(lifetime)}
+		return expiringJSON{file.Job, file.Name, file.LinkedAt.Add(lifetime)}
 	}), list.asJSON)
 }

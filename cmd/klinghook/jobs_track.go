@@ -42,7 +42,7 @@ func trackedAPIs() []string {
 }
 
 func jobsTrackCommand() *cobra.Command {
-	var api string
+	var platform, api string
 	cmd := &cobra.Command{
 		Use:   "track <job-id>...",
 		Short: "Track jobs that were submitted to Kling",
@@ -64,24 +64,28 @@ may be {"api": "text2video"}.`,
 					return cli.Usagef("%w", err)
 				}
 			}
+			if err := oneOf("platform", platform, []string{tasks.PlatformKling}); err != nil {
+				return err
+			}
 			if api != "" {
 				if err := oneOf("api", api, trackedAPIs()); err != nil {
 					return err
 				}
 			}
 			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
-				return trackJobs(ctx, cmd.OutOrStdout(), db, ids, api)
+				return trackJobs(ctx, cmd.OutOrStdout(), db, platform, ids, api)
 			})
 		},
 	}
+	platformFlag(cmd, &platform)
 	cmd.Flags().StringVar(&api, "api", "", "where Kling keeps the jobs, if known: tasks, legacy, or a `path` of the legacy API such as text2video or images/generations")
 	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
-func trackJobs(ctx context.Context, w io.Writer, db *store.Store, ids []string, api string) error {
+func trackJobs(ctx context.Context, w io.Writer, db *store.Store, platform string, ids []string, api string) error {
 	for _, id := range ids {
-		created, err := db.Track(ctx, id, api, time.Now())
+		created, err := db.Track(ctx, tasks.JobKey{Platform: platform, ID: id}, api, time.Now())
 		if err != nil {
 			return err
 		}
@@ -159,7 +163,7 @@ func refresh(ctx context.Context, w io.Writer, cfg *config.Config, rdb redis.Uni
 
 // refreshJob asks Kling about a job and enqueues the answer.
 func refreshJob(ctx context.Context, client *kling.Client, queue *tasks.Client, db *store.Store, id string) (answer refreshed, err error) {
-	api, err := db.JobAPI(ctx, id)
+	api, err := db.JobAPI(ctx, tasks.KlingJob(id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return answer, err
 	}

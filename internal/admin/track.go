@@ -14,12 +14,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // Tracker stores jobs. store.Store implements it.
 type Tracker interface {
 	// Track adds a submitted job. created is false if the job is known already.
-	Track(ctx context.Context, jobID, api string, at time.Time) (created bool, err error)
+	Track(ctx context.Context, job tasks.JobKey, api string, at time.Time) (created bool, err error)
 }
 
 // JobsConfig configures Jobs. All fields are required.
@@ -36,10 +37,10 @@ type JobsConfig struct {
 const maxJobBody = 4 << 10
 
 // Jobs serves PUT /jobs/<id>. Programs call it after they submit a job, so that Kling
-// is asked about the job if no webhook arrives. The body is empty or
-// {"api": "text2video"}, which says where Kling keeps the job. The answer is 201, or
-// 200 if the job is known already, with {"id": …, "created": …}. Errors are 400, 401
-// and 503 with {"error": …}.
+// is asked about the job if no webhook arrives. The body is empty or an object with
+// "platform" (default "kling") and "api", which says where Kling keeps the job, such as
+// "text2video". The answer is 201, or 200 if the job is known already, with
+// {"platform": …, "id": …, "created": …}. Errors are 400, 401 and 503 with {"error": …}.
 func Jobs(cfg JobsConfig) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if token, _ := BearerToken(r); !source.IsToken(token, cfg.Tokens) {
@@ -47,46 +48,50 @@ func Jobs(cfg JobsConfig) http.Handler {
 			Answer(w, http.StatusUnauthorized, map[string]any{"error": "send one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>"})
 			return
 		}
-		id, api, err := readJob(w, r, cfg.APIs)
+		job, api, err := readJob(w, r, cfg.APIs)
 		if err != nil {
 			Answer(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
 			return
 		}
-		created, err := cfg.Tracker.Track(r.Context(), id, api, time.Now())
+		created, err := cfg.Tracker.Track(r.Context(), job, api, time.Now())
 		switch {
 		case err != nil:
-			cfg.Log.Error("job not tracked", zap.String("job_id", id), zap.Error(err))
+			cfg.Log.Error("job not tracked", zap.Stringer("job_id", job), zap.Error(err))
 			w.Header().Set("Retry-After", "5")
 			Answer(w, http.StatusServiceUnavailable, map[string]any{"error": "the job could not be stored; send it again"})
 		case created:
-			Answer(w, http.StatusCreated, map[string]any{"id": id, "created": true})
+			Answer(w, http.StatusCreated, map[string]any{"platform": job.Platform, "id": job.ID, "created": true})
 		default:
-			Answer(w, http.StatusOK, map[string]any{"id": id, "created": false})
+			Answer(w, http.StatusOK, map[string]any{"platform": job.Platform, "id": job.ID, "created": false})
 		}
 	})
 }
 
-// readJob returns the job's id in the path and the API in the body.
-func readJob(w http.ResponseWriter, r *http.Request, apis []string) (id, api string, err error) {
+// readJob returns the job in the path and the API in the body.
+func readJob(w http.ResponseWriter, r *http.Request, apis []string) (job tasks.JobKey, api string, err error) {
 	if strings.Count(r.URL.EscapedPath(), "/") > len("//") {
-		return "", "", errors.New("the path has more than a job's id; write a slash in the id as %2F")
+		return job, "", errors.New("the path has more than a job's id; write a slash in the id as %2F")
 	}
-	id = r.PathValue("id")
-	if err := source.CheckJobID(id); err != nil {
-		return "", "", err
+	job = tasks.KlingJob(r.PathValue("id"))
+	if err := source.CheckJobID(job.ID); err != nil {
+		return job, "", err
 	}
 	var body struct {
-		API string `json:"api"`
+		Platform string `json:"platform"`
+		API      string `json:"api"`
 	}
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJobBody))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&body); err != nil && !errors.Is(err, io.EOF) { // EOF: no body
-		return "", "", fmt.Errorf(`body must be empty or JSON such as {"api": "text2video"}: %w`, err)
+		return job, "", fmt.Errorf(`body must be empty or JSON such as {"api": "text2video"}: %w`, err)
+	}
+	if body.Platform != "" && body.Platform != tasks.PlatformKling {
+		return job, "", fmt.Errorf("platform is %q; it must be %s", body.Platform, tasks.PlatformKling)
 	}
 	if body.API != "" && !slices.Contains(apis, body.API) {
-		return "", "", fmt.Errorf("api is %q; it must be one of %s", body.API, strings.Join(apis, ", "))
+		return job, "", fmt.Errorf("api is %q; it must be one of %s", body.API, strings.Join(apis, ", "))
 	}
-	return id, body.API, nil
+	return job, body.API, nil
 }
 
 // Answer writes a JSON object.

@@ -12,22 +12,23 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 const token = "a-token-of-the-test-ABCDEF-0123456789"
 
-// fakeTracker stores the API of each job.
+// fakeTracker stores the API of each job, all of Kling.
 type fakeTracker struct {
 	jobs map[string]string
 	err  error
 }
 
-func (f *fakeTracker) Track(_ context.Context, jobID, api string, _ time.Time) (bool, error) {
+func (f *fakeTracker) Track(_ context.Context, job tasks.JobKey, api string, _ time.Time) (bool, error) {
 	if f.err != nil {
 		return false, f.err
 	}
-	_, known := f.jobs[jobID]
-	f.jobs[jobID] = api
+	_, known := f.jobs[job.String()]
+	f.jobs[job.String()] = api
 	return !known, nil
 }
 
@@ -40,7 +41,7 @@ func TestPutJob(t *testing.T) {
 		answer                                  string // part of the answer
 		job, api                                string // the kept job
 	}{
-		{"a new job", "PUT", "/jobs/881", bearer, "", nil, 201, `{"created":true,"id":"881"}`, "881", ""},
+		{"a new job", "PUT", "/jobs/881", bearer, "", nil, 201, `{"created":true,"id":"881","platform":"kling"}`, "881", ""},
 		{"a known job", "PUT", "/jobs/known", bearer, "", nil, 200, `"created":false`, "known", ""},
 		{"an API", "PUT", "/jobs/881", bearer, `{"api":"text2video"}`, nil, 201, `"created":true`, "881", "text2video"},
 		{"an id with a slash", "PUT", "/jobs/a%2Fb", bearer, "", nil, 201, `"id":"a/b"`, "a/b", ""},
@@ -51,6 +52,8 @@ func TestPutJob(t *testing.T) {
 		{"another token", "PUT", "/jobs/881", bearer[:len(bearer)-1], "", nil, 401, "KLINGHOOK_API_TOKEN", "", ""},
 		{"no bearer", "PUT", "/jobs/881", token, "", nil, 401, "KLINGHOOK_API_TOKEN", "", ""},
 		{"an unknown API", "PUT", "/jobs/881", bearer, `{"api":"text3video"}`, nil, 400, "it must be one of tasks, text2video", "", ""},
+		{"the platform", "PUT", "/jobs/881", bearer, `{"platform":"kling"}`, nil, 201, `"created":true`, "881", ""},
+		{"an unknown platform", "PUT", "/jobs/881", bearer, `{"platform":"king"}`, nil, 400, "it must be kling", "", ""},
 		{"an unknown field", "PUT", "/jobs/881", bearer, `{"kind":"text2video"}`, nil, 400, "must be empty or JSON", "", ""},
 		{"no JSON", "PUT", "/jobs/881", bearer, `text2video`, nil, 400, "must be empty or JSON", "", ""},
 		{"a large body", "PUT", "/jobs/881", bearer, `{"api":"` + strings.Repeat("a", 5000) + `"}`, nil, 400, "must be empty or JSON", "", ""},

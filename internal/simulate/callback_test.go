@@ -83,7 +83,7 @@ func TestKlinghookReadsWhatWasCreated(t *testing.T) {
 				if err != nil || u == nil {
 					t.Fatalf("it means %v, %v", u, err)
 				}
-				if u.JobID != id || u.Status != tasks.StatusCompleted || u.Duration.Truncate(time.Second) != 10*time.Second ||
+				if u.Job.ID != id || u.Status != tasks.StatusCompleted || u.Duration.Truncate(time.Second) != 10*time.Second ||
 					!u.CreatedAt.Equal(begun) || !u.FinishedAt.Equal(begun.Add(4*time.Second)) {
 					t.Errorf("it means %+v", u)
 				}

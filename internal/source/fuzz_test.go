@@ -126,7 +126,7 @@ func checkBody(t *testing.T, src source.Source, body []byte) {
 
 func checkUpdate(t *testing.T, u *tasks.JobUpdate) {
 	t.Helper()
-	wantStorable(t, u.JobID, u.Prompt, u.Model, u.Error, u.ExternalID)
+	wantStorable(t, u.Job.ID, u.Prompt, u.Model, u.Error, u.ExternalID)
 	for _, at := range []time.Time{u.OccurredAt, u.CreatedAt, u.FinishedAt} {
 		if !at.IsZero() && (at.Year() < 1970 || at.Year() > 9999 || at.Location() != time.UTC) {
 			t.Errorf("time %v", at)

@@ -31,7 +31,7 @@ func (lookup) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 		return nil, tasks.Permanent(err)
 	}
 	if task.EventType() == tasks.TypeLost {
-		return &tasks.JobUpdate{JobID: task.ID, EventID: event.ID, OccurredAt: task.UpdatedAt, Status: tasks.StatusLost}, nil
+		return &tasks.JobUpdate{Job: tasks.KlingJob(task.ID), EventID: event.ID, OccurredAt: task.UpdatedAt, Status: tasks.StatusLost}, nil
 	}
 	return task.update(event.ID), nil
 }

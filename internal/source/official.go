@@ -29,6 +29,7 @@ const signatureTolerance = 5 * time.Minute
 // created with callback_url, signed as Standard Webhooks requires.
 var officialProtocol = Protocol{
 	Name:          "klingai-official",
+	Platform:      tasks.PlatformKling,
 	Path:          "/webhooks/klingai/official",
 	SecretSetting: "KLINGAI_OFFICIAL_WEBHOOK_SECRET",
 	Headers:       []string{webhookIDHeader, webhookTimestampHeader, webhookSignatureHeader},

@@ -107,7 +107,7 @@ func TestOfficialRefusesWebhookIDs(t *testing.T) {
 func TestOfficialUpdatesJobs(t *testing.T) {
 	created, updated := date(t, "2026-06-10T08:39:38.802Z"), date(t, "2026-06-10T08:39:54.151Z")
 	completed := func(media ...tasks.MediaLink) *tasks.JobUpdate {
-		return &tasks.JobUpdate{JobID: "1", EventID: "e", Status: tasks.StatusCompleted, Media: media}
+		return &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCompleted, Media: media}
 	}
 	tests := []struct {
 		name string
@@ -116,7 +116,7 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 	}{
 		{
 			"Kling's vector", klingBody,
-			&tasks.JobUpdate{JobID: "1234567890", EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, CreatedAt: created, FinishedAt: updated},
+			&tasks.JobUpdate{Job: tasks.KlingJob("1234567890"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, CreatedAt: created, FinishedAt: updated},
 		},
 		{
 			"new, with outputs",
@@ -127,7 +127,7 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 				{"type":"audio","url":"https://x/a.mp3"},
 				{"type":"video","url":"https://x/3.mp4"}]}`,
 			&tasks.JobUpdate{
-				JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, ExternalID: "mine",
+				Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, ExternalID: "mine",
 				Duration: 5100 * time.Millisecond, CreatedAt: created, FinishedAt: updated,
 				Media: []tasks.MediaLink{
 					{Name: "video", URL: "https://x/1.mp4"},
@@ -142,28 +142,28 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 				"task_info":{"parent_video":{"id":"p","url":"https://x/p.mp4","duration":"5"},"external_task_id":"mine"},
 				"task_result":{"images":[{"index":0,"url":"https://x/0.png"}],"videos":[{"id":"v1","url":"https://x/1.mp4","duration":"5"},{"id":"v2","url":"https://x/2.mp4","duration":"10"}]}}`,
 			&tasks.JobUpdate{
-				JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, ExternalID: "mine",
+				Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, ExternalID: "mine",
 				Duration: 5 * time.Second, CreatedAt: created, FinishedAt: updated,
 				Media: []tasks.MediaLink{{Name: "video", URL: "https://x/1.mp4"}, {Name: "video-2", URL: "https://x/2.mp4"}},
 			},
 		},
 		{
 			"new failed", `{"id":"1","status":"failed","message":"risk control","update_time":1781080794151}`,
-			&tasks.JobUpdate{JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusFailed, Error: "risk control", FinishedAt: updated},
+			&tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusFailed, Error: "risk control", FinishedAt: updated},
 		},
 		{
 			"legacy failed", `{"task_id":"1","task_status":"failed","task_status_msg":"risk control","updated_at":1781080794151}`,
-			&tasks.JobUpdate{JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusFailed, Error: "risk control", FinishedAt: updated},
+			&tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusFailed, Error: "risk control", FinishedAt: updated},
 		},
 		{
 			"processing", `{"id":"1","status":"processing","message":"wait","update_time":1781080794151,"outputs":[{"url":"https://x/1.mp4","duration":"5"}]}`,
-			&tasks.JobUpdate{JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusProcessing},
+			&tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusProcessing},
 		},
 		{
 			"cancelled", `{"task_id":"1","task_status":"cancelled","updated_at":1781080794151}`,
-			&tasks.JobUpdate{JobID: "1", EventID: "e", OccurredAt: updated, Status: tasks.StatusCancelled, FinishedAt: updated},
+			&tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCancelled, FinishedAt: updated},
 		},
-		{"test callback", `{"id":"1","status":"submitted","outputs":[]}`, &tasks.JobUpdate{JobID: "1", EventID: "e", Status: tasks.StatusCreated}},
+		{"test callback", `{"id":"1","status":"submitted","outputs":[]}`, &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCreated}},
 		{"unknown status", `{"id":"1","status":"queued"}`, nil},
 		{"outputs as an object", `{"id":"1","status":"succeeded","outputs":{"type":"video","url":"https://x/1.mp4"}}`, completed(tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},
 		{"videos as an object", `{"task_id":"1","task_status":"succeed","task_result":{"videos":{"url":"https://x/1.mp4"}}}`, completed(tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},

@@ -22,6 +22,7 @@ const (
 // video.completed and so on, signed with HMAC-SHA256 over the body.
 var seedProtocol = Protocol{
 	Name:          "klingai",
+	Platform:      tasks.PlatformKling,
 	Path:          "/webhooks/klingai",
 	SecretSetting: "KLINGAI_WEBHOOK_SECRET",
 	Headers:       []string{seedSignatureHeader},
@@ -122,7 +123,7 @@ func (seed) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	}
 	data := parsed.data
 	update := &tasks.JobUpdate{
-		JobID:      parsed.jobID,
+		Job:        tasks.KlingJob(parsed.jobID),
 		EventID:    event.ID,
 		OccurredAt: parsed.body.Time("timestamp"),
 		Status:     status,

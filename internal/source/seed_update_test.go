@@ -30,7 +30,7 @@ func TestSeedUpdate(t *testing.T) {
 		{
 			"completed as described", seedCompleted,
 			&tasks.JobUpdate{
-				JobID: "vid_abc123", EventID: "e", OccurredAt: at, Status: tasks.StatusCompleted,
+				Job: tasks.KlingJob("vid_abc123"), EventID: "e", OccurredAt: at, Status: tasks.StatusCompleted,
 				Prompt: "Original prompt...", Model: "kling-v1.5", Duration: 5 * time.Second,
 				CreatedAt: at.Add(-5 * time.Minute), FinishedAt: at,
 				Media: []tasks.MediaLink{
@@ -41,46 +41,46 @@ func TestSeedUpdate(t *testing.T) {
 		},
 		{
 			"completed, nothing else", `{"event":"video.completed","data":{"job_id":"vid_1"}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", Status: tasks.StatusCompleted},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted},
 		},
 		{
 			"completed, finished when it occurred", `{"event":"video.completed","timestamp":"2025-01-15T10:30:00Z","data":{"job_id":"vid_1","failed_at":1}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", OccurredAt: at, Status: tasks.StatusCompleted, FinishedAt: at},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", OccurredAt: at, Status: tasks.StatusCompleted, FinishedAt: at},
 		},
 		{
 			"created, status contradicting", `{"event":"video.created","data":{"job_id":"vid_1","status":"completed","video_url":"https://x/v.mp4","completed_at":"2025-01-15T10:30:00Z","error":"x"}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", Status: tasks.StatusCreated},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCreated},
 		},
 		{
 			"processing", `{"event":"video.processing","timestamp":"2025-01-15T11:30:00+01:00","data":{"job_id":"vid_1","progress":45}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", OccurredAt: at, Status: tasks.StatusProcessing, Progress: progress(45)},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", OccurredAt: at, Status: tasks.StatusProcessing, Progress: progress(45)},
 		},
 		{
 			"failed", `{"event":"video.failed","timestamp":"2025-01-15T11:00:00Z","data":{"job_id":"vid_1","error":"content\u0000 policy","failed_at":"2025-01-15T10:30:00Z","video_url":"https://x/v.mp4"}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", OccurredAt: at.Add(30 * time.Minute), Status: tasks.StatusFailed, Error: "content policy", FinishedAt: at},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", OccurredAt: at.Add(30 * time.Minute), Status: tasks.StatusFailed, Error: "content policy", FinishedAt: at},
 		},
 		{
 			"failed, completed_at", `{"event":"video.failed","timestamp":"2025-01-15T11:00:00Z","data":{"job_id":"vid_1","completed_at":"2025-01-15T10:30:00Z"}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", OccurredAt: at.Add(30 * time.Minute), Status: tasks.StatusFailed, FinishedAt: at},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", OccurredAt: at.Add(30 * time.Minute), Status: tasks.StatusFailed, FinishedAt: at},
 		},
 		{
 			"cancelled", `{"event":"video.cancelled","timestamp":"2025-01-15T11:00:00Z","data":{"job_id":"vid_1","cancelled_at":"2025-01-15T10:30:00Z","error":"by the user"}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", OccurredAt: at.Add(30 * time.Minute), Status: tasks.StatusCancelled, Error: "by the user", FinishedAt: at},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", OccurredAt: at.Add(30 * time.Minute), Status: tasks.StatusCancelled, Error: "by the user", FinishedAt: at},
 		},
 		{"unknown", `{"event":"video.upscaled","data":{"job_id":"vid_1"}}`, nil},
 		{
 			"fields of wrong types",
 			`{"event":"video.completed","timestamp":{},"data":{"job_id":"vid_1","progress":[1],"prompt":1,"model":{},"duration":true,"created_at":[],"completed_at":{},"video_url":1,"thumbnail_url":{"url":"https://x"},"error":1}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", Status: tasks.StatusCompleted},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted},
 		},
 		{
 			"nulls and empties",
 			`{"event":"video.completed","timestamp":null,"data":{"job_id":"vid_1","progress":null,"prompt":"","model":null,"duration":null,"created_at":"","completed_at":null,"video_url":"","thumbnail_url":null}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", Status: tasks.StatusCompleted},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted},
 		},
 		{
 			"text is stored whole", `{"event":"video.created","data":{"job_id":"vid_1","prompt":"  \ud83d\udc31\t\"a\"\n<b>\u0000\u001b ","model":"` + "\xff" + `"}}`,
-			&tasks.JobUpdate{JobID: "vid_1", EventID: "e", Status: tasks.StatusCreated, Prompt: "  🐱\t\"a\"\n<b>\x1b ", Model: "\ufffd"},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCreated, Prompt: "  🐱\t\"a\"\n<b>\x1b ", Model: "\ufffd"},
 		},
 	}
 	src := newSource(t, "klingai")

@@ -35,7 +35,7 @@ type Identity struct {
 	SenderID string
 	// Type is the event's type in the seed protocol's words.
 	Type string
-	// JobID is Kling's id of the job; empty only for unknown types.
+	// JobID is the platform's id of the job; empty only for unknown types.
 	JobID string
 	// Hint, if set, is kept instead of the body, which anybody could have written. Every
 	// such delivery causes a look-up, even a repeated one.
@@ -47,6 +47,8 @@ type Identity struct {
 type Protocol struct {
 	// Name is stored with each event and must never change.
 	Name string
+	// Platform is where the jobs of its events run, such as [tasks.PlatformKling].
+	Platform string
 	// Path is the path that deliveries are posted to.
 	Path string
 	// SecretSetting is the environment variable with the secrets.

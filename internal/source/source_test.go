@@ -223,7 +223,7 @@ func isSeparator(r rune) bool {
 // wantSameJob checks that Update agrees with Identify.
 func wantSameJob(t *testing.T, src source.Source, id source.Identity, body []byte) {
 	t.Helper()
-	update, err := src.Update(tasks.Event{ID: "klingai:1", Type: id.Type, JobID: id.JobID, Body: body})
+	update, err := src.Update(tasks.Event{ID: "klingai:1", Type: id.Type, Job: tasks.KlingJob(id.JobID), Body: body})
 	if err != nil {
 		t.Fatalf("Identify succeeds, Update: %v", err)
 	}
@@ -233,8 +233,8 @@ func wantSameJob(t *testing.T, src source.Source, id source.Identity, body []byt
 	if update == nil {
 		return
 	}
-	if update.JobID != id.JobID || id.JobID == "" {
-		t.Errorf("job %q by Update, %q by Identify", update.JobID, id.JobID)
+	if update.Job != tasks.KlingJob(id.JobID) || id.JobID == "" {
+		t.Errorf("job %q by Update, %q by Identify", update.Job, id.JobID)
 	}
 	if want := "video." + string(update.Status); id.Type != want {
 		t.Errorf("status %q by Update, type %q by Identify", update.Status, id.Type)

@@ -147,7 +147,7 @@ func (t KlingTask) update(eventID string) *tasks.JobUpdate {
 		return nil
 	}
 	update := &tasks.JobUpdate{
-		JobID:      t.ID,
+		Job:        tasks.KlingJob(t.ID),
 		EventID:    eventID,
 		OccurredAt: t.UpdatedAt,
 		Status:     status,

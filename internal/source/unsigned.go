@@ -21,6 +21,7 @@ const (
 func CallbackProtocol() Protocol {
 	return Protocol{
 		Name:          CallbackName,
+		Platform:      tasks.PlatformKling,
 		Path:          "/webhooks/klingai/t/:token",
 		SecretSetting: "KLINGHOOK_CALLBACK_TOKEN",
 		New:           func([]string) (Source, error) { return unsignedSource{}, nil },
@@ -53,5 +54,5 @@ func (unsignedSource) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	if err != nil {
 		return nil, tasks.Permanent(err)
 	}
-	return &tasks.JobUpdate{JobID: task.ID, EventID: event.ID, Unproven: true, API: task.API}, nil
+	return &tasks.JobUpdate{Job: tasks.KlingJob(task.ID), EventID: event.ID, Unproven: true, API: task.API}, nil
 }

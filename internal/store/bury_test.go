@@ -61,7 +61,7 @@ func TestBuryingManyTwiceKeepsTheirFailures(t *testing.T) {
 
 func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, JobID: "c\x00", EventID: "\xff", Error: "d\x00", FailedAt: received}
+		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, Job: tasks.KlingJob("c\x00"), EventID: "\xff", Error: "d\x00", FailedAt: received}
 		testenv.NoError(t, db.NoteFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}))
 		testenv.NoError(t, db.Bury(t.Context(), odd, dead("task-1", "vid_1", "gone", 0)))
 		buried, err := db.Buried(t.Context(), []string{odd.Task.ID, "task-1", "task-2"})
@@ -76,11 +76,11 @@ func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 }
 
 // buryOf buries the task that a constructor returns.
-func buryOf(t *testing.T, db *store.Store, jobID, eventID string) func(tasks.Task, error) string {
+func buryOf(t *testing.T, db *store.Store, job tasks.JobKey, eventID string) func(tasks.Task, error) string {
 	return func(task tasks.Task, err error) string {
 		t.Helper()
 		if err == nil {
-			err = db.Bury(t.Context(), store.DeadLetter{Task: task, JobID: jobID, EventID: eventID, Error: "gone", FailedAt: received})
+			err = db.Bury(t.Context(), store.DeadLetter{Task: task, Job: job, EventID: eventID, Error: "gone", FailedAt: received})
 		}
 		testenv.NoError(t, err)
 		return task.ID
@@ -93,16 +93,16 @@ func TestDeadLetterIsClosedWhenItsWorkIsDone(t *testing.T) {
 		ev, update := completed()
 		owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
 		testenv.NoError(t, err)
-		letter := buryOf(t, db, ev.JobID, "")
+		letter := buryOf(t, db, ev.Job, "")
 		var media []string
 		for _, m := range owed.Media {
-			media = append(media, letter(tasks.DownloadMedia(m.JobID, m.Name, m.URL)))
+			media = append(media, letter(tasks.DownloadMedia(m.Job, m.Name, m.URL)))
 		}
 		if len(media) != 2 || owed.Media[1].Name != "video" {
 			t.Fatalf("media %+v, want a thumbnail and a video", owed.Media)
 		}
-		event := buryOf(t, db, ev.JobID, ev.ID)(tasks.RecordEvent(ev))
-		notification := letter(tasks.SendNotification(owed.Notifications[0].ID, ev.JobID))
+		event := buryOf(t, db, ev.Job, ev.ID)(tasks.RecordEvent(ev))
+		notification := letter(tasks.SendNotification(owed.Notifications[0].ID, ev.Job))
 		rejected := tasks.Rejection{ID: "rej_1", ReceivedAt: received}
 		rejection := letter(tasks.KeepRejection(rejected))
 

@@ -32,8 +32,9 @@ const (
 type DeadLetter struct {
 	ID   int64
 	Task tasks.Task
-	// JobID and EventID are the task's job and event; empty if unknown.
-	JobID, EventID string
+	// Job and EventID are the task's job and event; empty if unknown.
+	Job     tasks.JobKey
+	EventID string
 	// Error is the last error.
 	Error string
 	// Failures are the failed attempts, oldest first, except those that ended with a crash
@@ -106,12 +107,12 @@ func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO dead_letters (task_id, kind, payload, job_id, event_id, error, failures, failed_at, state)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'dead')
+		INSERT INTO dead_letters (task_id, kind, payload, platform, job_id, event_id, error, failures, failed_at, state)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'dead')
 		ON CONFLICT (task_id) WHERE state = 'dead' DO UPDATE
 		SET error = excluded.error, failures = excluded.failures, failed_at = excluded.failed_at
 		WHERE excluded.failed_at > dead_letters.failed_at`,
-		id, storable(string(letter.Task.Kind)), append([]byte{}, letter.Task.Payload...), storable(letter.JobID), storable(letter.EventID), storable(letter.Error), text, s.dialect.time(letter.FailedAt))
+		id, storable(string(letter.Task.Kind)), append([]byte{}, letter.Task.Payload...), storable(letter.Job.Platform), storable(letter.Job.ID), storable(letter.EventID), storable(letter.Error), text, s.dialect.time(letter.FailedAt))
 	if err != nil {
 		return err
 	}
@@ -144,9 +145,9 @@ func (s *Store) Buried(ctx context.Context, taskIDs []string) (map[string]bool, 
 
 // DeadLetterFilter selects dead letters. The zero value selects all that are open.
 type DeadLetterFilter struct {
-	IDs   []int64
-	JobID string
-	Kind  tasks.Kind
+	IDs  []int64
+	Job  tasks.JobKey
+	Kind tasks.Kind
 	// Error is a part of the last error's text.
 	Error string
 	// Since and Before bound the time of the last failure.
@@ -169,11 +170,11 @@ func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]Dea
 		large = "NULL, '[]'"
 	}
 	list, err := collect(ctx, s.db, func(row scanner) (letter DeadLetter, err error) {
-		err = row.Scan(&letter.ID, &letter.Task.ID, &letter.Task.Kind, &letter.JobID, &letter.EventID, &letter.Error,
+		err = row.Scan(&letter.ID, &letter.Task.ID, &letter.Task.Kind, &letter.Job.Platform, &letter.Job.ID, &letter.EventID, &letter.Error,
 			instant{&letter.FailedAt}, &letter.State, instant{&letter.EndedAt}, &letter.Task.Payload, asJSON{&letter.Failures})
 		return letter, err
 	}, `
-		SELECT id, task_id, kind, job_id, event_id, error, failed_at, state, ended_at, `+large+`
+		SELECT id, task_id, kind, platform, job_id, event_id, error, failed_at, state, ended_at, `+large+`
 		FROM dead_letters`+conditions.String()+` ORDER BY id`+conditions.limit(filter.Limit), conditions.args...)
 	return list, wrap(err, "list dead letters")
 }
@@ -190,7 +191,7 @@ func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
 		andIn(&conditions, "id", filter.IDs)
 	}
 	conditions.andIf(filter.After > 0, "id > ?", filter.After)
-	conditions.andIf(filter.JobID != "", "job_id = ?", filter.JobID)
+	conditions.andIf(filter.Job.ID != "", "platform = ? AND job_id = ?", filter.Job.Platform, filter.Job.ID)
 	conditions.andIf(filter.Kind != "", "kind = ?", filter.Kind)
 	conditions.andIf(filter.Error != "", "replace(error, ?, '') <> error", filter.Error) // contains, without patterns
 	conditions.andIf(!filter.Since.IsZero(), "failed_at >= ?", s.dialect.time(filter.Since))
@@ -226,7 +227,7 @@ func (s *Store) EndDone(ctx context.Context, at time.Time) (ended []tasks.Task, 
 	for kind, done := range map[tasks.Kind]string{
 		tasks.KindEventRecord: `SELECT 1 FROM events e WHERE e.id = event_id AND e.processed_at IS NOT NULL`,
 		// The id ends in ":<name>:" and eight hex digits, see tasks.DownloadMedia.
-		tasks.KindMediaDownload: `SELECT 1 FROM media m WHERE m.job_id = dead_letters.job_id AND m.state = 'stored' AND m.error = ''
+		tasks.KindMediaDownload: `SELECT 1 FROM media m WHERE m.platform = dead_letters.platform AND m.job_id = dead_letters.job_id AND m.state = 'stored' AND m.error = ''
 			AND substr(task_id, length(task_id) - length(m.name) - 9, length(m.name) + 2) = ':' || m.name || ':'`,
 		tasks.KindNotifySend:    `SELECT 1 FROM notifications n WHERE n.id = ` + rest(tasks.KindNotifySend) + ` AND n.state = 'sent'`,
 		tasks.KindRejectionKeep: `SELECT 1 FROM rejections r WHERE r.id = ` + rest(tasks.KindRejectionKeep),

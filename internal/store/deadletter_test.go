@@ -14,8 +14,8 @@ import (
 
 func dead(id, job, text string, minute int) store.DeadLetter {
 	return store.DeadLetter{
-		Task:  tasks.Task{Kind: tasks.KindMediaDownload, ID: id, Payload: []byte(`{"job_id":"` + job + `"}`)},
-		JobID: job, Error: text, FailedAt: received.Add(time.Duration(minute) * time.Minute),
+		Task: tasks.Task{Kind: tasks.KindMediaDownload, ID: id, Payload: []byte(`{"job_id":"` + job + `"}`)},
+		Job:  tasks.KlingJob(job), Error: text, FailedAt: received.Add(time.Duration(minute) * time.Minute),
 	}
 }
 
@@ -41,7 +41,7 @@ func TestDeadLetterIsClosedOnlyAsItWasSeen(t *testing.T) {
 				testenv.NoError(t, db.Bury(t.Context(), d))
 			}
 			bury(first, 1)
-			filter := store.DeadLetterFilter{JobID: tt.name, Ended: true}
+			filter := store.DeadLetterFilter{Job: tasks.KlingJob(tt.name), Ended: true}
 			seen, err := db.DeadLetters(t.Context(), filter)
 			testenv.NoError(t, err)
 			for _, step := range tt.steps {
@@ -106,14 +106,14 @@ func TestDeadLetterFilter(t *testing.T) {
 			{"all that are dead", store.DeadLetterFilter{}, []int64{1, 3, 4}},
 			{"ended too", store.DeadLetterFilter{Ended: true}, []int64{1, 2, 3, 4}},
 			{"by id", store.DeadLetterFilter{IDs: []int64{4, 1, 99}}, []int64{1, 4}},
-			{"by job", store.DeadLetterFilter{JobID: "vid_2"}, []int64{3, 4}},
+			{"by job", store.DeadLetterFilter{Job: tasks.KlingJob("vid_2")}, []int64{3, 4}},
 			{"by kind", store.DeadLetterFilter{Kind: tasks.KindNotifySend}, []int64{4}},
 			{"by error", store.DeadLetterFilter{Error: "time"}, []int64{4}},
 			{"error is no pattern", store.DeadLetterFilter{Error: "% full_"}, []int64{3}},
 			{"since", store.DeadLetterFilter{Since: received.Add(20 * time.Minute)}, []int64{3, 4}},
 			{"before", store.DeadLetterFilter{Before: received.Add(20 * time.Minute)}, []int64{1}},
 			{"a page", store.DeadLetterFilter{After: 1, Limit: 1}, []int64{3}},
-			{"none", store.DeadLetterFilter{JobID: "vid_3"}, nil},
+			{"none", store.DeadLetterFilter{Job: tasks.KlingJob("vid_3")}, nil},
 			{"in outline", store.DeadLetterFilter{Kind: tasks.KindNotifySend, Outline: true}, []int64{4}},
 		}
 		for _, tt := range tests {
@@ -145,10 +145,10 @@ func TestReopen(t *testing.T) {
 			testenv.NoError(t, err)
 		}
 		testenv.NoError(t, db.NotificationFailed(ctx, id, "410", received))
-		testenv.NoError(t, db.ReopenMedia(ctx, "vid_1", "video", received))
+		testenv.NoError(t, db.ReopenMedia(ctx, tasks.KlingJob("vid_1"), "video", received))
 		testenv.NoError(t, db.ReopenNotification(ctx, id, received))
-		video, err1 := db.Medium(ctx, "vid_1", "video")
-		thumbnail, err2 := db.Medium(ctx, "vid_1", "thumbnail")
+		video, err1 := db.Medium(ctx, tasks.KlingJob("vid_1"), "video")
+		thumbnail, err2 := db.Medium(ctx, tasks.KlingJob("vid_1"), "thumbnail")
 		n, err3 := db.Notification(ctx, id)
 		if err1 != nil || err2 != nil || err3 != nil {
 			t.Fatal(err1, err2, err3)

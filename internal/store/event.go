@@ -17,21 +17,21 @@ type StoredEvent struct {
 }
 
 const selectEvent = `
-	SELECT id, source, type, job_id, received_at, secret, headers, body, processed_at
+	SELECT id, source, type, platform, job_id, received_at, secret, headers, body, processed_at
 	FROM events `
 
 func scanEvent(row scanner) (event StoredEvent, err error) {
-	err = row.Scan(&event.ID, &event.Source, &event.Type, &event.JobID, instant{&event.ReceivedAt}, &event.Secret, asJSON{&event.Headers}, &event.Body, instant{&event.ProcessedAt})
+	err = row.Scan(&event.ID, &event.Source, &event.Type, &event.Job.Platform, &event.Job.ID, instant{&event.ReceivedAt}, &event.Secret, asJSON{&event.Headers}, &event.Body, instant{&event.ProcessedAt})
 	return event, err
 }
 
-const insertEvent = `INSERT INTO events (id, source, type, job_id, received_at, secret, headers, body, processed_at)`
+const insertEvent = `INSERT INTO events (id, source, type, platform, job_id, received_at, secret, headers, body, processed_at)`
 
 // eventValues returns the columns of an event's row.
 func eventValues(d dialect, event tasks.Event, processed time.Time) ([]any, error) {
 	headers, err := encode(event.Headers)
 	return []any{
-		event.ID, event.Source, event.Type, event.JobID, d.time(event.ReceivedAt), event.Secret, headers, append([]byte{}, event.Body...), d.time(processed),
+		event.ID, event.Source, event.Type, event.Job.Platform, event.Job.ID, d.time(event.ReceivedAt), event.Secret, headers, append([]byte{}, event.Body...), d.time(processed),
 	}, err
 }
 
@@ -68,8 +68,9 @@ func (s *Store) Event(ctx context.Context, id string) (StoredEvent, error) {
 
 // EventFilter selects events. The zero value selects all.
 type EventFilter struct {
-	JobID string
-	Type  string
+	// Job selects the events of a job.
+	Job  tasks.JobKey
+	Type string
 	// IDPrefix is the start of the id.
 	IDPrefix string
 	// Unprocessed selects events that are owed.
@@ -86,7 +87,7 @@ func (s *Store) Events(ctx context.Context, f EventFilter) ([]StoredEvent, error
 }
 
 func (f EventFilter) where() (conditions where) {
-	conditions.andIf(f.JobID != "", "job_id = ?", f.JobID)
+	conditions.andIf(f.Job.ID != "", "platform = ? AND job_id = ?", f.Job.Platform, f.Job.ID)
 	conditions.andIf(f.Type != "", "type = ?", f.Type)
 	// Ids are compared by byte: all that have the prefix sort before the prefix plus the
 	// last Unicode character.

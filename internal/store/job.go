@@ -11,7 +11,7 @@ import (
 
 // Job is a generation at Kling, as its events describe it so far.
 type Job struct {
-	ID     string
+	Key    tasks.JobKey
 	Status tasks.Status
 	// Progress is in percent; nil when unknown. It never falls, and is 100 once the
 	// job is completed.
@@ -131,10 +131,10 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // view returns the job without FirstReceivedAt and LastReceivedAt.
-func (f *facts) view(id string) Job {
+func (f *facts) view(key tasks.JobKey) Job {
 	status, contradicted := f.status()
 	job := Job{
-		ID: id, Status: status, Contradicted: contradicted,
+		Key: key, Status: status, Contradicted: contradicted,
 		Progress: f.Progress, Prompt: f.Prompt.Value, Model: f.Model.Value,
 		Duration: f.Duration.Value, Error: f.Error.Value,
 		ExternalID: f.ExternalID.Value, Source: f.Source.Value,
@@ -183,27 +183,28 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 }
 
 const selectJob = `
-	SELECT id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
+	SELECT platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
 		created_at, started_at, finished_at, first_received_at, last_received_at
 	FROM jobs `
 
 func scanJob(row scanner) (job Job, err error) {
 	var ms int64
-	err = row.Scan(&job.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
+	err = row.Scan(&job.Key.Platform, &job.Key.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
 		instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt})
 	job.Duration = time.Duration(ms) * time.Millisecond
 	return job, err
 }
 
 // Job returns a job, or ErrNotFound.
-func (s *Store) Job(ctx context.Context, id string) (Job, error) {
-	job, err := one(ctx, s.db, scanJob, selectJob+`WHERE id = $1`, id)
-	return job, wrap(err, "read job %s", id)
+func (s *Store) Job(ctx context.Context, key tasks.JobKey) (Job, error) {
+	job, err := one(ctx, s.db, scanJob, selectJob+`WHERE platform = $1 AND id = $2`, key.Platform, key.ID)
+	return job, wrap(err, "read job %s", key)
 }
 
 // JobFilter selects jobs. The zero value selects all.
 type JobFilter struct {
-	Status tasks.Status
+	Platform string
+	Status   tasks.Status
 	// Limit is the most jobs to return; 0 is no limit.
 	Limit int
 }
@@ -211,7 +212,8 @@ type JobFilter struct {
 // Jobs returns the selected jobs, those with the latest news first.
 func (s *Store) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
 	var conditions where
+	conditions.andIf(f.Platform != "", "platform = ?", f.Platform)
 	conditions.andIf(f.Status != "", "status = ?", f.Status)
-	jobs, err := collect(ctx, s.db, scanJob, selectJob+conditions.String()+` ORDER BY last_received_at DESC, id`+conditions.limit(f.Limit), conditions.args...)
+	jobs, err := collect(ctx, s.db, scanJob, selectJob+conditions.String()+` ORDER BY last_received_at DESC, platform, id`+conditions.limit(f.Limit), conditions.args...)
 	return jobs, wrap(err, "list jobs")
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // linkedFile is the state of a job's file: every link to it, and its copy in the
@@ -139,11 +141,11 @@ func resource(link string) string {
 
 // changeLinks changes the links of a file and the columns computed from them. The row
 // is locked until the transaction ends.
-func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string, at time.Time, change func(*linkedFile)) error {
+func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, name string, at time.Time, change func(*linkedFile)) error {
 	linked, err := one(ctx, tx, func(row scanner) (linked linkedFile, err error) {
 		err = row.Scan(asJSON{&linked.links}, &linked.storedURL, &linked.publishing)
 		return linked, err
-	}, `SELECT links, stored_url, publishing FROM media WHERE job_id = $1 AND name = $2`+d.forUpdate, jobID, name)
+	}, `SELECT links, stored_url, publishing FROM media WHERE platform = $1 AND job_id = $2 AND name = $3`+d.forUpdate, job.Platform, job.ID, name)
 	if err != nil {
 		return err
 	}
@@ -153,8 +155,8 @@ func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, jobID, name string,
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
-		UPDATE media SET links = $3, stored_url = $4, publishing = $5, url = $6, linked_at = coalesce($7, created_at), state = $8, error = $9, updated_at = $10
-		WHERE job_id = $1 AND name = $2`,
-		jobID, name, links, linked.storedURL, linked.publishing, linked.current().URL, d.time(linked.linkedAt(time.Time{})), linked.state(), storable(linked.links[0].Dead), d.time(at))
+		UPDATE media SET links = $4, stored_url = $5, publishing = $6, url = $7, linked_at = coalesce($8, created_at), state = $9, error = $10, updated_at = $11
+		WHERE platform = $1 AND job_id = $2 AND name = $3`,
+		job.Platform, job.ID, name, links, linked.storedURL, linked.publishing, linked.current().URL, d.time(linked.linkedAt(time.Time{})), linked.state(), storable(linked.links[0].Dead), d.time(at))
 	return err
 }

@@ -10,7 +10,7 @@ import (
 
 // Lookup is a job to ask Kling about.
 type Lookup struct {
-	JobID string
+	Job tasks.JobKey
 	// Known reports that the job has a row. A job named only by an unproven sender has
 	// none until Kling confirms it.
 	Known bool
@@ -25,34 +25,36 @@ type Lookup struct {
 }
 
 func scanLookup(row scanner) (lookup Lookup, err error) {
-	err = row.Scan(&lookup.JobID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.Request)
+	err = row.Scan(&lookup.Job.Platform, &lookup.Job.ID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.Request)
 	return lookup, err
 }
 
 const insertTracked = `
-	INSERT INTO jobs (id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4, $4)
-	ON CONFLICT (id) DO NOTHING`
+	INSERT INTO jobs (platform, id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $5, $5, $5)
+	ON CONFLICT (platform, id) DO NOTHING`
 
 // Track adds a job before its first event, so that Kling is asked about it if none ever
 // comes. api is where it was submitted, as in [tasks.JobUpdate]; may be empty. A known
 // job only gets an api if it had none.
-func (s *Store) Track(ctx context.Context, jobID, api string, at time.Time) (created bool, err error) {
+func (s *Store) Track(ctx context.Context, job tasks.JobKey, api string, at time.Time) (created bool, err error) {
 	now := s.dialect.time(at)
-	res, err := s.db.ExecContext(ctx, insertTracked, jobID, tasks.StatusCreated, api, now)
+	res, err := s.db.ExecContext(ctx, insertTracked, job.Platform, job.ID, tasks.StatusCreated, api, now)
 	if err != nil {
-		return false, wrap(err, "track job %s", jobID)
+		return false, wrap(err, "track job %s", job)
 	}
 	if n, err := res.RowsAffected(); err != nil || n > 0 {
 		return n > 0, err
 	}
 	_, err = s.db.ExecContext(ctx, `
-		UPDATE jobs SET tracked_at = coalesce(tracked_at, $2), api = CASE WHEN api = '' THEN $3 ELSE api END WHERE id = $1`,
-		jobID, now, api)
-	return false, wrap(err, "track job %s", jobID)
+		UPDATE jobs SET tracked_at = coalesce(tracked_at, $3), api = CASE WHEN api = '' THEN $4 ELSE api END WHERE platform = $1 AND id = $2`,
+		job.Platform, job.ID, now, api)
+	return false, wrap(err, "track job %s", job)
 }
 
 // RequestFilter selects requested look-ups.
 type RequestFilter struct {
+	// Platform is the platform to ask.
+	Platform string
 	// Known selects jobs that have a row, else those that were only named.
 	Known bool
 	// Newest puts the latest request first instead of the oldest.
@@ -70,29 +72,31 @@ func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup
 		direction = "DESC"
 	}
 	list, err := collect(ctx, s.db, scanLookup, `
-		SELECT r.job_id, j.id IS NOT NULL, coalesce(nullif(j.api, ''), r.api), coalesce(j.lookups, 0), coalesce(j.last_received_at, r.requested_at), r.generation
-		FROM lookup_requests r LEFT JOIN jobs j ON j.id = r.job_id
-		WHERE (j.id IS NOT NULL) = $1 AND (r.retry_at IS NULL OR r.retry_at <= $2)
-		ORDER BY coalesce(r.retry_at, r.requested_at) `+direction+`, r.job_id LIMIT $3`, f.Known, s.dialect.time(f.Now), f.Limit)
+		SELECT r.platform, r.job_id, j.id IS NOT NULL, coalesce(nullif(j.api, ''), r.api), coalesce(j.lookups, 0), coalesce(j.last_received_at, r.requested_at), r.generation
+		FROM lookup_requests r LEFT JOIN jobs j ON j.platform = r.platform AND j.id = r.job_id
+		WHERE r.platform = $1 AND (j.id IS NOT NULL) = $2 AND (r.retry_at IS NULL OR r.retry_at <= $3)
+		ORDER BY coalesce(r.retry_at, r.requested_at) `+direction+`, r.job_id LIMIT $4`, f.Platform, f.Known, s.dialect.time(f.Now), f.Limit)
 	return list, wrap(err, "list requested look-ups")
 }
 
-// StaleJobs returns at most limit unfinished jobs that are due for a look-up, the
-// longest due first. They had no news since heardBefore, and the time set by
+// Each half has its own index, and its scan stops at the first job that is not due.
+const staleJobs = `
+	SELECT platform, id, TRUE, api, lookups, last_received_at, 0 FROM (
+		SELECT * FROM (
+			SELECT platform, id, api, lookups, last_received_at, last_received_at AS due FROM jobs
+			WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at IS NULL AND last_received_at <= $2
+			ORDER BY last_received_at LIMIT $4) never
+		UNION ALL SELECT * FROM (
+			SELECT platform, id, api, lookups, last_received_at, lookup_at AS due FROM jobs
+			WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at <= $3 AND last_received_at <= $2
+			ORDER BY lookup_at LIMIT $4) again
+	) stale ORDER BY due, id LIMIT $4`
+
+// StaleJobs returns at most limit unfinished jobs of a platform that are due for a
+// look-up, the longest due first. They had no news since heardBefore, and the time set by
 // [Store.LookedUp] or [Store.PostponeLookup], if any, has passed.
-func (s *Store) StaleJobs(ctx context.Context, heardBefore, now time.Time, limit int) ([]Lookup, error) {
-	// Each half has its own index, and its scan stops at the first job that is not due.
-	list, err := collect(ctx, s.db, scanLookup, `
-		SELECT id, TRUE, api, lookups, last_received_at, 0 FROM (
-			SELECT * FROM (
-				SELECT id, api, lookups, last_received_at, last_received_at AS due FROM jobs
-				WHERE status IN ('created', 'processing') AND lookup_at IS NULL AND last_received_at <= $1
-				ORDER BY last_received_at LIMIT $3) never
-			UNION ALL SELECT * FROM (
-				SELECT id, api, lookups, last_received_at, lookup_at AS due FROM jobs
-				WHERE status IN ('created', 'processing') AND lookup_at <= $2 AND last_received_at <= $1
-				ORDER BY lookup_at LIMIT $3) again
-		) stale ORDER BY due, id LIMIT $3`, s.dialect.time(heardBefore), s.dialect.time(now), limit)
+func (s *Store) StaleJobs(ctx context.Context, platform string, heardBefore, now time.Time, limit int) ([]Lookup, error) {
+	list, err := collect(ctx, s.db, scanLookup, staleJobs, platform, s.dialect.time(heardBefore), s.dialect.time(now), limit)
 	return list, wrap(err, "list stale jobs")
 }
 
@@ -106,52 +110,52 @@ func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) err
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
-			UPDATE jobs SET lookups = CASE WHEN $2 THEN lookups + 1 ELSE lookups END,
-				lookup_at = CASE WHEN $2 OR lookup_at IS NULL OR lookup_at < $3 THEN $3 ELSE lookup_at END,
-				api = CASE WHEN $4 = '' THEN api ELSE $4 END
-			WHERE id = $1`, lookup.JobID, lookup.Request == 0, s.dialect.time(next), lookup.API)
+			UPDATE jobs SET lookups = CASE WHEN $3 THEN lookups + 1 ELSE lookups END,
+				lookup_at = CASE WHEN $3 OR lookup_at IS NULL OR lookup_at < $4 THEN $4 ELSE lookup_at END,
+				api = CASE WHEN $5 = '' THEN api ELSE $5 END
+			WHERE platform = $1 AND id = $2`, lookup.Job.Platform, lookup.Job.ID, lookup.Request == 0, s.dialect.time(next), lookup.API)
 		return err
 	})
-	return wrap(err, "note look-up of %s", lookup.JobID)
+	return wrap(err, "note look-up of %s", lookup.Job)
 }
 
 // answerRequest deletes the request that a look-up answers.
 func answerRequest(ctx context.Context, tx *sql.Tx, lookup Lookup) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM lookup_requests WHERE job_id = $1 AND generation = $2`, lookup.JobID, lookup.Request)
+	_, err := tx.ExecContext(ctx, `DELETE FROM lookup_requests WHERE platform = $1 AND job_id = $2 AND generation = $3`, lookup.Job.Platform, lookup.Job.ID, lookup.Request)
 	return err
 }
 
 // PostponeLookup delays a failed look-up until a time, so that one failing job does not
 // block the rest.
 func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Time) error {
-	query := `UPDATE jobs SET lookup_at = $2 WHERE id = $1`
+	query := `UPDATE jobs SET lookup_at = $3 WHERE platform = $1 AND id = $2`
 	if lookup.Request != 0 {
-		query = `UPDATE lookup_requests SET retry_at = $2 WHERE job_id = $1`
+		query = `UPDATE lookup_requests SET retry_at = $3 WHERE platform = $1 AND job_id = $2`
 	}
-	_, err := s.db.ExecContext(ctx, query, lookup.JobID, s.dialect.time(until))
-	return wrap(err, "postpone look-up of %s", lookup.JobID)
+	_, err := s.db.ExecContext(ctx, query, lookup.Job.Platform, lookup.Job.ID, s.dialect.time(until))
+	return wrap(err, "postpone look-up of %s", lookup.Job)
 }
 
-// FoundByAnotherName notes that lookup.JobID is only the creator's name for the job
-// jobID. It tracks jobID, and deletes the row of the name unless that row has events.
+// FoundByAnotherName notes that lookup.Job has only its creator's name for a job, whose
+// id is jobID. It tracks jobID, and deletes the row of the name unless that row has events.
 func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, api string) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := answerRequest(ctx, tx, lookup); err != nil {
 			return err
 		}
 		// Insert before locking other rows, as recorder does.
-		if _, err := tx.ExecContext(ctx, insertTracked, jobID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
+		if _, err := tx.ExecContext(ctx, insertTracked, lookup.Job.Platform, jobID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE id = $1 AND facts = '{}'`, lookup.JobID)
+		_, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE platform = $1 AND id = $2 AND facts = '{}'`, lookup.Job.Platform, lookup.Job.ID)
 		return err
 	})
-	return wrap(err, "note that %s is job %s", lookup.JobID, jobID)
+	return wrap(err, "note that %s is job %s", lookup.Job, jobID)
 }
 
 // JobAPI returns where Kling keeps a job, as in [tasks.JobUpdate]; empty if unknown. If
 // the job has no row, it returns ErrNotFound.
-func (s *Store) JobAPI(ctx context.Context, jobID string) (string, error) {
-	api, err := one(ctx, s.db, scanOne[string], `SELECT api FROM jobs WHERE id = $1`, jobID)
-	return api, wrap(err, "read API of job %s", jobID)
+func (s *Store) JobAPI(ctx context.Context, job tasks.JobKey) (string, error) {
+	api, err := one(ctx, s.db, scanOne[string], `SELECT api FROM jobs WHERE platform = $1 AND id = $2`, job.Platform, job.ID)
+	return api, wrap(err, "read API of job %s", job)
 }

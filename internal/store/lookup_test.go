@@ -14,19 +14,19 @@ import (
 func TestTrackedJobKeepsItsFirstAPI(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, want := range []bool{true, false} {
-			if created, err := db.Track(t.Context(), "vid_1", "", received); err != nil || created != want {
+			if created, err := db.Track(t.Context(), tasks.KlingJob("vid_1"), "", received); err != nil || created != want {
 				t.Errorf("call %d: created %t, %v; want %t", i+1, created, err, want)
 			}
 		}
-		if j, err := db.Job(t.Context(), "vid_1"); err != nil || j.Status != tasks.StatusCreated {
+		if j, err := db.Job(t.Context(), tasks.KlingJob("vid_1")); err != nil || j.Status != tasks.StatusCreated {
 			t.Errorf("job is %s, %v; want created", j.Status, err)
 		}
 		// A later api counts only if there was none.
 		for _, api := range []string{"text2video", "image2video"} {
-			_, err := db.Track(t.Context(), "vid_1", api, received)
+			_, err := db.Track(t.Context(), tasks.KlingJob("vid_1"), api, received)
 			testenv.NoError(t, err)
 		}
-		if api, err := db.JobAPI(t.Context(), "vid_1"); err != nil || api != "text2video" {
+		if api, err := db.JobAPI(t.Context(), tasks.KlingJob("vid_1")); err != nil || api != "text2video" {
 			t.Errorf("API is %q, %v; want the first", api, err)
 		}
 	})
@@ -38,12 +38,12 @@ func TestJobWithoutNewsIsDueForALookup(t *testing.T) {
 			t.Helper()
 			ev := event(id, "video."+string(status))
 			ev.Source, ev.ReceivedAt = source, at
-			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, OccurredAt: at, Status: status}, nil)
+			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: id, OccurredAt: at, Status: status}, nil)
 			testenv.NoError(t, err)
 		}
 		due := func(at time.Time) []store.Lookup {
 			t.Helper()
-			list, err := db.StaleJobs(t.Context(), at.Add(-15*time.Minute), at, 10)
+			list, err := db.StaleJobs(t.Context(), tasks.PlatformKling, at.Add(-15*time.Minute), at, 10)
 			testenv.NoError(t, err)
 			return list
 		}
@@ -52,7 +52,7 @@ func TestJobWithoutNewsIsDueForALookup(t *testing.T) {
 		if list := due(at.Add(-time.Microsecond)); len(list) != 0 {
 			t.Errorf("due too early: %+v", list)
 		}
-		want := []store.Lookup{{JobID: "vid_1", Known: true, HeardAt: received}}
+		want := []store.Lookup{{Job: tasks.KlingJob("vid_1"), Known: true, HeardAt: received}}
 		if diff := cmp.Diff(want, due(at)); diff != "" {
 			t.Fatalf("due (-want +got):\n%s", diff)
 		}
@@ -85,24 +85,24 @@ func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 			t.Helper()
 			ev := event(id, "callback")
 			ev.ReceivedAt = at
-			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: "vid_1", EventID: id, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, []string{"slack-1"})
+			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: id, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, []string{"slack-1"})
 			testenv.NoError(t, err)
 		}
 		requested := func() []store.Lookup {
 			t.Helper()
-			list, err := db.RequestedLookups(t.Context(), store.RequestFilter{Now: received.Add(time.Minute), Limit: 10})
+			list, err := db.RequestedLookups(t.Context(), store.RequestFilter{Platform: tasks.PlatformKling, Now: received.Add(time.Minute), Limit: 10})
 			testenv.NoError(t, err)
 			return list
 		}
 		request("e1", received)
 		list := requested()
-		if diff := cmp.Diff([]store.Lookup{{JobID: "vid_1", API: tasks.APILegacy, HeardAt: received, Request: 1}}, list); diff != "" {
+		if diff := cmp.Diff([]store.Lookup{{Job: tasks.KlingJob("vid_1"), API: tasks.APILegacy, HeardAt: received, Request: 1}}, list); diff != "" {
 			t.Fatalf("requested (-want +got):\n%s", diff)
 		}
 		if jobs, err := db.Jobs(t.Context(), store.JobFilter{}); err != nil || len(jobs) != 0 {
 			t.Errorf("jobs %+v, %v; want none", jobs, err)
 		}
-		if n, err := db.NotificationsOf(t.Context(), "vid_1"); err != nil || len(n) != 0 {
+		if n, err := db.NotificationsOf(t.Context(), tasks.KlingJob("vid_1")); err != nil || len(n) != 0 {
 			t.Errorf("notifications %+v, %v; want none", n, err)
 		}
 		request("e2", received.Add(time.Second))
@@ -124,12 +124,12 @@ func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 
 func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		_, err := db.Track(t.Context(), "vid_known", "", received)
+		_, err := db.Track(t.Context(), tasks.KlingJob("vid_known"), "", received)
 		testenv.NoError(t, err)
 		for i, id := range []string{"vid_a", "vid_b", "vid_known", "vid_c"} {
 			ev := event("e"+id, "callback")
 			ev.ReceivedAt = received.Add(time.Duration(i) * time.Second)
-			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{JobID: id, EventID: ev.ID, Unproven: true}, nil)
+			_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{Job: tasks.KlingJob(id), EventID: ev.ID, Unproven: true}, nil)
 			testenv.NoError(t, err)
 		}
 		requested := func(f store.RequestFilter, want ...string) []store.Lookup {
@@ -139,28 +139,28 @@ func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 			testenv.NoError(t, err)
 			var got []string
 			for _, l := range list {
-				got = append(got, l.JobID)
+				got = append(got, l.Job.ID)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%+v (-want +got):\n%s", f, diff)
 			}
 			return list
 		}
-		oldest := requested(store.RequestFilter{}, "vid_a", "vid_b")
-		requested(store.RequestFilter{Newest: true}, "vid_c", "vid_b")
-		known := requested(store.RequestFilter{Known: true}, "vid_known")
+		oldest := requested(store.RequestFilter{Platform: tasks.PlatformKling}, "vid_a", "vid_b")
+		requested(store.RequestFilter{Platform: tasks.PlatformKling, Newest: true}, "vid_c", "vid_b")
+		known := requested(store.RequestFilter{Platform: tasks.PlatformKling, Known: true}, "vid_known")
 		testenv.NoError(t, db.PostponeLookup(t.Context(), oldest[0], received.Add(10*time.Second)))
-		requested(store.RequestFilter{}, "vid_b", "vid_c", "vid_a")
+		requested(store.RequestFilter{Platform: tasks.PlatformKling}, "vid_b", "vid_c", "vid_a")
 		testenv.NoError(t, db.PostponeLookup(t.Context(), oldest[0], received.Add(time.Hour)))
-		requested(store.RequestFilter{}, "vid_b", "vid_c")
+		requested(store.RequestFilter{Platform: tasks.PlatformKling}, "vid_b", "vid_c")
 		for _, next := range []time.Duration{time.Hour, time.Minute} {
 			testenv.NoError(t, db.LookedUp(t.Context(), known[0], received.Add(next)))
 		}
-		if early, err := db.StaleJobs(t.Context(), received, received.Add(59*time.Minute), 10); err != nil || len(early) > 0 {
+		if early, err := db.StaleJobs(t.Context(), tasks.PlatformKling, received, received.Add(59*time.Minute), 10); err != nil || len(early) > 0 {
 			t.Errorf("due right after its look-up: %+v, %v", early, err)
 		}
-		due, err := db.StaleJobs(t.Context(), received, received.Add(time.Hour), 10)
-		if want := []store.Lookup{{JobID: "vid_known", Known: true, HeardAt: received}}; err != nil || !cmp.Equal(want, due) {
+		due, err := db.StaleJobs(t.Context(), tasks.PlatformKling, received, received.Add(time.Hour), 10)
+		if want := []store.Lookup{{Job: tasks.KlingJob("vid_known"), Known: true, HeardAt: received}}; err != nil || !cmp.Equal(want, due) {
 			t.Errorf("due are %+v, %v; want %+v", due, err, want)
 		}
 	})
@@ -169,17 +169,17 @@ func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 func TestLongestDueJobComesFirstAndAFailedOneLast(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, id := range []string{"vid_poison", "vid_b", "vid_c", "vid_asked"} {
-			_, err := db.Track(t.Context(), id, "", received.Add(time.Duration(i)*time.Second))
+			_, err := db.Track(t.Context(), tasks.KlingJob(id), "", received.Add(time.Duration(i)*time.Second))
 			testenv.NoError(t, err)
 		}
-		testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{JobID: "vid_asked"}, received.Add(time.Hour)))
-		testenv.NoError(t, db.PostponeLookup(t.Context(), store.Lookup{JobID: "vid_poison"}, received.Add(30*time.Second)))
+		testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{Job: tasks.KlingJob("vid_asked")}, received.Add(time.Hour)))
+		testenv.NoError(t, db.PostponeLookup(t.Context(), store.Lookup{Job: tasks.KlingJob("vid_poison")}, received.Add(30*time.Second)))
 		due := func(after time.Duration, limit int) (ids []string) {
 			t.Helper()
-			list, err := db.StaleJobs(t.Context(), received.Add(after), received.Add(after), limit)
+			list, err := db.StaleJobs(t.Context(), tasks.PlatformKling, received.Add(after), received.Add(after), limit)
 			testenv.NoError(t, err)
 			for _, l := range list {
-				ids = append(ids, l.JobID)
+				ids = append(ids, l.Job.ID)
 			}
 			return ids
 		}
@@ -203,18 +203,18 @@ func TestCreatorsNameOfAJobIsForgottenUnlessItHasEvents(t *testing.T) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)
 		testenv.NoError(t, err)
-		_, err = db.Track(t.Context(), "mine-1", "", received)
+		_, err = db.Track(t.Context(), tasks.KlingJob("mine-1"), "", received)
 		testenv.NoError(t, err)
-		for _, name := range []string{"mine-1", "mine-1", ev.JobID} { // the second time there is nothing left to do
-			l := store.Lookup{JobID: name, Known: true, HeardAt: received}
+		for _, name := range []string{"mine-1", "mine-1", ev.Job.ID} { // the second time there is nothing left to do
+			l := store.Lookup{Job: tasks.KlingJob(name), Known: true, HeardAt: received}
 			testenv.NoError(t, db.FoundByAnotherName(t.Context(), l, "881", "text2video"))
 		}
-		due, err := db.StaleJobs(t.Context(), received, received, 10)
-		want := []store.Lookup{{JobID: "881", Known: true, API: "text2video", HeardAt: received}}
+		due, err := db.StaleJobs(t.Context(), tasks.PlatformKling, received, received, 10)
+		want := []store.Lookup{{Job: tasks.KlingJob("881"), Known: true, API: "text2video", HeardAt: received}}
 		if diff := cmp.Diff(want, due); err != nil || diff != "" {
 			t.Errorf("due, %v (-want +got):\n%s", err, diff)
 		}
-		if _, err := db.Job(t.Context(), ev.JobID); err != nil {
+		if _, err := db.Job(t.Context(), ev.Job); err != nil {
 			t.Errorf("a job with an event was deleted: %v", err)
 		}
 	})

@@ -30,7 +30,7 @@ var errPublishedTwice = errors.New("another download of the file was published a
 
 // Media is a file of a job.
 type Media struct {
-	JobID string
+	Job tasks.JobKey
 	// Name is unique within the job; see [tasks.MediaName].
 	Name string
 	// URL is the current link: the newest that was not given up. Do not log it: its query
@@ -59,14 +59,14 @@ type Media struct {
 
 func queryMedia(ctx context.Context, q queryer, where string, args ...any) ([]Media, error) {
 	return collect(ctx, q, scanMedia, `
-		SELECT job_id, name, url, linked_at, links, state, object, size_bytes, sha256, content_type, error, created_at, updated_at, stored_at
+		SELECT platform, job_id, name, url, linked_at, links, state, object, size_bytes, sha256, content_type, error, created_at, updated_at, stored_at
 		FROM media `+where, args...)
 }
 
 func scanMedia(row scanner) (Media, error) {
 	var file Media
 	var linked linkedFile
-	err := row.Scan(&file.JobID, &file.Name, &file.URL, instant{&file.LinkedAt}, asJSON{&linked.links}, &file.State, &file.Object, &file.Size, &file.SHA256, &file.ContentType, &file.Error,
+	err := row.Scan(&file.Job.Platform, &file.Job.ID, &file.Name, &file.URL, instant{&file.LinkedAt}, asJSON{&linked.links}, &file.State, &file.Object, &file.Size, &file.SHA256, &file.ContentType, &file.Error,
 		instant{&file.CreatedAt}, instant{&file.UpdatedAt}, instant{&file.StoredAt})
 	if err != nil {
 		return file, err
@@ -79,49 +79,51 @@ func scanMedia(row scanner) (Media, error) {
 }
 
 // MediaOf returns a job's media by name.
-func (s *Store) MediaOf(ctx context.Context, jobID string) ([]Media, error) {
-	media, err := queryMedia(ctx, s.db, `WHERE job_id = $1 ORDER BY name`, jobID)
-	return media, wrap(err, "read media of %s", jobID)
+func (s *Store) MediaOf(ctx context.Context, job tasks.JobKey) ([]Media, error) {
+	media, err := queryMedia(ctx, s.db, `WHERE platform = $1 AND job_id = $2 ORDER BY name`, job.Platform, job.ID)
+	return media, wrap(err, "read media of %s", job)
 }
 
 // MissingVideos returns the given jobs that have a video that is not stored.
-func (s *Store) MissingVideos(ctx context.Context, jobIDs []string) ([]string, error) {
-	var missing []string
-	for chunk := range slices.Chunk(jobIDs, maxRows) {
+func (s *Store) MissingVideos(ctx context.Context, jobs []tasks.JobKey) ([]tasks.JobKey, error) {
+	var missing []tasks.JobKey
+	for chunk := range slices.Chunk(jobs, maxRows) {
 		var conditions where
 		conditions.andIf(true, "state <> ?", MediaStored)
 		conditions.andIf(true, "name <> ?", tasks.MediaThumbnail)
-		andIn(&conditions, "job_id", chunk)
-		ids, err := collect(ctx, s.db, scanOne[string], `SELECT job_id FROM media `+conditions.String(), conditions.args...)
+		conditions.andJobs("job_id", chunk)
+		keys, err := collect(ctx, s.db, scanKey, `SELECT platform, job_id FROM media `+conditions.String(), conditions.args...)
 		if err != nil {
 			return nil, wrap(err, "list missing videos")
 		}
-		missing = append(missing, ids...)
+		missing = append(missing, keys...)
 	}
 	return missing, nil
 }
 
 // Medium returns one file of a job, or ErrNotFound.
-func (s *Store) Medium(ctx context.Context, jobID, name string) (Media, error) {
-	media, err := queryMedia(ctx, s.db, `WHERE job_id = $1 AND name = $2`, jobID, name)
+func (s *Store) Medium(ctx context.Context, job tasks.JobKey, name string) (Media, error) {
+	media, err := queryMedia(ctx, s.db, `WHERE platform = $1 AND job_id = $2 AND name = $3`, job.Platform, job.ID, name)
 	if err == nil && len(media) == 0 {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return Media{}, wrap(err, "read media %s of %s", name, jobID)
+		return Media{}, wrap(err, "read media %s of %s", name, job)
 	}
 	return media[0], nil
 }
 
-const owedMedia = `WHERE state = 'pending' AND (linked_at, job_id, name) > ($1, $2, $3) ORDER BY linked_at, job_id, name LIMIT $4`
+const owedMedia = `WHERE state = 'pending' AND (linked_at, platform, job_id, name) > ($1, $2, $3, $4) ORDER BY linked_at, platform, job_id, name LIMIT $5`
 
 // OwedMedia yields the pending media, those with the oldest links first, in batches of
 // at most limit.
 func (s *Store) OwedMedia(ctx context.Context, limit int) iter.Seq2[[]Media, error] {
-	return batches(limit, []any{s.dialect.time(longAgo), "", ""}, func(after []any) ([]Media, error) {
+	return batches(limit, []any{s.dialect.time(longAgo), "", "", ""}, func(after []any) ([]Media, error) {
 		media, err := queryMedia(ctx, s.db, owedMedia, append(after, limit)...)
 		return media, wrap(err, "list owed media")
-	}, func(file Media) []any { return []any{s.dialect.time(file.LinkedAt), file.JobID, file.Name} })
+	}, func(file Media) []any {
+		return []any{s.dialect.time(file.LinkedAt), file.Job.Platform, file.Job.ID, file.Name}
+	})
 }
 
 // expiring is the condition for pending media whose links were given before a time.
@@ -136,7 +138,7 @@ func (s *Store) expiringSince(lifetime time.Duration, now time.Time) any {
 // ExpiringMedia returns at most limit pending media whose links are in the last tenth of
 // their lifetime, the first to expire first; 0 is no limit.
 func (s *Store) ExpiringMedia(ctx context.Context, lifetime time.Duration, now time.Time, limit int) ([]Media, error) {
-	media, err := queryMedia(ctx, s.db, `WHERE `+expiring+` ORDER BY linked_at, job_id, name`+(&where{}).limit(limit), s.expiringSince(lifetime, now))
+	media, err := queryMedia(ctx, s.db, `WHERE `+expiring+` ORDER BY linked_at, platform, job_id, name`+(&where{}).limit(limit), s.expiringSince(lifetime, now))
 	return media, wrap(err, "list expiring media")
 }
 
@@ -168,7 +170,7 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 			err = s.noteStored(ctx, file, at, contested)
 		}
 	}
-	return superseded, wrap(err, "store media %s of %s", file.Name, file.JobID)
+	return superseded, wrap(err, "store media %s of %s", file.Name, file.Job)
 }
 
 // noteStored marks a published file as stored, unless another download may have been
@@ -176,7 +178,7 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contested bool) error {
 	var alone bool
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		err := changeLinks(ctx, tx, s.dialect, file.JobID, file.Name, at, func(linked *linkedFile) {
+		err := changeLinks(ctx, tx, s.dialect, file.Job, file.Name, at, func(linked *linkedFile) {
 			own := resource(file.URL)
 			noted := linked.publishing == "" && resource(linked.storedURL) == own // by another download of the same file
 			alone = !contested && (linked.publishing == own || noted)
@@ -189,9 +191,9 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
-			UPDATE media SET object = $3, size_bytes = $4, sha256 = $5, content_type = $6, stored_at = $7
-			WHERE job_id = $1 AND name = $2`,
-			file.JobID, file.Name, file.Object, file.Size, file.SHA256, file.ContentType, s.dialect.time(at))
+			UPDATE media SET object = $4, size_bytes = $5, sha256 = $6, content_type = $7, stored_at = $8
+			WHERE platform = $1 AND job_id = $2 AND name = $3`,
+			file.Job.Platform, file.Job.ID, file.Name, file.Object, file.Size, file.SHA256, file.ContentType, s.dialect.time(at))
 		return err
 	})
 	if err == nil && !alone {
@@ -204,26 +206,26 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 // have another current link.
 func (s *Store) MediaFailed(ctx context.Context, file Media, reason string, at time.Time) (Media, error) {
 	if err := s.changeMedia(ctx, file, at, func(linked *linkedFile) { linked.giveUp(file.URL, reason) }); err != nil {
-		return Media{}, wrap(err, "give up link of media %s of %s", file.Name, file.JobID)
+		return Media{}, wrap(err, "give up link of media %s of %s", file.Name, file.Job)
 	}
-	return s.Medium(ctx, file.JobID, file.Name)
+	return s.Medium(ctx, file.Job, file.Name)
 }
 
 // MediaTrouble notes why the last attempt at a pending file failed.
-func (s *Store) MediaTrouble(ctx context.Context, jobID, name, reason string, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE media SET error = $3, updated_at = $4 WHERE job_id = $1 AND name = $2 AND state = 'pending'`,
-		jobID, name, storable(reason), s.dialect.time(at))
-	return wrap(err, "note trouble of media %s of %s", name, jobID)
+func (s *Store) MediaTrouble(ctx context.Context, job tasks.JobKey, name, reason string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE media SET error = $4, updated_at = $5 WHERE platform = $1 AND job_id = $2 AND name = $3 AND state = 'pending'`,
+		job.Platform, job.ID, name, storable(reason), s.dialect.time(at))
+	return wrap(err, "note trouble of media %s of %s", name, job)
 }
 
 // ReopenMedia makes a file that was given up pending again.
-func (s *Store) ReopenMedia(ctx context.Context, jobID, name string, at time.Time) error {
-	err := s.changeMedia(ctx, Media{JobID: jobID, Name: name}, at, (*linkedFile).revive)
-	return wrap(err, "reopen media %s of %s", name, jobID)
+func (s *Store) ReopenMedia(ctx context.Context, job tasks.JobKey, name string, at time.Time) error {
+	err := s.changeMedia(ctx, Media{Job: job, Name: name}, at, (*linkedFile).revive)
+	return wrap(err, "reopen media %s of %s", name, job)
 }
 
 func (s *Store) changeMedia(ctx context.Context, file Media, at time.Time, change func(*linkedFile)) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		return changeLinks(ctx, tx, s.dialect, file.JobID, file.Name, at, change)
+		return changeLinks(ctx, tx, s.dialect, file.Job, file.Name, at, change)
 	})
 }

@@ -39,12 +39,12 @@ func TestWhichLinkCounts(t *testing.T) {
 				record := func(id, link string, at time.Time) {
 					t.Helper()
 					ev := event(job+id, tasks.TypeCompleted)
-					update := &tasks.JobUpdate{JobID: job, EventID: ev.ID, OccurredAt: at, Status: tasks.StatusCompleted, Media: []tasks.MediaLink{{Name: "video", URL: link}}}
+					update := &tasks.JobUpdate{Job: tasks.KlingJob(job), EventID: ev.ID, OccurredAt: at, Status: tasks.StatusCompleted, Media: []tasks.MediaLink{{Name: "video", URL: link}}}
 					_, err := recordOne(t.Context(), db, ev, update, nil)
 					testenv.NoError(t, err)
 				}
 				record("1", first, t0)
-				m := store.Media{JobID: job, Name: "video", URL: first, Object: job + "/video.mp4", Size: 7, SHA256: "ab", ContentType: "video/mp4"}
+				m := store.Media{Job: tasks.KlingJob(job), Name: "video", URL: first, Object: job + "/video.mp4", Size: 7, SHA256: "ab", ContentType: "video/mp4"}
 				switch tt.before {
 				case store.MediaStored:
 					if superseded, err := db.StoreMedia(t.Context(), m, received, func() error { return nil }); err != nil || superseded {
@@ -55,7 +55,7 @@ func TestWhichLinkCounts(t *testing.T) {
 					testenv.NoError(t, err)
 				}
 				record("2", tt.link, t0.Add(tt.at))
-				got, err := db.Medium(t.Context(), job, "video")
+				got, err := db.Medium(t.Context(), tasks.KlingJob(job), "video")
 				testenv.NoError(t, err)
 				if got.URL != tt.wantURL || got.State != tt.wantState {
 					t.Errorf("link %s, %s; want %s, %s", got.URL, got.State, tt.wantURL, tt.wantState)
@@ -73,14 +73,14 @@ func TestFileThatIsNotPublishedStaysOwed(t *testing.T) {
 		testenv.NoError(t, err)
 		for link, want := range map[string]error{update.Media[0].URL: full, "https://cdn.example/old.mp4": nil} {
 			published := false
-			superseded, err := db.StoreMedia(t.Context(), store.Media{JobID: "vid_1", Name: "video", URL: link, Object: "o"}, received, func() error {
+			superseded, err := db.StoreMedia(t.Context(), store.Media{Job: tasks.KlingJob("vid_1"), Name: "video", URL: link, Object: "o"}, received, func() error {
 				published = true
 				return full
 			})
 			if !errors.Is(err, want) || superseded != (want == nil) || published == superseded {
 				t.Errorf("StoreMedia from %s = %t, %v; published %t", link, superseded, err, published)
 			}
-			if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaPending || m.Object != "" {
+			if m, err := db.Medium(t.Context(), tasks.KlingJob("vid_1"), "video"); err != nil || m.State != store.MediaPending || m.Object != "" {
 				t.Errorf("media is %s with object %q, %v; want pending and none", m.State, m.Object, err)
 			}
 		}
@@ -97,7 +97,7 @@ func newer(ctx context.Context, t *testing.T, db *store.Store, link string) stor
 	if _, err := recordOne(ctx, db, ev, update, nil); err != nil {
 		t.Error(err)
 	}
-	return store.Media{JobID: "vid_1", Name: "video", URL: link, Object: "o", SHA256: "newer"}
+	return store.Media{Job: tasks.KlingJob("vid_1"), Name: "video", URL: link, Object: "o", SHA256: "newer"}
 }
 
 func TestSlowPublishBlocksNothing(t *testing.T) {
@@ -105,7 +105,7 @@ func TestSlowPublishBlocksNothing(t *testing.T) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)
 		testenv.NoError(t, err)
-		m := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o"}
+		m := store.Media{Job: tasks.KlingJob("vid_1"), Name: "video", URL: update.Media[0].URL, Object: "o"}
 		superseded, err := db.StoreMedia(t.Context(), m, received, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
@@ -118,7 +118,7 @@ func TestSlowPublishBlocksNothing(t *testing.T) {
 		if err != nil || superseded {
 			t.Errorf("StoreMedia = %t, %v; want it stored", superseded, err)
 		}
-		got, err := db.Medium(t.Context(), "vid_1", "video")
+		got, err := db.Medium(t.Context(), tasks.KlingJob("vid_1"), "video")
 		if err != nil || got.State != store.MediaPending || got.URL != "https://cdn.example/newer.mp4" || got.Object != "o" {
 			t.Errorf("media is %+v, %v; want the newer link owed and the object noted", got, err)
 		}
@@ -141,11 +141,11 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				ev, update := completed()
 				job := "vid " + tt.name
-				ev.ID, ev.JobID, update.EventID, update.JobID = job, job, job, job
+				ev.ID, ev.Job, update.EventID, update.Job = job, tasks.KlingJob(job), job, tasks.KlingJob(job)
 				_, err := recordOne(t.Context(), db, ev, update, nil)
 				testenv.NoError(t, err)
 				publishing, proceed, second := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-				_, first := db.StoreMedia(t.Context(), store.Media{JobID: job, Name: "video", URL: old, Object: "old"}, received, func() error {
+				_, first := db.StoreMedia(t.Context(), store.Media{Job: tasks.KlingJob(job), Name: "video", URL: old, Object: "old"}, received, func() error {
 					ev.ID, update.EventID = job+" 2", job+" 2"
 					update.OccurredAt = update.OccurredAt.Add(time.Minute)
 					update.Media = []tasks.MediaLink{{Name: "video", URL: tt.link}}
@@ -153,7 +153,7 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 						return err
 					}
 					go func() {
-						_, err := db.StoreMedia(t.Context(), store.Media{JobID: job, Name: "video", URL: tt.link, Object: "new"}, received, func() error {
+						_, err := db.StoreMedia(t.Context(), store.Media{Job: tasks.KlingJob(job), Name: "video", URL: tt.link, Object: "new"}, received, func() error {
 							close(publishing)
 							<-proceed
 							return nil
@@ -171,7 +171,7 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 					close(proceed)
 				}
 				err = errors.Join(first, <-second)
-				m, mErr := db.Medium(t.Context(), job, "video")
+				m, mErr := db.Medium(t.Context(), tasks.KlingJob(job), "video")
 				if mErr != nil || m.State != tt.want || (err == nil) != (tt.want == store.MediaStored) {
 					t.Errorf("media is %s, %v; errors are %v; want %s", m.State, mErr, err, tt.want)
 				}
@@ -190,7 +190,7 @@ func TestFileIsPublishedAgainAfterAnUnfinishedOne(t *testing.T) {
 		publish := func(content string, err error) func() error {
 			return func() error { bucket = content; return err }
 		}
-		old := store.Media{JobID: "vid_1", Name: "video", URL: update.Media[0].URL, Object: "o", SHA256: "old"}
+		old := store.Media{Job: tasks.KlingJob("vid_1"), Name: "video", URL: update.Media[0].URL, Object: "o", SHA256: "old"}
 		var fresh store.Media
 		_, err := db.StoreMedia(t.Context(), old, received, func() error {
 			fresh = newer(t.Context(), t, db, "https://cdn.example/newer.mp4")
@@ -202,13 +202,13 @@ func TestFileIsPublishedAgainAfterAnUnfinishedOne(t *testing.T) {
 		if !errors.Is(err, died) {
 			t.Fatal(err)
 		}
-		if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaPending {
+		if m, err := db.Medium(t.Context(), tasks.KlingJob("vid_1"), "video"); err != nil || m.State != store.MediaPending {
 			t.Errorf("media is %s, %v; want it owed", m.State, err)
 		}
 		if _, err := db.StoreMedia(t.Context(), fresh, received, publish("newer", nil)); err != nil || bucket != "newer" {
 			t.Errorf("the retry stored %s, %v", bucket, err)
 		}
-		if m, err := db.Medium(t.Context(), "vid_1", "video"); err != nil || m.State != store.MediaStored || m.SHA256 != "newer" {
+		if m, err := db.Medium(t.Context(), tasks.KlingJob("vid_1"), "video"); err != nil || m.State != store.MediaStored || m.SHA256 != "newer" {
 			t.Errorf("media is %+v, %v; want the newer file stored", m, err)
 		}
 	})

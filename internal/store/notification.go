@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // NotificationState is the state of a notification.
@@ -20,8 +22,8 @@ const (
 // its event, and sent afterwards.
 type Notification struct {
 	// ID does not depend on the order and repeats of events.
-	ID    string
-	JobID string
+	ID  string
+	Job tasks.JobKey
 	// EventID is the event that it reports; empty if it reports that a job was created
 	// or ended, because several events may say so.
 	EventID     string
@@ -34,11 +36,11 @@ type Notification struct {
 }
 
 const selectNotification = `
-	SELECT id, job_id, event_id, type, destination, state, error, created_at, updated_at, sent_at
+	SELECT id, platform, job_id, event_id, type, destination, state, error, created_at, updated_at, sent_at
 	FROM notifications `
 
 func scanNotification(row scanner) (notification Notification, err error) {
-	err = row.Scan(&notification.ID, &notification.JobID, &notification.EventID, &notification.Type, &notification.Destination, &notification.State, &notification.Error,
+	err = row.Scan(&notification.ID, &notification.Job.Platform, &notification.Job.ID, &notification.EventID, &notification.Type, &notification.Destination, &notification.State, &notification.Error,
 		instant{&notification.CreatedAt}, instant{&notification.UpdatedAt}, instant{&notification.SentAt})
 	return notification, err
 }
@@ -50,9 +52,9 @@ func (s *Store) Notification(ctx context.Context, id string) (Notification, erro
 }
 
 // NotificationsOf returns a job's notifications, oldest first.
-func (s *Store) NotificationsOf(ctx context.Context, jobID string) ([]Notification, error) {
-	list, err := collect(ctx, s.db, scanNotification, selectNotification+`WHERE job_id = $1 ORDER BY created_at, id`, jobID)
-	return list, wrap(err, "read notifications of %s", jobID)
+func (s *Store) NotificationsOf(ctx context.Context, job tasks.JobKey) ([]Notification, error) {
+	list, err := collect(ctx, s.db, scanNotification, selectNotification+`WHERE platform = $1 AND job_id = $2 ORDER BY created_at, id`, job.Platform, job.ID)
+	return list, wrap(err, "read notifications of %s", job)
 }
 
 const owedNotifications = `WHERE state = 'pending' AND (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // owedEvents returns the ids of all owed events, read in batches.
@@ -39,14 +40,14 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 		var events, media, notifications []string
 		for n := range 7 {
 			ev, update := completed()
-			ev.ID, ev.JobID = fmt.Sprintf("klingai:%d", 9-n), fmt.Sprintf("vid_%d", n)
+			ev.ID, ev.Job = fmt.Sprintf("klingai:%d", 9-n), tasks.KlingJob(fmt.Sprintf("vid_%d", n))
 			ev.ReceivedAt = received.Add(time.Duration(n/3) * time.Minute) // some at the same time
-			update.EventID, update.JobID, update.OccurredAt = ev.ID, ev.JobID, ev.ReceivedAt
+			update.EventID, update.Job, update.OccurredAt = ev.ID, ev.Job, ev.ReceivedAt
 			owed, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
 			testenv.NoError(t, err)
 			events, notifications = append(events, ev.ID), append(notifications, owed.Notifications[0].ID)
 			for _, m := range owed.Media {
-				media = append(media, m.JobID+"/"+m.Name)
+				media = append(media, m.Job.String()+"/"+m.Name)
 			}
 		}
 		slices.Sort(events[:3])
@@ -57,7 +58,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			if diff := cmp.Diff(events, owedEvents(t, db, limit)); diff != "" {
 				t.Errorf("events in batches of %d (-want +got):\n%s", limit, diff)
 			}
-			gotMedia := all(t, limit, db.OwedMedia(ctx, limit), func(m store.Media) string { return m.JobID + "/" + m.Name })
+			gotMedia := all(t, limit, db.OwedMedia(ctx, limit), func(m store.Media) string { return m.Job.String() + "/" + m.Name })
 			if diff := cmp.Diff(media, gotMedia); diff != "" {
 				t.Errorf("media in batches of %d (-want +got):\n%s", limit, diff)
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // onEach runs a test on an empty, migrated database of each kind.
@@ -44,12 +45,18 @@ func TestConnectionsPlanEachTime(t *testing.T) {
 func TestQueriesUseTheirIndex(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		now, prefix := s.dialect.time(time.Now()), EventFilter{IDPrefix: "klingai:ab"}.where()
+		key := tasks.KlingJob("vid_1")
+		ofJob := EventFilter{Job: key}.where()
+		letters := s.selected(DeadLetterFilter{Job: key, Ended: true})
+		var jobs, media where
+		jobs.andJobs("id", []tasks.JobKey{key, {Platform: "fal", ID: "vid_1"}, tasks.KlingJob("vid_2")})
+		media.andJobs("job_id", []tasks.JobKey{key})
 		tests := []struct {
 			query, index string
 			args         []any
 		}{
 			{selectOwedEvents, "events_owed", []any{now, "", 10}},
-			{`SELECT * FROM media ` + owedMedia, "media_owed", []any{now, "", "", 10}},
+			{`SELECT * FROM media ` + owedMedia, "media_owed", []any{now, "", "", "", 10}},
 			{selectNotification + owedNotifications, "notifications_owed", []any{now, "", 10}},
 			{countQuery(`media WHERE ` + expiring), "media_owed", []any{now}},
 			{countQuery(jobsOfStatus), "jobs_by_status", []any{"created"}},
@@ -58,11 +65,18 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 			{countQuery(pendingMedia), "media_owed", nil},
 			{countQuery(pendingNotification), "notifications_owed", nil},
 			{`SELECT id FROM events` + prefix.String(), "events_pkey", prefix.args},
+			{`SELECT * FROM events` + ofJob.String() + ` ORDER BY received_at DESC`, "events_by_job", ofJob.args},
+			{`SELECT * FROM dead_letters` + letters.String(), "dead_letters_by_job", letters.args},
+			{`SELECT * FROM jobs` + jobs.String() + ` ORDER BY platform, id` + s.dialect.forUpdate, "jobs_pkey", jobs.args},
+			{`SELECT * FROM media` + media.String(), "media_pkey", media.args},
+			{staleJobs, "jobs_never_looked_up", []any{"kling", now, now, 10}},
+			{staleJobs, "jobs_to_look_up", []any{"kling", now, now, 10}},
 		}
 		for _, tt := range tests {
 			plan, index := explain(t, s, tt.query, tt.args), tt.index
-			if index == "events_pkey" && s.dialect.forUpdate == "" {
-				index = "sqlite_autoindex_events_1 (id>? AND id<?)"
+			if table, isKey := strings.CutSuffix(index, "_pkey"); isKey && s.dialect.forUpdate == "" {
+				columns := map[string]string{"events": "id>? AND id<?", "jobs": "platform=? AND id=?", "media": "platform=? AND job_id=?"}
+				index = "sqlite_autoindex_" + table + "_1 (" + columns[table] + ")"
 			}
 			if !strings.Contains(plan, index) || strings.Contains(plan, "Seq Scan on "+strings.Split(index, "_")[0]) {
 				t.Errorf("%s does not use %s:\n%s", tt.query, index, plan)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // execIn runs statements on a connection of its own.
@@ -129,7 +130,7 @@ func TestPoolerNeedsNoPreparedStatements(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := db.Medium(t.Context(), "vid_1", "video"); err != nil {
+	if _, err := db.Medium(t.Context(), tasks.KlingJob("vid_1"), "video"); err != nil {
 		t.Error(err)
 	}
 }

@@ -33,8 +33,8 @@ type occurrence struct {
 
 func (o occurrence) record(job string) (tasks.Event, *tasks.JobUpdate) {
 	at := t0.Add(time.Duration(o.minute) * time.Minute)
-	ev := tasks.Event{ID: job + ":" + o.id, Source: "klingai", Type: "video." + string(o.status), JobID: job, ReceivedAt: received}
-	up := &tasks.JobUpdate{JobID: job, EventID: ev.ID, OccurredAt: at, Status: o.status, Prompt: o.prompt, Model: o.model, Error: o.reason}
+	ev := tasks.Event{ID: job + ":" + o.id, Source: "klingai", Type: "video." + string(o.status), Job: tasks.KlingJob(job), ReceivedAt: received}
+	up := &tasks.JobUpdate{Job: tasks.KlingJob(job), EventID: ev.ID, OccurredAt: at, Status: o.status, Prompt: o.prompt, Model: o.model, Error: o.reason}
 	if o.progress > 0 {
 		up.Progress = &o.progress
 	}
@@ -235,7 +235,7 @@ func deliverTogether(t *testing.T, db *store.Store, job string, order []occurren
 // workTwice does everything owed for a job twice.
 func workTwice(t *testing.T, db *store.Store, job string) {
 	t.Helper()
-	notifications, err := db.NotificationsOf(t.Context(), job)
+	notifications, err := db.NotificationsOf(t.Context(), tasks.KlingJob(job))
 	testenv.NoError(t, err)
 	work(t.Context(), t, db, job, notifications)
 	work(t.Context(), t, db, job, notifications)
@@ -245,7 +245,7 @@ func workTwice(t *testing.T, db *store.Store, job string) {
 // file's SHA-256 is the link without its query.
 func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifications []store.Notification) {
 	t.Helper()
-	media, err := db.MediaOf(ctx, job)
+	media, err := db.MediaOf(ctx, tasks.KlingJob(job))
 	testenv.NoError(t, err)
 	for _, m := range media {
 		for m.State == store.MediaPending {
@@ -265,12 +265,12 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 		testenv.NoError(t, err)
 		return m
 	}
-	m.Object, m.Size, m.ContentType = m.JobID+"/"+m.Name, 1, "video/mp4"
+	m.Object, m.Size, m.ContentType = m.Job.ID+"/"+m.Name, 1, "video/mp4"
 	m.SHA256, _, _ = strings.Cut(m.URL, "?")
 	if superseded, err := db.StoreMedia(ctx, m, received, func() error { return nil }); err != nil || superseded {
 		t.Fatalf("StoreMedia = %t, %v", superseded, err)
 	}
-	m, err := db.Medium(ctx, m.JobID, m.Name)
+	m, err := db.Medium(ctx, m.Job, m.Name)
 	testenv.NoError(t, err)
 	return m
 }
@@ -278,19 +278,19 @@ func fetch(ctx context.Context, t *testing.T, db *store.Store, m store.Media) st
 // read returns a job's rows without its id.
 func read(t *testing.T, db *store.Store, id string) rows {
 	t.Helper()
-	job, err := db.Job(t.Context(), id)
+	job, err := db.Job(t.Context(), tasks.KlingJob(id))
 	testenv.NoError(t, err)
-	media, err := db.MediaOf(t.Context(), id)
+	media, err := db.MediaOf(t.Context(), tasks.KlingJob(id))
 	testenv.NoError(t, err)
-	notifications, err := db.NotificationsOf(t.Context(), id)
+	notifications, err := db.NotificationsOf(t.Context(), tasks.KlingJob(id))
 	testenv.NoError(t, err)
-	job.ID = ""
+	job.Key = tasks.JobKey{}
 	for i := range media {
-		media[i].JobID, media[i].Object = "", ""
+		media[i].Job, media[i].Object = tasks.JobKey{}, ""
 	}
 	for i := range notifications {
 		n := &notifications[i]
-		n.ID, n.JobID = "", ""
+		n.ID, n.Job = "", tasks.JobKey{}
 		if n.EventID != "" {
 			n.EventID = n.EventID[len(id)+1:]
 		}

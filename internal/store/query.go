@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // queryer reads rows: a database or a transaction.
@@ -57,6 +60,12 @@ func one[T any](ctx context.Context, q queryer, scan func(scanner) (T, error), q
 func scanOne[T any](row scanner) (v T, err error) {
 	err = row.Scan(&v)
 	return v, err
+}
+
+// scanKey reads a row of a job's platform and id.
+func scanKey(row scanner) (key tasks.JobKey, err error) {
+	err = row.Scan(&key.Platform, &key.ID)
+	return key, err
 }
 
 // batches yields the rows of a query that returns at most limit rows after a key. The
@@ -139,6 +148,23 @@ func andIn[T any](w *where, column string, values []T) {
 		args[i] = v
 	}
 	w.andIf(true, column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
+}
+
+// andJobs adds the condition that a row belongs to one of the jobs, which must not be
+// empty. id is the column with the job's id.
+func (w *where) andJobs(id string, keys []tasks.JobKey) {
+	byPlatform := make(map[string][]any)
+	for _, key := range keys {
+		byPlatform[key.Platform] = append(byPlatform[key.Platform], key.ID)
+	}
+	var conditions []string
+	var args []any
+	for _, platform := range slices.Sorted(maps.Keys(byPlatform)) {
+		ids := byPlatform[platform]
+		conditions = append(conditions, "platform = ? AND "+id+" IN (?"+strings.Repeat(", ?", len(ids)-1)+")")
+		args = append(append(args, platform), ids...)
+	}
+	w.andIf(true, "("+strings.Join(conditions, " OR ")+")", args...)
 }
 
 // limit returns the clause for at most n rows; 0 is no limit.

@@ -171,12 +171,12 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 
 // requestLookups requests look-ups of the events' jobs.
 func (r *recorder) requestLookups(ctx context.Context, list []*entry) error {
-	list = slices.SortedStableFunc(slices.Values(list), func(a, b *entry) int { return cmp.Compare(a.Update.JobID, b.Update.JobID) })
+	list = slices.SortedStableFunc(slices.Values(list), func(a, b *entry) int { return a.Update.Job.Compare(b.Update.Job) })
 	for _, entry := range list {
 		_, err := r.tx.ExecContext(ctx, `
-			INSERT INTO lookup_requests (job_id, api, requested_at) VALUES ($1, $2, $3)
-			ON CONFLICT (job_id) DO UPDATE SET generation = lookup_requests.generation + 1`,
-			entry.Update.JobID, entry.Update.API, r.dialect.time(entry.Event.ReceivedAt))
+			INSERT INTO lookup_requests (platform, job_id, api, requested_at) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (platform, job_id) DO UPDATE SET generation = lookup_requests.generation + 1`,
+			entry.Update.Job.Platform, entry.Update.Job.ID, entry.Update.API, r.dialect.time(entry.Event.ReceivedAt))
 		if err != nil {
 			return fmt.Errorf("request look-up: %w", err)
 		}

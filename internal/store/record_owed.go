@@ -17,19 +17,30 @@ type givenLink struct {
 	tasks.MediaLink
 }
 
-// file identifies the file. Names contain no colon.
-func (g givenLink) file() string { return g.Update.JobID + ":" + g.Name }
+// file identifies the file.
+func (g givenLink) file() fileKey { return fileKey{g.Update.Job, g.Name} }
+
+// fileKey identifies a file of a job.
+type fileKey struct {
+	job  tasks.JobKey
+	name string
+}
+
+func scanFileKey(row scanner) (key fileKey, err error) {
+	err = row.Scan(&key.job.Platform, &key.job.ID, &key.name)
+	return key, err
+}
 
 // addMedia adds the events' links to their files and lists the pending media of these
 // jobs.
 func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 	var links []givenLink
-	var jobs []string
+	var jobs []tasks.JobKey
 	for _, entry := range list {
 		if entry.Update == nil || len(entry.Update.Media) == 0 {
 			continue
 		}
-		jobs = append(jobs, entry.Update.JobID)
+		jobs = append(jobs, entry.Update.Job)
 		for _, link := range entry.Update.Media {
 			links = append(links, givenLink{entry, link})
 		}
@@ -38,22 +49,22 @@ func (r *recorder) addMedia(ctx context.Context, list []*entry) error {
 		return nil
 	}
 	slices.SortStableFunc(links, func(a, b givenLink) int {
-		return cmp.Or(cmp.Compare(a.Update.JobID, b.Update.JobID), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(a.Update.Job.Compare(b.Update.Job), cmp.Compare(a.Name, b.Name))
 	})
 	if err := r.addLinks(ctx, links); err != nil {
 		return err
 	}
 	var conditions where
-	andIn(&conditions, "job_id", jobs)
+	conditions.andJobs("job_id", jobs)
 	// The state is checked in Go: in the query, it could make PostgreSQL scan the index
 	// of all pending media. The same goes for notifications.
-	media, err := queryMedia(ctx, r.tx, conditions.String()+` ORDER BY job_id, name`, conditions.args...)
+	media, err := queryMedia(ctx, r.tx, conditions.String()+` ORDER BY platform, job_id, name`, conditions.args...)
 	if err != nil {
 		return fmt.Errorf("read media: %w", err)
 	}
 	for _, entry := range list {
 		for _, file := range media {
-			if entry.Update != nil && len(entry.Update.Media) > 0 && entry.Update.JobID == file.JobID && file.State == MediaPending {
+			if entry.Update != nil && len(entry.Update.Media) > 0 && entry.Update.Job == file.Job && file.State == MediaPending {
 				entry.owed.Media = append(entry.owed.Media, file)
 			}
 		}
@@ -76,10 +87,10 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 			return err
 		}
 		at := r.dialect.time(link.Event.ReceivedAt)
-		rows = append(rows, []any{link.Update.JobID, link.Name, link.URL, r.dialect.time(linked.linkedAt(link.Event.ReceivedAt)), text, linked.state(), at, at})
+		rows = append(rows, []any{link.Update.Job.Platform, link.Update.Job.ID, link.Name, link.URL, r.dialect.time(linked.linkedAt(link.Event.ReceivedAt)), text, linked.state(), at, at})
 	}
-	inserted, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO media (job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
-		`ON CONFLICT (job_id, name) DO NOTHING RETURNING job_id || ':' || name`)
+	inserted, err := insertRows(ctx, r.tx, scanFileKey, `INSERT INTO media (platform, job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
+		`ON CONFLICT (platform, job_id, name) DO NOTHING RETURNING platform, job_id, name`)
 	if err != nil {
 		return fmt.Errorf("insert media: %w", err)
 	}
@@ -87,7 +98,7 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 		if slices.Contains(inserted, link.file()) && (i == 0 || links[i-1].file() != link.file()) {
 			continue // already in its row
 		}
-		err := changeLinks(ctx, r.tx, r.dialect, link.Update.JobID, link.Name, link.Event.ReceivedAt, func(linked *linkedFile) {
+		err := changeLinks(ctx, r.tx, r.dialect, link.Update.Job, link.Name, link.Event.ReceivedAt, func(linked *linkedFile) {
 			from := stampOf(*link.Update)
 			if link.Renews == "" {
 				linked.add(link.URL, from)
@@ -124,9 +135,9 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 	rows, ids := make([][]any, len(owed)), make([]string, len(owed))
 	for i, notification := range owed {
 		at := r.dialect.time(notification.CreatedAt)
-		rows[i], ids[i] = []any{notification.ID, notification.JobID, notification.EventID, notification.Type, notification.Destination, NotificationPending, at, at}, notification.ID
+		rows[i], ids[i] = []any{notification.ID, notification.Job.Platform, notification.Job.ID, notification.EventID, notification.Type, notification.Destination, NotificationPending, at, at}, notification.ID
 	}
-	_, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO notifications (id, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
+	_, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO notifications (id, platform, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING id`)
 	if err != nil {
 		return fmt.Errorf("insert notifications: %w", err)
@@ -153,13 +164,13 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 // and times. If several events report that a job was created, completed, failed,
 // cancelled or lost, they share one. Every other event has its own.
 func notificationOf(event tasks.Event, destination string) Notification {
-	notification := Notification{JobID: event.JobID, Type: event.Type, Destination: destination}
+	notification := Notification{Job: event.Job, Type: event.Type, Destination: destination}
 	once := []string{tasks.TypeCreated, tasks.TypeCompleted, tasks.TypeFailed, tasks.TypeCancelled, tasks.TypeLost}
-	if event.JobID == "" || !slices.Contains(once, event.Type) {
+	if event.Job.ID == "" || !slices.Contains(once, event.Type) {
 		notification.EventID = event.ID
 	}
 	h := sha256.New()
-	for _, part := range []string{notification.JobID, notification.EventID, notification.Type, notification.Destination} {
+	for _, part := range []string{notification.Job.Platform, notification.Job.ID, notification.EventID, notification.Type, notification.Destination} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	notification.ID = "ntf_" + hex.EncodeToString(h.Sum(nil)[:12])

@@ -84,7 +84,7 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 			ev := event(id, tasks.TypeProcessing)
 			ev.ReceivedAt = received.Add(time.Minute)
 			if update != nil {
-				update.JobID, update.EventID, update.OccurredAt = "vid_1", id, t0
+				update.Job, update.EventID, update.OccurredAt = tasks.KlingJob("vid_1"), id, t0
 			}
 			return store.Recording{Event: ev, Update: update, Destinations: destinations}
 		}
@@ -142,8 +142,8 @@ func TestMoreLinksThanOneStatementTakes(t *testing.T) {
 		var list []store.Recording
 		for n := range 12 {
 			ev, update := completed()
-			ev.ID, ev.JobID = fmt.Sprint("event-", n), fmt.Sprint("job-", n)
-			update.EventID, update.JobID, update.Media = ev.ID, ev.JobID, nil
+			ev.ID, ev.Job = fmt.Sprint("event-", n), tasks.KlingJob(fmt.Sprint("job-", n))
+			update.EventID, update.Job, update.Media = ev.ID, ev.Job, nil
 			for k := range 100 {
 				update.Media = append(update.Media, tasks.MediaLink{Name: fmt.Sprintf("video-%03d", k), URL: fmt.Sprintf("https://cdn.example/%d/%d", n, k)})
 			}
@@ -153,7 +153,7 @@ func TestMoreLinksThanOneStatementTakes(t *testing.T) {
 		owed, err := db.Record(t.Context(), list, received)
 		testenv.NoError(t, err)
 		for n, o := range owed {
-			media, err := db.MediaOf(t.Context(), list[n].Event.JobID)
+			media, err := db.MediaOf(t.Context(), list[n].Event.Job)
 			testenv.NoError(t, err)
 			if diff := cmp.Diff(media, o.Media); len(media) != 100 || diff != "" {
 				t.Errorf("%d files of job %d are kept (-kept +owed):\n%s", len(media), n, diff)

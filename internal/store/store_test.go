@@ -62,7 +62,7 @@ var (
 
 func event(id, kind string) tasks.Event {
 	return tasks.Event{
-		ID: id, Source: "klingai", Type: kind, JobID: "vid_1", ReceivedAt: received, Secret: "sha256:0badcafe",
+		ID: id, Source: "klingai", Type: kind, Job: tasks.KlingJob("vid_1"), ReceivedAt: received, Secret: "sha256:0badcafe",
 		Headers: map[string]string{"X-Kling-Signature": "sha256=00"}, Body: []byte(`{"event":"` + kind + `"}`),
 	}
 }
@@ -71,7 +71,7 @@ func event(id, kind string) tasks.Event {
 func completed() (tasks.Event, *tasks.JobUpdate) {
 	ev := event("klingai:done", tasks.TypeCompleted)
 	return ev, &tasks.JobUpdate{
-		JobID: "vid_1", EventID: ev.ID, OccurredAt: t0.Add(5 * time.Minute), Status: tasks.StatusCompleted,
+		Job: tasks.KlingJob("vid_1"), EventID: ev.ID, OccurredAt: t0.Add(5 * time.Minute), Status: tasks.StatusCompleted,
 		Prompt: "a cat", Model: "kling-v1.5", Duration: 5 * time.Second, CreatedAt: t0, FinishedAt: t0.Add(5 * time.Minute),
 		Media: []tasks.MediaLink{{Name: "video", URL: "https://cdn.example/v.mp4?sig=1"}, {Name: "thumbnail", URL: "https://cdn.example/t.jpg"}},
 	}
@@ -91,11 +91,11 @@ func TestRecordKeepsEventAndJob(t *testing.T) {
 		if diff := cmp.Diff(store.StoredEvent{Event: ev}, kept); diff != "" {
 			t.Errorf("event (-want +got):\n%s", diff)
 		}
-		job, err := db.Job(t.Context(), "vid_1")
+		job, err := db.Job(t.Context(), tasks.KlingJob("vid_1"))
 		testenv.NoError(t, err)
 		all := 100
 		want := store.Job{
-			ID: "vid_1", Status: tasks.StatusCompleted, Progress: &all, Prompt: "a cat", Model: "kling-v1.5", Duration: 5 * time.Second,
+			Key: tasks.KlingJob("vid_1"), Status: tasks.StatusCompleted, Progress: &all, Prompt: "a cat", Model: "kling-v1.5", Duration: 5 * time.Second,
 			Source: "klingai", CreatedAt: t0, FinishedAt: t0.Add(5 * time.Minute), FirstReceivedAt: received, LastReceivedAt: received,
 		}
 		if diff := cmp.Diff(want, job); diff != "" {
@@ -127,7 +127,7 @@ func TestEventAndJobFilters(t *testing.T) {
 		_, err := recordOne(ctx, db, ev, update, []string{"slack-1"})
 		testenv.NoError(t, err)
 		unknown := event("klingai:odd", "video.sparkled")
-		unknown.JobID, unknown.ReceivedAt = "", received.Add(time.Minute)
+		unknown.Job.ID, unknown.ReceivedAt = "", received.Add(time.Minute)
 		_, err = recordOne(ctx, db, unknown, nil, nil)
 		testenv.NoError(t, err)
 		testenv.NoError(t, db.MarkProcessed(ctx, []string{unknown.ID}, received))
@@ -138,7 +138,7 @@ func TestEventAndJobFilters(t *testing.T) {
 		}{
 			{"all, newest first", store.EventFilter{}, []string{"klingai:odd", "klingai:done"}},
 			{"limit", store.EventFilter{Limit: 1}, []string{"klingai:odd"}},
-			{"by job", store.EventFilter{JobID: "vid_1"}, []string{"klingai:done"}},
+			{"by job", store.EventFilter{Job: tasks.KlingJob("vid_1")}, []string{"klingai:done"}},
 			{"by type", store.EventFilter{Type: "video.sparkled"}, []string{"klingai:odd"}},
 			{"by prefix", store.EventFilter{IDPrefix: "klingai:d"}, []string{"klingai:done"}},
 			{"prefix is no pattern", store.EventFilter{IDPrefix: "%"}, nil},
@@ -167,9 +167,9 @@ func TestEventAndJobFilters(t *testing.T) {
 func TestMissingRowIsErrNotFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ask := map[string]func(context.Context) error{
-			"job":          func(ctx context.Context) error { _, err := db.Job(ctx, "none"); return err },
+			"job":          func(ctx context.Context) error { _, err := db.Job(ctx, tasks.KlingJob("none")); return err },
 			"event":        func(ctx context.Context) error { _, err := db.Event(ctx, "none"); return err },
-			"medium":       func(ctx context.Context) error { _, err := db.Medium(ctx, "none", "video"); return err },
+			"medium":       func(ctx context.Context) error { _, err := db.Medium(ctx, tasks.KlingJob("none"), "video"); return err },
 			"notification": func(ctx context.Context) error { _, err := db.Notification(ctx, "none"); return err },
 		}
 		for name, f := range ask {

@@ -25,10 +25,15 @@ import (
 )
 
 // ObjectName returns a readable name for a job's file, without an extension:
-// "<job>/video", "<job>/video-2", "<job>/thumbnail". No two files share a name, not even
-// on Windows or a file system that ignores case.
-func ObjectName(jobID, mediaName string) string {
-	return fileName(jobID) + "/" + fileName(mediaName)
+// "<job>/video", "<job>/video-2", "<job>/thumbnail". Files of a platform other than Kling
+// are below "platform=<name>/". No two files share a name, not even on Windows or a file
+// system that ignores case.
+func ObjectName(job tasks.JobKey, mediaName string) string {
+	object := fileName(job.ID) + "/" + fileName(mediaName)
+	if job.Platform == tasks.PlatformKling {
+		return object
+	}
+	return "platform=" + fileName(job.Platform) + "/" + object
 }
 
 // device matches the names of devices on Windows.

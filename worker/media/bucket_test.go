@@ -11,25 +11,27 @@ import (
 
 func TestObjectNamesAreSafe(t *testing.T) {
 	t.Parallel()
-	tests := []struct{ name, job, media, want string }{
-		{"video", "vid_abc123", "video", "vid_abc123/video"},
-		{"further video", "vid_abc123", "video-2", "vid_abc123/video-2"},
-		{"thumbnail", "vid_abc123", "thumbnail", "vid_abc123/thumbnail"},
-		{"path in the id", "../../etc", "video", "~2e.~2f..~2fetc/video"},
-		{"path in the name", "vid_1", "../x", "vid_1/~2e.~2fx"},
+	tests := []struct{ name, platform, job, media, want string }{
+		{"video", "kling", "vid_abc123", "video", "vid_abc123/video"},
+		{"further video", "kling", "vid_abc123", "video-2", "vid_abc123/video-2"},
+		{"thumbnail", "kling", "vid_abc123", "thumbnail", "vid_abc123/thumbnail"},
+		{"path in the id", "kling", "../../etc", "video", "~2e.~2f..~2fetc/video"},
+		{"path in the name", "kling", "vid_1", "../x", "vid_1/~2e.~2fx"},
 		// printf VID_1 | sha256sum
-		{"upper case", "VID_1", "video", "VID_1~~99ad665646cbe376/video"},
-		{"long, upper case", strings.Repeat("A", 200), "video", tasks.SafeID(strings.Repeat("A", 200)) + "/video"},
-		{"dot at the end", "vid_1.", "video", "vid_1~2e/video"},
-		{"device", "con", "nul", "~63on/~6eul"},
-		{"device with an extension", "com1.tar.gz", "video", "~63om1.tar.gz/video"},
-		{"no device", "console", "com10", "console/com10"},
+		{"upper case", "kling", "VID_1", "video", "VID_1~~99ad665646cbe376/video"},
+		{"long, upper case", "kling", strings.Repeat("A", 200), "video", tasks.SafeID(strings.Repeat("A", 200)) + "/video"},
+		{"dot at the end", "kling", "vid_1.", "video", "vid_1~2e/video"},
+		{"device", "kling", "con", "nul", "~63on/~6eul"},
+		{"device with an extension", "kling", "com1.tar.gz", "video", "~63om1.tar.gz/video"},
+		{"no device", "kling", "console", "com10", "console/com10"},
+		{"another platform", "fal", "vid_1", "video", "platform=fal/vid_1/video"},
+		{"path in the platform", "..", "vid_1", "video", "platform=~2e~2e/vid_1/video"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := ObjectName(tt.job, tt.media); got != tt.want {
-				t.Errorf("ObjectName(%q, %q) = %q, want %q", tt.job, tt.media, got, tt.want)
+			if got := ObjectName(tasks.JobKey{Platform: tt.platform, ID: tt.job}, tt.media); got != tt.want {
+				t.Errorf("ObjectName(%s %q, %q) = %q, want %q", tt.platform, tt.job, tt.media, got, tt.want)
 			}
 		})
 	}

@@ -17,7 +17,8 @@
 //	data
 //	  event_id  klinghook's id of the event; left out if no event caused this
 //	  job       left out if the event belongs to none
-//	    id                Kling's id of the job
+//	    platform          where the job runs: "kling"
+//	    id                the platform's id of the job
 //	    status            "created", "processing", "completed", "failed", "cancelled"
 //	    progress          percent, 0 to 100
 //	    prompt, model     as Kling sent them

@@ -27,8 +27,10 @@ type Message struct {
 
 // JobDetails describe a video generation. Unknown fields are zero.
 type JobDetails struct {
-	ID     string       `json:"id,omitempty"`
-	Status tasks.Status `json:"status,omitempty"`
+	// Platform is where the job runs: "kling".
+	Platform string       `json:"platform,omitempty"`
+	ID       string       `json:"id,omitempty"`
+	Status   tasks.Status `json:"status,omitempty"`
 	// Progress is in percent, 0 to 100.
 	Progress int    `json:"progress"`
 	Prompt   string `json:"prompt,omitempty"`

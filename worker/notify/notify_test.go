@@ -29,6 +29,7 @@ func testMessage() Message {
 		At:      at,
 		EventID: "klingai:0a1b2c",
 		Job: JobDetails{
+			Platform:     tasks.PlatformKling,
 			ID:           "vid_abc123",
 			Status:       tasks.StatusCompleted,
 			Progress:     100,

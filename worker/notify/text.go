@@ -24,7 +24,7 @@ func title(message Message) string {
 	if message.Job.ID == "" {
 		return heading
 	}
-	return heading + ": " + clean(message.Job.ID)
+	return heading + ": " + clean(tasks.JobKey{Platform: message.Job.Platform, ID: message.Job.ID}.String())
 }
 
 // lines returns the details, one per line and at least one.

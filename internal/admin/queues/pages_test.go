@@ -40,7 +40,7 @@ func newQueueOn(t *testing.T, rdb redis.UniversalClient) queue {
 		}
 	})
 	task, err := tasks.RecordEvent(tasks.Event{
-		ID: "klingai:evt_1", Source: "klingai", Type: "video.completed", JobID: "vid_1",
+		ID: "klingai:evt_1", Source: "klingai", Type: "video.completed", Job: tasks.KlingJob("vid_1"),
 		Headers: map[string]string{"X-Kling-Signature": "sha256=5ecre7"},
 		Body:    []byte(`{"event":"video.completed","data":{"job_id":"vid_1","video_url":"https:\/\/cdn.example\/v.mp4?sig=5ecre7\u0026e=1"},"signature":"sha256=5ecre7"}`),
 	})

@@ -11,7 +11,7 @@ import (
 // queued returns the payload of an event with this body.
 func queued(t testing.TB, body string) []byte {
 	t.Helper()
-	task, err := tasks.RecordEvent(tasks.Event{ID: "klingai:1", Source: "klingai", Type: "video.completed", Body: []byte(body)})
+	task, err := tasks.RecordEvent(tasks.Event{ID: "klingai:1", Source: "klingai", Type: "video.completed", Job: tasks.KlingJob(""), Body: []byte(body)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func queued(t testing.TB, body string) []byte {
 }
 
 func TestPayloadIsReadableAndWithoutSecrets(t *testing.T) {
-	const tail = `,"id":"klingai:1","received_at":"0001-01-01T00:00:00Z","source":"klingai","type":"video.completed"}`
+	const tail = `,"id":"klingai:1","platform":"kling","received_at":"0001-01-01T00:00:00Z","source":"klingai","type":"video.completed"}`
 	tests := []struct {
 		name, kind string
 		payload    []byte

@@ -3,6 +3,7 @@ CREATE TABLE events (
     id           TEXT COLLATE "C" PRIMARY KEY,
     source       TEXT NOT NULL,
     type         TEXT NOT NULL,
+    platform     TEXT COLLATE "C" NOT NULL,
     job_id       TEXT COLLATE "C" NOT NULL DEFAULT '',
     received_at  TIMESTAMPTZ NOT NULL,
     secret       TEXT NOT NULL DEFAULT '',
@@ -10,12 +11,13 @@ CREATE TABLE events (
     body         BYTEA NOT NULL,
     processed_at TIMESTAMPTZ
 );
-CREATE INDEX events_by_job ON events (job_id, received_at);
+CREATE INDEX events_by_job ON events (platform, job_id, received_at);
 CREATE INDEX events_by_time ON events (received_at);
 CREATE INDEX events_owed ON events (received_at, id) WHERE processed_at IS NULL;
 
 CREATE TABLE jobs (
-    id                TEXT COLLATE "C" PRIMARY KEY,
+    platform          TEXT COLLATE "C" NOT NULL,
+    id                TEXT COLLATE "C" NOT NULL,
     status            TEXT NOT NULL,
     progress          INTEGER,
     prompt            TEXT NOT NULL DEFAULT '',
@@ -34,15 +36,17 @@ CREATE TABLE jobs (
     api               TEXT NOT NULL DEFAULT '',
     tracked_at        TIMESTAMPTZ,
     lookups           INTEGER NOT NULL DEFAULT 0,
-    lookup_at         TIMESTAMPTZ
+    lookup_at         TIMESTAMPTZ,
+    PRIMARY KEY (platform, id)
 );
 CREATE INDEX jobs_by_status ON jobs (status, last_received_at);
 CREATE INDEX jobs_by_time ON jobs (last_received_at);
-CREATE INDEX jobs_never_looked_up ON jobs (last_received_at) WHERE status IN ('created', 'processing') AND lookup_at IS NULL;
-CREATE INDEX jobs_to_look_up ON jobs (lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
+CREATE INDEX jobs_never_looked_up ON jobs (platform, last_received_at) WHERE status IN ('created', 'processing') AND lookup_at IS NULL;
+CREATE INDEX jobs_to_look_up ON jobs (platform, lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
 
 CREATE TABLE media (
-    job_id       TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    platform     TEXT COLLATE "C" NOT NULL,
+    job_id       TEXT COLLATE "C" NOT NULL,
     name         TEXT COLLATE "C" NOT NULL,
     url          TEXT NOT NULL,
     linked_at    TIMESTAMPTZ NOT NULL,
@@ -58,12 +62,14 @@ CREATE TABLE media (
     created_at   TIMESTAMPTZ NOT NULL,
     updated_at   TIMESTAMPTZ NOT NULL,
     stored_at    TIMESTAMPTZ,
-    PRIMARY KEY (job_id, name)
+    PRIMARY KEY (platform, job_id, name),
+    FOREIGN KEY (platform, job_id) REFERENCES jobs (platform, id)
 );
-CREATE INDEX media_owed ON media (linked_at, job_id, name) WHERE state = 'pending';
+CREATE INDEX media_owed ON media (linked_at, platform, job_id, name) WHERE state = 'pending';
 
 CREATE TABLE notifications (
     id          TEXT COLLATE "C" PRIMARY KEY,
+    platform    TEXT COLLATE "C" NOT NULL DEFAULT '',
     job_id      TEXT COLLATE "C" NOT NULL DEFAULT '',
     event_id    TEXT COLLATE "C" NOT NULL DEFAULT '',
     type        TEXT NOT NULL,
@@ -74,7 +80,7 @@ CREATE TABLE notifications (
     updated_at  TIMESTAMPTZ NOT NULL,
     sent_at     TIMESTAMPTZ
 );
-CREATE INDEX notifications_by_job ON notifications (job_id);
+CREATE INDEX notifications_by_job ON notifications (platform, job_id);
 CREATE INDEX notifications_owed ON notifications (created_at, id) WHERE state = 'pending';
 
 CREATE TABLE task_failures (
@@ -90,6 +96,7 @@ CREATE TABLE dead_letters (
     task_id    TEXT COLLATE "C" NOT NULL,
     kind       TEXT NOT NULL,
     payload    BYTEA NOT NULL,
+    platform   TEXT COLLATE "C" NOT NULL DEFAULT '',
     job_id     TEXT COLLATE "C" NOT NULL DEFAULT '',
     event_id   TEXT COLLATE "C" NOT NULL DEFAULT '',
     error      TEXT NOT NULL,
@@ -100,7 +107,7 @@ CREATE TABLE dead_letters (
 );
 CREATE UNIQUE INDEX dead_letters_open ON dead_letters (task_id) WHERE state = 'dead';
 CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind) WHERE state = 'dead';
-CREATE INDEX dead_letters_by_job ON dead_letters (job_id);
+CREATE INDEX dead_letters_by_job ON dead_letters (platform, job_id);
 CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id <> '';
 CREATE INDEX dead_letters_by_time ON dead_letters (failed_at);
 
@@ -117,10 +124,12 @@ CREATE TABLE rejections (
 CREATE INDEX rejections_by_time ON rejections (received_at);
 
 CREATE TABLE lookup_requests (
-    job_id       TEXT COLLATE "C" PRIMARY KEY,
+    platform     TEXT COLLATE "C" NOT NULL,
+    job_id       TEXT COLLATE "C" NOT NULL,
     api          TEXT NOT NULL DEFAULT '',
     requested_at TIMESTAMPTZ NOT NULL,
     retry_at     TIMESTAMPTZ,
-    generation   INTEGER NOT NULL DEFAULT 1
+    generation   INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (platform, job_id)
 );
-CREATE INDEX lookup_requests_by_time ON lookup_requests (coalesce(retry_at, requested_at));
+CREATE INDEX lookup_requests_by_time ON lookup_requests (platform, coalesce(retry_at, requested_at));
