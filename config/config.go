@@ -58,7 +58,7 @@ type Config struct {
 	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" roles:"admin" help:"Allow no changes through the queue pages."`
 
 	RedisURL        string `group:"Redis" env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis of the queue. rediss:// uses TLS. The query may have options of go-redis, such as pool_size. If unset, dev keeps its queue in memory."`
-	RedisMode       string `env:"KLINGHOOK_REDIS_MODE" envDefault:"single" form:"redis-mode" roles:"ingest worker dev admin replay" help:"What KLINGHOOK_REDIS_URL names: single, sentinel or cluster. Further Sentinels or nodes are in its query as addr=host:port. With sentinel, its login is for the Sentinels, and the query has master_name=… and Redis's own login as username=… and password=…."`
+	RedisMode       string `env:"KLINGHOOK_REDIS_MODE" envDefault:"single" form:"redis-mode" roles:"ingest worker dev admin replay" help:"The kind of Redis at KLINGHOOK_REDIS_URL: single, sentinel or cluster. Further Sentinels or nodes are in its query as addr=host:port. With sentinel, its login is for the Sentinels, and the query has master_name=… and Redis's own login as username=… and password=…."`
 	RedisCA         string `env:"KLINGHOOK_REDIS_TLS_CA" form:"path" roles:"ingest worker dev admin replay" help:"A PEM file of the authorities that sign Redis's certificate. If unset, the system's are used."`
 	RedisCert       string `env:"KLINGHOOK_REDIS_TLS_CERT" form:"path" needs:"KLINGHOOK_REDIS_TLS_KEY" roles:"ingest worker dev admin replay" help:"A PEM file of the client certificate for Redis. It is read again for each connection."`
 	RedisKey        string `env:"KLINGHOOK_REDIS_TLS_KEY" form:"path" needs:"KLINGHOOK_REDIS_TLS_CERT" roles:"ingest worker dev admin replay" help:"A PEM file of the key of KLINGHOOK_REDIS_TLS_CERT."`
@@ -70,7 +70,7 @@ type Config struct {
 	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev migrate store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
 
 	SpoolDir     string        `group:"Spool" env:"KLINGHOOK_SPOOL_DIR" envDefault:"<data>/spool" form:"path" roles:"ingest dev" help:"The directory that keeps events while Redis is unavailable, so that they still get 200. Processes on one machine may share it. It must be on a disk that outlives the process."`
-	SpoolMaxSize int64         `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" roles:"ingest dev" help:"The size of a full spool. Events then get 503."`
+	SpoolMaxSize int64         `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" roles:"ingest dev" help:"The largest size of the spool. When it is full, events get 503."`
 	NoSpool      bool          `env:"KLINGHOOK_NO_SPOOL" envDefault:"false" form:"switch" roles:"ingest dev" help:"Use no spool, for machines without a disk. While Redis is unavailable, events get 503."`
 	QueueTimeout time.Duration `env:"KLINGHOOK_QUEUE_TIMEOUT" envDefault:"250ms" form:"queue-timeout" roles:"ingest dev" help:"How long a delivery waits for Redis before it goes to the spool or, without one, gets 503."`
 
@@ -84,7 +84,7 @@ type Config struct {
 
 	LookupAfter  time.Duration `group:"Look-ups" env:"KLINGHOOK_LOOKUP_AFTER" envDefault:"15m" form:"duration" roles:"worker dev" help:"How long an unfinished job may be silent before a worker asks Kling about it. The wait doubles after each look-up without news, up to a day."`
 	LookupGiveUp time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" roles:"worker dev" help:"How long a job may be silent before it counts as lost."`
-	LookupRate   float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" roles:"worker dev replay client" help:"The most requests per second to Kling's API: for look-ups by all workers together, for fresh links by each."`
+	LookupRate   float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" roles:"worker dev replay client" help:"The most requests per second to Kling's API. All workers together keep it for look-ups, each worker on its own for fresh links."`
 	LinkLifetime time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" roles:"worker dev store" help:"How long links to media work: Kling's for 30 days, some relays' for an hour. In the last tenth of that time, \"jobs list --expiring\" shows files that are not stored yet."`
 	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"key" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
 

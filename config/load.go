@@ -16,7 +16,7 @@ import (
 // Error lists all problems with the settings, one line each.
 type Error struct{ Problems []string }
 
-func (e *Error) Error() string { return "wrong settings:\n  - " + strings.Join(e.Problems, "\n  - ") }
+func (e *Error) Error() string { return "invalid settings:\n  - " + strings.Join(e.Problems, "\n  - ") }
 
 // Checks validate items of settings, by variable. Their errors must not show secrets.
 type Checks map[string]func(item string) error

@@ -51,7 +51,7 @@ func TestDamagedSecretsAreRefusedInEverySetting(t *testing.T) {
 func TestWeakSecretsAreRefusedExceptInDev(t *testing.T) {
 	const (
 		short, example = "is too short and could be guessed", "is an example"
-		compose        = "is the default of docker-compose.yml"
+		compose        = "is the public default in docker-compose.yml"
 		seed, official = "KLINGAI_WEBHOOK_SECRET", "KLINGAI_OFFICIAL_WEBHOOK_SECRET"
 		composeKey     = "whsec_a25vd24tdG8tYWxsLWZvci10aGlzLW1hY2hpbmUtb25seQ=="
 	)

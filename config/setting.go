@@ -155,7 +155,7 @@ func (s Setting) weakness(item string, onLoopback bool) string {
 	case s.Secret != SecretNone && exampleValue.MatchString(item):
 		return "is an example; set a value of your own"
 	case key == composeSecret && !onLoopback:
-		return "is the default of docker-compose.yml, which everybody knows and which is for loopback addresses only; set a value of your own"
+		return "is the public default in docker-compose.yml, which is for loopback addresses only; set a value of your own"
 	case s.Secret == SecretStrong && len(key) < leastSecret && s.form.valid(item):
 		return fmt.Sprintf("is too short and could be guessed: its key has %d bytes; it must have at least %d", len(key), leastSecret)
 	}

@@ -77,7 +77,7 @@ func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Answer) error {
 	event, err := LookupEvent(job, q.w.cfg.Now())
 	if err != nil {
 		// For example, its status is unknown.
-		q.w.cfg.Log.Warn("look-up got an answer that cannot be read", zap.String("job_id", job.ID), zap.Error(err))
+		q.w.cfg.Log.Warn("look-up answer cannot be read", zap.String("job_id", job.ID), zap.Error(err))
 		return nil
 	}
 	return q.w.enqueue(ctx)(tasks.RecordEvent(event))

@@ -99,7 +99,7 @@ func (q *inquirer) run(ctx context.Context) {
 // fleet does or Kling asked for a pause. A running Worker does so by itself.
 func (w *Worker) LookUp(ctx context.Context) error {
 	if w.inquirer == nil {
-		return errors.New("look jobs up: no credentials for Kling's API")
+		return errors.New("look up jobs: no credentials for Kling's API")
 	}
 	return w.inquirer.inTurn(ctx)
 }
@@ -122,7 +122,7 @@ func (q *inquirer) inTurn(ctx context.Context) error {
 	defer cancel()
 	mine, err := extendLease.Run(ctx, q.w.cfg.Redis, []string{tasks.LookupLease}, q.name, lookupLeaseTime.Milliseconds()).Bool()
 	if err != nil {
-		return fmt.Errorf("take look-up lease: %w", err)
+		return fmt.Errorf("acquire look-up lease: %w", err)
 	}
 	if !mine {
 		return nil

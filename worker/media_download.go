@@ -35,7 +35,7 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	switch {
 	case renewErr != nil:
 		// Kling may answer later, so this error is not permanent.
-		return &linkError{file.URL, fmt.Errorf("%s; ask Kling for a fresh link: %w", err.Error(), renewErr)}
+		return &linkError{file.URL, fmt.Errorf("%s; got no fresh link from Kling: %w", err.Error(), renewErr)}
 	case same && fresh.URL == file.URL:
 		// The link is not dead: its file is not there yet.
 		return &linkError{file.URL, errors.New(err.Error() + "; Kling still gives the same link")}

@@ -79,7 +79,7 @@ func (w *Worker) enqueueOwedWork(ctx context.Context) error {
 		}),
 	)
 	if n.Load() > 0 {
-		w.cfg.Log.Info("work that was missing from the queue was enqueued", zap.Int64("tasks", n.Load()))
+		w.cfg.Log.Info("missing tasks enqueued", zap.Int64("tasks", n.Load()))
 	}
 	return err
 }

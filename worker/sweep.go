@@ -47,7 +47,7 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 	defer cancel()
 	mine, err := w.cfg.Redis.SetNX(ctx, sweepLease, 1, sweepEvery-time.Second).Result()
 	if err != nil {
-		return fmt.Errorf("take sweep lease: %w", err)
+		return fmt.Errorf("acquire sweep lease: %w", err)
 	}
 	if !mine {
 		return nil

@@ -232,7 +232,7 @@ func (w *Worker) Shutdown() {
 	select {
 	case <-ended:
 	case <-time.After(w.cfg.Grace):
-		w.cfg.Log.Warn("grace period is over; unfinished work is left behind")
+		w.cfg.Log.Warn("grace period is over; unfinished tasks run again later")
 	}
 }
 

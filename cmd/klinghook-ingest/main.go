@@ -41,18 +41,18 @@ func ingestCommand() *cobra.Command {
 		Use:   "klinghook-ingest",
 		Short: "Receive Kling's webhooks",
 		Long: `klinghook-ingest receives Kling's webhooks, verifies them and enqueues them in Redis
-for "klinghook worker". It is the only public process and uses only its own settings:
-leave those of the worker out of its environment.
+for "klinghook worker". It is the only public process, so leave the worker's settings
+and secrets out of its environment.
 
 While Redis is unavailable it keeps events in a spool on disk (--spool-dir), still
 answers 200, and delivers them when Redis is back. With --no-spool it answers 503
 instead.
 
-It answers GET /healthz (alive) and GET /readyz (a new event would be kept), also on
-its private address, which serves GET /metrics too. On SIGINT or SIGTERM it finishes
+It answers GET /healthz (alive) and GET /readyz (it can keep a new event), also on its
+private address, which serves GET /metrics too. On SIGINT or SIGTERM it finishes
 the current deliveries; a second signal stops it at once.
 
-Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.`,
+Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage or settings.`,
 		Example: `  KLINGAI_WEBHOOK_SECRET=… klinghook-ingest
   klinghook-ingest --klingai-webhook-secret-file /run/secrets/kling --addr :8080
   klinghook-ingest --healthcheck    # is the running one ready?`,

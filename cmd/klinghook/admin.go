@@ -29,13 +29,12 @@ func adminCommand() *cobra.Command {
 		Use:   "admin",
 		Short: "Serve the queue pages",
 		Long: `admin serves the pages at /queues, where failed tasks can be inspected and run again,
-and /healthz, /readyz and /metrics, which are open to anybody. It needs only Redis.
+and /healthz, /readyz and /metrics, which need no login. It needs only Redis.
 
 On a loopback address, the default, everybody on this machine can use the pages. On
-another address it requires a login: a user and the hash of a password, which
-"klinghook admin hash-password" prints; a bearer token; or a header set by an
-authenticating reverse proxy. To encrypt passwords and cookies, use a proxy with TLS or
-an SSH tunnel.`,
+other addresses it requires a login: a user with a password hash from "klinghook admin
+hash-password", a bearer token, or a header set by an authenticating reverse proxy. To
+encrypt passwords and cookies, use a proxy with TLS or an SSH tunnel.`,
 		Example: `  klinghook admin                        # http://127.0.0.1:5001/queues
   klinghook admin --read-only
   export KLINGHOOK_ADMIN_TOKEN=$(openssl rand -hex 32)
@@ -100,7 +99,7 @@ func checkLogin(cfg *config.Config, gate *login.Gate) error {
 	}
 	return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: others can reach it and could delete every task. Set a login: "+
 		"KLINGHOOK_ADMIN_USER and KLINGHOOK_ADMIN_PASSWORD_HASH, which `klinghook admin hash-password` prints; "+
-		"or KLINGHOOK_ADMIN_TOKEN, to what `openssl rand -hex 32` prints; "+
+		"or KLINGHOOK_ADMIN_TOKEN, with the output of `openssl rand -hex 32`; "+
 		"or KLINGHOOK_ADMIN_PROXY_HEADER and KLINGHOOK_ADMIN_PROXIES, behind an authenticating proxy. Or use a loopback address, such as 127.0.0.1:5001", cfg.AdminAddr)
 }
 
@@ -113,7 +112,7 @@ func logAccess(log *zap.Logger, cfg *config.Config, gate *login.Gate) {
 	case admin.IsLoopback(cfg.AdminAddr):
 		log.Info("queue pages are served on this machine, with a login", append(fields, zap.Strings("login", ways))...)
 	default:
-		log.Warn("queue pages are open beyond this machine, with a login; put TLS in front of them", append(fields, zap.Strings("login", ways))...)
+		log.Warn("queue pages can be reached from other machines, with a login; put TLS in front of them", append(fields, zap.Strings("login", ways))...)
 	}
 }
 

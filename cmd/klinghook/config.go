@@ -17,10 +17,10 @@ func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print every setting: its value, its default and its meaning",
-		Long: `config prints every setting with its value, the origin of the value, its meaning,
-its form and its default. Secrets are hidden. Give it the flags and the environment
-of a process to see what that process would use. If settings are invalid, it prints
-the errors instead.
+		Long: `config prints every setting with its value, the value's origin, its meaning, its form
+and its default. Secrets are hidden. Run it with the flags and the environment of a
+process to see what that process would use. If settings are invalid, it prints the
+errors instead.
 
 --json prints a list of objects with name, flag, value (redacted if secret, empty if
 unset), origin (default, environment, file or flag), default, form and meaning.`,

@@ -93,9 +93,10 @@ func deadlettersListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the oldest first",
-		Long: `list lists the tasks that ran out of attempts, failed permanently or were archived
-by an operator, and were neither replayed nor discarded. If another run from the queue
-pages or another event does the work later, the dead letter becomes done.
+		Long: `A dead letter is a task that ran out of attempts, failed permanently or was archived by
+an operator. list prints those that are still dead. A dead letter ends when it is
+replayed or discarded, or becomes done: a rerun from the queue pages or another event
+did its work.
 
 --json prints a list of objects with id, kind, task_id, platform, job_id, event_id,
 error, failed_at, state (dead, replayed, discarded, done) and ended_at. Unknown fields are
@@ -165,9 +166,9 @@ failures (attempt, at, error) and payload.`,
 
 func deadlettersReplayCommand() *cobra.Command {
 	return endCommand("replay", "Run the work of dead letters again",
-		`replay enqueues the tasks of dead letters again, with all their attempts. It can be
-repeated and run several times at once: work that is queued or done is not done
-twice. The signature of an event is verified again, so its secret must still be set.`,
+		`replay enqueues the tasks of dead letters again, with all their attempts. Repeating it
+is safe: work that is queued or done is not done twice. Signatures of events are
+verified again, so their secrets must still be set.`,
 		"replayed", (*worker.Replayer).Replay)
 }
 

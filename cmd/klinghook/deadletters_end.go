@@ -26,7 +26,7 @@ func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name + " [id]...",
 		Short: short,
-		Long:  long + "\n\nSelect dead letters by id, by flags that must all match, or all with --all.",
+		Long:  long + "\n\nSelect dead letters by id or by flags, which must all match, or select all with --all.",
 		Example: fmt.Sprintf(`  klinghook deadletters %[1]s 17 18
   klinghook deadletters %[1]s --kind notify:send --since 2h
   klinghook deadletters %[1]s --all`, name),
@@ -35,7 +35,7 @@ func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
 				return err
 			}
 			if choice.isSet() == choice.all {
-				return cli.Usagef("select dead letters by id or by flags, or all of them with --all")
+				return cli.Usagef("select dead letters either by id or flags, or all of them with --all")
 			}
 			return withReplayer(cmd, func(ctx context.Context, replayer *worker.Replayer) error {
 				return endLetters(ctx, newConsole(os.Stdout, os.Stderr), replayer, choice.filter, done, end)
@@ -43,7 +43,7 @@ func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
 		},
 	}
 	choice.addFlags(cmd)
-	cmd.Flags().BoolVar(&choice.all, "all", false, "all that are dead")
+	cmd.Flags().BoolVar(&choice.all, "all", false, "select all that are still dead")
 	cli.AddFlags(cmd, config.Replay)
 	return cmd
 }

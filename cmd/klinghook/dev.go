@@ -34,21 +34,20 @@ func devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything in one process, without other servers",
-		Long: `dev receives webhooks and works on them in one process. It needs no other server: the
-queue is in memory, and the SQLite database and the media are in ./klinghook-data. To
-use real servers, set KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or
-KLINGHOOK_BUCKET_URL. Use --data for another directory. Only one dev can run on each.
+		Long: `dev receives and processes webhooks in one process. It needs no other server: the queue
+is in memory, and the SQLite database and the media are in ./klinghook-data. To use real
+servers, set KLINGHOOK_REDIS_URL, KLINGHOOK_DATABASE_URL or KLINGHOOK_BUCKET_URL. Only
+one dev can use a data directory at a time.
 
-Every event is in the database before it is answered with 200. If dev is killed, the
-next one on the same directory continues its work.
+With the queue in memory, an event is in the database before it is answered with 200. If
+dev is killed, the next one on the same directory continues its work.
 
-dev makes the secrets that are not set, and keeps them in the data directory. It shows
-them on a terminal only. It also serves a small video and a thumbnail, which
+dev creates webhook secrets that are not set, and keeps them in the data directory. It
+prints them only on a terminal. It also serves a small video and a thumbnail, which
 "klinghook send" links to.
 
-On a terminal, dev prints one line for each step of a delivery. It prints the log
-instead if its output is not a terminal, or if you set KLINGHOOK_LOG_FORMAT or
-KLINGHOOK_LOG_LEVEL.
+On a terminal, dev prints one line for each step of a delivery. Elsewhere, or if you set
+KLINGHOOK_LOG_FORMAT or KLINGHOOK_LOG_LEVEL, it prints the log instead.
 
 Press Ctrl-C to finish the current work and stop, and again to stop at once.`,
 		Example: `  klinghook dev

@@ -167,7 +167,7 @@ func readSecretFile(path string) (string, error) {
 	}
 	secret := strings.TrimSpace(string(content))
 	if secret == "" {
-		return "", fmt.Errorf("read secret: %s is empty; remove it, and dev makes a new one", path)
+		return "", fmt.Errorf("read secret: %s is empty; remove it, and dev creates a new one", path)
 	}
 	return secret, nil
 }

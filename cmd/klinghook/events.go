@@ -29,7 +29,7 @@ func eventsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List events, the most recently received first",
-		Long: `list lists the events that were received and stored, the most recent first.
+		Long: `list prints the stored events, the most recently received first.
 
 --json prints a list of objects with id, source (the protocol), type, platform, job_id,
 received_at, processed_at (left out until downloads and notifications are queued)
@@ -63,8 +63,8 @@ func eventsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <event-id>",
 		Short: "Show an event with its headers and its body",
-		Long: `show prints an event as it was received. The id may be shortened if only one event
-begins with it, and may end with the "…" of a table.
+		Long: `show prints an event as it was received. A prefix of the id is enough if no other
+event has it, with or without the "…" of a table.
 
 --json prints an object with the fields of "klinghook events list --json", headers
 (those that verification needs) and body (exactly as it was signed; if it is not

@@ -37,20 +37,20 @@ func jobsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, the most recently updated first",
-		Long: `list lists Kling's jobs, the most recently updated first. It reads the database and
-can be used while dev or workers run.
+		Long: `list prints jobs, the most recently updated first. It only reads the database, so it
+can run beside dev or workers.
 
 --json prints a list of objects with platform (where the job runs: kling), id,
 status, progress (percent, null if unknown), contradicted (true if events reported
-two different ends), video_missing (true if a completed job's video is not stored),
+two final states), video_missing (true if a completed job's video is not stored),
 prompt, model, duration_seconds, error, external_id, source (the protocol), the times
 created_at, started_at and finished_at by Kling's clock, and first_received_at and
 last_received_at by klinghook's. Unknown fields are left out. Times are RFC 3339 in
 UTC.
 
---expiring lists files instead that are not stored yet and whose links expire soon:
-in the last tenth of KLINGHOOK_LINK_LIFETIME, or expired already. Their JSON has
-platform, job_id, name and expires_at.`,
+--expiring lists files that are not stored yet and whose links are in the last tenth of
+KLINGHOOK_LINK_LIFETIME or expired. Their JSON has platform, job_id, name and
+expires_at.`,
 		Example: `  klinghook jobs list --status failed
   klinghook jobs list --expiring
   klinghook jobs list --json --limit 0 | jq -r '.[].id'`,
@@ -78,7 +78,7 @@ platform, job_id, name and expires_at.`,
 		},
 	}
 	cmd.Flags().StringVar(&status, "status", "", "only jobs with this `status`: "+strings.Join(statuses, ", "))
-	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files that are not stored yet and whose links expire soon")
+	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files that are not stored yet and whose links expire soon, instead of jobs")
 	cmd.Flags().StringVar(&platform, "platform", "", "only jobs of this `platform`, such as kling")
 	cmd.MarkFlagsMutuallyExclusive("status", "expiring")
 	cmd.MarkFlagsMutuallyExclusive("platform", "expiring")

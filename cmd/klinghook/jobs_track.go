@@ -46,14 +46,14 @@ func jobsTrackCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "track <job-id>...",
 		Short: "Track jobs that were submitted to Kling",
-		Long: `track adds jobs before their first event arrives. If a job is silent for
-KLINGHOOK_LOOKUP_AFTER, a worker with credentials asks Kling about it; this finds jobs
-whose callbacks never arrive. Tracking a job again changes nothing. A job of the
-legacy API may also be named by its external_task_id.
+		Long: `track adds jobs before their first event arrives. Workers with credentials ask Kling
+about each job that has no news for KLINGHOOK_LOOKUP_AFTER, so a tracked job completes
+even if its callbacks never arrive. Tracking a job again changes nothing. A job of the
+legacy API can also be tracked by its external_task_id.
 
-Programs can use PUT /jobs/<job-id> on the worker's private address instead, with the
-header "Authorization: Bearer <token>" and a token of KLINGHOOK_API_TOKEN. The body
-may be {"api": "text2video"}.`,
+Programs can send PUT /jobs/<job-id> to the worker's private address instead, with the
+header "Authorization: Bearer <token>" and a token from KLINGHOOK_API_TOKEN. The body
+is empty or names the API, such as {"api": "text2video"}.`,
 		Example: `  klinghook jobs track 893605946402811985
   klinghook jobs track --api text2video 893605946402811985
   klinghook jobs track --api audio/text-to-audio 893605946402811986`,
@@ -78,7 +78,7 @@ may be {"api": "text2video"}.`,
 		},
 	}
 	platformFlag(cmd, &platform)
-	cmd.Flags().StringVar(&api, "api", "", "where Kling keeps the jobs, if known: tasks, legacy, or a `path` of the legacy API such as text2video or images/generations")
+	cmd.Flags().StringVar(&api, "api", "", "the `API` that created the jobs, if known: tasks, legacy, or a path of the legacy API such as text2video or images/generations")
 	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
@@ -104,8 +104,8 @@ func jobsRefreshCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "refresh <job-id>...",
 		Short: "Ask Kling about jobs now",
-		Long: `refresh asks Kling about jobs and enqueues the answers like webhooks, for a worker or
-dev to record. It needs credentials for Kling's API.`,
+		Long: `refresh asks Kling about jobs and enqueues its answers like webhooks. A worker or dev
+records them. It needs credentials for Kling's API.`,
 		Example: `  klinghook jobs refresh 893605946402811985`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
@@ -126,7 +126,7 @@ type refreshed struct {
 
 var refreshedTable = table[refreshed]{
 	"no answers",
-	[]string{"JOB", "STATUS AT KLING", "UPDATED", "NEWS"},
+	[]string{"JOB", "STATUS AT KLING", "UPDATED", "NEW"},
 	func(r refreshed) []string {
 		news := "yes"
 		if !r.news {
@@ -138,7 +138,7 @@ var refreshedTable = table[refreshed]{
 
 func refresh(ctx context.Context, w io.Writer, cfg *config.Config, rdb redis.UniversalClient, db *store.Store, ids []string) error {
 	if !hasCredentials(cfg) {
-		return cli.Usagef("KLINGAI_API_KEY is not set, which Kling requires; make a key in Kling's console and set it, or name its file in KLINGAI_API_KEY_FILE")
+		return cli.Usagef("KLINGAI_API_KEY is not set, and Kling requires it; create a key in Kling's console and set it, or name its file in KLINGAI_API_KEY_FILE")
 	}
 	client, err := klingClient(cfg)
 	if err != nil {

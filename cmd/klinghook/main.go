@@ -48,8 +48,9 @@ func rootCommand() *cobra.Command {
 does the slow work behind a queue: it stores every event, downloads videos and
 thumbnails, keeps one row per job, and sends notifications.
 
-Every setting is an environment variable and a flag of the same words. Run
-"klinghook config" to see them all with their values.
+Every setting is an environment variable with a matching flag: KLINGHOOK_REDIS_URL and
+--redis-url. The flag of a secret names a file. "klinghook config" prints all settings
+with their values.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found.`,
 		Example: `  klinghook dev                  # run everything in one process

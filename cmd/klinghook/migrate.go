@@ -16,15 +16,14 @@ func migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Create or update the database schema",
-		Long: `migrate creates the tables that klinghook needs, or changes them to what this
-version needs. Run it before the first worker starts and after each upgrade. It
-creates a missing SQLite file; a PostgreSQL database must exist. It can be run
-repeatedly, and by several processes at once.
+		Long: `migrate creates klinghook's tables or updates them to this version. Run it before the
+first worker starts and after each upgrade. It creates a missing SQLite file, but a
+PostgreSQL database must exist. It is safe to repeat, and to run several at once.
 
-With --copy-from it then copies everything from another database into this one, which
-must be empty: to move from SQLite to PostgreSQL, or to another server. Stop the workers
-before, and start them with the new database afterwards. If the URL has a password, set
-KLINGHOOK_COPY_FROM or use --copy-from-file instead.`,
+To move to PostgreSQL or to another server, use --copy-from. It updates the other
+database to this version, and copies everything from it into this one, which must be
+empty. Stop the workers first, and start them with the new database afterwards. If the
+URL has a password, set KLINGHOOK_COPY_FROM or use --copy-from-file instead.`,
 		Example: `  klinghook migrate
   klinghook migrate --copy-from sqlite:klinghook-data/klinghook.db
   klinghook migrate --database-url-file /run/secrets/database-url`,
@@ -83,6 +82,6 @@ func copyFrom(cmd *cobra.Command, db *store.Store, from string) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "copied %d rows; start the workers with this database now\n", rows)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "copied %d rows; now start the workers with this database\n", rows)
 	return err
 }

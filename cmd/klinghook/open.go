@@ -94,7 +94,7 @@ func pingRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClien
 	}
 	for _, refusal := range []string{"NOAUTH", "WRONGPASS", "NOPERM"} {
 		if redis.HasErrorPrefix(err, refusal) {
-			advice = "it expects another user or password than KLINGHOOK_REDIS_URL (--redis-url) has"
+			advice = "correct the user and the password in KLINGHOOK_REDIS_URL (--redis-url)"
 		}
 	}
 	if errors.Is(err, process.ErrClusterNode) {
@@ -118,7 +118,7 @@ func openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 // databaseError adds the database and advice to an error.
 func databaseError(cfg *config.Config, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no database at %s yet: `klinghook dev` makes one to try out, `klinghook migrate` an empty one; "+
+		return fmt.Errorf("no database at %s yet: `klinghook dev` creates one to try out, `klinghook migrate` an empty one; "+
 			"if it is elsewhere, set KLINGHOOK_DATABASE_URL (--database-url), or KLINGHOOK_DATA (--data) to its directory", cfg.Value("KLINGHOOK_DATABASE_URL"))
 	}
 	advice := "is KLINGHOOK_DATABASE_URL (--database-url) right, and the database running?"
@@ -134,7 +134,7 @@ func databaseError(cfg *config.Config, err error) error {
 	case errors.Is(err, store.ErrBusy):
 		advice = "stop the program that has it open, such as another klinghook or a database browser, or set KLINGHOOK_DATABASE_URL (--database-url) to another one"
 	case errors.Is(err, store.ErrNoDatabase):
-		advice = "set KLINGHOOK_DATABASE_URL (--database-url) to another one; `klinghook migrate` makes a missing file"
+		advice = "set KLINGHOOK_DATABASE_URL (--database-url) to another one; `klinghook migrate` creates a missing file"
 	}
 	return fmt.Errorf("%s: %w; %s", cfg.Value("KLINGHOOK_DATABASE_URL"), err, advice)
 }

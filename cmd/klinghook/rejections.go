@@ -22,14 +22,14 @@ func rejectionsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List a sample of the refused deliveries, the newest first",
-		Long: `list lists deliveries that ingest refused: a few per second are kept, and of those
-the newest 1,000. The metric klinghook_deliveries_total counts all of them.
+		Long: `list prints a sample of the deliveries that ingest refused: it keeps a few per second,
+and the newest 1,000 of those. The metric klinghook_deliveries_total counts them all.
 
 --json prints a list of objects with id, received_at, source (the protocol of the
 endpoint, or "unknown"), reason (invalid_signature, malformed, too_large, encoded,
-cut_short, busy, unknown_token, throttled, off, wrong_path), detail, peer, headers (of
-credentials and signatures only their length), and body, or body_base64 if it is not
-UTF-8: at most its first 4 KiB.`,
+cut_short, busy, unknown_token, throttled, off, wrong_path), detail, peer, headers (only
+the length of credentials and signatures) and body (at most its first 4 KiB; if it is
+not UTF-8, body_base64 instead).`,
 		Example: `  klinghook rejections list --reason invalid_signature
   klinghook rejections list --json | jq -r '.[0].headers'`,
 		Args: cobra.NoArgs,

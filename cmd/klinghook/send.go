@@ -36,19 +36,16 @@ func sendCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send [event]",
 		Short: "Sign and post deliveries like Kling",
-		Long: `send writes deliveries, signs them and posts them. The event is created,
-processing, completed (the default), failed, cancelled or, in the seed protocol,
-any other name. --lifecycle sends a whole job from created to completed, --fail one
-that ends in failed.
+		Long: `send signs deliveries and posts them as Kling does. The event is created, processing,
+completed (the default), failed, cancelled or, in the seed protocol, any other name.
 
 If "klinghook dev" runs on the same data directory, send uses its address, secrets and
-sample media. Otherwise give --url, set KLINGAI_WEBHOOK_SECRET (for the official
-protocols KLINGAI_OFFICIAL_WEBHOOK_SECRET), and KLINGHOOK_SAMPLE_URL or --video-url
-if klinghook should download something.
+sample media. Otherwise give --url and set the receiver's secret: KLINGAI_WEBHOOK_SECRET,
+or KLINGAI_OFFICIAL_WEBHOOK_SECRET for the official protocols. For a file that can be
+downloaded, also give KLINGHOOK_SAMPLE_URL or --video-url.
 
-The deliveries of a job are sent one after another, several jobs in parallel;
---shuffle sends all of them in random order. A duplicate is the same event. The exit
-status is 1 if any delivery is not answered with 200.`,
+The deliveries of a job are sent in order, those of several jobs in parallel. The exit
+code is 1 if any delivery is not answered with 200.`,
 		Example: `  klinghook send --lifecycle
   klinghook send failed --job-id vid_abc123
   klinghook send --lifecycle --protocol official --count 100 --duplicates 2 --shuffle
@@ -211,7 +208,7 @@ func (o *sendOptions) signWith(cfg *config.Config) (secret, from string, err err
 		return "", "", err
 	}
 	if len(secrets) == 0 {
-		return "", "", cli.Usagef("there is no secret to sign with: set %s to the receiver's, or start `klinghook dev`, which makes one in %s", setting, cfg.Data)
+		return "", "", cli.Usagef("no secret to sign with: set %s to the receiver's secret, or start `klinghook dev`, which creates one in %s", setting, cfg.Data)
 	}
 	return secrets[0], from, nil
 }

@@ -46,23 +46,23 @@ func simulateCommand() *cobra.Command {
 seconds, calls its callback_url at each change, and has a small video to download.
 Nothing is generated, and nothing costs anything.
 
-It has the documented calls for creating jobs and looking them up: POST
+It has Kling's documented calls for creating jobs and looking them up: POST
 /v1/videos/text2video (and the other kinds), GET /v1/videos/text2video/<id>, POST
-/text-to-video/<model> and GET /tasks. It accepts any credentials unless some are
-set. A prompt that contains "simulate 1301", or another documented code, is refused
-with it.
+/text-to-video/<model> and GET /tasks. It accepts any credentials, unless --api-key or
+--access-key is given. If a prompt contains "simulate 1301", or another documented error
+code, the call fails with that code.
 
 Callbacks are signed with the secrets in the settings, or with those of a "klinghook
 dev" on the same data directory; without a secret they are unsigned.
 
-Flags make it fail in the ways that Kling does. A share is a number from 0 to 1. With
-the same --seed, jobs created in the same order fail alike. GET /simulator/stats
-reports what happened. To let klinghook download the media, add this address to
+Flags make it fail as Kling does. A share is a number from 0 to 1. With the same --seed,
+jobs created in the same order fail in the same way. GET /simulator/stats counts what
+happened. To let klinghook download the media, add this address to
 KLINGHOOK_MEDIA_ALLOW.
 
-Anyone who can reach it can make it post anywhere. So an --addr that others can reach
-needs an --api-key, and requests must name localhost or the host of --addr. --parallel
-and --keep bound its memory.`,
+Anyone who can reach it can make it post to any URL. An --addr that others can reach
+therefore needs --api-key or --secret-key. The Host header of requests must be localhost
+or the host of --addr, if that has one. --parallel and --keep limit its memory.`,
 		Example: `  klinghook simulate
   klinghook simulate --lost 0.3 --repeat 0.2 --reorder 0.2 --seed 7
   klinghook simulate --dead-links 0.5 --broken-media 0.2 --media-size 500MiB
@@ -88,16 +88,16 @@ func (o *simulateOptions) addFlags(cmd *cobra.Command) {
 	flags.Float64Var(&o.Repeat, "repeat", 0, "`share` of callbacks that are sent twice")
 	flags.Float64Var(&o.Reorder, "reorder", 0, "`share` of callbacks that are sent after the next one")
 	flags.Float64Var(&o.Late, "late", 0, "`share` of callbacks that are late")
-	flags.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "delay of late callbacks, a `time`")
+	flags.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "delay late callbacks by this `time`")
 	flags.IntVar(&o.Attempts, "attempts", simulate.DefaultAttempts, "post a callback at most `n` times until it is answered with 2xx")
 	flags.Float64Var(&o.DeadLinks, "dead-links", 0, "`share` of jobs whose links in callbacks are dead (403, 404 or 410); a look-up gives new ones")
 	flags.DurationVar(&o.LinkTTL, "link-ttl", simulate.DefaultLinkTTL, "`time` after which links expire")
 	flags.Var((*sizeFlag)(&o.MediaSize), "media-size", "serve made-up videos of this `size` (default: a small video that can be played)")
-	flags.Var((*sizeFlag)(&o.SlowMedia), "slow-media", "send this `size` a second to each download (default: no limit)")
+	flags.Var((*sizeFlag)(&o.SlowMedia), "slow-media", "limit each download to this `size` a second (default: no limit)")
 	flags.Float64Var(&o.BrokenMedia, "broken-media", 0, "`share` of jobs whose video breaks off in the middle; the download can be resumed")
 	flags.Float64Var(&o.LookupRate, "lookup-rate", 0, "answer `n` look-ups a second and refuse others with 1302; 0 is no limit")
 	flags.Float64Var(&o.Trouble, "trouble", 0, "`share` of calls that are answered with 500, 503 or 504")
-	flags.BoolVar(&o.Drift, "drift", false, "vary the shape of answers as Kling has done")
+	flags.BoolVar(&o.Drift, "drift", false, "vary the shape of answers, as Kling has done before")
 	flags.StringVar(&o.APIKey, "api-key", "", "accept only this made-up `key`")
 	flags.StringVar(&o.AccessKey, "access-key", "", "accept only JWTs of this made-up access `key`, with --secret-key")
 	flags.StringVar(&o.SecretKey, "secret-key", "", "the made-up `key` that signs the JWTs")

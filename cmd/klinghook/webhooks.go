@@ -68,7 +68,7 @@ func runRegister(cmd *cobra.Command, to string, events []string, asJSON bool) er
 		return err
 	}
 	if cfg.APIKey == "" {
-		return cli.Usagef("KLINGAI_API_KEY is not set; make a key in Kling's console and set it, or name its file in KLINGAI_API_KEY_FILE")
+		return cli.Usagef("KLINGAI_API_KEY is not set; create a key in Kling's console and set it, or name its file in KLINGAI_API_KEY_FILE")
 	}
 	client, err := kling.New(kling.Config{BaseURL: cfg.APIURL, APIKey: cfg.APIKey})
 	if err != nil {

@@ -32,17 +32,17 @@ func workerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
 		Short: "Record events, download media and send notifications",
-		Long: `worker records events, downloads media and sends notifications. It takes its work
-from the queue in Redis. Any number of workers can run. On more than one machine they
-share one PostgreSQL database and one bucket. Run "klinghook migrate" once before the
-first worker starts. Beside klinghook-ingest on one machine, a worker needs another
-KLINGHOOK_ADMIN_ADDR.
+		Long: `worker takes tasks from the queue in Redis: it records events, downloads media and sends
+notifications. Any number of workers can run. On several machines, they share one
+PostgreSQL database and one bucket. Run "klinghook migrate" once before the first worker
+starts. If another process, such as klinghook-ingest, uses the default private address,
+a worker listens on a free port unless KLINGHOOK_ADMIN_ADDR is set.
 
-Until Redis, the database and the bucket can be used, it waits and is not ready. Wrong
-credentials and an outdated schema end it at once.
+A worker is not ready until Redis, the database and the bucket are available. It waits
+for them, but exits at once if credentials are wrong or the schema is outdated.
 
-On SIGINT or SIGTERM it takes no new task and gives running ones the grace period to
-finish; the rest return to the queue. A second signal stops it at once.`,
+On SIGINT or SIGTERM it starts no more tasks and gives running ones the grace period to
+finish. Unfinished tasks return to the queue. A second signal stops it at once.`,
 		Example: `  klinghook worker
   klinghook worker --admin-addr 127.0.0.1:5002    # beside klinghook-ingest
   klinghook worker --queues media=8               # only downloads`,

@@ -20,7 +20,7 @@ import (
 )
 
 // errUnmarkedEnd reports that a body ended with its connection, and may be incomplete.
-var errUnmarkedEnd = errors.New("the connection ended, and nothing marked that as the end of the file")
+var errUnmarkedEnd = errors.New("the connection ended without marking the end of the file")
 
 // droppedError ends an exchange but not the attempt: the rest is requested again.
 type droppedError struct{ error }

@@ -196,7 +196,7 @@ func (g *guard) dial(ctx context.Context, _, hostport string) (net.Conn, error) 
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
 	if public.Load() && errors.Is(err, ErrForbiddenAddress) {
 		// Not ErrForbiddenAddress: its public addresses may answer the next time.
-		err = fmt.Errorf("%q: its public addresses do not answer, and of the others: %s", host, err.Error())
+		err = fmt.Errorf("%q: no public address answered, and another is refused: %s", host, err.Error())
 	}
 	return conn, err
 }

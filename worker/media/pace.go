@@ -25,7 +25,7 @@ type pace struct {
 // newPace starts an exchange that end cancels when the server stalls.
 func newPace(cfg Config, end context.CancelCauseFunc) *pace {
 	return &pace{cfg: cfg, watchdog: time.AfterFunc(cfg.StallTimeout, func() {
-		end(fmt.Errorf("%w: nothing came for %s", errStalled, cfg.StallTimeout))
+		end(fmt.Errorf("%w: no data for %s", errStalled, cfg.StallTimeout))
 	})}
 }
 
@@ -57,7 +57,7 @@ func (p *pace) read(n int) error {
 	p.windowWaited, p.windowBytes = 0, 0
 	// RateWindow, not waited: a short stall may prolong the last read of a window.
 	if float64(got) < float64(p.cfg.MinRate)*p.cfg.RateWindow.Seconds() {
-		return fmt.Errorf("%w: %d bytes came in %s", errStalled, got, waited.Round(time.Second))
+		return fmt.Errorf("%w: only %d bytes in %s", errStalled, got, waited.Round(time.Second))
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func newChat(rawURL string) (*chat, error) {
 	if !ok {
 		// Do not show the unknown service: it may be part of a token.
 		names := strings.Join(slices.Sorted(maps.Keys(services)), ", ")
-		return nil, fmt.Errorf("does not begin with a known service; write it as service://…, the service one of %s", names)
+		return nil, fmt.Errorf("has an unknown service; write it as service://…, with one of %s", names)
 	}
 	if known.refused != "" {
 		return nil, fmt.Errorf("shoutrrr's %s %s", service, known.refused)

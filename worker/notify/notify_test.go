@@ -115,7 +115,7 @@ func TestNewReportsEveryBadURL(t *testing.T) {
 				ForwardURLs: []string{"hooks.example/path?token=hunter3", "ftp://hooks.example/", "https://ok.example/"},
 			},
 			[]string{
-				"notify URL 2: does not begin with a known service", "discord", "notify URL 3: is not a smtp URL", "fromAddress missing",
+				"notify URL 2: has an unknown service", "discord", "notify URL 3: is not a smtp URL", "fromAddress missing",
 				"forward secret: is needed", "forward URL 1: is not an absolute http or https URL", "forward URL 2: is not an absolute",
 			},
 			[]string{"xoxb", "hunter", "bob", "ok.example", "URL 4"},

@@ -49,7 +49,7 @@ func Execute(ctx context.Context, root *cobra.Command) error {
 	cmd, err := root.ExecuteC()
 	if err != nil && !running {
 		if secretFlag.MatchString(err.Error()) {
-			err = fmt.Errorf("%w; secrets have no flags, which other users of this machine can read: set the variable, or name a file with the flag that ends in -file", err)
+			err = fmt.Errorf("%w; a secret has no flag, because other users of this machine can read arguments: set the variable, or name a file with the flag that ends in -file", err)
 		}
 		return Usagef("%w\nRun '%s --help' for usage.", err, cmd.CommandPath())
 	}

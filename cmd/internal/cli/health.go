@@ -20,7 +20,7 @@ const healthTimeout = 3 * time.Second
 func CheckHealth(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "0" {
-		return Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: must be the address that the process has, with its port", addr)
+		return Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: must be the address of the running process, with its port", addr)
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"

@@ -36,7 +36,7 @@ func OpenQueue(cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger, m
 		},
 		Dir: dir, MaxBytes: cfg.SpoolMaxSize, Log: log, Metrics: metrics,
 	})
-	const instead = "choose a directory on a disk of this machine with KLINGHOOK_SPOOL_DIR (--spool-dir), or go without one with --no-spool"
+	const instead = "choose a directory on a local disk with KLINGHOOK_SPOOL_DIR (--spool-dir), or use no spool with --no-spool"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w; let this user write there, or %s", err, instead)

@@ -79,14 +79,14 @@ func Load(role config.Role, cmd *cobra.Command, checks config.Checks) (*config.C
 
 func checkQueue(item string) error {
 	if name, _, _ := strings.Cut(item, "="); !slices.Contains(tasks.Queues(), name) {
-		return fmt.Errorf("the queues are %s", strings.Join(tasks.Queues(), ", "))
+		return fmt.Errorf("unknown queue; must be one of %s", strings.Join(tasks.Queues(), ", "))
 	}
 	return nil
 }
 
 func checkEvent(item string) error {
 	if known := append(tasks.KnownTypes(), tasks.TypeLost); !slices.Contains(known, EventType(item)) {
-		return fmt.Errorf("the events are %s", strings.Join(known, ", "))
+		return fmt.Errorf("unknown event; must be one of %s", strings.Join(known, ", "))
 	}
 	return nil
 }
