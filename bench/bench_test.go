@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestRequestsDifferAndHaveOneLength(t *testing.T) {
+func TestRequestsDifferButHaveTheSameLength(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "requests")
 	r, err := writeRequests(path, 11)
 	if err != nil {

@@ -53,7 +53,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 }
 
-func TestForms(t *testing.T) {
+func TestFormsAcceptOnlyValidValues(t *testing.T) {
 	tests := map[string]struct{ good, bad []string }{
 		"listen-address": {
 			[]string{":5000", "[::1]:5000", "[fe80::1%eth0]:5000", "0.0.0.0:0", "my-host.local:65535"},

@@ -30,7 +30,7 @@ func TestRedactURL(t *testing.T) {
 	}
 }
 
-func TestValue(t *testing.T) {
+func TestValueHidesSecrets(t *testing.T) {
 	c, err := Load(Dev, environment(map[string]string{
 		"KLINGAI_WEBHOOK_SECRET":          "hunter2,hunter3",
 		"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret,
@@ -106,7 +106,7 @@ func TestProblemsShowNoSecret(t *testing.T) {
 	}
 }
 
-func TestSecretsAreThoseOfLists(t *testing.T) {
+func TestSecretsReturnsOnlyLists(t *testing.T) {
 	c, err := Load(Dev, []string{"KLINGAI_WEBHOOK_SECRET=new,old", "KLINGAI_API_KEY=key"}, nil, nil)
 	if err != nil {
 		t.Fatal(err)

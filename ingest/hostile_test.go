@@ -219,7 +219,7 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 		{"chunks twice", func(b string) string {
 			return "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b, 10)
 		}, []int{501}},
-		{"packed chunks", func(b string) string { return "Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked(b, 10) }, []int{501}},
+		{"compressed chunks", func(b string) string { return "Transfer-Encoding: gzip, chunked\r\n\r\n" + chunked(b, 10) }, []int{501}},
 		{"unknown transfer encoding", func(b string) string { return "Transfer-Encoding: x\r\n" + length(len(b)) + b }, []int{501}},
 		{"no last chunk", func(b string) string {
 			return "Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunked(b, 10), "0\r\n\r\n")
@@ -245,9 +245,9 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 		{"5,000 headers", func(b string) string { return strings.Repeat("X-A: aaaa\r\n", 5000) + length(len(b)) + b }, []int{431}},
 		{"101 headers", func(b string) string { return strings.Repeat("X-A: a\r\n", 99) + length(len(b)) + b }, []int{431}},
 		{"100 headers", func(b string) string { return strings.Repeat("X-A: a\r\n", 98) + length(len(b)) + b }, []int{200}},
-		{"expects something", func(b string) string { return "Expect: 200-ok\r\n" + length(len(b)) + b }, []int{417}},
+		{"unknown expectation", func(b string) string { return "Expect: 200-ok\r\n" + length(len(b)) + b }, []int{417}},
 		{"upgrade", func(b string) string { return "Connection: Upgrade\r\nUpgrade: h2c\r\n" + length(len(b)) + b }, []int{200}},
-		{"two in one", func(b string) string { return length(len(b)) + b + head(b) + length(len(b)) + b }, []int{200, 200}},
+		{"two requests at once", func(b string) string { return length(len(b)) + b + head(b) + length(len(b)) + b }, []int{200, 200}},
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -293,14 +293,14 @@ func TestHostileEncodingIsNeverDecoded(t *testing.T) {
 		name, encoding, signed, body string
 		want                         int
 	}{
-		{"packed and then signed", "gzip", packed.String(), packed.String(), 415},
-		{"signed and then packed", "gzip", created, packed.String(), 415},
-		{"not packed, but said to be", "gzip", created, created, 415},
-		{"packed twice", "identity, gzip", packed.String(), packed.String(), 415},
+		{"compressed, then signed", "gzip", packed.String(), packed.String(), 415},
+		{"signed, then compressed", "gzip", created, packed.String(), 415},
+		{"declared as compressed, but is not", "gzip", created, created, 415},
+		{"two encodings", "identity, gzip", packed.String(), packed.String(), 415},
 		{"unknown encoding", "br", created, created, 415},
 		{"bomb", "gzip", bomb.String(), bomb.String(), 415},
-		{"forged and packed", "gzip", "x", packed.String(), 415},
-		{"packed, but not said to be", "", packed.String(), packed.String(), 400},
+		{"forged and compressed", "gzip", "x", packed.String(), 415},
+		{"compressed, but not declared", "", packed.String(), packed.String(), 400},
 		{"identity", "Identity", created, created, 200},
 	}
 	for _, tt := range tests {

@@ -287,7 +287,7 @@ func TestTooManyEnqueuesAreRefusedAtOnce(t *testing.T) {
 	sending.Wait()
 }
 
-func TestEventIsQueuedAfterItsSenderLeft(t *testing.T) {
+func TestEventIsQueuedAfterItsSenderDisconnects(t *testing.T) {
 	f := newFixture(t, 0)
 	f.queue.answer = func(ctx context.Context) (bool, error) { return false, ctx.Err() }
 	ctx, cancel := context.WithCancel(t.Context())

@@ -69,7 +69,7 @@ func TestFailureClasses(t *testing.T) {
 	}
 }
 
-func TestQueueIsKnownAgainAfterRedisLostItsData(t *testing.T) {
+func TestQueueIsRegisteredAgainAfterRedisLosesItsData(t *testing.T) {
 	server := miniredis.RunT(t)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	defer func() { _ = rdb.Close() }()

@@ -7,7 +7,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestGenerations(t *testing.T) {
+func TestGenerationsHaveTheirOwnIDs(t *testing.T) {
 	task, err := tasks.RecordEvent(tasks.Event{ID: tasks.EventID("klingai", "a+b/2", nil), Source: "klingai"})
 	testenv.NoError(t, err)
 	for _, suffix := range []string{"", "+2", "+3"} {

@@ -116,7 +116,7 @@ func TestShardsAreOnDifferentMasters(t *testing.T) {
 	}
 }
 
-func TestRepeatedEventMeetsItsTaskInItsShard(t *testing.T) {
+func TestRepeatedEventIsADuplicateInItsShard(t *testing.T) {
 	onQueue(t, func(t *testing.T, q queue) {
 		const events, shards = 60, 3
 		for _, repeat := range []bool{false, true} {

@@ -29,9 +29,9 @@ func TestTraceRoundTrip(t *testing.T) {
 	}
 }
 
-// TestTraceTravels checks that a task's trace reaches its worker. The task's own trace, as
+// TestTraceTravelsThroughTheQueue checks that a task's trace reaches its worker. The task's own trace, as
 // kept by the spool, comes before the caller's.
-func TestTraceTravels(t *testing.T) {
+func TestTraceTravelsThroughTheQueue(t *testing.T) {
 	const other = "00-11111111111111111111111111111111-2222222222222222-01"
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	defer rdb.Close()

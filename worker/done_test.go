@@ -32,7 +32,7 @@ func (f *fixture) letterStates(t *testing.T) map[tasks.Kind][]store.DeadLetterSt
 	return got
 }
 
-func TestRunFromQueuePagesEndsDeadLetter(t *testing.T) {
+func TestRerunFromQueuePagesClosesDeadLetter(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		f.completedAt(t, "30", "vid_1", "/v.mp4")

@@ -34,11 +34,11 @@ func TestBackoff(t *testing.T) {
 		min, max time.Duration
 	}{
 		{"after the first attempt", 0, 0, 0, time.Second},
-		{"after the second", 1, 0, 0, 2 * time.Second},
-		{"after the fourth", 3, 0, 0, 8 * time.Second},
+		{"after the second attempt", 1, 0, 0, 2 * time.Second},
+		{"after the fourth attempt", 3, 0, 0, 8 * time.Second},
 		{"capped", 4, 0, 0, 10 * time.Second},
-		{"capped for ever", 1 << 20, 0, 0, 10 * time.Second},
-		{"no sooner than asked", 0, time.Minute, time.Minute, time.Minute + time.Second},
+		{"capped after many attempts", 1 << 20, 0, 0, 10 * time.Second},
+		{"not before Retry-After", 0, time.Minute, time.Minute, time.Minute + time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-func TestReportedDelayIsTheOneUsed(t *testing.T) {
+func TestReportedRetryDelayIsUsed(t *testing.T) {
 	failed := fmt.Errorf("wrapped: %w", &attemptError{error: errors.New("busy"), retryIn: 7 * time.Second})
 	if got := retryDelay(3, failed, asynq.NewTask(string(tasks.KindMediaDownload), nil)); got != 7*time.Second {
 		t.Errorf("retried after %s, want 7s, as reported", got)

@@ -15,7 +15,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestTroublesomeLookupsDelayNoOthers(t *testing.T) {
+func TestFailingLookupsDoNotDelayOthers(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
 	w.kling.troubles = map[string]error{"stale-poison": trouble, "named-poison": trouble}
@@ -56,7 +56,7 @@ func TestTroublesomeLookupsDelayNoOthers(t *testing.T) {
 	}
 }
 
-func TestMadeUpJobsDelayNoKnownJob(t *testing.T) {
+func TestMadeUpJobsDoNotDelayKnownJobs(t *testing.T) {
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	for n := range 200 {
 		id := fmt.Sprintf("made-up-%d", n)
@@ -102,7 +102,7 @@ func TestLookupFindsJobByItsExternalID(t *testing.T) {
 	w.checkAsked(t, "legacy 881")
 }
 
-func TestLookupsStayOnForADay(t *testing.T) {
+func TestLookupsCountAsOnForADay(t *testing.T) {
 	server := miniredis.RunT(t)
 	w := newWaiting(t, server.Addr())
 	for after, want := range map[time.Duration]bool{time.Hour: true, 25 * time.Hour: false} {

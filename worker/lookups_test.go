@@ -169,7 +169,7 @@ func (w *waiting) job(t *testing.T, id string) store.Job {
 
 const completedBody = `{"id":"881","status":"succeeded","update_time":1736937000000,"outputs":[{"type":"video","id":"1","url":"%s/v.mp4","duration":"5"}]}`
 
-func TestSilentJobIsAskedAboutLessAndLess(t *testing.T) {
+func TestLookupsOfASilentJobBecomeRarer(t *testing.T) {
 	t.Parallel()
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
@@ -327,7 +327,7 @@ func TestJobIsLostWithoutUsableAnswers(t *testing.T) {
 	}
 }
 
-func TestOneWorkerOfTheFleetAsks(t *testing.T) {
+func TestOnlyOneWorkerAsksKling(t *testing.T) {
 	server := miniredis.RunT(t)
 	first, second := newWaiting(t, server.Addr()), newWaiting(t, server.Addr()) // the first has the lease
 	for _, w := range []*waiting{first, second} {

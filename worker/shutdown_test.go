@@ -119,7 +119,7 @@ func TestShutdownIsSafeWithoutAStartAndTwice(t *testing.T) {
 	f.worker.Shutdown()
 }
 
-func TestLookUpAndTheLoopTakeTurns(t *testing.T) {
+func TestLookupRoundsDoNotOverlap(t *testing.T) {
 	f, k := newBlocked(t, 10*time.Second)
 	testenv.NoError(t, f.worker.Start(t.Context()))
 	<-k.asked

@@ -64,7 +64,7 @@ func TestSweepBuriesAndTrimsTheArchive(t *testing.T) {
 	}
 }
 
-func TestOrphanRunsUnderAnotherID(t *testing.T) {
+func TestOrphanedTaskRunsUnderAnotherID(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
 		now := time.Now()
@@ -142,7 +142,7 @@ func (f *fixture) restore(t *testing.T, recorded tasks.Task) {
 	testenv.NoError(t, os.Remove(filepath.Join(f.bucket, "vid_1", "video.mp4")))
 }
 
-func TestRunningTaskIsNoOrphan(t *testing.T) {
+func TestRunningTaskIsNotAnOrphan(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
 	var later atomic.Int64
 	f.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }

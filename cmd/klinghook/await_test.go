@@ -21,7 +21,7 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-func TestAwaitWaitsForWhatIsTemporary(t *testing.T) {
+func TestAwaitRetriesTemporaryErrors(t *testing.T) {
 	errDown, errRefused := errors.New("down"), errors.New("refused")
 	tests := []struct {
 		name    string
@@ -29,8 +29,8 @@ func TestAwaitWaitsForWhatIsTemporary(t *testing.T) {
 		want    error
 		lines   int
 	}{
-		{"there at once", []error{nil}, nil, 0},
-		{"back later", []error{errDown, errDown, nil}, nil, 2},
+		{"available at once", []error{nil}, nil, 0},
+		{"available later", []error{errDown, errDown, nil}, nil, 2},
 		{"refused later", []error{errDown, errRefused}, errRefused, 1},
 		{"stopped", nil, context.DeadlineExceeded, 30},
 	}
@@ -58,14 +58,14 @@ func TestAwaitWaitsForWhatIsTemporary(t *testing.T) {
 	}
 }
 
-func TestRedisErrorsThatDoNotPass(t *testing.T) {
+func TestRedisErrorsAreClassified(t *testing.T) {
 	locked := testenv.Redis(t, testenv.WithUser("worker", "right"))
 	node := testenv.Redis(t, testenv.WithCluster())
 	tests := []struct {
 		name, url string
 		temporary bool
 	}{
-		{"nobody listens", "redis://127.0.0.1:1", true},
+		{"nothing listens", "redis://127.0.0.1:1", true},
 		{"no login", locked.URL(), false},
 		{"wrong password", strings.Replace(locked.URL(), "redis://", "redis://worker:wrong@", 1), false},
 		{"wrong database", strings.TrimSuffix(testenv.Redis(t).URL(), "0") + "999", false},

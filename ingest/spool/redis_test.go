@@ -139,7 +139,7 @@ func TestRedisFaultLosesNothing(t *testing.T) {
 }
 
 // Redis and the process with the spool stop in turn.
-func TestRestartsInTurnLoseNothing(t *testing.T) {
+func TestRestartsLoseNothing(t *testing.T) {
 	server := testenv.Redis(t, testenv.WithAOF("always"))
 	rdb := dial(t, server.Addr(), "")
 	dir := t.TempDir()

@@ -246,7 +246,7 @@ func TestDeliveriesDoNotProbeRedis(t *testing.T) {
 }
 
 // A Redis that answers but refuses events is not used.
-func TestBreakerClosesWhenTheOldestEventIsTaken(t *testing.T) {
+func TestBreakerClosesOnceTheOldestEventIsEnqueued(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, dir)

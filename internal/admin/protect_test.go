@@ -65,7 +65,7 @@ func TestOnlyKnownHostNamesAreServed(t *testing.T) {
 	}
 }
 
-func TestOpenHandlersAreForTheirOwnPages(t *testing.T) {
+func TestOpenHandlersServeOnlyTheirOwnPages(t *testing.T) {
 	tests := []struct {
 		name, addr, host, site, origin string
 		want                           int

@@ -103,7 +103,7 @@ func oddCallbacks() []oddEvent {
 		named("a\xffb", 400, ""),
 		{"too many videos", officialEvent("videos", `{"id":"videos","status":"succeeded","outputs":[{}`+strings.Repeat(`,{"url":"https://127.0.0.1/"}`, 30_000)+`]}`), 400, ""},
 		{"both ids", officialEvent("both", `{"id":"1","task_id":"2","status":"failed"}`), 400, ""},
-		{"outputs that are none", officialEvent("outputs", `{"id":"outputs","status":"succeeded","outputs":[1,[],null,"",{"url":1},{"url":"\u0000"}]}`), 200, "outputs"},
+		{"outputs of other types", officialEvent("outputs", `{"id":"outputs","status":"succeeded","outputs":[1,[],null,"",{"url":1},{"url":"\u0000"}]}`), 200, "outputs"},
 		{"external id with NUL", officialEvent("external", `{"task_id":"external","task_status":"failed","task_info":{"external_task_id":"\u0000\ud800"},"updated_at":-1}`), 200, "external"},
 	}
 }

@@ -37,7 +37,7 @@ func (r *recorder) double(_ context.Context, items []int) ([]int, error) {
 	return doubled, nil
 }
 
-func TestCallsThatArriveMeanwhileShareTheNextBatch(t *testing.T) {
+func TestCallsDuringABatchShareTheNextOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{delay: time.Second}
 		j := New(Config[int, int]{Do: r.double})
@@ -104,7 +104,7 @@ func TestPanicIsAnError(t *testing.T) {
 	}
 }
 
-func TestCallerLeavesWhenItsContextEnds(t *testing.T) {
+func TestCallReturnsWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan struct{})
 		j := New(Config[int, int]{Do: func(ctx context.Context, items []int) ([]int, error) {

@@ -63,7 +63,7 @@ func TestNew(t *testing.T) {
 		{"not a URL", Config{BaseURL: "https://hunter2 %zz", APIKey: testKey}, "", "cannot be read"},
 		{"no key", Config{APIKey: " "}, "", "set KLINGAI_API_KEY"},
 		{"no requests at all", Config{APIKey: testKey, Rate: -1}, "", "above 0"},
-		{"a rate that is no number", Config{APIKey: testKey, Rate: math.NaN()}, "", "above 0"},
+		{"a rate that is not a number", Config{APIKey: testKey, Rate: math.NaN()}, "", "above 0"},
 		{"no limit", Config{APIKey: testKey, Rate: math.Inf(1)}, "", "above 0"},
 		{"two keys", Config{APIKey: "hunter2 hunter2"}, "", "one key and nothing else"},
 		{"a key beyond ASCII", Config{APIKey: "hunter2é"}, "", "the API key has characters"},

@@ -43,9 +43,9 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// TestToken checks that the token is as Kling documents and is used for 25 minutes, or until
+// TestTokenIsRenewedWhenItExpires checks that the token is as Kling documents and is used for 25 minutes, or until
 // Kling refuses it.
-func TestToken(t *testing.T) {
+func TestTokenIsRenewedWhenItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tokens []string
 		answer := `{"code":0,"data":{"task_id":"1","task_status":"processing"}}`

@@ -36,7 +36,7 @@ func TestJob(t *testing.T) {
 		{"audio", "13", []JobKind{KindVideo2Audio}, KindVideo2Audio, []string{"GET /v1/audio/video-to-audio/13"}},
 		{"a voice", "14", []JobKind{KindVoice}, KindVoice, []string{"GET /v1/general/custom-voices/14"}},
 		{"an element", "15", []JobKind{KindElement}, KindElement, []string{"GET /v1/general/advanced-custom-elements/15"}},
-		{"a kind that is not listed here", "10", []JobKind{"new-effects"}, "new-effects", []string{"GET /v1/videos/new-effects/10"}},
+		{"an unlisted kind", "10", []JobKind{"new-effects"}, "new-effects", []string{"GET /v1/videos/new-effects/10"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestJobNotFound(t *testing.T) {
 	}
 }
 
-func TestSomeRefusalsEndTheSearch(t *testing.T) {
+func TestOnlySomeRefusalsEndTheSearch(t *testing.T) {
 	tests := []struct {
 		name   string
 		status int // of text2video, which is asked first

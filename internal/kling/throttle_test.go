@@ -149,7 +149,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestCallsThatGaveUpDoNotDelayOthers(t *testing.T) {
+func TestExpiredCallsDoNotDelayOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, wentOut := newPacedClient(t, processing)
 		for range 3 {

@@ -12,9 +12,9 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// TestCrowdClosesTheLongestWait uses a listener for 8 silent connections and 4 that send
+// TestCrowdClosesTheLongestWaitingConnection uses a listener for 8 silent connections and 4 that send
 // headers.
-func TestCrowdClosesTheLongestWait(t *testing.T) {
+func TestCrowdClosesTheLongestWaitingConnection(t *testing.T) {
 	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	silent := func(c *crowd) *list.List { return c.silent }
 	reading := func(c *crowd) *list.List { return c.reading }

@@ -77,7 +77,7 @@ func TestRedisHealthInClusterFindsTheFullMaster(t *testing.T) {
 	}
 }
 
-func TestRedisHealthWithoutInfoGoesByTheWrite(t *testing.T) {
+func TestRedisHealthWithoutInfoDependsOnTheWrite(t *testing.T) {
 	server := miniredis.RunT(t)
 	rdb := dialRedis(t, server.Addr())
 	for reply, wantErr := range map[string]bool{

@@ -43,8 +43,8 @@ func TestSignalAfterTheFirstCallsNow(t *testing.T) {
 	}
 }
 
-// TestStopRestoresDefaultHandling lets SIGTERM end a child process.
-func TestStopRestoresDefaultHandling(t *testing.T) {
+// TestStopRestoresDefaultSignalHandling lets SIGTERM end a child process.
+func TestStopRestoresDefaultSignalHandling(t *testing.T) {
 	const asChild = "KLINGHOOK_TEST_SIGNALS_STOP"
 	if os.Getenv(asChild) != "" {
 		ctx, stop := process.Signals(t.Context(), func() { os.Exit(3) })
@@ -57,7 +57,7 @@ func TestStopRestoresDefaultHandling(t *testing.T) {
 		time.Sleep(soon) // until the signal ends it
 		os.Exit(5)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStopRestoresDefaultHandling$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStopRestoresDefaultSignalHandling$")
 	cmd.Env = append(os.Environ(), asChild+"=1")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError

@@ -238,7 +238,7 @@ func TestFinishedJobsAreForgotten(t *testing.T) {
 	})
 }
 
-func TestTroubleAnswersServerErrors(t *testing.T) {
+func TestTroubleReturnsServerErrors(t *testing.T) {
 	s := newSimulator(t, Config{Trouble: 1})
 	seen := map[any]int{}
 	for range 60 {
@@ -253,7 +253,7 @@ func TestTroubleAnswersServerErrors(t *testing.T) {
 	}
 }
 
-func TestAnswersDriftOnlyWithTheKnob(t *testing.T) {
+func TestAnswersVaryOnlyWithDrift(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		run(t, Config{Drift: on}, func(t *testing.T, s *Simulator, _ *inbox) {
 			seen := map[string]bool{}

@@ -33,7 +33,7 @@ func near(t *testing.T, what string, got, of int, share float64) {
 	}
 }
 
-func TestCallbackKnobsHaveTheirShares(t *testing.T) {
+func TestCallbackFaultsHaveTheirShares(t *testing.T) {
 	const planned = 3 * thousand
 	for name, cfg := range map[string]Config{
 		"nothing":     {},
@@ -105,7 +105,7 @@ func begin(all []arrival) time.Time {
 	return all[0].at
 }
 
-func TestJobKnobsHaveTheirShares(t *testing.T) {
+func TestJobFaultsHaveTheirShares(t *testing.T) {
 	run(t, Config{RandomSeed: 3, Fail: 0.3, Cancel: 0.1}, func(t *testing.T, s *Simulator, _ *inbox) {
 		createMany(t, s, thousand)
 		jobs := s.Stats().Jobs

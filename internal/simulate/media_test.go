@@ -37,7 +37,7 @@ func finish(t *testing.T, s *Simulator, b *inbox) (id, called, looked string) {
 	return id, videoLink(decodeBody(t, all[len(all)-1].body)), videoLink(lookUp(t, s, id))
 }
 
-func TestVideoIsReadAnywhere(t *testing.T) {
+func TestVideoCanBeReadAtAnyOffset(t *testing.T) {
 	const size = 100_003
 	whole := content(t, 1, "job", size)
 	if err := iotest.TestReader(newVideo(1, "job", size), whole); err != nil {
@@ -153,7 +153,7 @@ func TestLinksExpireAfterTheirTime(t *testing.T) {
 	})
 }
 
-func TestSlowMediaTakeTheirTime(t *testing.T) {
+func TestSlowMediaLimitsTheRate(t *testing.T) {
 	run(t, Config{MediaSize: 100_000, SlowMedia: 10_000}, func(t *testing.T, s *Simulator, b *inbox) {
 		id, link, _ := finish(t, s, b)
 		begun := time.Now()

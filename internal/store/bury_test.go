@@ -32,7 +32,7 @@ func states(t *testing.T, db *store.Store) map[string]store.DeadLetterState {
 	return got
 }
 
-func TestBuryingManyTwiceKeepsTheirFailures(t *testing.T) {
+func TestBuryingTasksAgainKeepsTheirFailures(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		const n = 500
 		var many []store.DeadLetter

@@ -11,7 +11,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestCountsOfWhatPeopleWatch(t *testing.T) {
+func TestCounts(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		want := store.Counts{

@@ -198,7 +198,7 @@ func TestLongestDueJobComesFirstAndAFailedOneLast(t *testing.T) {
 	})
 }
 
-func TestCreatorsNameOfAJobIsForgottenUnlessItHasEvents(t *testing.T) {
+func TestTrackedExternalIDIsReplacedUnlessItHasEvents(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)

@@ -12,7 +12,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestWhichLinkCounts(t *testing.T) {
+func TestNewLinkDecidesWhetherAFileIsOwed(t *testing.T) {
 	const first, renewed, other = "https://cdn.example/v.mp4?sig=1", "https://cdn.example/v.mp4?sig=2", "https://cdn.example/w.mp4?sig=3"
 	tests := []struct {
 		name string

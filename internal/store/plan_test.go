@@ -29,7 +29,7 @@ func onEach(t *testing.T, f func(t *testing.T, s *Store)) {
 	}
 }
 
-func TestConnectionsPlanEachTime(t *testing.T) {
+func TestConnectionsUseCustomPlans(t *testing.T) {
 	s, err := Open(t.Context(), testenv.Postgres(t))
 	if err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func TestTemporaryErrorsOfPostgreSQL(t *testing.T) {
 		url       string
 		temporary bool
 	}{
-		"nobody listens":   {elsewhere, true},
+		"nothing listens":  {elsewhere, true},
 		"unknown user":     {strings.Replace(here, "postgres@", "nobody@", 1), false},
 		"unknown database": {strings.Replace(here, "/test_", "/missing_", 1), false},
 	} {

@@ -78,7 +78,7 @@ func recordShuffled(t *testing.T, db *store.Store, jobs []string, r *rand.Rand) 
 	}
 }
 
-func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
+func TestEachEventOfABatchOwesItsOwnWork(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		of := func(id string, update *tasks.JobUpdate, destinations ...string) store.Recording {
 			ev := event(id, tasks.TypeProcessing)
@@ -104,10 +104,10 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 			settled       []bool
 			processed     []bool
 		}{
-			{"at no time", time.Time{}, []int{0, 1, 0, 0, 0}, []int{0, 0, 2, 0, 0}, make([]bool, 5), make([]bool, 5)},
+			{"without a time", time.Time{}, []int{0, 1, 0, 0, 0}, []int{0, 0, 2, 0, 0}, make([]bool, 5), make([]bool, 5)},
 			{"again", received, []int{0, 1, 0, 0, 0}, []int{0, 0, 2, 0, 0}, make([]bool, 5), make([]bool, 5)},
-			{"others", received, []int{0, 1, 0, 0, 0}, []int{0, 0, 2, 0, 0}, []bool{true, false, false, false, true}, make([]bool, 5)},
-			{"the others again", received.Add(time.Hour), []int{0, 1, 0, 0, 0}, []int{0, 0, 2, 0, 0}, make([]bool, 5), []bool{true, false, false, false, true}},
+			{"other events", received, []int{0, 1, 0, 0, 0}, []int{0, 0, 2, 0, 0}, []bool{true, false, false, false, true}, make([]bool, 5)},
+			{"the other events again", received.Add(time.Hour), []int{0, 1, 0, 0, 0}, []int{0, 0, 2, 0, 0}, make([]bool, 5), []bool{true, false, false, false, true}},
 		}
 		for i, tt := range tests {
 			if i == 2 {
@@ -137,7 +137,7 @@ func TestEachEventOfABatchOwesItsOwn(t *testing.T) {
 	})
 }
 
-func TestMoreLinksThanOneStatementTakes(t *testing.T) {
+func TestManyLinksAreStoredInSeveralStatements(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		var list []store.Recording
 		for n := range 12 {

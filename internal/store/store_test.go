@@ -205,7 +205,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{"no scheme", "k.db", `neither "sqlite:" nor "postgres://"`},
 		{"no path", "sqlite:", "write sqlite:<path>"},
 		{"no file", "sqlite:" + filepath.Join(t.TempDir(), "k.db"), "klinghook migrate"},
-		{"nobody listens", "postgres://u:hunter2@127.0.0.1:1/db?connect_timeout=2", "reach database"},
+		{"nothing listens", "postgres://u:hunter2@127.0.0.1:1/db?connect_timeout=2", "reach database"},
 		{"bad port", "postgres://u:hunter2@127.0.0.1:port/db", "database"},
 	}
 	for _, tt := range tests {

@@ -113,7 +113,7 @@ func TestExactFileOrNothingIsStored(t *testing.T) {
 		// Checksums.
 		{"Content-MD5", []string{whole("Content-MD5: " + md5Of(video))}, video},
 		{"Content-MD5 in hex", []string{whole("Content-MD5: " + hexMD5)}, video},
-		{"Content-MD5 that is none", []string{whole("Content-MD5: none")}, video},
+		{"malformed Content-MD5", []string{whole("Content-MD5: none")}, video},
 		{"Content-MD5 of another file", []string{whole("Content-MD5: " + md5Of(other))}, nil},
 		{"Content-MD5, after a resume", []string{strings.Replace(cut, v1, v1+"\r\nContent-MD5: "+md5Of(other), 1), rest}, nil},
 		{"Content-MD5 of the part", []string{cut, strings.Replace(rest, v1, v1+"\r\nContent-MD5: "+md5Of(video[half:]), 1)}, video},
@@ -151,7 +151,7 @@ func TestExactFileOrNothingIsStored(t *testing.T) {
 	}
 }
 
-func TestRestIsRequestedOfTheSameVersion(t *testing.T) {
+func TestResumeRequestsTheSameVersion(t *testing.T) {
 	t.Parallel()
 	const size, piece = 200 << 10, 30 << 10
 	tests := []struct {

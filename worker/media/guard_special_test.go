@@ -137,7 +137,7 @@ func serveAt(t *testing.T, host, port string, reached *atomic.Int32, handler htt
 	return port
 }
 
-func TestNameThatLeadsInsideReachesNothingThere(t *testing.T) {
+func TestNameOfAPrivateAddressIsNotReached(t *testing.T) {
 	t.Parallel()
 	video := testVideo(64<<10, 1)
 	outward, inward := []string{"127.0.0.2"}, []string{"127.0.0.1"}

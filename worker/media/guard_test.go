@@ -76,7 +76,7 @@ func answerDNS(query []byte, lookup func(host string, v6 bool) []string) []byte 
 	return append([]byte{byte(len(answer) >> 8), byte(len(answer))}, answer...)
 }
 
-func TestWhatAnAddressIs(t *testing.T) {
+func TestAddressesAreClassified(t *testing.T) {
 	t.Parallel()
 	g := newGuard(Config{})
 	for what, addrs := range map[string]string{
@@ -102,7 +102,7 @@ func TestWhatAnAddressIs(t *testing.T) {
 	}
 }
 
-func TestWhichLinksAreRefused(t *testing.T) {
+func TestForbiddenLinksAreRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, link string
@@ -239,7 +239,7 @@ func TestConnectionsInsideAreRefused(t *testing.T) {
 }
 
 // A listener with a full queue answers no more connections, like a dead address.
-func TestDeadIPv6AddressIsPassedQuickly(t *testing.T) {
+func TestDeadIPv6AddressIsSkippedQuickly(t *testing.T) {
 	t.Parallel()
 	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -209,7 +209,7 @@ func TestSlowServerIsNotGivenUp(t *testing.T) {
 		})
 	}
 }
-func TestEachRedirectMayTakeItsTime(t *testing.T) {
+func TestEachRedirectHasItsOwnTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		video := testVideo(1000, 1)
 		f := pipeFetcher(t, Config{}, func(w http.ResponseWriter, r *http.Request, n int) {
@@ -266,7 +266,7 @@ func (slowWriter) Write(p []byte) (int, error) {
 
 func (slowWriter) Close() error { return nil }
 
-func TestSlowBucketIsNotTheServersFault(t *testing.T) {
+func TestSlowBucketDoesNotCountAgainstTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		f := pipeFetcher(t, Config{MinRate: 1 << 20}, func(w http.ResponseWriter, r *http.Request, n int) {

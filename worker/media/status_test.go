@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestWhichStatusesAreRetried(t *testing.T) {
+func TestOnlyTemporaryStatusesAreRetried(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name      string
@@ -18,9 +18,9 @@ func TestWhichStatusesAreRetried(t *testing.T) {
 		permanent bool
 		wait      time.Duration
 	}{
-		{name: "for ever", statuses: []int{404, 405, 410, 414, 451}, permanent: true},
-		{name: "may pass", statuses: []int{302, 400, 401, 403, 408, 416, 425, 500, 502, 504}},
-		{name: "asks for a wait", statuses: []int{429, 503}, wait: 5 * time.Second},
+		{name: "permanent", statuses: []int{404, 405, 410, 414, 451}, permanent: true},
+		{name: "temporary", statuses: []int{302, 400, 401, 403, 408, 416, 425, 500, 502, 504}},
+		{name: "temporary with Retry-After", statuses: []int{429, 503}, wait: 5 * time.Second},
 	}
 	for _, tt := range tests {
 		for _, code := range tt.statuses {

@@ -69,9 +69,9 @@ func TestChatErrorShowsNoSecret(t *testing.T) {
 	}
 }
 
-// TestHungSendsFreeTheirPlaces checks that sends that never return block their destination
+// TestHungSendsReleaseTheirSlots checks that sends that never return block their destination
 // only for a while.
-func TestHungSendsFreeTheirPlaces(t *testing.T) {
+func TestHungSendsReleaseTheirSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var sends atomic.Int32
@@ -178,7 +178,7 @@ func TestScrubberRemovesSecrets(t *testing.T) {
 	}
 }
 
-func TestMailIsSentWhenTheServerKeepsIt(t *testing.T) {
+func TestMailIsSentOnceTheServerAcceptsIt(t *testing.T) {
 	for _, refused := range []string{"", "MAIL", "RCPT", "DATA", ".", "close"} {
 		t.Run("refused "+refused, func(t *testing.T) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -285,7 +285,7 @@ func TestLongTextsAreCutToOneMessage(t *testing.T) {
 	}
 }
 
-func TestOtherRequestsAreNotGuarded(t *testing.T) {
+func TestRequestsToOtherHostsAreNotGuarded(t *testing.T) {
 	newTestChat(t, "generic://generic.example/", nil)
 	testServers(t, "", status(404, "", "", `{"error":"no"}`))
 	for host, guarded := range map[string]bool{"https://generic.example:443/": true, "https://other.example/": false} {

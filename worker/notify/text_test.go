@@ -101,7 +101,7 @@ func TestSize(t *testing.T) {
 	}
 }
 
-func TestComposeFitsTheService(t *testing.T) {
+func TestComposedTextFitsTheService(t *testing.T) {
 	m := Message{Type: tasks.TypeCompleted, At: time.Date(2025, 1, 15, 10, 30, 0, 0, time.UTC), Job: JobDetails{ID: "vid_é"}}
 	const heading, details = "Video completed: vid_é", "Time: 2025-01-15 10:30:00 UTC"
 	tests := []struct {

@@ -52,7 +52,7 @@ func TestTurnsKeepTheRate(t *testing.T) {
 	})
 }
 
-func TestTurnsWithoutARate(t *testing.T) {
+func TestTurnsAreImmediateWithoutARate(t *testing.T) {
 	n, name := newTestForward(t, "http://a.example/")
 	for _, name := range []string{name, name, "gone-12345678"} { // Send reports the removed one
 		if wait := n.Turn(name); wait != 0 {

@@ -316,7 +316,7 @@ func TestGuessesOfOthersDoNotLockOutTheOperator(t *testing.T) {
 	wantStatus(t, f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer "+token), http.StatusOK, "a right token")
 }
 
-func TestClientMayGuessAgainAfterAWhile(t *testing.T) {
+func TestClientMayLogInAgainAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFrontOn(t, withPassword(t))
 		for range freeGuesses {
@@ -333,7 +333,7 @@ func TestClientMayGuessAgainAfterAWhile(t *testing.T) {
 	})
 }
 
-func TestWaitingChecksAreBounded(t *testing.T) {
+func TestWaitingPasswordChecksAreBounded(t *testing.T) {
 	f := newFront(t, withPassword(t))
 	for range 3 * freeGuesses {
 		f.session() // Right logins are not limited.
@@ -348,7 +348,7 @@ func TestWaitingChecksAreBounded(t *testing.T) {
 	wantStatus(t, f.login("operator", password), http.StatusSeeOther, "a login within it")
 }
 
-func TestGuessersAreBounded(t *testing.T) {
+func TestRememberedClientsAreBounded(t *testing.T) {
 	var g guesses
 	for i := range maxGuessers + 1 {
 		g.count(guesser{addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})})
@@ -389,7 +389,7 @@ func TestLoginRedirectsOnlyToPages(t *testing.T) {
 	}
 }
 
-func TestPageOffersConfiguredWays(t *testing.T) {
+func TestLoginPageOffersConfiguredLogins(t *testing.T) {
 	both := withPassword(t)
 	both.Tokens = []string{token}
 	tests := []struct {

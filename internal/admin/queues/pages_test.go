@@ -71,7 +71,7 @@ func (q queue) ask(t *testing.T, method, target, body string, header ...string) 
 	return w
 }
 
-func TestOnlyThePagesThemselvesChangeTasks(t *testing.T) {
+func TestOnlySameOriginRequestsChangeTasks(t *testing.T) {
 	q := newQueue(t)
 	inspector := asynq.NewInspectorFromRedisClient(q.redis)
 	archive := "/queues/api/queues/events/pending_tasks/" + q.taskID + ":archive"
