@@ -10,6 +10,7 @@ import (
 const (
 	outcomeAccepted  = "accepted"
 	outcomeDuplicate = "duplicate"
+	outcomeTest      = "test" // from klinghook doctor
 	outcomeSignature = "invalid_signature"
 	outcomeMalformed = "malformed"
 	outcomeTooLarge  = "too_large"

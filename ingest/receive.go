@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -33,7 +34,7 @@ func unavailable(message, outcome string, reason error) *refusal {
 // receiver handles the deliveries of one endpoint and reports each.
 func (s *Server) receiver(endpoint Endpoint) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		start := s.cfg.Now()
+		start, answer := s.cfg.Now(), `{"received": true}`
 		delivery := Delivery{Source: endpoint.Protocol.Name, Status: http.StatusOK, Outcome: outcomeAccepted, Peer: c.Request().RemoteAddr}
 		body, refused := s.receive(c, endpoint, start, &delivery)
 		switch {
@@ -41,15 +42,18 @@ func (s *Server) receiver(endpoint Endpoint) echo.HandlerFunc {
 			delivery.Status, delivery.Outcome, delivery.Reason = refused.status, refused.outcome, refused.reason
 		case delivery.Duplicate:
 			delivery.Outcome = outcomeDuplicate
+		case delivery.Type == source.TypeTest:
+			delivery.Outcome, answer = outcomeTest, `{"received": true, "test": true}`
 		}
 		delivery.Took = s.cfg.Now().Sub(start)
 		s.metrics.observe(delivery.Source, delivery.Outcome, delivery.Took)
 		s.report(delivery)
+		s.refusals.note(delivery, endpoint.isSigned(c.Request().Header), start)
 		if refused != nil {
 			s.sampler.offer(c.Request(), endpoint, body, refused, start)
 			return refused
 		}
-		return c.JSONBlob(http.StatusOK, []byte(`{"received": true}`))
+		return c.JSONBlob(http.StatusOK, []byte(answer))
 	}
 }
 
@@ -72,6 +76,10 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 	// A sender that disconnects must not cancel an event that it sent completely.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.cfg.EnqueueTimeout)
 	defer cancel()
+	if source.IsTest(body) {
+		d.Type = source.TypeTest
+		return body, s.answerTest(ctx)
+	}
 	done, refused := s.bodies.work(ctx, body)
 	defer done()
 	if refused != nil {
@@ -109,6 +117,17 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 		return body, unavailable("the event could not be queued", outcomeQueue, err)
 	}
 	return body, nil
+}
+
+// answerTest answers a test delivery as it would answer an event, without keeping it.
+func (s *Server) answerTest(ctx context.Context) *refusal {
+	if s.cfg.Check == nil {
+		return nil
+	}
+	if err := s.cfg.Check(ctx); err != nil {
+		return unavailable("an event could not be queued", outcomeQueue, err)
+	}
+	return nil
 }
 
 // keep copies the named headers.

@@ -40,6 +40,8 @@ type Config struct {
 	// EnqueueTimeout is how long a delivery waits for the queue before it is answered with
 	// 503; default 3 s.
 	EnqueueTimeout time.Duration
+	// Check, if set, returns why the queue would not keep an event. It answers test deliveries.
+	Check func(context.Context) error
 	// Live and Ready answer GET /healthz and /readyz. Required.
 	Live, Ready http.HandlerFunc
 	// Log is required.
@@ -64,6 +66,7 @@ type Server struct {
 	// refusedLog samples, so that strangers cannot fill the disk.
 	refusedLog *zap.Logger
 	sampler    *sampler
+	refusals   refusals
 	metrics    metrics
 }
 

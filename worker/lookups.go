@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/kling"
@@ -104,15 +103,6 @@ func (w *Worker) LookUp(ctx context.Context) error {
 	return w.inquirer.inTurn(ctx)
 }
 
-// extendLease takes or extends a lease, unless another worker has it.
-//
-// KEYS: the lease. ARGV: the worker, milliseconds.
-var extendLease = redis.NewScript(`
-local holder = redis.call("GET", KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
-return 1`)
-
 // inTurn asks about the jobs that are due if this worker has the lease. It also extends
 // the lease until quietUntil, while nobody asks.
 func (q *inquirer) inTurn(ctx context.Context) error {
@@ -120,12 +110,9 @@ func (q *inquirer) inTurn(ctx context.Context) error {
 	defer q.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	mine, err := extendLease.Run(ctx, q.w.cfg.Redis, []string{tasks.LookupLease}, q.name, lookupLeaseTime.Milliseconds()).Bool()
-	if err != nil {
-		return fmt.Errorf("acquire look-up lease: %w", err)
-	}
-	if !mine {
-		return nil
+	mine, err := tasks.AcquireLease(ctx, q.w.cfg.Redis, tasks.LookupLease, q.name, lookupLeaseTime)
+	if err != nil || !mine {
+		return err
 	}
 	if err := tasks.NoteLookups(ctx, q.w.cfg.Redis); err != nil {
 		return err

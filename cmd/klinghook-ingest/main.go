@@ -119,12 +119,13 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	defer queue.Close()
 	health := process.NewHealth(log, cli.QueueCheck(queue))
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: queue, MaxBody: cfg.MaxBody,
+		Endpoints: endpoints, Queue: queue, MaxBody: cfg.MaxBody, Check: queue.Check,
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics, Tracer: traces.Tracer(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg)})
 	server.Start(ctx)
 	defer server.Close()
+	go cli.ReportIngest(ctx, rdb, log, server.Refused, queue.Percent)
 	listeners := process.NewListeners(log)
 	if _, err := cli.Listen(ctx, listeners, cli.PrivateService("metrics", cfg, private, log)); err != nil {
 		return err

@@ -66,6 +66,9 @@ func (q *Queue) Detail() map[string]any {
 	return map[string]any{"spool": map[string]any{"events": usage.events, "bytes": usage.bytes, "oldest_age_seconds": math.Round(usage.age().Seconds())}}
 }
 
+// Percent returns how much of the spool is in use; 0 without one.
+func (q *Queue) Percent() int { return int(100 * q.used().bytes / q.cfg.MaxBytes) }
+
 // Check returns why an event would probably be refused now. It does no I/O. A spool counts
 // as full when less than 1 % is left.
 func (q *Queue) Check(context.Context) error {

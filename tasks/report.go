@@ -1,0 +1,120 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Processes report about themselves in Redis, for alerts and for people. Reports expire in
+// Redis, so that no clocks are compared.
+const (
+	workReport    = "klinghook:report:work"
+	ingestNames   = "klinghook:report:ingests" // a set
+	ingestReports = "klinghook:report:ingest:" // and a name of the set
+
+	workReportLife   = 5 * time.Minute
+	ingestReportLife = time.Minute
+)
+
+// WorkReport is what the last sweep found.
+type WorkReport struct {
+	// DeadLetters counts the open dead letters; NewestDeadLetter is the latest id of one.
+	DeadLetters      int   `json:"dead_letters"`
+	NewestDeadLetter int64 `json:"newest_dead_letter"`
+	// Expiring counts the files that are not stored and whose links expire soon.
+	Expiring int `json:"expiring"`
+	// Paused are the names of paused destinations.
+	Paused []string `json:"paused,omitempty"`
+}
+
+// IngestReport is the state of an ingest process.
+type IngestReport struct {
+	Host string `json:"host"`
+	// SpoolPercent is the largest use of the spool since the last report.
+	SpoolPercent int       `json:"spool_percent"`
+	Refused      []Refusal `json:"refused,omitempty"`
+}
+
+// Refusal is a series of deliveries that an ingest refused.
+type Refusal struct {
+	Source string `json:"source"`
+	// Reason is the outcome as the metrics name it.
+	Reason string `json:"reason"`
+	Count  int    `json:"count"`
+	// Lasted is the time from the first to the last.
+	Lasted time.Duration `json:"lasted_ns"`
+}
+
+// ReportWork replaces the work report.
+func ReportWork(ctx context.Context, rdb redis.UniversalClient, report WorkReport) error {
+	return set(ctx, rdb, workReport, report, workReportLife)
+}
+
+// ReadWork returns the work report; found is false if no sweep reported lately.
+func ReadWork(ctx context.Context, rdb redis.UniversalClient) (report WorkReport, found bool, err error) {
+	found, err = get(ctx, rdb, workReport, &report)
+	return report, found, err
+}
+
+// ReportIngest replaces the report of an ingest process. Its name must be unique.
+func ReportIngest(ctx context.Context, rdb redis.UniversalClient, name string, report IngestReport) error {
+	if err := rdb.SAdd(ctx, ingestNames, name).Err(); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return set(ctx, rdb, ingestReports+name, report, ingestReportLife)
+}
+
+// ReadIngests returns the reports of all running ingest processes.
+func ReadIngests(ctx context.Context, rdb redis.UniversalClient) (reports []IngestReport, err error) {
+	names, err := rdb.SMembers(ctx, ingestNames).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list reports: %w", err)
+	}
+	for _, name := range names {
+		var report IngestReport
+		found, err := get(ctx, rdb, ingestReports+name, &report)
+		switch {
+		case err != nil:
+			return nil, err
+		case found:
+			reports = append(reports, report)
+		default:
+			// If the process still runs, its next report adds it again.
+			if err := rdb.SRem(ctx, ingestNames, name).Err(); err != nil {
+				return nil, fmt.Errorf("forget report: %w", err)
+			}
+		}
+	}
+	return reports, nil
+}
+
+func set(ctx context.Context, rdb redis.UniversalClient, key string, value any, life time.Duration) error {
+	text, err := json.Marshal(value)
+	if err == nil {
+		err = rdb.Set(ctx, key, text, life).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// get reads a report; found is false if there is none.
+func get(ctx context.Context, rdb redis.UniversalClient, key string, value any) (found bool, err error) {
+	text, err := rdb.Get(ctx, key).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, value)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read report: %w", err)
+	}
+	return true, nil
+}
