@@ -69,7 +69,7 @@ func (w *Worker) Sweep(ctx context.Context) error {
 	for _, queue := range queues {
 		errs = append(errs, w.sweepArchive(ctx, queue))
 	}
-	errs = append(errs, w.endDone(ctx), w.countExpiring(ctx))
+	errs = append(errs, w.endDone(ctx), w.reportWork(ctx))
 	return errors.Join(append(errs, w.enqueueOwedWork(ctx))...)
 }
 
@@ -170,12 +170,15 @@ func (w *Worker) enqueueOrphans(ctx context.Context, orphans []*asynq.TaskInfo) 
 	return nil
 }
 
-// countExpiring counts the files that are not stored and whose links expire soon.
-func (w *Worker) countExpiring(ctx context.Context) error {
-	n, err := w.cfg.Store.CountExpiringMedia(ctx, w.cfg.LinkLifetime, w.cfg.Now())
-	if err != nil {
+// reportWork counts what people should know of, for the metrics and for alerts.
+func (w *Worker) reportWork(ctx context.Context) (err error) {
+	var report tasks.WorkReport
+	if report.Expiring, err = w.cfg.Store.CountExpiringMedia(ctx, w.cfg.LinkLifetime, w.cfg.Now()); err != nil {
 		return err
 	}
-	w.metrics.expiring.Set(float64(n))
-	return nil
+	w.metrics.expiring.Set(float64(report.Expiring))
+	if report.DeadLetters, report.NewestDeadLetter, err = w.cfg.Store.CountOpenDeadLetters(ctx); err != nil {
+		return err
+	}
+	return tasks.ReportWork(ctx, w.cfg.Redis, report)
 }

@@ -67,6 +67,11 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	if err := checkLogin(cfg, gate); err != nil {
 		return err
 	}
+	stopAlerts, err := watchAlerts(ctx, cfg, rdb, log)
+	if err != nil {
+		return err
+	}
+	defer stopAlerts()
 	logout := ""
 	if gate.HasPage() {
 		logout = cfg.AdminPrefix + login.LogoutPath

@@ -108,11 +108,13 @@ type dev struct {
 	store    *store.Store
 	queue    ingest.Enqueuer
 	check    process.Check // of the queue
-	sample   *sampleServer
-	kling    *simulatedKling // nil without --simulate
-	crew     *crew
-	narrator *narrator // nil if the log reports what happens
-	pages    http.Handler
+	// spoolPercent returns how much of the spool is in use.
+	spoolPercent func() int
+	sample       *sampleServer
+	kling        *simulatedKling // nil without --simulate
+	crew         *crew
+	narrator     *narrator // nil if the log reports what happens
+	pages        http.Handler
 	// closers undo open, the last first.
 	closers []func() error
 }
@@ -194,6 +196,7 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 func (d *dev) openQueue(ctx context.Context) error {
 	if d.embedded != nil {
 		d.queue, d.check = storeFirst{d.store, tasks.NewClient(d.rdb)}, process.RedisCheck(d.rdb)
+		d.spoolPercent = func() int { return 0 }
 		return nil
 	}
 	queue, err := cli.OpenQueue(d.cfg, d.rdb, d.log, d.metrics)
@@ -202,7 +205,7 @@ func (d *dev) openQueue(ctx context.Context) error {
 	}
 	queue.Start(ctx)
 	d.closers = append(d.closers, func() error { queue.Close(); return nil })
-	d.queue, d.check = queue, cli.QueueCheck(queue)
+	d.queue, d.check, d.spoolPercent = queue, cli.QueueCheck(queue), queue.Percent
 	return nil
 }
 
@@ -232,7 +235,7 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	health := process.NewHealth(d.log, d.check, process.Check{Name: "database", Probe: d.store.CheckWritable})
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody,
+		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody, Check: d.check.Probe,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
 	private := admin.Handler(admin.Config{
@@ -245,6 +248,12 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	server.Start(ctx)
 	defer server.Close()
+	go cli.ReportIngest(ctx, d.rdb, d.log, server.Refused, d.spoolPercent)
+	stopAlerts, err := watchAlerts(ctx, d.cfg, d.rdb, d.log)
+	if err != nil {
+		return err
+	}
+	defer stopAlerts()
 	listeners := process.NewListeners(d.log)
 	here, err := d.listen(ctx, listeners, private, public)
 	if err != nil {

@@ -16,12 +16,13 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/worker/media"
 	"github.com/klinghook/klinghook/worker/notify"
 )
 
 // load reads the settings of a role from the environment and the command's flags.
 func load(role config.Role, cmd *cobra.Command) (*config.Config, error) {
-	return cli.Load(role, cmd, config.Checks{"KLINGHOOK_NOTIFY_URLS": notify.CheckChatURL})
+	return cli.Load(role, cmd, config.Checks{"KLINGHOOK_NOTIFY_URLS": notify.CheckChatURL, "KLINGHOOK_ALERT_URLS": notify.CheckChatURL})
 }
 
 // loadWithLog is load for a command that keeps running and logs.
@@ -67,9 +68,7 @@ func withQueue(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Confi
 	if err != nil {
 		return err
 	}
-	if here, devRuns := readDevAddresses(ctx, cfg.Data); devRuns && cfg.Origin("KLINGHOOK_REDIS_URL") == config.FromDefault {
-		cfg.RedisURL = here.Redis
-	}
+	useDevRedis(ctx, cfg)
 	rdb, err := cli.OpenRedis(cfg, zap.NewNop())
 	if err != nil {
 		return err
@@ -84,6 +83,25 @@ func withQueue(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Confi
 	}
 	defer closeInto(&err, db.Close)
 	return f(ctx, cfg, rdb, db)
+}
+
+// useDevRedis names the Redis of a running dev if none is set, and reports whether it did.
+func useDevRedis(ctx context.Context, cfg *config.Config) bool {
+	here, devRuns := readDevAddresses(ctx, cfg.Data)
+	if !devRuns || cfg.Origin("KLINGHOOK_REDIS_URL") != config.FromDefault {
+		return false
+	}
+	cfg.RedisURL = here.Redis
+	return true
+}
+
+// openBucket opens the bucket of the settings. Its errors have advice.
+func openBucket(ctx context.Context, cfg *config.Config) (*media.Bucket, error) {
+	bucket, err := media.OpenBucket(ctx, cfg.BucketURL)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; let this user write there, or set KLINGHOOK_BUCKET_URL (--bucket-url) to another directory", err)
+	}
+	return bucket, err
 }
 
 // pingRedis returns an error with advice if Redis is unreachable.

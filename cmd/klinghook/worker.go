@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"time"
@@ -81,6 +79,11 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer closeInto(&err, crew.close)
+	stopAlerts, err := watchAlerts(ctx, cfg, rdb, log)
+	if err != nil {
+		return err
+	}
+	defer stopAlerts()
 	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
@@ -151,14 +154,11 @@ type crewConfig struct {
 }
 
 func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
-	notifier, err := notify.New(notify.Config{ChatURLs: cfg.cfg.NotifyURLs, ForwardURLs: cfg.cfg.ForwardURLs, ForwardSecret: cfg.cfg.ForwardSecret, Rate: cfg.cfg.NotifyRate})
+	notifier, err := newNotifier(cfg.cfg)
 	if err != nil {
-		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS: %w", err)
+		return nil, err
 	}
-	bucket, err := media.OpenBucket(ctx, cfg.cfg.BucketURL)
-	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w; let this user write there, or set KLINGHOOK_BUCKET_URL (--bucket-url) to another directory", err)
-	}
+	bucket, err := openBucket(ctx, cfg.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +184,15 @@ func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
 		return nil, errors.Join(err, bucket.Close())
 	}
 	return &crew{worker: w, bucket: bucket, notify: notifier}, nil
+}
+
+// newNotifier returns the notifier of the settings.
+func newNotifier(cfg *config.Config) (*notify.Notifier, error) {
+	notifier, err := notify.New(notify.Config{ChatURLs: cfg.NotifyURLs, ForwardURLs: cfg.ForwardURLs, ForwardSecret: cfg.ForwardSecret, Rate: cfg.NotifyRate})
+	if err != nil {
+		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS: %w", err)
+	}
+	return notifier, nil
 }
 
 // close closes the dependencies. The worker must have been shut down.

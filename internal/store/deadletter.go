@@ -186,6 +186,16 @@ func (s *Store) CountDeadLetters(ctx context.Context, filter DeadLetterFilter) (
 	return n, wrap(err, "count dead letters")
 }
 
+// CountOpenDeadLetters counts the open dead letters, up to [CountLimit], and returns the
+// greatest id of them.
+func (s *Store) CountOpenDeadLetters(ctx context.Context) (n int, newest int64, err error) {
+	counted, err := one(ctx, s.db, func(row scanner) (c [2]int64, err error) {
+		err = row.Scan(&c[0], &c[1])
+		return c, err
+	}, `SELECT count(*), coalesce(max(id), 0) FROM (SELECT id FROM dead_letters WHERE state = 'dead' LIMIT `+strconv.Itoa(CountLimit)+`) counted`)
+	return int(counted[0]), counted[1], wrap(err, "count dead letters")
+}
+
 func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
 	if len(filter.IDs) > 0 {
 		andIn(&conditions, "id", filter.IDs)

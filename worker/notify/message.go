@@ -23,6 +23,8 @@ type Message struct {
 	Job JobDetails
 	// Media are the job's files.
 	Media []MediaDetails
+	// Title and Text, if set, are what chat shows instead of the event.
+	Title, Text string
 }
 
 // JobDetails describe a video generation. Unknown fields are zero.

@@ -17,6 +17,9 @@ const maxText = 200
 
 // title returns one line about the event.
 func title(message Message) string {
+	if message.Title != "" {
+		return message.Title
+	}
 	heading := "Event " + clean(message.Type)
 	if slices.Contains(tasks.KnownTypes(), message.Type) {
 		heading = "Video " + strings.TrimPrefix(message.Type, "video.")
@@ -29,6 +32,9 @@ func title(message Message) string {
 
 // lines returns the details, one per line and at least one.
 func lines(message Message) []string {
+	if message.Title != "" {
+		return []string{message.Text}
+	}
 	var ls []string
 	add := func(label, value string) {
 		if value = clean(value); value != "" {

@@ -44,7 +44,7 @@ func TestPodsReachOnlyWhatTheyNeed(t *testing.T) {
 	want := map[string]string{
 		"ingest": "from all to webhooks, from monitoring to private, to dns, to redis",
 		"worker": "from jobs to private, from monitoring to private, to dns, to internet, to postgresql, to redis",
-		"admin":  "from monitoring to private, to dns, to redis",
+		"admin":  "from monitoring to private, to dns, to internet, to redis",
 	}
 	onEach(t, func(t *testing.T, m manifests) {
 		if all := text(named[*networkingv1.NetworkPolicy](t, m, "default-deny").Spec); all != `{"podSelector":{},"policyTypes":["Ingress","Egress"]}` {
