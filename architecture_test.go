@@ -35,7 +35,9 @@ func rooms() map[string][]string {
 
 		"ingest":         {"internal/source", "internal/join", "tasks"},
 		"worker":         {"internal/source", "internal/kling", "internal/store", "internal/join", "tasks"},
-		"internal/admin": {"internal/source", "internal/kling", "internal/store", "tasks"},
+		"internal/admin": {"internal/doctor", "internal/source", "internal/kling", "internal/store", "tasks"},
+
+		"internal/doctor": {"internal/source", "internal/kling", "internal/store", "tasks"},
 
 		// The fake Kling shares no code with us, so that it does not share our errors.
 		"internal/simulate": nil,
