@@ -162,6 +162,16 @@ func (s Setting) weakness(item string, onLoopback bool) string {
 	return ""
 }
 
+// Problem returns the problem with an item of the setting, without showing it; empty if
+// there is none. A weak secret is a problem too.
+func (s Setting) Problem(item string) string {
+	problem := cmp.Or(s.damage(item), s.weakness(item, false))
+	if problem == "" && !s.form.valid(item) {
+		problem = fmt.Sprintf("must be %s, such as %s", s.form.words, s.form.example)
+	}
+	return problem
+}
+
 // quote returns the part of an invalid value that a message may show.
 func (s Setting) quote(text string) string {
 	switch {

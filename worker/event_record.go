@@ -43,7 +43,7 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 	}
 	var owed store.Owed
 	err = w.traced(ctx, "store event", func(ctx context.Context) (err error) {
-		owed, err = w.records.Do(ctx, store.Recording{Event: event, Update: update, Destinations: w.destinations(event)})
+		owed, err = w.records.Do(ctx, store.Recording{Event: event, Update: update, Destinations: w.cfg.Notify.NamesFor(event.Type)})
 		return err
 	})
 	if err != nil {
@@ -111,14 +111,6 @@ func (w *Worker) keepUnread(ctx context.Context, event tasks.Event, reason error
 func aboutEvent(payload []byte) (job tasks.JobKey, eventID string) {
 	event, _ := tasks.DecodeEvent(payload) // an unreadable payload is about nothing
 	return event.Job, event.ID
-}
-
-// destinations returns the destinations of an event's notifications.
-func (w *Worker) destinations(event tasks.Event) []string {
-	if !slices.Contains(w.cfg.NotifyTypes, event.Type) {
-		return nil
-	}
-	return w.cfg.Notify.Names()
 }
 
 // enqueueOwed enqueues downloads and notifications, concurrently: together they take

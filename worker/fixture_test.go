@@ -106,7 +106,7 @@ func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Durati
 	f.cfg = worker.Config{
 		Redis: rdb, Store: f.store, Sources: sources, Bucket: bucket, Notify: notifier,
 		Fetcher:     media.NewFetcher(media.Config{Allow: []string{f.cdn.Listener.Addr().String()}}),
-		NotifyTypes: []string{tasks.TypeCompleted, tasks.TypeFailed}, Concurrency: map[string]int{"events": 8, "media": 4, "notify": 4},
+		Concurrency: map[string]int{"events": 8, "media": 4, "notify": 4},
 		Grace: grace, Log: zap.New(core),
 	}
 	f.renew(t)
@@ -116,7 +116,10 @@ func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Durati
 // notifier returns a notifier that forwards rate messages a second to the receiver.
 func (f *fixture) notifier(t testing.TB, rate float64) *notify.Notifier {
 	t.Helper()
-	n, err := notify.New(notify.Config{ForwardURLs: []string{f.receiver}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0", Rate: rate})
+	n, err := notify.New(notify.Config{
+		ForwardURLs: []string{f.receiver}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0", Rate: rate,
+		Events: []string{tasks.TypeCompleted, tasks.TypeFailed, tasks.TypeLost},
+	})
 	testenv.NoError(t, err)
 	t.Cleanup(n.Close)
 	return n

@@ -122,7 +122,6 @@ func newWaiting(t *testing.T, addr string) *waiting {
 	w.fixture = newFixture(t, addr, time.Second)
 	w.cfg.Now = w.clock
 	w.cfg.Lookups = worker.Lookups{Kling: w.kling, NewAPI: true}
-	w.cfg.NotifyTypes = append(w.cfg.NotifyTypes, tasks.TypeLost)
 	w.renew(t)
 	w.lookUp(t) // takes the lease, so that no other worker asks
 	return w

@@ -32,8 +32,10 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	err = w.traced(ctx, "send message", func(ctx context.Context) error { return w.cfg.Notify.Send(ctx, notification.Destination, message) },
-		attribute.String("klinghook.destination", notification.Destination))
+	err = w.traced(ctx, "send message", func(ctx context.Context) error {
+		_, err := w.cfg.Notify.Send(ctx, notification.Destination, message)
+		return err
+	}, attribute.String("klinghook.destination", notification.Destination))
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,6 @@ type Config struct {
 	Fetcher *media.Fetcher
 	Bucket  *media.Bucket
 	Notify  *notify.Notifier
-	// NotifyTypes are the event types that are sent to the destinations.
-	NotifyTypes []string
 	// Lookups configures look-ups of silent jobs; without a Kling there are none.
 	Lookups Lookups
 	// MediaKinds are the kinds of files that are stored; default all but watermarked forms.

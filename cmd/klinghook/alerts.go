@@ -31,7 +31,8 @@ func watchAlerts(ctx context.Context, cfg *config.Config, rdb redis.UniversalCli
 	watcher := alert.New(alert.Config{
 		Redis: rdb, EventShards: cfg.EventShards, Destinations: notifier.Names(), Log: log,
 		Send: func(ctx context.Context, destination, title, text string) error {
-			return notifier.Send(ctx, destination, notify.Message{ID: "alert_" + randomID(), Title: title, Text: text})
+			_, err := notifier.Send(ctx, destination, notify.Message{ID: "alert_" + randomID(), Title: title, Text: text})
+			return err
 		},
 	})
 	ctx, cancel := context.WithCancel(ctx)

@@ -161,7 +161,10 @@ func notifyChecks(cfg *config.Config, send bool) (checks []doctor.Check) {
 					ID: "doctor_" + randomID(), Type: source.TypeTest, At: time.Now(),
 					Title: "klinghook: test", Text: "klinghook doctor sent this message. Nothing is wrong.",
 				}
-				try = func(ctx context.Context) error { return notifier.Send(ctx, name, message) }
+				try = func(ctx context.Context) error {
+					_, err := notifier.Send(ctx, name, message)
+					return err
+				}
 			}
 			checks = append(checks, doctor.Destination(use.name+" "+name, try))
 		}

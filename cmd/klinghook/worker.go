@@ -178,21 +178,12 @@ func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
 	})
 	w, err := worker.New(worker.Config{
 		Redis: cfg.redis, Store: cfg.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		NotifyTypes: each(cfg.cfg.NotifyEvents, cli.EventType), Lookups: asks, MediaKinds: each(cfg.cfg.MediaKinds, func(kind string) tasks.MediaKind { return tasks.MediaKind(kind) }), LinkLifetime: cfg.cfg.LinkLifetime, Concurrency: cfg.cfg.Queues, EventShards: cfg.cfg.EventShards, Grace: max(cfg.grace, time.Millisecond), Log: cfg.log, Metrics: cfg.metrics, Tracer: cfg.tracer, Observer: cfg.observer,
+		Lookups: asks, MediaKinds: each(cfg.cfg.MediaKinds, func(kind string) tasks.MediaKind { return tasks.MediaKind(kind) }), LinkLifetime: cfg.cfg.LinkLifetime, Concurrency: cfg.cfg.Queues, EventShards: cfg.cfg.EventShards, Grace: max(cfg.grace, time.Millisecond), Log: cfg.log, Metrics: cfg.metrics, Tracer: cfg.tracer, Observer: cfg.observer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
 	return &crew{worker: w, bucket: bucket, notify: notifier}, nil
-}
-
-// newNotifier returns the notifier of the settings.
-func newNotifier(cfg *config.Config) (*notify.Notifier, error) {
-	notifier, err := notify.New(notify.Config{ChatURLs: cfg.NotifyURLs, ForwardURLs: cfg.ForwardURLs, ForwardSecret: cfg.ForwardSecret, Rate: cfg.NotifyRate})
-	if err != nil {
-		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS: %w", err)
-	}
-	return notifier, nil
 }
 
 // close closes the dependencies. The worker must have been shut down.

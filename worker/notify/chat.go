@@ -96,12 +96,12 @@ func (c *chat) close() {}
 
 // send waits until the context ends. A send that takes longer goes on in the
 // background and may still arrive.
-func (c *chat) send(ctx context.Context, message Message) error {
+func (c *chat) send(ctx context.Context, message Message) (Answer, error) {
 	var s sender
 	select {
 	case s = <-c.places:
 	case <-ctx.Done():
-		return fmt.Errorf("%d earlier sends have no answer yet: %w", maxSends, ctx.Err())
+		return Answer{}, fmt.Errorf("%d earlier sends have no answer yet: %w", maxSends, ctx.Err())
 	}
 	var once sync.Once
 	free := func(idle sender) { once.Do(func() { c.places <- idle }) }
@@ -114,10 +114,10 @@ func (c *chat) send(ctx context.Context, message Message) error {
 	}()
 	select {
 	case err := <-done:
-		return err
+		return Answer{}, err
 	case <-ctx.Done():
 		time.AfterFunc(forgetAfter, func() { free(nil) })
-		return fmt.Errorf("no answer: %w", ctx.Err())
+		return Answer{}, fmt.Errorf("no answer: %w", ctx.Err())
 	}
 }
 

@@ -57,7 +57,7 @@ func TestChatErrorShowsNoSecret(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n, name := newTestChat(t, tt.url, nil)
-			err := n.Send(context.Background(), name, testMessage())
+			_, err := n.Send(context.Background(), name, testMessage())
 			if err == nil || tasks.IsPermanent(err) {
 				t.Fatalf("err = %v, want one to retry", err)
 			}
@@ -82,18 +82,18 @@ func TestHungSendsReleaseTheirSlots(t *testing.T) {
 			return nil
 		})
 		for i := range maxSends {
-			err := n.Send(t.Context(), name, testMessage())
+			_, err := n.Send(t.Context(), name, testMessage())
 			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer") {
 				t.Fatalf("send %d: err = %v, want no answer", i+1, err)
 			}
 		}
-		err := n.Send(t.Context(), name, testMessage())
+		_, err := n.Send(t.Context(), name, testMessage())
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "4 earlier sends") {
 			t.Fatalf("err = %v, want no place left", err)
 		}
 		time.Sleep(forgetAfter)
 		for range 3 * maxSends {
-			if err := n.Send(t.Context(), name, testMessage()); err != nil {
+			if _, err := n.Send(t.Context(), name, testMessage()); err != nil {
 				t.Fatalf("after %s: %v", forgetAfter, err)
 			}
 		}
@@ -110,7 +110,7 @@ func TestPanickingServiceIsAnError(t *testing.T) {
 		panic("cannot use https://example.com/hunter2")
 	})
 	for range maxSends + 1 {
-		err := n.Send(context.Background(), name, testMessage())
+		_, err := n.Send(context.Background(), name, testMessage())
 		if err == nil {
 			t.Fatal("no error")
 		}
@@ -198,7 +198,7 @@ func TestMailIsSentOnceTheServerAcceptsIt(t *testing.T) {
 			n, name := newTestChat(t, fmt.Sprintf("smtp://%s/?from=bot@example.com&to=ann@example.com", listener.Addr()), nil)
 			m := testMessage()
 			m.Job.ID = "vid_1\r\nBcc: eve@example.com"
-			if err := n.Send(context.Background(), name, m); (err != nil) != (refused != "") {
+			if _, err := n.Send(context.Background(), name, m); (err != nil) != (refused != "") {
 				t.Fatal(err)
 			}
 			if refused == "" {

@@ -18,9 +18,12 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxDrain is how much of an answer is read, in bytes, so that its connection can be
-// used again.
-const maxDrain = 4 << 10
+const (
+	// maxKept is how much of an answer is kept, in bytes.
+	maxKept = 1 << 10
+	// maxDrain is how much more of it is read, so that its connection can be used again.
+	maxDrain = 4 << 10
+)
 
 // forward posts messages as signed JSON to one endpoint.
 type forward struct {
@@ -71,10 +74,10 @@ func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, erro
 
 func (f *forward) close() { f.client.CloseIdleConnections() }
 
-func (f *forward) send(ctx context.Context, message Message) error {
+func (f *forward) send(ctx context.Context, message Message) (Answer, error) {
 	req, err := f.request(ctx, message)
 	if err != nil {
-		return err
+		return Answer{}, err
 	}
 	res, err := f.client.Do(req)
 	if err != nil {
@@ -83,12 +86,12 @@ func (f *forward) send(ctx context.Context, message Message) error {
 		if errors.As(err, &withURL) {
 			err = withURL.Err
 		}
-		return fmt.Errorf("post: %w", shortError{err})
+		return Answer{}, fmt.Errorf("post: %w", shortError{err})
 	}
-	err = answer(res)
-	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // only for the connection
+	kept, _ := io.ReadAll(io.LimitReader(res.Body, maxKept)) // the status alone decides
+	_, _ = io.CopyN(io.Discard, res.Body, maxDrain)          // only for the connection
 	_ = res.Body.Close()
-	return err
+	return Answer{Status: res.StatusCode, Body: strings.ToValidUTF8(string(kept), "")}, answerError(res)
 }
 
 // shortError shortens an error that may quote the endpoint, such as a malformed redirect.
@@ -129,8 +132,8 @@ func (f *forward) request(ctx context.Context, message Message) (*http.Request, 
 	return req, nil
 }
 
-// answer returns the error for a status, or nil for success.
-func answer(res *http.Response) error {
+// answerError returns the error for a status, or nil for success.
+func answerError(res *http.Response) error {
 	status := strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 	switch code := res.StatusCode; {
 	case code >= 200 && code < 300:

@@ -51,7 +51,7 @@ func TestForwardIsSignedOnEveryAttempt(t *testing.T) {
 	defer srv.Close()
 	n, name := newTestForward(t, srv.URL+"/in?key=1")
 	for range 2 {
-		if err := n.Send(context.Background(), name, testMessage()); err != nil {
+		if _, err := n.Send(context.Background(), name, testMessage()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestForwardAnswers(t *testing.T) {
 			}))
 			defer srv.Close()
 			n, name := newTestForward(t, strings.Replace(srv.URL, "http://", "http://user:hunter2@", 1)+"/?token=hunter2")
-			err := n.Send(context.Background(), name, testMessage())
+			_, err := n.Send(context.Background(), name, testMessage())
 			if requests != 1 {
 				t.Errorf("%d requests", requests)
 			}
@@ -134,7 +134,7 @@ func TestForwardWithoutAnswerIsRetried(t *testing.T) {
 	for endpoint, want := range map[string]string{gone.URL: "connection refused", silent.URL: "deadline exceeded"} {
 		n, name := newTestForward(t, endpoint+"/hunter2?token=hunter2")
 		n.timeout = 200 * time.Millisecond
-		err := n.Send(context.Background(), name, testMessage())
+		_, err := n.Send(context.Background(), name, testMessage())
 		if err == nil || tasks.IsPermanent(err) {
 			t.Fatalf("err = %v, want one to retry", err)
 		}
@@ -155,7 +155,7 @@ func TestForwardIgnoresLongAnswers(t *testing.T) {
 	}))
 	defer srv.Close()
 	n, name := newTestForward(t, srv.URL)
-	if err := n.Send(context.Background(), name, testMessage()); err != nil {
+	if _, err := n.Send(context.Background(), name, testMessage()); err != nil {
 		t.Error(err)
 	}
 	<-stopped

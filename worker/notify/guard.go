@@ -55,7 +55,7 @@ func (g guard) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	_ = res.Body.Close() // only read from
-	switch refused := answer(res); {
+	switch refused := answerError(res); {
 	case refused != nil:
 		var telegram struct {
 			Parameters struct {

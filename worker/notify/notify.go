@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,30 +24,62 @@ type Config struct {
 	ForwardURLs []string
 	// ForwardSecret signs forwards: "whsec_" and base64. Required with ForwardURLs.
 	ForwardSecret string
+	// Named are further destinations.
+	Named []Destination
+	// Events are the types of events that are sent. Default all.
+	Events []string
 	// Timeout limits one send. Default 15 s.
 	Timeout time.Duration
 	// Rate is the most messages a second per destination. Default no limit.
 	Rate float64
 }
 
+// Destination is a destination with a name of its own.
+type Destination struct {
+	// Name identifies it, also when its URL changes. It must be safe in a task id.
+	Name string
+	// URL is an http or https URL, or that of a chat service with one recipient.
+	URL string
+	// Secret signs forwards.
+	Secret string
+	// Events and Rate replace those of the Config if they are set.
+	Events []string
+	Rate   float64
+}
+
 // Notifier sends messages to its destinations. It is safe for concurrent use.
 type Notifier struct {
-	timeout      time.Duration
-	names        []string
-	destinations map[string]destination
-	turns        map[string]*turns // empty without a rate
+	timeout time.Duration
+	names   []string
+	outlets map[string]outlet
+}
+
+// outlet is a destination with its limits.
+type outlet struct {
+	destination
+	events []string // empty: all
+	turns  *turns   // nil without a rate
 }
 
 type destination interface {
-	send(ctx context.Context, message Message) error
+	send(ctx context.Context, message Message) (Answer, error)
 	// close closes idle connections.
 	close()
 }
 
+// Answer is how a forward's endpoint answered.
+type Answer struct {
+	// Status is the HTTP status; 0 if there was no answer, and for chat.
+	Status int
+	// Body is at most the first KiB.
+	Body string
+}
+
 // New checks every URL without using the network. Its error names each bad URL by
-// its position, from 1, and says how to fix it. Repeated URLs are one destination.
+// its position, from 1, or by its name, and says how to fix it. Repeated URLs without a
+// name are one destination.
 func New(cfg Config) (*Notifier, error) {
-	notifier := &Notifier{timeout: cfg.Timeout, destinations: map[string]destination{}, turns: map[string]*turns{}}
+	notifier := &Notifier{timeout: cfg.Timeout, outlets: map[string]outlet{}}
 	if notifier.timeout <= 0 {
 		notifier.timeout = defaultTimeout
 	}
@@ -58,7 +91,7 @@ func New(cfg Config) (*Notifier, error) {
 				problems = append(problems, fmt.Errorf("notify URL %d: %w", i+1, err))
 				break
 			}
-			notifier.add(chat.service, rawURL, chat, cfg.Rate)
+			notifier.add(hashed(chat.service, rawURL), chat, cfg.Events, cfg.Rate)
 		}
 	}
 	if len(cfg.ForwardURLs) > 0 {
@@ -73,13 +106,55 @@ func New(cfg Config) (*Notifier, error) {
 				problems = append(problems, fmt.Errorf("forward URL %d: %w", i+1, err))
 				continue
 			}
-			notifier.add("forward-"+tasks.SafeID(f.host), rawURL, f, cfg.Rate)
+			notifier.add(hashed("forward-"+tasks.SafeID(f.host), rawURL), f, cfg.Events, cfg.Rate)
 		}
+	}
+	for _, named := range cfg.Named {
+		d, err := named.open()
+		if _, used := notifier.outlets[named.Name]; used {
+			err = errors.New("another destination has this name")
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("destination %s: %w", named.Name, err))
+			continue
+		}
+		events := cfg.Events
+		if len(named.Events) > 0 {
+			events = named.Events
+		}
+		notifier.add(named.Name, d, events, cmp.Or(named.Rate, cfg.Rate))
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
 	return notifier, nil
+}
+
+// open makes the destination of a named one.
+func (d Destination) open() (destination, error) {
+	if scheme, _, _ := strings.Cut(strings.ToLower(d.URL), "://"); scheme != "http" && scheme != "https" {
+		if err := CheckOneRecipient(d.URL); err != nil {
+			return nil, err
+		}
+		return newChat(d.URL)
+	}
+	signer, err := newSigner(d.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	return newForward(d.URL, signer)
+}
+
+// CheckOneRecipient is like [CheckChatURL] for a named destination: a URL with several
+// recipients is an error, because each recipient is a destination.
+func CheckOneRecipient(rawURL string) error {
+	if err := CheckChatURL(rawURL); err != nil {
+		return err
+	}
+	if n := len(recipients(rawURL)); n > 1 {
+		return fmt.Errorf("has %d recipients; write one destination for each", n)
+	}
+	return nil
 }
 
 // CheckChatURL returns an error if a shoutrrr URL cannot be used, without showing the URL.
@@ -89,30 +164,42 @@ func CheckChatURL(rawURL string) error {
 	return err
 }
 
-// add adds a destination. The hash in its name tells URLs of one service apart without
-// showing them.
-func (n *Notifier) add(prefix, rawURL string, d destination, rate float64) {
+// hashed returns the name of a destination without one. The hash tells URLs of one
+// service apart without showing them.
+func hashed(prefix, rawURL string) string {
 	sum := sha256.Sum256([]byte(rawURL))
-	name := prefix + "-" + hex.EncodeToString(sum[:4])
-	if _, repeated := n.destinations[name]; repeated {
+	return prefix + "-" + hex.EncodeToString(sum[:4])
+}
+
+// add adds a destination, unless the name is in use.
+func (n *Notifier) add(name string, d destination, events []string, rate float64) {
+	if _, repeated := n.outlets[name]; repeated {
 		return
 	}
-	n.names = append(n.names, name)
-	n.destinations[name] = d
+	added := outlet{destination: d, events: events}
 	if rate > 0 {
-		n.turns[name] = newTurns(rate)
+		added.turns = newTurns(rate)
 	}
+	n.names, n.outlets[name] = append(n.names, name), added
 }
 
 // Names returns the names of the destinations in the order of the Config, chat
-// first. A name depends only on its URL, shows no secret and can be part of a task
-// id: "slack-1a2b3c4d", "forward-example.com-1a2b3c4d".
+// first. Unless the Config names it, a destination's name depends only on its URL, shows
+// no secret and can be part of a task id: "slack-1a2b3c4d", "forward-example.com-1a2b3c4d".
 func (n *Notifier) Names() []string { return slices.Clone(n.names) }
+
+// NamesFor returns the names of the destinations that receive a type of event.
+func (n *Notifier) NamesFor(eventType string) []string {
+	return slices.DeleteFunc(n.Names(), func(name string) bool {
+		events := n.outlets[name].events
+		return len(events) > 0 && !slices.Contains(events, eventType)
+	})
+}
 
 // Turn takes a turn at a destination: 0 means that a message may be sent now. Otherwise it
 // returns how long to wait before asking again.
 func (n *Notifier) Turn(name string) time.Duration {
-	if t, ok := n.turns[name]; ok {
+	if t := n.outlets[name].turns; t != nil {
 		return t.take(time.Now())
 	}
 	return 0
@@ -121,22 +208,23 @@ func (n *Notifier) Turn(name string) time.Duration {
 // Send sends to one destination, within the Config's Timeout. A name that is no
 // longer configured is a permanent error. Errors show no secret; they may be
 // tasks.Permanent or tasks.RetryAfter.
-func (n *Notifier) Send(ctx context.Context, name string, message Message) error {
-	destination, ok := n.destinations[name]
+func (n *Notifier) Send(ctx context.Context, name string, message Message) (Answer, error) {
+	outlet, ok := n.outlets[name]
 	if !ok {
-		return tasks.Permanent(fmt.Errorf("notify %s: this destination is no longer configured", name))
+		return Answer{}, tasks.Permanent(fmt.Errorf("notify %s: this destination is no longer configured", name))
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
-	if err := destination.send(ctx, message); err != nil {
-		return fmt.Errorf("notify %s: %w", name, err)
+	answer, err := outlet.send(ctx, message)
+	if err != nil {
+		return answer, fmt.Errorf("notify %s: %w", name, err)
 	}
-	return nil
+	return answer, nil
 }
 
 // Close closes idle connections. It does not wait for sends.
 func (n *Notifier) Close() {
-	for _, destination := range n.destinations {
-		destination.close()
+	for _, outlet := range n.outlets {
+		outlet.close()
 	}
 }

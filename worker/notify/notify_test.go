@@ -186,9 +186,9 @@ func wantText(t *testing.T, text string, want, hidden []string) {
 // as returns a destination by its name, as its type.
 func as[D destination](t *testing.T, n *Notifier, name string) D {
 	t.Helper()
-	d, ok := n.destinations[name].(D)
+	d, ok := n.outlets[name].destination.(D)
 	if !ok {
-		t.Fatalf("%s is a %T", name, n.destinations[name])
+		t.Fatalf("%s is a %T", name, n.outlets[name].destination)
 	}
 	return d
 }
@@ -206,8 +206,48 @@ func TestMessageThatCannotBeSentIsPermanentError(t *testing.T) {
 		{name, late, "year outside of range"},
 		{"slack-00000000", testMessage(), "notify slack-00000000: this destination is no longer configured"},
 	} {
-		if err := n.Send(context.Background(), tt.destination, tt.m); !tasks.IsPermanent(err) || !strings.Contains(err.Error(), tt.want) {
+		if _, err := n.Send(context.Background(), tt.destination, tt.m); !tasks.IsPermanent(err) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("err = %v, want a permanent one with %q", err, tt.want)
 		}
 	}
+}
+
+func TestNamedDestinationsHaveTheirOwnLimits(t *testing.T) {
+	n, err := New(Config{
+		ForwardURLs: []string{"https://a.example/"}, ForwardSecret: testSecret, Events: []string{tasks.TypeCompleted, tasks.TypeFailed}, Rate: 1,
+		Named: []Destination{
+			{Name: "shop", URL: "https://a.example/", Secret: testSecret, Events: []string{tasks.TypeFailed}, Rate: 1000},
+			{Name: "team", URL: "generic://a.example/hook"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unnamed := n.Names()[0]
+	for event, want := range map[string][]string{
+		tasks.TypeCompleted: {unnamed, "team"}, tasks.TypeFailed: {unnamed, "shop", "team"}, tasks.TypeLost: {},
+	} {
+		if diff := cmp.Diff(want, n.NamesFor(event)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", event, diff)
+		}
+	}
+	for name, want := range map[string]bool{unnamed: true, "shop": false, "team": true} {
+		n.Turn(name)
+		if waits := n.Turn(name) > 0; waits != want {
+			t.Errorf("%s is at its limit after one message: %t, want %t", name, waits, want)
+		}
+	}
+}
+
+func TestNewReportsBadNamedDestinations(t *testing.T) {
+	_, err := New(Config{Named: []Destination{
+		{Name: "a", URL: "https://a.example/"},
+		{Name: "b", URL: "telegram://110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0@telegram?chats=@x,@y"},
+		{Name: "c", URL: "generic://a.example/hook"},
+		{Name: "c", URL: "generic://b.example/hook"},
+	}})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	wantText(t, err.Error(), []string{"destination a: secret: is needed", "destination b: has 2 recipients", "destination c: another destination has this name"}, []string{"AAHdq"})
 }

@@ -167,7 +167,7 @@ func TestOnlyAcceptedMessagesAreSent(t *testing.T) {
 					}
 				})
 				n, name := newTestChat(t, strings.ReplaceAll(s.url, "PLAIN", plain), nil)
-				err := n.Send(context.Background(), name, testMessage())
+				_, err := n.Send(context.Background(), name, testMessage())
 				switch {
 				case tt.name == "accepted":
 					if err != nil || requests.Load() != 1 || !strings.Contains(*got.Load(), "vid_abc123") {
@@ -191,7 +191,7 @@ func posted(t *testing.T, n *Notifier, m Message) (requests []string) {
 		requests = append(requests, strings.TrimSpace(r.Header.Get("Authorization")+r.Header.Get("Title")+" "+r.Host+r.URL.RequestURI())+"\n"+string(body))
 		_, _ = io.WriteString(w, `{"ok":true,"id":1,"code":0,"errcode":0,"result":"success","timestamp":"1"}`)
 	})
-	if err := n.Send(context.Background(), n.Names()[0], m); err != nil {
+	if _, err := n.Send(context.Background(), n.Names()[0], m); err != nil {
 		t.Error(err)
 	}
 	return requests

@@ -63,7 +63,7 @@ func Load(role config.Role, cmd *cobra.Command, checks config.Checks) (*config.C
 			}
 		}
 	}
-	all := config.Checks{"KLINGHOOK_QUEUES": checkQueue, "KLINGHOOK_NOTIFY_EVENTS": checkEvent, "KLINGHOOK_EVENT_SHARDS": checkShards}
+	all := config.Checks{"KLINGHOOK_QUEUES": checkQueue, "KLINGHOOK_NOTIFY_EVENTS": CheckEvent, "KLINGHOOK_EVENT_SHARDS": checkShards}
 	maps.Copy(all, checks)
 	cfg, err := config.Load(role, os.Environ(), flags, all)
 	problems := unknownVariables(os.Environ())
@@ -84,7 +84,8 @@ func checkQueue(item string) error {
 	return nil
 }
 
-func checkEvent(item string) error {
+// CheckEvent checks that an item is a known event type.
+func CheckEvent(item string) error {
 	if known := append(tasks.KnownTypes(), tasks.TypeLost); !slices.Contains(known, EventType(item)) {
 		return fmt.Errorf("unknown event; must be one of %s", strings.Join(known, ", "))
 	}
