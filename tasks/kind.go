@@ -56,11 +56,12 @@ type Policy struct {
 // Recording must outlast a database outage of hours. So must samples, or strangers could
 // fill the dead letters meanwhile. A sample has at most 32 KiB, so 256 of them cost Redis
 // less than 16 MiB. Downloads are retried for about a day: some relays' links expire after
-// an hour, Kling's own after 30 days.
+// an hour, Kling's own after 30 days. So are notifications, so that a destination that
+// fails is paused before they are given up.
 var policies = []Policy{
 	{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 	{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
-	{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 20, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
+	{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 72, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
 	{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 60, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute, MaxQueued: 256},
 }
 

@@ -137,6 +137,10 @@ func (w *Worker) ProcessTask(ctx context.Context, task *asynq.Task) error {
 	case err == nil:
 		w.noteDone(ctx, attempt)
 		return nil
+	case errors.Is(err, errHeld):
+		w.metrics.attempts.WithLabelValues(string(attempt.task.Kind), outcomeHeld).Inc()
+		w.cfg.Log.Debug("task ended, its work stays owed", attempt.fields(zap.Error(err))...)
+		return nil
 	case errors.Is(err, errInterrupted):
 		w.report(ctx, attempt, Attempt{Outcome: Interrupted, Err: err})
 		// asynq puts the task back at the end of the grace period. An error now would cost

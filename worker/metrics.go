@@ -13,6 +13,7 @@ const (
 	outcomeDone     = "done"
 	outcomeRetry    = "retry"
 	outcomePutOff   = "put_off" // not its turn; costs no attempt
+	outcomeHeld     = "held"    // its destination is paused; costs no attempt
 	outcomeArchived = "archived"
 )
 
@@ -65,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	}, []string{"queue"})
 	// Counters start at 0: Prometheus sees no increase in a counter that appears as 1.
 	for _, policy := range tasks.Policies() {
-		for _, outcome := range []string{outcomeDone, outcomeRetry, outcomeArchived, outcomePutOff} {
+		for _, outcome := range []string{outcomeDone, outcomeRetry, outcomeArchived, outcomePutOff, outcomeHeld} {
 			m.attempts.WithLabelValues(string(policy.Kind), outcome)
 		}
 	}

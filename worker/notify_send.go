@@ -6,7 +6,9 @@ import (
 	"fmt"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.uber.org/zap"
 
+	"github.com/klinghook/klinghook/internal/join"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker/notify"
@@ -24,22 +26,87 @@ func (w *Worker) sendNotification(ctx context.Context, payload []byte) error {
 	if err != nil || notification.State == store.NotificationSent {
 		return err
 	}
-	// Putting off the last attempt would make asynq give up the task.
-	if wait := w.cfg.Notify.Turn(notification.Destination); wait > 0 && !isLast(ctx) {
-		return tasks.PutOff(fmt.Errorf("notify %s: its rate limit is reached", notification.Destination), wait)
+	gate := store.GateOpen
+	if w.cfg.Notify.Has(notification.Destination) { // else Send says so
+		if gate, err = w.cfg.Store.GateOf(ctx, notification.Destination, w.cfg.Now()); err != nil {
+			return err
+		}
+	}
+	switch gate {
+	case store.GateClosed:
+		return w.hold(ctx, notification, fmt.Errorf("notify %s: the destination is paused", notification.Destination))
+	case store.GateOpen:
+		// Putting off the last attempt would make asynq give up the task.
+		if wait := w.cfg.Notify.Turn(notification.Destination); wait > 0 && !isLast(ctx) {
+			return tasks.PutOff(fmt.Errorf("notify %s: its rate limit is reached", notification.Destination), wait)
+		}
 	}
 	message, err := w.message(ctx, notification)
 	if err != nil {
 		return err
 	}
-	err = w.traced(ctx, "send message", func(ctx context.Context) error {
-		_, err := w.cfg.Notify.Send(ctx, notification.Destination, message)
+	return w.send(ctx, notification, message)
+}
+
+// send sends a message and notes the attempt.
+func (w *Worker) send(ctx context.Context, notification store.Notification, message notify.Message) error {
+	attempt := store.SendAttempt{NotificationID: notification.ID, Destination: notification.Destination, At: w.cfg.Now()}
+	err := w.traced(ctx, "send message", func(ctx context.Context) error {
+		answer, err := w.cfg.Notify.Send(ctx, notification.Destination, message)
+		attempt.Status, attempt.Answer = answer.Status, answer.Body
 		return err
 	}, attribute.String("klinghook.destination", notification.Destination))
-	if err != nil {
-		return err
+	if err != nil && (errors.Is(context.Cause(ctx), errInterrupted) || !w.cfg.Notify.Has(notification.Destination)) {
+		return err // says nothing about the destination
 	}
-	return w.cfg.Store.NotificationSent(ctx, notification.ID, w.cfg.Now())
+	attempt.Duration = w.cfg.Now().Sub(attempt.At)
+	if err != nil {
+		attempt.Error = err.Error()
+	}
+	effect, noteErr := w.attempts.Do(ctx, attempt)
+	switch {
+	case effect.Paused:
+		w.cfg.Log.Error("destination paused: every attempt has failed for a day; klinghook destinations show has the latest",
+			zap.String("destination", notification.Destination), zap.Time("failing_since", effect.FailingSince), zap.Error(err))
+	case effect.Resumed:
+		w.cfg.Log.Info("destination works again and is resumed", zap.String("destination", notification.Destination))
+	}
+	switch {
+	case err == nil:
+		return noteErr
+	case noteErr != nil:
+		w.cfg.Log.Debug("attempt at a destination not written to the database", zap.String("destination", notification.Destination), zap.Error(noteErr))
+	case effect.Held:
+		return w.hold(ctx, notification, err)
+	}
+	return err
+}
+
+// errHeld means that a task's work stays owed while its destination is paused. The task
+// ends, which costs no attempt; a sweep enqueues it again.
+var errHeld = errors.New("held")
+
+// hold leaves a notification pending.
+func (w *Worker) hold(ctx context.Context, notification store.Notification, reason error) error {
+	if notification.State == store.NotificationFailed { // an operator ran its archived task
+		if err := w.cfg.Store.ReopenNotification(ctx, notification.ID, w.cfg.Now()); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", errHeld, reason)
+}
+
+// joinAttempts lets concurrent attempts share the transaction that notes them.
+func (w *Worker) joinAttempts() {
+	w.attempts = join.New(join.Config[store.SendAttempt, store.Effect]{Parallel: w.cfg.Store.Writers(), Do: w.cfg.Store.NoteAttempts})
+}
+
+// noteDestinations notes which destinations this worker has.
+func (w *Worker) noteDestinations(ctx context.Context) {
+	err := w.cfg.Store.ConfigureDestinations(ctx, w.cfg.Notify.Names(), w.cfg.Now())
+	if err != nil && ctx.Err() == nil {
+		w.cfg.Log.Warn("destinations not written to the database", zap.Error(err))
+	}
 }
 
 // notificationTrouble notes why a notification is not sent yet.

@@ -64,7 +64,7 @@ func TestObserverReplacesTheLog(t *testing.T) {
 		return worker.Attempt{Kind: tasks.KindEventRecord, Job: tasks.KlingJob(job), EventType: event, Number: 1, Last: 60}
 	}
 	notify := func(job, event string) worker.Attempt {
-		return worker.Attempt{Kind: tasks.KindNotifySend, Job: tasks.KlingJob(job), Destination: destination, Message: event, Number: 1, Last: 20}
+		return worker.Attempt{Kind: tasks.KindNotifySend, Job: tasks.KlingJob(job), Destination: destination, Message: event, Number: 1, Last: 72}
 	}
 	failed := record("vid_2", tasks.TypeFailed)
 	failed.JobError = "refused"

@@ -69,19 +69,29 @@ func (w *Worker) enqueueOwedWork(ctx context.Context) error {
 			task, err := mediaTask(file)
 			return task, true, err
 		}),
-		enqueueMissing(ctx, w, n, db.OwedNotifications(ctx, owedBatch), notificationTask, func(ctx context.Context, owed store.Notification) (tasks.Task, bool, error) {
-			now, err := db.Notification(ctx, owed.ID)
-			if err != nil || now.State != store.NotificationPending {
-				return tasks.Task{}, false, err
-			}
-			task, err := notificationTask(now)
-			return task, true, err
-		}),
+		w.enqueueNotifications(ctx, n, db.OwedNotifications(ctx, w.cfg.Now(), owedBatch)),
+		w.enqueueNotifications(ctx, n, w.dueProbes(ctx)),
 	)
 	if n.Load() > 0 {
 		w.cfg.Log.Info("missing tasks enqueued", zap.Int64("tasks", n.Load()))
 	}
 	return err
+}
+
+// dueProbes yields the notifications that try paused destinations.
+func (w *Worker) dueProbes(ctx context.Context) iter.Seq2[[]store.Notification, error] {
+	return func(yield func([]store.Notification, error) bool) { yield(w.cfg.Store.DueProbes(ctx, w.cfg.Now())) }
+}
+
+func (w *Worker) enqueueNotifications(ctx context.Context, n *atomic.Int64, owed iter.Seq2[[]store.Notification, error]) error {
+	return enqueueMissing(ctx, w, n, owed, notificationTask, func(ctx context.Context, owed store.Notification) (tasks.Task, bool, error) {
+		now, err := w.cfg.Store.Notification(ctx, owed.ID)
+		if err != nil || now.State != store.NotificationPending {
+			return tasks.Task{}, false, err
+		}
+		task, err := notificationTask(now)
+		return task, true, err
+	})
 }
 
 func mediaTask(file store.Media) (tasks.Task, error) {

@@ -30,6 +30,7 @@ func (w *Worker) runSweeps(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
+		w.noteDestinations(ctx)
 		if err := w.sweepInTurn(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Log.Warn("sweep failed", zap.Error(err))
 		}

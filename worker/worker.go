@@ -66,6 +66,7 @@ type Worker struct {
 	// records and processed let concurrent events share a transaction.
 	records   *join.Joiner[store.Recording, store.Owed]
 	processed *join.Joiner[string, struct{}]
+	attempts  *join.Joiner[store.SendAttempt, store.Effect]
 	servers   []*asynq.Server
 	inquirer  *inquirer // nil if Kling is not asked
 
@@ -105,6 +106,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.handlers = w.newHandlers()
 	w.joinEvents()
+	w.joinAttempts()
 	if cfg.Lookups.Kling != nil {
 		w.inquirer = newInquirer(w)
 	}
@@ -226,6 +228,7 @@ func (w *Worker) Shutdown() {
 		w.rounds.Wait()
 		w.records.Wait()
 		w.processed.Wait()
+		w.attempts.Wait()
 	}()
 	select {
 	case <-ended:

@@ -63,6 +63,8 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 			B any `json:"body"`
 			C any `json:"body_base64"`
 		}{}, nil},
+		{"destinations list", destinationJSON{}, []string{"attempts"}},
+		{"destinations show", attemptJSON{}, nil},
 		{"config", shownSetting{}, nil},
 		{"rejections list", rejectionJSON{}, nil},
 		{"deadletters list", letterJSON{}, []string{"failures", "payload", "payload_base64"}},

@@ -113,7 +113,7 @@ func TestDeadLetterIsClosedWhenItsWorkIsDone(t *testing.T) {
 		}{
 			{"nothing", func() error { return nil }, nil},
 			{"the event is processed", func() error { return db.MarkProcessed(ctx, []string{ev.ID}, received) }, []string{event}},
-			{"the notification is sent", func() error { return db.NotificationSent(ctx, owed.Notifications[0].ID, received) }, []string{notification}},
+			{"the notification is sent", func() error { return sent(ctx, db, owed.Notifications[0].ID) }, []string{notification}},
 			{"the rejection is kept", func() error { return db.KeepRejection(ctx, rejected) }, []string{rejection}},
 			{"the video is stored", func() error {
 				_, err := db.StoreMedia(ctx, owed.Media[1], received, func() error { return nil })

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,6 +36,8 @@ func fill(t *testing.T, db *store.Store) {
 	must(db.MarkProcessed(ctx, []string{ev.ID}, received))
 	unsigned := event("klingai:unsigned", "callback")
 	_, err = recordOne(ctx, db, unsigned, &tasks.JobUpdate{Job: tasks.KlingJob("vid_2"), EventID: unsigned.ID, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, nil)
+	must(err)
+	_, err = db.NoteAttempts(ctx, []store.SendAttempt{{NotificationID: "n", Destination: "shop", At: received, Duration: time.Second, Status: 500, Answer: "é", Error: "500"}})
 	must(err)
 	must(db.NoteFailure(ctx, "task-0", store.Failure{Attempt: 1, At: received, Error: "busy"}))
 	must(db.Bury(ctx, dead("task-1", "vid_1", "gone", 1), dead("task-2", "vid_1", "gone", 2)))

@@ -19,6 +19,8 @@ type Counts struct {
 	// Events counts unprocessed events, Media files to download, and Notifications
 	// those to send.
 	Events, Media, Notifications int
+	// Paused counts the destinations that are paused because every attempt failed.
+	Paused int
 }
 
 // The rows that [Store.Counts] counts; each condition has an index.
@@ -28,6 +30,7 @@ const (
 	unprocessedEvents   = `events WHERE processed_at IS NULL`
 	pendingMedia        = `media WHERE state = 'pending'`
 	pendingNotification = `notifications WHERE state = 'pending'`
+	pausedDestinations  = `destinations WHERE paused_by = 'failures'`
 )
 
 // Counts counts jobs, dead letters, and pending work.
@@ -48,6 +51,7 @@ func (s *Store) Counts(ctx context.Context) (counts Counts, err error) {
 		counts.DeadLetters[policy.Kind] = count(openDeadLetters, policy.Kind)
 	}
 	counts.Events, counts.Media, counts.Notifications = count(unprocessedEvents), count(pendingMedia), count(pendingNotification)
+	counts.Paused = count(pausedDestinations)
 	return counts, wrap(err, "count jobs and owed work")
 }
 

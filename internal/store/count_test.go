@@ -44,6 +44,13 @@ func TestCounts(t *testing.T) {
 		want.Jobs[tasks.StatusCompleted], want.Jobs[tasks.StatusCreated] = 1, 2
 		want.DeadLetters[tasks.KindMediaDownload] = 2
 		want.Events, want.Media, want.Notifications = 1, 2, 3
+		for _, day := range []time.Duration{0, 24 * time.Hour} {
+			_, err := db.NoteAttempts(ctx, []store.SendAttempt{{Destination: "a", At: received.Add(day), Error: "down"}})
+			testenv.NoError(t, err)
+		}
+		testenv.NoError(t, db.ConfigureDestinations(ctx, []string{"b"}, received.Add(24*time.Hour)))
+		testenv.NoError(t, db.PauseDestination(ctx, "b", received))
+		want.Paused = 1
 		check("with rows of every kind")
 
 		testenv.NoError(t, db.MarkProcessed(ctx, []string{ev.ID}, received.Add(time.Second)))

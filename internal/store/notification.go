@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"iter"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -57,35 +56,12 @@ func (s *Store) NotificationsOf(ctx context.Context, job tasks.JobKey) ([]Notifi
 	return list, wrap(err, "read notifications of %s", job)
 }
 
-const owedNotifications = `WHERE state = 'pending' AND (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3`
-
-// OwedNotifications yields the pending notifications, oldest first, in batches of at
-// most limit.
-func (s *Store) OwedNotifications(ctx context.Context, limit int) iter.Seq2[[]Notification, error] {
-	return batches(limit, []any{s.dialect.time(longAgo), ""}, func(after []any) ([]Notification, error) {
-		list, err := collect(ctx, s.db, scanNotification, selectNotification+owedNotifications, append(after, limit)...)
-		return list, wrap(err, "list owed notifications")
-	}, func(notification Notification) []any {
-		return []any{s.dialect.time(notification.CreatedAt), notification.ID}
-	})
-}
-
-// NotificationSent notes that a notification was sent.
-func (s *Store) NotificationSent(ctx context.Context, id string, at time.Time) error {
-	return s.endNotification(ctx, id, NotificationSent, "", at, at)
-}
-
 // NotificationFailed notes why a notification was given up. One that was sent stays
 // sent.
 func (s *Store) NotificationFailed(ctx context.Context, id, reason string, at time.Time) error {
-	return s.endNotification(ctx, id, NotificationFailed, reason, at, time.Time{})
-}
-
-func (s *Store) endNotification(ctx context.Context, id string, state NotificationState, reason string, at, sentAt time.Time) error {
-	_, err := s.db.ExecContext(ctx, `
-		UPDATE notifications SET state = $2, error = $3, updated_at = $4, sent_at = $5 WHERE id = $1 AND state <> 'sent'`,
-		id, state, storable(reason), s.dialect.time(at), s.dialect.time(sentAt))
-	return wrap(err, "mark notification %s %s", id, state)
+	_, err := s.db.ExecContext(ctx, `UPDATE notifications SET state = 'failed', error = $2, updated_at = $3 WHERE id = $1 AND state <> 'sent'`,
+		id, storable(reason), s.dialect.time(at))
+	return wrap(err, "give up notification %s", id)
 }
 
 // NotificationTrouble notes why the last attempt at a pending notification failed.

@@ -62,7 +62,7 @@ func TestOwedWorkComesInBatchesOldestFirst(t *testing.T) {
 			if diff := cmp.Diff(media, gotMedia); diff != "" {
 				t.Errorf("media in batches of %d (-want +got):\n%s", limit, diff)
 			}
-			gotNotifications := all(t, limit, db.OwedNotifications(ctx, limit), func(n store.Notification) string { return n.ID })
+			gotNotifications := all(t, limit, db.OwedNotifications(ctx, received, limit), func(n store.Notification) string { return n.ID })
 			if diff := cmp.Diff(notifications, gotNotifications); diff != "" {
 				t.Errorf("notifications in batches of %d (-want +got):\n%s", limit, diff)
 			}

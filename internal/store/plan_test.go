@@ -57,7 +57,9 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		}{
 			{selectOwedEvents, "events_owed", []any{now, "", 10}},
 			{`SELECT * FROM media ` + owedMedia, "media_owed", []any{now, "", "", "", 10}},
-			{selectNotification + owedNotifications, "notifications_owed", []any{now, "", 10}},
+			{selectNotification + owedNotifications, "notifications_owed", []any{"a", now, "", 10}},
+			{pendingDestinations, "notifications_owed", []any{now}},
+			{countQuery(pendingOf), "notifications_owed", []any{"a"}},
 			{countQuery(`media WHERE ` + expiring), "media_owed", []any{now}},
 			{countQuery(jobsOfStatus), "jobs_by_status", []any{"created"}},
 			{countQuery(openDeadLetters), "dead_letters_open_by_kind", []any{"media:download"}},

@@ -41,7 +41,7 @@ func TestPlatformsDoNotShareJobs(t *testing.T) {
 		file.Object, file.SHA256 = "o", "ab"
 		_, err = db.StoreMedia(ctx, file, received, func() error { return nil })
 		testenv.NoError(t, err)
-		testenv.NoError(t, db.NotificationSent(ctx, owed[0].Notifications[0].ID, received))
+		testenv.NoError(t, sent(ctx, db, owed[0].Notifications[0].ID))
 		for _, want := range []struct {
 			key    tasks.JobKey
 			event  string

@@ -253,7 +253,7 @@ func work(ctx context.Context, t *testing.T, db *store.Store, job string, notifi
 		}
 	}
 	for _, n := range notifications {
-		testenv.NoError(t, db.NotificationSent(ctx, n.ID, received))
+		testenv.NoError(t, sent(ctx, db, n.ID))
 	}
 }
 

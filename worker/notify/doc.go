@@ -1,9 +1,9 @@
 // Package notify tells people and programs about video jobs: chat and e-mail
 // through shoutrrr, and other programs through a signed HTTP POST (a forward).
 //
-// Each URL is one destination with its own name. A chat URL with several recipients
-// becomes one destination each, so that a retry does not repeat what others have
-// received. Delivery is at least once: a send whose answer is lost is reported as an
+// Each destination has a name: its own, or one made from its URL. A chat URL with several
+// recipients becomes one destination each, so that a retry does not repeat what others
+// have received. Delivery is at least once: a send whose answer is lost is reported as an
 // error, although it may have arrived.
 //
 // # Forwards

@@ -188,6 +188,9 @@ func (n *Notifier) add(name string, d destination, events []string, rate float64
 // no secret and can be part of a task id: "slack-1a2b3c4d", "forward-example.com-1a2b3c4d".
 func (n *Notifier) Names() []string { return slices.Clone(n.names) }
 
+// Has reports whether there is a destination of this name.
+func (n *Notifier) Has(name string) bool { _, ok := n.outlets[name]; return ok }
+
 // NamesFor returns the names of the destinations that receive a type of event.
 func (n *Notifier) NamesFor(eventType string) []string {
 	return slices.DeleteFunc(n.Names(), func(name string) bool {

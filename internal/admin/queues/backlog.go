@@ -37,6 +37,7 @@ var (
 	jobs        = prometheus.NewDesc("klinghook_jobs", "Jobs in the database, by status.", []string{"status"}, nil)
 	deadLetters = prometheus.NewDesc("klinghook_dead_letters", "Open dead letters, by the kind of their task.", []string{"kind"}, nil)
 	owed        = prometheus.NewDesc("klinghook_owed", "Unfinished work in the database: events to record, media to download, notifications to send.", []string{"what"}, nil)
+	paused      = prometheus.NewDesc("klinghook_destinations_paused", "Destinations that are paused because every attempt failed for a day.", nil, nil)
 )
 
 // Counter counts rows. [store.Store] implements it.
@@ -87,7 +88,7 @@ func (b *Backlog) Close() {
 
 // Describe implements [prometheus.Collector].
 func (b *Backlog) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{queueUp, queueTasks, queueOldest, queueMemory, queuePaused, databaseUp, jobs, deadLetters, owed} {
+	for _, desc := range []*prometheus.Desc{queueUp, queueTasks, queueOldest, queueMemory, queuePaused, databaseUp, jobs, deadLetters, owed, paused} {
 		descs <- desc
 	}
 }
@@ -147,6 +148,7 @@ func (b *Backlog) readStore(ctx context.Context) (readings, error) {
 	metrics.add(owed, float64(counts.Events), "events")
 	metrics.add(owed, float64(counts.Media), "media")
 	metrics.add(owed, float64(counts.Notifications), "notifications")
+	metrics.add(paused, float64(counts.Paused))
 	return metrics, nil
 }
 

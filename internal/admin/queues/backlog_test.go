@@ -132,7 +132,7 @@ func TestStoreMetricsDoNotNeedRedis(t *testing.T) {
 	defer rdb.Close()
 	full := store.Counts{
 		Jobs: map[tasks.Status]int{"completed": 7}, DeadLetters: map[tasks.Kind]int{"notify:send": 2},
-		Events: 3, Media: 4, Notifications: 5,
+		Events: 3, Media: 4, Notifications: 5, Paused: 6,
 	}
 	for _, tt := range []struct {
 		err  error
@@ -140,7 +140,7 @@ func TestStoreMetricsDoNotNeedRedis(t *testing.T) {
 	}{
 		{nil, map[string]float64{
 			"klinghook_queue_up{}": 0, "klinghook_database_up{}": 1, "klinghook_jobs{completed}": 7, "klinghook_dead_letters{notify:send}": 2,
-			"klinghook_owed{events}": 3, "klinghook_owed{media}": 4, "klinghook_owed{notifications}": 5,
+			"klinghook_owed{events}": 3, "klinghook_owed{media}": 4, "klinghook_owed{notifications}": 5, "klinghook_destinations_paused{}": 6,
 		}},
 		{errors.New("down"), map[string]float64{"klinghook_queue_up{}": 0, "klinghook_database_up{}": 0}},
 	} {

@@ -73,7 +73,7 @@ CREATE TABLE notifications (
     job_id      TEXT COLLATE "C" NOT NULL DEFAULT '',
     event_id    TEXT COLLATE "C" NOT NULL DEFAULT '',
     type        TEXT NOT NULL,
-    destination TEXT NOT NULL,
+    destination TEXT COLLATE "C" NOT NULL,
     state       TEXT NOT NULL,
     error       TEXT NOT NULL DEFAULT '',
     created_at  TIMESTAMPTZ NOT NULL,
@@ -81,7 +81,30 @@ CREATE TABLE notifications (
     sent_at     TIMESTAMPTZ
 );
 CREATE INDEX notifications_by_job ON notifications (platform, job_id);
-CREATE INDEX notifications_owed ON notifications (created_at, id) WHERE state = 'pending';
+CREATE INDEX notifications_owed ON notifications (destination, created_at, id) WHERE state = 'pending';
+
+CREATE TABLE destinations (
+    name          TEXT COLLATE "C" PRIMARY KEY,
+    configured_at TIMESTAMPTZ NOT NULL,
+    attempts      BIGINT NOT NULL DEFAULT 0,
+    failing_since TIMESTAMPTZ,
+    paused_at     TIMESTAMPTZ,
+    paused_by     TEXT NOT NULL DEFAULT '',
+    probe_at      TIMESTAMPTZ,
+    probes        INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE destination_attempts (
+    destination     TEXT COLLATE "C" NOT NULL,
+    slot            INTEGER NOT NULL,
+    notification_id TEXT COLLATE "C" NOT NULL,
+    attempted_at    TIMESTAMPTZ NOT NULL,
+    status          INTEGER NOT NULL,
+    duration_ms     BIGINT NOT NULL,
+    answer          TEXT NOT NULL,
+    error           TEXT NOT NULL,
+    PRIMARY KEY (destination, slot)
+);
 
 CREATE TABLE task_failures (
     task_id   TEXT COLLATE "C" NOT NULL,

@@ -81,7 +81,30 @@ CREATE TABLE notifications (
     sent_at     TEXT
 );
 CREATE INDEX notifications_by_job ON notifications (platform, job_id);
-CREATE INDEX notifications_owed ON notifications (created_at, id) WHERE state = 'pending';
+CREATE INDEX notifications_owed ON notifications (destination, created_at, id) WHERE state = 'pending';
+
+CREATE TABLE destinations (
+    name          TEXT PRIMARY KEY,
+    configured_at TEXT NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    failing_since TEXT,
+    paused_at     TEXT,
+    paused_by     TEXT NOT NULL DEFAULT '',
+    probe_at      TEXT,
+    probes        INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE destination_attempts (
+    destination     TEXT NOT NULL,
+    slot            INTEGER NOT NULL,
+    notification_id TEXT NOT NULL,
+    attempted_at    TEXT NOT NULL,
+    status          INTEGER NOT NULL,
+    duration_ms     INTEGER NOT NULL,
+    answer          TEXT NOT NULL,
+    error           TEXT NOT NULL,
+    PRIMARY KEY (destination, slot)
+);
 
 CREATE TABLE task_failures (
     task_id   TEXT NOT NULL,
