@@ -96,6 +96,7 @@ type Config struct {
 	ForwardURLs   URLs     `env:"KLINGHOOK_FORWARD_URLS" form:"http-urls" secret:"url" needs:"KLINGHOOK_FORWARD_SECRET" roles:"worker dev" help:"Programs to notify. Each gets klinghook's own JSON, signed according to Standard Webhooks."`
 	ForwardSecret string   `env:"KLINGHOOK_FORWARD_SECRET" form:"signing-secret" secret:"strong" roles:"worker dev" help:"The secret that signs what goes to KLINGHOOK_FORWARD_URLS."`
 	AlertURLs     URLs     `env:"KLINGHOOK_ALERT_URLS" form:"service-urls" secret:"text" roles:"worker dev admin" help:"Chat and e-mail services to alert when klinghook needs a person: dead letters, expiring links, a paused destination, a filling spool, refused deliveries, no worker. Set it for the workers and for admin: a worker cannot report that none runs."`
+	NotifyText    string   `env:"KLINGHOOK_NOTIFY_TEXT" form:"template" roles:"worker dev" help:"The text of messages to chat and e-mail, as a template. If unset, they have a line for each thing that is known."`
 	Destinations  string   `env:"KLINGHOOK_DESTINATIONS" form:"path" roles:"worker dev" help:"A YAML file of further destinations, each with its own name, secret, events and rate."`
 
 	Queues       map[string]int `group:"Concurrency and shutdown" env:"KLINGHOOK_QUEUES" envKeyValSeparator:"=" envDefault:"events=64,media=4,notify=8,rejections=1" form:"queues" roles:"worker dev" help:"How many tasks of each queue one process runs at once. Queues that are left out are not run."`

@@ -56,6 +56,7 @@ var forms = map[string]form{
 	"size":            {"a size above 0 with a unit such as B, KiB, MiB or GiB", "1MiB", func(item string) bool { return ParseSize(item) > 0 }},
 	"duration":        {"a duration with a unit, ms, s, m or h", "30s", func(item string) bool { return isDuration(item, 0, math.MaxInt64) }},
 	"queue-timeout":   {"between 1ms and 2s", "250ms", func(item string) bool { return isDuration(item, time.Millisecond, 2*time.Second) }},
+	"template":        {"a template of Go's text/template", "{{.Title}}: {{.Job.Prompt}}", isText},
 	"events":          {"event types separated by commas", "completed,failed", isText},
 	"queues":          {"queue=tasks pairs separated by commas", "events=64,media=4", regexp.MustCompile(`^[a-z]+=[1-9][0-9]{0,8}$`).MatchString},
 	"media-kinds":     {"one or more of video, image, audio, voice, element, thumbnail and watermark, separated by commas", "video,image,audio", regexp.MustCompile(`^(?:video|image|audio|voice|element|thumbnail|watermark)$`).MatchString},

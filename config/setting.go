@@ -28,6 +28,7 @@ type Setting struct {
 	roles []string
 	needs string
 	field string // its name in Config
+	free  bool   // the value may have line breaks, quotes and all characters
 }
 
 var settings = describe()
@@ -46,7 +47,7 @@ func describe() (settings []Setting) {
 			Group: group,
 			Name:  field.Tag.Get("env"), Default: field.Tag.Get("envDefault"), Meaning: field.Tag.Get("help"),
 			Secret: Secret(field.Tag.Get("secret")), Kind: field.Type.Kind(), form: forms[field.Tag.Get("form")], needs: field.Tag.Get("needs"),
-			roles: strings.Fields(field.Tag.Get("roles")), field: field.Name,
+			roles: strings.Fields(field.Tag.Get("roles")), field: field.Name, free: field.Tag.Get("form") == "template",
 		}
 		setting.Form = setting.form.words
 		setting.Flag = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(setting.Name, "KLINGHOOK_")), "_", "-")
@@ -136,6 +137,8 @@ func (s Setting) damage(item string) string {
 	switch {
 	case !utf8.ValidString(item):
 		return "is not UTF-8; if it is in a file, save that as plain text in UTF-8"
+	case s.free:
+		return ""
 	case invisible.MatchString(item):
 		return fmt.Sprintf("contains the invisible character %U; copy the value again, or save its file as plain text without a byte order mark", []rune(invisible.FindString(item))[0])
 	case strings.Trim(item, "\"'`“”‘’") != item:

@@ -24,7 +24,7 @@ func newNotifier(cfg *config.Config) (*notify.Notifier, error) {
 	}
 	notifier, err := notify.New(notify.Config{
 		ChatURLs: cfg.NotifyURLs, ForwardURLs: cfg.ForwardURLs, ForwardSecret: cfg.ForwardSecret, Named: named,
-		Events: each(cfg.NotifyEvents, cli.EventType), Rate: cfg.NotifyRate,
+		Events: each(cfg.NotifyEvents, cli.EventType), Rate: cfg.NotifyRate, Text: cfg.NotifyText,
 	})
 	if err != nil {
 		return nil, cli.Usagef("KLINGHOOK_NOTIFY_URLS, KLINGHOOK_FORWARD_URLS, KLINGHOOK_DESTINATIONS: %w", err)

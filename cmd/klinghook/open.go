@@ -22,7 +22,7 @@ import (
 
 // load reads the settings of a role from the environment and the command's flags.
 func load(role config.Role, cmd *cobra.Command) (*config.Config, error) {
-	return cli.Load(role, cmd, config.Checks{"KLINGHOOK_NOTIFY_URLS": notify.CheckChatURL, "KLINGHOOK_ALERT_URLS": notify.CheckChatURL, "KLINGHOOK_DESTINATIONS": checkDestinations})
+	return cli.Load(role, cmd, config.Checks{"KLINGHOOK_NOTIFY_URLS": notify.CheckChatURL, "KLINGHOOK_ALERT_URLS": notify.CheckChatURL, "KLINGHOOK_DESTINATIONS": checkDestinations, "KLINGHOOK_NOTIFY_TEXT": notify.CheckText})
 }
 
 // loadWithLog is load for a command that keeps running and logs.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"text/template"
 	"time"
 
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
@@ -32,6 +33,8 @@ const (
 type chat struct {
 	service string
 	url     string
+	// template makes the text; nil for the default text.
+	template *template.Template
 	// titled reports that the URL sets a title, which is kept.
 	titled bool
 	scrub  func(string) string
@@ -158,12 +161,18 @@ func (c *chat) recovered(err *error) {
 // in one piece.
 func (c *chat) compose(message Message) (string, types.Params) {
 	heading, details := title(message), strings.Join(lines(message), "\n")
+	text := heading + "\n" + details
+	if c.template != nil && message.Title == "" {
+		// An error or an empty text: better the default than nothing.
+		if made, err := render(c.template, message); err == nil && made != "" {
+			text, details = made, made
+		}
+	}
 	params := types.Params{}
 	if c.service == "discord" {
 		// shoutrrr garbles texts of more than ten lines if it sends each line separately.
 		params["splitlines"] = "No"
 	}
-	text := heading + "\n" + details
 	switch {
 	case c.titled:
 	case c.service == "smtp":

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"text/template"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -28,6 +29,9 @@ type Config struct {
 	Named []Destination
 	// Events are the types of events that are sent. Default all.
 	Events []string
+	// Text is a template of [text/template] for the messages of chat services, executed
+	// with a [Text]. Default: Title and Details.
+	Text string
 	// Timeout limits one send. Default 15 s.
 	Timeout time.Duration
 	// Rate is the most messages a second per destination. Default no limit.
@@ -84,6 +88,13 @@ func New(cfg Config) (*Notifier, error) {
 		notifier.timeout = defaultTimeout
 	}
 	var problems []error
+	var text *template.Template
+	if cfg.Text != "" {
+		var err error
+		if text, err = parseText(cfg.Text); err != nil {
+			problems = append(problems, fmt.Errorf("text %w", err))
+		}
+	}
 	for i, rawURL := range cfg.ChatURLs {
 		for _, rawURL := range recipients(strings.TrimSpace(rawURL)) {
 			chat, err := newChat(rawURL)
@@ -91,6 +102,7 @@ func New(cfg Config) (*Notifier, error) {
 				problems = append(problems, fmt.Errorf("notify URL %d: %w", i+1, err))
 				break
 			}
+			chat.template = text
 			notifier.add(hashed(chat.service, rawURL), chat, cfg.Events, cfg.Rate)
 		}
 	}
@@ -117,6 +129,9 @@ func New(cfg Config) (*Notifier, error) {
 		if err != nil {
 			problems = append(problems, fmt.Errorf("destination %s: %w", named.Name, err))
 			continue
+		}
+		if service, ok := d.(*chat); ok {
+			service.template = text
 		}
 		events := cfg.Events
 		if len(named.Events) > 0 {

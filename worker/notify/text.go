@@ -70,8 +70,7 @@ func lines(message Message) []string {
 
 // whereIs returns where a file is: in the bucket, or only at Kling.
 func whereIs(media MediaDetails) (label, value string) {
-	// The object has a name before its download is done, but no hash.
-	if media.Object != "" && media.SHA256 != "" {
+	if media.isStored() {
 		return "Stored", fmt.Sprintf("%s (%s)", media.Object, size(media.Size))
 	}
 	value = cutLink(media.URL) // as a whole, because it may have spaces
@@ -80,6 +79,10 @@ func whereIs(media MediaDetails) (label, value string) {
 	}
 	return "Link to " + media.Name, value
 }
+
+// isStored reports whether the bucket has the file. The object has a name before its
+// download is done, but no hash.
+func (m MediaDetails) isStored() bool { return m.Object != "" && m.SHA256 != "" }
 
 // contradiction returns a note if the event alone would mislead about the job.
 func contradiction(message Message) string {
