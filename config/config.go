@@ -82,11 +82,12 @@ type Config struct {
 	MediaMaxSize int64    `env:"KLINGHOOK_MEDIA_MAX_SIZE" envDefault:"2GiB" form:"size" roles:"worker dev" help:"The largest video that is downloaded. An image may have 256 MiB, and audio 1 GiB."`
 	MediaKinds   []string `env:"KLINGHOOK_MEDIA_KINDS" envDefault:"video,image,audio,voice,element,thumbnail" form:"media-kinds" roles:"worker dev" help:"The kinds of files that are stored. watermark stands for the forms of videos and images with Kling's watermark."`
 
-	LookupAfter  time.Duration `group:"Look-ups" env:"KLINGHOOK_LOOKUP_AFTER" envDefault:"15m" form:"duration" roles:"worker dev" help:"How long an unfinished job may be silent before a worker asks Kling about it. The wait doubles after each look-up without news, up to a day."`
-	LookupGiveUp time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" roles:"worker dev" help:"How long a job may be silent before it counts as lost."`
-	LookupRate   float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" roles:"worker dev replay client" help:"The most requests per second to Kling's API. All workers together keep it for look-ups, each worker on its own for fresh links."`
-	LinkLifetime time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" roles:"worker dev store" help:"How long links to media work: Kling's for 30 days, some relays' for an hour. In the last tenth of that time, \"jobs list --expiring\" shows files that are not stored yet."`
-	APITokens    []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"key" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
+	LookupAfter        time.Duration `group:"Look-ups" env:"KLINGHOOK_LOOKUP_AFTER" envDefault:"15m" form:"duration" roles:"worker dev" help:"How long an unfinished job may be silent before a worker asks Kling about it. The wait doubles after each look-up without news, up to a day."`
+	LookupGiveUp       time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" roles:"worker dev" help:"How long a job may be silent before it counts as lost."`
+	LookupRate         float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" roles:"worker dev replay client" help:"The most requests per second to Kling's API. All workers together keep it for look-ups, each worker on its own for fresh links."`
+	LinkLifetime       time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" roles:"worker dev store" help:"How long links to media work: Kling's for 30 days, some relays' for an hour. In the last tenth of that time, \"jobs list --expiring\" shows files that are not stored yet."`
+	StoredLinkLifetime time.Duration `env:"KLINGHOOK_STORED_LINK_LIFETIME" envDefault:"24h" form:"link-lifetime" roles:"worker dev store" help:"How long the signed links to stored files work that forwards and \"jobs show --json\" contain. 0s leaves them out. A folder has none, and a bucket's link ends with the credentials that signed it."`
+	APITokens          []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"key" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
 
 	SampleURL string `group:"Trying things out" env:"KLINGHOOK_SAMPLE_URL" form:"base-url" roles:"client" help:"The address of video.mp4 and thumbnail.jpg for the jobs that send creates. A running dev serves them. Add it to KLINGHOOK_MEDIA_ALLOW."`
 

@@ -55,6 +55,7 @@ var forms = map[string]form{
 	"switch":          {"true or false", "true", func(item string) bool { _, err := strconv.ParseBool(item); return err == nil }},
 	"size":            {"a size above 0 with a unit such as B, KiB, MiB or GiB", "1MiB", func(item string) bool { return ParseSize(item) > 0 }},
 	"duration":        {"a duration with a unit, ms, s, m or h", "30s", func(item string) bool { return isDuration(item, 0, math.MaxInt64) }},
+	"link-lifetime":   {"0s, or between 1m and 168h", "24h", func(item string) bool { return isDuration(item, time.Minute, 7*24*time.Hour) || isDuration(item, 0, 0) }},
 	"queue-timeout":   {"between 1ms and 2s", "250ms", func(item string) bool { return isDuration(item, time.Millisecond, 2*time.Second) }},
 	"template":        {"a template of Go's text/template", "{{.Title}}: {{.Job.Prompt}}", isText},
 	"events":          {"event types separated by commas", "completed,failed", isText},

@@ -66,7 +66,7 @@ func TestLoadDefaults(t *testing.T) {
 		LookupAfter:  15 * time.Minute,
 		LookupGiveUp: 7 * 24 * time.Hour,
 		LookupRate:   5,
-		LinkLifetime: 30 * 24 * time.Hour,
+		LinkLifetime: 30 * 24 * time.Hour, StoredLinkLifetime: 24 * time.Hour,
 		MediaMaxSize: 2 << 30,
 		MediaKinds:   []string{"video", "image", "audio", "voice", "element", "thumbnail"},
 		NotifyEvents: []string{"video.completed", "video.failed", "video.cancelled", "video.lost"},
@@ -92,7 +92,7 @@ func TestLoadDefaults(t *testing.T) {
 			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, QueueTimeout: 250 * time.Millisecond, MaxBody: 1 << 20, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
 		{"admin", Admin, nil, Config{AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single", EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto"}},
-		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media, Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour}},
+		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media, Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour, StoredLinkLifetime: 24 * time.Hour}},
 		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data", LookupRate: 5}},
 	}
 	for _, tt := range tests {
@@ -152,6 +152,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_LOOKUP_GIVE_UP":        "48h",
 		"KLINGHOOK_LOOKUP_RATE":           "0.5",
 		"KLINGHOOK_LINK_LIFETIME":         "1h",
+		"KLINGHOOK_STORED_LINK_LIFETIME":  "1h",
 		"KLINGHOOK_API_TOKEN":             goodToken,
 		"KLINGHOOK_SAMPLE_URL":            "http://sample.internal:8082",
 		"KLINGHOOK_NOTIFY_URLS":           "smtp://u:p@mail:25/?to=a@x.org,b@x.org,discord://t@i",
@@ -214,6 +215,7 @@ func TestLoadEveryVariable(t *testing.T) {
 		LookupGiveUp:           48 * time.Hour,
 		LookupRate:             0.5,
 		LinkLifetime:           time.Hour,
+		StoredLinkLifetime:     time.Hour,
 		APITokens:              []string{goodToken},
 		SampleURL:              "http://sample.internal:8082",
 		NotifyURLs:             URLs{"smtp://u:p@mail:25/?to=a@x.org,b@x.org", "discord://t@i"},

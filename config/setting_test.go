@@ -84,6 +84,7 @@ func TestFormsAcceptOnlyValidValues(t *testing.T) {
 		"signing-secret": {[]string{goodSigningSecret}, []string{"dGVzdA==", "whsec_", "whsec_no base64"}},
 		"size":           {[]string{"1048576", "1MiB", "512 kib", "1MB", "1.5GiB", "3TB", "7B"}, []string{"0", "-1MiB", "MiB", "much", "1BB", "9223372036854775808"}},
 		"duration":       {[]string{"30s", "1m30s", "0s", "0"}, []string{"30", "-1s", "soon"}},
+		"link-lifetime":  {[]string{"0s", "1m", "168h"}, []string{"59s", "168h1s", "-1m"}},
 		"queue-timeout":  {[]string{"1ms", "2s"}, []string{"0s", "2001ms"}},
 		"count":          {[]string{"1", "64"}, []string{"0", "-1", "four", "1.5"}},
 		"rate":           {[]string{"0.5", "100"}, []string{"0", "-1", "NaN", "1e9"}},

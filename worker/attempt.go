@@ -138,8 +138,7 @@ func (w *Worker) ProcessTask(ctx context.Context, task *asynq.Task) error {
 		w.noteDone(ctx, attempt)
 		return nil
 	case errors.Is(err, errHeld):
-		w.metrics.attempts.WithLabelValues(string(attempt.task.Kind), outcomeHeld).Inc()
-		w.cfg.Log.Debug("task ended, its work stays owed", attempt.fields(zap.Error(err))...)
+		w.noteHeld(ctx, attempt, err)
 		return nil
 	case errors.Is(err, errInterrupted):
 		w.report(ctx, attempt, Attempt{Outcome: Interrupted, Err: err})
@@ -167,6 +166,18 @@ func (w *Worker) noteDone(ctx context.Context, a attempt) {
 		w.noted(a, w.cfg.Store.EndDeadLetterOf(ctx, a.task.ID, w.cfg.Now()))
 	}
 	w.report(ctx, a, Attempt{Outcome: Done})
+}
+
+// noteHeld records that a task ended although its work stays owed. The task that a sweep
+// enqueues later counts its attempts from 1.
+func (w *Worker) noteHeld(ctx context.Context, a attempt, reason error) {
+	ctx, cancel := w.noteContext(ctx)
+	defer cancel()
+	w.metrics.attempts.WithLabelValues(string(a.task.Kind), outcomeHeld).Inc()
+	if a.number > 1 {
+		w.noted(a, w.cfg.Store.ForgetFailures(ctx, a.task.ID))
+	}
+	w.cfg.Log.Debug("task ended, its work stays owed", a.fields(zap.Error(reason))...)
 }
 
 // HandleError implements [asynq.ErrorHandler]: it records why an attempt failed before

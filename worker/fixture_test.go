@@ -66,7 +66,12 @@ type fixture struct {
 
 type forwarded struct {
 	Type string
-	Data struct{ Job struct{ ID string } }
+	Data struct {
+		Job   struct{ ID string }
+		Media []struct {
+			DownloadURL string `json:"download_url"`
+		}
+	}
 }
 
 func newFixture(t testing.TB, redisAddr string, grace time.Duration) *fixture {
@@ -107,7 +112,7 @@ func newFixtureOn(t testing.TB, redisAddr, databaseURL string, grace time.Durati
 		Redis: rdb, Store: f.store, Sources: sources, Bucket: bucket, Notify: notifier,
 		Fetcher:     media.NewFetcher(media.Config{Allow: []string{f.cdn.Listener.Addr().String()}}),
 		Concurrency: map[string]int{"events": 8, "media": 4, "notify": 4},
-		Grace: grace, Log: zap.New(core),
+		Grace:       grace, Log: zap.New(core),
 	}
 	f.renew(t)
 	return f

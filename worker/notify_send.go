@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
@@ -160,10 +161,29 @@ func (w *Worker) message(ctx context.Context, notification store.Notification) (
 		message.Job.Progress = *job.Progress
 	}
 	for _, file := range files {
-		message.Media = append(message.Media, notify.MediaDetails{
+		shown := notify.MediaDetails{
 			Name: file.Name, State: string(file.State), Object: file.Object, URL: file.URL,
 			Size: file.Size, SHA256: file.SHA256, ContentType: file.ContentType,
-		})
+		}
+		shown.DownloadURL, shown.DownloadURLExpiresAt = w.downloadLink(ctx, file)
+		message.Media = append(message.Media, shown)
 	}
 	return message, nil
+}
+
+// downloadLink returns a signed link to a stored file and when it expires, if there is
+// one. A message without it is better than none.
+func (w *Worker) downloadLink(ctx context.Context, file store.Media) (string, time.Time) {
+	if w.cfg.StoredLinkLifetime <= 0 || file.StoredAt.IsZero() {
+		return "", time.Time{}
+	}
+	expires := w.cfg.Now().Add(w.cfg.StoredLinkLifetime).UTC().Truncate(time.Second)
+	link, err := w.cfg.Bucket.SignedURL(ctx, file.Object, w.cfg.StoredLinkLifetime)
+	if err != nil {
+		w.warnUnsigned.Do(func() { w.cfg.Log.Warn("messages have no links to stored files", zap.Error(err)) })
+	}
+	if link == "" {
+		return "", time.Time{}
+	}
+	return link, expires
 }

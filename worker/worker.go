@@ -38,6 +38,8 @@ type Config struct {
 	MediaKinds []tasks.MediaKind
 	// LinkLifetime is how long links to media live; default 30 days.
 	LinkLifetime time.Duration
+	// StoredLinkLifetime is how long links to stored files work; 0 means no links.
+	StoredLinkLifetime time.Duration
 	// Concurrency is how many tasks of each queue run at once; for events, of all shards
 	// together. A queue without an entry does not run here.
 	Concurrency map[string]int
@@ -69,6 +71,8 @@ type Worker struct {
 	attempts  *join.Joiner[store.SendAttempt, store.Effect]
 	servers   []*asynq.Server
 	inquirer  *inquirer // nil if Kling is not asked
+
+	warnUnsigned sync.Once // warns that the bucket cannot sign links
 
 	sweeping sync.Mutex // guards suspects
 	// suspects are the active tasks that no server reports, and when a sweep first saw

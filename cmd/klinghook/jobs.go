@@ -98,7 +98,9 @@ func jobsShowCommand() *cobra.Command {
 --json prints an object with the fields of "klinghook jobs list --json" and three
 lists:
   media          name, state (pending, stored, failed), url, object (its name in
-                 the bucket), size (bytes), sha256, content_type, error, stored_at
+                 the bucket), size (bytes), sha256, content_type, error, stored_at,
+                 download_url (a signed link to the stored file, if the bucket
+                 signs links), download_url_expires_at
   notifications  id, type, destination, state (pending, sent, failed), error,
                  sent_at
   events         the fields of "klinghook events list --json"`,
@@ -116,6 +118,9 @@ lists:
 					return err
 				}
 				if asJSON {
+					if err := signLinks(ctx, job.Media, cfg); err != nil {
+						cmd.PrintErrln("warning: there are no links to stored files:", err)
+					}
 					return printJSON(cmd.OutOrStdout(), job)
 				}
 				return printJob(cmd.OutOrStdout(), job, cfg.BucketURL)
@@ -186,6 +191,9 @@ type mediaJSON struct {
 	ContentType string    `json:"content_type,omitempty"`
 	Error       string    `json:"error,omitempty"`
 	StoredAt    time.Time `json:"stored_at,omitzero"`
+	// DownloadURL is a signed link, only in "jobs show --json".
+	DownloadURL          string    `json:"download_url,omitempty"`
+	DownloadURLExpiresAt time.Time `json:"download_url_expires_at,omitzero"`
 }
 
 type notificationJSON struct {
@@ -233,7 +241,10 @@ func readJob(ctx context.Context, db *store.Store, key tasks.JobKey) (jobDetailJ
 	return jobDetailJSON{
 		jobJSON: shown[0],
 		Media: each(media, func(file store.Media) mediaJSON {
-			return mediaJSON{file.Name, string(file.State), file.URL, file.Object, file.Size, file.SHA256, file.ContentType, file.Error, file.StoredAt}
+			return mediaJSON{
+				Name: file.Name, State: string(file.State), URL: file.URL, Object: file.Object, Size: file.Size,
+				SHA256: file.SHA256, ContentType: file.ContentType, Error: file.Error, StoredAt: file.StoredAt,
+			}
 		}),
 		Notifications: each(notifications, func(notification store.Notification) notificationJSON {
 			return notificationJSON{notification.ID, notification.Type, notification.Destination, string(notification.State), notification.Error, notification.SentAt}

@@ -14,12 +14,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	_ "gocloud.dev/blob/fileblob"  // file://
 	_ "gocloud.dev/blob/gcsblob"   // gs://
 	_ "gocloud.dev/blob/s3blob"    // s3://
+	"gocloud.dev/gcerrors"
 
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -116,6 +118,19 @@ func (b *Bucket) Location(object string) string {
 		return filepath.Join(b.root, filepath.FromSlash(object))
 	}
 	return b.cloud + object
+}
+
+// SignedURL returns a link with which anybody can download an object until it expires;
+// empty if the bucket signs none, as a folder. Do not log it.
+func (b *Bucket) SignedURL(ctx context.Context, object string, lifetime time.Duration) (string, error) {
+	link, err := b.blob.SignedURL(ctx, object, &blob.SignedURLOptions{Expiry: lifetime})
+	switch {
+	case gcerrors.Code(err) == gcerrors.Unimplemented:
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("sign link to %s: %w", object, err)
+	}
+	return link, nil
 }
 
 // Close closes the bucket. Downloads into it must have ended.

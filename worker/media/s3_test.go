@@ -6,8 +6,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -107,5 +109,21 @@ func TestObjectInS3IsVisibleOnlyWhole(t *testing.T) {
 				t.Errorf("the object (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestSignedURL(t *testing.T) {
+	s3 := openS3(t, func(http.ResponseWriter, *http.Request) { t.Error("a link needs no request") })
+	link, err := s3.SignedURL(t.Context(), "vid_1/video.mp4", time.Hour)
+	if err != nil || !strings.Contains(link, "/bucket/klinghook/vid_1/video.mp4?") || !strings.Contains(link, "X-Amz-Expires=3600&") || !strings.Contains(link, "X-Amz-Signature=") {
+		t.Errorf("S3: %s, %v", link, err)
+	}
+	folder, err := OpenBucket(t.Context(), "file://"+t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = folder.Close() }()
+	if link, err := folder.SignedURL(t.Context(), "vid_1/video.mp4", time.Hour); err != nil || link != "" {
+		t.Errorf("folder: %q, %v, want none", link, err)
 	}
 }

@@ -36,8 +36,10 @@
 //	    size          bytes
 //	    sha256        of the content, in hex
 //	    content_type
+//	    download_url      a signed link to the stored file; left out if the bucket signs none
+//	    download_url_expires_at
 //
-// Times are RFC 3339 in UTC. Unknown fields are left out, except progress,
+// Each attempt has new download links. Times are RFC 3339 in UTC. Unknown fields are left out, except progress,
 // contradicted and media. job and media show the state when the message is sent: after a
 // late or repeated event the status need not match type, and a repeated message may show
 // more stored files. Later releases only add fields. testdata has two examples.

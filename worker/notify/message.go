@@ -66,6 +66,10 @@ type MediaDetails struct {
 	// SHA256 is of the content, in hex.
 	SHA256      string `json:"sha256,omitempty"`
 	ContentType string `json:"content_type,omitempty"`
+	// DownloadURL is a signed link to the stored file, which expires; empty if the bucket
+	// signs none. Chat does not show it.
+	DownloadURL          string    `json:"download_url,omitempty"`
+	DownloadURLExpiresAt time.Time `json:"download_url_expires_at,omitzero"`
 }
 
 // Seconds is a duration whose JSON is a number of seconds.

@@ -47,6 +47,7 @@ func testMessage() Message {
 			{
 				Name: "video", State: "stored", Object: "vid_abc123/video.mp4", URL: "https://cdn.example.com/v.mp4?sig=s3cr3t",
 				Size: 12_345_678, SHA256: strings.Repeat("ab", 32), ContentType: "video/mp4",
+				DownloadURL: "https://bucket.example.com/video.mp4?sig=s3cr3t", DownloadURLExpiresAt: at.Add(24 * time.Hour),
 			},
 			{Name: "thumbnail", State: "pending", URL: "https://cdn.example.com/t.jpg?sig=s3cr3t"},
 		},

@@ -43,7 +43,7 @@ func TestTemplateMakesTheText(t *testing.T) {
 
 func TestTemplateKeepsTheTitle(t *testing.T) {
 	n, err := New(Config{Text: "{{.Job.ID}}", Named: []Destination{
-		{Name: "mail", URL: "smtp://mail.example.com/?from=a@example.com&to=b@example.com"}, {Name: "phone", URL: "gotify://gotify.example/AzyoeNS.D4iJLVa"},
+		{Name: "mail", URL: "smtp://mail.example.com/?from=a@example.com&to=b@example.com"}, {Name: "phone", URL: "gotify://gotify.example/AbCdEfGhIjKlMnO"},
 	}})
 	if err != nil {
 		t.Fatal(err)
