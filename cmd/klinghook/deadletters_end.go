@@ -86,11 +86,7 @@ func endLetters(ctx context.Context, screen *console, replayer *worker.Replayer,
 	if _, err := fmt.Fprintf(screen.Out(), "%d dead letters %s\n", ended, done); err != nil {
 		return err
 	}
-	const shown = 10
-	if len(errs) > shown {
-		errs = append(errs[:shown], fmt.Errorf("and %d more", len(errs)-shown))
-	}
-	errs = append(errs, ctx.Err())
+	errs = append(shorten(errs), ctx.Err())
 	if ended == 0 && len(filter.IDs) > 0 {
 		errs = append(errs, checkLetters(ctx, replayer.Store, filter.IDs))
 	}

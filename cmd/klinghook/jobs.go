@@ -23,17 +23,13 @@ import (
 )
 
 func jobsCommand() *cobra.Command {
-	return group("jobs", "Inspect and track jobs", jobsListCommand(), jobsShowCommand(), jobsTrackCommand(), jobsRefreshCommand())
+	return group("jobs", "Inspect and track jobs", jobsListCommand(), jobsShowCommand(), jobsTrackCommand(), jobsRefreshCommand(), jobsNotifyCommand(), jobsDownloadCommand())
 }
 
 func jobsListCommand() *cobra.Command {
 	var list listFlags
 	var status, platform string
 	var expiring bool
-	statuses := []string{
-		string(tasks.StatusCreated), string(tasks.StatusProcessing),
-		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost),
-	}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, the most recently updated first",
@@ -57,7 +53,7 @@ expires_at.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if status != "" {
-				if err := oneOf("status", status, statuses); err != nil {
+				if err := oneOf("status", status, statuses()); err != nil {
 					return err
 				}
 			}
@@ -77,7 +73,7 @@ expires_at.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&status, "status", "", "only jobs with this `status`: "+strings.Join(statuses, ", "))
+	cmd.Flags().StringVar(&status, "status", "", "only jobs with this `status`: "+strings.Join(statuses(), ", "))
 	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files that are not stored yet and whose links expire soon, instead of jobs")
 	cmd.Flags().StringVar(&platform, "platform", "", "only jobs of this `platform`, such as kling")
 	cmd.MarkFlagsMutuallyExclusive("status", "expiring")
@@ -85,6 +81,14 @@ expires_at.`,
 	list.add(cmd)
 	cli.AddFlags(cmd, config.Store)
 	return cmd
+}
+
+// statuses returns the statuses of jobs.
+func statuses() []string {
+	return []string{
+		string(tasks.StatusCreated), string(tasks.StatusProcessing),
+		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost),
+	}
 }
 
 func jobsShowCommand() *cobra.Command {

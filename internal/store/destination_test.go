@@ -104,7 +104,7 @@ func TestPausedDestinationsAreNotOwed(t *testing.T) {
 		var ids []string
 		for i := range 3 {
 			ev := event(fmt.Sprintf("klingai:%d", i), tasks.TypeFailed)
-			ev.JobID, ev.ReceivedAt = fmt.Sprintf("vid_%d", i), received.Add(time.Duration(i)*time.Second)
+			ev.Job, ev.ReceivedAt = tasks.KlingJob(fmt.Sprintf("vid_%d", i)), received.Add(time.Duration(i)*time.Second)
 			owed, err := recordOne(ctx, db, ev, nil, names)
 			testenv.NoError(t, err)
 			ids = append(ids, owed.Notifications[1].ID)

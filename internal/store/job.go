@@ -205,15 +205,35 @@ func (s *Store) Job(ctx context.Context, key tasks.JobKey) (Job, error) {
 type JobFilter struct {
 	Platform string
 	Status   tasks.Status
+	// IDs are ids on the platform; empty selects all.
+	IDs []string
+	// Since and Before bound the time of the latest news.
+	Since, Before time.Time
 	// Limit is the most jobs to return; 0 is no limit.
 	Limit int
 }
 
 // Jobs returns the selected jobs, those with the latest news first.
 func (s *Store) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
-	var conditions where
-	conditions.andIf(f.Platform != "", "platform = ?", f.Platform)
-	conditions.andIf(f.Status != "", "status = ?", f.Status)
+	conditions := s.selectedJobs(f)
 	jobs, err := collect(ctx, s.db, scanJob, selectJob+conditions.String()+` ORDER BY last_received_at DESC, platform, id`+conditions.limit(f.Limit), conditions.args...)
 	return jobs, wrap(err, "list jobs")
+}
+
+// JobKeys returns the keys of the selected jobs, those with the oldest news first.
+func (s *Store) JobKeys(ctx context.Context, f JobFilter) ([]tasks.JobKey, error) {
+	conditions := s.selectedJobs(f)
+	keys, err := collect(ctx, s.db, scanKey, `SELECT platform, id FROM jobs`+conditions.String()+` ORDER BY last_received_at, platform, id`+conditions.limit(f.Limit), conditions.args...)
+	return keys, wrap(err, "list jobs")
+}
+
+func (s *Store) selectedJobs(f JobFilter) (conditions where) {
+	conditions.andIf(f.Platform != "", "platform = ?", f.Platform)
+	conditions.andIf(f.Status != "", "status = ?", f.Status)
+	conditions.andIf(!f.Since.IsZero(), "last_received_at >= ?", s.dialect.time(f.Since))
+	conditions.andIf(!f.Before.IsZero(), "last_received_at < ?", s.dialect.time(f.Before))
+	if len(f.IDs) > 0 {
+		andIn(&conditions, "id", f.IDs)
+	}
+	return conditions
 }

@@ -23,6 +23,8 @@ type linkedFile struct {
 	// publishing is the resource being published; empty once it is stored. A process that
 	// dies in between leaves it set.
 	publishing string
+	// again means that a person wants the stored file to be downloaded again.
+	again bool
 }
 
 // link is one link to a file.
@@ -116,11 +118,11 @@ func (f *linkedFile) linkedAt(unknown time.Time) time.Time {
 }
 
 // state returns the file's state. A stored file is downloaded again only if the current
-// link names another resource, not for a new signature in the query. It stays stored
-// when all newer links are dead.
+// link names another resource or a person wants it, not for a new signature in the query.
+// It stays stored when all newer links are dead.
 func (f *linkedFile) state() MediaState {
 	switch c := f.current(); {
-	case f.storedURL != "" && (c.Dead != "" || resource(c.URL) == resource(f.storedURL)):
+	case f.storedURL != "" && (c.Dead != "" || !f.again && resource(c.URL) == resource(f.storedURL)):
 		return MediaStored
 	case c.Dead != "":
 		return MediaFailed
@@ -143,9 +145,9 @@ func resource(link string) string {
 // is locked until the transaction ends.
 func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, name string, at time.Time, change func(*linkedFile)) error {
 	linked, err := one(ctx, tx, func(row scanner) (linked linkedFile, err error) {
-		err = row.Scan(asJSON{&linked.links}, &linked.storedURL, &linked.publishing)
+		err = row.Scan(asJSON{&linked.links}, &linked.storedURL, &linked.publishing, &linked.again)
 		return linked, err
-	}, `SELECT links, stored_url, publishing FROM media WHERE platform = $1 AND job_id = $2 AND name = $3`+d.forUpdate, job.Platform, job.ID, name)
+	}, `SELECT links, stored_url, publishing, again FROM media WHERE platform = $1 AND job_id = $2 AND name = $3`+d.forUpdate, job.Platform, job.ID, name)
 	if err != nil {
 		return err
 	}
@@ -155,8 +157,8 @@ func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, n
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
-		UPDATE media SET links = $4, stored_url = $5, publishing = $6, url = $7, linked_at = coalesce($8, created_at), state = $9, error = $10, updated_at = $11
+		UPDATE media SET links = $4, stored_url = $5, publishing = $6, url = $7, linked_at = coalesce($8, created_at), state = $9, error = $10, updated_at = $11, again = $12
 		WHERE platform = $1 AND job_id = $2 AND name = $3`,
-		job.Platform, job.ID, name, links, linked.storedURL, linked.publishing, linked.current().URL, d.time(linked.linkedAt(time.Time{})), linked.state(), storable(linked.links[0].Dead), d.time(at))
+		job.Platform, job.ID, name, links, linked.storedURL, linked.publishing, linked.current().URL, d.time(linked.linkedAt(time.Time{})), linked.state(), storable(linked.links[0].Dead), d.time(at), linked.again)
 	return err
 }

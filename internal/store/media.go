@@ -184,7 +184,7 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 			alone = !contested && (linked.publishing == own || noted)
 			linked.storedURL, linked.publishing = "", "" // fails the other one too
 			if alone {
-				linked.storedURL = file.URL
+				linked.storedURL, linked.again = file.URL, false
 			}
 		})
 		if err != nil || !alone {
@@ -222,6 +222,16 @@ func (s *Store) MediaTrouble(ctx context.Context, job tasks.JobKey, name, reason
 func (s *Store) ReopenMedia(ctx context.Context, job tasks.JobKey, name string, at time.Time) error {
 	err := s.changeMedia(ctx, Media{Job: job, Name: name}, at, (*linkedFile).revive)
 	return wrap(err, "reopen media %s of %s", name, job)
+}
+
+// RepeatMedia makes a file pending again, even if it is stored. Its object stays until
+// another one replaces it; if no link works, the file is stored as before.
+func (s *Store) RepeatMedia(ctx context.Context, job tasks.JobKey, name string, at time.Time) error {
+	err := s.changeMedia(ctx, Media{Job: job, Name: name}, at, func(linked *linkedFile) {
+		linked.revive()
+		linked.again = linked.storedURL != ""
+	})
+	return wrap(err, "repeat media %s of %s", name, job)
 }
 
 func (s *Store) changeMedia(ctx context.Context, file Media, at time.Time, change func(*linkedFile)) error {

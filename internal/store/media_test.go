@@ -213,3 +213,37 @@ func TestFileIsPublishedAgainAfterAnUnfinishedOne(t *testing.T) {
 		}
 	})
 }
+
+func TestRepeatedFileIsOwedUntilStoredOrGivenUp(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := t.Context()
+		ev, update := completed()
+		owed, err := recordOne(ctx, db, ev, update, nil)
+		testenv.NoError(t, err)
+		video := owed.Media[1]
+		nothing := func() error { return nil }
+		check := func(when string, want store.MediaState, reason string) {
+			t.Helper()
+			file, err := db.Medium(ctx, video.Job, video.Name)
+			if err != nil || file.State != want || file.Error != reason || file.StoredAt.IsZero() {
+				t.Errorf("%s: %s (%s), stored at %s, %v; want %s (%s)", when, file.State, file.Error, file.StoredAt, err, want, reason)
+			}
+		}
+		_, err = db.StoreMedia(ctx, video, received, nothing)
+		testenv.NoError(t, err)
+		for range 2 {
+			testenv.NoError(t, db.RepeatMedia(ctx, video.Job, video.Name, received))
+			check("repeated", store.MediaPending, "")
+		}
+		if superseded, err := db.StoreMedia(ctx, video, received, nothing); err != nil || superseded {
+			t.Errorf("StoreMedia of a repeated file = %t, %v", superseded, err)
+		}
+		check("stored again", store.MediaStored, "")
+		testenv.NoError(t, db.RepeatMedia(ctx, video.Job, video.Name, received))
+		_, err = db.MediaFailed(ctx, video, "404", received)
+		testenv.NoError(t, err)
+		check("given up", store.MediaStored, "404")
+		testenv.NoError(t, db.ReopenMedia(ctx, video.Job, video.Name, received))
+		check("replayed", store.MediaPending, "")
+	})
+}

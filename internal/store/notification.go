@@ -2,6 +2,10 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -54,6 +58,50 @@ func (s *Store) Notification(ctx context.Context, id string) (Notification, erro
 func (s *Store) NotificationsOf(ctx context.Context, job tasks.JobKey) ([]Notification, error) {
 	list, err := collect(ctx, s.db, scanNotification, selectNotification+`WHERE platform = $1 AND job_id = $2 ORDER BY created_at, id`, job.Platform, job.ID)
 	return list, wrap(err, "read notifications of %s", job)
+}
+
+// RepeatNotifications inserts notifications of how a job stands, with new IDs: for these
+// destinations or, without any, for those that were notified of it before. It leaves out
+// destinations whose notification of it is still pending.
+func (s *Store) RepeatNotifications(ctx context.Context, job Job, destinations []string, at time.Time) ([]Notification, error) {
+	known, err := s.NotificationsOf(ctx, job.Key)
+	if err != nil {
+		return nil, err
+	}
+	latest := map[string]Notification{}
+	for _, notification := range known { // oldest first
+		if notification.Type == "video."+string(job.Status) {
+			latest[notification.Destination] = notification
+		}
+	}
+	if len(destinations) == 0 {
+		destinations = slices.Sorted(maps.Keys(latest))
+	}
+	var list []Notification
+	var rows [][]any
+	for _, destination := range destinations {
+		n, before := latest[destination]
+		if before && n.State == NotificationPending {
+			continue
+		}
+		if !before {
+			n = Notification{Job: job.Key, Type: "video." + string(job.Status), Destination: destination, CreatedAt: job.LastReceivedAt}
+		}
+		n.ID, n.State, n.Error, n.UpdatedAt, n.SentAt = newNotificationID(), NotificationPending, "", at, time.Time{}
+		list = append(list, n)
+		rows = append(rows, []any{n.ID, n.Job.Platform, n.Job.ID, n.EventID, n.Type, n.Destination, n.State, s.dialect.time(n.CreatedAt), s.dialect.time(at)})
+	}
+	_, err = insertRows(ctx, s.db, scanOne[string], insertNotification, rows, `RETURNING id`)
+	return list, wrap(err, "repeat notifications of %s", job.Key)
+}
+
+const insertNotification = `INSERT INTO notifications (id, platform, job_id, event_id, type, destination, state, created_at, updated_at)`
+
+// newNotificationID returns an ID that no event leads to.
+func newNotificationID() string {
+	random := make([]byte, 12)
+	_, _ = rand.Read(random) // never fails
+	return "ntf_" + hex.EncodeToString(random)
 }
 
 // NotificationFailed notes why a notification was given up. One that was sent stays

@@ -137,7 +137,7 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 		at := r.dialect.time(notification.CreatedAt)
 		rows[i], ids[i] = []any{notification.ID, notification.Job.Platform, notification.Job.ID, notification.EventID, notification.Type, notification.Destination, NotificationPending, at, at}, notification.ID
 	}
-	_, err := insertRows(ctx, r.tx, scanOne[string], `INSERT INTO notifications (id, platform, job_id, event_id, type, destination, state, created_at, updated_at)`, rows,
+	_, err := insertRows(ctx, r.tx, scanOne[string], insertNotification, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING id`)
 	if err != nil {
 		return fmt.Errorf("insert notifications: %w", err)

@@ -53,6 +53,7 @@ CREATE TABLE media (
     links        TEXT NOT NULL,
     stored_url   TEXT NOT NULL DEFAULT '',
     publishing   TEXT NOT NULL DEFAULT '',
+    again        BOOLEAN NOT NULL DEFAULT FALSE,
     state        TEXT NOT NULL,
     object       TEXT NOT NULL DEFAULT '',
     size_bytes   BIGINT NOT NULL DEFAULT 0,

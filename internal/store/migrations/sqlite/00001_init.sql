@@ -53,6 +53,7 @@ CREATE TABLE media (
     links        TEXT NOT NULL,
     stored_url   TEXT NOT NULL DEFAULT '',
     publishing   TEXT NOT NULL DEFAULT '',
+    again        INTEGER NOT NULL DEFAULT 0,
     state        TEXT NOT NULL,
     object       TEXT NOT NULL DEFAULT '',
     size_bytes   INTEGER NOT NULL DEFAULT 0,
