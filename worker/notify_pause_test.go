@@ -3,6 +3,7 @@ package worker_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,6 +76,9 @@ func TestDestinationThatFailsForADayIsPausedAndResumes(t *testing.T) {
 	s.work(t)
 	s.check(t, "another event", 2, 2)
 	s.sweep(t)
+	if report, found, err := tasks.ReadWork(t.Context(), s.redis); err != nil || !found || !slices.Equal(report.Paused, []string{"shop"}) {
+		t.Errorf("the report has the paused destinations %q (found: %t), %v; want shop", report.Paused, found, err)
+	}
 	s.work(t)
 	s.check(t, "a sweep", 2, 2)
 

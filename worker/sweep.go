@@ -181,5 +181,12 @@ func (w *Worker) reportWork(ctx context.Context) (err error) {
 	if report.DeadLetters, report.NewestDeadLetter, err = w.cfg.Store.CountOpenDeadLetters(ctx); err != nil {
 		return err
 	}
+	paused, err := w.cfg.Store.PausedDestinations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, destination := range paused {
+		report.Paused = append(report.Paused, destination.Name)
+	}
 	return tasks.ReportWork(ctx, w.cfg.Redis, report)
 }
