@@ -33,7 +33,7 @@ func checkGate(t *testing.T, db *store.Store, name string, at time.Time, want st
 
 func TestDestinationIsPausedWhenEveryAttemptFailedForADay(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		after := func(d time.Duration) time.Time { return received.Add(d) }
+		after := received.Add
 		const day = 24 * time.Hour
 		for _, step := range []struct {
 			at     time.Duration
