@@ -75,7 +75,8 @@ func (s *Store) PausedDestinations(ctx context.Context) ([]Destination, error) {
 }
 
 // ConfigureDestinations notes that a worker has these destinations in its settings, and
-// forgets those that no worker has had for a day, unless they have pending notifications.
+// forgets those that no worker has had for a day, unless they have pending notifications
+// or an operator paused them.
 func (s *Store) ConfigureDestinations(ctx context.Context, names []string, at time.Time) error {
 	for _, name := range names {
 		_, err := s.db.ExecContext(ctx, `
@@ -88,7 +89,7 @@ func (s *Store) ConfigureDestinations(ctx context.Context, names []string, at ti
 	}
 	return wrap(s.inTx(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			DELETE FROM destinations WHERE configured_at < $1
+			DELETE FROM destinations WHERE configured_at < $1 AND paused_by <> 'operator'
 			AND NOT EXISTS (SELECT 1 FROM notifications n WHERE n.destination = destinations.name AND n.state = 'pending')`, s.dialect.time(at.Add(-forgetAfter)))
 		if err != nil {
 			return err

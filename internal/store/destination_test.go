@@ -172,6 +172,11 @@ func TestUnconfiguredDestinationIsForgotten(t *testing.T) {
 		}
 		testenv.NoError(t, db.NotificationFailed(ctx, owed.Notifications[0].ID, "no longer configured", later))
 		testenv.NoError(t, db.ConfigureDestinations(ctx, []string{"team"}, later))
+		if diff := cmp.Diff([]string{"shop", "team"}, names()); diff != "" {
+			t.Errorf("destinations while an operator's pause lasts (-want +got):\n%s", diff)
+		}
+		testenv.NoError(t, db.ResumeDestination(ctx, "shop"))
+		testenv.NoError(t, db.ConfigureDestinations(ctx, []string{"team"}, later))
 		if diff := cmp.Diff([]string{"team"}, names()); diff != "" {
 			t.Errorf("destinations at last (-want +got):\n%s", diff)
 		}
