@@ -71,7 +71,10 @@ type JobUpdate struct {
 	ExternalID string
 	// CreatedAt and FinishedAt are the sender's times of the job itself.
 	CreatedAt, FinishedAt time.Time
-	Media                 []MediaLink
+	// Media are the links to the files of a completed job.
+	Media []MediaLink
+	// Missing is why a result of a completed job has no link; empty if all have theirs.
+	Missing string
 }
 
 // Where Kling keeps a job. [APILegacy] is a legacy job of unknown kind.

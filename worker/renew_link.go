@@ -44,7 +44,7 @@ func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.M
 	if err := w.record(ctx, event, &file); err != nil {
 		return file, false, err
 	}
-	same = slices.ContainsFunc(job.Outputs, func(o source.Output) bool { return o.URL == file.URL })
+	same = slices.ContainsFunc(source.Links(job.Outputs), func(l tasks.MediaLink) bool { return l.URL == file.URL })
 	fresh, err = w.cfg.Store.Medium(ctx, file.Job, file.Name)
 	return fresh, same, err
 }

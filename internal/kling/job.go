@@ -105,13 +105,8 @@ func readJob(kind JobKind, raw json.RawMessage) (Answer, error) {
 // readJobs reads the data of an answer: a job, a list of jobs, or a page with a list.
 // It returns the readable jobs, and an ErrUnreadable for each of the others.
 func readJobs(kind JobKind, data json.RawMessage) ([]Answer, error) {
-	if page := source.ParseObject(data); page.Value("id") == nil && page.Value("task_id") == nil {
-		if result, isPage := page["result"]; isPage {
-			data = result
-		}
-	}
-	list := source.Elements(data)
-	if list == nil && len(data) > 0 && string(data) != "null" {
+	list, ok := source.Tasks(data)
+	if !ok {
 		return nil, fmt.Errorf("%w: it has no jobs; check that this is Kling's API", ErrUnreadable)
 	}
 	var jobs []Answer

@@ -23,7 +23,7 @@ func TestReadJob(t *testing.T) {
 	want := Answer{
 		ID: "7", ExternalID: "mine-7", Kind: KindEffects, Status: tasks.StatusCompleted, KlingStatus: "succeed",
 		CreatedAt: time.UnixMilli(1722769557708).UTC(), UpdatedAt: time.UnixMilli(1722769557999).UTC(),
-		Outputs: []source.Output{{Type: "video", URL: "https://cdn.example/7.mp4?sig=1", Duration: 5100 * time.Millisecond}},
+		Outputs: []source.Output{{Type: "video", ID: "v1", URL: "https://cdn.example/7.mp4?sig=1", Duration: 5100 * time.Millisecond}},
 		Raw:     json.RawMessage(raw),
 	}
 	if diff := cmp.Diff(want, job); diff != "" {
@@ -44,6 +44,7 @@ func TestRawIsExact(t *testing.T) {
 		"\ufeff" + `{"code":0,"data":` + object + `}`,
 		"{\"code\":0,\n \"data\": [ " + object + " ,\n" + object + " ] }",
 		`{"code":0,"data":{"result":[` + object + `]}}`,
+		`{"code":0,"data":{"code":0,"data":[` + object + `]}}`,
 	} {
 		jobs, err := readAnswer(t, []byte(body))
 		if err != nil || len(jobs) == 0 {

@@ -242,7 +242,7 @@ func TestJobsReadsChangedShapes(t *testing.T) {
 		{"null", `null`, []string{}, false},
 		{"id as a number", `[{"id":1000,"status":"succeeded"}]`, numbers(0, 1), false},
 		{"one without id", `[{"status":"succeeded"},` + one + `]`, numbers(0, 1), true},
-		{"one with two ids", `[{"id":"1001","task_id":"1001","status":"succeeded"},` + one + `]`, numbers(0, 1), true},
+		{"one with two ids", `[{"id":"1001","task_id":"1002","status":"succeeded"},` + one + `]`, numbers(0, 1), true},
 		{"one that is no object", `[null,7,` + one + `]`, numbers(0, 1), true},
 		{"one that was not asked for", `[` + newObject("1009", "succeeded") + `,` + one + `]`, numbers(0, 1), true},
 		{"a number", `7`, []string{}, true},

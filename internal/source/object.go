@@ -109,28 +109,6 @@ func (o Object) number(key string) (n float64, ok bool) {
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
 
-// Time returns the time under a key in UTC: RFC 3339, or seconds or milliseconds
-// since 1970. It is zero for times before 1970 or after 9999.
-func (o Object) Time(key string) time.Time {
-	// A number that would be a year past 5000 in seconds is in milliseconds.
-	const leastMillis, mostMillis = 1e11, 1e15
-	t, err := time.Parse(time.RFC3339, strings.TrimSpace(o.Scalar(key)))
-	if err != nil {
-		n, ok := o.number(key)
-		if !ok || n <= 0 || n > mostMillis {
-			return time.Time{}
-		}
-		if n < leastMillis {
-			n *= 1000
-		}
-		t = time.UnixMilli(int64(math.Round(n)))
-	}
-	if t = t.UTC(); t.Year() < 1970 || t.Year() > 9999 {
-		return time.Time{}
-	}
-	return t
-}
-
 // Seconds returns the duration under a key, to the millisecond. It is zero if
 // the value is negative or longer than a day.
 func (o Object) Seconds(key string) time.Duration {

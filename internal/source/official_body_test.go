@@ -37,7 +37,16 @@ func TestOfficialIdentifiesEvents(t *testing.T) {
 		{"legacy failed", `{"task_id":"1","task_status":"failed"}`, identity("video.failed")},
 		{"legacy cancelled", `{"task_id":"1","task_status":"cancelled"}`, identity("video.cancelled")},
 		{"unknown status", `{"id":"1","status":"queued"}`, identity("video.queued")},
-		{"status in other case", `{"id":"1","status":"Failed"}`, identity("video.Failed")},
+		{"status in other case", `{"id":"1","status":"Failed"}`, identity("video.failed")},
+		{"another word for success", `{"task_id":"1","task_status":" SUCCESS "}`, identity("video.completed")},
+		{"status as a type", `{"id":"1","status":"video.canceled"}`, identity("video.cancelled")},
+		{"unknown status in other case", `{"id":"1","status":"Queued"}`, identity("video.Queued")},
+		{"both ids", `{"id":"1","task_id":1,"task_status":"failed"}`, identity("video.failed")},
+		{"status of the other body", `{"id":"1","task_status":"failed"}`, identity("video.failed")},
+		{"legacy, status of the other body", `{"task_id":"1","task_status":null,"status":"failed"}`, identity("video.failed")},
+		{"look-up envelope", `{"code":0,"message":"SUCCEED","request_id":"r","data":{"task_id":"1","task_status":"succeed"}}`, identity("video.completed")},
+		{"look-up envelope with a list", "\ufeff" + `{"code":0,"data":[{"id":"1","status":"succeeded"}]}`, identity("video.completed")},
+		{"look-up envelope with a page", `{"code":0,"data":{"result":[{"id":"1","status":"succeeded"}]}}`, identity("video.completed")},
 		{"the seed's status", `{"id":"1","status":"completed"}`, identity("video.completed")},
 		{"number for id", `{"id":1,"status":"failed"}`, identity("video.failed")},
 		{"null beside id", `{"id":"1","task_id":null,"status":"failed"}`, identity("video.failed")},
@@ -66,15 +75,18 @@ func TestOfficialRefusesBodies(t *testing.T) {
 		{"not JSON", `id=1`, `body is not JSON: invalid character 'i' looking for beginning of value`},
 		{"array", `[]`, `body is an array, not an object`},
 		{"neither id", `{"status":"failed"}`, `body has neither "id" nor "task_id": want one of them`},
-		{"both ids", `{"id":"1","task_id":"1","status":"failed"}`, `body has both "id" and "task_id": want one of them`},
-		{"look-up envelope", `{"code":0,"message":"","request_id":"r","data":{"task_id":"1","task_status":"succeed"}}`, `body has neither "id" nor "task_id": want one of them`},
+		{"two ids", `{"id":"1","task_id":"2","status":"failed"}`, `body has another "id" than "task_id"`},
+		{"an unusable id", `{"id":"1","task_id":{},"status":"failed"}`, `"task_id" is an object, not a string`},
+		{"look-up envelope without a task", `{"code":0,"data":null}`, `body has neither "id" nor "task_id": want one of them`},
+		{"look-up envelope with a text", `{"code":0,"data":"1"}`, `body has neither "id" nor "task_id": want one of them`},
+		{"look-up envelope with a list of texts", `{"code":0,"data":["1"]}`, `body has neither "id" nor "task_id": want one of them`},
+		{"look-up envelope with two tasks", `{"code":0,"data":[{"id":"1","status":"failed"},{"id":"2","status":"failed"}]}`, `body has 2 tasks: want one`},
 		{"empty id", `{"id":"","status":"failed"}`, `"id" is empty`},
 		{"id no string", `{"id":{},"status":"failed"}`, `"id" is an object, not a string`},
 		{"long task_id", `{"task_id":"` + strings.Repeat("1", 257) + `","task_status":"failed"}`, `"task_id" is longer than 256 bytes`},
 		{"id with NUL", `{"id":"1\u0000","status":"failed"}`, `"id" has a control character`},
 		{"no status", `{"id":"1"}`, `"status" is missing`},
-		{"status of the other body", `{"id":"1","task_status":"failed"}`, `"status" is missing`},
-		{"legacy, status of the other body", `{"task_id":"1","status":"failed"}`, `"task_status" is missing`},
+		{"legacy, no status", `{"task_id":"1"}`, `"task_status" is missing`},
 		{"status number", `{"id":"1","status":99}`, `"status" is a number, not a string`},
 		{"status empty", `{"id":"1","status":""}`, `"status" is empty`},
 		{"too many outputs", `{"id":"1","status":"succeeded","outputs":[{}` + strings.Repeat(`,{"url":"https://x/1.mp4"}`, 100) + `]}`, `body has 101 outputs: 100 at most`},
@@ -106,8 +118,8 @@ func TestOfficialRefusesWebhookIDs(t *testing.T) {
 
 func TestOfficialUpdatesJobs(t *testing.T) {
 	created, updated := date(t, "2026-06-10T08:39:38.802Z"), date(t, "2026-06-10T08:39:54.151Z")
-	completed := func(media ...tasks.MediaLink) *tasks.JobUpdate {
-		return &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCompleted, Media: media}
+	completed := func(missing string, media ...tasks.MediaLink) *tasks.JobUpdate {
+		return &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCompleted, Media: media, Missing: missing}
 	}
 	tests := []struct {
 		name string
@@ -116,7 +128,7 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 	}{
 		{
 			"Kling's vector", klingBody,
-			&tasks.JobUpdate{Job: tasks.KlingJob("1234567890"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, CreatedAt: created, FinishedAt: updated},
+			&tasks.JobUpdate{Job: tasks.KlingJob("1234567890"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, CreatedAt: created, FinishedAt: updated, Missing: `"outputs" is missing`},
 		},
 		{
 			"new, with outputs",
@@ -130,8 +142,11 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 				Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, ExternalID: "mine",
 				Duration: 5100 * time.Millisecond, CreatedAt: created, FinishedAt: updated,
 				Media: []tasks.MediaLink{
+					{Name: "image", URL: "https://x/0.png"},
 					{Name: "video", URL: "https://x/1.mp4"},
+					{Name: "video-watermark", URL: "https://x/w.mp4"},
 					{Name: "video-2", URL: "https://x/2.mp4"},
+					{Name: "audio", URL: "https://x/a.mp3"},
 					{Name: "video-3", URL: "https://x/3.mp4"},
 				},
 			},
@@ -144,7 +159,7 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 			&tasks.JobUpdate{
 				Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, ExternalID: "mine",
 				Duration: 5 * time.Second, CreatedAt: created, FinishedAt: updated,
-				Media: []tasks.MediaLink{{Name: "video", URL: "https://x/1.mp4"}, {Name: "video-2", URL: "https://x/2.mp4"}},
+				Media: []tasks.MediaLink{{Name: "video", URL: "https://x/1.mp4"}, {Name: "video-2", URL: "https://x/2.mp4"}, {Name: "image", URL: "https://x/0.png"}},
 			},
 		},
 		{
@@ -165,16 +180,16 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 		},
 		{"test callback", `{"id":"1","status":"submitted","outputs":[]}`, &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCreated}},
 		{"unknown status", `{"id":"1","status":"queued"}`, nil},
-		{"outputs as an object", `{"id":"1","status":"succeeded","outputs":{"type":"video","url":"https://x/1.mp4"}}`, completed(tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},
-		{"videos as an object", `{"task_id":"1","task_status":"succeed","task_result":{"videos":{"url":"https://x/1.mp4"}}}`, completed(tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},
-		{"first video without a link", `{"id":"1","status":"succeeded","outputs":[{"type":"video","url":""},{"type":"video","url":"https://x/2.mp4"}]}`, completed(tasks.MediaLink{Name: "video-2", URL: "https://x/2.mp4"})},
+		{"outputs as an object", `{"id":"1","status":"succeeded","outputs":{"type":"video","url":"https://x/1.mp4"}}`, completed("", tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},
+		{"videos as an object", `{"task_id":"1","task_status":"succeed","task_result":{"videos":{"url":"https://x/1.mp4"}}}`, completed("", tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},
+		{"first video without a link", `{"id":"1","status":"succeeded","outputs":[{"type":"video","url":""},{"type":"video","url":"https://x/2.mp4"}]}`, completed("output 1 (video) has no link", tasks.MediaLink{Name: "video-2", URL: "https://x/2.mp4"})},
 		{
 			"fields of wrong types",
 			`{"id":"1","status":"succeeded","message":[],"create_time":{},"update_time":"soon","external_id":7,"outputs":[null,"https://x/1.mp4",[],{"url":7,"duration":[]}]}`,
-			completed(),
+			completed("output 1 is not an object"),
 		},
-		{"outputs a string", `{"id":"1","status":"succeeded","outputs":"https://x/1.mp4"}`, completed()},
-		{"result an array", `{"task_id":"1","task_status":"succeed","task_info":[],"task_result":[]}`, completed()},
+		{"outputs a string", `{"id":"1","status":"succeeded","outputs":"https://x/1.mp4"}`, completed(`"outputs" is a string`)},
+		{"result an array", `{"task_id":"1","task_status":"succeed","task_info":[],"task_result":[]}`, completed(`"task_result" is empty`)},
 	}
 	src := newSource(t, "klingai-official")
 	for _, tt := range tests {

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -92,9 +93,15 @@ func parseSeedEvent(raw []byte) (seedEvent, error) {
 	if err != nil {
 		return seedEvent{}, err
 	}
-	event := seedEvent{body: body, data: body.Object("data")}
+	event := seedEvent{body: body}
+	if list := body.Objects("data"); len(list) == 1 {
+		event.data = list[0]
+	}
 	if event.eventType, err = body.requiredName("event", "event", maxTypeBytes); err != nil {
 		return seedEvent{}, err
+	}
+	if known, ok := eventType(event.eventType); ok && strings.HasPrefix(strings.ToLower(event.eventType), typePrefix) {
+		event.eventType = known
 	}
 	event.jobID, err = event.data.requiredID("job_id", "data.job_id")
 	switch _, known := statusOf(event.eventType); {
@@ -136,7 +143,7 @@ func (seed) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	switch status {
 	case tasks.StatusCompleted:
 		update.FinishedAt = cmp.Or(data.Time("completed_at"), update.OccurredAt)
-		update.Media = seedMedia(data)
+		update.Media, update.Missing = seedMedia(data)
 	case tasks.StatusFailed:
 		update.FinishedAt = cmp.Or(data.Time("failed_at"), data.Time("completed_at"), update.OccurredAt)
 		update.Error = seedError(data)
@@ -147,15 +154,31 @@ func (seed) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	return update, nil
 }
 
-func seedMedia(data Object) []tasks.MediaLink {
-	var media []tasks.MediaLink
-	if link := data.Text("video_url"); link != "" {
-		media = append(media, tasks.MediaLink{Name: tasks.MediaName(tasks.MediaVideo, 0), URL: link})
+// seedMedia returns the links of a completed job, and why it has no video.
+func seedMedia(data Object) (media []tasks.MediaLink, missing string) {
+	add := func(kind tasks.MediaKind, link string) {
+		if link != "" {
+			media = append(media, tasks.MediaLink{Name: tasks.MediaName(kind, 0), URL: link})
+		}
 	}
-	if link := data.Text("thumbnail_url"); link != "" {
-		media = append(media, tasks.MediaLink{Name: tasks.MediaName(tasks.MediaThumbnail, 0), URL: link})
+	video := strings.TrimSpace(data.Text("video_url"))
+	add(tasks.MediaVideo, video)
+	add(tasks.MediaThumbnail, strings.TrimSpace(data.Text("thumbnail_url")))
+	if video == "" {
+		missing = noText("data.video_url", data.Value("video_url"))
 	}
-	return media
+	return media, missing
+}
+
+// noText says why a value is not a text.
+func noText(path string, value json.RawMessage) string {
+	switch {
+	case value == nil:
+		return fmt.Sprintf("%q is missing", path)
+	case value[0] == '"':
+		return fmt.Sprintf("%q is empty", path)
+	}
+	return fmt.Sprintf("%q is %s, not a string", path, typeName(value))
 }
 
 // seedError returns the text of data.error, which is a string, or an object with message

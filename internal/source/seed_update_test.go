@@ -41,11 +41,18 @@ func TestSeedUpdate(t *testing.T) {
 		},
 		{
 			"completed, nothing else", `{"event":"video.completed","data":{"job_id":"vid_1"}}`,
-			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted, Missing: `"data.video_url" is missing`},
+		},
+		{
+			"completed, without a link", `{"event":"video.succeeded","data":{"job_id":"vid_1","video_url":" ","thumbnail_url":"https://x/t.png"}}`,
+			&tasks.JobUpdate{
+				Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted, Missing: `"data.video_url" is empty`,
+				Media: []tasks.MediaLink{{Name: "thumbnail", URL: "https://x/t.png"}},
+			},
 		},
 		{
 			"completed, finished when it occurred", `{"event":"video.completed","timestamp":"2025-01-15T10:30:00Z","data":{"job_id":"vid_1","failed_at":1}}`,
-			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", OccurredAt: at, Status: tasks.StatusCompleted, FinishedAt: at},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", OccurredAt: at, Status: tasks.StatusCompleted, FinishedAt: at, Missing: `"data.video_url" is missing`},
 		},
 		{
 			"created, status contradicting", `{"event":"video.created","data":{"job_id":"vid_1","status":"completed","video_url":"https://x/v.mp4","completed_at":"2025-01-15T10:30:00Z","error":"x"}}`,
@@ -71,12 +78,12 @@ func TestSeedUpdate(t *testing.T) {
 		{
 			"fields of wrong types",
 			`{"event":"video.completed","timestamp":{},"data":{"job_id":"vid_1","progress":[1],"prompt":1,"model":{},"duration":true,"created_at":[],"completed_at":{},"video_url":1,"thumbnail_url":{"url":"https://x"},"error":1}}`,
-			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted, Missing: `"data.video_url" is a number, not a string`},
 		},
 		{
 			"nulls and empties",
 			`{"event":"video.completed","timestamp":null,"data":{"job_id":"vid_1","progress":null,"prompt":"","model":null,"duration":null,"created_at":"","completed_at":null,"video_url":"","thumbnail_url":null}}`,
-			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted},
+			&tasks.JobUpdate{Job: tasks.KlingJob("vid_1"), EventID: "e", Status: tasks.StatusCompleted, Missing: `"data.video_url" is empty`},
 		},
 		{
 			"text is stored whole", `{"event":"video.created","data":{"job_id":"vid_1","prompt":"  \ud83d\udc31\t\"a\"\n<b>\u0000\u001b ","model":"` + "\xff" + `"}}`,
@@ -109,6 +116,13 @@ func TestSeedFieldsAreReadLeniently(t *testing.T) {
 			`1736937000.5`: "2025-01-15T10:30:00.5Z", `1736937000250`: "2025-01-15T10:30:00.25Z", `1.736937e9`: "2025-01-15T10:30:00Z",
 			`"1736937000250"`: "2025-01-15T10:30:00.25Z", `"1970-01-01T00:00:00Z"`: "1970-01-01T00:00:00Z",
 			`"9999-12-31T23:59:59Z"`: "9999-12-31T23:59:59Z", `253402300799999`: "9999-12-31T23:59:59.999Z",
+			`1736937000250000`: "2025-01-15T10:30:00.25Z", `"1736937000250000001"`: "2025-01-15T10:30:00.250000001Z",
+			`"2025-01-15T10:30:00"`: "2025-01-15T10:30:00Z", `"2025-01-15 10:30:00.25"`: "2025-01-15T10:30:00.25Z",
+			`"2025-01-15 11:30:00+0100"`: "2025-01-15T10:30:00Z", `"2025-01-15T10:30:00+0000"`: "2025-01-15T10:30:00Z",
+			`"2025-01-15 10:30:00 +0000 UTC"`: "2025-01-15T10:30:00Z", `"2025-01-15 10:30:00 utc"`: "2025-01-15T10:30:00Z",
+			`"2025-01-15t10:30:00z"`: "2025-01-15T10:30:00Z", `"2025-01-15T10:30:00+00"`: "2025-01-15T10:30:00Z",
+			`"Wed, 15 Jan 2025 10:30:00 GMT"`: "2025-01-15T10:30:00Z", `"Wed, 15 Jan 2025 11:30:00 +0100"`: "2025-01-15T10:30:00Z",
+			`"Wed, 15 Jan 2025 10:30:00 PST"`: "", `1e20`: "",
 			`253402300800000`: "", `"9999-12-31T23:59:59-01:00"`: "", `"1969-12-31T23:59:59Z"`: "", `"1970-01-01T00:00:00+01:00"`: "",
 			`"0001-01-01T00:00:00Z"`: "", `0`: "", `-1`: "", `1e300`: "", `1e999`: "", `"2025-01-15"`: "", `"2025-02-30T10:30:00Z"`: "",
 			`"NaN"`: "", `"soon"`: "", `true`: "",

@@ -124,20 +124,3 @@ func (e *mismatchError) Error() string {
 }
 
 func (e *mismatchError) Is(target error) bool { return target == ErrSignature }
-
-// statusOf returns the job status that an event type stands for.
-func statusOf(eventType string) (status tasks.Status, known bool) {
-	switch eventType {
-	case tasks.TypeCreated:
-		return tasks.StatusCreated, true
-	case tasks.TypeProcessing:
-		return tasks.StatusProcessing, true
-	case tasks.TypeCompleted:
-		return tasks.StatusCompleted, true
-	case tasks.TypeFailed:
-		return tasks.StatusFailed, true
-	case tasks.TypeCancelled:
-		return tasks.StatusCancelled, true
-	}
-	return "", false
-}

@@ -1,8 +1,11 @@
 package source
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -10,55 +13,68 @@ import (
 
 // KlingTask is Kling's object for a job. Callbacks and look-ups share its two forms: "id"
 // marks the new one, "task_id" the legacy one. Fields that are missing or unreadable are
-// zero; ID, API and Status are always set.
+// zero; ID and Status are always set.
 type KlingTask struct {
 	// ID is Kling's id, ExternalID the one that the caller chose.
 	ID, ExternalID string
-	// API is the API that has the job: [tasks.APITasks] or [tasks.APILegacy].
+	// API is the API that has the job: [tasks.APITasks] or [tasks.APILegacy]; empty if the
+	// object has both ids.
 	API string
 	// Status is Kling's word, such as "succeed" or "succeeded".
 	Status string
 	// Message explains the status.
 	Message              string
 	CreatedAt, UpdatedAt time.Time
-	// Outputs are the files of the job, in Kling's order.
+	// Outputs are the results of the job, in Kling's order.
 	Outputs []Output
+	// Missing is why a result has no file; empty if all have theirs.
+	Missing string
 }
 
-// Output is one file of a job.
-type Output struct {
-	// Type is Kling's word, such as "video" or "image"; an output without one is a
-	// video.
-	Type string
-	// URL is a signed link that expires. Do not log it.
-	URL string
-	// Duration is the length of a video.
-	Duration time.Duration
-}
-
-// maxOutputs limits the outputs of a completed task. Each video becomes a row and a
-// download, and a body of 1 MiB could list 80,000.
+// maxOutputs limits the outputs of a completed task. Each becomes a row and a download,
+// and a body of 1 MiB could list 80,000.
 const maxOutputs = 100
 
-const typePrefix = "video."
+// Tasks returns the task objects in an answer of Kling's API, byte for byte: the body
+// itself, or those in its envelope, its page or its list. ok is false if it has no place
+// for them.
+func Tasks(body json.RawMessage) (list []json.RawMessage, ok bool) {
+	const mostLayers = 3 // an envelope, a page, and a list
+	for range mostLayers {
+		object := ParseObject(body)
+		if object == nil || object.hasTaskID() {
+			break
+		}
+		inner, found := object["data"]
+		if !found {
+			inner, found = object["result"]
+		}
+		if !found {
+			break
+		}
+		body = inner
+	}
+	list = Elements(body)
+	return list, list != nil || len(body) == 0 || string(body) == "null"
+}
 
-// ReadTask reads a body. Its errors are worded for the sender.
+// ReadTask reads a body that is a task, or an envelope with one. Its errors are worded for
+// the sender.
 func ReadTask(raw []byte) (KlingTask, error) {
 	body, err := parseBody(raw)
 	if err != nil {
 		return KlingTask{}, err
 	}
-	var task KlingTask
-	switch isNew, isLegacy := body.Value("id") != nil, body.Value("task_id") != nil; {
-	case isNew && isLegacy:
-		return KlingTask{}, errors.New(`body has both "id" and "task_id": want one of them`)
-	case isNew:
-		task, err = readNew(body)
-	case isLegacy:
-		task, err = readLegacy(body)
-	default:
-		return KlingTask{}, errors.New(`body has neither "id" nor "task_id": want one of them`)
+	if !body.hasTaskID() {
+		list, _ := Tasks(WithoutMark(raw))
+		if len(list) > 1 {
+			return KlingTask{}, fmt.Errorf("body has %d tasks: want one", len(list))
+		}
+		if len(list) == 1 {
+			body = ParseObject(list[0])
+		}
 	}
+	task, err := readTask(body)
 	if err != nil {
 		return KlingTask{}, err
 	}
@@ -68,70 +84,65 @@ func ReadTask(raw []byte) (KlingTask, error) {
 	return task, nil
 }
 
-func readNew(body Object) (task KlingTask, err error) {
+func (o Object) hasTaskID() bool { return o.Value("id") != nil || o.Value("task_id") != nil }
+
+// readTask reads either form, and mixtures of them.
+func readTask(body Object) (task KlingTask, err error) {
 	task = KlingTask{
-		API:        tasks.APITasks,
-		ExternalID: body.Text("external_id"),
-		Message:    body.Text("message"),
-		CreatedAt:  body.Time("create_time"),
-		UpdatedAt:  body.Time("update_time"),
+		ExternalID: cmp.Or(body.Text("external_id"), body.Object("task_info").Text("external_task_id")),
+		Message:    cmp.Or(body.Text("message"), body.Text("task_status_msg")),
+		CreatedAt:  cmp.Or(body.Time("create_time"), body.Time("created_at")),
+		UpdatedAt:  cmp.Or(body.Time("update_time"), body.Time("updated_at")),
 	}
-	if task.ID, err = body.requiredID("id", "id"); err != nil {
+	if task.ID, task.API, err = body.taskID(); err != nil {
 		return KlingTask{}, err
 	}
-	if task.Status, err = body.requiredName("status", "status", maxTypeBytes-len(typePrefix)); err != nil {
+	status, other := "status", "task_status"
+	if task.API == tasks.APILegacy {
+		status, other = other, status
+	}
+	if body.Value(status) == nil && body.Value(other) != nil {
+		status = other
+	}
+	if task.Status, err = body.requiredName(status, status, maxTypeBytes-len(typePrefix)); err != nil {
 		return KlingTask{}, err
 	}
-	for _, output := range body.Objects("outputs") {
-		task.Outputs = append(task.Outputs, readOutput(output, output.Text("type")))
-	}
+	task.Outputs, task.Missing = readOutputs(body)
 	return task, nil
 }
 
-func readLegacy(body Object) (task KlingTask, err error) {
-	task = KlingTask{
-		API:        tasks.APILegacy,
-		ExternalID: body.Object("task_info").Text("external_task_id"),
-		Message:    body.Text("task_status_msg"),
-		CreatedAt:  body.Time("created_at"),
-		UpdatedAt:  body.Time("updated_at"),
+// taskID returns the id of a task and the API that its key stands for.
+func (o Object) taskID() (id, api string, err error) {
+	var legacy string
+	isNew, isLegacy := o.Value("id") != nil, o.Value("task_id") != nil
+	if isNew {
+		id, err = o.requiredID("id", "id")
 	}
-	if task.ID, err = body.requiredID("task_id", "task_id"); err != nil {
-		return KlingTask{}, err
+	if isLegacy && err == nil {
+		legacy, err = o.requiredID("task_id", "task_id")
 	}
-	if task.Status, err = body.requiredName("task_status", "task_status", maxTypeBytes-len(typePrefix)); err != nil {
-		return KlingTask{}, err
+	switch {
+	case err != nil:
+		return "", "", err
+	case isNew && isLegacy && id != legacy:
+		return "", "", errors.New(`body has another "id" than "task_id"`)
+	case isNew && isLegacy:
+		return id, "", nil
+	case isNew:
+		return id, tasks.APITasks, nil
+	case isLegacy:
+		return legacy, tasks.APILegacy, nil
 	}
-	result := body.Object("task_result")
-	for _, video := range result.Objects("videos") {
-		task.Outputs = append(task.Outputs, readOutput(video, string(tasks.MediaVideo)))
-	}
-	for _, image := range result.Objects("images") {
-		task.Outputs = append(task.Outputs, readOutput(image, "image"))
-	}
-	return task, nil
+	return "", "", errors.New(`body has neither "id" nor "task_id": want one of them`)
 }
 
-func readOutput(o Object, kind string) Output {
-	if kind == "" {
-		kind = string(tasks.MediaVideo)
-	}
-	return Output{Type: kind, URL: o.Text("url"), Duration: o.Seconds("duration")}
-}
-
-// EventType returns the seed protocol's type for the task's status. Both spellings
-// of success occur in both forms. An unknown status keeps its name; it counts only if it
-// is the seed protocol's word, such as "completed".
+// EventType returns the seed protocol's type for the task's status. An unknown status
+// keeps its name.
 func (t KlingTask) EventType() string {
-	switch t.Status {
-	case "submitted":
-		return tasks.TypeCreated
-	case "succeed", "succeeded":
-		return tasks.TypeCompleted
-	case "canceled":
-		return tasks.TypeCancelled
+	if known, ok := eventType(t.Status); ok {
+		return known
 	}
-	return typePrefix + t.Status
+	return typePrefix + strings.TrimPrefix(t.Status, typePrefix)
 }
 
 // JobStatus returns the status in klinghook's words; empty for an unknown one.
@@ -162,26 +173,7 @@ func (t KlingTask) update(eventID string) *tasks.JobUpdate {
 	case tasks.StatusFailed:
 		update.Error = t.Message
 	case tasks.StatusCompleted:
-		update.Media, update.Duration = t.videos()
+		update.Media, update.Duration, update.Missing = Links(t.Outputs), t.duration(), t.Missing
 	}
 	return update
-}
-
-// videos returns the links of the task's videos and the length of the first. Videos
-// without a link are numbered too, so that names stay the same in later events.
-func (t KlingTask) videos() (media []tasks.MediaLink, first time.Duration) {
-	n := 0
-	for _, output := range t.Outputs {
-		if output.Type != string(tasks.MediaVideo) {
-			continue
-		}
-		if n == 0 {
-			first = output.Duration
-		}
-		if output.URL != "" {
-			media = append(media, tasks.MediaLink{Name: tasks.MediaName(tasks.MediaVideo, n), URL: output.URL})
-		}
-		n++
-	}
-	return media, first
 }

@@ -41,9 +41,12 @@ func (unsignedSource) Identify(_ http.Header, body []byte) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	kept := map[string]string{"id": task.ID, "status": "unverified"}
-	if task.API == tasks.APILegacy {
-		kept = map[string]string{"task_id": task.ID, "task_status": "unverified"}
+	kept := map[string]string{"status": "unverified"}
+	if task.API != tasks.APILegacy {
+		kept["id"] = task.ID
+	}
+	if task.API != tasks.APITasks {
+		kept["task_id"] = task.ID
 	}
 	hint, err := json.Marshal(kept)
 	return Identity{SenderID: task.ID, Type: TypeCallback, JobID: task.ID, Hint: string(hint)}, err

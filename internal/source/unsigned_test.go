@@ -28,7 +28,8 @@ func TestSourcesWithoutSignatures(t *testing.T) {
 		update       *tasks.JobUpdate
 	}{
 		{source.CallbackName, `{"id":"1","status":"succeeded","outputs":[{"url":"https://x"}]}`, hint(`{"id":"1","status":"unverified"}`), &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Unproven: true, API: tasks.APITasks}},
-		{source.CallbackName, `{"task_id":1,"task_status":"x"}`, hint(`{"task_id":"1","task_status":"unverified"}`), &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Unproven: true, API: tasks.APILegacy}},
+		{source.CallbackName, `{"task_id":1,"task_status":"x"}`, hint(`{"status":"unverified","task_id":"1"}`), &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Unproven: true, API: tasks.APILegacy}},
+		{source.CallbackName, `{"data":[{"id":1,"task_id":1,"task_status":"x"}]}`, hint(`{"id":"1","status":"unverified","task_id":"1"}`), &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Unproven: true}},
 		{tasks.SourceLookup, `{"id":"1","status":"processing"}`, source.Identity{Type: "video.processing", JobID: "1"}, &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusProcessing, API: tasks.APITasks}},
 		{tasks.SourceLookup, `{"id":"1","status":"lost","update_time":1781080794151}`, source.Identity{Type: "video.lost", JobID: "1"}, &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusLost, OccurredAt: at}},
 		{tasks.SourceLookup, `{"id":"1","status":"queued"}`, source.Identity{Type: "video.queued", JobID: "1"}, nil},
