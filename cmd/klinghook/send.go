@@ -29,6 +29,7 @@ type sendOptions struct {
 	shuffle, unsigned      bool
 	videoURL, thumbnailURL string
 	videos                 int
+	noMedia                bool
 }
 
 func sendCommand() *cobra.Command {
@@ -82,6 +83,7 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: the sample's, see KLINGHOOK_SAMPLE_URL)")
 	flags.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, seed protocol only (default: the sample's)")
 	flags.IntVar(&o.videos, "videos", 1, "give a job `n` videos, official protocols only")
+	flags.BoolVar(&o.noMedia, "no-media", false, "report success without links, as Kling sometimes does")
 	cli.AddFlags(cmd, config.Client, append(secretSettings(), "KLINGHOOK_ADDR", "KLINGHOOK_DATA", "KLINGHOOK_SAMPLE_URL")...)
 }
 

@@ -79,7 +79,7 @@ func (o *sendOptions) planJob(id string) []delivery {
 			JobID: id, Prompt: "A lighthouse at dawn, slow pan over calm water", Model: "kling-v1.5",
 			Status: point.Status, Progress: point.Progress, Event: o.event,
 			Created: created, At: created.Add(time.Duration(i+1) * time.Minute),
-			VideoURL: o.videoURL, ThumbnailURL: o.thumbnailURL, Seconds: 5, Videos: o.videos,
+			VideoURL: o.videoURL, ThumbnailURL: o.thumbnailURL, Seconds: 5, Videos: o.videos, NoMedia: o.noMedia,
 		}}
 		if o.lifecycle {
 			d.Event = simulate.SeedEvent(point.Status)

@@ -91,6 +91,7 @@ func (o *simulateOptions) addFlags(cmd *cobra.Command) {
 	flags.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "delay late callbacks by this `time`")
 	flags.IntVar(&o.Attempts, "attempts", simulate.DefaultAttempts, "post a callback at most `n` times until it is answered with 2xx")
 	flags.Float64Var(&o.DeadLinks, "dead-links", 0, "`share` of jobs whose links in callbacks are dead (403, 404 or 410); a look-up gives new ones")
+	flags.Float64Var(&o.NoMedia, "no-media", 0, "`share` of jobs whose callbacks report success without links; a look-up has them")
 	flags.DurationVar(&o.LinkTTL, "link-ttl", simulate.DefaultLinkTTL, "`time` after which links expire")
 	flags.Var((*sizeFlag)(&o.MediaSize), "media-size", "serve made-up videos of this `size` (default: a small video that can be played)")
 	flags.Var((*sizeFlag)(&o.SlowMedia), "slow-media", "limit each download to this `size` a second (default: no limit)")

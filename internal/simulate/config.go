@@ -58,6 +58,9 @@ type Config struct {
 	// DeadLinks is the share of jobs whose links in callbacks answer 403, 404 or 410.
 	// Links from look-ups work.
 	DeadLinks float64
+	// NoMedia is the share of jobs whose callbacks report success without links. Look-ups
+	// have them.
+	NoMedia float64
 	// LinkTTL is how long a link works: from the job's end in callbacks, from the answer
 	// in look-ups. Default DefaultLinkTTL.
 	LinkTTL time.Duration
@@ -124,7 +127,7 @@ func (c Config) check() error {
 	}{
 		{"lost", c.Lost}, {"repeat", c.Repeat}, {"reorder", c.Reorder}, {"late", c.Late}, {"fail", c.Fail}, {"cancel", c.Cancel},
 		{"fail and cancel together", c.Fail + c.Cancel},
-		{"dead links", c.DeadLinks}, {"broken media", c.BrokenMedia}, {"trouble", c.Trouble},
+		{"dead links", c.DeadLinks}, {"no media", c.NoMedia}, {"broken media", c.BrokenMedia}, {"trouble", c.Trouble},
 	} {
 		if !(s.share >= 0 && s.share <= 1) { // NaN too
 			return fmt.Errorf("%s must be between 0 and 1, not %v", s.name, s.share)

@@ -30,6 +30,7 @@ type fate struct {
 	deadLink int     // HTTP status of the links in callbacks; 0 if they work
 	cut      float64 // where downloads break off, as a share of the size; 0 is nowhere
 	drift    drift
+	noMedia  bool // callbacks have no links
 }
 
 // jobFate draws the same numbers for all values of the shares.
@@ -51,6 +52,7 @@ func (c Config) jobFate(number uint64) fate {
 	if ways := 1 + r.IntN(7); c.Drift {
 		f.drift = drift{status: ways&1 != 0, data: ways&2 != 0, numbers: ways&4 != 0}
 	}
+	f.noMedia = r.Float64() < c.NoMedia
 	return f
 }
 

@@ -72,6 +72,7 @@ func (s *Simulator) update(j *job, c change, by giver, given time.Time) Update {
 		JobID: j.id, ExternalID: j.externalID, Prompt: j.prompt, Model: j.model, Status: c.Status, Progress: c.Progress,
 		Created: j.life[0].at, At: c.at, Seconds: j.seconds, drift: j.fate.drift,
 	}
+	u.NoMedia = by == byCallback && j.fate.noMedia
 	if c.Status == Succeeded {
 		u.VideoURL, u.ThumbnailURL = s.link(j, videoFile, by, given), s.link(j, thumbnailFile, by, given)
 	}

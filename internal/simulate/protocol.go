@@ -78,6 +78,8 @@ type Update struct {
 	VideoURL, ThumbnailURL string
 	Seconds                int // length of the video
 	Videos                 int
+	// NoMedia leaves the results out.
+	NoMedia bool
 
 	drift drift
 }
@@ -110,7 +112,9 @@ func (u Update) seed() map[string]any {
 	case Processing:
 		data["progress"] = u.Progress
 	case Succeeded:
-		data["video_url"], data["thumbnail_url"] = u.VideoURL, u.ThumbnailURL
+		if !u.NoMedia {
+			data["video_url"], data["thumbnail_url"] = u.VideoURL, u.ThumbnailURL
+		}
 		data["duration"], data["completed_at"] = u.Seconds, u.At.Format(time.RFC3339)
 	case Failed:
 		data["error"] = failure
@@ -189,7 +193,7 @@ func (u Update) message() string {
 // videos returns the fields of videos that both official forms have.
 func (u Update) videos() []map[string]any {
 	videos := []map[string]any{}
-	if u.Status != Succeeded {
+	if u.Status != Succeeded || u.NoMedia {
 		return videos
 	}
 	for i := range max(u.Videos, 1) {
