@@ -23,6 +23,8 @@ type Delivery struct {
 	EventID, Type string
 	Job           tasks.JobKey
 	Duplicate     bool
+	// Unreadable is why a signed body could not be interpreted, else nil. Its event is kept.
+	Unreadable error
 	// Peer is the sender's address, host:port.
 	Peer string
 	Took time.Duration
@@ -34,6 +36,9 @@ func (s *Server) report(delivery Delivery) {
 	switch {
 	case s.cfg.Observe != nil:
 		s.cfg.Observe(delivery)
+	case delivery.Unreadable != nil:
+		s.cfg.Log.Warn("delivery kept, but not understood", zap.String("source", delivery.Source), zap.String("event_id", delivery.EventID),
+			zap.Bool("duplicate", delivery.Duplicate), zap.Duration("duration", delivery.Took), zap.NamedError("error", delivery.Unreadable))
 	case delivery.Reason == nil:
 		s.cfg.Log.Info("delivery accepted", zap.String("source", delivery.Source), zap.String("event_id", delivery.EventID), zap.String("type", delivery.Type),
 			zap.Stringer("job_id", delivery.Job), zap.Bool("duplicate", delivery.Duplicate), zap.Duration("duration", delivery.Took))

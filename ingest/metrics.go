@@ -13,16 +13,18 @@ const (
 	outcomeTest      = "test" // from klinghook doctor
 	outcomeSignature = "invalid_signature"
 	outcomeMalformed = "malformed"
-	outcomeTooLarge  = "too_large"
-	outcomeEncoded   = "encoded"
-	outcomeBusy      = "busy"
-	outcomeCut       = "cut_short"
-	outcomeQueue     = "queue_unreachable"
-	outcomeOverload  = "overloaded"
-	outcomeToken     = "unknown_token"
-	outcomeWrongPath = "wrong_path"
-	outcomeThrottled = "throttled"
-	outcomeOff       = "off"
+	// outcomeUnreadable is a signed body of unknown shape. It is kept.
+	outcomeUnreadable = "unreadable"
+	outcomeTooLarge   = "too_large"
+	outcomeEncoded    = "encoded"
+	outcomeBusy       = "busy"
+	outcomeCut        = "cut_short"
+	outcomeQueue      = "queue_unreachable"
+	outcomeOverload   = "overloaded"
+	outcomeToken      = "unknown_token"
+	outcomeWrongPath  = "wrong_path"
+	outcomeThrottled  = "throttled"
+	outcomeOff        = "off"
 )
 
 // metrics counts deliveries. Senders cannot choose the labels.
@@ -46,7 +48,7 @@ func newMetrics(reg prometheus.Registerer, endpoints []Endpoint) metrics {
 		}, []string{"source"}),
 	}
 	for _, endpoint := range endpoints {
-		for _, outcome := range []string{outcomeAccepted, outcomeDuplicate, outcomeSignature, outcomeMalformed, outcomeBusy, outcomeQueue} {
+		for _, outcome := range []string{outcomeAccepted, outcomeDuplicate, outcomeSignature, outcomeMalformed, outcomeUnreadable, outcomeBusy, outcomeQueue} {
 			m.deliveries.WithLabelValues(endpoint.Protocol.Name, outcome)
 		}
 	}

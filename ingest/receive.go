@@ -44,6 +44,8 @@ func (s *Server) receiver(endpoint Endpoint) echo.HandlerFunc {
 			delivery.Outcome = outcomeDuplicate
 		case delivery.Type == source.TypeTest:
 			delivery.Outcome, answer = outcomeTest, `{"received": true, "test": true}`
+		case delivery.Unreadable != nil:
+			delivery.Outcome = outcomeUnreadable
 		}
 		delivery.Took = s.cfg.Now().Sub(start)
 		s.metrics.observe(delivery.Source, delivery.Outcome, delivery.Took)
@@ -86,7 +88,10 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 		return body, refused
 	}
 	identity, err := endpoint.Source.Identify(r.Header, body)
-	if err != nil {
+	switch {
+	case errors.Is(err, source.ErrUnknownShape):
+		d.Unreadable = err // the worker keeps the event as a dead letter
+	case err != nil:
 		return body, &refusal{http.StatusBadRequest, err.Error(), outcomeMalformed, err}
 	}
 	event := tasks.Event{

@@ -169,9 +169,10 @@ func TestAnswersAreTheContract(t *testing.T) {
 		{"empty key", post(created, "sha256="+sign("", created)), 401, `{"error": "Invalid signature"}`, 0},
 		{"not JSON", signed("event=video.created"), 400, `"error": "body is not JSON`, 0},
 		{"empty", signed(""), 400, `"error": "`, 0},
-		{"array", signed("[]"), 400, `"error": "body is an array, not an object"`, 0},
-		{"no event", signed(`{"data":{"job_id":"vid_1"}}`), 400, `\"event\" is missing`, 0},
-		{"no job", signed(`{"event":"video.completed","data":{}}`), 400, `\"data.job_id\" is missing`, 0},
+		{"array", signed("[]"), 200, `{"received": true}`, 1},
+		{"no event", signed(`{"data":{"job_id":"vid_1"}}`), 200, `{"received": true}`, 1},
+		{"no job", signed(`{"event":"video.completed","data":{}}`), 200, `{"received": true}`, 1},
+		{"unsigned array", post("[]", ""), 401, `{"error": "Invalid signature"}`, 0},
 		{"too large", signed(big), 413, `larger than 1000 bytes`, 0},
 		{"too large, length not declared", chunked(big), 413, `larger than 1000 bytes`, 0},
 		{"length not declared", chunked(created), 200, `{"received": true}`, 1},
@@ -193,6 +194,26 @@ func TestAnswersAreTheContract(t *testing.T) {
 				t.Errorf("%d tasks queued, want %d", len(f.queue.tasks), tt.wantQueued)
 			}
 		})
+	}
+}
+
+func TestSignedBodyOfUnknownShapeIsKept(t *testing.T) {
+	f := newFixture(t, 0)
+	body := `{"event":"video.completed","data":{"task":"vid_1"}}`
+	for range 2 {
+		if w := f.do(post(body, "sha256="+sign(secret, body))); w.Code != 200 {
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	event, err := tasks.DecodeEvent(f.queue.tasks[0].Payload)
+	if err != nil || event.ID != tasks.EventID("klingai", "", []byte(body)) || event.Type != source.TypeUnreadable || string(event.Body) != body {
+		t.Errorf("queued %+v, %v", event, err)
+	}
+	if got := f.counted(t)["klingai unreadable"]; got < 1 {
+		t.Errorf("counted %v as unreadable", got)
+	}
+	if logs := f.logs.FilterMessage("delivery kept, but not understood").All(); len(logs) == 0 {
+		t.Error("nothing is logged")
 	}
 }
 
@@ -341,7 +362,7 @@ func TestForgedFloodIsCountedAndLoggedInSamples(t *testing.T) {
 	}
 	want := map[string]float64{"klingai invalid_signature": n, "unknown wrong_path": 0}
 	for _, source := range []string{"klingai", "klingai-official", "klingai-unsigned"} {
-		for _, outcome := range []string{"accepted", "busy", "duplicate", "invalid_signature", "malformed", "queue_unreachable"} {
+		for _, outcome := range []string{"accepted", "busy", "duplicate", "invalid_signature", "malformed", "queue_unreachable", "unreadable"} {
 			want[source+" "+outcome] += 0 // the counter exists
 		}
 	}

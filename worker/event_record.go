@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/klinghook/klinghook/internal/join"
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -34,6 +36,11 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 		return w.keepUnread(ctx, event, err)
 	}
 	update = w.withWantedMedia(update)
+	if event.Type == source.TypeUnreadable {
+		if event, err = w.identifyAgain(ctx, event, src); err != nil {
+			return err
+		}
+	}
 	if dead != nil && update != nil {
 		for i := range update.Media {
 			if update.Media[i].Name == dead.Name {
@@ -106,6 +113,20 @@ func (w *Worker) keepUnread(ctx context.Context, event tasks.Event, reason error
 		return err
 	}
 	return tasks.Permanent(fmt.Errorf("read event %s: %w", event.ID, reason))
+}
+
+// identifyAgain adds type and job to an event that an earlier version kept without them.
+func (w *Worker) identifyAgain(ctx context.Context, event tasks.Event, src source.Source) (tasks.Event, error) {
+	header := http.Header{}
+	for name, value := range event.Headers {
+		header.Set(name, value)
+	}
+	identity, err := src.Identify(header, event.Body)
+	if err != nil {
+		return event, err
+	}
+	event.Type, event.Job.ID = identity.Type, identity.JobID
+	return event, w.cfg.Store.NameEvent(ctx, event)
 }
 
 func aboutEvent(payload []byte) (job tasks.JobKey, eventID string) {

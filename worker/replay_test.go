@@ -79,6 +79,44 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	f.checkJob(t, "vid_1", tasks.StatusCreated)
 }
 
+// blind cannot read any event, as an earlier version.
+type blind struct{ source.Source }
+
+func (blind) Update(tasks.Event) (*tasks.JobUpdate, error) {
+	return nil, tasks.Permanent(errors.New("no such shape"))
+}
+
+func TestLaterVersionReadsAnEventOfUnknownShape(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	f := newFixture(t, addr, time.Second)
+	reads := f.cfg.Sources
+	f.cfg.Sources = map[string]source.Source{"klingai": blind{reads["klingai"]}}
+	f.renew(t)
+	body := `{"event":"video.failed","data":{"job_id":"vid_1"}}`
+	f.deliver(t, "klingai", "", source.TypeUnreadable, "", body)
+	f.work(t)
+	letter := f.checkLetters(t, 1)[0]
+	if letter.Task.Kind != tasks.KindEventRecord || !strings.Contains(letter.Error, "no such shape") {
+		t.Errorf("dead letter of %s: %s", letter.Task.Kind, letter.Error)
+	}
+	kept, err := f.store.Event(t.Context(), letter.EventID)
+	if err != nil || string(kept.Body) != body || !kept.ProcessedAt.IsZero() {
+		t.Errorf("kept %+v, %v", kept, err)
+	}
+	f.cfg.Sources = reads
+	f.renew(t)
+	testenv.NoError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), letter))
+	f.work(t)
+	f.checkLetters(t, 0)
+	f.checkJob(t, "vid_1", tasks.StatusFailed)
+	if kept, err = f.store.Event(t.Context(), letter.EventID); err != nil || kept.Type != tasks.TypeFailed || kept.Job.ID != "vid_1" || kept.ProcessedAt.IsZero() {
+		t.Errorf("after the replay the event is %+v, %v", kept, err)
+	}
+	if sent := f.sent(); len(sent) != 1 || sent[0] != "video.failed vid_1" {
+		t.Errorf("sent %q", sent)
+	}
+}
+
 func TestReplayRunsAlthoughRedisHasTheID(t *testing.T) {
 	for _, state := range []string{"completed", "archived"} {
 		t.Run(state, func(t *testing.T) {

@@ -104,6 +104,8 @@ func (n *narrator) delivered(delivery ingest.Delivery) {
 	switch {
 	case delivery.Status >= 300:
 		n.refused(delivery)
+	case delivery.Unreadable != nil && !delivery.Duplicate:
+		n.say(delivery.Source, "received", "an event that this version cannot read: %s", delivery.Unreadable)
 	case delivery.Duplicate:
 		n.say(cmp.Or(delivery.Job.String(), delivery.Source), "repeated", "%s, which was received before", delivery.Type)
 	default:

@@ -41,7 +41,7 @@ func parseBody(raw []byte) (Object, error) {
 	case errors.As(err, &otherType), err == nil && o == nil:
 		return nil, fmt.Errorf("body is %s, not an object", typeName(bytes.TrimSpace(raw)))
 	case err != nil:
-		return nil, fmt.Errorf("body is not JSON: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNotJSON, err)
 	}
 	return o, nil
 }

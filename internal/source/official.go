@@ -133,10 +133,6 @@ func normalHeaders(header http.Header) (normal http.Header, signedAt time.Time, 
 var errDot = fmt.Errorf("%q has a dot", webhookIDHeader)
 
 func (official) Identify(header http.Header, body []byte) (Identity, error) {
-	task, err := ReadTask(body)
-	if err != nil {
-		return Identity{}, err
-	}
 	// Verify requires the header, so it is missing only if nothing is verified.
 	id := header.Get(webhookIDHeader)
 	if strings.Contains(id, ".") {
@@ -146,6 +142,10 @@ func (official) Identify(header http.Header, body []byte) (Identity, error) {
 		if err := checkName(webhookIDHeader, id, maxIDBytes); err != nil {
 			return Identity{}, err
 		}
+	}
+	task, err := ReadTask(body)
+	if err != nil {
+		return unreadable(id, err)
 	}
 	return Identity{SenderID: id, Type: task.EventType(), JobID: task.ID}, nil
 }

@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -110,7 +111,7 @@ func TestOfficialRefusesWebhookIDs(t *testing.T) {
 		"a.b":                    `"Webhook-Id" has a dot`,
 	} {
 		_, err := src.Identify(http.Header{"Webhook-Id": {id}}, []byte(klingBody))
-		if err == nil || err.Error() != want {
+		if err == nil || err.Error() != want || errors.Is(err, source.ErrUnknownShape) {
 			t.Errorf("Identify = %v, want error %q", err, want)
 		}
 	}

@@ -78,7 +78,7 @@ func seedMAC(secret string, body []byte) []byte {
 func (seed) Identify(_ http.Header, body []byte) (Identity, error) {
 	event, err := parseSeedEvent(body)
 	if err != nil {
-		return Identity{}, err
+		return unreadable("", err)
 	}
 	return Identity{Type: event.eventType, JobID: event.jobID}, nil
 }

@@ -15,13 +15,39 @@ import (
 // ErrSignature is matched by every error of [Source.Verify].
 var ErrSignature = errors.New("invalid signature")
 
+// ErrUnknownShape is matched by the errors of [Source.Identify] for a JSON body that the
+// protocol signs but cannot interpret.
+var ErrUnknownShape = errors.New("unknown shape")
+
+// TypeUnreadable is the type of events whose bodies have an unknown shape.
+const TypeUnreadable = "unreadable"
+
+var errNotJSON = errors.New("body is not JSON")
+
+// unreadable returns the identity of an event whose body cannot be read, with an error
+// that matches ErrUnknownShape unless the body is not JSON.
+func unreadable(senderID string, reason error) (Identity, error) {
+	if !errors.Is(reason, errNotJSON) {
+		reason = &shapeError{reason}
+	}
+	return Identity{SenderID: senderID, Type: TypeUnreadable}, reason
+}
+
+type shapeError struct{ error }
+
+func (e *shapeError) Is(target error) bool { return target == ErrUnknownShape }
+
+func (e *shapeError) Unwrap() error { return e.error }
+
 // Source is one webhook protocol. It is safe for concurrent use.
 type Source interface {
 	// Verify returns the [Fingerprint] of the secret that signed the body. at is
 	// the time of arrival, for protocols that limit the age of a signature. Its
 	// errors match ErrSignature, give the reason and contain no header values.
 	Verify(header http.Header, body []byte, at time.Time) (secret string, err error)
-	// Identify returns the event's identity. Its errors are worded for the sender.
+	// Identify returns the event's identity. Its errors are worded for the sender. If one
+	// matches ErrUnknownShape, the event can be kept under the identity, which has no job,
+	// until a later version reads it.
 	Identify(header http.Header, body []byte) (Identity, error)
 	// Update returns what an event means for its job, or nil if it means nothing, as
 	// for an unknown type. It reads event.Body and agrees with Identify. It fails where

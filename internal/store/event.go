@@ -45,6 +45,12 @@ func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
 	return wrap(err, "keep event %s", event.ID)
 }
 
+// NameEvent sets the type and the job of an event that was kept before they were known.
+func (s *Store) NameEvent(ctx context.Context, event tasks.Event) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE events SET type = $2, platform = $3, job_id = $4 WHERE id = $1`, event.ID, event.Type, event.Job.Platform, event.Job.ID)
+	return wrap(err, "name event %s", event.ID)
+}
+
 // MarkProcessed notes that all tasks that follow from the events are queued. An event
 // that is already processed keeps its time.
 func (s *Store) MarkProcessed(ctx context.Context, eventIDs []string, at time.Time) error {
