@@ -75,6 +75,8 @@ type JobUpdate struct {
 	Media []MediaLink
 	// Missing is why a result of a completed job has no link; empty if all have theirs.
 	Missing string
+	// Costs are what the job cost so far, one entry for each kind and unit.
+	Costs []Cost
 }
 
 // Where Kling keeps a job. [APILegacy] is a legacy job of unknown kind.

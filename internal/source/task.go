@@ -29,6 +29,8 @@ type KlingTask struct {
 	Outputs []Output
 	// Missing is why a result has no file; empty if all have theirs.
 	Missing string
+	// Costs are what the job cost so far.
+	Costs []tasks.Cost
 }
 
 // maxOutputs limits the outputs of a completed task. Each becomes a row and a download,
@@ -108,6 +110,7 @@ func readTask(body Object) (task KlingTask, err error) {
 		return KlingTask{}, err
 	}
 	task.Outputs, task.Missing = readOutputs(body)
+	task.Costs = readCosts(body)
 	return task, nil
 }
 
@@ -165,6 +168,7 @@ func (t KlingTask) update(eventID string) *tasks.JobUpdate {
 		API:        t.API,
 		ExternalID: t.ExternalID,
 		CreatedAt:  t.CreatedAt,
+		Costs:      t.Costs,
 	}
 	if status.Terminal() {
 		update.FinishedAt = t.UpdatedAt
