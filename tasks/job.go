@@ -16,6 +16,9 @@ const (
 	// StatusLost is klinghook's own status for a job without events for too long. Later
 	// events still update it.
 	StatusLost Status = "lost"
+	// StatusTest is klinghook's own status for a test callback of Kling's console, which
+	// belongs to no job. A later event shows that it was a job after all.
+	StatusTest Status = "test"
 )
 
 // Terminal reports whether a job in this status is over.
@@ -37,6 +40,10 @@ const (
 // never sends it.
 const TypeLost = "video.lost"
 
+// TypeTest is the type of the event that klinghook makes when Kling does not know the job
+// of what looks like a test callback.
+const TypeTest = "video.test"
+
 // KnownTypes returns the event types that move a job, in the order of a job's life.
 func KnownTypes() []string {
 	return []string{TypeCreated, TypeProcessing, TypeCompleted, TypeFailed, TypeCancelled}
@@ -49,6 +56,9 @@ type JobUpdate struct {
 	// Unproven reports that the sender is unknown: the update changes nothing, but is a
 	// hint to query Kling.
 	Unproven bool
+	// MaybeTest reports that the event looks like the test callback of Kling's console. A
+	// job's first event may look the same.
+	MaybeTest bool
 	// API is where Kling keeps the job: APITasks, APILegacy, or one kind of the
 	// legacy API, such as "text2video".
 	API string

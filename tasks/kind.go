@@ -15,6 +15,9 @@ const (
 	KindEventRecord Kind = "event:record"
 	// KindMediaDownload downloads one file of a job into the bucket.
 	KindMediaDownload Kind = "media:download"
+	// KindMediaFind asks again for a file that a completed job lacks. It is only enqueued
+	// to replay a dead letter.
+	KindMediaFind Kind = "media:find"
 	// KindNotifySend sends one notification to one destination.
 	KindNotifySend Kind = "notify:send"
 	// KindRejectionKeep stores a sample of the refused deliveries.
@@ -61,6 +64,7 @@ type Policy struct {
 var policies = []Policy{
 	{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 	{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
+	{Kind: KindMediaFind, Queue: QueueMedia, Attempts: 10, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 	{Kind: KindNotifySend, Queue: QueueNotify, Attempts: 72, Timeout: time.Minute, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},
 	{Kind: KindRejectionKeep, Queue: QueueRejections, Attempts: 60, Timeout: time.Minute, Retention: time.Minute, BackoffBase: time.Second, BackoffCap: 10 * time.Minute, MaxQueued: 256},
 }

@@ -142,6 +142,16 @@ func DecodeMediaDownload(payload []byte) (MediaDownload, error) {
 	return MediaDownload{wire.JobKey, wire.Name}, err
 }
 
+// FindMedia returns the task that asks again for a file that a completed job lacks.
+func FindMedia(job JobKey) (Task, error) {
+	return newTask(KindMediaFind, string(KindMediaFind)+":"+job.SafeID(), job)
+}
+
+// DecodeMediaFind reads the payload of KindMediaFind.
+func DecodeMediaFind(payload []byte) (JobKey, error) {
+	return decode[JobKey](KindMediaFind, payload)
+}
+
 // SendNotification returns the task that sends one notification.
 func SendNotification(notificationID string, job JobKey) (Task, error) {
 	id := fmt.Sprintf("%s:%s", KindNotifySend, SafeID(notificationID))

@@ -58,6 +58,10 @@ func TestGoldenPayloadsAreReadAndWrittenUnchanged(t *testing.T) {
 			func(p []byte) (any, error) { return tasks.DecodeMediaDownload(p) }, tasks.MediaDownload{Job: tasks.KlingJob("vid_abc123"), Name: "video"},
 		},
 		{
+			"media:find", func() (tasks.Task, error) { return tasks.FindMedia(tasks.KlingJob("vid_abc123")) },
+			func(p []byte) (any, error) { return tasks.DecodeMediaFind(p) }, tasks.KlingJob("vid_abc123"),
+		},
+		{
 			"notify:send", func() (tasks.Task, error) { return tasks.SendNotification("ntf_1", tasks.KlingJob("vid_abc123")) },
 			func(p []byte) (any, error) { return tasks.DecodeNotifySend(p) }, tasks.NotifySend{NotificationID: "ntf_1", Job: tasks.KlingJob("vid_abc123")},
 		},
@@ -157,6 +161,8 @@ func FuzzDecodePayload(f *testing.F) {
 		wantEnqueuable(t, notificationErr, func() (tasks.Task, error) {
 			return tasks.SendNotification(notification.NotificationID, notification.Job)
 		})
+		bare, bareErr := tasks.DecodeMediaFind(payload)
+		wantEnqueuable(t, bareErr, func() (tasks.Task, error) { return tasks.FindMedia(bare) })
 		wantEnqueuable(t, rejectionErr, func() (tasks.Task, error) { return tasks.KeepRejection(rejection) })
 	})
 }

@@ -33,6 +33,7 @@ func (w *Worker) newHandlers() map[tasks.Kind]handler {
 	return map[tasks.Kind]handler{
 		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent, endsLetter: true},
 		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, trouble: w.mediaTrouble, giveUp: w.giveUpMedia},
+		tasks.KindMediaFind:     {run: w.findMedia, about: aboutNoMedia},
 		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, trouble: w.notificationTrouble, giveUp: w.giveUpNotification},
 		tasks.KindRejectionKeep: {run: w.keepRejection, about: aboutNothing},
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/klinghook/klinghook/internal/join"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
@@ -48,13 +50,26 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 			}
 		}
 	}
+	destinations, err := w.destinations(ctx, event, update)
+	if err != nil {
+		return err
+	}
 	var owed store.Owed
 	err = w.traced(ctx, "store event", func(ctx context.Context) (err error) {
-		owed, err = w.records.Do(ctx, store.Recording{Event: event, Update: update, Destinations: w.cfg.Notify.NamesFor(event.Type)})
+		owed, err = w.records.Do(ctx, store.Recording{Event: event, Update: update, Destinations: destinations})
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	w.metrics.charge(owed.Model, owed.Charged)
+	if update != nil && owed.TestCallback && !w.mayAsk(update.Job) {
+		w.cfg.Log.Info("test callback received, unless its job is heard of again", zap.Stringer("job_id", update.Job))
+	}
+	if update != nil {
+		if err := w.noMedia(ctx, update.Job, owed); err != nil {
+			return err
+		}
 	}
 	if !owed.Processed && !owed.Settled {
 		if err := w.enqueueOwed(ctx, owed.Media, owed.Notifications); err != nil {
@@ -132,6 +147,25 @@ func (w *Worker) identifyAgain(ctx context.Context, event tasks.Event, src sourc
 func aboutEvent(payload []byte) (job tasks.JobKey, eventID string) {
 	event, _ := tasks.DecodeEvent(payload) // an unreadable payload is about nothing
 	return event.Job, event.ID
+}
+
+// destinations returns the destinations of an event's notifications. What may be a test
+// callback has none, unless its job is known otherwise.
+func (w *Worker) destinations(ctx context.Context, event tasks.Event, update *tasks.JobUpdate) ([]string, error) {
+	names := w.cfg.Notify.NamesFor(event.Type)
+	if event.Type == tasks.TypeTest {
+		return nil, nil
+	}
+	if len(names) > 0 && update != nil && update.MaybeTest {
+		job, err := w.cfg.Store.Job(ctx, event.Job)
+		if errors.Is(err, store.ErrNotFound) || err == nil && job.TestCallback {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 // enqueueOwed enqueues downloads and notifications, concurrently: together they take

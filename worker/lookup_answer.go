@@ -26,10 +26,15 @@ func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.A
 			return err
 		}
 		if job.ID != lookup.Job.ID {
-			q.w.metrics.lookups.WithLabelValues(lookupFound).Inc()
-			return q.w.cfg.Store.FoundByAnotherName(ctx, lookup, job.ID, string(job.Kind))
+			if err := q.w.cfg.Store.FoundByAnotherName(ctx, lookup, job.ID, string(job.Kind)); err != nil {
+				return err
+			}
+			return q.conclude(ctx, lookup, lookupFound, true) // a row with events stays
 		}
 		lookup.API = string(job.Kind)
+		if lookup.NoMedia != "" {
+			return q.concludeNoMedia(ctx, lookup, lookupFound, job.Missing == "" && job.Status == tasks.StatusCompleted)
+		}
 		return q.conclude(ctx, lookup, lookupFound, job.Status.Terminal())
 	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid):
 		return q.conclude(ctx, lookup, lookupUnknown, false)
@@ -40,8 +45,12 @@ func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.A
 }
 
 // conclude notes a look-up and when the next one is due. An unfinished job that has been
-// silent for GiveUp is lost; its last look-up is due at that time.
+// silent for GiveUp is lost; its last look-up is due at that time. What looks like a test
+// callback is never lost.
 func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome string, settled bool) error {
+	if lookup.NoMedia != "" {
+		return q.concludeNoMedia(ctx, lookup, outcome, false)
+	}
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
 	next := q.After
@@ -51,10 +60,13 @@ func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome st
 	left := q.GiveUp - now.Sub(lookup.HeardAt)
 	switch {
 	case !lookup.Known || settled:
+	case lookup.TestCallback && (outcome == lookupUnknown || left <= 0):
+		if err := q.noteTest(ctx, lookup, now); err != nil {
+			return err
+		}
 	case left > 0:
 		next = min(next, left)
 	default:
-		q.w.metrics.lookups.WithLabelValues(lookupLost).Inc()
 		if err := q.lose(ctx, lookup, now); err != nil {
 			return err
 		}
@@ -85,15 +97,27 @@ func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Answer) error {
 
 // lose gives a job up. Later events still update it.
 func (q *inquirer) lose(ctx context.Context, lookup store.Lookup, now time.Time) error {
-	body, err := json.Marshal(map[string]any{"id": lookup.Job.ID, "status": string(tasks.StatusLost), "update_time": now.UnixMilli()})
+	q.w.metrics.lookups.WithLabelValues(lookupLost).Inc()
+	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.Stringer("job_id", lookup.Job), zap.Time("heard_at", lookup.HeardAt))
+	return q.noteStatus(ctx, lookup, tasks.StatusLost, now)
+}
+
+// noteTest notes that Kling does not know the job of what looked like a test callback.
+func (q *inquirer) noteTest(ctx context.Context, lookup store.Lookup, now time.Time) error {
+	q.w.cfg.Log.Info("test callback received: Kling does not know its job", zap.Stringer("job_id", lookup.Job))
+	return q.noteStatus(ctx, lookup, tasks.StatusTest, now)
+}
+
+// noteStatus enqueues an event that gives a job one of klinghook's own statuses.
+func (q *inquirer) noteStatus(ctx context.Context, lookup store.Lookup, status tasks.Status, now time.Time) error {
+	body, err := json.Marshal(map[string]any{"id": lookup.Job.ID, "status": string(status), "update_time": now.UnixMilli()})
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.Stringer("job_id", lookup.Job), zap.Time("heard_at", lookup.HeardAt))
 	return q.w.enqueue(ctx)(tasks.RecordEvent(tasks.Event{
 		// One event for each time that the job goes silent.
-		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s lost %d", lookup.Job.ID, lookup.HeardAt.UnixMilli()), nil),
-		Source: tasks.SourceLookup, Type: tasks.TypeLost, Job: lookup.Job, ReceivedAt: now.UTC(), Body: body,
+		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s %s %d", lookup.Job.ID, status, lookup.HeardAt.UnixMilli()), nil),
+		Source: tasks.SourceLookup, Type: "video." + string(status), Job: lookup.Job, ReceivedAt: now.UTC(), Body: body,
 	}))
 }
 

@@ -52,6 +52,8 @@ const (
 	// of the time that it has been silent if that is longer.
 	lookupAgain = time.Minute
 	lookupShare = 32
+	// testAfter is how long what may be a test callback waits for its look-up.
+	testAfter = time.Minute
 	// lookupCap is the longest wait between two look-ups of a job.
 	lookupCap = 24 * time.Hour
 )
@@ -141,12 +143,21 @@ func (q *inquirer) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return q.askAbout(ctx, inOrder(known, stale, named))
+	// What may be a test callback is looked up sooner, so that people see what it was.
+	tests, err := q.w.cfg.Store.PossibleTests(ctx, tasks.PlatformKling, now.Add(-min(q.After, testAfter)), now, lookupBatch)
+	if err != nil {
+		return err
+	}
+	bare, err := q.w.cfg.Store.JobsWithoutMedia(ctx, tasks.PlatformKling, now, lookupBatch)
+	if err != nil {
+		return err
+	}
+	return q.askAbout(ctx, inOrder(named, known, stale, bare, tests))
 }
 
-// inOrder merges the lists, each job once. Requested and silent jobs alternate, and
-// a job that was only named follows every eight of them.
-func inOrder(known, stale, named []store.Lookup) []store.Lookup {
+// inOrder merges the lists, each job once. Requested jobs, silent ones and the others take
+// turns, and a job that was only named follows every four turns.
+func inOrder(named []store.Lookup, lists ...[]store.Lookup) []store.Lookup {
 	var order []store.Lookup
 	seen := make(map[string]bool)
 	next := func(list *[]store.Lookup) {
@@ -159,12 +170,20 @@ func inOrder(known, stale, named []store.Lookup) []store.Lookup {
 		}
 		*list = (*list)[1:]
 	}
-	for turn := 1; len(known)+len(stale)+len(named) > 0; turn++ {
-		next(&known)
-		next(&stale)
-		if turn%4 == 0 || len(known)+len(stale) == 0 {
+	left := len(named)
+	for _, list := range lists {
+		left = max(left, len(list))
+	}
+	for turn := 1; left > 0; turn++ {
+		left = 0
+		for i := range lists {
+			next(&lists[i])
+			left = max(left, len(lists[i]))
+		}
+		if turn%4 == 0 || left == 0 {
 			next(&named)
 		}
+		left = max(left, len(named))
 	}
 	return order
 }
@@ -271,8 +290,11 @@ func (q *inquirer) pause(ctx context.Context, err error, jobs ...store.Lookup) e
 	q.quietUntil = now.Add(min(wait, q.After))
 	err = fmt.Errorf("ask Kling: %w", err)
 	for _, lookup := range jobs {
-		silent := now.Sub(lookup.HeardAt)
-		if silent >= q.GiveUp+min(q.GiveUp, lookupCap) {
+		silent, most := now.Sub(lookup.HeardAt), q.GiveUp+min(q.GiveUp, lookupCap)
+		if lookup.NoMedia != "" {
+			most = noMediaLimit
+		}
+		if silent >= most {
 			err = errors.Join(err, q.conclude(ctx, lookup, lookupUnclear, false))
 			continue
 		}

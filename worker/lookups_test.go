@@ -3,7 +3,6 @@ package worker_test
 import (
 	stdcmp "cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,10 +82,8 @@ func klingJob(id string, kind kling.JobKind, raw string) kling.Answer {
 	if strings.Contains(raw, "succe") {
 		job.Status = tasks.StatusCompleted
 	}
-	var body struct{ Outputs []struct{ URL string } }
-	_ = json.Unmarshal([]byte(raw), &body) // any other body has no outputs
-	for _, output := range body.Outputs {
-		job.Outputs = append(job.Outputs, source.Output{Type: string(tasks.MediaVideo), URL: output.URL})
+	if task, err := source.ReadTask([]byte(raw)); err == nil {
+		job.Outputs, job.Missing = task.Outputs, task.Missing
 	}
 	return job
 }

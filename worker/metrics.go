@@ -33,6 +33,7 @@ type metrics struct {
 	latency  *prometheus.HistogramVec
 
 	concurrency *prometheus.GaugeVec
+	costs       *costCounter
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -60,6 +61,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		Help:    "Time from the receipt of an event until it is recorded, by protocol.",
 		Buckets: prometheus.ExponentialBuckets(0.005, 4, 11),
 	}, []string{"source"})
+	m.costs = newCostCounter()
 	m.concurrency = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "klinghook_worker_concurrency",
 		Help: "The most tasks of a queue that this process runs at once.",
@@ -73,7 +75,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	for _, outcome := range []string{lookupFound, lookupUnknown, lookupUnclear, lookupLost} {
 		m.lookups.WithLabelValues(outcome)
 	}
-	reg.MustRegister(m.attempts, m.duration, m.latency, m.concurrency, m.lookups, m.expiring)
+	m.costs.total.WithLabelValues("unknown", "unit")
+	reg.MustRegister(m.attempts, m.duration, m.latency, m.concurrency, m.lookups, m.expiring, m.costs.total)
 	return m
 }
 

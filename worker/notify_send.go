@@ -156,6 +156,7 @@ func (w *Worker) message(ctx context.Context, notification store.Notification) (
 		Platform: job.Key.Platform, ID: job.Key.ID, Status: job.Status, Prompt: job.Prompt, Model: job.Model, Duration: notify.Seconds(job.Duration),
 		Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
 		CreatedAt: job.CreatedAt, FinishedAt: job.FinishedAt, Contradicted: job.Contradicted,
+		Costs: job.Costs, NoMedia: job.NoMedia != "", NoMediaReason: job.NoMedia,
 	}
 	if job.Progress != nil {
 		message.Job.Progress = *job.Progress

@@ -53,6 +53,8 @@ type Attempt struct {
 	EventID, EventType string
 	// JobError is why the job failed at Kling, if the event says that it did.
 	JobError string
+	// TestCallback reports that the event may be a test callback of Kling's console.
+	TestCallback bool
 	// Media is the name of the downloaded file. Once it is stored, Size is in bytes and
 	// Location is its path or the URL of its object.
 	Media    string
@@ -89,7 +91,8 @@ func (w *Worker) describe(ctx context.Context, a attempt, end *Attempt) {
 	case tasks.KindEventRecord:
 		event, _ := tasks.DecodeEvent(a.task.Payload)
 		end.EventType = event.Type
-		if job, err := w.cfg.Store.Job(ctx, event.Job); err == nil && event.Type == tasks.TypeFailed {
+		job, err := w.cfg.Store.Job(ctx, event.Job)
+		if end.TestCallback = err == nil && job.TestCallback; err == nil && event.Type == tasks.TypeFailed {
 			end.JobError = job.Error
 		}
 	case tasks.KindMediaDownload:

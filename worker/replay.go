@@ -77,6 +77,12 @@ func (r *Replayer) reopen(ctx context.Context, task tasks.Task) error {
 			return err
 		}
 		return r.Store.ReopenMedia(ctx, payload.Job, payload.Name, r.Now())
+	case tasks.KindMediaFind:
+		job, err := tasks.DecodeMediaFind(task.Payload)
+		if err != nil {
+			return err
+		}
+		return r.Store.ReopenNoMedia(ctx, job, r.Now())
 	case tasks.KindNotifySend:
 		payload, err := tasks.DecodeNotifySend(task.Payload)
 		if err != nil {

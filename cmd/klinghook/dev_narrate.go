@@ -184,6 +184,10 @@ func (n *narrator) done(job string, attempt worker.Attempt) {
 	case attempt.Kind == tasks.KindRejectionKeep: // the refusal was printed
 	case attempt.Kind == tasks.KindEventRecord && attempt.JobError != "":
 		n.say(job, "recorded", "%s in %s: %s", attempt.EventType, took, attempt.JobError)
+	case attempt.Kind == tasks.KindEventRecord && attempt.EventType == tasks.TypeTest:
+		n.say(job, "recorded", "%s: Kling does not know this job", testCallback)
+	case attempt.Kind == tasks.KindEventRecord && attempt.TestCallback:
+		n.say(job, "recorded", "%s%s, in %s", attempt.EventType, maybeTest, took)
 	case attempt.Kind == tasks.KindEventRecord && strings.HasPrefix(attempt.EventID, tasks.SourceLookup+":"):
 		n.say(job, "recorded", "%s in %s, from a look-up", attempt.EventType, took)
 	case attempt.Kind == tasks.KindEventRecord:
@@ -204,6 +208,8 @@ func work(attempt worker.Attempt) string {
 		return "recording " + attempt.EventType
 	case tasks.KindMediaDownload:
 		return "downloading " + attempt.Media
+	case tasks.KindMediaFind:
+		return "finding media"
 	case tasks.KindNotifySend:
 		return "notifying " + cmp.Or(attempt.Destination, "somebody") + " of " + cmp.Or(attempt.Message, "something")
 	}

@@ -32,9 +32,10 @@ func eventsListCommand() *cobra.Command {
 		Long: `list prints the stored events, the most recently received first.
 
 --json prints a list of objects with id, source (the protocol), type, platform, job_id,
-received_at, processed_at (left out until downloads and notifications are queued)
-and secret (the fingerprint of the secret that verified it, left out if verification
-was off). Times are RFC 3339 in UTC.`,
+received_at, processed_at (left out until downloads and notifications are queued),
+secret (the fingerprint of the secret that verified it, left out if verification was
+off) and test_callback (true for what looks like the test callback of Kling's
+console). Times are RFC 3339 in UTC.`,
 		Example: `  klinghook events list --job vid_abc123
   klinghook events list --type failed --json`,
 		Args: cobra.NoArgs,
@@ -46,7 +47,11 @@ was off). Times are RFC 3339 in UTC.`,
 				if err != nil {
 					return err
 				}
-				return eventTable.print(cmd.OutOrStdout(), each(events, newEventJSON), list.asJSON)
+				shown, err := withTests(ctx, db, each(events, newEventJSON))
+				if err != nil {
+					return err
+				}
+				return eventTable.print(cmd.OutOrStdout(), shown, list.asJSON)
 			})
 		},
 	}
@@ -129,6 +134,9 @@ type eventJSON struct {
 	Headers     map[string]string `json:"headers,omitempty"`
 	Body        string            `json:"body,omitempty"`
 	BodyBase64  []byte            `json:"body_base64,omitempty"`
+	// TestCallback reports an event of what may be a test callback; test is its text.
+	TestCallback bool `json:"test_callback,omitempty"`
+	test         string
 }
 
 func newEventJSON(event store.StoredEvent) eventJSON {
@@ -136,6 +144,26 @@ func newEventJSON(event store.StoredEvent) eventJSON {
 		ID: event.ID, Source: event.Source, Type: event.Type, Platform: event.Job.Platform, JobID: event.Job.ID, ReceivedAt: event.ReceivedAt,
 		ProcessedAt: event.ProcessedAt, Secret: event.Secret,
 	}
+}
+
+// ofJob adds the testText of the event's job.
+func (e eventJSON) ofJob(test string) eventJSON {
+	e.TestCallback, e.test = test != "", test
+	return e
+}
+
+func (e eventJSON) typeText() string { return e.Type + e.test }
+
+// withTests marks the events of test callbacks.
+func withTests(ctx context.Context, db *store.Store, events []eventJSON) ([]eventJSON, error) {
+	keys := each(events, func(event eventJSON) tasks.JobKey { return tasks.JobKey{Platform: event.Platform, ID: event.JobID} })
+	statuses, err := db.TestCallbacks(ctx, keys)
+	for i, key := range keys {
+		if status, found := statuses[key]; found {
+			events[i] = events[i].ofJob(jobJSON{TestCallback: true, Status: status}.testText())
+		}
+	}
+	return events, err
 }
 
 // job returns the job's name for people.
@@ -149,7 +177,7 @@ var eventTable = table[eventJSON]{
 		if event.ProcessedAt.IsZero() {
 			processed = "no"
 		}
-		return []string{clock(event.ReceivedAt), event.Type, event.job(), processed, cut(event.ID, 32)}
+		return []string{clock(event.ReceivedAt), event.typeText(), event.job(), processed, cut(event.ID, 32)}
 	},
 }
 

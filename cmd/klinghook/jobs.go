@@ -39,10 +39,13 @@ can run beside dev or workers.
 --json prints a list of objects with platform (where the job runs: kling), id,
 status, progress (percent, null if unknown), contradicted (true if events reported
 two final states), video_missing (true if a completed job's video is not stored),
-prompt, model, duration_seconds, error, external_id, source (the protocol), the times
-created_at, started_at and finished_at by Kling's clock, and first_received_at and
-last_received_at by klinghook's. Unknown fields are left out. Times are RFC 3339 in
-UTC.
+no_media (true if Kling has not said where a completed job's files are) and
+no_media_reason, test_callback (true if all that came looks like the test callback
+of Kling's console), costs (a list of amount, a decimal text, unit or currency, and
+kind: unit or cash), prompt, model, duration_seconds, error, external_id, source
+(the protocol), the times created_at, started_at and finished_at by Kling's clock,
+and first_received_at and last_received_at by klinghook's. Unknown fields are left
+out. Times are RFC 3339 in UTC.
 
 --expiring lists files that are not stored yet and whose links are in the last tenth of
 KLINGHOOK_LINK_LIFETIME or expired. Their JSON has platform, job_id, name and
@@ -69,7 +72,7 @@ expires_at.`,
 				if err != nil {
 					return err
 				}
-				return jobTable.print(cmd.OutOrStdout(), shown, list.asJSON)
+				return jobTable(shown).print(cmd.OutOrStdout(), shown, list.asJSON)
 			})
 		},
 	}
@@ -87,7 +90,7 @@ expires_at.`,
 func statuses() []string {
 	return []string{
 		string(tasks.StatusCreated), string(tasks.StatusProcessing),
-		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost),
+		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost), string(tasks.StatusTest),
 	}
 }
 
@@ -170,6 +173,10 @@ type jobJSON struct {
 	Source          string       `json:"source,omitempty"`
 	Contradicted    bool         `json:"contradicted"`
 	VideoMissing    bool         `json:"video_missing"`
+	NoMedia         bool         `json:"no_media"`
+	NoMediaReason   string       `json:"no_media_reason,omitempty"`
+	TestCallback    bool         `json:"test_callback"`
+	Costs           []tasks.Cost `json:"costs,omitempty"`
 	CreatedAt       time.Time    `json:"created_at,omitzero"`
 	StartedAt       time.Time    `json:"started_at,omitzero"`
 	FinishedAt      time.Time    `json:"finished_at,omitzero"`
@@ -213,7 +220,7 @@ func newJobJSON(job store.Job) jobJSON {
 	return jobJSON{
 		Platform: job.Key.Platform, ID: job.Key.ID, Status: job.Status, Progress: job.Progress, Prompt: job.Prompt, Model: job.Model,
 		DurationSeconds: job.Duration.Seconds(), Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
-		Contradicted: job.Contradicted, CreatedAt: job.CreatedAt, StartedAt: job.StartedAt, FinishedAt: job.FinishedAt,
+		Contradicted: job.Contradicted, NoMedia: job.NoMedia != "", NoMediaReason: job.NoMedia, TestCallback: job.TestCallback, Costs: job.Costs, CreatedAt: job.CreatedAt, StartedAt: job.StartedAt, FinishedAt: job.FinishedAt,
 		FirstReceivedAt: job.FirstReceivedAt, LastReceivedAt: job.LastReceivedAt,
 	}
 }
@@ -224,7 +231,7 @@ func (j jobJSON) key() tasks.JobKey { return tasks.JobKey{Platform: j.Platform, 
 func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]jobJSON, error) {
 	missing, err := db.MissingVideos(ctx, each(jobs, jobJSON.key))
 	for i, job := range jobs {
-		jobs[i].VideoMissing = job.Status == tasks.StatusCompleted && slices.Contains(missing, job.key())
+		jobs[i].VideoMissing = job.NoMedia || job.Status == tasks.StatusCompleted && slices.Contains(missing, job.key())
 	}
 	return jobs, err
 }
@@ -253,16 +260,26 @@ func readJob(ctx context.Context, db *store.Store, key tasks.JobKey) (jobDetailJ
 		Notifications: each(notifications, func(notification store.Notification) notificationJSON {
 			return notificationJSON{notification.ID, notification.Type, notification.Destination, string(notification.State), notification.Error, notification.SentAt}
 		}),
-		Events: each(events, newEventJSON),
+		Events: each(events, func(event store.StoredEvent) eventJSON { return newEventJSON(event).ofJob(shown[0].testText()) }),
 	}, errors.Join(mediaErr, notificationsErr, eventsErr)
 }
 
-var jobTable = table[jobJSON]{
-	"no jobs",
-	[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
-	func(job jobJSON) []string {
-		return []string{job.key().String(), job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
-	},
+// jobTable returns the table for jobs, with their costs if any has some.
+func jobTable(jobs []jobJSON) table[jobJSON] {
+	const costAt = 4
+	jobTable := table[jobJSON]{
+		"no jobs",
+		[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
+		func(job jobJSON) []string {
+			return []string{job.key().String(), job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
+		},
+	}
+	if slices.ContainsFunc(jobs, func(job jobJSON) bool { return len(job.Costs) > 0 }) {
+		row := jobTable.row
+		jobTable.heading = slices.Insert(jobTable.heading, costAt, "COST")
+		jobTable.row = func(job jobJSON) []string { return slices.Insert(row(job), costAt, job.costText()) }
+	}
+	return jobTable
 }
 
 func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
@@ -272,8 +289,8 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 	}
 	return errors.Join(
 		printFields(w, [][2]string{
-			{"Job", job.key().String()}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"Error", job.Error},
-			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"External id", job.ExternalID}, {"Source", job.Source},
+			{"Job", job.key().String()}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"No media", job.NoMediaReason}, {"Error", job.Error},
+			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"Cost", job.costText()}, {"External id", job.ExternalID}, {"Source", job.Source},
 			{"Created", clock(job.CreatedAt)}, {"Started", clock(job.StartedAt)}, {"Finished", clock(job.FinishedAt)},
 			{"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
 		}),
@@ -285,7 +302,7 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 			return []string{notification.Type, notification.Destination, notification.State, clock(notification.SentAt), notification.Error}
 		}}.section(w, "Notifications", job.Notifications),
 		table[eventJSON]{"", []string{"RECEIVED", "TYPE", "EVENT"}, func(event eventJSON) []string {
-			return []string{clock(event.ReceivedAt), event.Type, event.ID}
+			return []string{clock(event.ReceivedAt), event.typeText(), event.ID}
 		}}.section(w, "Events", job.Events),
 	)
 }
@@ -324,10 +341,36 @@ func (j jobJSON) statusText() string {
 	switch {
 	case j.Contradicted:
 		return string(j.Status) + " (contradicted)"
+	case j.TestCallback && j.Status == tasks.StatusTest:
+		return testCallback
+	case j.TestCallback:
+		return string(j.Status) + maybeTest
+	case j.NoMedia:
+		return string(j.Status) + ", no media"
 	case j.VideoMissing:
 		return string(j.Status) + ", video not stored"
 	}
 	return string(j.Status)
+}
+
+const (
+	testCallback = "test callback received"
+	maybeTest    = ", or " + testCallback
+)
+
+// testText returns the text beside the types of the job's events.
+func (j jobJSON) testText() string {
+	switch {
+	case !j.TestCallback:
+		return ""
+	case j.Status == tasks.StatusTest:
+		return ": " + testCallback
+	}
+	return maybeTest
+}
+
+func (j jobJSON) costText() string {
+	return strings.Join(each(j.Costs, tasks.Cost.String), ", ")
 }
 
 func (j jobJSON) percent() string {

@@ -88,7 +88,7 @@ func (w *world) readStore() (kept, error) {
 // owed counts the events, files and notifications that the store says are not done.
 func (w *world) owed() (n [3]int, err error) {
 	err = w.db.QueryRowContext(w.ctx, `
-		SELECT (SELECT count(*) FROM events WHERE processed_at IS NULL),
+		SELECT (SELECT count(*) FROM events WHERE processed_at IS NULL AND type <> 'unreadable'),
 			(SELECT count(*) FROM media WHERE state = 'pending'),
 			(SELECT count(*) FROM notifications WHERE state = 'pending')`).Scan(&n[0], &n[1], &n[2])
 	return n, err

@@ -87,6 +87,8 @@ type Answer struct {
 	CreatedAt, UpdatedAt time.Time
 	// Outputs are the job's files, in Kling's order.
 	Outputs []source.Output
+	// Missing is why an output has no file; empty if all have theirs.
+	Missing string
 	// Raw is the job's JSON object, byte for byte as received.
 	Raw json.RawMessage
 }
@@ -98,7 +100,7 @@ func readJob(kind JobKind, raw json.RawMessage) (Answer, error) {
 	}
 	return Answer{
 		ID: task.ID, ExternalID: task.ExternalID, Kind: kind, Status: task.JobStatus(), KlingStatus: task.Status,
-		CreatedAt: task.CreatedAt, UpdatedAt: task.UpdatedAt, Outputs: task.Outputs, Raw: raw,
+		CreatedAt: task.CreatedAt, UpdatedAt: task.UpdatedAt, Outputs: task.Outputs, Missing: task.Missing, Raw: raw,
 	}, nil
 }
 

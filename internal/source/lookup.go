@@ -9,7 +9,7 @@ import (
 
 // Lookup returns the Source of events with [tasks.SourceLookup]. klinghook makes
 // them itself, from Kling's answers and when a job is given up. Their bodies are
-// Kling's task objects; the status "lost" stands for [tasks.TypeLost]. No endpoint
+// Kling's task objects, or have klinghook's own status "lost" or "test". No endpoint
 // receives them, so Verify has nothing to check.
 func Lookup() Source { return lookup{} }
 
@@ -30,8 +30,8 @@ func (lookup) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	if err != nil {
 		return nil, tasks.Permanent(err)
 	}
-	if task.EventType() == tasks.TypeLost {
-		return &tasks.JobUpdate{Job: tasks.KlingJob(task.ID), EventID: event.ID, OccurredAt: task.UpdatedAt, Status: tasks.StatusLost}, nil
+	if own := tasks.Status(task.Status); own == tasks.StatusLost || own == tasks.StatusTest {
+		return &tasks.JobUpdate{Job: tasks.KlingJob(task.ID), EventID: event.ID, OccurredAt: task.UpdatedAt, Status: own}, nil
 	}
 	return task.update(event.ID), nil
 }

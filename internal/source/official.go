@@ -155,5 +155,10 @@ func (official) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	if err != nil {
 		return nil, tasks.Permanent(err)
 	}
-	return task.update(event.ID), nil
+	update := task.update(event.ID)
+	if update != nil && update.Status == tasks.StatusCreated {
+		// Kling documents its console's test callback as such, with the id of no job.
+		update.MaybeTest = task.API != tasks.APILegacy && task.NoOutputs
+	}
+	return update, nil
 }

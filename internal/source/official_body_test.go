@@ -159,7 +159,7 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 				"task_result":{"images":[{"index":0,"url":"https://x/0.png"}],"videos":[{"id":"v1","url":"https://x/1.mp4","duration":"5"},{"id":"v2","url":"https://x/2.mp4","duration":"10"}]}}`,
 			&tasks.JobUpdate{
 				Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCompleted, ExternalID: "mine",
-				Duration: 5 * time.Second, CreatedAt: created, FinishedAt: updated,
+				Duration: 5 * time.Second, CreatedAt: created, FinishedAt: updated, Costs: []tasks.Cost{{Amount: "3", Unit: "unit", Kind: "unit"}},
 				Media: []tasks.MediaLink{{Name: "video", URL: "https://x/1.mp4"}, {Name: "video-2", URL: "https://x/2.mp4"}, {Name: "image", URL: "https://x/0.png"}},
 			},
 		},
@@ -179,7 +179,8 @@ func TestOfficialUpdatesJobs(t *testing.T) {
 			"cancelled", `{"task_id":"1","task_status":"cancelled","updated_at":1781080794151}`,
 			&tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", OccurredAt: updated, Status: tasks.StatusCancelled, FinishedAt: updated},
 		},
-		{"test callback", `{"id":"1","status":"submitted","outputs":[]}`, &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCreated}},
+		{"test callback", `{"id":"1","status":"submitted","outputs":[]}`, &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCreated, MaybeTest: true}},
+		{"submitted", `{"id":"1","status":"submitted","outputs":null}`, &tasks.JobUpdate{Job: tasks.KlingJob("1"), EventID: "e", Status: tasks.StatusCreated}},
 		{"unknown status", `{"id":"1","status":"queued"}`, nil},
 		{"outputs as an object", `{"id":"1","status":"succeeded","outputs":{"type":"video","url":"https://x/1.mp4"}}`, completed("", tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},
 		{"videos as an object", `{"task_id":"1","task_status":"succeed","task_result":{"videos":{"url":"https://x/1.mp4"}}}`, completed("", tasks.MediaLink{Name: "video", URL: "https://x/1.mp4"})},

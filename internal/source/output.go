@@ -44,7 +44,7 @@ func readOutputs(body Object) (outputs []Output, missing string) {
 		for _, list := range resultLists {
 			for i, value := range Elements(ParseObject(result).Value(list.key)) {
 				output, problem := readOutput(ParseObject(value), list.kind)
-				outputs, missing = append(outputs, output), cmp.Or(missing, prefixed(fmt.Sprintf("%s %d of task_result", list.kind, i+1), problem))
+				outputs, missing = append(outputs, output), cmp.Or(missing, prefixed(fmt.Sprintf("result %d", i+1), problem))
 			}
 		}
 	}

@@ -44,7 +44,7 @@ func TestOutputsOfEveryKind(t *testing.T) {
 		links   []tasks.MediaLink
 		missing string
 	}{
-		`{"videos":[],"images":[{"index":0,"url":"a"},{"index":1,"url":""}]}`: {links("image", "a"), "image 2 of task_result has no link"},
+		`{"videos":[],"images":[{"index":0,"url":"a"},{"index":1,"url":""}]}`: {links("image", "a"), "result 2 (image) has no link"},
 		`{"audios":[{"id":"1","url_mp3":"a","url_wav":"b"}]}`:                 {links("audio", "a", "audio-wav", "b"), ""},
 		`{"voices":[{"voice_id":"1"}],"elements":[{"element_id":2}]}`:         {nil, ""},
 		`"{\"videos\":[]}"`: {nil, `"task_result" is a string`},

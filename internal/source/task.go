@@ -29,6 +29,8 @@ type KlingTask struct {
 	Outputs []Output
 	// Missing is why a result has no file; empty if all have theirs.
 	Missing string
+	// NoOutputs reports a list of outputs that is there, but empty.
+	NoOutputs bool
 	// Costs are what the job cost so far.
 	Costs []tasks.Cost
 }
@@ -111,6 +113,8 @@ func readTask(body Object) (task KlingTask, err error) {
 	}
 	task.Outputs, task.Missing = readOutputs(body)
 	task.Costs = readCosts(body)
+	var outputs []json.RawMessage
+	task.NoOutputs = json.Unmarshal(body.Value("outputs"), &outputs) == nil && len(outputs) == 0
 	return task, nil
 }
 

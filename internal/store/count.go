@@ -43,7 +43,7 @@ func (s *Store) Counts(ctx context.Context) (counts Counts, err error) {
 	}
 	counts = Counts{Jobs: make(map[tasks.Status]int), DeadLetters: make(map[tasks.Kind]int)}
 	for _, status := range []tasks.Status{
-		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusLost,
+		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusLost, tasks.StatusTest,
 	} {
 		counts.Jobs[status] = count(jobsOfStatus, status)
 	}

@@ -17,10 +17,10 @@ func TestCounts(t *testing.T) {
 		want := store.Counts{
 			Jobs: map[tasks.Status]int{
 				tasks.StatusCreated: 0, tasks.StatusProcessing: 0, tasks.StatusCompleted: 0,
-				tasks.StatusFailed: 0, tasks.StatusCancelled: 0, tasks.StatusLost: 0,
+				tasks.StatusFailed: 0, tasks.StatusCancelled: 0, tasks.StatusLost: 0, tasks.StatusTest: 0,
 			},
 			DeadLetters: map[tasks.Kind]int{
-				tasks.KindEventRecord: 0, tasks.KindMediaDownload: 0, tasks.KindNotifySend: 0, tasks.KindRejectionKeep: 0,
+				tasks.KindEventRecord: 0, tasks.KindMediaDownload: 0, tasks.KindMediaFind: 0, tasks.KindNotifySend: 0, tasks.KindRejectionKeep: 0,
 			},
 		}
 		check := func(when string) {

@@ -229,7 +229,7 @@ func (s *Store) EndDeadLetterOf(ctx context.Context, taskID string, at time.Time
 }
 
 // EndDone closes the open dead letters whose work was done after all: the event is
-// processed, the file is stored with no newer link given up, the notification was sent.
+// processed, the file is stored with no newer link given up, the job lacks no file, the notification was sent.
 // It returns their tasks, without payloads.
 func (s *Store) EndDone(ctx context.Context, at time.Time) (ended []tasks.Task, err error) {
 	// rest selects the part of a task's id after "<kind>:".
@@ -239,6 +239,7 @@ func (s *Store) EndDone(ctx context.Context, at time.Time) (ended []tasks.Task, 
 		// The id ends in ":<name>:" and eight hex digits, see tasks.DownloadMedia.
 		tasks.KindMediaDownload: `SELECT 1 FROM media m WHERE m.platform = dead_letters.platform AND m.job_id = dead_letters.job_id AND m.state = 'stored' AND m.error = ''
 			AND substr(task_id, length(task_id) - length(m.name) - 9, length(m.name) + 2) = ':' || m.name || ':'`,
+		tasks.KindMediaFind:     `SELECT 1 FROM jobs j WHERE j.platform = dead_letters.platform AND j.id = dead_letters.job_id AND j.no_media = ''`,
 		tasks.KindNotifySend:    `SELECT 1 FROM notifications n WHERE n.id = ` + rest(tasks.KindNotifySend) + ` AND n.state = 'sent'`,
 		tasks.KindRejectionKeep: `SELECT 1 FROM rejections r WHERE r.id = ` + rest(tasks.KindRejectionKeep),
 	} {

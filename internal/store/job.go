@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -29,6 +30,13 @@ type Job struct {
 	// Contradicted reports that some events say failed and others cancelled; Status
 	// is the one that came first by the sender's clock.
 	Contradicted bool
+	// Costs are what the job cost, one entry for each kind and unit.
+	Costs []tasks.Cost
+	// NoMedia is why a file of a completed job is missing; empty if none is.
+	NoMedia string
+	// TestCallback reports that the job's only event looks like the test callback of Kling's
+	// console, which belongs to no job.
+	TestCallback bool
 	// CreatedAt, StartedAt and FinishedAt are the sender's times; zero when unknown.
 	CreatedAt, StartedAt, FinishedAt time.Time
 	// FirstReceivedAt and LastReceivedAt are when we received the job's first event
@@ -52,6 +60,15 @@ type facts struct {
 	ExternalID latest[string]             `json:"external_id,omitzero"`
 	Source     latest[string]             `json:"source,omitzero"`
 	Duration   latest[time.Duration]      `json:"duration_ns,omitzero"`
+	// Costs are in JSON.
+	Costs latest[string] `json:"costs,omitzero"`
+	// Missing is why a completed event has no link to a file. Complete reports that one
+	// has them all.
+	Missing  latest[string] `json:"missing,omitzero"`
+	Complete bool           `json:"complete,omitempty"`
+	// MaybeTest reports an event that may be a test callback, Real one that is none.
+	MaybeTest bool `json:"maybe_test,omitempty"`
+	Real      bool `json:"real,omitempty"`
 }
 
 // stamp orders events by time, then by rank, then by id. Stamps of different events
@@ -74,7 +91,7 @@ func (s stamp) compare(o stamp) int {
 // Ranks are stored in rows, so append new statuses.
 func rank(s tasks.Status) int {
 	return slices.Index([]tasks.Status{
-		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted, tasks.StatusLost,
+		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted, tasks.StatusLost, tasks.StatusTest,
 	}, s) + 1
 }
 
@@ -120,6 +137,22 @@ func (f *facts) apply(source string, update tasks.JobUpdate) {
 	f.ExternalID.offer(update.ExternalID, from)
 	f.Source.offer(source, from)
 	f.Duration.offer(update.Duration, from)
+	f.Costs.offer(costsText(update.Costs), from)
+	if update.Status == tasks.StatusCompleted {
+		f.Missing.offer(update.Missing, from)
+		f.Complete = f.Complete || update.Missing == ""
+	}
+	f.MaybeTest = f.MaybeTest || update.MaybeTest
+	f.Real = f.Real || !update.MaybeTest && update.Status != tasks.StatusLost && update.Status != tasks.StatusTest
+}
+
+// costsText returns costs in JSON; empty if there are none.
+func costsText(costs []tasks.Cost) string {
+	if len(costs) == 0 {
+		return ""
+	}
+	text, _ := encode(costs) // strings only
+	return text
 }
 
 // earlier returns the earlier of two times, ignoring zero ones.
@@ -139,6 +172,10 @@ func (f *facts) view(key tasks.JobKey) Job {
 		Duration: f.Duration.Value, Error: f.Error.Value,
 		ExternalID: f.ExternalID.Value, Source: f.Source.Value,
 		CreatedAt: f.CreatedAt, StartedAt: f.First[tasks.StatusProcessing].At,
+		TestCallback: f.MaybeTest && !f.Real,
+	}
+	if f.Costs.Value != "" {
+		_ = json.Unmarshal([]byte(f.Costs.Value), &job.Costs) // as costsText wrote it
 	}
 	if job.CreatedAt.IsZero() {
 		job.CreatedAt = f.First[tasks.StatusCreated].At
@@ -152,13 +189,17 @@ func (f *facts) view(key tasks.JobKey) Job {
 	if status == tasks.StatusCompleted {
 		all := 100
 		job.Progress, job.Error = &all, ""
+		if !f.Complete {
+			job.NoMedia = f.Missing.Value
+		}
 	}
 	return job
 }
 
 // status returns the job's status. A completed job stays completed, even if other
 // events say otherwise. If it both failed and was cancelled, the earlier one counts and
-// contradicted is true. A job is lost only until a later event.
+// contradicted is true. A job is lost only until a later event, and a test callback only
+// while no event shows that it was a job.
 func (f *facts) status() (s tasks.Status, contradicted bool) {
 	seen := func(s tasks.Status) bool { _, ok := f.First[s]; return ok }
 	failed, cancelled := seen(tasks.StatusFailed), seen(tasks.StatusCancelled)
@@ -174,6 +215,8 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 		return tasks.StatusFailed, false
 	case cancelled:
 		return tasks.StatusCancelled, false
+	case seen(tasks.StatusTest) && !f.Real:
+		return tasks.StatusTest, false
 	case f.Source.Stamp.Rank == rank(tasks.StatusLost):
 		return tasks.StatusLost, false
 	case seen(tasks.StatusProcessing):
@@ -184,14 +227,17 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 
 const selectJob = `
 	SELECT platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-		created_at, started_at, finished_at, first_received_at, last_received_at
+		costs, no_media, test_callback AND tracked_at IS NULL, created_at, started_at, finished_at, first_received_at, last_received_at
 	FROM jobs `
 
 func scanJob(row scanner) (job Job, err error) {
 	var ms int64
 	err = row.Scan(&job.Key.Platform, &job.Key.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
-		instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt})
+		asJSON{&job.Costs}, &job.NoMedia, &job.TestCallback, instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt})
 	job.Duration = time.Duration(ms) * time.Millisecond
+	if len(job.Costs) == 0 {
+		job.Costs = nil // as view returns it
+	}
 	return job, err
 }
 
@@ -236,4 +282,23 @@ func (s *Store) selectedJobs(f JobFilter) (conditions where) {
 		andIn(&conditions, "id", f.IDs)
 	}
 	return conditions
+}
+
+// TestCallbacks returns those of the given jobs that may be test callbacks, and their
+// statuses.
+func (s *Store) TestCallbacks(ctx context.Context, jobs []tasks.JobKey) (map[tasks.JobKey]tasks.Status, error) {
+	found := make(map[tasks.JobKey]tasks.Status)
+	for chunk := range slices.Chunk(jobs, maxRows) {
+		var conditions where
+		conditions.andIf(true, "test_callback AND tracked_at IS NULL")
+		conditions.andJobs("id", chunk)
+		list, err := collect(ctx, s.db, scanJob, selectJob+conditions.String(), conditions.args...)
+		if err != nil {
+			return nil, wrap(err, "list test callbacks")
+		}
+		for _, job := range list {
+			found[job.Key] = job.Status
+		}
+	}
+	return found, nil
 }

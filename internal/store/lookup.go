@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -20,12 +21,16 @@ type Lookup struct {
 	Asked int
 	// HeardAt is when the job last had news, or was tracked by [Store.Track].
 	HeardAt time.Time
+	// NoMedia is why a completed job lacks a file; else empty.
+	NoMedia string
+	// TestCallback reports that the job may be a test callback, as in [Job].
+	TestCallback bool
 	// Request identifies the request that this answers; 0 if there was none.
 	Request int64
 }
 
 func scanLookup(row scanner) (lookup Lookup, err error) {
-	err = row.Scan(&lookup.Job.Platform, &lookup.Job.ID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.Request)
+	err = row.Scan(&lookup.Job.Platform, &lookup.Job.ID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.NoMedia, &lookup.TestCallback, &lookup.Request)
 	return lookup, err
 }
 
@@ -72,7 +77,8 @@ func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup
 		direction = "DESC"
 	}
 	list, err := collect(ctx, s.db, scanLookup, `
-		SELECT r.platform, r.job_id, j.id IS NOT NULL, coalesce(nullif(j.api, ''), r.api), coalesce(j.lookups, 0), coalesce(j.last_received_at, r.requested_at), r.generation
+		SELECT r.platform, r.job_id, j.id IS NOT NULL, coalesce(nullif(j.api, ''), r.api), coalesce(j.lookups, 0), coalesce(j.last_received_at, r.requested_at), coalesce(j.no_media, ''),
+			coalesce(j.test_callback AND j.tracked_at IS NULL, FALSE), r.generation
 		FROM lookup_requests r LEFT JOIN jobs j ON j.platform = r.platform AND j.id = r.job_id
 		WHERE r.platform = $1 AND (j.id IS NOT NULL) = $2 AND (r.retry_at IS NULL OR r.retry_at <= $3)
 		ORDER BY coalesce(r.retry_at, r.requested_at) `+direction+`, r.job_id LIMIT $4`, f.Platform, f.Known, s.dialect.time(f.Now), f.Limit)
@@ -81,13 +87,13 @@ func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup
 
 // Each half has its own index, and its scan stops at the first job that is not due.
 const staleJobs = `
-	SELECT platform, id, TRUE, api, lookups, last_received_at, 0 FROM (
+	SELECT platform, id, TRUE, api, lookups, last_received_at, '', perhaps_test, 0 FROM (
 		SELECT * FROM (
-			SELECT platform, id, api, lookups, last_received_at, last_received_at AS due FROM jobs
+			SELECT platform, id, api, lookups, last_received_at, test_callback AND tracked_at IS NULL AS perhaps_test, last_received_at AS due FROM jobs
 			WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at IS NULL AND last_received_at <= $2
 			ORDER BY last_received_at LIMIT $4) never
 		UNION ALL SELECT * FROM (
-			SELECT platform, id, api, lookups, last_received_at, lookup_at AS due FROM jobs
+			SELECT platform, id, api, lookups, last_received_at, test_callback AND tracked_at IS NULL AS perhaps_test, lookup_at AS due FROM jobs
 			WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at <= $3 AND last_received_at <= $2
 			ORDER BY lookup_at LIMIT $4) again
 	) stale ORDER BY due, id LIMIT $4`
@@ -100,8 +106,49 @@ func (s *Store) StaleJobs(ctx context.Context, platform string, heardBefore, now
 	return list, wrap(err, "list stale jobs")
 }
 
+const possibleTests = `
+	SELECT platform, id, TRUE, api, lookups, last_received_at, '', TRUE, 0 FROM jobs
+	WHERE platform = $1 AND test_callback AND status = 'created' AND tracked_at IS NULL
+		AND last_received_at <= $2 AND (lookup_at IS NULL OR lookup_at <= $3)
+	ORDER BY last_received_at LIMIT $4`
+
+// PossibleTests returns at most limit jobs that may be test callbacks. Like
+// [Store.StaleJobs], it returns those with no news since heardBefore that are due.
+func (s *Store) PossibleTests(ctx context.Context, platform string, heardBefore, now time.Time, limit int) ([]Lookup, error) {
+	list, err := collect(ctx, s.db, scanLookup, possibleTests, platform, s.dialect.time(heardBefore), s.dialect.time(now), limit)
+	return list, wrap(err, "list possible test callbacks")
+}
+
+const jobsWithoutMedia = `
+	SELECT platform, id, TRUE, api, lookups, last_received_at, no_media, FALSE, 0 FROM jobs
+	WHERE platform = $1 AND no_media <> '' AND lookup_at <= $2
+	ORDER BY lookup_at LIMIT $3`
+
+// JobsWithoutMedia returns at most limit completed jobs that lack a file and are due for a
+// look-up, the longest due first.
+func (s *Store) JobsWithoutMedia(ctx context.Context, platform string, now time.Time, limit int) ([]Lookup, error) {
+	list, err := collect(ctx, s.db, scanLookup, jobsWithoutMedia, platform, s.dialect.time(now), limit)
+	return list, wrap(err, "list jobs without media")
+}
+
+// NoMedia returns why a completed job lacks a file; empty if it does not, or has no row.
+func (s *Store) NoMedia(ctx context.Context, job tasks.JobKey) (reason string, err error) {
+	reason, err = one(ctx, s.db, scanOne[string], `SELECT no_media FROM jobs WHERE platform = $1 AND id = $2`, job.Platform, job.ID)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	return reason, wrap(err, "read job %s", job)
+}
+
+// ReopenNoMedia makes a completed job that lacks a file due for look-ups again.
+func (s *Store) ReopenNoMedia(ctx context.Context, job tasks.JobKey, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE jobs SET lookups = 0, lookup_at = $3 WHERE platform = $1 AND id = $2 AND no_media <> ''`,
+		job.Platform, job.ID, s.dialect.time(at))
+	return wrap(err, "reopen job %s", job)
+}
+
 // LookedUp notes that Kling was asked about a job, and when to ask next unless the job
-// moves before. A requested look-up can only postpone the next one. It does not make
+// moves before; a zero time ends the look-ups. A requested look-up can only postpone the next one. It does not make
 // klinghook's own look-ups rarer, because senders must not control that. A request that
 // arrived meanwhile stays. lookup.API, if set, is kept with the job.
 func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) error {

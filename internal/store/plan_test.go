@@ -73,6 +73,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 			{`SELECT * FROM media` + media.String(), "media_pkey", media.args},
 			{staleJobs, "jobs_never_looked_up", []any{"kling", now, now, 10}},
 			{staleJobs, "jobs_to_look_up", []any{"kling", now, now, 10}},
+			{possibleTests, "jobs_perhaps_tests", []any{"kling", now, now, 10}},
+			{jobsWithoutMedia, "jobs_without_media", []any{"kling", now, 10}},
 		}
 		for _, tt := range tests {
 			plan, index := explain(t, s, tt.query, tt.args), tt.index

@@ -29,12 +29,19 @@ type occurrence struct {
 	model    string
 	reason   string
 	video    string
+	missing  string
+	cost     string // in USD
+	test     bool
 }
 
 func (o occurrence) record(job string) (tasks.Event, *tasks.JobUpdate) {
 	at := t0.Add(time.Duration(o.minute) * time.Minute)
 	ev := tasks.Event{ID: job + ":" + o.id, Source: "klingai", Type: "video." + string(o.status), Job: tasks.KlingJob(job), ReceivedAt: received}
 	up := &tasks.JobUpdate{Job: tasks.KlingJob(job), EventID: ev.ID, OccurredAt: at, Status: o.status, Prompt: o.prompt, Model: o.model, Error: o.reason}
+	up.Missing, up.MaybeTest = o.missing, o.test
+	if o.cost != "" {
+		up.Costs = []tasks.Cost{{Amount: o.cost, Unit: "USD", Kind: "cash"}}
+	}
 	if o.progress > 0 {
 		up.Progress = &o.progress
 	}
@@ -122,6 +129,22 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 				{id: "b", minute: 2, status: "completed", video: "w.mp4?sig=1"},
 				{id: "c", minute: 0, status: "created"},
 			},
+		},
+		{
+			name: "a link that comes late", want: tasks.StatusCompleted, wantVideo: "v.mp4",
+			events: []occurrence{
+				{id: "a", minute: 1, status: "completed", missing: "no link", cost: "0.1"},
+				{id: "b", minute: 2, status: "completed", video: "v.mp4?sig=1", cost: "0.2"},
+				{id: "c", minute: 3, status: "completed", missing: "no outputs"},
+			},
+		},
+		{
+			name: "a test callback", want: tasks.StatusTest,
+			events: []occurrence{{id: "a", status: "created", test: true}, {id: "b", minute: 1, status: "test"}, {id: "c", status: "created", test: true}},
+		},
+		{
+			name: "what looked like a test callback", want: tasks.StatusProcessing,
+			events: []occurrence{{id: "a", status: "created", test: true}, {id: "b", minute: 2, status: "test"}, {id: "c", minute: 1, status: "processing"}},
 		},
 		{name: "created, then lost", want: tasks.StatusLost, events: []occurrence{{id: "a", status: "created"}, {id: "b", minute: 1, status: "lost"}}},
 		{name: "lost, then processing", want: tasks.StatusProcessing, events: []occurrence{{id: "a", status: "lost"}, {id: "b", minute: 1, status: "processing"}}},

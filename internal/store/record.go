@@ -32,6 +32,15 @@ type Owed struct {
 	Buried        bool
 	Media         []Media
 	Notifications []Notification
+	// NoMedia is why the completed job still lacks a file that the event lacks.
+	NoMedia string
+	// FoundMedia reports that the event has the links that its job lacked.
+	FoundMedia bool
+	// TestCallback reports that the job may be a test callback, as in [Job].
+	TestCallback bool
+	// Charged are the costs that the event added to its job; Model is the job's.
+	Charged []tasks.Cost
+	Model   string
 }
 
 // Record inserts events and, in the same transaction, updates their jobs and adds the
@@ -67,7 +76,7 @@ type entry struct {
 
 // settles reports that the event needs no work after its transaction.
 func (e *entry) settles() bool {
-	return len(e.Destinations) == 0 && (e.Update == nil || len(e.Update.Media) == 0 && !e.Update.Unproven)
+	return len(e.Destinations) == 0 && (e.Update == nil || len(e.Update.Media) == 0 && e.Update.Missing == "" && !e.Update.Unproven)
 }
 
 // recorder is a transaction that records events. To avoid deadlocks, all recorders lock

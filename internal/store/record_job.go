@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -28,11 +29,11 @@ func scanJobRow(row scanner) (*jobRow, error) {
 	return job, err
 }
 
-// fold applies an event to the job.
-func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) {
-	before := j.facts.view(j.key)
+// fold applies an event to the job and returns the job before and after it.
+func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) (before, now Job) {
+	before = j.facts.view(j.key)
 	j.facts.apply(event.Source, update)
-	now := j.facts.view(j.key)
+	now = j.facts.view(j.key)
 	// Kling may put a new time into each answer, so one that changes nothing is not news.
 	moved := event.Source != tasks.SourceLookup || now.Status != before.Status || !reflect.DeepEqual(now.Progress, before.Progress)
 	if (moved || j.last.IsZero()) && event.ReceivedAt.After(j.last) {
@@ -42,21 +43,26 @@ func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) {
 	if j.api == "" {
 		j.api = update.API
 	}
-	if moved {
+	switch {
+	case now.NoMedia != "" && before.NoMedia == "": // Kling is asked at once
+		j.lookups, j.lookupAt = 0, event.ReceivedAt
+	case now.NoMedia != "": // a repeat does not start over
+	case moved || before.NoMedia != "":
 		j.lookups, j.lookupAt = 0, time.Time{}
 	}
+	return before, now
 }
 
 // jobColumns are the columns of jobRow.values.
 const jobColumns = `platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-	created_at, started_at, finished_at, first_received_at, last_received_at, facts, api, lookups, lookup_at`
+	costs, no_media, test_callback, created_at, started_at, finished_at, first_received_at, last_received_at, facts, api, lookups, lookup_at`
 
 func (j *jobRow) values(d dialect) ([]any, error) {
 	text, err := encode(j.facts)
 	job := j.facts.view(j.key)
 	return []any{
 		job.Key.Platform, job.Key.ID, job.Status, job.Progress, job.Prompt, job.Model, job.Duration.Milliseconds(), job.Error,
-		job.ExternalID, job.Source, job.Contradicted, d.time(job.CreatedAt), d.time(job.StartedAt),
+		job.ExternalID, job.Source, job.Contradicted, cmp.Or(j.facts.Costs.Value, "[]"), job.NoMedia, job.TestCallback, d.time(job.CreatedAt), d.time(job.StartedAt),
 		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), text, j.api, j.lookups, d.time(j.lookupAt),
 	}, err
 }
@@ -110,8 +116,18 @@ func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[tasks.JobKey][]*entry, onConflict string) ([]tasks.JobKey, error) {
 	values := make([][]any, len(rows))
 	for i, row := range rows {
+		var now Job
 		for _, entry := range updates[row.key] {
-			row.fold(entry.Event, *entry.Update)
+			var before Job
+			before, now = row.fold(entry.Event, *entry.Update)
+			entry.owed.FoundMedia = before.NoMedia != "" && now.NoMedia == ""
+			entry.owed.Charged, entry.owed.Model = tasks.CostIncrease(before.Costs, now.Costs), now.Model
+		}
+		for _, entry := range updates[row.key] {
+			entry.owed.TestCallback = now.TestCallback
+			if entry.Update.Missing != "" {
+				entry.owed.NoMedia = now.NoMedia
+			}
 		}
 		var err error
 		if values[i], err = row.values(r.dialect); err != nil {

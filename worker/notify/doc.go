@@ -27,6 +27,10 @@
 //	    external_id       the caller's own id of the job
 //	    source            the protocol of the event, e.g. "klingai"
 //	    created_at, finished_at
+//	    costs             a list of amount (a decimal text), unit (a currency, or "unit")
+//	                      and kind ("cash" or "unit")
+//	    no_media          true if Kling has not said where a completed job's files are
+//	    no_media_reason   why, for example that an output has no link
 //	    contradicted      true if events disagree about how the job ended
 //	  media     a list, possibly empty
 //	    name          "video", "video-2", "thumbnail", …

@@ -47,6 +47,11 @@ type JobDetails struct {
 	Source     string    `json:"source,omitempty"`
 	CreatedAt  time.Time `json:"created_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+	// Costs are what the job cost, in each unit or currency.
+	Costs []tasks.Cost `json:"costs,omitempty"`
+	// NoMediaReason is why a completed job lacks a file; NoMedia reports that it does.
+	NoMedia       bool   `json:"no_media,omitempty"`
+	NoMediaReason string `json:"no_media_reason,omitempty"`
 	// Contradicted reports that events disagree about how the job ended.
 	Contradicted bool `json:"contradicted"`
 }

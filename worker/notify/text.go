@@ -55,6 +55,12 @@ func lines(message Message) []string {
 	if seconds := time.Duration(message.Job.Duration).Seconds(); seconds > 0 {
 		add("Duration", strconv.FormatFloat(seconds, 'f', -1, 64)+" s")
 	}
+	for _, cost := range message.Job.Costs {
+		add("Cost", cost.String())
+	}
+	if message.Job.NoMedia {
+		add("No media yet", message.Job.NoMediaReason)
+	}
 	add("External id", message.Job.ExternalID)
 	for _, media := range message.Media {
 		add(whereIs(media))

@@ -27,6 +27,9 @@ CREATE TABLE jobs (
     external_id       TEXT NOT NULL DEFAULT '',
     source            TEXT NOT NULL DEFAULT '',
     contradicted      BOOLEAN NOT NULL DEFAULT FALSE,
+    costs             TEXT NOT NULL DEFAULT '[]',
+    no_media          TEXT NOT NULL DEFAULT '',
+    test_callback     BOOLEAN NOT NULL DEFAULT FALSE,
     created_at        TIMESTAMPTZ,
     started_at        TIMESTAMPTZ,
     finished_at       TIMESTAMPTZ,
@@ -43,6 +46,8 @@ CREATE INDEX jobs_by_status ON jobs (status, last_received_at);
 CREATE INDEX jobs_by_time ON jobs (last_received_at);
 CREATE INDEX jobs_never_looked_up ON jobs (platform, last_received_at) WHERE status IN ('created', 'processing') AND lookup_at IS NULL;
 CREATE INDEX jobs_to_look_up ON jobs (platform, lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
+CREATE INDEX jobs_without_media ON jobs (platform, lookup_at) WHERE no_media <> '';
+CREATE INDEX jobs_perhaps_tests ON jobs (platform, last_received_at) WHERE test_callback AND status = 'created';
 
 CREATE TABLE media (
     platform     TEXT COLLATE "C" NOT NULL,
