@@ -152,7 +152,7 @@ func (w *waiting) lookUp(t *testing.T) {
 
 func (w *waiting) track(t *testing.T, id, api string) {
 	t.Helper()
-	_, err := w.store.Track(t.Context(), tasks.KlingJob(id), api, w.clock())
+	_, err := w.store.Track(t.Context(), tasks.KlingJob(id), tasks.Metadata{API: api}, w.clock())
 	testenv.NoError(t, err)
 }
 
@@ -346,7 +346,7 @@ func TestOnlyJobsOfKlingAreAskedAbout(t *testing.T) {
 	t.Parallel()
 	w := newWaiting(t, miniredis.RunT(t).Addr())
 	other := tasks.JobKey{Platform: "fal", ID: "881"}
-	_, err := w.store.Track(t.Context(), other, "", w.clock())
+	_, err := w.store.Track(t.Context(), other, tasks.Metadata{}, w.clock())
 	testenv.NoError(t, err)
 	for range 9 {
 		w.pass(24 * time.Hour)

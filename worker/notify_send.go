@@ -157,6 +157,7 @@ func (w *Worker) message(ctx context.Context, notification store.Notification) (
 		Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
 		CreatedAt: job.CreatedAt, FinishedAt: job.FinishedAt, Contradicted: job.Contradicted,
 		Costs: job.Costs, NoMedia: job.NoMedia != "", NoMediaReason: job.NoMedia,
+		Tags: job.Tags, ExpectedCost: job.ExpectedCost, Metadata: job.Metadata,
 	}
 	if job.Progress != nil {
 		message.Job.Progress = *job.Progress

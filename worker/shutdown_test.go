@@ -81,7 +81,7 @@ func newBlocked(t *testing.T, grace time.Duration) (*fixture, *blockedKling) {
 	k := &blockedKling{asked: make(chan struct{}, 100), release: make(chan struct{})}
 	f.cfg.Lookups = worker.Lookups{Kling: k, NewAPI: true}
 	f.renew(t)
-	_, err := f.store.Track(t.Context(), tasks.KlingJob("881"), tasks.APITasks, time.Now().Add(-time.Hour))
+	_, err := f.store.Track(t.Context(), tasks.KlingJob("881"), tasks.Metadata{API: tasks.APITasks}, time.Now().Add(-time.Hour))
 	testenv.NoError(t, err)
 	return f, k
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ func jobsCommand() *cobra.Command {
 
 func jobsListCommand() *cobra.Command {
 	var list listFlags
-	var status, platform string
+	var status, platform, tag string
 	var expiring bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -44,7 +45,8 @@ no_media_reason, test_callback (true if all that came looks like the test callba
 of Kling's console), costs (a list of amount, a decimal text, unit or currency, and
 kind: unit or cash), prompt, model, duration_seconds, error, external_id, source
 (the protocol), the times created_at, started_at and finished_at by Kling's clock,
-and first_received_at and last_received_at by klinghook's. Unknown fields are left
+first_received_at and last_received_at by klinghook's, and tags, expected_cost
+(amount, unit) and metadata as in "klinghook jobs track". Unknown fields are left
 out. Times are RFC 3339 in UTC.
 
 --expiring lists files that are not stored yet and whose links are in the last tenth of
@@ -64,7 +66,7 @@ expires_at.`,
 				if expiring {
 					return listExpiring(ctx, cmd.OutOrStdout(), cfg.LinkLifetime, db, list)
 				}
-				jobs, err := db.Jobs(ctx, store.JobFilter{Platform: platform, Status: tasks.Status(status), Limit: int(list.limit)})
+				jobs, err := db.Jobs(ctx, store.JobFilter{Platform: platform, Status: tasks.Status(status), Tag: tag, Limit: int(list.limit)})
 				if err != nil {
 					return err
 				}
@@ -80,7 +82,9 @@ expires_at.`,
 	cmd.Flags().BoolVar(&expiring, "expiring", false, "list files that are not stored yet and whose links expire soon, instead of jobs")
 	cmd.Flags().StringVar(&platform, "platform", "", "only jobs of this `platform`, such as kling")
 	cmd.MarkFlagsMutuallyExclusive("status", "expiring")
+	cmd.Flags().StringVar(&tag, "tag", "", "only jobs with this `tag`")
 	cmd.MarkFlagsMutuallyExclusive("platform", "expiring")
+	cmd.MarkFlagsMutuallyExclusive("tag", "expiring")
 	list.add(cmd)
 	cli.AddFlags(cmd, config.Store)
 	return cmd
@@ -182,6 +186,10 @@ type jobJSON struct {
 	FinishedAt      time.Time    `json:"finished_at,omitzero"`
 	FirstReceivedAt time.Time    `json:"first_received_at"`
 	LastReceivedAt  time.Time    `json:"last_received_at"`
+
+	Tags         []string        `json:"tags,omitempty"`
+	ExpectedCost tasks.Cost      `json:"expected_cost,omitzero"`
+	Metadata     json.RawMessage `json:"metadata,omitempty"`
 }
 
 // jobDetailJSON is a job as "jobs show --json" prints it.
@@ -222,6 +230,7 @@ func newJobJSON(job store.Job) jobJSON {
 		DurationSeconds: job.Duration.Seconds(), Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
 		Contradicted: job.Contradicted, NoMedia: job.NoMedia != "", NoMediaReason: job.NoMedia, TestCallback: job.TestCallback, Costs: job.Costs, CreatedAt: job.CreatedAt, StartedAt: job.StartedAt, FinishedAt: job.FinishedAt,
 		FirstReceivedAt: job.FirstReceivedAt, LastReceivedAt: job.LastReceivedAt,
+		Tags: job.Tags, ExpectedCost: job.ExpectedCost, Metadata: job.Metadata,
 	}
 }
 
@@ -292,7 +301,8 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 			{"Job", job.key().String()}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"No media", job.NoMediaReason}, {"Error", job.Error},
 			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"Cost", job.costText()}, {"External id", job.ExternalID}, {"Source", job.Source},
 			{"Created", clock(job.CreatedAt)}, {"Started", clock(job.StartedAt)}, {"Finished", clock(job.FinishedAt)},
-			{"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
+			{"Tags", strings.Join(job.Tags, ", ")}, {"Expected cost", strings.TrimSpace(job.ExpectedCost.String())},
+			{"Metadata", string(job.Metadata)}, {"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
 		}),
 		table[mediaJSON]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(file mediaJSON) []string {
 			return []string{file.Name, file.State, file.Object, sizeText(file.Size), file.ContentType, cut(file.SHA256, 13), file.Error}
@@ -390,7 +400,7 @@ type expiringJSON struct {
 var expiringTable = table[expiringJSON]{
 	"no pending file has a link that expires soon",
 	[]string{"JOB", "FILE", "LINK EXPIRES"},
-	func(m expiringJSON) []string { return []string{m.JobKey.String(), m.Name, clock(m.ExpiresAt)} },
+	func(m expiringJSON) []string { return []string{m.String(), m.Name, clock(m.ExpiresAt)} },
 }
 
 // listExpiring lists files that are not stored yet, the earliest expiry first.

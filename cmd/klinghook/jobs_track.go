@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,21 +45,29 @@ func trackedAPIs() []string {
 }
 
 func jobsTrackCommand() *cobra.Command {
-	var platform, api string
+	var described trackFlags
 	cmd := &cobra.Command{
 		Use:   "track <job-id>...",
 		Short: "Track jobs that were submitted to Kling",
 		Long: `track adds jobs before their first event arrives. Workers with credentials ask Kling
 about each job that has no news for KLINGHOOK_LOOKUP_AFTER, so a tracked job completes
-even if its callbacks never arrive. Tracking a job again changes nothing. A job of the
-legacy API can also be tracked by its external_task_id.
+even if its callbacks never arrive. A job of the legacy API can also be tracked by its
+external_task_id.
+
+The flags describe the jobs, because callbacks contain neither prompt nor model. They
+can be given before or after the first event and again. The last value counts, and an
+empty one ("{}" for metadata) takes it back. Prompt, model, external id and source count
+where Kling's events have none.
 
 Programs can send PUT /jobs/<job-id> to the worker's private address instead, with the
 header "Authorization: Bearer <token>" and a token from KLINGHOOK_API_TOKEN. The body
-is empty or names the API, such as {"api": "text2video"}.`,
+is empty or an object with platform, api, source, prompt, model, external_id, tags (a
+list), expected_cost (such as "0.35 USD") and metadata (an object of at most 16 KiB).`,
 		Example: `  klinghook jobs track 893605946402811985
   klinghook jobs track --api text2video 893605946402811985
-  klinghook jobs track --api audio/text-to-audio 893605946402811986`,
+  klinghook jobs track --api audio/text-to-audio 893605946402811986
+  klinghook jobs track --prompt 'a cat' --tag blue --tag test \
+    --expected-cost '0.35 USD' --metadata '{"order": 7}' 893605946402811985`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			for _, id := range ids {
@@ -64,28 +75,77 @@ is empty or names the API, such as {"api": "text2video"}.`,
 					return cli.Usagef("%w", err)
 				}
 			}
-			if err := oneOf("platform", platform, []string{tasks.PlatformKling}); err != nil {
+			platform, metadata, err := described.parse(cmd)
+			if err != nil {
 				return err
 			}
-			if api != "" {
-				if err := oneOf("api", api, trackedAPIs()); err != nil {
-					return err
-				}
-			}
 			return withStore(cmd, func(ctx context.Context, _ *config.Config, db *store.Store) error {
-				return trackJobs(ctx, cmd.OutOrStdout(), db, platform, ids, api)
+				return trackJobs(ctx, cmd.OutOrStdout(), db, platform, ids, metadata)
 			})
 		},
 	}
-	platformFlag(cmd, &platform)
-	cmd.Flags().StringVar(&api, "api", "", "the `API` that created the jobs, if known: tasks, legacy, or a path of the legacy API such as text2video or images/generations")
+	described.add(cmd)
 	cli.AddFlags(cmd, config.Store)
 	return cmd
 }
 
-func trackJobs(ctx context.Context, w io.Writer, db *store.Store, platform string, ids []string, api string) error {
+// trackFlags describe the jobs that are tracked.
+type trackFlags struct {
+	texts map[string]*string // by flag
+	tags  []string
+}
+
+func (f *trackFlags) add(cmd *cobra.Command) {
+	f.texts = map[string]*string{}
+	for _, flag := range [][2]string{
+		{"platform", "the `platform` that runs the jobs (default: kling)"},
+		{"api", "the `API` that created the jobs, if known: tasks, legacy, or a path of the legacy API such as text2video or images/generations"},
+		{"source", "the `protocol` that their events will have"},
+		{"prompt", "their `prompt`"},
+		{"model", "their `model`"},
+		{"external-id", "your own `id` of the job"},
+		{"expected-cost", "what a job should cost, such as '0.35 USD'"},
+		{"metadata", "a JSON `object` of your own"},
+	} {
+		f.texts[flag[0]] = cmd.Flags().String(flag[0], "", flag[1])
+	}
+	cmd.Flags().StringArrayVar(&f.tags, "tag", nil, "a `tag` of the jobs; repeat for several")
+}
+
+// parse returns the platform and the metadata of the flags that are given.
+func (f *trackFlags) parse(cmd *cobra.Command) (platform string, m tasks.Metadata, err error) {
+	body := map[string]any{}
+	for flag, text := range f.texts {
+		if cmd.Flags().Changed(flag) {
+			body[strings.ReplaceAll(flag, "-", "_")] = *text
+		}
+	}
+	if text, given := body["metadata"].(string); given {
+		if !json.Valid([]byte(text)) {
+			return "", m, cli.Usagef(`--metadata is not JSON; write an object such as '{"order": 7}'`)
+		}
+		body["metadata"] = json.RawMessage(text)
+	}
+	if cmd.Flags().Changed("tag") {
+		body["tags"] = slices.DeleteFunc(f.tags, func(tag string) bool { return tag == "" })
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return "", m, err
+	}
+	platform, m, err = source.ParseMetadata(raw)
+	if err != nil {
+		return "", m, cli.Usagef("%w", err)
+	}
+	if m.API != "" {
+		err = oneOf("api", m.API, trackedAPIs())
+	}
+	return platform, m, err
+}
+
+func trackJobs(ctx context.Context, w io.Writer, db *store.Store, platform string, ids []string, m tasks.Metadata) error {
 	for _, id := range ids {
-		created, err := db.Track(ctx, tasks.JobKey{Platform: platform, ID: id}, api, time.Now())
+		created, err := db.Track(ctx, tasks.JobKey{Platform: platform, ID: id}, m, time.Now())
 		if err != nil {
 			return err
 		}

@@ -19,8 +19,9 @@ import (
 
 // Tracker stores jobs. store.Store implements it.
 type Tracker interface {
-	// Track adds a submitted job. created is false if the job is known already.
-	Track(ctx context.Context, job tasks.JobKey, api string, at time.Time) (created bool, err error)
+	// Track adds a submitted job and what its program says about it. created is false if
+	// the job is known already.
+	Track(ctx context.Context, job tasks.JobKey, m tasks.Metadata, at time.Time) (created bool, err error)
 }
 
 // JobsConfig configures Jobs. All fields are required.
@@ -33,13 +34,9 @@ type JobsConfig struct {
 	Log  *zap.Logger
 }
 
-// maxJobBody is the size limit of a request body, in bytes.
-const maxJobBody = 4 << 10
-
 // Jobs serves PUT /jobs/<id>. Programs call it after they submit a job, so that Kling
-// is asked about the job if no webhook arrives. The body is empty or an object with
-// "platform" (default "kling") and "api", which says where Kling keeps the job, such as
-// "text2video". The answer is 201, or 200 if the job is known already, with
+// is asked about the job if no webhook arrives. The body is empty or an object that
+// [source.ParseMetadata] reads. The answer is 201, or 200 if the job is known already, with
 // {"platform": …, "id": …, "created": …}. Errors are 400, 401 and 503 with {"error": …}.
 func Jobs(cfg JobsConfig) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -48,12 +45,12 @@ func Jobs(cfg JobsConfig) http.Handler {
 			Answer(w, http.StatusUnauthorized, map[string]any{"error": "send one of KLINGHOOK_API_TOKEN's tokens: Authorization: Bearer <token>"})
 			return
 		}
-		job, api, err := readJob(w, r, cfg.APIs)
+		job, metadata, err := readJob(w, r, cfg.APIs)
 		if err != nil {
 			Answer(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
 			return
 		}
-		created, err := cfg.Tracker.Track(r.Context(), job, api, time.Now())
+		created, err := cfg.Tracker.Track(r.Context(), job, metadata, time.Now())
 		switch {
 		case err != nil:
 			cfg.Log.Error("job not tracked", zap.Stringer("job_id", job), zap.Error(err))
@@ -67,31 +64,26 @@ func Jobs(cfg JobsConfig) http.Handler {
 	})
 }
 
-// readJob returns the job in the path and the API in the body.
-func readJob(w http.ResponseWriter, r *http.Request, apis []string) (job tasks.JobKey, api string, err error) {
+// readJob returns the job in the path and what the body says about it.
+func readJob(w http.ResponseWriter, r *http.Request, apis []string) (job tasks.JobKey, m tasks.Metadata, err error) {
 	if strings.Count(r.URL.EscapedPath(), "/") > len("//") {
-		return job, "", errors.New("the path has more than a job's id; write a slash in the id as %2F")
+		return job, m, errors.New("the path has more than a job's id; write a slash in the id as %2F")
 	}
-	job = tasks.KlingJob(r.PathValue("id"))
+	job.ID = r.PathValue("id")
 	if err := source.CheckJobID(job.ID); err != nil {
-		return job, "", err
+		return job, m, err
 	}
-	var body struct {
-		Platform string `json:"platform"`
-		API      string `json:"api"`
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, source.MaxMetadataBody))
+	if err != nil {
+		return job, m, fmt.Errorf("read body: %w; send at most %d bytes", err, source.MaxMetadataBody)
 	}
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJobBody))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&body); err != nil && !errors.Is(err, io.EOF) { // EOF: no body
-		return job, "", fmt.Errorf(`body must be empty or JSON such as {"api": "text2video"}: %w`, err)
+	if job.Platform, m, err = source.ParseMetadata(body); err != nil {
+		return job, m, err
 	}
-	if body.Platform != "" && body.Platform != tasks.PlatformKling {
-		return job, "", fmt.Errorf("platform is %q; it must be %s", body.Platform, tasks.PlatformKling)
+	if m.API != "" && !slices.Contains(apis, m.API) {
+		return job, m, fmt.Errorf("api is %q; it must be one of %s", m.API, strings.Join(apis, ", "))
 	}
-	if body.API != "" && !slices.Contains(apis, body.API) {
-		return job, "", fmt.Errorf("api is %q; it must be one of %s", body.API, strings.Join(apis, ", "))
-	}
-	return job, body.API, nil
+	return job, m, nil
 }
 
 // Answer writes a JSON object.

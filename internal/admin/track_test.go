@@ -17,18 +17,21 @@ import (
 
 const token = "a-token-of-the-test-ABCDEF-0123456789"
 
-// fakeTracker stores the API of each job, all of Kling.
+// fakeTracker stores the API and the prompt of each job, all of Kling.
 type fakeTracker struct {
 	jobs map[string]string
 	err  error
 }
 
-func (f *fakeTracker) Track(_ context.Context, job tasks.JobKey, api string, _ time.Time) (bool, error) {
+func (f *fakeTracker) Track(_ context.Context, job tasks.JobKey, m tasks.Metadata, _ time.Time) (bool, error) {
 	if f.err != nil {
 		return false, f.err
 	}
 	_, known := f.jobs[job.String()]
-	f.jobs[job.String()] = api
+	f.jobs[job.String()] = m.API
+	if m.Prompt != nil {
+		f.jobs[job.String()] += *m.Prompt
+	}
 	return !known, nil
 }
 
@@ -52,11 +55,13 @@ func TestPutJob(t *testing.T) {
 		{"another token", "PUT", "/jobs/881", bearer[:len(bearer)-1], "", nil, 401, "KLINGHOOK_API_TOKEN", "", ""},
 		{"no bearer", "PUT", "/jobs/881", token, "", nil, 401, "KLINGHOOK_API_TOKEN", "", ""},
 		{"an unknown API", "PUT", "/jobs/881", bearer, `{"api":"text3video"}`, nil, 400, "it must be one of tasks, text2video", "", ""},
+		{"a prompt", "PUT", "/jobs/881", bearer, `{"prompt":"a cat"}`, nil, 201, `"created":true`, "881", "a cat"},
+		{"a wrong field", "PUT", "/jobs/881", bearer, `{"prompt":"a cat","model":1}`, nil, 400, `\"model\" is a number; send a string`, "", ""},
 		{"the platform", "PUT", "/jobs/881", bearer, `{"platform":"kling"}`, nil, 201, `"created":true`, "881", ""},
-		{"an unknown platform", "PUT", "/jobs/881", bearer, `{"platform":"king"}`, nil, 400, "it must be kling", "", ""},
-		{"an unknown field", "PUT", "/jobs/881", bearer, `{"kind":"text2video"}`, nil, 400, "must be empty or JSON", "", ""},
-		{"no JSON", "PUT", "/jobs/881", bearer, `text2video`, nil, 400, "must be empty or JSON", "", ""},
-		{"a large body", "PUT", "/jobs/881", bearer, `{"api":"` + strings.Repeat("a", 5000) + `"}`, nil, 400, "must be empty or JSON", "", ""},
+		{"an unknown platform", "PUT", "/jobs/881", bearer, `{"platform":"king"}`, nil, 400, `\"platform\" is \"king\"; send \"kling\" or nothing`, "", ""},
+		{"an unknown field", "PUT", "/jobs/881", bearer, `{"kind":"text2video"}`, nil, 400, "unknown field", "", ""},
+		{"no JSON", "PUT", "/jobs/881", bearer, `text2video`, nil, 400, "body is not JSON", "", ""},
+		{"a large body", "PUT", "/jobs/881", bearer, `{"prompt":"` + strings.Repeat("a", 65536) + `"}`, nil, 400, "send at most 65536 bytes", "", ""},
 		{"a blank id", "PUT", "/jobs/%20", bearer, "", nil, 400, "is empty", "", ""},
 		{"an id that is not text", "PUT", "/jobs/%ff%00", bearer, "", nil, 400, "error", "", ""},
 		{"a long id", "PUT", "/jobs/" + strings.Repeat("a", 300), bearer, "", nil, 400, "longer than", "", ""},

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,6 +37,8 @@ func fill(t *testing.T, db *store.Store) {
 	must(db.MarkProcessed(ctx, []string{ev.ID}, received))
 	unsigned := event("klingai:unsigned", "callback")
 	_, err = recordOne(ctx, db, unsigned, &tasks.JobUpdate{Job: tasks.KlingJob("vid_2"), EventID: unsigned.ID, Unproven: true, API: tasks.APILegacy, Status: tasks.StatusCompleted}, nil)
+	must(err)
+	_, err = db.Track(ctx, fal, tasks.Metadata{Prompt: text("é"), Tags: []string{"blue"}, Custom: json.RawMessage(`{"a":1}`)}, received)
 	must(err)
 	_, err = db.NoteAttempts(ctx, []store.SendAttempt{{NotificationID: "n", Destination: "shop", At: received, Duration: time.Second, Status: 500, Answer: "é", Error: "500"}})
 	must(err)

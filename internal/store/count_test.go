@@ -37,7 +37,7 @@ func TestCounts(t *testing.T) {
 		_, err := recordOne(ctx, db, ev, update, []string{"a", "b", "c"})
 		testenv.NoError(t, err)
 		for _, id := range []string{"vid_2", "vid_3"} {
-			_, err := db.Track(ctx, tasks.KlingJob(id), "", received)
+			_, err := db.Track(ctx, tasks.KlingJob(id), tasks.Metadata{}, received)
 			testenv.NoError(t, err)
 		}
 		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0), dead("task-2", "vid_1", "gone", 0)))

@@ -27,6 +27,12 @@ type Job struct {
 	ExternalID string
 	// Source is the protocol of the job's latest event.
 	Source string
+	// Tags, ExpectedCost and Metadata are what the program that submitted the job says
+	// about it. It may also give a prompt, model, external id and source, which count where
+	// the events have none. Metadata is a JSON object; nil if there is none.
+	Tags         []string
+	ExpectedCost tasks.Cost
+	Metadata     json.RawMessage
 	// Contradicted reports that some events say failed and others cancelled; Status
 	// is the one that came first by the sender's clock.
 	Contradicted bool
@@ -227,14 +233,16 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 
 const selectJob = `
 	SELECT platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-		costs, no_media, test_callback AND tracked_at IS NULL, created_at, started_at, finished_at, first_received_at, last_received_at
+		costs, no_media, test_callback AND tracked_at IS NULL, created_at, started_at, finished_at, first_received_at, last_received_at, told
 	FROM jobs `
 
 func scanJob(row scanner) (job Job, err error) {
 	var ms int64
+	var metadata told
 	err = row.Scan(&job.Key.Platform, &job.Key.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
-		asJSON{&job.Costs}, &job.NoMedia, &job.TestCallback, instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt})
+		asJSON{&job.Costs}, &job.NoMedia, &job.TestCallback, instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt}, asJSON{&metadata})
 	job.Duration = time.Duration(ms) * time.Millisecond
+	metadata.describe(&job)
 	if len(job.Costs) == 0 {
 		job.Costs = nil // as view returns it
 	}
@@ -251,6 +259,7 @@ func (s *Store) Job(ctx context.Context, key tasks.JobKey) (Job, error) {
 type JobFilter struct {
 	Platform string
 	Status   tasks.Status
+	Tag      string
 	// IDs are ids on the platform; empty selects all.
 	IDs []string
 	// Since and Before bound the time of the latest news.
@@ -275,6 +284,7 @@ func (s *Store) JobKeys(ctx context.Context, f JobFilter) ([]tasks.JobKey, error
 
 func (s *Store) selectedJobs(f JobFilter) (conditions where) {
 	conditions.andIf(f.Platform != "", "platform = ?", f.Platform)
+	conditions.andIf(f.Tag != "", "(platform, id) IN (SELECT platform, job_id FROM job_tags WHERE tag = ?)", f.Tag)
 	conditions.andIf(f.Status != "", "status = ?", f.Status)
 	conditions.andIf(!f.Since.IsZero(), "last_received_at >= ?", s.dialect.time(f.Since))
 	conditions.andIf(!f.Before.IsZero(), "last_received_at < ?", s.dialect.time(f.Before))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -37,24 +38,6 @@ func scanLookup(row scanner) (lookup Lookup, err error) {
 const insertTracked = `
 	INSERT INTO jobs (platform, id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $5, $5, $5)
 	ON CONFLICT (platform, id) DO NOTHING`
-
-// Track adds a job before its first event, so that Kling is asked about it if none ever
-// comes. api is where it was submitted, as in [tasks.JobUpdate]; may be empty. A known
-// job only gets an api if it had none.
-func (s *Store) Track(ctx context.Context, job tasks.JobKey, api string, at time.Time) (created bool, err error) {
-	now := s.dialect.time(at)
-	res, err := s.db.ExecContext(ctx, insertTracked, job.Platform, job.ID, tasks.StatusCreated, api, now)
-	if err != nil {
-		return false, wrap(err, "track job %s", job)
-	}
-	if n, err := res.RowsAffected(); err != nil || n > 0 {
-		return n > 0, err
-	}
-	_, err = s.db.ExecContext(ctx, `
-		UPDATE jobs SET tracked_at = coalesce(tracked_at, $3), api = CASE WHEN api = '' THEN $4 ELSE api END WHERE platform = $1 AND id = $2`,
-		job.Platform, job.ID, now, api)
-	return false, wrap(err, "track job %s", job)
-}
 
 // RequestFilter selects requested look-ups.
 type RequestFilter struct {
@@ -184,7 +167,8 @@ func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Ti
 }
 
 // FoundByAnotherName notes that lookup.Job has only its creator's name for a job, whose
-// id is jobID. It tracks jobID, and deletes the row of the name unless that row has events.
+// id is jobID. It tracks jobID, and deletes the row of the name, whose metadata moves to
+// jobID, unless that row has events.
 func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, api string) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := answerRequest(ctx, tx, lookup); err != nil {
@@ -194,10 +178,31 @@ func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, ap
 		if _, err := tx.ExecContext(ctx, insertTracked, lookup.Job.Platform, jobID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE platform = $1 AND id = $2 AND facts = '{}'`, lookup.Job.Platform, lookup.Job.ID)
-		return err
+		return moveMetadata(ctx, tx, s.dialect, lookup.Job, tasks.JobKey{Platform: lookup.Job.Platform, ID: jobID})
 	})
 	return wrap(err, "note that %s is job %s", lookup.Job, jobID)
+}
+
+// moveMetadata moves the metadata of a job without events to another job and deletes the
+// first. It does nothing if the first has no row or has events.
+func moveMetadata(ctx context.Context, tx *sql.Tx, d dialect, from, to tasks.JobKey) error {
+	rows, err := lockJobs(ctx, tx, d, []tasks.JobKey{from, to})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(rows, func(row *jobRow) bool { return row.key == from })
+	first, other := rows[at], rows[1-at]
+	if first.facts.Source.Value != "" {
+		return nil
+	}
+	if err := other.hear(ctx, tx, d, first.told); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM jobs WHERE platform = $1 AND id = $2`, from.Platform, from.ID)
+	return err
 }
 
 // JobAPI returns where Kling keeps a job, as in [tasks.JobUpdate]; empty if unknown. If

@@ -11,23 +11,26 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestTrackedJobKeepsItsFirstAPI(t *testing.T) {
+func TestTrackedJobKeepsItsLatestAPI(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, want := range []bool{true, false} {
-			if created, err := db.Track(t.Context(), tasks.KlingJob("vid_1"), "", received); err != nil || created != want {
+			if created, err := db.Track(t.Context(), tasks.KlingJob("vid_1"), tasks.Metadata{}, received); err != nil || created != want {
 				t.Errorf("call %d: created %t, %v; want %t", i+1, created, err, want)
 			}
 		}
 		if j, err := db.Job(t.Context(), tasks.KlingJob("vid_1")); err != nil || j.Status != tasks.StatusCreated {
 			t.Errorf("job is %s, %v; want created", j.Status, err)
 		}
-		// A later api counts only if there was none.
-		for _, api := range []string{"text2video", "image2video"} {
-			_, err := db.Track(t.Context(), tasks.KlingJob("vid_1"), api, received)
+		for i, want := range []string{"text2video", "image2video", "effects", "effects"} {
+			if i == 2 { // a look-up knows best
+				testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{Job: tasks.KlingJob("vid_1"), API: want}, received))
+			}
+			given := []string{"text2video", "image2video", "", "omni-video"}[i]
+			_, err := db.Track(t.Context(), tasks.KlingJob("vid_1"), tasks.Metadata{API: given}, received.Add(time.Duration(i)*time.Second))
 			testenv.NoError(t, err)
-		}
-		if api, err := db.JobAPI(t.Context(), tasks.KlingJob("vid_1")); err != nil || api != "text2video" {
-			t.Errorf("API is %q, %v; want the first", api, err)
+			if api, err := db.JobAPI(t.Context(), tasks.KlingJob("vid_1")); err != nil || api != want {
+				t.Errorf("API is %q, %v; want %s", api, err, want)
+			}
 		}
 	})
 }
@@ -124,7 +127,7 @@ func TestUnprovenEventOnlyRequestsALookup(t *testing.T) {
 
 func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		_, err := db.Track(t.Context(), tasks.KlingJob("vid_known"), "", received)
+		_, err := db.Track(t.Context(), tasks.KlingJob("vid_known"), tasks.Metadata{}, received)
 		testenv.NoError(t, err)
 		for i, id := range []string{"vid_a", "vid_b", "vid_known", "vid_c"} {
 			ev := event("e"+id, "callback")
@@ -169,7 +172,7 @@ func TestRequestedLookupsAreOrderedAndCanBePostponed(t *testing.T) {
 func TestLongestDueJobComesFirstAndAFailedOneLast(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, id := range []string{"vid_poison", "vid_b", "vid_c", "vid_asked"} {
-			_, err := db.Track(t.Context(), tasks.KlingJob(id), "", received.Add(time.Duration(i)*time.Second))
+			_, err := db.Track(t.Context(), tasks.KlingJob(id), tasks.Metadata{}, received.Add(time.Duration(i)*time.Second))
 			testenv.NoError(t, err)
 		}
 		testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{Job: tasks.KlingJob("vid_asked")}, received.Add(time.Hour)))
@@ -203,7 +206,7 @@ func TestTrackedExternalIDIsReplacedUnlessItHasEvents(t *testing.T) {
 		ev, update := completed()
 		_, err := recordOne(t.Context(), db, ev, update, nil)
 		testenv.NoError(t, err)
-		_, err = db.Track(t.Context(), tasks.KlingJob("mine-1"), "", received)
+		_, err = db.Track(t.Context(), tasks.KlingJob("mine-1"), tasks.Metadata{}, received)
 		testenv.NoError(t, err)
 		for _, name := range []string{"mine-1", "mine-1", ev.Job.ID} { // the second time there is nothing left to do
 			l := store.Lookup{Job: tasks.KlingJob(name), Known: true, HeardAt: received}

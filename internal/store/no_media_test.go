@@ -120,7 +120,7 @@ func TestTrackedJobIsNoTestCallback(t *testing.T) {
 			}
 		}
 		check(true)
-		_, err = db.Track(ctx, ev.Job, "", received)
+		_, err = db.Track(ctx, ev.Job, tasks.Metadata{}, received)
 		testenv.NoError(t, err)
 		check(false)
 	})

@@ -48,6 +48,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		key := tasks.KlingJob("vid_1")
 		ofJob := EventFilter{Job: key}.where()
 		letters := s.selected(DeadLetterFilter{Job: key, Ended: true})
+		tagged := s.selectedJobs(JobFilter{Tag: "blue"})
 		var jobs, media where
 		jobs.andJobs("id", []tasks.JobKey{key, {Platform: "fal", ID: "vid_1"}, tasks.KlingJob("vid_2")})
 		media.andJobs("job_id", []tasks.JobKey{key})
@@ -71,6 +72,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 			{`SELECT * FROM dead_letters` + letters.String(), "dead_letters_by_job", letters.args},
 			{`SELECT * FROM jobs` + jobs.String() + ` ORDER BY platform, id` + s.dialect.forUpdate, "jobs_pkey", jobs.args},
 			{`SELECT * FROM media` + media.String(), "media_pkey", media.args},
+			{`SELECT * FROM jobs` + tagged.String() + ` ORDER BY last_received_at DESC LIMIT 50`, "job_tags_by_tag", tagged.args},
 			{staleJobs, "jobs_never_looked_up", []any{"kling", now, now, 10}},
 			{staleJobs, "jobs_to_look_up", []any{"kling", now, now, 10}},
 			{possibleTests, "jobs_perhaps_tests", []any{"kling", now, now, 10}},

@@ -110,7 +110,7 @@ func TestPlatformsDoNotShareLookups(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		for _, key := range []tasks.JobKey{tasks.KlingJob("vid_1"), fal} {
-			if created, err := db.Track(ctx, key, "api-of-"+key.Platform, received); err != nil || !created {
+			if created, err := db.Track(ctx, key, tasks.Metadata{API: "api-of-" + key.Platform}, received); err != nil || !created {
 				t.Errorf("track %s: created %t, %v", key, created, err)
 			}
 			ev := event(key.Platform+":hint", "callback")

@@ -325,15 +325,15 @@ func read(t *testing.T, db *store.Store, id string) rows {
 }
 
 // permutations returns every order of the events.
-func permutations(events []occurrence) [][]occurrence {
+func permutations[T any](events []T) [][]T {
 	if len(events) <= 1 {
-		return [][]occurrence{slices.Clone(events)}
+		return [][]T{slices.Clone(events)}
 	}
-	var all [][]occurrence
+	var all [][]T
 	for i := range events {
 		rest := slices.Delete(slices.Clone(events), i, i+1)
 		for _, p := range permutations(rest) {
-			all = append(all, append([]occurrence{events[i]}, p...))
+			all = append(all, append([]T{events[i]}, p...))
 		}
 	}
 	return all

@@ -3,6 +3,8 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -17,6 +19,7 @@ import (
 type jobRow struct {
 	key         tasks.JobKey
 	facts       facts
+	told        told
 	first, last time.Time // received
 	api         string
 	lookups     int
@@ -25,7 +28,7 @@ type jobRow struct {
 
 func scanJobRow(row scanner) (*jobRow, error) {
 	job := new(jobRow)
-	err := row.Scan(&job.key.Platform, &job.key.ID, asJSON{&job.facts}, instant{&job.first}, instant{&job.last}, &job.api, &job.lookups, instant{&job.lookupAt})
+	err := row.Scan(&job.key.Platform, &job.key.ID, asJSON{&job.facts}, asJSON{&job.told}, instant{&job.first}, instant{&job.last}, &job.api, &job.lookups, instant{&job.lookupAt})
 	return job, err
 }
 
@@ -53,18 +56,20 @@ func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) (before, now Jo
 	return before, now
 }
 
-// jobColumns are the columns of jobRow.values.
+// jobColumns are the columns of jobRow.values. The first two are the key.
 const jobColumns = `platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-	costs, no_media, test_callback, created_at, started_at, finished_at, first_received_at, last_received_at, facts, api, lookups, lookup_at`
+	costs, no_media, test_callback, created_at, started_at, finished_at, first_received_at, last_received_at, facts, told, api, lookups, lookup_at`
 
 func (j *jobRow) values(d dialect) ([]any, error) {
-	text, err := encode(j.facts)
+	text, factsErr := encode(j.facts)
+	metadata, toldErr := encode(j.told)
 	job := j.facts.view(j.key)
+	j.told.describe(&job)
 	return []any{
 		job.Key.Platform, job.Key.ID, job.Status, job.Progress, job.Prompt, job.Model, job.Duration.Milliseconds(), job.Error,
 		job.ExternalID, job.Source, job.Contradicted, cmp.Or(j.facts.Costs.Value, "[]"), job.NoMedia, job.TestCallback, d.time(job.CreatedAt), d.time(job.StartedAt),
-		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), text, j.api, j.lookups, d.time(j.lookupAt),
-	}, err
+		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), text, metadata, j.api, j.lookups, d.time(j.lookupAt),
+	}, errors.Join(factsErr, toldErr)
 }
 
 // moveJobs applies events to the rows of their jobs. It locks existing rows until the
@@ -92,36 +97,46 @@ func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 	if len(known) == 0 {
 		return nil
 	}
-	var conditions where
-	conditions.andJobs("id", known)
-	rows, err = collect(ctx, r.tx, scanJobRow, `SELECT platform, id, facts, first_received_at, last_received_at, api, lookups, lookup_at FROM jobs`+
-		conditions.String()+` ORDER BY platform, id`+r.dialect.forUpdate, conditions.args...)
-	if err == nil && len(rows) < len(known) {
-		err = ErrNotFound // deleted meanwhile, see FoundByAnotherName: retry
-	}
-	if err != nil {
+	if rows, err = lockJobs(ctx, r.tx, r.dialect, known); err != nil {
 		return fmt.Errorf("read jobs: %w", err)
 	}
+	// All of these rows conflict: both databases can update many rows in this way.
+	_, err = r.writeJobs(ctx, rows, updates, overwriteJobs())
+	return wrap(err, "update jobs")
+}
+
+// lockJobs reads jobs in order and locks their rows until the transaction ends. It fails
+// if one was deleted meanwhile, see [Store.FoundByAnotherName]: retry.
+func lockJobs(ctx context.Context, tx *sql.Tx, d dialect, keys []tasks.JobKey) ([]*jobRow, error) {
+	var conditions where
+	conditions.andJobs("id", keys)
+	rows, err := collect(ctx, tx, scanJobRow, `SELECT platform, id, facts, told, first_received_at, last_received_at, api, lookups, lookup_at FROM jobs`+
+		conditions.String()+` ORDER BY platform, id`+d.forUpdate, conditions.args...)
+	if err == nil && len(rows) < len(keys) {
+		err = ErrNotFound
+	}
+	return rows, err
+}
+
+// overwriteJobs is what insertJobs does on conflict to write known rows.
+func overwriteJobs() string {
 	var assign []string
 	for column := range strings.SplitSeq(jobColumns, ",") {
 		assign = append(assign, strings.TrimSpace(column)+" = excluded."+strings.TrimSpace(column))
 	}
-	// All of these rows conflict: both databases can update many rows in this way.
-	_, err = r.writeJobs(ctx, rows, updates, `DO UPDATE SET `+strings.Join(assign[2:], ", "))
-	return wrap(err, "update jobs")
+	return `DO UPDATE SET ` + strings.Join(assign[2:], ", ")
 }
 
 // writeJobs applies the updates to rows, writes them, and returns the keys of the rows
 // that were written.
 func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[tasks.JobKey][]*entry, onConflict string) ([]tasks.JobKey, error) {
-	values := make([][]any, len(rows))
-	for i, row := range rows {
+	for _, row := range rows {
 		var now Job
 		for _, entry := range updates[row.key] {
 			var before Job
 			before, now = row.fold(entry.Event, *entry.Update)
 			entry.owed.FoundMedia = before.NoMedia != "" && now.NoMedia == ""
-			entry.owed.Charged, entry.owed.Model = tasks.CostIncrease(before.Costs, now.Costs), now.Model
+			entry.owed.Charged, entry.owed.Model = tasks.CostIncrease(before.Costs, now.Costs), cmp.Or(now.Model, row.told.Model.Value)
 		}
 		for _, entry := range updates[row.key] {
 			entry.owed.TestCallback = now.TestCallback
@@ -129,10 +144,18 @@ func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[ta
 				entry.owed.NoMedia = now.NoMedia
 			}
 		}
+	}
+	return insertJobs(ctx, r.tx, r.dialect, rows, onConflict)
+}
+
+// insertJobs writes rows and returns the keys of those that were written.
+func insertJobs(ctx context.Context, tx *sql.Tx, d dialect, rows []*jobRow, onConflict string) ([]tasks.JobKey, error) {
+	values := make([][]any, len(rows))
+	for i, row := range rows {
 		var err error
-		if values[i], err = row.values(r.dialect); err != nil {
+		if values[i], err = row.values(d); err != nil {
 			return nil, err
 		}
 	}
-	return insertRows(ctx, r.tx, scanKey, `INSERT INTO jobs (`+jobColumns+`)`, values, `ON CONFLICT (platform, id) `+onConflict+` RETURNING platform, id`)
+	return insertRows(ctx, tx, scanKey, `INSERT INTO jobs (`+jobColumns+`)`, values, `ON CONFLICT (platform, id) `+onConflict+` RETURNING platform, id`)
 }

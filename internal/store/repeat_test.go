@@ -52,7 +52,7 @@ func TestJobKeysAreSelected(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		for i := range 4 {
-			_, err := db.Track(ctx, tasks.KlingJob(fmt.Sprint(i)), "", received.Add(time.Duration(i)*time.Hour))
+			_, err := db.Track(ctx, tasks.KlingJob(fmt.Sprint(i)), tasks.Metadata{}, received.Add(time.Duration(i)*time.Hour))
 			testenv.NoError(t, err)
 		}
 		for name, tt := range map[string]struct {

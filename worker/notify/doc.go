@@ -21,7 +21,7 @@
 //	    id                the platform's id of the job
 //	    status            "created", "processing", "completed", "failed", "cancelled"
 //	    progress          percent, 0 to 100
-//	    prompt, model     as Kling sent them
+//	    prompt, model     as Kling sent them, or else as in PUT /jobs/<id>
 //	    duration_seconds  length of the video
 //	    error             why it failed, in Kling's words
 //	    external_id       the caller's own id of the job
@@ -31,6 +31,8 @@
 //	                      and kind ("cash" or "unit")
 //	    no_media          true if Kling has not said where a completed job's files are
 //	    no_media_reason   why, for example that an output has no link
+//	    tags, expected_cost (amount, unit), metadata
+//	                      as in PUT /jobs/<id>
 //	    contradicted      true if events disagree about how the job ended
 //	  media     a list, possibly empty
 //	    name          "video", "video-2", "thumbnail", …

@@ -52,6 +52,10 @@ type JobDetails struct {
 	// NoMediaReason is why a completed job lacks a file; NoMedia reports that it does.
 	NoMedia       bool   `json:"no_media,omitempty"`
 	NoMediaReason string `json:"no_media_reason,omitempty"`
+	// Tags, ExpectedCost and Metadata are what the program that submitted the job says.
+	Tags         []string        `json:"tags,omitempty"`
+	ExpectedCost tasks.Cost      `json:"expected_cost,omitzero"`
+	Metadata     json.RawMessage `json:"metadata,omitempty"`
 	// Contradicted reports that events disagree about how the job ended.
 	Contradicted bool `json:"contradicted"`
 }

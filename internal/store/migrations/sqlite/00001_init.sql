@@ -36,6 +36,7 @@ CREATE TABLE jobs (
     first_received_at TEXT NOT NULL,
     last_received_at  TEXT NOT NULL,
     facts             TEXT NOT NULL DEFAULT '{}',
+    told              TEXT NOT NULL DEFAULT '{}',
     api               TEXT NOT NULL DEFAULT '',
     tracked_at        TEXT,
     lookups           INTEGER NOT NULL DEFAULT 0,
@@ -48,6 +49,15 @@ CREATE INDEX jobs_never_looked_up ON jobs (platform, last_received_at) WHERE sta
 CREATE INDEX jobs_to_look_up ON jobs (platform, lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
 CREATE INDEX jobs_without_media ON jobs (platform, lookup_at) WHERE no_media <> '';
 CREATE INDEX jobs_perhaps_tests ON jobs (platform, last_received_at) WHERE test_callback AND status = 'created';
+
+CREATE TABLE job_tags (
+    platform TEXT NOT NULL,
+    job_id   TEXT NOT NULL,
+    tag      TEXT NOT NULL,
+    PRIMARY KEY (platform, job_id, tag),
+    FOREIGN KEY (platform, job_id) REFERENCES jobs (platform, id) ON DELETE CASCADE
+);
+CREATE INDEX job_tags_by_tag ON job_tags (tag, platform, job_id);
 
 CREATE TABLE media (
     platform     TEXT NOT NULL,
