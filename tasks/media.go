@@ -53,7 +53,7 @@ var mediaName = regexp.MustCompile(`^([a-z]+)(?:-([a-z]+))?(?:-[0-9]+)?$`)
 // KindOfMedia returns the kind of the file with this name; empty if no file has it.
 func KindOfMedia(name string) MediaKind {
 	parts := mediaName.FindStringSubmatch(name)
-	if parts == nil || !slices.Contains(MediaKinds(), MediaKind(parts[1])) || parts[1] == FormWatermark {
+	if len(parts) == 0 || !slices.Contains(MediaKinds(), MediaKind(parts[1])) || parts[1] == FormWatermark {
 		return ""
 	}
 	if parts[2] == FormWatermark {
