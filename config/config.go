@@ -66,7 +66,7 @@ type Config struct {
 
 	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev migrate store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
 	CopyFrom    string `env:"KLINGHOOK_COPY_FROM" form:"database-url" secret:"url" roles:"migrate" help:"Another database, from which migrate copies everything into an empty KLINGHOOK_DATABASE_URL. Unset it afterwards."`
-	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev store" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
+	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev store replay" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
 	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev migrate store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
 
 	SpoolDir     string        `group:"Spool" env:"KLINGHOOK_SPOOL_DIR" envDefault:"<data>/spool" form:"path" roles:"ingest dev" help:"The directory that keeps events while Redis is unavailable, so that they still get 200. Processes on one machine may share it. It must be on a disk that outlives the process."`

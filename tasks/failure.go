@@ -87,3 +87,6 @@ func ParseRetryAfter(value string, now time.Time) time.Duration {
 	}
 	return min(max(wait, 0), maxRetryAfter)
 }
+
+// ErrErased reports that a person deleted the job, which must not come back.
+var ErrErased = errors.New("the job was deleted")

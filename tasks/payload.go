@@ -136,6 +136,12 @@ func DownloadMedia(job JobKey, name, link string) (Task, error) {
 	return newTask(KindMediaDownload, id, mediaWire{job, name})
 }
 
+// MediaTasks returns bounds of the IDs of a job's downloads: the first is included.
+func MediaTasks(job JobKey) (first, end string) {
+	prefix := string(KindMediaDownload) + ":" + job.SafeID() + ":"
+	return prefix, prefix + "\U0010FFFF"
+}
+
 // DecodeMediaDownload reads the payload of KindMediaDownload.
 func DecodeMediaDownload(payload []byte) (MediaDownload, error) {
 	wire, err := decode[mediaWire](KindMediaDownload, payload)

@@ -148,6 +148,10 @@ func (w *Worker) ProcessTask(ctx context.Context, task *asynq.Task) error {
 		<-ctx.Done()
 		return err
 	}
+	if revoked := w.revoked(ctx, attempt.job, err); revoked != nil {
+		w.cfg.Log.Info("task dropped: its job was deleted", attempt.fields()...)
+		return revoked
+	}
 	failed := &attemptError{error: err, start: attempt.start, duration: attempt.duration, retryIn: delay(attempt.task.Kind, attempt.number-1, err)}
 	if tasks.IsPermanent(err) {
 		return fmt.Errorf("%w: %w", failed, asynq.SkipRetry)
@@ -185,6 +189,9 @@ func (w *Worker) noteHeld(ctx context.Context, a attempt, reason error) {
 // asynq retries or archives the task. asynq's timeout does not apply to it. err is
 // asynq's own after a lost lease or a timeout.
 func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
+	if errors.Is(err, asynq.RevokeTask) {
+		return
+	}
 	attempt := w.newAttempt(ctx, task)
 	last := attempt.number >= attempt.last || errors.Is(err, asynq.SkipRetry)
 	var failed *attemptError

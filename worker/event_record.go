@@ -57,6 +57,9 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 	var owed store.Owed
 	err = w.traced(ctx, "store event", func(ctx context.Context) (err error) {
 		owed, err = w.records.Do(ctx, store.Recording{Event: event, Update: update, Destinations: destinations})
+		if err == nil && owed.Erased {
+			err = fmt.Errorf("record event %s: %w", event.ID, tasks.ErrErased)
+		}
 		return err
 	})
 	if err != nil {

@@ -88,6 +88,9 @@ func (w *Worker) publish(ctx context.Context, m store.Media, file *media.File) e
 	return w.traced(ctx, "store file", func(ctx context.Context) error {
 		// If a newer link came meanwhile, it has its own task.
 		_, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), file.Publish)
+		if errors.Is(err, store.ErrNotFound) { // its job was deleted meanwhile
+			err = errors.Join(err, w.cfg.Bucket.Remove(context.WithoutCancel(ctx), m.Object))
+		}
 		return err
 	}, attribute.Int64("klinghook.media.size", file.Size))
 }

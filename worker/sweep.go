@@ -56,9 +56,10 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 	return w.Sweep(ctx)
 }
 
-// Sweep buries tasks that were archived without a dead letter, ends dead letters whose
-// work was done after all, runs orphaned tasks again, and enqueues work that the store
-// owes and no queue has. It may run more than once, or in two workers at once.
+// Sweep continues deletions of jobs, buries tasks that were archived without a dead letter,
+// ends dead letters whose work was done after all, runs orphaned tasks again, and enqueues
+// work that the store owes and no queue has. It may run more than once, or in two workers
+// at once.
 func (w *Worker) Sweep(ctx context.Context) error {
 	w.sweeping.Lock()
 	defer w.sweeping.Unlock()
@@ -66,7 +67,8 @@ func (w *Worker) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{w.warnOfOtherShards(), w.sweepOrphans(ctx, queues)}
+	eraser := &Eraser{Redis: w.cfg.Redis, Store: w.cfg.Store, Bucket: w.cfg.Bucket, EventShards: w.cfg.EventShards, Now: w.cfg.Now}
+	errs := []error{eraser.Continue(ctx), w.warnOfOtherShards(), w.sweepOrphans(ctx, queues)}
 	for _, queue := range queues {
 		errs = append(errs, w.sweepArchive(ctx, queue))
 	}

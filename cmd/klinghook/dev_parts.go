@@ -66,7 +66,11 @@ func (q storeFirst) Enqueue(ctx context.Context, task tasks.Task) (duplicate boo
 	if err != nil {
 		return false, err
 	}
-	if err := q.store.KeepEvent(ctx, event); err != nil {
+	err = q.store.KeepEvent(ctx, event)
+	if errors.Is(err, tasks.ErrErased) {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
 	return q.queue.Enqueue(ctx, task)

@@ -24,7 +24,7 @@ import (
 )
 
 func jobsCommand() *cobra.Command {
-	return group("jobs", "Inspect and track jobs", jobsListCommand(), jobsShowCommand(), jobsTrackCommand(), jobsRefreshCommand(), jobsNotifyCommand(), jobsDownloadCommand())
+	return group("jobs", "Inspect, track and delete jobs", jobsListCommand(), jobsShowCommand(), jobsTrackCommand(), jobsRefreshCommand(), jobsNotifyCommand(), jobsDownloadCommand(), jobsDeleteCommand())
 }
 
 func jobsListCommand() *cobra.Command {

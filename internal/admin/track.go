@@ -37,7 +37,8 @@ type JobsConfig struct {
 // Jobs serves PUT /jobs/<id>. Programs call it after they submit a job, so that Kling
 // is asked about the job if no webhook arrives. The body is empty or an object that
 // [source.ParseMetadata] reads. The answer is 201, or 200 if the job is known already, with
-// {"platform": …, "id": …, "created": …}. Errors are 400, 401 and 503 with {"error": …}.
+// {"platform": …, "id": …, "created": …}. Errors are 400, 401, 410
+// (the job was deleted) and 503 with {"error": …}.
 func Jobs(cfg JobsConfig) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if token, _ := BearerToken(r); !source.IsToken(token, cfg.Tokens) {
@@ -52,6 +53,8 @@ func Jobs(cfg JobsConfig) http.Handler {
 		}
 		created, err := cfg.Tracker.Track(r.Context(), job, metadata, time.Now())
 		switch {
+		case errors.Is(err, tasks.ErrErased):
+			Answer(w, http.StatusGone, map[string]any{"error": "the job was deleted with klinghook jobs delete"})
 		case err != nil:
 			cfg.Log.Error("job not tracked", zap.Stringer("job_id", job), zap.Error(err))
 			w.Header().Set("Retry-After", "5")

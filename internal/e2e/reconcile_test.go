@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/hibiken/asynq"
 
 	"github.com/klinghook/klinghook/internal/testenv"
 )
@@ -69,6 +72,7 @@ func (r *reconciler) check(k kept) {
 	r.checkJobs(k, outcomes)
 	r.checkFiles(k, outcomes)
 	r.checkNotifications(k, outcomes)
+	r.checkErased(k)
 	for _, d := range k.deadLetters {
 		r.report("dead letter of %s", d)
 	}
@@ -98,6 +102,7 @@ func (r *reconciler) checkEvents(k kept) (said []says) {
 	for id := range r.sent.acks {
 		_, isKept := k.events[id]
 		switch {
+		case !isKept && k.erased[r.sent.events[id].says.job]:
 		case !isKept && !r.lost[id]:
 			r.row.lost++
 			r.report("event %s of job %s was acknowledged and is LOST", id, r.sent.events[id].says.job)
@@ -189,6 +194,41 @@ func (r *reconciler) objects() map[string]string {
 	return sums
 }
 
+// checkErased checks that no row and no task of a deleted job is left; the other checks
+// find files.
+func (r *reconciler) checkErased(k kept) {
+	for id := range k.events {
+		if original := r.sent.events[id]; original != nil && k.erased[original.says.job] {
+			r.report("event %s of the deleted job %s is in the store", id, original.says.job)
+		}
+	}
+	for _, n := range k.notifications {
+		if k.erased[n.job] {
+			r.report("notification %s of the deleted job %s is in the store", n.id, n.job)
+		}
+	}
+	if len(k.erased) == 0 {
+		return
+	}
+	inspector := asynq.NewInspectorFromRedisClient(r.rdb)
+	for _, queue := range []string{"events", "media", "notify"} {
+		for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){inspector.ListArchivedTasks, inspector.ListCompletedTasks} {
+			page, err := list(queue, asynq.PageSize(100_000))
+			if err != nil {
+				r.report("list the tasks of %s: %v", queue, err)
+			}
+			for _, task := range page {
+				var about struct {
+					Job string `json:"job_id"`
+				}
+				if json.Unmarshal(task.Payload, &about) == nil && k.erased[about.Job] {
+					r.report("task %s of the deleted job %s is %s", task.ID, about.Job, task.State)
+				}
+			}
+		}
+	}
+}
+
 // checkNotifications compares what the receiver got with the model: each notification
 // under one webhook-id.
 func (r *reconciler) checkNotifications(k kept, outcomes map[string]outcome) {
@@ -214,8 +254,10 @@ func (r *reconciler) checkNotifications(k kept, outcomes map[string]outcome) {
 			}
 		}
 	}
-	for k := range ids {
-		r.report("a notification of %s of job %s, which has no kept event", k.kind, k.job)
+	for id := range ids {
+		if !k.erased[id.job] {
+			r.report("a notification of %s of job %s, which has no kept event", id.kind, id.job)
+		}
 	}
 	for _, n := range k.notifications {
 		if m := r.receiver.messages[n.id]; n.state != "sent" || m == nil || m.job != n.job || m.kind != n.kind {

@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -53,6 +57,7 @@ func scenarios() []scenario {
 		{name: "spool disk full", layout: smallSpools, run: underLoad(4*rate, spoolFull)},
 		{name: "bucket disk full", layout: smallBucket, run: underLoad(rate, bucketFull)},
 		{name: "clocks 10 minutes apart", layout: fastClock, run: underLoad(rate, clocksApart)},
+		{name: "jobs deleted", run: underLoad(rate, jobsDeleted)},
 		{name: "dev SIGKILL", layout: func(*testing.T) layout { return layout{dev: true} }, run: underLoad(rate, devKilled)},
 		{name: "all at once", short: true, run: allAtOnce},
 	}
@@ -258,6 +263,56 @@ func devKilled(s *system) {
 	for range 10 {
 		s.pass(s.between(300*time.Millisecond, 3*time.Second))
 		s.crash(s.ingests[0])
+	}
+}
+
+// jobsDeleted deletes jobs while their events arrive and their files are downloaded, and
+// kills the command, the workers and the servers meanwhile.
+func jobsDeleted(s *system) {
+	for i := range 12 {
+		s.pass(s.between(time.Second, 2*time.Second))
+		ended := s.deleteJobs(3, i%3 == 1)
+		s.pass(s.between(0, 300*time.Millisecond))
+		switch i % 4 {
+		case 1:
+			s.crash(s.workers...)
+		case 2:
+			s.redis.Kill()
+			s.pass(restartAfter)
+			s.redis.Restart()
+		case 3:
+			s.postgres.Kill()
+			s.postgres.Restart()
+		}
+		ended()
+	}
+	if n := s.number(`SELECT count(*) FROM erasures`); n < 12 {
+		s.t.Errorf("%d jobs have a tombstone, want more", n)
+	}
+}
+
+// deleteJobs starts to delete some jobs, and may kill the command after a moment. The
+// command may fail, because servers are killed. ended waits for its end.
+func (s *system) deleteJobs(n int, kill bool) (ended func()) {
+	s.t.Helper()
+	sent := s.sender.sent()
+	jobs := map[string]bool{}
+	for id := range sent.acks { // in random order
+		if jobs[sent.events[id].says.job] = true; len(jobs) == n {
+			break
+		}
+	}
+	limit := time.Minute
+	if kill {
+		limit = s.between(50*time.Millisecond, 400*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
+	cmd := exec.CommandContext(ctx, filepath.Join(programs(s.t), klinghook), append([]string{"jobs", "delete", "--yes", "--"}, slices.Sorted(maps.Keys(jobs))...)...)
+	cmd.Env = environment(s.settings)
+	testenv.NoError(s.t, cmd.Start())
+	return func() {
+		_ = cmd.Wait()
+		cancel()
 	}
 }
 

@@ -52,7 +52,11 @@ func (w *world) busy(admins []string) (string, error) {
 	if err == nil && owed != [3]int{} {
 		busy = append(busy, fmt.Sprintf("owed by the store: %d events, files and notifications", owed))
 	}
-	return strings.Join(append(busy, queued...), "; "), err
+	deleting, erasureErr := w.unfinishedErasures()
+	if deleting > 0 {
+		busy = append(busy, fmt.Sprintf("%d jobs are being deleted", deleting))
+	}
+	return strings.Join(append(busy, queued...), "; "), errors.Join(err, erasureErr)
 }
 
 // queued describes the tasks in the queues.

@@ -14,6 +14,7 @@ type kept struct {
 	notifications []keptNotification
 	deadLetters   []string
 	rejections    int
+	erased        map[string]bool // the jobs with a tombstone
 }
 
 type keptEvent struct {
@@ -41,7 +42,7 @@ func (w *world) rows(query string, scan func(row *sql.Rows) error) error {
 
 // readStore reads the whole database.
 func (w *world) readStore() (kept, error) {
-	k := kept{events: map[string]keptEvent{}, jobs: map[string]outcome{}}
+	k := kept{events: map[string]keptEvent{}, jobs: map[string]outcome{}, erased: map[string]bool{}}
 	err := errors.Join(
 		w.rows(`SELECT id, body, processed_at IS NOT NULL FROM events`, func(r *sql.Rows) error {
 			var id string
@@ -77,12 +78,28 @@ func (w *world) readStore() (kept, error) {
 			k.deadLetters = append(k.deadLetters, task+": "+cause)
 			return err
 		}),
+		w.rows(`SELECT job_id FROM erasures`, func(r *sql.Rows) error {
+			var job string
+			err := r.Scan(&job)
+			k.erased[job] = true
+			return err
+		}),
 		w.db.QueryRowContext(w.ctx, `SELECT count(*) FROM rejections`).Scan(&k.rejections),
 	)
 	if err != nil {
 		return k, fmt.Errorf("read the store: %w", err)
 	}
 	return k, nil
+}
+
+// unfinishedErasures counts the deleted jobs that have not been deleted once more: running
+// tasks may have written something since.
+func (w *world) unfinishedErasures() (n int, err error) {
+	err = w.db.QueryRowContext(w.ctx, `SELECT count(*) FROM erasures`).Scan(&n)
+	if err == nil && n > 0 { // only on PostgreSQL
+		err = w.db.QueryRowContext(w.ctx, `SELECT count(*) FROM erasures WHERE due_at < begun_at + interval '10 minutes'`).Scan(&n)
+	}
+	return n, err
 }
 
 // owed counts the events, files and notifications that the store says are not done.

@@ -44,6 +44,7 @@ func fill(t *testing.T, db *store.Store) {
 	must(err)
 	must(db.NoteFailure(ctx, "task-0", store.Failure{Attempt: 1, At: received, Error: "busy"}))
 	must(db.Bury(ctx, dead("task-1", "vid_1", "gone", 1), dead("task-2", "vid_1", "gone", 2)))
+	must(db.BeginErasure(ctx, tasks.KlingJob("vid_3"), received))
 	must(db.KeepRejection(ctx, tasks.Rejection{ID: "rej_1", ReceivedAt: received, Source: "klingai", Reason: "malformed", Body: []byte("\x00\xff")}))
 }
 

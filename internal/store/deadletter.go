@@ -72,7 +72,7 @@ func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
 
 // Bury stores dead letters in one transaction, with the failures that [Store.NoteFailure]
 // kept. Each needs Task, Error and FailedAt; Failures are further attempts. An open dead
-// letter of the same task is updated.
+// letter of the same task is updated. Those of deleted jobs are dropped.
 func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 	letters = slices.SortedFunc(slices.Values(letters), func(a, b DeadLetter) int { return cmp.Compare(a.Task.ID, b.Task.ID) })
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -87,6 +87,10 @@ func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 }
 
 func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
+	erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased("$1", "$2"), storable(letter.Job.Platform), storable(letter.Job.ID))
+	if err != nil || erased {
+		return err
+	}
 	id := storable(letter.Task.ID)
 	failures, err := one(ctx, tx, func(row scanner) (list []Failure, err error) {
 		err = row.Scan(asJSON{&list})

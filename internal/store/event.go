@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"iter"
 	"time"
 
@@ -36,11 +37,18 @@ func eventValues(d dialect, event tasks.Event, processed time.Time) ([]any, erro
 }
 
 // KeepEvent inserts an event without its effects: it is owed until it is recorded and
-// marked as processed. If the event has a row, KeepEvent does nothing.
+// marked as processed. If the event has a row, KeepEvent does nothing. If its job was
+// deleted, KeepEvent keeps nothing and returns [tasks.ErrErased].
 func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
 	values, err := eventValues(s.dialect, event, time.Time{})
 	if err == nil {
-		_, err = s.db.ExecContext(ctx, insertEvent+` VALUES `+tuples(1, len(values))+` ON CONFLICT (id) DO NOTHING`, values...)
+		err = s.inTx(ctx, func(tx *sql.Tx) error {
+			inserted, err := insertRows(ctx, tx, scanEventState, insertEvent, [][]any{values}, `ON CONFLICT (id) DO NOTHING RETURNING `+eventStateColumns)
+			if err == nil && len(inserted) > 0 && inserted[0].erased {
+				err = tasks.ErrErased
+			}
+			return err
+		})
 	}
 	return wrap(err, "keep event %s", event.ID)
 }

@@ -175,6 +175,10 @@ func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, ap
 			return err
 		}
 		// Insert before locking other rows, as recorder does.
+		erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased("$1", "$2"), lookup.Job.Platform, jobID)
+		if err != nil || erased {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, insertTracked, lookup.Job.Platform, jobID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,7 +30,9 @@ type Owed struct {
 	// when it was inserted.
 	Settled bool
 	// Buried reports that the event has an open dead letter.
-	Buried        bool
+	Buried bool
+	// Erased reports that the event's job was deleted: nothing of the event was kept.
+	Erased        bool
 	Media         []Media
 	Notifications []Notification
 	// NoMedia is why the completed job still lacks a file that the event lacks.
@@ -58,12 +61,18 @@ func (s *Store) Record(ctx context.Context, list []Recording, at time.Time) ([]O
 		r.entries[i] = &entry{Recording: &list[i], owed: &owed[i]}
 	}
 	slices.SortStableFunc(r.entries, func(a, b *entry) int { return cmp.Compare(a.Event.ID, b.Event.ID) })
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		r.tx = tx
-		return r.record(ctx)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("record %d events: %w", len(list), err)
+	for len(r.entries) > 0 {
+		err := s.inTx(ctx, func(tx *sql.Tx) error {
+			r.tx = tx
+			return r.record(ctx)
+		})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, tasks.ErrErased) {
+			return nil, fmt.Errorf("record %d events: %w", len(list), err)
+		}
+		r.entries = slices.DeleteFunc(r.entries, func(e *entry) bool { return e.owed.Erased })
 	}
 	return owed, nil
 }
@@ -118,19 +127,21 @@ func (r *recorder) record(ctx context.Context) error {
 
 // eventState is the state of an event that has a row.
 type eventState struct {
-	id                string
-	processed, buried bool
+	id                        string
+	processed, buried, erased bool
 }
 
 const eventStateColumns = `id, processed_at IS NOT NULL,
-	EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')`
+	EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead'),
+	EXISTS (SELECT 1 FROM erasures x WHERE x.platform = events.platform AND x.job_id = events.job_id)`
 
 func scanEventState(row scanner) (state eventState, err error) {
-	err = row.Scan(&state.id, &state.processed, &state.buried)
+	err = row.Scan(&state.id, &state.processed, &state.buried, &state.erased)
 	return state, err
 }
 
 // insertEvents inserts the events that have no row yet and reads the state of the others.
+// It returns [tasks.ErrErased], and notes which, if the jobs of some were deleted.
 func (r *recorder) insertEvents(ctx context.Context) error {
 	rows := make([][]any, len(r.entries))
 	for i, entry := range r.entries {
@@ -154,13 +165,13 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 	var again []string
 	for _, entry := range r.entries {
 		state, created := known[entry.Event.ID]
-		entry.owed.Settled, entry.owed.Buried = created && state.processed, state.buried
+		*entry.owed = Owed{Settled: created && state.processed, Buried: state.buried, Erased: state.erased}
 		if !created {
 			again = append(again, entry.Event.ID)
 		}
 	}
 	if len(again) == 0 {
-		return nil
+		return r.checkErased()
 	}
 	var conditions where
 	andIn(&conditions, "id", again)
@@ -171,9 +182,17 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 	for _, state := range states {
 		for _, entry := range r.entries {
 			if entry.Event.ID == state.id {
-				entry.owed.Processed, entry.owed.Buried = state.processed, state.buried
+				entry.owed.Processed, entry.owed.Buried, entry.owed.Erased = state.processed, state.buried, state.erased
 			}
 		}
+	}
+	return r.checkErased()
+}
+
+// checkErased returns [tasks.ErrErased] if the job of an event was deleted.
+func (r *recorder) checkErased() error {
+	if slices.ContainsFunc(r.entries, func(e *entry) bool { return e.owed.Erased }) {
+		return tasks.ErrErased
 	}
 	return nil
 }

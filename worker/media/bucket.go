@@ -31,11 +31,15 @@ import (
 // are below "platform=<name>/". No two files share a name, not even on Windows or a file
 // system that ignores case.
 func ObjectName(job tasks.JobKey, mediaName string) string {
-	object := fileName(job.ID) + "/" + fileName(mediaName)
+	return folderOf(job) + "/" + fileName(mediaName)
+}
+
+// folderOf returns the folder of a job's files.
+func folderOf(job tasks.JobKey) string {
 	if job.Platform == tasks.PlatformKling {
-		return object
+		return fileName(job.ID)
 	}
-	return "platform=" + fileName(job.Platform) + "/" + object
+	return "platform=" + fileName(job.Platform) + "/" + fileName(job.ID)
 }
 
 // device matches the names of devices on Windows.

@@ -172,3 +172,12 @@ CREATE TABLE lookup_requests (
     PRIMARY KEY (platform, job_id)
 );
 CREATE INDEX lookup_requests_by_time ON lookup_requests (platform, coalesce(retry_at, requested_at));
+
+CREATE TABLE erasures (
+    platform TEXT COLLATE "C" NOT NULL,
+    job_id   TEXT COLLATE "C" NOT NULL,
+    begun_at TIMESTAMPTZ NOT NULL,
+    due_at   TIMESTAMPTZ,
+    PRIMARY KEY (platform, job_id)
+);
+CREATE INDEX erasures_due ON erasures (due_at) WHERE due_at IS NOT NULL;

@@ -172,3 +172,12 @@ CREATE TABLE lookup_requests (
     PRIMARY KEY (platform, job_id)
 );
 CREATE INDEX lookup_requests_by_time ON lookup_requests (platform, coalesce(retry_at, requested_at));
+
+CREATE TABLE erasures (
+    platform TEXT NOT NULL,
+    job_id   TEXT NOT NULL,
+    begun_at TEXT NOT NULL,
+    due_at   TEXT,
+    PRIMARY KEY (platform, job_id)
+);
+CREATE INDEX erasures_due ON erasures (due_at) WHERE due_at IS NOT NULL;

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Erasure is the tombstone of a deleted job. Nothing else of the job stays.
+type Erasure struct {
+	Job     tasks.JobKey
+	BegunAt time.Time
+}
+
+// isErased is a condition about the job in two columns.
+func isErased(platform, id string) string {
+	return `EXISTS (SELECT 1 FROM erasures x WHERE x.platform = ` + platform + ` AND x.job_id = ` + id + `)`
+}
+
+// BeginErasure writes the tombstone of a job, which is due at once. From then on
+// [Store.Record] drops the job's events.
+func (s *Store) BeginErasure(ctx context.Context, job tasks.JobKey, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `
+		INSERT INTO erasures (platform, job_id, begun_at, due_at) VALUES ($1, $2, $3, $3)
+		ON CONFLICT (platform, job_id) DO UPDATE SET begun_at = excluded.begun_at, due_at = excluded.due_at`,
+		job.Platform, job.ID, s.dialect.time(at))
+	return wrap(err, "begin to delete job %s", job)
+}
+
+// DueErasures returns at most limit erasures that are due, the longest due first.
+func (s *Store) DueErasures(ctx context.Context, now time.Time, limit int) ([]Erasure, error) {
+	list, err := collect(ctx, s.db, func(row scanner) (erasure Erasure, err error) {
+		err = row.Scan(&erasure.Job.Platform, &erasure.Job.ID, instant{&erasure.BegunAt})
+		return erasure, err
+	}, `SELECT platform, job_id, begun_at FROM erasures WHERE due_at <= $1 ORDER BY due_at, platform, job_id LIMIT $2`, s.dialect.time(now), limit)
+	return list, wrap(err, "list due deletions")
+}
+
+// PostponeErasure sets when an erasure is due again; never, if next is zero. It does
+// nothing if the erasure was begun again meanwhile.
+func (s *Store) PostponeErasure(ctx context.Context, erasure Erasure, next time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE erasures SET due_at = $4 WHERE platform = $1 AND job_id = $2 AND begun_at = $3`,
+		erasure.Job.Platform, erasure.Job.ID, s.dialect.time(erasure.BegunAt), s.dialect.time(next))
+	return wrap(err, "note deletion of job %s", erasure.Job)
+}
+
+// IsErased reports whether a job has a tombstone.
+func (s *Store) IsErased(ctx context.Context, job tasks.JobKey) (bool, error) {
+	erased, err := one(ctx, s.db, scanOne[bool], `SELECT `+isErased("$1", "$2"), job.Platform, job.ID)
+	return erased, wrap(err, "look for the deletion of job %s", job)
+}
+
+// HasTraces reports whether there is anything of a job: a row, an event, a dead letter, a
+// requested look-up, or a tombstone.
+func (s *Store) HasTraces(ctx context.Context, job tasks.JobKey) (bool, error) {
+	found, err := one(ctx, s.db, scanOne[bool], `
+		SELECT `+isErased("$1", "$2")+`
+			OR EXISTS (SELECT 1 FROM jobs WHERE platform = $1 AND id = $2)
+			OR EXISTS (SELECT 1 FROM events WHERE platform = $1 AND job_id = $2)
+			OR EXISTS (SELECT 1 FROM dead_letters WHERE platform = $1 AND job_id = $2)
+			OR EXISTS (SELECT 1 FROM lookup_requests WHERE platform = $1 AND job_id = $2)`, job.Platform, job.ID)
+	return found, wrap(err, "look for job %s", job)
+}
+
+// ErasedRows counts what [Store.EraseRows] deleted.
+type ErasedRows struct{ Events, Media, Notifications, DeadLetters int64 }
+
+// EraseRows deletes all rows of a job but its tombstone.
+func (s *Store) EraseRows(ctx context.Context, job tasks.JobKey) (n ErasedRows, err error) {
+	first, last := tasks.MediaTasks(job)
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		// This row waits for transactions that record an event of the job and have not
+		// seen the tombstone.
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO jobs (platform, id, status, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4)
+			ON CONFLICT (platform, id) DO UPDATE SET status = jobs.status`, job.Platform, job.ID, tasks.StatusCreated, s.dialect.time(longAgo))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			DELETE FROM task_failures WHERE task_id >= $3 AND task_id < $4 OR task_id = $5
+				OR task_id IN (SELECT 'event:record:' || id FROM events WHERE platform = $1 AND job_id = $2)
+				OR task_id IN (SELECT 'notify:send:' || id FROM notifications WHERE platform = $1 AND job_id = $2)`, job.Platform, job.ID, first, last, string(tasks.KindMediaFind)+":"+job.SafeID())
+		if err != nil {
+			return err
+		}
+		for _, step := range []struct {
+			rows    string
+			deleted *int64
+		}{
+			{`dead_letters WHERE platform = $1 AND job_id = $2`, &n.DeadLetters},
+			{`destination_attempts WHERE notification_id IN (SELECT id FROM notifications WHERE platform = $1 AND job_id = $2)`, new(int64)},
+			{`notifications WHERE platform = $1 AND job_id = $2`, &n.Notifications},
+			{`media WHERE platform = $1 AND job_id = $2`, &n.Media},
+			{`lookup_requests WHERE platform = $1 AND job_id = $2`, new(int64)},
+			{`events WHERE platform = $1 AND job_id = $2`, &n.Events},
+			{`jobs WHERE platform = $1 AND id = $2`, new(int64)},
+		} {
+			result, err := tx.ExecContext(ctx, `DELETE FROM `+step.rows, job.Platform, job.ID)
+			if err != nil {
+				return err
+			}
+			if *step.deleted, err = result.RowsAffected(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, wrap(err, "delete the rows of job %s", job)
+}
