@@ -186,10 +186,7 @@ func containsOne(payload []byte, parts [][]byte) bool {
 func (w *Worker) revoked(ctx context.Context, job tasks.JobKey, err error) error {
 	erased := errors.Is(err, tasks.ErrErased)
 	if errors.Is(err, store.ErrNotFound) && job.ID != "" {
-		var readErr error
-		if erased, readErr = w.cfg.Store.IsErased(ctx, job); readErr != nil {
-			return nil // the task is retried
-		}
+		erased, _ = w.cfg.Store.IsErased(ctx, job) // if the store cannot tell, the task is retried
 	}
 	if !erased {
 		return nil

@@ -87,7 +87,7 @@ func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 }
 
 func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
-	erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased("$1", "$2"), storable(letter.Job.Platform), storable(letter.Job.ID))
+	erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased, storable(letter.Job.Platform), storable(letter.Job.ID))
 	if err != nil || erased {
 		return err
 	}

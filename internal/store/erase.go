@@ -14,10 +14,8 @@ type Erasure struct {
 	BegunAt time.Time
 }
 
-// isErased is a condition about the job in two columns.
-func isErased(platform, id string) string {
-	return `EXISTS (SELECT 1 FROM erasures x WHERE x.platform = ` + platform + ` AND x.job_id = ` + id + `)`
-}
+// isErased is the condition that the job of the first two arguments was deleted.
+const isErased = `EXISTS (SELECT 1 FROM erasures x WHERE x.platform = $1 AND x.job_id = $2)`
 
 // BeginErasure writes the tombstone of a job, which is due at once. From then on
 // [Store.Record] drops the job's events.
@@ -48,7 +46,7 @@ func (s *Store) PostponeErasure(ctx context.Context, erasure Erasure, next time.
 
 // IsErased reports whether a job has a tombstone.
 func (s *Store) IsErased(ctx context.Context, job tasks.JobKey) (bool, error) {
-	erased, err := one(ctx, s.db, scanOne[bool], `SELECT `+isErased("$1", "$2"), job.Platform, job.ID)
+	erased, err := one(ctx, s.db, scanOne[bool], `SELECT `+isErased, job.Platform, job.ID)
 	return erased, wrap(err, "look for the deletion of job %s", job)
 }
 
@@ -56,7 +54,7 @@ func (s *Store) IsErased(ctx context.Context, job tasks.JobKey) (bool, error) {
 // requested look-up, or a tombstone.
 func (s *Store) HasTraces(ctx context.Context, job tasks.JobKey) (bool, error) {
 	found, err := one(ctx, s.db, scanOne[bool], `
-		SELECT `+isErased("$1", "$2")+`
+		SELECT `+isErased+`
 			OR EXISTS (SELECT 1 FROM jobs WHERE platform = $1 AND id = $2)
 			OR EXISTS (SELECT 1 FROM events WHERE platform = $1 AND job_id = $2)
 			OR EXISTS (SELECT 1 FROM dead_letters WHERE platform = $1 AND job_id = $2)

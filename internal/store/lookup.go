@@ -175,7 +175,7 @@ func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, ap
 			return err
 		}
 		// Insert before locking other rows, as recorder does.
-		erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased("$1", "$2"), lookup.Job.Platform, jobID)
+		erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased, lookup.Job.Platform, jobID)
 		if err != nil || erased {
 			return err
 		}

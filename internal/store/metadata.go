@@ -106,7 +106,7 @@ func (s *Store) Track(ctx context.Context, job tasks.JobKey, m tasks.Metadata, a
 }
 
 func track(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, m tasks.Metadata, at time.Time) (created bool, err error) {
-	erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased("$1", "$2"), job.Platform, job.ID)
+	erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased, job.Platform, job.ID)
 	if err == nil && erased {
 		err = tasks.ErrErased
 	}
