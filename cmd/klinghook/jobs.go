@@ -7,11 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -271,123 +267,6 @@ func readJob(ctx context.Context, db *store.Store, key tasks.JobKey) (jobDetailJ
 		}),
 		Events: each(events, func(event store.StoredEvent) eventJSON { return newEventJSON(event).ofJob(shown[0].testText()) }),
 	}, errors.Join(mediaErr, notificationsErr, eventsErr)
-}
-
-// jobTable returns the table for jobs, with their costs if any has some.
-func jobTable(jobs []jobJSON) table[jobJSON] {
-	const costAt = 4
-	jobTable := table[jobJSON]{
-		"no jobs",
-		[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
-		func(job jobJSON) []string {
-			return []string{job.key().String(), job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
-		},
-	}
-	if slices.ContainsFunc(jobs, func(job jobJSON) bool { return len(job.Costs) > 0 }) {
-		row := jobTable.row
-		jobTable.heading = slices.Insert(jobTable.heading, costAt, "COST")
-		jobTable.row = func(job jobJSON) []string { return slices.Insert(row(job), costAt, job.costText()) }
-	}
-	return jobTable
-}
-
-func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
-	duration := ""
-	if job.DurationSeconds > 0 {
-		duration = strconv.FormatFloat(job.DurationSeconds, 'f', -1, 64) + " s"
-	}
-	return errors.Join(
-		printFields(w, [][2]string{
-			{"Job", job.key().String()}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"No media", job.NoMediaReason}, {"Error", job.Error},
-			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"Cost", job.costText()}, {"External id", job.ExternalID}, {"Source", job.Source},
-			{"Created", clock(job.CreatedAt)}, {"Started", clock(job.StartedAt)}, {"Finished", clock(job.FinishedAt)},
-			{"Tags", strings.Join(job.Tags, ", ")}, {"Expected cost", strings.TrimSpace(job.ExpectedCost.String())},
-			{"Metadata", string(job.Metadata)}, {"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
-		}),
-		table[mediaJSON]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(file mediaJSON) []string {
-			return []string{file.Name, file.State, file.Object, sizeText(file.Size), file.ContentType, cut(file.SHA256, 13), file.Error}
-		}}.section(w, "Media", job.Media),
-		printLocations(w, job.Media, bucketURL),
-		table[notificationJSON]{"", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, func(notification notificationJSON) []string {
-			return []string{notification.Type, notification.Destination, notification.State, clock(notification.SentAt), notification.Error}
-		}}.section(w, "Notifications", job.Notifications),
-		table[eventJSON]{"", []string{"RECEIVED", "TYPE", "EVENT"}, func(event eventJSON) []string {
-			return []string{clock(event.ReceivedAt), event.typeText(), event.ID}
-		}}.section(w, "Events", job.Events),
-	)
-}
-
-// printLocations prints where the stored files are: a path, the URL of an object, or in
-// the Compose stack a command that copies the file out of it.
-func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
-	bucket, _ := url.Parse(bucketURL) // a valid setting
-	if bucket == nil || bucket.Scheme == "" {
-		return nil
-	}
-	title := "\nFiles\n"
-	for _, file := range media {
-		if file.Object == "" {
-			continue
-		}
-		location := bucket.Scheme + "://" + bucket.Host + "/" + bucket.Query().Get("prefix") + file.Object
-		if bucket.Scheme == "file" {
-			location = filepath.Join(filepath.FromSlash(bucket.Path), filepath.FromSlash(file.Object))
-			if inCompose() {
-				location = "docker compose cp worker:" + location + " ."
-			}
-		}
-		if _, err := fmt.Fprintln(w, title+oneLine(location)); err != nil {
-			return err
-		}
-		title = ""
-	}
-	return nil
-}
-
-// inCompose reports whether docker-compose.yml, which sets ENV_FILE, runs this process.
-func inCompose() bool { return os.Getenv("ENV_FILE") != "" }
-
-func (j jobJSON) statusText() string {
-	switch {
-	case j.Contradicted:
-		return string(j.Status) + " (contradicted)"
-	case j.TestCallback && j.Status == tasks.StatusTest:
-		return testCallback
-	case j.TestCallback:
-		return string(j.Status) + maybeTest
-	case j.NoMedia:
-		return string(j.Status) + ", no media"
-	case j.VideoMissing:
-		return string(j.Status) + ", video not stored"
-	}
-	return string(j.Status)
-}
-
-const (
-	testCallback = "test callback received"
-	maybeTest    = ", or " + testCallback
-)
-
-// testText returns the text beside the types of the job's events.
-func (j jobJSON) testText() string {
-	switch {
-	case !j.TestCallback:
-		return ""
-	case j.Status == tasks.StatusTest:
-		return ": " + testCallback
-	}
-	return maybeTest
-}
-
-func (j jobJSON) costText() string {
-	return strings.Join(each(j.Costs, tasks.Cost.String), ", ")
-}
-
-func (j jobJSON) percent() string {
-	if j.Progress == nil {
-		return "-"
-	}
-	return strconv.Itoa(*j.Progress) + "%"
 }
 
 // expiringJSON is a file as "jobs list --expiring --json" prints it.
