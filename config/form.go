@@ -20,6 +20,9 @@ type form struct {
 	valid   func(string) bool // checks the value, or one item of a list
 }
 
+// rule says what a value must be.
+func (f form) rule() string { return "must be " + f.words + ", such as " + f.example }
+
 const (
 	newSecret = `what this prints: printf 'whsec_%s\n' "$(openssl rand -base64 32)"`
 	escape    = " (in a password, write / ? # @ % as %2F %3F %23 %40 %25)"

@@ -113,7 +113,7 @@ func (l *loader) check(setting Setting, check func(string) error) string {
 		case damage != "" || weakness != "":
 			return given + " " + cmp.Or(damage, weakness)
 		case !setting.form.valid(item):
-			return fmt.Sprintf("%s: must be %s, such as %s", given, setting.form.words, setting.form.example)
+			return given + ": " + setting.form.rule()
 		case check == nil:
 		case check(item) != nil:
 			return fmt.Sprintf("%s: %v", given, check(item))
@@ -156,8 +156,7 @@ func (l *loader) fill() error {
 func (l *loader) require() {
 	for _, setting := range settings {
 		if other := Lookup(setting.needs); l.role != All && other.Name != "" && l.given(setting.Name) && !l.given(other.Name) {
-			l.problems[other.Name] = cmp.Or(l.problems[other.Name], fmt.Sprintf(
-				"%s must be set if %s is; it must be %s, such as %s", other.Title(), setting.Name, other.form.words, other.form.example))
+			l.problems[other.Name] = cmp.Or(l.problems[other.Name], fmt.Sprintf("%s must be set if %s is; it %s", other.Title(), setting.Name, other.form.rule()))
 		}
 	}
 	if l.role != All && l.given("KLINGAI_API_KEY") && l.given("KLINGAI_ACCESS_KEY") {

@@ -170,7 +170,7 @@ func (s Setting) weakness(item string, onLoopback bool) string {
 func (s Setting) Problem(item string) string {
 	problem := cmp.Or(s.damage(item), s.weakness(item, false))
 	if problem == "" && !s.form.valid(item) {
-		problem = fmt.Sprintf("must be %s, such as %s", s.form.words, s.form.example)
+		problem = s.form.rule()
 	}
 	return problem
 }
