@@ -26,6 +26,9 @@ func (s Status) Terminal() bool {
 	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled
 }
 
+// EventType returns the type of the event that reports this status.
+func (s Status) EventType() string { return "video." + string(s) }
+
 // The event types of the seed protocol. The official protocol's statuses are mapped to
 // them.
 const (

@@ -77,8 +77,10 @@ func (e *Eraser) erase(ctx context.Context, list []store.Erasure) (n Erased, err
 		}
 		rows, err := e.Store.EraseRows(ctx, erasure.Job)
 		if err == nil {
-			n.Events, n.Media = n.Events+rows.Events, n.Media+rows.Media
-			n.Notifications, n.DeadLetters = n.Notifications+rows.Notifications, n.DeadLetters+rows.DeadLetters
+			n.Events += rows.Events
+			n.Media += rows.Media
+			n.Notifications += rows.Notifications
+			n.DeadLetters += rows.DeadLetters
 			err = e.Store.PostponeErasure(ctx, erasure, nextErasure(erasure, e.Now()))
 		}
 		errs = append(errs, err)
@@ -128,27 +130,6 @@ func (e *Eraser) eraseTasks(ctx context.Context, list []store.Erasure) (n int, e
 		}
 	}
 	return n, nil
-}
-
-// listTasks returns the tasks of a list that match. The list may change meanwhile.
-func listTasks(ctx context.Context, queue string, page func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error), matches func(*asynq.TaskInfo) bool) (found []*asynq.TaskInfo, err error) {
-	for number := 1; ; number++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		list, err := page(queue, asynq.PageSize(archivePage), asynq.Page(number))
-		if err != nil {
-			return nil, fmt.Errorf("list tasks of %s: %w", queue, err)
-		}
-		for _, task := range list {
-			if matches(task) {
-				found = append(found, task)
-			}
-		}
-		if len(list) < archivePage {
-			return found, nil
-		}
-	}
 }
 
 // aboutJobs returns a function that reports whether a task is about one of the jobs.

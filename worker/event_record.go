@@ -66,10 +66,10 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 		return err
 	}
 	w.metrics.charge(owed.Model, owed.Charged)
-	if update != nil && owed.TestCallback && !w.mayAsk(update.Job) {
-		w.cfg.Log.Info("test callback received, unless its job is heard of again", zap.Stringer("job_id", update.Job))
-	}
 	if update != nil {
+		if owed.TestCallback && !w.mayAsk(update.Job) {
+			w.cfg.Log.Info("test callback received, unless its job is heard of again", zap.Stringer("job_id", update.Job))
+		}
 		if err := w.noMedia(ctx, update.Job, owed); err != nil {
 			return err
 		}
@@ -135,16 +135,21 @@ func (w *Worker) keepUnread(ctx context.Context, event tasks.Event, reason error
 
 // identifyAgain adds type and job to an event that an earlier version kept without them.
 func (w *Worker) identifyAgain(ctx context.Context, event tasks.Event, src source.Source) (tasks.Event, error) {
-	header := http.Header{}
-	for name, value := range event.Headers {
-		header.Set(name, value)
-	}
-	identity, err := src.Identify(header, event.Body)
+	identity, err := src.Identify(headersOf(event), event.Body)
 	if err != nil {
 		return event, err
 	}
 	event.Type, event.Job.ID = identity.Type, identity.JobID
 	return event, w.cfg.Store.NameEvent(ctx, event)
+}
+
+// headersOf returns the request headers that were kept with an event.
+func headersOf(event tasks.Event) http.Header {
+	header := http.Header{}
+	for name, value := range event.Headers {
+		header.Set(name, value)
+	}
+	return header
 }
 
 func aboutEvent(payload []byte) (job tasks.JobKey, eventID string) {
@@ -155,10 +160,10 @@ func aboutEvent(payload []byte) (job tasks.JobKey, eventID string) {
 // destinations returns the destinations of an event's notifications. What may be a test
 // callback has none, unless its job is known otherwise.
 func (w *Worker) destinations(ctx context.Context, event tasks.Event, update *tasks.JobUpdate) ([]string, error) {
-	names := w.cfg.Notify.NamesFor(event.Type)
 	if event.Type == tasks.TypeTest {
 		return nil, nil
 	}
+	names := w.cfg.Notify.NamesFor(event.Type)
 	if len(names) > 0 && update != nil && update.MaybeTest {
 		job, err := w.cfg.Store.Job(ctx, event.Job)
 		if errors.Is(err, store.ErrNotFound) || err == nil && job.TestCallback {

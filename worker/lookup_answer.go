@@ -117,7 +117,7 @@ func (q *inquirer) noteStatus(ctx context.Context, lookup store.Lookup, status t
 	return q.w.enqueue(ctx)(tasks.RecordEvent(tasks.Event{
 		// One event for each time that the job goes silent.
 		ID:     tasks.EventID(tasks.SourceLookup, fmt.Sprintf("%s %s %d", lookup.Job.ID, status, lookup.HeardAt.UnixMilli()), nil),
-		Source: tasks.SourceLookup, Type: "video." + string(status), Job: lookup.Job, ReceivedAt: now.UTC(), Body: body,
+		Source: tasks.SourceLookup, Type: status.EventType(), Job: lookup.Job, ReceivedAt: now.UTC(), Body: body,
 	}))
 }
 

@@ -118,3 +118,24 @@ func (q *queue) forget(task tasks.Task) error {
 	}
 	return nil
 }
+
+// listTasks returns the tasks of a list that match. The list may change meanwhile.
+func listTasks(ctx context.Context, queue string, page func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error), matches func(*asynq.TaskInfo) bool) (found []*asynq.TaskInfo, err error) {
+	for number := 1; ; number++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		list, err := page(queue, asynq.PageSize(archivePage), asynq.Page(number))
+		if err != nil {
+			return nil, fmt.Errorf("list tasks of %s: %w", queue, err)
+		}
+		for _, task := range list {
+			if matches(task) {
+				found = append(found, task)
+			}
+		}
+		if len(list) < archivePage {
+			return found, nil
+		}
+	}
+}

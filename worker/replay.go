@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -102,11 +101,7 @@ func (r *Replayer) verify(event tasks.Event) error {
 	if !ok {
 		return fmt.Errorf("verify event %s: unknown protocol %q", event.ID, event.Source)
 	}
-	header := http.Header{}
-	for name, value := range event.Headers {
-		header.Set(name, value)
-	}
-	_, err := src.Verify(header, event.Body, event.ReceivedAt)
+	_, err := src.Verify(headersOf(event), event.Body, event.ReceivedAt)
 	if err != nil && event.Secret == "" {
 		return fmt.Errorf("verify event %s again: %w; it was accepted while verification was off: discard it, or have it sent again", event.ID, err)
 	}

@@ -115,36 +115,27 @@ func (w *Worker) sweepOrphans(ctx context.Context, queues []string) error {
 	}
 	seen := make(map[string]time.Time)
 	for _, queue := range queues {
-		for page := 1; ctx.Err() == nil; page++ {
-			active, err := w.queue.inspector.ListActiveTasks(queue, asynq.PageSize(archivePage), asynq.Page(page))
-			if err != nil {
-				return fmt.Errorf("list active tasks of %s: %w", queue, err)
+		orphans, err := listTasks(ctx, queue, w.queue.inspector.ListActiveTasks, func(task *asynq.TaskInfo) bool {
+			key := queue + " " + task.ID
+			if task.IsOrphaned || running[key] {
+				return false
 			}
-			var orphans []*asynq.TaskInfo
-			for _, task := range active {
-				key := queue + " " + task.ID
-				if task.IsOrphaned || running[key] {
-					continue
-				}
-				since, suspect := w.suspects[key]
-				if !suspect {
-					since = w.cfg.Now()
-				}
-				seen[key] = since
-				if w.cfg.Now().Sub(since) >= orphanAfter {
-					orphans = append(orphans, task)
-				}
+			since, suspect := w.suspects[key]
+			if !suspect {
+				since = w.cfg.Now()
 			}
-			if err := w.enqueueOrphans(ctx, orphans); err != nil {
-				return err
-			}
-			if len(active) < archivePage {
-				break
-			}
+			seen[key] = since
+			return w.cfg.Now().Sub(since) >= orphanAfter
+		})
+		if err == nil {
+			err = w.enqueueOrphans(ctx, orphans)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	w.suspects = seen
-	return ctx.Err()
+	return nil
 }
 
 // enqueueOrphans enqueues the next generation of tasks that have no dead letter.

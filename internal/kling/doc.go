@@ -14,9 +14,8 @@
 // GET /tasks, twenty at a time; a legacy one by GET and the path that created it, such as
 // /v1/videos/text2video/{id} or /v1/images/generations/{id}. A [JobKind] names one of
 // these. [Client.Job] asks one kind after the other and reports in [Answer.Kind] which one
-// knew the job: pass that
-// kind next time, and the look-up is one request. [Client.Jobs] looks up many jobs
-// of the new API.
+// knew the job: pass that kind next time, and the look-up is one request. [Client.Jobs]
+// looks up many jobs of the new API.
 //
 // # Answers
 //

@@ -87,8 +87,8 @@ func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 }
 
 func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
-	erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased, storable(letter.Job.Platform), storable(letter.Job.ID))
-	if err != nil || erased {
+	gone, err := isErased(ctx, tx, letter.Job)
+	if err != nil || gone {
 		return err
 	}
 	id := storable(letter.Task.ID)

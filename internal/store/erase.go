@@ -14,8 +14,12 @@ type Erasure struct {
 	BegunAt time.Time
 }
 
-// isErased is the condition that the job of the first two arguments was deleted.
-const isErased = `EXISTS (SELECT 1 FROM erasures x WHERE x.platform = $1 AND x.job_id = $2)`
+// erased is the condition that the job of the first two arguments was deleted.
+const erased = `EXISTS (SELECT 1 FROM erasures x WHERE x.platform = $1 AND x.job_id = $2)`
+
+func isErased(ctx context.Context, q queryer, job tasks.JobKey) (bool, error) {
+	return one(ctx, q, scanOne[bool], `SELECT `+erased, storable(job.Platform), storable(job.ID))
+}
 
 // BeginErasure writes the tombstone of a job, which is due at once. From then on
 // [Store.Record] drops the job's events.
@@ -46,15 +50,15 @@ func (s *Store) PostponeErasure(ctx context.Context, erasure Erasure, next time.
 
 // IsErased reports whether a job has a tombstone.
 func (s *Store) IsErased(ctx context.Context, job tasks.JobKey) (bool, error) {
-	erased, err := one(ctx, s.db, scanOne[bool], `SELECT `+isErased, job.Platform, job.ID)
-	return erased, wrap(err, "look for the deletion of job %s", job)
+	found, err := isErased(ctx, s.db, job)
+	return found, wrap(err, "look for the deletion of job %s", job)
 }
 
 // HasTraces reports whether there is anything of a job: a row, an event, a dead letter, a
 // requested look-up, or a tombstone.
 func (s *Store) HasTraces(ctx context.Context, job tasks.JobKey) (bool, error) {
 	found, err := one(ctx, s.db, scanOne[bool], `
-		SELECT `+isErased+`
+		SELECT `+erased+`
 			OR EXISTS (SELECT 1 FROM jobs WHERE platform = $1 AND id = $2)
 			OR EXISTS (SELECT 1 FROM events WHERE platform = $1 AND job_id = $2)
 			OR EXISTS (SELECT 1 FROM dead_letters WHERE platform = $1 AND job_id = $2)

@@ -233,7 +233,7 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 
 const selectJob = `
 	SELECT platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-		costs, no_media, test_callback AND tracked_at IS NULL, created_at, started_at, finished_at, first_received_at, last_received_at, told
+		costs, no_media, ` + perhapsTest + `, created_at, started_at, finished_at, first_received_at, last_received_at, told
 	FROM jobs `
 
 func scanJob(row scanner) (job Job, err error) {
@@ -300,7 +300,7 @@ func (s *Store) TestCallbacks(ctx context.Context, jobs []tasks.JobKey) (map[tas
 	found := make(map[tasks.JobKey]tasks.Status)
 	for chunk := range slices.Chunk(jobs, maxRows) {
 		var conditions where
-		conditions.andIf(true, "test_callback AND tracked_at IS NULL")
+		conditions.andIf(true, perhapsTest)
 		conditions.andJobs("id", chunk)
 		list, err := collect(ctx, s.db, scanJob, selectJob+conditions.String(), conditions.args...)
 		if err != nil {

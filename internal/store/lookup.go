@@ -35,6 +35,10 @@ func scanLookup(row scanner) (lookup Lookup, err error) {
 	return lookup, err
 }
 
+// perhapsTest is the condition that a job may be a test callback: nothing shows that it is
+// a job, and no program tracked it.
+const perhapsTest = `test_callback AND tracked_at IS NULL`
+
 const insertTracked = `
 	INSERT INTO jobs (platform, id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $5, $5, $5)
 	ON CONFLICT (platform, id) DO NOTHING`
@@ -72,11 +76,11 @@ func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup
 const staleJobs = `
 	SELECT platform, id, TRUE, api, lookups, last_received_at, '', perhaps_test, 0 FROM (
 		SELECT * FROM (
-			SELECT platform, id, api, lookups, last_received_at, test_callback AND tracked_at IS NULL AS perhaps_test, last_received_at AS due FROM jobs
+			SELECT platform, id, api, lookups, last_received_at, ` + perhapsTest + ` AS perhaps_test, last_received_at AS due FROM jobs
 			WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at IS NULL AND last_received_at <= $2
 			ORDER BY last_received_at LIMIT $4) never
 		UNION ALL SELECT * FROM (
-			SELECT platform, id, api, lookups, last_received_at, test_callback AND tracked_at IS NULL AS perhaps_test, lookup_at AS due FROM jobs
+			SELECT platform, id, api, lookups, last_received_at, ` + perhapsTest + ` AS perhaps_test, lookup_at AS due FROM jobs
 			WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at <= $3 AND last_received_at <= $2
 			ORDER BY lookup_at LIMIT $4) again
 	) stale ORDER BY due, id LIMIT $4`
@@ -91,7 +95,7 @@ func (s *Store) StaleJobs(ctx context.Context, platform string, heardBefore, now
 
 const possibleTests = `
 	SELECT platform, id, TRUE, api, lookups, last_received_at, '', TRUE, 0 FROM jobs
-	WHERE platform = $1 AND test_callback AND status = 'created' AND tracked_at IS NULL
+	WHERE platform = $1 AND status = 'created' AND ` + perhapsTest + `
 		AND last_received_at <= $2 AND (lookup_at IS NULL OR lookup_at <= $3)
 	ORDER BY last_received_at LIMIT $4`
 
@@ -131,9 +135,10 @@ func (s *Store) ReopenNoMedia(ctx context.Context, job tasks.JobKey, at time.Tim
 }
 
 // LookedUp notes that Kling was asked about a job, and when to ask next unless the job
-// moves before; a zero time ends the look-ups. A requested look-up can only postpone the next one. It does not make
-// klinghook's own look-ups rarer, because senders must not control that. A request that
-// arrived meanwhile stays. lookup.API, if set, is kept with the job.
+// moves before; a zero time ends the look-ups. A requested look-up can only postpone the
+// next one. It does not make klinghook's own look-ups rarer, because senders must not
+// control that. A request that arrived meanwhile stays. lookup.API, if set, is kept with
+// the job.
 func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := answerRequest(ctx, tx, lookup); err != nil {
@@ -174,15 +179,16 @@ func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, ap
 		if err := answerRequest(ctx, tx, lookup); err != nil {
 			return err
 		}
+		job := tasks.JobKey{Platform: lookup.Job.Platform, ID: jobID}
+		gone, err := isErased(ctx, tx, job)
+		if err != nil || gone {
+			return err
+		}
 		// Insert before locking other rows, as recorder does.
-		erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased, lookup.Job.Platform, jobID)
-		if err != nil || erased {
+		if _, err := tx.ExecContext(ctx, insertTracked, job.Platform, job.ID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, insertTracked, lookup.Job.Platform, jobID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
-			return err
-		}
-		return moveMetadata(ctx, tx, s.dialect, lookup.Job, tasks.JobKey{Platform: lookup.Job.Platform, ID: jobID})
+		return moveMetadata(ctx, tx, s.dialect, lookup.Job, job)
 	})
 	return wrap(err, "note that %s is job %s", lookup.Job, jobID)
 }

@@ -106,8 +106,8 @@ func (s *Store) Track(ctx context.Context, job tasks.JobKey, m tasks.Metadata, a
 }
 
 func track(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, m tasks.Metadata, at time.Time) (created bool, err error) {
-	erased, err := one(ctx, tx, scanOne[bool], `SELECT `+isErased, job.Platform, job.ID)
-	if err == nil && erased {
+	gone, err := isErased(ctx, tx, job)
+	if err == nil && gone {
 		err = tasks.ErrErased
 	}
 	if err != nil {

@@ -70,7 +70,7 @@ func (s *Store) RepeatNotifications(ctx context.Context, job Job, destinations [
 	}
 	latest := map[string]Notification{}
 	for _, notification := range known { // oldest first
-		if notification.Type == "video."+string(job.Status) {
+		if notification.Type == job.Status.EventType() {
 			latest[notification.Destination] = notification
 		}
 	}
@@ -85,7 +85,7 @@ func (s *Store) RepeatNotifications(ctx context.Context, job Job, destinations [
 			continue
 		}
 		if !before {
-			n = Notification{Job: job.Key, Type: "video." + string(job.Status), Destination: destination, CreatedAt: job.LastReceivedAt}
+			n = Notification{Job: job.Key, Type: job.Status.EventType(), Destination: destination, CreatedAt: job.LastReceivedAt}
 		}
 		n.ID, n.State, n.Error, n.UpdatedAt, n.SentAt = newNotificationID(), NotificationPending, "", at, time.Time{}
 		list = append(list, n)
