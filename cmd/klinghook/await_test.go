@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/testenv"
 )
@@ -133,6 +134,45 @@ func TestWorkerWaitsForRedisAndDatabase(t *testing.T) {
 	logged(`"message":"working"`)
 	if err := worker.End(syscall.SIGINT); err != nil || worker.Err() != nil {
 		t.Errorf("the worker ended with %v, %v", err, worker.Err())
+	}
+}
+
+// A probe that runs while the worker stops must neither be cut off nor fail the worker.
+func TestWorkerStoppedWhileWaitingFinishesRunningProbe(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	core, logs := observer.New(zapcore.InfoLevel)
+	running := make(chan struct{})
+	probe := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(running)
+		<-ctx.Done()
+		_ = http.NewResponseController(w).Flush() // the answer begins after the worker was stopped
+	})
+	served := make(chan error, 1)
+	waiting := make(chan struct{}, 1)
+	go func() {
+		cfg := &config.Config{AdminAddr: "127.0.0.1:0", Grace: time.Minute}
+		served <- new(crew).serve(ctx, cfg, probe, zap.New(core), dependency{
+			name: "it", temporary: func(error) bool { return true },
+			check: func(context.Context) error {
+				select {
+				case waiting <- struct{}{}:
+				default:
+				}
+				return errors.New("down")
+			},
+		})
+	}()
+	<-waiting
+	address, _ := logs.FilterMessage("listening").All()[0].ContextMap()["address"].(string)
+	go func() {
+		<-running
+		stop()
+	}()
+	if status, _ := get(t, "http://"+address); status != http.StatusOK {
+		t.Errorf("the probe got %d", status)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("the worker ended with %v", err)
 	}
 }
 

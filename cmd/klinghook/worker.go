@@ -121,10 +121,10 @@ func (c *crew) serve(ctx context.Context, cfg *config.Config, private http.Handl
 			log.Info("stopping")
 			err = nil
 		}
-		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
+		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 	}
 	if err := c.worker.Start(ctx); err != nil {
-		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), 0))
+		return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 	}
 	log.Info("working", zap.String("queues", cfg.Value("KLINGHOOK_QUEUES")), zap.Int("event_shards", cfg.EventShards), zap.Int("pid", os.Getpid()))
 	err := listeners.Wait(ctx)
