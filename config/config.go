@@ -35,8 +35,8 @@ const (
 // The form tag names an entry of forms, the secret tag a [Secret], and the needs tag
 // a setting that must be set too.
 type Config struct {
-	WebhookSecrets         []string `group:"Webhooks" env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"strong" roles:"ingest dev replay client" help:"Secrets of webhooks registered with Kling's API, which arrive at /webhooks/klingai. A delivery may be signed with any of them, so that secrets can be rotated."`
-	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"strong" roles:"ingest dev replay client" help:"Webhook Secrets made in Kling's console, for callbacks at /webhooks/klingai/official."`
+	WebhookSecrets         []string `group:"Webhooks" env:"KLINGAI_WEBHOOK_SECRET" form:"secrets" secret:"strong" roles:"ingest dev admin replay client" help:"Secrets of webhooks registered with Kling's API, which arrive at /webhooks/klingai. A delivery may be signed with any of them, so that secrets can be rotated."`
+	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"strong" roles:"ingest dev admin replay client" help:"Webhook Secrets made in Kling's console, for callbacks at /webhooks/klingai/official."`
 	CallbackTokens         []string `env:"KLINGHOOK_CALLBACK_TOKEN" form:"tokens" secret:"key" roles:"ingest dev" help:"Tokens in the path /webhooks/klingai/t/<token>, for callbacks of Kling accounts without a Webhook Secret. Such a callback is only a hint: a worker asks Kling about the job, which needs credentials."`
 
 	APIKey    string `group:"Kling's API" env:"KLINGAI_API_KEY" form:"secret" secret:"key" roles:"worker dev replay client" help:"Kling's API key, for registering webhooks and looking up jobs."`
@@ -64,10 +64,10 @@ type Config struct {
 	RedisKey        string `env:"KLINGHOOK_REDIS_TLS_KEY" form:"path" needs:"KLINGHOOK_REDIS_TLS_CERT" roles:"ingest worker dev admin replay" help:"A PEM file of the key of KLINGHOOK_REDIS_TLS_CERT."`
 	RedisServerName string `env:"KLINGHOOK_REDIS_TLS_SERVER_NAME" form:"name" roles:"ingest worker dev admin replay" help:"The name in Redis's certificate, if it is not the host of the URL."`
 
-	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev migrate store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
+	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev admin migrate store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
 	CopyFrom    string `env:"KLINGHOOK_COPY_FROM" form:"database-url" secret:"url" roles:"migrate" help:"Another database, from which migrate copies everything into an empty KLINGHOOK_DATABASE_URL. Unset it afterwards."`
-	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev store replay" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
-	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev migrate store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
+	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev admin store replay" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
+	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev admin migrate store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
 
 	SpoolDir     string        `group:"Spool" env:"KLINGHOOK_SPOOL_DIR" envDefault:"<data>/spool" form:"path" roles:"ingest dev" help:"The directory that keeps events while Redis is unavailable, so that they still get 200. Processes on one machine may share it. It must be on a disk that outlives the process."`
 	SpoolMaxSize int64         `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" roles:"ingest dev" help:"The largest size of the spool. When it is full, events get 503."`
@@ -86,7 +86,7 @@ type Config struct {
 	LookupGiveUp       time.Duration `env:"KLINGHOOK_LOOKUP_GIVE_UP" envDefault:"168h" form:"duration" roles:"worker dev" help:"How long a job may be silent before it counts as lost."`
 	LookupRate         float64       `env:"KLINGHOOK_LOOKUP_RATE" envDefault:"5" form:"rate" roles:"worker dev replay client" help:"The most requests per second to Kling's API. All workers together keep it for look-ups, each worker on its own for fresh links."`
 	LinkLifetime       time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" roles:"worker dev store" help:"How long links to media work: Kling's for 30 days, some relays' for an hour. In the last tenth of that time, \"jobs list --expiring\" shows files that are not stored yet."`
-	StoredLinkLifetime time.Duration `env:"KLINGHOOK_STORED_LINK_LIFETIME" envDefault:"24h" form:"link-lifetime" roles:"worker dev store" help:"How long the signed links to stored files work that forwards and \"jobs show --json\" contain. 0s leaves them out. A folder has none, and a bucket's link ends with the credentials that signed it."`
+	StoredLinkLifetime time.Duration `env:"KLINGHOOK_STORED_LINK_LIFETIME" envDefault:"24h" form:"link-lifetime" roles:"worker dev admin store" help:"How long the signed links to stored files work that forwards and \"jobs show --json\" contain. 0s leaves them out. A folder has none, and a bucket's link ends with the credentials that signed it."`
 	APITokens          []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"key" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
 
 	SampleURL string `group:"Trying things out" env:"KLINGHOOK_SAMPLE_URL" form:"base-url" roles:"client" help:"The address of video.mp4 and thumbnail.jpg for the jobs that send creates. A running dev serves them. Add it to KLINGHOOK_MEDIA_ALLOW."`

@@ -91,7 +91,10 @@ func TestLoadDefaults(t *testing.T) {
 			WebhookSecrets: []string{goodSecret}, Addr: ":5000", AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single",
 			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, QueueTimeout: 250 * time.Millisecond, MaxBody: 1 << 20, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
-		{"admin", Admin, nil, Config{AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single", EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto"}},
+		{"admin", Admin, nil, Config{
+			AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single", DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media,
+			Data: "./klinghook-data", StoredLinkLifetime: 24 * time.Hour, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
+		}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media, Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour, StoredLinkLifetime: 24 * time.Hour}},
 		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data", LookupRate: 5}},
 	}

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -19,17 +21,23 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/admin/login"
-	"github.com/klinghook/klinghook/internal/admin/queues"
+	"github.com/klinghook/klinghook/internal/doctor"
 	"github.com/klinghook/klinghook/internal/process"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+	"github.com/klinghook/klinghook/worker"
+	"github.com/klinghook/klinghook/worker/media"
 )
 
 func adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
-		Short: "Serve the queue pages",
-		Long: `admin serves the pages at /queues, where failed tasks can be inspected and run again,
-and /healthz, /readyz and /metrics, which need no login. It needs only Redis.
+		Short: "Serve the pages and the API",
+		Long: `admin serves asynq's pages at /queues, where failed tasks can be inspected and run
+again, and /healthz, /readyz and /metrics, which need no login. Give it the settings of a
+worker: it needs Redis, the database and the bucket.
 
 On a loopback address, the default, everybody on this machine can use the pages. On
 other addresses it requires a login: a user with a password hash from "klinghook admin
@@ -67,6 +75,16 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	if err := checkLogin(cfg, gate); err != nil {
 		return err
 	}
+	db, err := store.Prepare(ctx, cfg.DatabaseURL)
+	if err != nil {
+		return databaseError(cfg, err)
+	}
+	defer closeInto(&err, db.Close)
+	bucket, err := openBucket(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, bucket.Close)
 	stopAlerts, err := watchAlerts(ctx, cfg, rdb, log)
 	if err != nil {
 		return err
@@ -76,12 +94,15 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	if gate.HasPage() {
 		logout = cfg.AdminPrefix + login.LogoutPath
 	}
-	pages := queues.New(queues.Config{RootPath: cfg.AdminPrefix + admin.QueuesPath, Redis: rdb, Hosts: ownHosts(cfg), ReadOnly: cfg.ReadOnly, LogoutPath: logout})
-	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Log: log})
+	pages, err := newDashboard(dashboard.Config{Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), LogoutPath: logout, ReadOnly: cfg.ReadOnly, Redis: rdb, Store: db, Log: log}, cfg, bucket)
+	if err != nil {
+		return err
+	}
+	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
-	health := process.NewHealth(log, process.RedisCheck(rdb))
-	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Prefix: cfg.AdminPrefix, Profiles: cli.Profiles(cfg), Queues: gate.Protect(pages), Login: gate}
+	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.CheckWritable})
+	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Prefix: cfg.AdminPrefix, Profiles: cli.Profiles(cfg), Dashboard: gate.Protect(pages), Login: gate}
 	if len(gate.Ways()) > 0 {
 		private.Profiles = gate.Protect(admin.Profiles())
 	}
@@ -90,11 +111,28 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	logAccess(log, cfg, gate)
-	if err = await(ctx, log, redisDependency(cfg, rdb)); err == nil || ctx.Err() != nil {
+	if err = await(ctx, log, redisDependency(cfg, rdb), databaseDependency(cfg, db)); err == nil || ctx.Err() != nil {
 		err = listeners.Wait(ctx)
 	}
 	log.Info("stopping")
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
+}
+
+// newDashboard returns the dashboard with what depends on the settings.
+func newDashboard(parts dashboard.Config, cfg *config.Config, bucket *media.Bucket) (http.Handler, error) {
+	sources, err := openedSources(cfg)
+	if err != nil {
+		return nil, err
+	}
+	eraser := &worker.Eraser{Redis: parts.Redis, Store: parts.Store, Bucket: bucket, EventShards: cfg.EventShards, Now: time.Now}
+	parts.EventShards, parts.LinkLifetime, parts.Version, parts.Bucket = cfg.EventShards, cfg.StoredLinkLifetime, cli.Version(version), bucket
+	parts.Worker = &worker.Replayer{Redis: parts.Redis, Store: parts.Store, EventShards: cfg.EventShards, Sources: sources, Now: time.Now}
+	parts.Checks = func(ctx context.Context) []doctor.Check { return serverChecks(ctx, cfg) }
+	parts.Erase = func(ctx context.Context, job tasks.JobKey) error {
+		_, err := eraser.Erase(ctx, job)
+		return err
+	}
+	return dashboard.New(parts), nil
 }
 
 // checkLogin refuses an address that others can reach if there is no login.

@@ -118,15 +118,21 @@ func checkLetters(ctx context.Context, db *store.Store, ids []int64) error {
 // withReplayer runs f with a Replayer that has the secrets to verify events again.
 func withReplayer(cmd *cobra.Command, f func(context.Context, *worker.Replayer) error) error {
 	return withQueue(cmd, func(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, db *store.Store) error {
-		var readErr error
-		sources, err := source.All(func(setting string) []string {
-			secrets, _, err := openedSecrets(cfg, setting)
-			readErr = errors.Join(readErr, err)
-			return secrets
-		})
-		if err := errors.Join(readErr, err); err != nil {
+		sources, err := openedSources(cfg)
+		if err != nil {
 			return err
 		}
 		return f(ctx, &worker.Replayer{Redis: rdb, Store: db, EventShards: cfg.EventShards, Sources: sources, Now: time.Now})
 	})
+}
+
+// openedSources returns the webhook protocols with their secrets.
+func openedSources(cfg *config.Config) (map[string]source.Source, error) {
+	var readErr error
+	sources, err := source.All(func(setting string) []string {
+		secrets, _, err := openedSecrets(cfg, setting)
+		readErr = errors.Join(readErr, err)
+		return secrets
+	})
+	return sources, errors.Join(readErr, err)
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/ingest"
 	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/admin/queues"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
@@ -142,7 +142,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if _, err := d.store.Migrate(ctx); err != nil {
 		return err
 	}
-	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: d.rdb, Store: d.store, Log: d.log})
+	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: d.rdb, Store: d.store, Log: d.log})
 	d.closers = append(d.closers, func() error { backlog.Close(); return nil })
 	d.metrics.MustRegister(backlog)
 	if err := d.openQueue(ctx); err != nil {
@@ -165,7 +165,8 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.closers = append(d.closers, d.crew.close)
-	return d.crew.bucket.Check(ctx)
+	d.pages, err = newDashboard(dashboard.Config{Redis: d.rdb, Store: d.store, Log: d.log}, d.cfg, d.crew.bucket)
+	return errors.Join(err, d.crew.bucket.Check(ctx))
 }
 
 // openRedis connects to the Redis of the settings, or starts one in memory.
@@ -188,7 +189,6 @@ func (d *dev) openRedis(ctx context.Context) (err error) {
 	if err := pingRedis(ctx, d.cfg, client, "start it, or unset KLINGHOOK_REDIS_URL for a queue in memory"); err != nil {
 		return err
 	}
-	d.pages = queues.New(queues.Config{RootPath: admin.QueuesPath, Redis: client})
 	return nil
 }
 
@@ -239,7 +239,7 @@ func (d *dev) run(ctx context.Context) error {
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
 	private := admin.Handler(admin.Config{
-		Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Profiles: cli.Profiles(d.cfg), Queues: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log),
+		Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Profiles: cli.Profiles(d.cfg), Dashboard: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log),
 	})
 	var public http.Handler = server
 	if d.skipVerify {

@@ -16,7 +16,7 @@ import (
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/admin/queues"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/process"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
@@ -84,7 +84,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer stopAlerts()
-	backlog := queues.NewBacklog(ctx, queues.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
+	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.CheckWritable}, process.Check{Name: "bucket", Probe: crew.bucket.Checked})

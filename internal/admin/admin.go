@@ -17,15 +17,15 @@ type Config struct {
 	Live, Ready http.HandlerFunc
 	// Metrics are served at GET /metrics. Required.
 	Metrics prometheus.Gatherer
-	// Prefix is the path that Queues and Login are below, such as "/klinghook".
+	// Prefix is the path that Dashboard and Login are below, such as "/klinghook".
 	// Default: none.
 	Prefix string
 	// Profiles serves /debug/pprof/. Default: an answer that says how to turn it on.
 	Profiles http.Handler
 	// Jobs, if set, serves PUT /jobs/<id>.
 	Jobs http.Handler
-	// Queues, if set, serves Prefix + /queues.
-	Queues http.Handler
+	// Dashboard, if set, serves everything else below Prefix.
+	Dashboard http.Handler
 	// Login, if set, serves Prefix + /login and /logout.
 	Login http.Handler
 }
@@ -47,13 +47,10 @@ func Handler(cfg Config) http.Handler {
 	if cfg.Jobs != nil {
 		mux.Handle("PUT /jobs/{id...}", cfg.Jobs)
 	}
-	if cfg.Queues != nil {
-		home := cfg.Prefix + QueuesPath
-		mux.Handle(home, cfg.Queues)
-		mux.Handle(home+"/", cfg.Queues)
-		mux.Handle("GET /{$}", http.RedirectHandler(home, http.StatusFound))
+	if cfg.Dashboard != nil {
+		mux.Handle(cfg.Prefix+"/", cfg.Dashboard)
 		if cfg.Prefix != "" {
-			mux.Handle("GET "+cfg.Prefix+"/{$}", http.RedirectHandler(home, http.StatusFound))
+			mux.Handle("GET /{$}", http.RedirectHandler(cfg.Prefix+"/", http.StatusFound))
 		}
 	}
 	if cfg.Login != nil {

@@ -20,9 +20,9 @@ func says(name string, status int) http.HandlerFunc {
 
 func TestHandlerServesWhatIsConfigured(t *testing.T) {
 	private := admin.Config{Live: says("live", 200), Ready: says("ready", 503), Metrics: admin.NewMetrics("v1.2.3")}
-	withQueues := private
-	withQueues.Queues = says("queues", 200)
-	withLogin := withQueues
+	withPages := private
+	withPages.Dashboard = says("pages", 200)
+	withLogin := withPages
 	withLogin.Login = says("login", 200)
 	withPrefix := withLogin
 	withPrefix.Prefix = "/tools/klinghook"
@@ -41,28 +41,25 @@ func TestHandlerServesWhatIsConfigured(t *testing.T) {
 		{"health by POST", private, "POST", "/healthz", 405, ""},
 		{"another host name", private, "GET", "http://worker.example:5001/metrics", 200, "klinghook_build_info"},
 		{"no profiles", private, "GET", "/debug/pprof/heap", 404, "KLINGHOOK_PROFILES"},
-		{"no queues", private, "GET", "/queues", 404, ""},
-		{"nothing at the root without queues", private, "GET", "/", 404, ""},
-		{"root", withQueues, "GET", "/", 302, "/queues"},
-		{"queues", withQueues, "GET", "/queues", 200, "queues: GET /queues"},
-		{"below queues", withQueues, "GET", "/queues/static/js/main.js", 200, "queues: GET /queues/static/js/main.js"},
-		{"a task's id", withQueues, "DELETE", "/queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F", 200,
-			"queues: DELETE /queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F"},
-		{"path with the same prefix", withQueues, "GET", "/queuesx", 404, ""},
-		{"no login", withQueues, "GET", "/login", 404, ""},
+		{"no dashboard", private, "GET", "/queues", 404, ""},
+		{"nothing at the root without a dashboard", private, "GET", "/", 404, ""},
+		{"root", withPages, "GET", "/", 200, "pages: GET /"},
+		{"queues", withPages, "GET", "/queues", 200, "pages: GET /queues"},
+		{"a task's id", withPages, "DELETE", "/queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F", 200,
+			"pages: DELETE /queues/api/queues/media/archived_tasks/media:download:a~2fb:v:1?x=%2F"},
+		{"no login", private, "GET", "/login", 404, ""},
 		{"login", withLogin, "POST", "/login", 200, "login: POST /login"},
 		{"log out", withLogin, "POST", "/logout", 200, "login: POST /logout"},
-		{"root with a prefix", withPrefix, "GET", "/", 302, "/tools/klinghook/queues"},
-		{"the prefix", withPrefix, "GET", "/tools/klinghook/", 302, "/tools/klinghook/queues"},
+		{"root with a prefix", withPrefix, "GET", "/", 302, "/tools/klinghook/"},
+		{"the prefix", withPrefix, "GET", "/tools/klinghook/", 200, "pages: GET /tools/klinghook/"},
 		{"the prefix without a slash", withPrefix, "GET", "/tools/klinghook", 307, "/tools/klinghook/"},
-		{"queues below the prefix", withPrefix, "GET", "/tools/klinghook/queues", 200, "queues: GET /tools/klinghook/queues"},
-		{"below queues below the prefix", withPrefix, "GET", "/tools/klinghook/queues/api/queues", 200, "queues: GET /tools/klinghook/queues/api"},
+		{"queues below the prefix", withPrefix, "GET", "/tools/klinghook/queues/api/queues", 200, "pages: GET /tools/klinghook/queues/api"},
 		{"login below the prefix", withPrefix, "POST", "/tools/klinghook/login", 200, "login: POST /tools/klinghook/login"},
 		{"log out below the prefix", withPrefix, "POST", "/tools/klinghook/logout", 200, "login: POST /tools/klinghook/logout"},
-		{"queues beside the prefix", withPrefix, "GET", "/queues", 404, ""},
+		{"pages beside the prefix", withPrefix, "GET", "/queues", 404, ""},
 		{"health beside the prefix", withPrefix, "GET", "/healthz", 200, "live"},
 		{"health with a login", withLogin, "GET", "/readyz", 503, "ready"},
-		{"health with queues", withQueues, "GET", "/healthz", 200, "live"},
+		{"health with a dashboard", withPages, "GET", "/healthz", 200, "live"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,4 +1,5 @@
 // Package admin serves the private address of a process: health, metrics, profiles,
-// and PUT /jobs. Its subpackages serve asynq's pages (queues) and the login in front
-// of them (login). The address belongs on a loopback interface or a private network.
+// and PUT /jobs. Its subpackages serve the dashboard (pages, API and asynq's pages) and
+// the login in front of it. The address belongs on a loopback interface or a private
+// network.
 package admin

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -135,6 +136,18 @@ func (b *Bucket) SignedURL(ctx context.Context, object string, lifetime time.Dur
 		return "", fmt.Errorf("sign link to %s: %w", object, err)
 	}
 	return link, nil
+}
+
+// Open opens an object for reading. The error is fs.ErrNotExist if there is none.
+func (b *Bucket) Open(ctx context.Context, object string) (io.ReadSeekCloser, error) {
+	r, err := b.blob.NewReader(ctx, object, nil)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return nil, fmt.Errorf("open object %s: %w", object, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open object %s: %w", object, err)
+	}
+	return r, nil
 }
 
 // Close closes the bucket. Downloads into it must have ended.

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/admin/login"
-	"github.com/klinghook/klinghook/internal/admin/queues"
 	"github.com/klinghook/klinghook/internal/testenv/browser"
 )
 
@@ -115,9 +115,9 @@ func startProxy(t *testing.T, rdb redis.UniversalClient, prefix string) (site st
 		User: "operator", PasswordHash: string(hash), Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Prefix: prefix, Redis: rdb, Log: zap.New(core), Metrics: prometheus.NewRegistry(),
 	})
-	pages := queues.New(queues.Config{RootPath: prefix + admin.QueuesPath, Redis: rdb, LogoutPath: prefix + login.LogoutPath})
+	pages := dashboard.NewQueues(dashboard.QueuesConfig{RootPath: prefix + admin.QueuesPath, Redis: rdb, LogoutPath: prefix + login.LogoutPath})
 	private := httptest.NewServer(admin.Handler(admin.Config{
-		Live: http.NotFound, Ready: http.NotFound, Metrics: prometheus.NewRegistry(), Prefix: prefix, Queues: gate.Protect(pages), Login: gate,
+		Live: http.NotFound, Ready: http.NotFound, Metrics: prometheus.NewRegistry(), Prefix: prefix, Dashboard: gate.Protect(pages), Login: gate,
 	}))
 	t.Cleanup(private.Close)
 	target, err := url.Parse(private.URL)

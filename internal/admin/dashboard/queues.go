@@ -1,4 +1,4 @@
-package queues
+package dashboard
 
 import (
 	"bytes"
@@ -17,8 +17,8 @@ import (
 	"github.com/klinghook/klinghook/internal/admin"
 )
 
-// Config configures the pages.
-type Config struct {
+// QueuesConfig configures asynq's pages.
+type QueuesConfig struct {
 	// RootPath is the path of the pages, with a slash at the start only. Required.
 	RootPath string
 	// Redis contains the queues. The caller closes it. Required.
@@ -31,8 +31,8 @@ type Config struct {
 	LogoutPath string
 }
 
-// New returns the pages.
-func New(cfg Config) http.Handler {
+// NewQueues returns asynq's pages.
+func NewQueues(cfg QueuesConfig) http.Handler {
 	monitor := asynqmon.New(asynqmon.Options{
 		RootPath:         cfg.RootPath,
 		RedisConnOpt:     client{cfg.Redis},
@@ -68,7 +68,7 @@ const logoutForm = `<style>#logout{position:fixed;top:18px;right:16px;z-index:99
 
 // indexPage returns asynqmon's HTML page without unwanted links and with a logout
 // button in the empty top right corner.
-func indexPage(monitor http.Handler, cfg Config) []byte {
+func indexPage(monitor http.Handler, cfg QueuesConfig) []byte {
 	page := page{header: make(http.Header)}
 	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: cfg.RootPath + "/"}})
 	index := unwantedLinks.ReplaceAll(page.Bytes(), nil)

@@ -1,4 +1,4 @@
-package queues
+package dashboard
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package queues_test
+package dashboard_test
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/klinghook/klinghook/internal/admin/queues"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -33,7 +33,7 @@ func newQueue(t *testing.T) queue {
 
 func newQueueOn(t *testing.T, rdb redis.UniversalClient) queue {
 	t.Helper()
-	q := queue{redis: rdb, pages: queues.New(queues.Config{RootPath: "/queues", Redis: rdb})}
+	q := queue{redis: rdb, pages: dashboard.NewQueues(dashboard.QueuesConfig{RootPath: "/queues", Redis: rdb})}
 	t.Cleanup(func() {
 		if err := rdb.Close(); err != nil {
 			t.Error(err)
@@ -97,7 +97,7 @@ func TestOnlySameOriginRequestsChangeTasks(t *testing.T) {
 
 func TestReadOnlyPagesChangeNothing(t *testing.T) {
 	q := newQueue(t)
-	q.pages = queues.New(queues.Config{RootPath: "/queues", Redis: q.redis, ReadOnly: true})
+	q.pages = dashboard.NewQueues(dashboard.QueuesConfig{RootPath: "/queues", Redis: q.redis, ReadOnly: true})
 	if w := q.ask(t, "DELETE", "/queues/api/queues/events/pending_tasks/"+q.taskID, ""); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("status %d", w.Code)
 	}
@@ -166,7 +166,7 @@ func TestPagesUseOurRedisClient(t *testing.T) {
 
 func TestPagesReportRedisErrors(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
-	q := queue{pages: queues.New(queues.Config{RootPath: "/queues", Redis: rdb})}
+	q := queue{pages: dashboard.NewQueues(dashboard.QueuesConfig{RootPath: "/queues", Redis: rdb})}
 	if w := q.ask(t, "GET", "/queues", "", "Accept", "text/html"); w.Code != http.StatusOK {
 		t.Errorf("the page answers %d", w.Code)
 	}

@@ -1,0 +1,86 @@
+package dashboard
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/doctor"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Config configures the dashboard.
+type Config struct {
+	// Prefix is the path that everything is below, as in admin.Config. Default: none.
+	Prefix string
+	// Hosts are the accepted host names besides local ones.
+	Hosts []string
+	// LogoutPath is where a logout button posts to. If empty, there is no button.
+	LogoutPath string
+	// ReadOnly forbids all changes.
+	ReadOnly bool
+
+	// Redis contains the queues. The caller closes it. Required.
+	Redis redis.UniversalClient
+	// EventShards is the number of queues for events. Default: 1.
+	EventShards int
+	// Store, Bucket, Worker and Erase are required.
+	Store  *store.Store
+	Bucket Bucket
+	Worker Worker
+	// Erase deletes a job with everything that belongs to it.
+	Erase func(context.Context, tasks.JobKey) error
+	// Checks are the checks of klinghook doctor, for the health page.
+	Checks func(context.Context) []doctor.Check
+	// LinkLifetime is how long signed links to stored files are valid. Default: files are
+	// served by this process.
+	LinkLifetime time.Duration
+	// Version is this program's version.
+	Version string
+	// Log is required.
+	Log *zap.Logger
+}
+
+// Bucket contains the stored files. media.Bucket implements it.
+type Bucket interface {
+	// Open opens an object. The error is fs.ErrNotExist if there is none.
+	Open(ctx context.Context, object string) (io.ReadSeekCloser, error)
+	// SignedURL returns a link to an object; empty if the bucket signs none.
+	SignedURL(ctx context.Context, object string, lifetime time.Duration) (string, error)
+}
+
+// Worker repeats work. worker.Replayer implements it.
+type Worker interface {
+	// Replay enqueues the task of a dead letter again; Discard drops it.
+	Replay(ctx context.Context, letter store.DeadLetter) error
+	Discard(ctx context.Context, letter store.DeadLetter) error
+	// Download downloads a file of a job once more, all if name is empty. Notify notifies
+	// of a job's state once more. Both return how many tasks they enqueued.
+	Download(ctx context.Context, job tasks.JobKey, name string) (int, error)
+	Notify(ctx context.Context, job tasks.JobKey, destinations []string) (int, error)
+}
+
+// dashboard serves the pages and the API.
+type dashboard struct{ cfg Config }
+
+// New returns the handler of everything below the prefix.
+func New(cfg Config) http.Handler {
+	d := &dashboard{cfg: cfg}
+	mux := http.NewServeMux()
+	d.routeQueues(mux)
+	return mux
+}
+
+// routeQueues serves asynq's pages.
+func (d *dashboard) routeQueues(mux *http.ServeMux) {
+	home := d.cfg.Prefix + admin.QueuesPath
+	queues := NewQueues(QueuesConfig{RootPath: home, Redis: d.cfg.Redis, Hosts: d.cfg.Hosts, ReadOnly: d.cfg.ReadOnly, LogoutPath: d.cfg.LogoutPath})
+	mux.Handle(home, queues)
+	mux.Handle(home+"/", queues)
+}
