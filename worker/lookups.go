@@ -18,7 +18,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Kling answers look-ups. [kling.Client] implements it.
+// Kling answers look-ups. [kling.API] implements it.
 type Kling interface {
 	Jobs(ctx context.Context, ids ...string) ([]kling.Answer, error)
 	Job(ctx context.Context, id string, kinds ...kling.JobKind) (kling.Answer, error)

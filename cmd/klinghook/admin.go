@@ -101,7 +101,7 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
-	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.CheckWritable})
+	health := process.NewHealth(log, process.RedisCheck(rdb), process.Dependency{Name: "database", Probe: db.CheckWritable})
 	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Prefix: cfg.AdminPrefix, Profiles: cli.Profiles(cfg), Dashboard: gate.Protect(pages), Login: gate}
 	if len(gate.Ways()) > 0 {
 		private.Profiles = gate.Protect(admin.Profiles())

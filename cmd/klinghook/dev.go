@@ -107,7 +107,7 @@ type dev struct {
 	rdb      redis.UniversalClient
 	store    *store.Store
 	queue    ingest.Enqueuer
-	check    process.Check // of the queue
+	check    process.Dependency // of the queue
 	// spoolPercent returns how much of the spool is in use.
 	spoolPercent func() int
 	sample       *sampleServer
@@ -233,7 +233,7 @@ func (d *dev) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	health := process.NewHealth(d.log, d.check, process.Check{Name: "database", Probe: d.store.CheckWritable})
+	health := process.NewHealth(d.log, d.check, process.Dependency{Name: "database", Probe: d.store.CheckWritable})
 	server := ingest.New(ingest.Config{
 		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody, Check: d.check.Probe,
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),

@@ -222,7 +222,7 @@ func refresh(ctx context.Context, w io.Writer, cfg *config.Config, rdb redis.Uni
 }
 
 // refreshJob asks Kling about a job and enqueues the answer.
-func refreshJob(ctx context.Context, client *kling.Client, queue *tasks.Client, db *store.Store, id string) (answer refreshed, err error) {
+func refreshJob(ctx context.Context, client *kling.API, queue *tasks.Client, db *store.Store, id string) (answer refreshed, err error) {
 	api, err := db.JobAPI(ctx, tasks.KlingJob(id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return answer, err

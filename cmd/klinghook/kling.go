@@ -11,7 +11,7 @@ import (
 func hasCredentials(cfg *config.Config) bool { return cfg.APIKey != "" || cfg.AccessKey != "" }
 
 // klingClient returns a client of Kling's API. The settings must have credentials.
-func klingClient(cfg *config.Config) (*kling.Client, error) {
+func klingClient(cfg *config.Config) (*kling.API, error) {
 	client, err := kling.New(kling.Config{
 		BaseURL: cfg.APIURL, APIKey: cfg.APIKey, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, Rate: cfg.LookupRate,
 	})

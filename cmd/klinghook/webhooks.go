@@ -49,7 +49,7 @@ During a rotation, put both the old and the new one there, separated by a comma.
 
 func runRegister(cmd *cobra.Command, to string, events []string, asJSON bool) error {
 	u, err := url.Parse(to)
-	// kling.Client decides whether http is allowed.
+	// kling.API decides whether http is allowed.
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !admin.IsLoopback(net.JoinHostPort(u.Hostname(), ""))) {
 		return cli.Usagef("--url must be the public https URL at which Kling reaches this klinghook, such as https://hooks.example.com/webhooks/klingai; on a laptop, use a tunnel")
 	}

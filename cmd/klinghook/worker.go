@@ -87,7 +87,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
-	health := process.NewHealth(log, process.RedisCheck(rdb), process.Check{Name: "database", Probe: db.CheckWritable}, process.Check{Name: "bucket", Probe: crew.bucket.Checked})
+	health := process.NewHealth(log, process.RedisCheck(rdb), process.Dependency{Name: "database", Probe: db.CheckWritable}, process.Dependency{Name: "bucket", Probe: crew.bucket.Checked})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg), Jobs: jobsAPI(cfg, db, log)})
 	return crew.serve(ctx, cfg, private, log,
 		redisDependency(cfg, rdb), databaseDependency(cfg, db),

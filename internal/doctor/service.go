@@ -53,7 +53,7 @@ const trialJob = "klinghook-doctor"
 
 // KlingKey asks Kling about a job that does not exist. client is nil without credentials;
 // newAPI reports that they work for the new API.
-func KlingKey(client *kling.Client, newAPI bool) Check {
+func KlingKey(client *kling.API, newAPI bool) Check {
 	const check = "kling"
 	return Check{Name: check, Run: func(ctx context.Context) []Finding {
 		if client == nil {

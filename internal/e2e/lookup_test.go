@@ -172,7 +172,7 @@ func (s *simulation) check() {
 }
 
 // ask asks the simulator about a job, again if it answers with an error.
-func ask(ctx context.Context, t *testing.T, api *kling.Client, id string, kind kling.JobKind) (job kling.Answer) {
+func ask(ctx context.Context, t *testing.T, api *kling.API, id string, kind kling.JobKind) (job kling.Answer) {
 	t.Helper()
 	err := errors.New("not asked")
 	for range 20 {

@@ -34,7 +34,7 @@ type call struct {
 }
 
 // do makes a call and returns the data of a successful answer.
-func (c *Client) do(ctx context.Context, apiCall call) (json.RawMessage, error) {
+func (c *API) do(ctx context.Context, apiCall call) (json.RawMessage, error) {
 	if apiCall.apiKeyOnly && c.keys.apiKey == "" {
 		return nil, ErrNeedsAPIKey
 	}
@@ -69,7 +69,7 @@ func (c *Client) do(ctx context.Context, apiCall call) (json.RawMessage, error) 
 	return data, err
 }
 
-func (c *Client) request(ctx context.Context, apiCall call, token string) (*http.Request, error) {
+func (c *API) request(ctx context.Context, apiCall call, token string) (*http.Request, error) {
 	target := c.base.JoinPath(apiCall.path)
 	target.RawQuery = apiCall.query
 	var body io.Reader
@@ -112,7 +112,7 @@ var query = regexp.MustCompile(`[?#]\S*=\S*`)
 
 // read returns the data of an answer, or an APIError for a refusal. An answer is the
 // documented {code, message, request_id, data}, or the seed protocol's bare object.
-func (c *Client) read(res *http.Response, body []byte, token string) (json.RawMessage, error) {
+func (c *API) read(res *http.Response, body []byte, token string) (json.RawMessage, error) {
 	body = source.WithoutMark(body)
 	envelope := source.ParseObject(body)
 	code, _ := strconv.Atoi(envelope.Scalar("code"))

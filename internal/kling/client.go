@@ -21,7 +21,7 @@ const (
 	userAgent      = "klinghook"
 )
 
-// Config configures a Client. Set either APIKey, or AccessKey and SecretKey.
+// Config configures an API. Set either APIKey, or AccessKey and SecretKey.
 type Config struct {
 	// BaseURL is the URL that paths are appended to. Default DefaultBaseURL. It must
 	// be https, except for a loopback host.
@@ -38,8 +38,8 @@ type Config struct {
 	HTTPClient *http.Client
 }
 
-// Client calls Kling's API. It is safe for concurrent use.
-type Client struct {
+// API is a client of Kling's API. It is safe for concurrent use.
+type API struct {
 	base     *url.URL
 	keys     *credentials
 	throttle *throttle
@@ -47,7 +47,7 @@ type Client struct {
 }
 
 // New checks the Config without using the network.
-func New(cfg Config) (*Client, error) {
+func New(cfg Config) (*API, error) {
 	base, err := parseBase(cfg.BaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("kling: base URL %w", err)
@@ -62,7 +62,7 @@ func New(cfg Config) (*Client, error) {
 	case !(cfg.Rate > 0) || math.IsInf(cfg.Rate, 1): // NaN is not above 0 either
 		return nil, fmt.Errorf("kling: a rate of %g requests a second; set it above 0", cfg.Rate)
 	}
-	c := &Client{base: base, keys: keys, throttle: newThrottle(cfg.Rate)}
+	c := &API{base: base, keys: keys, throttle: newThrottle(cfg.Rate)}
 	if cfg.HTTPClient != nil {
 		c.http = *cfg.HTTPClient
 	}

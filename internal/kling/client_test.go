@@ -25,7 +25,7 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newTestClient(t *testing.T, baseURL string) *Client {
+func newTestClient(t *testing.T, baseURL string) *API {
 	t.Helper()
 	c, err := New(Config{BaseURL: baseURL, APIKey: testKey, Rate: 1e6})
 	if err != nil {

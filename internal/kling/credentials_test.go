@@ -23,7 +23,7 @@ const (
 	testSecretKey = "hunter4-secret"
 )
 
-func newPairClient(t *testing.T, baseURL string, transport http.RoundTripper) *Client {
+func newPairClient(t *testing.T, baseURL string, transport http.RoundTripper) *API {
 	t.Helper()
 	c, err := New(Config{
 		BaseURL: baseURL, AccessKey: testAccessKey, SecretKey: testSecretKey + "\n", Rate: 1e6,
@@ -111,7 +111,7 @@ func TestErrorsHideSecrets(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		envelope(w, http.StatusUnauthorized, 1002, r.Header.Get("Authorization")+" "+testKey+testAccessKey+testSecretKey, "null")
 	})
-	for c, secrets := range map[*Client][]string{
+	for c, secrets := range map[*API][]string{
 		newTestClient(t, srv.URL):      {testKey},
 		newPairClient(t, srv.URL, nil): {testAccessKey, testSecretKey, "eyJ"},
 	} {

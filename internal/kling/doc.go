@@ -13,8 +13,8 @@
 // Kling has two APIs. A job created with the model in the path is looked up by
 // GET /tasks, twenty at a time; a legacy one by GET and the path that created it, such as
 // /v1/videos/text2video/{id} or /v1/images/generations/{id}. A [JobKind] names one of
-// these. [Client.Job] asks one kind after the other and reports in [Answer.Kind] which one
-// knew the job: pass that kind next time, and the look-up is one request. [Client.Jobs]
+// these. [API.Job] asks one kind after the other and reports in [Answer.Kind] which one
+// knew the job: pass that kind next time, and the look-up is one request. [API.Jobs]
 // looks up many jobs of the new API.
 //
 // # Answers
@@ -32,7 +32,7 @@
 //
 // # Rate
 //
-// A Client makes at most Config.Rate requests a second, however many goroutines use
+// An API makes at most Config.Rate requests a second, however many goroutines use
 // it. After a 429 or a Retry-After all its calls wait. A call whose context would
 // end before its turn fails at once with a [*WaitError].
 //

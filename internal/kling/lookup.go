@@ -16,13 +16,13 @@ import (
 const BatchSize = 20
 
 // Job looks up a job by its id, or by the id that its creator chose. It asks the
-// kinds in order until one knows the job; without kinds, all of Kinds. A Client
+// kinds in order until one knows the job; without kinds, all of Kinds. An API
 // without an API key skips KindTasks, unless it is the only kind. KindTasks knows
 // jobs by Kling's id only.
 //
 // The error is ErrNotFound if no kind knows the job. The search goes on after a kind
 // that the account may not use or that does not accept the id; any other error ends it.
-func (c *Client) Job(ctx context.Context, id string, kinds ...JobKind) (Answer, error) {
+func (c *API) Job(ctx context.Context, id string, kinds ...JobKind) (Answer, error) {
 	if len(kinds) == 0 {
 		kinds = Kinds()
 	}
@@ -58,7 +58,7 @@ func rank(err error) int {
 	return 0
 }
 
-func (c *Client) jobOfKind(ctx context.Context, kind JobKind, id string) (Answer, error) {
+func (c *API) jobOfKind(ctx context.Context, kind JobKind, id string) (Answer, error) {
 	if err := checkID(kind, id); err != nil {
 		return Answer{}, err
 	}
@@ -84,7 +84,7 @@ func (c *Client) jobOfKind(ctx context.Context, kind JobKind, id string) (Answer
 
 var errAnotherJob = fmt.Errorf("%w: it has a job that was not requested", ErrUnreadable)
 
-func (c *Client) legacyJob(ctx context.Context, kind JobKind, id string) ([]Answer, error) {
+func (c *API) legacyJob(ctx context.Context, kind JobKind, id string) ([]Answer, error) {
 	path, err := kind.legacyPath()
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func checkID(kind JobKind, id string) error {
 // particular order. If the error is nil, Kling does not know the ids that are
 // missing. Otherwise the jobs that were found come with the error: one id that Kling
 // refuses, or one unreadable object, does not hide the others.
-func (c *Client) Jobs(ctx context.Context, ids ...string) ([]Answer, error) {
+func (c *API) Jobs(ctx context.Context, ids ...string) ([]Answer, error) {
 	var found []Answer
 	var problems []error
 	var valid []string
@@ -146,7 +146,7 @@ func (c *Client) Jobs(ctx context.Context, ids ...string) ([]Answer, error) {
 // batch asks the new API for at most BatchSize jobs. Kling refuses a whole batch for one
 // bad id, so batch retries a refused batch in halves until that id is alone. It appends
 // errors about single jobs to problems and returns any other.
-func (c *Client) batch(ctx context.Context, ids []string, problems *[]error) ([]Answer, error) {
+func (c *API) batch(ctx context.Context, ids []string, problems *[]error) ([]Answer, error) {
 	escaped := make([]string, len(ids))
 	for i, id := range ids {
 		escaped[i] = url.QueryEscape(id)

@@ -14,7 +14,7 @@ import (
 
 // newPacedClient returns a client that makes two requests a second, and a function
 // that returns the times of its requests.
-func newPacedClient(t *testing.T, answer transport) (c *Client, wentOut func() []time.Duration) {
+func newPacedClient(t *testing.T, answer transport) (c *API, wentOut func() []time.Duration) {
 	t.Helper()
 	var mu sync.Mutex
 	var times []time.Duration
@@ -43,7 +43,7 @@ func processing(*http.Request) (int, http.Header, string) {
 
 // callsAtOnce starts calls that must all succeed, and returns a function that waits for
 // them.
-func callsAtOnce(t *testing.T, c *Client, n int) (wait func()) {
+func callsAtOnce(t *testing.T, c *API, n int) (wait func()) {
 	var calls sync.WaitGroup
 	for range n {
 		calls.Go(func() {

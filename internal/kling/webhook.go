@@ -26,7 +26,7 @@ type Webhook struct {
 // is on this machine too. The events must be in tasks.KnownTypes. It needs an API
 // key. After an error that is not an *APIError, Kling may still have registered the
 // webhook.
-func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
+func (c *API) RegisterWebhook(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
 	webhook, err := c.register(ctx, webhookURL, events)
 	if err != nil {
 		return webhook, fmt.Errorf("register webhook: %w", err)
@@ -34,7 +34,7 @@ func (c *Client) RegisterWebhook(ctx context.Context, webhookURL string, events 
 	return webhook, nil
 }
 
-func (c *Client) register(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
+func (c *API) register(ctx context.Context, webhookURL string, events []string) (Webhook, error) {
 	if err := c.checkWebhook(webhookURL, events); err != nil {
 		return Webhook{}, err
 	}
@@ -62,7 +62,7 @@ func (c *Client) register(ctx context.Context, webhookURL string, events []strin
 	return webhook, nil
 }
 
-func (c *Client) checkWebhook(webhookURL string, events []string) error {
+func (c *API) checkWebhook(webhookURL string, events []string) error {
 	u, err := url.Parse(webhookURL)
 	local := err == nil && u.Scheme == "http" && isLoopback(u.Hostname()) && isLoopback(c.base.Hostname())
 	switch {

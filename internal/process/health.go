@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Check is a dependency of a process, such as Redis.
-type Check struct {
+// Dependency is something needed by a process, such as Redis.
+type Dependency struct {
 	// Name is shown to callers. The probe's error appears only in the log.
 	Name string
 	// Probe returns an error if the dependency cannot be used. Probes of different
@@ -30,7 +30,7 @@ const probeLimit = time.Second
 // concurrent use.
 type Health struct {
 	log    *zap.Logger
-	checks []Check
+	checks []Dependency
 
 	mu      sync.Mutex // guards the fields below; held while probing
 	probed  time.Time
@@ -38,7 +38,7 @@ type Health struct {
 }
 
 // NewHealth returns a Health that is ready when all checks pass.
-func NewHealth(log *zap.Logger, checks ...Check) *Health {
+func NewHealth(log *zap.Logger, checks ...Dependency) *Health {
 	return &Health{log: log, checks: checks}
 }
 

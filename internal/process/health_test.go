@@ -19,7 +19,7 @@ import (
 )
 
 // check returns a check and a function that sets its error.
-func check(name string) (c process.Check, fail func(error)) {
+func check(name string) (c process.Dependency, fail func(error)) {
 	var result atomic.Pointer[error]
 	probe := func(context.Context) error {
 		if err := result.Load(); err != nil {
@@ -27,7 +27,7 @@ func check(name string) (c process.Check, fail func(error)) {
 		}
 		return nil
 	}
-	return process.Check{Name: name, Probe: probe}, func(err error) { result.Store(&err) }
+	return process.Dependency{Name: name, Probe: probe}, func(err error) { result.Store(&err) }
 }
 
 // ready returns the answer of h.Ready.
@@ -38,7 +38,7 @@ func ready(ctx context.Context, h *process.Health) *httptest.ResponseRecorder {
 }
 
 func TestLiveDoesNotNeedTheChecks(t *testing.T) {
-	down := process.Check{Name: "redis", Probe: func(context.Context) error { return errors.New("down") }}
+	down := process.Dependency{Name: "redis", Probe: func(context.Context) error { return errors.New("down") }}
 	w := httptest.NewRecorder()
 	process.NewHealth(zap.NewNop(), down).Live(w, httptest.NewRequest("GET", "/healthz", http.NoBody))
 	if got := w.Body.String(); w.Code != 200 || got != `{"status":"ok"}`+"\n" || w.Header().Get("Content-Type") != "application/json" {
@@ -55,18 +55,18 @@ func TestReadyListsFailingChecks(t *testing.T) {
 	inTime := func(ctx context.Context) error { return ctx.Err() }
 	tests := []struct {
 		name       string
-		checks     []process.Check
+		checks     []process.Dependency
 		wantStatus int
 		want       string
 		wantTook   time.Duration
 	}{
 		{"nothing to check", nil, 200, `{"status":"ready"}`, 0},
-		{"all well", []process.Check{{"redis", passes, nil}, {"database", passes, nil}}, 200, `{"status":"ready"}`, 0},
-		{"one down", []process.Check{{"redis", fails, nil}, {"database", passes, nil}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, 0},
-		{"one hangs", []process.Check{{"redis", hangs, nil}, {"database", inTime, nil}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, time.Second},
-		{"with a detail", []process.Check{{"spool", passes, depth}}, 200, `{"spool":{"events":3},"status":"ready"}`, 0},
-		{"down, with a detail", []process.Check{{"spool", fails, depth}}, 503, `{"checks":{"spool":"unreachable"},"spool":{"events":3},"status":"not ready"}`, 0},
-		{"all hang", []process.Check{{"redis", hangs, nil}, {"database", hangs, nil}}, 503, `{"checks":{"database":"unreachable","redis":"unreachable"},"status":"not ready"}`, time.Second},
+		{"all well", []process.Dependency{{"redis", passes, nil}, {"database", passes, nil}}, 200, `{"status":"ready"}`, 0},
+		{"one down", []process.Dependency{{"redis", fails, nil}, {"database", passes, nil}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, 0},
+		{"one hangs", []process.Dependency{{"redis", hangs, nil}, {"database", inTime, nil}}, 503, `{"checks":{"redis":"unreachable"},"status":"not ready"}`, time.Second},
+		{"with a detail", []process.Dependency{{"spool", passes, depth}}, 200, `{"spool":{"events":3},"status":"ready"}`, 0},
+		{"down, with a detail", []process.Dependency{{"spool", fails, depth}}, 503, `{"checks":{"spool":"unreachable"},"spool":{"events":3},"status":"not ready"}`, 0},
+		{"all hang", []process.Dependency{{"redis", hangs, nil}, {"database", hangs, nil}}, 503, `{"checks":{"database":"unreachable","redis":"unreachable"},"status":"not ready"}`, time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestReadyListsFailingChecks(t *testing.T) {
 func TestResultsAreKeptForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var probes atomic.Int64
-		h := process.NewHealth(zap.NewNop(), process.Check{Name: "redis", Probe: func(context.Context) error {
+		h := process.NewHealth(zap.NewNop(), process.Dependency{Name: "redis", Probe: func(context.Context) error {
 			probes.Add(1)
 			return nil
 		}})
@@ -110,7 +110,7 @@ func TestResultsAreKeptForASecond(t *testing.T) {
 }
 
 func TestClientThatGoesAwayDoesNotFailTheChecks(t *testing.T) {
-	h := process.NewHealth(zap.NewNop(), process.Check{Name: "redis", Probe: func(ctx context.Context) error { return ctx.Err() }})
+	h := process.NewHealth(zap.NewNop(), process.Dependency{Name: "redis", Probe: func(ctx context.Context) error { return ctx.Err() }})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if w := ready(gone, h); w.Code != 200 {

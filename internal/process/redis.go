@@ -159,8 +159,8 @@ const readyKey = "klinghook:ready"
 
 // RedisCheck passes if Redis accepts a write. Redis refuses writes while it loads its data,
 // is a replica, is out of memory or cannot save.
-func RedisCheck(rdb redis.UniversalClient) Check {
-	return Check{Name: "redis", Probe: func(ctx context.Context) error {
+func RedisCheck(rdb redis.UniversalClient) Dependency {
+	return Dependency{Name: "redis", Probe: func(ctx context.Context) error {
 		if err := rdb.Set(ctx, readyKey, 1, time.Minute).Err(); err != nil {
 			return fmt.Errorf("write to Redis: %w", err)
 		}

@@ -116,12 +116,12 @@ func (s *Store) changeDestination(ctx context.Context, what, name, change string
 	return wrap(err, "%s destination %q", what, name)
 }
 
-// Gate says whether a message may be sent to a destination.
-type Gate int
+// SendGate says whether a message may be sent to a destination.
+type SendGate int
 
 // The gates.
 const (
-	GateOpen Gate = iota
+	GateOpen SendGate = iota
 	// GateProbe is open for one message, which tries whether a paused destination works.
 	GateProbe
 	// GateClosed means that the destination is paused.
@@ -130,7 +130,7 @@ const (
 
 // GateOf returns whether a message may be sent to a destination now. Only one caller gets
 // a probe that is due; the next one is due later.
-func (s *Store) GateOf(ctx context.Context, name string, now time.Time) (Gate, error) {
+func (s *Store) GateOf(ctx context.Context, name string, now time.Time) (SendGate, error) {
 	list, err := collect(ctx, s.db, scanDestination, selectDestination+`WHERE name = $1 AND paused_at IS NOT NULL`, name)
 	if err != nil || len(list) == 0 {
 		return GateOpen, wrap(err, "check destination %s", name)

@@ -24,7 +24,7 @@ func tried(t *testing.T, db *store.Store, destination, notification string, at t
 }
 
 // checkGate checks whether a message may be sent.
-func checkGate(t *testing.T, db *store.Store, name string, at time.Time, want store.Gate) {
+func checkGate(t *testing.T, db *store.Store, name string, at time.Time, want store.SendGate) {
 	t.Helper()
 	if got, err := db.GateOf(t.Context(), name, at); err != nil || got != want {
 		t.Errorf("at %s the gate of %s is %d, %v; want %d", at.Sub(received), name, got, err, want)

@@ -99,12 +99,12 @@ func (c *chat) close() {}
 
 // send waits until the context ends. A send that takes longer goes on in the
 // background and may still arrive.
-func (c *chat) send(ctx context.Context, message Message) (Answer, error) {
+func (c *chat) send(ctx context.Context, message Message) (Response, error) {
 	var s sender
 	select {
 	case s = <-c.places:
 	case <-ctx.Done():
-		return Answer{}, fmt.Errorf("%d earlier sends have no answer yet: %w", maxSends, ctx.Err())
+		return Response{}, fmt.Errorf("%d earlier sends have no answer yet: %w", maxSends, ctx.Err())
 	}
 	var once sync.Once
 	free := func(idle sender) { once.Do(func() { c.places <- idle }) }
@@ -117,10 +117,10 @@ func (c *chat) send(ctx context.Context, message Message) (Answer, error) {
 	}()
 	select {
 	case err := <-done:
-		return Answer{}, err
+		return Response{}, err
 	case <-ctx.Done():
 		time.AfterFunc(forgetAfter, func() { free(nil) })
-		return Answer{}, fmt.Errorf("no answer: %w", ctx.Err())
+		return Response{}, fmt.Errorf("no answer: %w", ctx.Err())
 	}
 }
 

@@ -74,10 +74,10 @@ func newForward(rawURL string, signer *standardwebhooks.Webhook) (*forward, erro
 
 func (f *forward) close() { f.client.CloseIdleConnections() }
 
-func (f *forward) send(ctx context.Context, message Message) (Answer, error) {
+func (f *forward) send(ctx context.Context, message Message) (Response, error) {
 	req, err := f.request(ctx, message)
 	if err != nil {
-		return Answer{}, err
+		return Response{}, err
 	}
 	res, err := f.client.Do(req)
 	if err != nil {
@@ -86,12 +86,12 @@ func (f *forward) send(ctx context.Context, message Message) (Answer, error) {
 		if errors.As(err, &withURL) {
 			err = withURL.Err
 		}
-		return Answer{}, fmt.Errorf("post: %w", shortError{err})
+		return Response{}, fmt.Errorf("post: %w", shortError{err})
 	}
 	kept, _ := io.ReadAll(io.LimitReader(res.Body, maxKept)) // the status alone decides
 	_, _ = io.CopyN(io.Discard, res.Body, maxDrain)          // only for the connection
 	_ = res.Body.Close()
-	return Answer{Status: res.StatusCode, Body: strings.ToValidUTF8(string(kept), "")}, answerError(res)
+	return Response{Status: res.StatusCode, Body: strings.ToValidUTF8(string(kept), "")}, answerError(res)
 }
 
 // shortError shortens an error that may quote the endpoint, such as a malformed redirect.

@@ -66,13 +66,13 @@ type outlet struct {
 }
 
 type destination interface {
-	send(ctx context.Context, message Message) (Answer, error)
+	send(ctx context.Context, message Message) (Response, error)
 	// close closes idle connections.
 	close()
 }
 
-// Answer is how a forward's endpoint answered.
-type Answer struct {
+// Response is how a forward's endpoint answered.
+type Response struct {
 	// Status is the HTTP status; 0 if there was no answer, and for chat.
 	Status int
 	// Body is at most the first KiB.
@@ -226,10 +226,10 @@ func (n *Notifier) Turn(name string) time.Duration {
 // Send sends to one destination, within the Config's Timeout. A name that is no
 // longer configured is a permanent error. Errors show no secret; they may be
 // tasks.Permanent or tasks.RetryAfter.
-func (n *Notifier) Send(ctx context.Context, name string, message Message) (Answer, error) {
+func (n *Notifier) Send(ctx context.Context, name string, message Message) (Response, error) {
 	outlet, ok := n.outlets[name]
 	if !ok {
-		return Answer{}, tasks.Permanent(fmt.Errorf("notify %s: this destination is no longer configured", name))
+		return Response{}, tasks.Permanent(fmt.Errorf("notify %s: this destination is no longer configured", name))
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()

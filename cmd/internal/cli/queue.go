@@ -47,6 +47,6 @@ func OpenQueue(cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger, m
 }
 
 // QueueCheck returns the check whether the queue would keep a new event.
-func QueueCheck(queue *spool.Queue) process.Check {
-	return process.Check{Name: "queue", Probe: queue.Check, Detail: queue.Detail}
+func QueueCheck(queue *spool.Queue) process.Dependency {
+	return process.Dependency{Name: "queue", Probe: queue.Check, Detail: queue.Detail}
 }
