@@ -26,6 +26,7 @@ const (
 	Migrate Role = "migrate" // creates and copies databases
 	Store   Role = "store"   // a command that reads the database
 	Replay  Role = "replay"  // a command that enqueues stored work again
+	Prune   Role = "prune"   // a command that deletes old work
 	Client  Role = "client"  // a command that talks to ingest or to Kling
 	All     Role = "all"     // every setting, to show them; none is required
 )
@@ -64,10 +65,10 @@ type Config struct {
 	RedisKey        string `env:"KLINGHOOK_REDIS_TLS_KEY" form:"path" needs:"KLINGHOOK_REDIS_TLS_CERT" roles:"ingest worker dev admin replay" help:"A PEM file of the key of KLINGHOOK_REDIS_TLS_CERT."`
 	RedisServerName string `env:"KLINGHOOK_REDIS_TLS_SERVER_NAME" form:"name" roles:"ingest worker dev admin replay" help:"The name in Redis's certificate, if it is not the host of the URL."`
 
-	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev admin migrate store replay" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
+	DatabaseURL string `group:"Storage" env:"KLINGHOOK_DATABASE_URL" envDefault:"sqlite:<data>/klinghook.db" form:"database-url" secret:"url" roles:"worker dev admin migrate store replay prune" help:"The database of events, jobs and media: a SQLite file or a PostgreSQL server."`
 	CopyFrom    string `env:"KLINGHOOK_COPY_FROM" form:"database-url" secret:"url" roles:"migrate" help:"Another database, from which migrate copies everything into an empty KLINGHOOK_DATABASE_URL. Unset it afterwards."`
-	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev admin store replay" help:"Where videos and thumbnails are stored. Credentials of a cloud come from its own variables."`
-	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev admin migrate store replay client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
+	BucketURL   string `env:"KLINGHOOK_BUCKET_URL" envDefault:"file://<data>/media" form:"bucket-url" roles:"worker dev admin store replay prune" help:"Where videos and other files are stored. Credentials of a cloud come from its own variables."`
+	Data        string `env:"KLINGHOOK_DATA" envDefault:"./klinghook-data" form:"path" roles:"ingest worker dev admin migrate store replay prune client" help:"The directory for local data: the database, the media and the spool, unless they have settings of their own, and the secrets that dev makes."`
 
 	SpoolDir     string        `group:"Spool" env:"KLINGHOOK_SPOOL_DIR" envDefault:"<data>/spool" form:"path" roles:"ingest dev" help:"The directory that keeps events while Redis is unavailable, so that they still get 200. Processes on one machine may share it. It must be on a disk that outlives the process."`
 	SpoolMaxSize int64         `env:"KLINGHOOK_SPOOL_MAX_SIZE" envDefault:"1GiB" form:"size" roles:"ingest dev" help:"The largest size of the spool. When it is full, events get 503."`
@@ -88,6 +89,10 @@ type Config struct {
 	LinkLifetime       time.Duration `env:"KLINGHOOK_LINK_LIFETIME" envDefault:"720h" form:"duration" roles:"worker dev store" help:"How long links to media work: Kling's for 30 days, some relays' for an hour. In the last tenth of that time, \"jobs list --expiring\" shows files that are not stored yet."`
 	StoredLinkLifetime time.Duration `env:"KLINGHOOK_STORED_LINK_LIFETIME" envDefault:"24h" form:"link-lifetime" roles:"worker dev admin store" help:"How long the signed links to stored files work that forwards and \"jobs show --json\" contain. 0s leaves them out. A folder has none, and a bucket's link ends with the credentials that signed it."`
 	APITokens          []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"key" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
+
+	RetainEvents Retention `group:"Retention" env:"KLINGHOOK_RETAIN_EVENTS" envDefault:"90d" form:"retention" roles:"worker dev prune" help:"How long raw events are kept after they were received. Events of a job that is unfinished or owes anything are kept longer. It also applies to dead letters that have ended and to samples of refused deliveries."`
+	RetainJobs   Retention `env:"KLINGHOOK_RETAIN_JOBS" envDefault:"keep" form:"retention" roles:"worker dev prune" help:"How long jobs are kept after their last news, with their events and notifications. A job that is unfinished, owes anything or has a stored file is kept longer."`
+	RetainMedia  Retention `env:"KLINGHOOK_RETAIN_MEDIA" envDefault:"keep" form:"retention" roles:"worker dev prune" help:"How long files are kept after they were stored. Their jobs then show them as deleted."`
 
 	SampleURL string `group:"Trying things out" env:"KLINGHOOK_SAMPLE_URL" form:"base-url" roles:"client" help:"The address of video.mp4 and thumbnail.jpg for the jobs that send creates. A running dev serves them. Add it to KLINGHOOK_MEDIA_ALLOW."`
 
@@ -115,6 +120,9 @@ type Config struct {
 
 // URLs is a list of URLs. A URL in it may contain commas.
 type URLs []string
+
+// Retention is how long something is kept; 0 is for ever.
+type Retention time.Duration
 
 // Origin is where a setting's value comes from.
 type Origin string

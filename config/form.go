@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/base64"
+	"errors"
 	"math"
 	"net"
 	"net/netip"
@@ -59,11 +60,12 @@ var forms = map[string]form{
 	"size":            {"a size above 0 with a unit such as B, KiB, MiB or GiB", "1MiB", func(item string) bool { return ParseSize(item) > 0 }},
 	"duration":        {"a duration with a unit, ms, s, m or h", "30s", func(item string) bool { return isDuration(item, 0, math.MaxInt64) }},
 	"link-lifetime":   {"0s, or between 1m and 168h", "24h", func(item string) bool { return isDuration(item, time.Minute, 7*24*time.Hour) || isDuration(item, 0, 0) }},
+	"retention":       {"a time with a unit, d, h or m, or keep", "90d", func(item string) bool { _, err := parseRetention(item); return err == nil }},
 	"queue-timeout":   {"between 1ms and 2s", "250ms", func(item string) bool { return isDuration(item, time.Millisecond, 2*time.Second) }},
 	"template":        {"a template of Go's text/template", "{{.Title}}: {{.Job.Prompt}}", isText},
 	"events":          {"event types separated by commas", "completed,failed", isText},
 	"queues":          {"queue=tasks pairs separated by commas", "events=64,media=4", regexp.MustCompile(`^[a-z]+=[1-9][0-9]{0,8}$`).MatchString},
-	"media-kinds":     {"one or more of video, image, audio, voice, element, thumbnail and watermark, separated by commas", "video,image,audio", regexp.MustCompile(`^(?:video|image|audio|voice|element|thumbnail|watermark)$`).MatchString},
+	"media-kinds":     {"kinds of files separated by commas", "video,image", isText},
 	"log-level":       {"debug, info, warn or error", "info", regexp.MustCompile(`^(?:debug|info|warn|error)$`).MatchString},
 	"log-format":      {"auto, console or json", "console", regexp.MustCompile(`^(?:auto|console|json)$`).MatchString},
 }
@@ -74,6 +76,23 @@ func isText(string) bool { return true }
 func isDuration(item string, least, most time.Duration) bool {
 	d, err := time.ParseDuration(item)
 	return err == nil && d >= least && d <= most
+}
+
+// parseRetention reads a number of days, a duration, or "keep".
+func parseRetention(text string) (Retention, error) {
+	if text == "keep" {
+		return 0, nil
+	}
+	if days, found := strings.CutSuffix(text, "d"); found {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil && n > 0 {
+			return Retention(n) * Retention(24*time.Hour), nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err == nil && d <= 0 {
+		err = errors.New("not above 0")
+	}
+	return Retention(d), err
 }
 
 var units = map[string]float64{

@@ -133,9 +133,10 @@ func (l *loader) onLoopback() bool {
 func (l *loader) fill() error {
 	cfg := l.config
 	parsers := map[reflect.Type]env.ParserFunc{ // for types that env would parse differently
-		reflect.TypeFor[int64]():    func(text string) (any, error) { return ParseSize(text), nil },
-		reflect.TypeFor[[]string](): func(text string) (any, error) { return split(text, comma), nil },
-		reflect.TypeFor[URLs]():     func(text string) (any, error) { return URLs(split(text, nextURL)), nil },
+		reflect.TypeFor[int64]():     func(text string) (any, error) { return ParseSize(text), nil },
+		reflect.TypeFor[[]string]():  func(text string) (any, error) { return split(text, comma), nil },
+		reflect.TypeFor[Retention](): func(text string) (any, error) { return parseRetention(text) },
+		reflect.TypeFor[URLs]():      func(text string) (any, error) { return URLs(split(text, nextURL)), nil },
 	}
 	if err := env.ParseWithOptions(cfg, env.Options{Environment: cfg.texts, FuncMap: parsers}); err != nil {
 		return fmt.Errorf("read settings: %w", err)

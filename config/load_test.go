@@ -67,6 +67,7 @@ func TestLoadDefaults(t *testing.T) {
 		LookupGiveUp: 7 * 24 * time.Hour,
 		LookupRate:   5,
 		LinkLifetime: 30 * 24 * time.Hour, StoredLinkLifetime: 24 * time.Hour,
+		RetainEvents: Retention(90 * 24 * time.Hour),
 		MediaMaxSize: 2 << 30,
 		MediaKinds:   []string{"video", "image", "audio", "voice", "element", "thumbnail"},
 		NotifyEvents: []string{"video.completed", "video.failed", "video.cancelled", "video.lost"},
@@ -96,6 +97,7 @@ func TestLoadDefaults(t *testing.T) {
 			Data: "./klinghook-data", StoredLinkLifetime: 24 * time.Hour, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media, Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour, StoredLinkLifetime: 24 * time.Hour}},
+		{"prune", Prune, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media, Data: "./klinghook-data", RetainEvents: Retention(90 * 24 * time.Hour)}},
 		{"client", Client, nil, Config{APIURL: "https://api.klingai.com", Addr: ":5000", Data: "./klinghook-data", LookupRate: 5}},
 	}
 	for _, tt := range tests {
@@ -156,6 +158,9 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_LOOKUP_RATE":           "0.5",
 		"KLINGHOOK_LINK_LIFETIME":         "1h",
 		"KLINGHOOK_STORED_LINK_LIFETIME":  "1h",
+		"KLINGHOOK_RETAIN_EVENTS":         "36h",
+		"KLINGHOOK_RETAIN_JOBS":           "400d",
+		"KLINGHOOK_RETAIN_MEDIA":          "keep",
 		"KLINGHOOK_API_TOKEN":             goodToken,
 		"KLINGHOOK_SAMPLE_URL":            "http://sample.internal:8082",
 		"KLINGHOOK_NOTIFY_URLS":           "smtp://u:p@mail:25/?to=a@x.org,b@x.org,discord://t@i",
@@ -214,6 +219,8 @@ func TestLoadEveryVariable(t *testing.T) {
 		MediaOnly:              []string{"klingai.com"},
 		MediaFakeIP:            true,
 		MediaMaxSize:           3e9,
+		RetainEvents:           Retention(36 * time.Hour),
+		RetainJobs:             Retention(400 * 24 * time.Hour),
 		MediaKinds:             []string{"image", "watermark"},
 		LookupAfter:            5 * time.Minute,
 		LookupGiveUp:           48 * time.Hour,
@@ -348,6 +355,10 @@ func TestLoadProblems(t *testing.T) {
 			"KLINGHOOK_CALLBACK_TOKEN (--callback-token-file): must be tokens separated by commas, each at least 32 letters",
 			"KLINGHOOK_API_TOKEN (--api-token-file): must be tokens",
 		}},
+		{"a retention of nothing", Prune, map[string]string{"KLINGHOOK_RETAIN_EVENTS": "0d", "KLINGHOOK_RETAIN_JOBS": "1y", "KLINGHOOK_RETAIN_MEDIA": "-1h"}, nil, []string{
+			"KLINGHOOK_RETAIN_EVENTS (--retain-events) is \"0d\": must be a time with a unit, d, h or m, or keep",
+			"KLINGHOOK_RETAIN_JOBS (--retain-jobs)", "KLINGHOOK_RETAIN_MEDIA (--retain-media)",
+		}},
 		{"one of several secrets", Dev, map[string]string{"KLINGAI_OFFICIAL_WEBHOOK_SECRET": goodSigningSecret + ",hunter2"}, nil, []string{" number 2 of 2: must be secrets"}},
 		{"an access key without its secret key", Worker, map[string]string{"KLINGAI_ACCESS_KEY": "x"}, nil, []string{"KLINGAI_SECRET_KEY (--klingai-secret-key-file) must be set if KLINGAI_ACCESS_KEY is"}},
 		{"a secret key without its access key", Client, map[string]string{"KLINGAI_SECRET_KEY": "x"}, nil, []string{"KLINGAI_ACCESS_KEY (--klingai-access-key-file) must be set"}},
@@ -412,7 +423,7 @@ func TestConfigHasNothingOfOtherRoles(t *testing.T) {
 		"KLINGAI_WEBHOOK_SECRET": goodSecret, "KLINGAI_API_KEY": "s", "KLINGHOOK_DATABASE_URL": "postgres://h/d",
 		"KLINGHOOK_BUCKET_URL": "s3://b", "KLINGHOOK_QUEUES": "media=1", "KLINGHOOK_ADDR": ":1", "KLINGHOOK_READ_ONLY": "true",
 	}
-	for _, role := range []Role{Ingest, Worker, Dev, Admin, Store, Replay, Client} {
+	for _, role := range []Role{Ingest, Worker, Dev, Admin, Store, Replay, Prune, Client} {
 		c, err := Load(role, environment(give), nil, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ func TestEverySettingIsComplete(t *testing.T) {
 			t.Errorf("%s needs %s, which is not a setting", s.Name, s.needs)
 		}
 		for _, role := range s.roles {
-			if !slices.Contains([]Role{Ingest, Worker, Dev, Admin, Migrate, Store, Replay, Client}, Role(role)) {
+			if !slices.Contains([]Role{Ingest, Worker, Dev, Admin, Migrate, Store, Replay, Prune, Client}, Role(role)) {
 				t.Errorf("%s has the role %q", s.Name, role)
 			}
 		}

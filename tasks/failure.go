@@ -88,5 +88,5 @@ func ParseRetryAfter(value string, now time.Time) time.Duration {
 	return min(max(wait, 0), maxRetryAfter)
 }
 
-// ErrErased reports that a person deleted the job, which must not come back.
+// ErrErased reports that the job was deleted and must not come back.
 var ErrErased = errors.New("the job was deleted")

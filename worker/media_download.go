@@ -22,6 +22,9 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	if file.State == store.MediaDeleted {
+		return nil
+	}
 	if isTaskOfGivenUp(ctx, file) {
 		file.URL = file.GivenUp
 	} else if file.State == store.MediaStored {
@@ -74,7 +77,13 @@ func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 			return err
 		}
 		defer file.Discard()
-		return w.publish(ctx, m, file)
+		if err := w.publish(ctx, m, file); err != nil {
+			return err
+		}
+		if m.Object != "" && m.Object != file.Object {
+			w.deleteObjects(ctx) // the old one, of another type
+		}
+		return nil
 	}, attribute.String("klinghook.media", m.Name), attribute.String("server.address", hostOf(m.URL)))
 	if err != nil {
 		return &linkError{m.URL, fmt.Errorf("download %s of %s: %w", m.Name, m.Job, err)}

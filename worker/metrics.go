@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -29,6 +30,7 @@ type metrics struct {
 	attempts *prometheus.CounterVec
 	lookups  *prometheus.CounterVec
 	expiring prometheus.Gauge
+	pruned   *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	latency  *prometheus.HistogramVec
 
@@ -50,6 +52,10 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "klinghook_media_expiring",
 			Help: "Files that are not stored and whose links expire soon, as of this worker's last sweep.",
 		}),
+		pruned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klinghook_pruned_total",
+			Help: "Finished work that was deleted because it was older than its retention.",
+		}, []string{"what"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "klinghook_task_duration_seconds",
 			Help:    "Duration of attempts at tasks.",
@@ -76,11 +82,20 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		m.lookups.WithLabelValues(outcome)
 	}
 	m.costs.total.WithLabelValues("unknown", "unit")
-	reg.MustRegister(m.attempts, m.duration, m.latency, m.concurrency, m.lookups, m.expiring, m.costs.total)
+	m.countPruned(store.Pruned{})
+	reg.MustRegister(m.attempts, m.duration, m.latency, m.concurrency, m.lookups, m.expiring, m.costs.total, m.pruned)
 	return m
 }
 
 func (m metrics) observe(kind tasks.Kind, outcome string, took time.Duration) {
 	m.attempts.WithLabelValues(string(kind), outcome).Inc()
 	m.duration.WithLabelValues(string(kind)).Observe(took.Seconds())
+}
+
+func (m metrics) countPruned(pruned store.Pruned) {
+	for what, n := range map[string]int64{
+		"events": pruned.Events, "jobs": pruned.Jobs, "files": pruned.Files, "dead_letters": pruned.DeadLetters, "rejections": pruned.Rejections,
+	} {
+		m.pruned.WithLabelValues(what).Add(float64(n))
+	}
 }

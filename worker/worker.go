@@ -36,6 +36,8 @@ type Config struct {
 	Lookups Lookups
 	// MediaKinds are the kinds of files that are stored; default all but watermarked forms.
 	MediaKinds []tasks.MediaKind
+	// Retention is how long finished work is kept; by default, for ever.
+	Retention store.Retention
 	// LinkLifetime is how long links to media live; default 30 days.
 	LinkLifetime time.Duration
 	// StoredLinkLifetime is how long links to stored files work; 0 means no links.
@@ -202,6 +204,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	ctx, w.stopRounds = context.WithCancel(context.WithoutCancel(ctx))
 	w.rounds.Go(func() { w.runSweeps(ctx) })
 	w.rounds.Go(func() { w.tidyBucket(ctx) })
+	w.rounds.Go(func() { w.runPrunes(ctx) })
 	if w.inquirer != nil {
 		w.rounds.Go(func() { w.inquirer.run(ctx) })
 	}

@@ -60,7 +60,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found.`,
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "look", Title: "Try out and inspect:"}, &cobra.Group{ID: "setup", Title: "Set up:"})
 	root.AddCommand(inGroup("run", devCommand(), workerCommand(), adminCommand(), migrateCommand())...)
-	root.AddCommand(inGroup("look", sendCommand(), simulateCommand(), jobsCommand(), eventsCommand(), deadlettersCommand(), destinationsCommand(), rejectionsCommand())...)
+	root.AddCommand(inGroup("look", sendCommand(), simulateCommand(), jobsCommand(), eventsCommand(), deadlettersCommand(), destinationsCommand(), rejectionsCommand(), pruneCommand())...)
 	root.AddCommand(inGroup("setup", webhooksCommand(), configCommand(), doctorCommand(), healthcheckCommand(), versionCommand())...)
 	root.SetCompletionCommandGroupID("setup")
 	root.SetHelpCommandGroupID("setup")

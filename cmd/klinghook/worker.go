@@ -178,7 +178,7 @@ func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
 	})
 	w, err := worker.New(worker.Config{
 		Redis: cfg.redis, Store: cfg.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		Lookups: asks, MediaKinds: each(cfg.cfg.MediaKinds, func(kind string) tasks.MediaKind { return tasks.MediaKind(kind) }), LinkLifetime: cfg.cfg.LinkLifetime, StoredLinkLifetime: cfg.cfg.StoredLinkLifetime, Concurrency: cfg.cfg.Queues, EventShards: cfg.cfg.EventShards, Grace: max(cfg.grace, time.Millisecond), Log: cfg.log, Metrics: cfg.metrics, Tracer: cfg.tracer, Observer: cfg.observer,
+		Lookups: asks, MediaKinds: each(cfg.cfg.MediaKinds, func(kind string) tasks.MediaKind { return tasks.MediaKind(kind) }), Retention: retention(cfg.cfg), LinkLifetime: cfg.cfg.LinkLifetime, StoredLinkLifetime: cfg.cfg.StoredLinkLifetime, Concurrency: cfg.cfg.Queues, EventShards: cfg.cfg.EventShards, Grace: max(cfg.grace, time.Millisecond), Log: cfg.log, Metrics: cfg.metrics, Tracer: cfg.tracer, Observer: cfg.observer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

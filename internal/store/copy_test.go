@@ -44,7 +44,18 @@ func fill(t *testing.T, db *store.Store) {
 	must(err)
 	must(db.NoteFailure(ctx, "task-0", store.Failure{Attempt: 1, At: received, Error: "busy"}))
 	must(db.Bury(ctx, dead("task-1", "vid_1", "gone", 1), dead("task-2", "vid_1", "gone", 2)))
-	must(db.BeginErasure(ctx, tasks.KlingJob("vid_3"), received))
+	// A deleted job leaves a tombstone and an object to delete.
+	ev.ID, update.EventID, ev.Job, update.Job = "klingai:old", "klingai:old", tasks.KlingJob("vid_3"), tasks.KlingJob("vid_3")
+	owed, err := recordOne(ctx, db, ev, update, nil)
+	must(err)
+	for _, file := range owed.Media {
+		file.Object = "vid_3/" + file.Name
+		_, err := db.StoreMedia(ctx, file, received, func() error { return nil })
+		must(err)
+	}
+	must(db.MarkProcessed(ctx, []string{ev.ID}, received))
+	_, err = db.Prune(ctx, store.Pruning{Retention: store.Retention{Jobs: time.Hour, Media: time.Hour}, Now: received.Add(2 * time.Hour)})
+	must(err)
 	must(db.KeepRejection(ctx, tasks.Rejection{ID: "rej_1", ReceivedAt: received, Source: "klingai", Reason: "malformed", Body: []byte("\x00\xff")}))
 }
 

@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Erasure is the tombstone of a deleted job. Nothing else of the job stays.
+// Erasure is the tombstone of a job that a person deleted. Nothing else of the job stays.
+// [Store.Prune] leaves one that expires and is never due.
 type Erasure struct {
 	Job     tasks.JobKey
 	BegunAt time.Time
@@ -26,7 +28,7 @@ func isErased(ctx context.Context, q queryer, job tasks.JobKey) (bool, error) {
 func (s *Store) BeginErasure(ctx context.Context, job tasks.JobKey, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `
 		INSERT INTO erasures (platform, job_id, begun_at, due_at) VALUES ($1, $2, $3, $3)
-		ON CONFLICT (platform, job_id) DO UPDATE SET begun_at = excluded.begun_at, due_at = excluded.due_at`,
+		ON CONFLICT (platform, job_id) DO UPDATE SET begun_at = excluded.begun_at, due_at = excluded.due_at, expires_at = NULL`,
 		job.Platform, job.ID, s.dialect.time(at))
 	return wrap(err, "begin to delete job %s", job)
 }
@@ -71,44 +73,53 @@ type ErasedRows struct{ Events, Media, Notifications, DeadLetters int64 }
 
 // EraseRows deletes all rows of a job but its tombstone.
 func (s *Store) EraseRows(ctx context.Context, job tasks.JobKey) (n ErasedRows, err error) {
-	first, last := tasks.MediaTasks(job)
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
 		// This row waits for transactions that record an event of the job and have not
 		// seen the tombstone.
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO jobs (platform, id, status, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4)
 			ON CONFLICT (platform, id) DO UPDATE SET status = jobs.status`, job.Platform, job.ID, tasks.StatusCreated, s.dialect.time(longAgo))
-		if err != nil {
-			return err
+		if err == nil {
+			n, err = eraseRows(ctx, tx, []tasks.JobKey{job})
 		}
-		_, err = tx.ExecContext(ctx, `
-			DELETE FROM task_failures WHERE task_id >= $3 AND task_id < $4 OR task_id = $5
-				OR task_id IN (SELECT 'event:record:' || id FROM events WHERE platform = $1 AND job_id = $2)
-				OR task_id IN (SELECT 'notify:send:' || id FROM notifications WHERE platform = $1 AND job_id = $2)`, job.Platform, job.ID, first, last, string(tasks.KindMediaFind)+":"+job.SafeID())
-		if err != nil {
-			return err
-		}
-		for _, step := range []struct {
-			rows    string
-			deleted *int64
-		}{
-			{`dead_letters WHERE platform = $1 AND job_id = $2`, &n.DeadLetters},
-			{`destination_attempts WHERE notification_id IN (SELECT id FROM notifications WHERE platform = $1 AND job_id = $2)`, new(int64)},
-			{`notifications WHERE platform = $1 AND job_id = $2`, &n.Notifications},
-			{`media WHERE platform = $1 AND job_id = $2`, &n.Media},
-			{`lookup_requests WHERE platform = $1 AND job_id = $2`, new(int64)},
-			{`events WHERE platform = $1 AND job_id = $2`, &n.Events},
-			{`jobs WHERE platform = $1 AND id = $2`, new(int64)},
-		} {
-			result, err := tx.ExecContext(ctx, `DELETE FROM `+step.rows, job.Platform, job.ID)
-			if err != nil {
-				return err
-			}
-			if *step.deleted, err = result.RowsAffected(); err != nil {
-				return err
-			}
-		}
-		return nil
+		return err
 	})
 	return n, wrap(err, "delete the rows of job %s", job)
+}
+
+// eraseRows deletes all rows of jobs but their tombstones. The caller has locked the rows
+// of the jobs themselves.
+func eraseRows(ctx context.Context, tx *sql.Tx, jobs []tasks.JobKey) (n ErasedRows, err error) {
+	var own, of, downloads where
+	own.andJobs("id", jobs)
+	of.andJobs("job_id", jobs)
+	for _, job := range jobs {
+		first, end := tasks.MediaTasks(job)
+		downloads.andIf(true, "(task_id >= ? AND task_id < ? OR task_id = ?)", first, end, string(tasks.KindMediaFind)+":"+job.SafeID())
+	}
+	for _, step := range []struct {
+		rows    string
+		args    []any
+		deleted *int64
+	}{
+		{`task_failures WHERE ` + strings.Join(downloads.conditions, " OR "), downloads.args, new(int64)},
+		{`task_failures WHERE task_id IN (SELECT 'event:record:' || id FROM events` + of.String() + `)`, of.args, new(int64)},
+		{`task_failures WHERE task_id IN (SELECT 'notify:send:' || id FROM notifications` + of.String() + `)`, of.args, new(int64)},
+		{`dead_letters` + of.String(), of.args, &n.DeadLetters},
+		{`destination_attempts WHERE notification_id IN (SELECT id FROM notifications` + of.String() + `)`, of.args, new(int64)},
+		{`notifications` + of.String(), of.args, &n.Notifications},
+		{`media` + of.String(), of.args, &n.Media},
+		{`lookup_requests` + of.String(), of.args, new(int64)},
+		{`events` + of.String(), of.args, &n.Events},
+		{`jobs` + own.String(), own.args, new(int64)},
+	} {
+		result, err := tx.ExecContext(ctx, `DELETE FROM `+step.rows, step.args...)
+		if err != nil {
+			return n, err
+		}
+		if *step.deleted, err = result.RowsAffected(); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }

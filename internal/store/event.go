@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"iter"
@@ -43,10 +44,11 @@ func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
 	values, err := eventValues(s.dialect, event, time.Time{})
 	if err == nil {
 		err = s.inTx(ctx, func(tx *sql.Tx) error {
-			inserted, err := insertRows(ctx, tx, scanEventState, insertEvent, [][]any{values}, `ON CONFLICT (id) DO NOTHING RETURNING `+eventStateColumns)
-			if err == nil && len(inserted) > 0 && inserted[0].erased {
-				err = tasks.ErrErased
+			gone, err := isErased(ctx, tx, event.Job)
+			if err != nil || gone {
+				return cmp.Or(err, tasks.ErrErased)
 			}
+			_, err = insertRows(ctx, tx, scanOne[string], insertEvent, [][]any{values}, `ON CONFLICT (id) DO NOTHING RETURNING id`)
 			return err
 		})
 	}

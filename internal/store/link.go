@@ -25,6 +25,11 @@ type linkedFile struct {
 	publishing string
 	// again means that a person wants the stored file to be downloaded again.
 	again bool
+	// objects are the names of all objects that the bucket may have for the file.
+	objects []string
+	// deleted reports that the file was stored and then deleted. It stays so until a
+	// person asks for it.
+	deleted bool
 }
 
 // link is one link to a file.
@@ -92,8 +97,9 @@ func (f *linkedFile) served(given string) {
 	}
 }
 
-// revive clears the reason why each link is dead.
+// revive makes a file that was given up or deleted pending again.
 func (f *linkedFile) revive() {
+	f.deleted = false
 	for i := range f.links {
 		f.links[i].Dead = ""
 	}
@@ -122,12 +128,21 @@ func (f *linkedFile) linkedAt(unknown time.Time) time.Time {
 // It stays stored when all newer links are dead.
 func (f *linkedFile) state() MediaState {
 	switch c := f.current(); {
+	case f.deleted:
+		return MediaDeleted
 	case f.storedURL != "" && (c.Dead != "" || !f.again && resource(c.URL) == resource(f.storedURL)):
 		return MediaStored
 	case c.Dead != "":
 		return MediaFailed
 	}
 	return MediaPending
+}
+
+// published notes that an object may be in the bucket.
+func (f *linkedFile) published(object string) {
+	if !slices.Contains(f.objects, object) {
+		f.objects = append(f.objects, object)
+	}
 }
 
 // resource returns a link without query and fragment, which contain signatures and
@@ -145,9 +160,9 @@ func resource(link string) string {
 // is locked until the transaction ends.
 func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, name string, at time.Time, change func(*linkedFile)) error {
 	linked, err := one(ctx, tx, func(row scanner) (linked linkedFile, err error) {
-		err = row.Scan(asJSON{&linked.links}, &linked.storedURL, &linked.publishing, &linked.again)
+		err = row.Scan(asJSON{&linked.links}, &linked.storedURL, &linked.publishing, asJSON{&linked.objects}, &linked.deleted, &linked.again)
 		return linked, err
-	}, `SELECT links, stored_url, publishing, again FROM media WHERE platform = $1 AND job_id = $2 AND name = $3`+d.forUpdate, job.Platform, job.ID, name)
+	}, `SELECT links, stored_url, publishing, objects, deleted_at IS NOT NULL, again FROM media WHERE platform = $1 AND job_id = $2 AND name = $3`+d.forUpdate, job.Platform, job.ID, name)
 	if err != nil {
 		return err
 	}
@@ -156,9 +171,14 @@ func changeLinks(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, n
 	if err != nil {
 		return err
 	}
+	objects, err := encode(append([]string{}, linked.objects...))
+	if err != nil {
+		return err
+	}
 	_, err = tx.ExecContext(ctx, `
-		UPDATE media SET links = $4, stored_url = $5, publishing = $6, url = $7, linked_at = coalesce($8, created_at), state = $9, error = $10, updated_at = $11, again = $12
+		UPDATE media SET links = $4, stored_url = $5, publishing = $6, url = $7, linked_at = coalesce($8, created_at), state = $9, error = $10, updated_at = $11,
+			objects = $12, deleted_at = CASE WHEN $13 THEN deleted_at END, again = $14
 		WHERE platform = $1 AND job_id = $2 AND name = $3`,
-		job.Platform, job.ID, name, links, linked.storedURL, linked.publishing, linked.current().URL, d.time(linked.linkedAt(time.Time{})), linked.state(), storable(linked.links[0].Dead), d.time(at), linked.again)
+		job.Platform, job.ID, name, links, linked.storedURL, linked.publishing, linked.current().URL, d.time(linked.linkedAt(time.Time{})), linked.state(), storable(linked.links[0].Dead), d.time(at), objects, linked.deleted, linked.again)
 	return err
 }

@@ -22,7 +22,12 @@ const (
 	MediaStored MediaState = "stored"
 	// MediaFailed was given up with all its links; a new link makes it pending again.
 	MediaFailed MediaState = "failed"
+	// MediaDeleted was stored, and its object is deleted or about to be.
+	MediaDeleted MediaState = "deleted"
 )
+
+// errDoomed reports that an older object of the same name is about to be deleted.
+var errDoomed = errors.New("an older file of this name is being deleted; retry")
 
 // errPublishedTwice reports that two downloads of different links were published at the
 // same time: the bucket may have either.
@@ -89,7 +94,7 @@ func (s *Store) MissingVideos(ctx context.Context, jobs []tasks.JobKey) ([]tasks
 	var missing []tasks.JobKey
 	for chunk := range slices.Chunk(jobs, maxRows) {
 		var conditions where
-		conditions.andIf(true, "state <> ?", MediaStored)
+		conditions.andIf(true, "state NOT IN (?, ?)", MediaStored, MediaDeleted)
 		conditions.andIf(true, "name <> ?", tasks.MediaThumbnail)
 		conditions.andJobs("job_id", chunk)
 		keys, err := collect(ctx, s.db, scanKey, `SELECT platform, job_id FROM media `+conditions.String(), conditions.args...)
@@ -163,6 +168,7 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 		if superseded = linked.state() != MediaPending || resource(linked.current().URL) != resource(file.URL); !superseded {
 			contested = linked.publishing != "" && linked.publishing != resource(file.URL)
 			linked.publishing = resource(file.URL)
+			linked.published(file.Object)
 		}
 	})
 	if err == nil && !superseded {
@@ -174,20 +180,30 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 }
 
 // noteStored marks a published file as stored, unless another download may have been
-// published at the same time.
+// published at the same time. It dooms the file's other objects, whose content had
+// another type.
 func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contested bool) error {
-	var alone bool
+	var alone, doomed bool
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		var others []string
+		var checkErr error
 		err := changeLinks(ctx, tx, s.dialect, file.Job, file.Name, at, func(linked *linkedFile) {
 			own := resource(file.URL)
 			noted := linked.publishing == "" && resource(linked.storedURL) == own // by another download of the same file
-			alone = !contested && (linked.publishing == own || noted)
+			doomed, checkErr = isDoomed(ctx, tx, file.Object)
+			alone = !doomed && !contested && (linked.publishing == own || noted)
 			linked.storedURL, linked.publishing = "", "" // fails the other one too
+			linked.published(file.Object)
 			if alone {
 				linked.storedURL, linked.again = file.URL, false
+				others = slices.DeleteFunc(linked.objects, func(object string) bool { return object == file.Object })
+				linked.objects = []string{file.Object}
 			}
 		})
-		if err != nil || !alone {
+		if err = errors.Join(err, checkErr); err != nil || !alone {
+			return err
+		}
+		if err := doom(ctx, tx, s.dialect, others, at); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
@@ -196,7 +212,11 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 			file.Job.Platform, file.Job.ID, file.Name, file.Object, file.Size, file.SHA256, file.ContentType, s.dialect.time(at))
 		return err
 	})
-	if err == nil && !alone {
+	switch {
+	case err != nil:
+	case doomed:
+		err = errDoomed
+	case !alone:
 		err = errPublishedTwice
 	}
 	return err

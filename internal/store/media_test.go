@@ -145,7 +145,7 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 				_, err := recordOne(t.Context(), db, ev, update, nil)
 				testenv.NoError(t, err)
 				publishing, proceed, second := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-				_, first := db.StoreMedia(t.Context(), store.Media{Job: tasks.KlingJob(job), Name: "video", URL: old, Object: "old"}, received, func() error {
+				_, first := db.StoreMedia(t.Context(), store.Media{Job: tasks.KlingJob(job), Name: "video", URL: old, Object: "o"}, received, func() error {
 					ev.ID, update.EventID = job+" 2", job+" 2"
 					update.OccurredAt = update.OccurredAt.Add(time.Minute)
 					update.Media = []tasks.MediaLink{{Name: "video", URL: tt.link}}
@@ -153,7 +153,7 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 						return err
 					}
 					go func() {
-						_, err := db.StoreMedia(t.Context(), store.Media{Job: tasks.KlingJob(job), Name: "video", URL: tt.link, Object: "new"}, received, func() error {
+						_, err := db.StoreMedia(t.Context(), store.Media{Job: tasks.KlingJob(job), Name: "video", URL: tt.link, Object: "o"}, received, func() error {
 							close(publishing)
 							<-proceed
 							return nil

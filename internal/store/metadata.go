@@ -96,7 +96,7 @@ func (t *told) describe(job *Job) {
 
 // Track adds a job before its first event, so that Kling is asked about it if none ever
 // comes, and keeps what its program says about it at a time. created is false if the job
-// is known.
+// is known. It returns [tasks.ErrErased] if the job was deleted.
 func (s *Store) Track(ctx context.Context, job tasks.JobKey, m tasks.Metadata, at time.Time) (created bool, err error) {
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
 		created, err = track(ctx, tx, s.dialect, job, m, at)
@@ -106,13 +106,6 @@ func (s *Store) Track(ctx context.Context, job tasks.JobKey, m tasks.Metadata, a
 }
 
 func track(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, m tasks.Metadata, at time.Time) (created bool, err error) {
-	gone, err := isErased(ctx, tx, job)
-	if err == nil && gone {
-		err = tasks.ErrErased
-	}
-	if err != nil {
-		return false, err
-	}
 	news, err := toldAt(m, at)
 	if err != nil {
 		return false, err
@@ -121,6 +114,10 @@ func track(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, m tasks
 	inserted, err := insertJobs(ctx, tx, d, []*jobRow{row}, `DO NOTHING`)
 	if err != nil {
 		return false, err
+	}
+	gone, err := isErased(ctx, tx, job) // not before the insertion, which waits for a deletion
+	if err != nil || gone {
+		return false, cmp.Or(err, tasks.ErrErased)
 	}
 	if created = len(inserted) > 0; !created {
 		rows, err := lockJobs(ctx, tx, d, []tasks.JobKey{job})

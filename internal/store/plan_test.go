@@ -73,6 +73,8 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 			{`SELECT * FROM jobs` + jobs.String() + ` ORDER BY platform, id` + s.dialect.forUpdate, "jobs_pkey", jobs.args},
 			{`SELECT * FROM media` + media.String(), "media_pkey", media.args},
 			{`SELECT * FROM jobs` + tagged.String() + ` ORDER BY last_received_at DESC LIMIT 50`, "job_tags_by_tag", tagged.args},
+			{`SELECT id FROM events e WHERE id = 'x' AND ` + prunableEvent, "events_owed_by_job", nil},
+			{agedFiles, "media_stored", []any{now, now, "", "", "", 10}},
 			{staleJobs, "jobs_never_looked_up", []any{"kling", now, now, 10}},
 			{staleJobs, "jobs_to_look_up", []any{"kling", now, now, 10}},
 			{possibleTests, "jobs_perhaps_tests", []any{"kling", now, now, 10}},

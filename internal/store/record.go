@@ -115,6 +115,7 @@ func (r *recorder) record(ctx context.Context) error {
 	for _, step := range []func() error{
 		func() error { return r.requestLookups(ctx, unproven) },
 		func() error { return r.moveJobs(ctx, proven) },
+		func() error { return r.checkErased(ctx) },
 		func() error { return r.addMedia(ctx, proven) },
 		func() error { return r.addNotifications(ctx, proven) },
 	} {
@@ -127,21 +128,19 @@ func (r *recorder) record(ctx context.Context) error {
 
 // eventState is the state of an event that has a row.
 type eventState struct {
-	id                        string
-	processed, buried, erased bool
+	id                string
+	processed, buried bool
 }
 
 const eventStateColumns = `id, processed_at IS NOT NULL,
-	EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead'),
-	EXISTS (SELECT 1 FROM erasures x WHERE x.platform = events.platform AND x.job_id = events.job_id)`
+	EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = events.id AND d.event_id <> '' AND d.state = 'dead')`
 
 func scanEventState(row scanner) (state eventState, err error) {
-	err = row.Scan(&state.id, &state.processed, &state.buried, &state.erased)
+	err = row.Scan(&state.id, &state.processed, &state.buried)
 	return state, err
 }
 
 // insertEvents inserts the events that have no row yet and reads the state of the others.
-// It returns [tasks.ErrErased], and notes which, if the jobs of some were deleted.
 func (r *recorder) insertEvents(ctx context.Context) error {
 	rows := make([][]any, len(r.entries))
 	for i, entry := range r.entries {
@@ -165,13 +164,13 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 	var again []string
 	for _, entry := range r.entries {
 		state, created := known[entry.Event.ID]
-		*entry.owed = Owed{Settled: created && state.processed, Buried: state.buried, Erased: state.erased}
+		*entry.owed = Owed{Settled: created && state.processed, Buried: state.buried}
 		if !created {
 			again = append(again, entry.Event.ID)
 		}
 	}
 	if len(again) == 0 {
-		return r.checkErased()
+		return nil
 	}
 	var conditions where
 	andIn(&conditions, "id", again)
@@ -182,15 +181,34 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 	for _, state := range states {
 		for _, entry := range r.entries {
 			if entry.Event.ID == state.id {
-				entry.owed.Processed, entry.owed.Buried, entry.owed.Erased = state.processed, state.buried, state.erased
+				entry.owed.Processed, entry.owed.Buried = state.processed, state.buried
 			}
 		}
 	}
-	return r.checkErased()
+	return nil
 }
 
-// checkErased returns [tasks.ErrErased] if the job of an event was deleted.
-func (r *recorder) checkErased() error {
+// checkErased returns [tasks.ErrErased], and notes which, if the jobs of some events were
+// deleted. It follows moveJobs: a transaction that deletes a job locks the job's row
+// first, so it has ended by now or waits for this one.
+func (r *recorder) checkErased(ctx context.Context) error {
+	jobs := make([]tasks.JobKey, len(r.entries))
+	for i, entry := range r.entries {
+		jobs[i] = entry.Event.Job
+	}
+	for chunk := range slices.Chunk(jobs, maxRows) {
+		var conditions where
+		conditions.andJobs("job_id", chunk)
+		erased, err := collect(ctx, r.tx, scanKey, `SELECT platform, job_id FROM erasures`+conditions.String(), conditions.args...)
+		if err != nil {
+			return fmt.Errorf("look for deleted jobs: %w", err)
+		}
+		for _, entry := range r.entries {
+			if slices.Contains(erased, entry.Event.Job) {
+				*entry.owed = Owed{Erased: true}
+			}
+		}
+	}
 	if slices.ContainsFunc(r.entries, func(e *entry) bool { return e.owed.Erased }) {
 		return tasks.ErrErased
 	}

@@ -32,6 +32,9 @@ type dialect struct {
 	// forUpdate locks the rows of a SELECT until the transaction ends. SQLite needs no
 	// such lock: its writing transactions exclude each other.
 	forUpdate string
+	// claim locks the rows of a SELECT that no other transaction has locked, and skips
+	// the others.
+	claim string
 	// writers is how many writing transactions are worth running at once.
 	writers int
 	// time returns an instant as a query argument; the zero time is NULL.
@@ -47,6 +50,7 @@ func postgresDialect() dialect {
 		goose: goose.DialectPostgres, migrations: "migrations/postgres", writers: 2, time: postgresTime,
 		// Keys never change, so rows that refer to a locked one may still be inserted.
 		forUpdate: " FOR NO KEY UPDATE",
+		claim:     " FOR UPDATE SKIP LOCKED",
 	}
 }
 

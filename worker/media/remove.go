@@ -65,9 +65,20 @@ func (b *Bucket) removePrefix(ctx context.Context, prefix string) (n int, err er
 	}
 }
 
-// Remove removes one object, if it exists.
+// Remove removes one object, if it exists. In a file bucket it also removes the object's
+// folder if that is empty, and makes all of it durable.
 func (b *Bucket) Remove(ctx context.Context, object string) error {
-	if err := b.remove(ctx, object); err != nil {
+	err := b.remove(ctx, object)
+	if err == nil && b.root != "" {
+		dir := filepath.Dir(b.Location(object))
+		for len(dir) > len(b.root) && os.Remove(dir) == nil {
+			dir = filepath.Dir(dir)
+		}
+		if err = syncDirs([]string{dir}); errors.Is(err, fs.ErrNotExist) { // another process removed it
+			err = nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("remove %s: %w", object, err)
 	}
 	return nil

@@ -63,7 +63,7 @@ func Load(role config.Role, cmd *cobra.Command, checks config.Checks) (*config.C
 			}
 		}
 	}
-	all := config.Checks{"KLINGHOOK_QUEUES": checkQueue, "KLINGHOOK_NOTIFY_EVENTS": CheckEvent, "KLINGHOOK_EVENT_SHARDS": checkShards}
+	all := config.Checks{"KLINGHOOK_QUEUES": checkQueue, "KLINGHOOK_NOTIFY_EVENTS": CheckEvent, "KLINGHOOK_EVENT_SHARDS": checkShards, "KLINGHOOK_MEDIA_KINDS": checkMediaKind}
 	maps.Copy(all, checks)
 	cfg, err := config.Load(role, os.Environ(), flags, all)
 	problems := unknownVariables(os.Environ())
@@ -88,6 +88,13 @@ func checkQueue(item string) error {
 func CheckEvent(item string) error {
 	if known := append(tasks.KnownTypes(), tasks.TypeLost); !slices.Contains(known, EventType(item)) {
 		return fmt.Errorf("unknown event; must be one of %s", strings.Join(known, ", "))
+	}
+	return nil
+}
+
+func checkMediaKind(item string) error {
+	if !slices.Contains(tasks.MediaKinds(), tasks.MediaKind(item)) {
+		return fmt.Errorf("the kinds are %q", tasks.MediaKinds())
 	}
 	return nil
 }

@@ -12,8 +12,9 @@ CREATE TABLE events (
     processed_at TEXT
 );
 CREATE INDEX events_by_job ON events (platform, job_id, received_at);
-CREATE INDEX events_by_time ON events (received_at);
+CREATE INDEX events_by_time ON events (received_at, id);
 CREATE INDEX events_owed ON events (received_at, id) WHERE processed_at IS NULL;
+CREATE INDEX events_owed_by_job ON events (platform, job_id) WHERE processed_at IS NULL;
 
 CREATE TABLE jobs (
     platform          TEXT NOT NULL,
@@ -44,7 +45,7 @@ CREATE TABLE jobs (
     PRIMARY KEY (platform, id)
 );
 CREATE INDEX jobs_by_status ON jobs (status, last_received_at);
-CREATE INDEX jobs_by_time ON jobs (last_received_at);
+CREATE INDEX jobs_by_time ON jobs (last_received_at, platform, id);
 CREATE INDEX jobs_never_looked_up ON jobs (platform, last_received_at) WHERE status IN ('created', 'processing') AND lookup_at IS NULL;
 CREATE INDEX jobs_to_look_up ON jobs (platform, lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
 CREATE INDEX jobs_without_media ON jobs (platform, lookup_at) WHERE no_media <> '';
@@ -71,6 +72,7 @@ CREATE TABLE media (
     again        INTEGER NOT NULL DEFAULT 0,
     state        TEXT NOT NULL,
     object       TEXT NOT NULL DEFAULT '',
+    objects      TEXT NOT NULL DEFAULT '[]',
     size_bytes   INTEGER NOT NULL DEFAULT 0,
     sha256       TEXT NOT NULL DEFAULT '',
     content_type TEXT NOT NULL DEFAULT '',
@@ -78,10 +80,12 @@ CREATE TABLE media (
     created_at   TEXT NOT NULL,
     updated_at   TEXT NOT NULL,
     stored_at    TEXT,
+    deleted_at   TEXT,
     PRIMARY KEY (platform, job_id, name),
     FOREIGN KEY (platform, job_id) REFERENCES jobs (platform, id)
 );
 CREATE INDEX media_owed ON media (linked_at, platform, job_id, name) WHERE state = 'pending';
+CREATE INDEX media_stored ON media (stored_at, platform, job_id, name) WHERE state = 'stored';
 
 CREATE TABLE notifications (
     id          TEXT PRIMARY KEY,
@@ -97,6 +101,7 @@ CREATE TABLE notifications (
     sent_at     TEXT
 );
 CREATE INDEX notifications_by_job ON notifications (platform, job_id);
+CREATE INDEX notifications_of_no_job ON notifications (created_at, id) WHERE job_id = '';
 CREATE INDEX notifications_owed ON notifications (destination, created_at, id) WHERE state = 'pending';
 
 CREATE TABLE destinations (
@@ -129,6 +134,7 @@ CREATE TABLE task_failures (
     error     TEXT NOT NULL,
     PRIMARY KEY (task_id, failed_at, attempt)
 );
+CREATE INDEX task_failures_by_time ON task_failures (failed_at);
 
 CREATE TABLE dead_letters (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -149,6 +155,7 @@ CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind) WHERE state = 'dea
 CREATE INDEX dead_letters_by_job ON dead_letters (platform, job_id);
 CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id <> '';
 CREATE INDEX dead_letters_by_time ON dead_letters (failed_at);
+CREATE INDEX dead_letters_ended ON dead_letters (ended_at, id) WHERE state <> 'dead';
 
 CREATE TABLE rejections (
     id          TEXT PRIMARY KEY,
@@ -174,10 +181,18 @@ CREATE TABLE lookup_requests (
 CREATE INDEX lookup_requests_by_time ON lookup_requests (platform, coalesce(retry_at, requested_at));
 
 CREATE TABLE erasures (
-    platform TEXT NOT NULL,
-    job_id   TEXT NOT NULL,
-    begun_at TEXT NOT NULL,
-    due_at   TEXT,
+    platform   TEXT NOT NULL,
+    job_id     TEXT NOT NULL,
+    begun_at   TEXT NOT NULL,
+    due_at     TEXT,
+    expires_at TEXT,
     PRIMARY KEY (platform, job_id)
 );
 CREATE INDEX erasures_due ON erasures (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX erasures_by_expiry ON erasures (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE doomed_objects (
+    object   TEXT PRIMARY KEY,
+    retry_at TEXT NOT NULL
+);
+CREATE INDEX doomed_objects_by_time ON doomed_objects (retry_at);

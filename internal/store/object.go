@@ -1,0 +1,46 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+// A transaction that makes a row forget an object dooms the object. It is deleted
+// afterwards, and its doom last: a process that dies in between leaves a doom, which
+// another process finishes, and no object that nothing knows.
+
+// doom notes objects that are to be deleted from the bucket.
+func doom(ctx context.Context, tx *sql.Tx, d dialect, objects []string, at time.Time) error {
+	rows := make([][]any, len(objects))
+	for i, object := range objects {
+		rows[i] = []any{object, d.time(at)}
+	}
+	_, err := insertRows(ctx, tx, scanOne[string], `INSERT INTO doomed_objects (object, retry_at)`, rows, `ON CONFLICT (object) DO NOTHING RETURNING object`)
+	return wrap(err, "doom objects")
+}
+
+func isDoomed(ctx context.Context, tx *sql.Tx, object string) (bool, error) {
+	return one(ctx, tx, scanOne[bool], `SELECT EXISTS (SELECT 1 FROM doomed_objects WHERE object = $1)`, object)
+}
+
+// DoomedObjects returns at most limit objects to delete from the bucket. Until a time,
+// which must leave enough time for that, it returns them to no other caller.
+func (s *Store) DoomedObjects(ctx context.Context, now, until time.Time, limit int) ([]string, error) {
+	list, err := collect(ctx, s.db, scanOne[string], `
+		UPDATE doomed_objects SET retry_at = $2 WHERE object IN (
+			SELECT object FROM doomed_objects WHERE retry_at <= $1 ORDER BY retry_at, object LIMIT $3`+s.dialect.claim+`)
+		RETURNING object`, s.dialect.time(now), s.dialect.time(until), limit)
+	return list, wrap(err, "list doomed objects")
+}
+
+// ObjectsDeleted notes that doomed objects are gone from the bucket.
+func (s *Store) ObjectsDeleted(ctx context.Context, objects []string) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	var conditions where
+	andIn(&conditions, "object", objects)
+	_, err := s.db.ExecContext(ctx, `DELETE FROM doomed_objects`+conditions.String(), conditions.args...)
+	return wrap(err, "note deleted objects")
+}
