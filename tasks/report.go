@@ -13,12 +13,13 @@ import (
 // Processes report about themselves in Redis, for alerts and for people. Reports expire in
 // Redis, so that no clocks are compared.
 const (
-	workReport    = "klinghook:report:work"
-	ingestNames   = "klinghook:report:ingests" // a set
-	ingestReports = "klinghook:report:ingest:" // and a name of the set
+	workReport = "klinghook:report:work"
+	// Below these keys and a name there is a report; the key with an s is the set of names.
+	ingestReport = "klinghook:report:ingest"
+	workerReport = "klinghook:report:worker"
 
-	workReportLife   = 5 * time.Minute
-	ingestReportLife = time.Minute
+	workReportLife    = 5 * time.Minute
+	processReportLife = time.Minute
 )
 
 // WorkReport is what the last sweep found.
@@ -34,10 +35,20 @@ type WorkReport struct {
 
 // IngestReport is the state of an ingest process.
 type IngestReport struct {
-	Host string `json:"host"`
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
 	// SpoolPercent is the largest use of the spool since the last report.
 	SpoolPercent int       `json:"spool_percent"`
 	Refused      []Refusal `json:"refused,omitempty"`
+}
+
+// WorkerReport is what asynq does not report about a worker process.
+type WorkerReport struct {
+	// Host and PID are those of its asynq servers.
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
 }
 
 // Refusal is a series of deliveries that an ingest refused.
@@ -63,21 +74,39 @@ func ReadWork(ctx context.Context, rdb redis.UniversalClient) (report WorkReport
 
 // ReportIngest replaces the report of an ingest process. Its name must be unique.
 func ReportIngest(ctx context.Context, rdb redis.UniversalClient, name string, report IngestReport) error {
-	if err := rdb.SAdd(ctx, ingestNames, name).Err(); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return set(ctx, rdb, ingestReports+name, report, ingestReportLife)
+	return reportProcess(ctx, rdb, ingestReport, name, report)
 }
 
 // ReadIngests returns the reports of all running ingest processes.
-func ReadIngests(ctx context.Context, rdb redis.UniversalClient) (reports []IngestReport, err error) {
-	names, err := rdb.SMembers(ctx, ingestNames).Result()
+func ReadIngests(ctx context.Context, rdb redis.UniversalClient) ([]IngestReport, error) {
+	return readProcesses[IngestReport](ctx, rdb, ingestReport)
+}
+
+// ReportWorker replaces the report of a worker process. Its name must be unique.
+func ReportWorker(ctx context.Context, rdb redis.UniversalClient, name string, report WorkerReport) error {
+	return reportProcess(ctx, rdb, workerReport, name, report)
+}
+
+// ReadWorkers returns the reports of all running worker processes.
+func ReadWorkers(ctx context.Context, rdb redis.UniversalClient) ([]WorkerReport, error) {
+	return readProcesses[WorkerReport](ctx, rdb, workerReport)
+}
+
+func reportProcess(ctx context.Context, rdb redis.UniversalClient, key, name string, report any) error {
+	if err := rdb.SAdd(ctx, key+"s", name).Err(); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return set(ctx, rdb, key+":"+name, report, processReportLife)
+}
+
+func readProcesses[T any](ctx context.Context, rdb redis.UniversalClient, key string) (reports []T, err error) {
+	names, err := rdb.SMembers(ctx, key+"s").Result()
 	if err != nil {
 		return nil, fmt.Errorf("list reports: %w", err)
 	}
 	for _, name := range names {
-		var report IngestReport
-		found, err := get(ctx, rdb, ingestReports+name, &report)
+		var report T
+		found, err := get(ctx, rdb, key+":"+name, &report)
 		switch {
 		case err != nil:
 			return nil, err
@@ -85,7 +114,7 @@ func ReadIngests(ctx context.Context, rdb redis.UniversalClient) (reports []Inge
 			reports = append(reports, report)
 		default:
 			// If the process still runs, its next report adds it again.
-			if err := rdb.SRem(ctx, ingestNames, name).Err(); err != nil {
+			if err := rdb.SRem(ctx, key+"s", name).Err(); err != nil {
 				return nil, fmt.Errorf("forget report: %w", err)
 			}
 		}

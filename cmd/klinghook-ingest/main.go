@@ -125,7 +125,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg)})
 	server.Start(ctx)
 	defer server.Close()
-	go cli.ReportIngest(ctx, rdb, log, server.Refused, queue.Percent)
+	go cli.ReportIngest(ctx, rdb, log, cli.Version(version), server.Refused, queue.Percent)
 	listeners := process.NewListeners(log)
 	if _, err := cli.Listen(ctx, listeners, cli.PrivateService("metrics", cfg, private, log)); err != nil {
 		return err

@@ -248,7 +248,8 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	server.Start(ctx)
 	defer server.Close()
-	go cli.ReportIngest(ctx, d.rdb, d.log, server.Refused, d.spoolPercent)
+	go cli.ReportIngest(ctx, d.rdb, d.log, cli.Version(version), server.Refused, d.spoolPercent)
+	go cli.ReportWorker(ctx, d.rdb, d.log, cli.Version(version))
 	stopAlerts, err := watchAlerts(ctx, d.cfg, d.rdb, d.log)
 	if err != nil {
 		return err

@@ -89,6 +89,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Dependency{Name: "database", Probe: db.CheckWritable}, process.Dependency{Name: "bucket", Probe: crew.bucket.Checked})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg), Jobs: jobsAPI(cfg, db, log)})
+	go cli.ReportWorker(ctx, rdb, log, cli.Version(version))
 	return crew.serve(ctx, cfg, private, log,
 		redisDependency(cfg, rdb), databaseDependency(cfg, db),
 		dependency{name: "bucket", check: crew.bucket.Check, temporary: media.IsTemporary})

@@ -118,6 +118,36 @@ func (s *Store) JobsWithoutMedia(ctx context.Context, platform string, now time.
 	return list, wrap(err, "list jobs without media")
 }
 
+// LookupCounts counts look-ups, each up to [CountLimit].
+type LookupCounts struct {
+	// Requested are those that a person, a program or an unsigned callback requested.
+	Requested int
+	// Due are unfinished jobs, and completed ones without a file, whose time has come.
+	Due int
+}
+
+// The rows that [Store.CountLookups] counts; each condition has an index.
+const (
+	requestedLookups = `lookup_requests WHERE platform = $1`
+	neverLookedUp    = `jobs WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at IS NULL AND last_received_at <= $2`
+	dueAgain         = `jobs WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at <= $3 AND last_received_at <= $2`
+	dueWithoutMedia  = `jobs WHERE platform = $1 AND no_media <> '' AND lookup_at <= $2`
+)
+
+// CountLookups counts the look-ups of a platform. heardBefore is as in [Store.StaleJobs].
+func (s *Store) CountLookups(ctx context.Context, platform string, heardBefore, now time.Time) (counts LookupCounts, err error) {
+	count := func(from string, args ...any) (n int) {
+		if err == nil {
+			n, err = s.countUpTo(ctx, from, append([]any{platform}, args...)...)
+		}
+		return n
+	}
+	heard, at := s.dialect.time(heardBefore), s.dialect.time(now)
+	counts.Requested = count(requestedLookups)
+	counts.Due = count(neverLookedUp, heard) + count(dueAgain, heard, at) + count(dueWithoutMedia, at)
+	return counts, wrap(err, "count look-ups")
+}
+
 // NoMedia returns why a completed job lacks a file; empty if it does not, or has no row.
 func (s *Store) NoMedia(ctx context.Context, job tasks.JobKey) (reason string, err error) {
 	reason, err = one(ctx, s.db, scanOne[string], `SELECT no_media FROM jobs WHERE platform = $1 AND id = $2`, job.Platform, job.ID)

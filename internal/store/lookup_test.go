@@ -55,6 +55,15 @@ func TestJobWithoutNewsIsDueForALookup(t *testing.T) {
 		if list := due(at.Add(-time.Microsecond)); len(list) != 0 {
 			t.Errorf("due too early: %+v", list)
 		}
+		counts := func(at time.Time) store.LookupCounts {
+			t.Helper()
+			counts, err := db.CountLookups(t.Context(), tasks.PlatformKling, at.Add(-15*time.Minute), at)
+			testenv.NoError(t, err)
+			return counts
+		}
+		if early, late := counts(at.Add(-time.Microsecond)), counts(at); early != (store.LookupCounts{}) || late != (store.LookupCounts{Due: 1}) {
+			t.Errorf("counted %+v and then %+v", early, late)
+		}
 		want := []store.Lookup{{Job: tasks.KlingJob("vid_1"), Known: true, HeardAt: received}}
 		if diff := cmp.Diff(want, due(at)); diff != "" {
 			t.Fatalf("due (-want +got):\n%s", diff)

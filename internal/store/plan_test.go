@@ -79,6 +79,10 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 			{staleJobs, "jobs_to_look_up", []any{"kling", now, now, 10}},
 			{possibleTests, "jobs_perhaps_tests", []any{"kling", now, now, 10}},
 			{jobsWithoutMedia, "jobs_without_media", []any{"kling", now, 10}},
+			{countQuery(requestedLookups), "lookup_requests_by_time", []any{"kling"}},
+			{countQuery(neverLookedUp), "jobs_never_looked_up", []any{"kling", now}},
+			{countQuery(dueAgain), "jobs_to_look_up", []any{"kling", now, now}},
+			{countQuery(dueWithoutMedia), "jobs_without_media", []any{"kling", now}},
 		}
 		for _, tt := range tests {
 			plan, index := explain(t, s, tt.query, tt.args), tt.index

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// reportEvery is how often an ingest reports about itself in Redis.
+	// reportEvery is how often a process reports about itself in Redis.
 	reportEvery = 5 * time.Second
 	// reportTimeout limits one report.
 	reportTimeout = 2 * time.Second
@@ -21,20 +21,39 @@ const (
 
 // ReportIngest reports about this ingest process in Redis, until ctx ends. While Redis is
 // away it keeps the largest use of the spool.
-func ReportIngest(ctx context.Context, rdb redis.UniversalClient, log *zap.Logger, refused func() []tasks.Refusal, spoolPercent func() int) {
-	name := rand.Text()
+func ReportIngest(ctx context.Context, rdb redis.UniversalClient, log *zap.Logger, version string, refused func() []tasks.Refusal, spoolPercent func() int) {
 	host, _ := os.Hostname() // only for people
+	peak := 0
+	keepReporting(ctx, log, func(ctx context.Context, name string) error {
+		peak = max(peak, spoolPercent())
+		report := tasks.IngestReport{Host: host, PID: os.Getpid(), Version: version, SpoolPercent: peak, Refused: refused()}
+		if err := tasks.ReportIngest(ctx, rdb, name, report); err != nil {
+			return err
+		}
+		peak = 0
+		return nil
+	})
+}
+
+// ReportWorker reports about this worker process in Redis, until ctx ends.
+func ReportWorker(ctx context.Context, rdb redis.UniversalClient, log *zap.Logger, version string) {
+	host, _ := os.Hostname() // as asynq does
+	keepReporting(ctx, log, func(ctx context.Context, name string) error {
+		return tasks.ReportWorker(ctx, rdb, name, tasks.WorkerReport{Host: host, PID: os.Getpid(), Version: version})
+	})
+}
+
+// keepReporting reports under a unique name until ctx ends.
+func keepReporting(ctx context.Context, log *zap.Logger, report func(ctx context.Context, name string) error) {
+	name := rand.Text()
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
-	for peak := 0; ; {
-		peak = max(peak, spoolPercent())
+	for {
 		limited, cancel := context.WithTimeout(ctx, reportTimeout)
-		err := tasks.ReportIngest(limited, rdb, name, tasks.IngestReport{Host: host, SpoolPercent: peak, Refused: refused()})
+		err := report(limited, name)
 		cancel()
 		if err != nil {
 			log.Debug("report not written", zap.Error(err))
-		} else {
-			peak = 0
 		}
 		select {
 		case <-ctx.Done():

@@ -59,12 +59,13 @@ type BacklogConfig struct {
 
 // Backlog exports the tasks in the queues, and the jobs, dead letters and unfinished
 // work in the store. It reads them in the background, so that a slow Redis or database
-// never delays a scrape. If one cannot be read, its metrics are missing, except for
+// never delays a scrape, and keeps an hour of the queues' history. If one cannot be read, its metrics are missing, except for
 // klinghook_queue_up or klinghook_database_up, which is 0.
 type Backlog struct {
 	cfg           BacklogConfig
 	inspector     *asynq.Inspector
 	queues, store atomic.Pointer[[]prometheus.Metric] // the last readings
+	history       history
 	stop          context.CancelFunc
 	readers       sync.WaitGroup
 }
@@ -166,6 +167,7 @@ func (b *Backlog) readQueues(context.Context) (readings, error) {
 		}
 	}
 	var metrics readings
+	var infos []*asynq.QueueInfo
 	for _, name := range names {
 		info := &asynq.QueueInfo{Queue: name}
 		if slices.Contains(known, name) {
@@ -176,7 +178,9 @@ func (b *Backlog) readQueues(context.Context) (readings, error) {
 		if err := b.addQueue(&metrics, info); err != nil {
 			return nil, fmt.Errorf("read queue %s: %w", name, err)
 		}
+		infos = append(infos, info)
 	}
+	b.history.add(infos, time.Now())
 	return metrics, nil
 }
 
