@@ -67,12 +67,16 @@ type Worker interface {
 }
 
 // dashboard serves the pages and the API.
-type dashboard struct{ cfg Config }
+type dashboard struct {
+	cfg   Config
+	pages *pages
+}
 
 // New returns the handler of everything below the prefix.
 func New(cfg Config) http.Handler {
-	d := &dashboard{cfg: cfg}
+	d := &dashboard{cfg: cfg, pages: newPages(cfg.Prefix)}
 	mux := http.NewServeMux()
+	d.routePages(mux)
 	d.routeQueues(mux)
 	return mux
 }

@@ -1,0 +1,219 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/store"
+)
+
+// pagesPolicy allows the pages their own files and forms, and nothing else.
+const pagesPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; " +
+	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// assets are served below /assets/.
+//
+//go:embed assets
+var assets embed.FS
+
+// templates has one file per page, which defines "main", and the files that all share.
+//
+//go:embed templates
+var templates embed.FS
+
+// sharedTemplates are the files that each page may use.
+var sharedTemplates = []string{"templates/layout.html", "templates/parts.html"}
+
+// view is what a page shows.
+type view struct {
+	// Name is the page's file of templates, without ".html".
+	Name string
+	// Title is the page's title; Section is the path of its entry in the navigation.
+	Title, Section string
+	// Data is for the page's own template.
+	Data any
+	// Status is the HTTP status. Default: 200.
+	Status int
+}
+
+// pages renders the pages' templates.
+type pages struct {
+	prefix string
+	// parsed are the templates by page name; versions are hashes of the assets by name.
+	parsed   map[string]*template.Template
+	versions map[string]string
+}
+
+func newPages(prefix string) *pages {
+	p := &pages{prefix: prefix, parsed: map[string]*template.Template{}, versions: map[string]string{}}
+	files, _ := assets.ReadDir("assets") // embedded
+	for _, file := range files {
+		content, _ := assets.ReadFile("assets/" + file.Name())
+		sum := sha256.Sum256(content)
+		p.versions[file.Name()] = hex.EncodeToString(sum[:6])
+	}
+	shared := template.Must(template.New("").Funcs(p.functions()).ParseFS(templates, sharedTemplates...))
+	files, _ = templates.ReadDir("templates")
+	for _, file := range files {
+		name := file.Name()
+		p.parsed[name[:len(name)-len(path.Ext(name))]] = template.Must(template.Must(shared.Clone()).ParseFS(templates, "templates/"+name))
+	}
+	return p
+}
+
+// routePages serves the pages and their assets.
+func (d *dashboard) routePages(mux *http.ServeMux) {
+	d.routePage(mux, "GET", "/assets/{name}", d.serveAsset)
+	d.routePage(mux, "", "/", d.showNotFound)
+}
+
+// routePage serves a page at a path below the prefix, for one method or, if that is
+// empty, for all.
+func (d *dashboard) routePage(mux *http.ServeMux, method, at string, handler http.HandlerFunc) {
+	pattern := d.cfg.Prefix + at
+	if method != "" {
+		pattern = method + " " + pattern
+	}
+	mux.Handle(pattern, admin.Protect(d.cfg.Hosts, pagesPolicy, handler))
+}
+
+// serveAsset serves a style or a script. Its link contains its version.
+func (d *dashboard) serveAsset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	version, known := d.pages.versions[name]
+	if !known {
+		d.showNotFound(w, r)
+		return
+	}
+	if r.URL.Query().Get("v") == version {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	http.ServeFileFS(w, r, assets, "assets/"+name)
+}
+
+// show renders a page. The page is complete before anything is sent.
+func (d *dashboard) show(w http.ResponseWriter, r *http.Request, v view) {
+	var out bytes.Buffer
+	if err := d.pages.parsed[v.Name].ExecuteTemplate(&out, "layout", d.layout(r, v)); err != nil {
+		d.cfg.Log.Error("page not rendered", zap.String("path", r.URL.Path), zap.Error(err))
+		http.Error(w, "This page could not be rendered. The log of klinghook admin says why.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if v.Status != 0 {
+		w.WriteHeader(v.Status)
+	}
+	_, _ = w.Write(out.Bytes()) // The browser may have gone.
+}
+
+// layout is the data of the template "layout" and, within a page, $.
+type layout struct {
+	view
+	Sections []section
+	// CanAct reports that the user may change something.
+	CanAct     bool
+	LogoutPath string
+	Version    string
+	// Notice says what the last form did; empty if none was sent.
+	Notice string
+}
+
+// section is an entry of the navigation.
+type section struct {
+	Path, Name string
+	// Count is shown beside the name unless it is 0.
+	Count int
+}
+
+func (d *dashboard) layout(r *http.Request, v view) layout {
+	open, _, err := d.cfg.Store.CountOpenDeadLetters(r.Context())
+	if err != nil { // the page itself reports a missing database
+		open = 0
+	}
+	return layout{
+		view: v, CanAct: d.canAct(r), LogoutPath: d.cfg.LogoutPath, Version: d.cfg.Version, Notice: noticeOf(r.URL.Query()),
+		Sections: []section{{"/", "Jobs", 0}, {"/failures", "Failures", open}, {"/rejections", "Refused deliveries", 0}, {"/health", "Health", 0}, {admin.QueuesPath, "Tasks", 0}},
+	}
+}
+
+// canAct reports whether the user of a request may change something.
+func (d *dashboard) canAct(*http.Request) bool { return !d.cfg.ReadOnly }
+
+// changes serves a form for users who may change something. Others get a page with 403.
+func (d *dashboard) changes(form http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !d.canAct(r) {
+			d.showProblem(w, r, http.StatusForbidden, "You may only look", "Your account cannot change anything. Ask an operator.")
+			return
+		}
+		form(w, r)
+	}
+}
+
+// showNotFound shows that there is no such page.
+func (d *dashboard) showNotFound(w http.ResponseWriter, r *http.Request) {
+	d.showProblem(w, r, http.StatusNotFound, "Page not found", "There is nothing at this address.")
+}
+
+// showError shows an error of a handler, and logs it if klinghook is to blame.
+func (d *dashboard) showError(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		d.showNotFound(w, r)
+	case errors.Is(err, context.Canceled): // The browser has gone.
+	default:
+		d.cfg.Log.Error("page not available", zap.String("path", r.URL.Path), zap.Error(err))
+		d.showProblem(w, r, http.StatusServiceUnavailable, "Not available", "The database or Redis did not answer. Try again, and see the log of klinghook admin.")
+	}
+}
+
+// showProblem shows a page with a title and a sentence.
+func (d *dashboard) showProblem(w http.ResponseWriter, r *http.Request, status int, title, text string) {
+	d.show(w, r, view{Name: "problem", Title: title, Status: status, Data: text})
+}
+
+// notices are what a page says after a form was sent, by the name in its link: about one
+// thing and, if it can be several, about %d things.
+var notices = map[string][2]string{
+	"refresh":  {"Kling will be asked about this job.", ""},
+	"download": {"1 download is queued.", "%d downloads are queued."},
+	"notify":   {"1 notification is queued.", "%d notifications are queued."},
+	"replay":   {"1 task runs again.", "%d tasks run again."},
+	"discard":  {"1 failure is discarded.", "%d failures are discarded."},
+	"erase":    {"The job is erased.", ""},
+	"sample":   {"A sample job is on its way.", ""},
+}
+
+// goTo sends the browser to an escaped path below the prefix, which may have a query. The
+// page shows a notice about n things.
+func (d *dashboard) goTo(w http.ResponseWriter, r *http.Request, to, notice string, n int) {
+	separator := "?"
+	if strings.Contains(to, "?") {
+		separator = "&"
+	}
+	http.Redirect(w, r, d.cfg.Prefix+to+separator+url.Values{"done": {notice}, "n": {strconv.Itoa(n)}}.Encode(), http.StatusSeeOther)
+}
+
+// noticeOf returns the notice that a page's query asks for.
+func noticeOf(query url.Values) string {
+	texts := notices[query.Get("done")]
+	n, err := strconv.Atoi(query.Get("n"))
+	if err != nil || n == 1 || texts[1] == "" {
+		return texts[0]
+	}
+	return strings.ReplaceAll(texts[1], "%d", count(n))
+}

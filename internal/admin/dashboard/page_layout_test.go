@@ -1,0 +1,80 @@
+package dashboard_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
+)
+
+// openStore returns an empty database.
+func openStore(t *testing.T) *store.Store {
+	t.Helper()
+	db, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
+	testenv.NoError(t, err)
+	t.Cleanup(func() { testenv.NoError(t, db.Close()) })
+	_, err = db.Migrate(t.Context())
+	testenv.NoError(t, err)
+	return db
+}
+
+// newConfig returns a configuration with an empty database and queue.
+func newConfig(t *testing.T) dashboard.Config {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { testenv.NoError(t, rdb.Close()) })
+	return dashboard.Config{Redis: rdb, Store: openStore(t), Log: zap.NewNop(), Version: "v1.2.3"}
+}
+
+// get returns the answer to a request for a page.
+func get(t *testing.T, pages http.Handler, target string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+	r.Host = "localhost:5001"
+	w := httptest.NewRecorder()
+	pages.ServeHTTP(w, r)
+	return w
+}
+
+func TestPagesWorkBelowAPrefix(t *testing.T) {
+	cfg := newConfig(t)
+	cfg.Prefix, cfg.LogoutPath = "/tools/kling", "/tools/kling/logout"
+	pages := dashboard.New(cfg)
+	w := get(t, pages, "/tools/kling/nothing")
+	body := w.Body.String()
+	if w.Code != http.StatusNotFound || !strings.Contains(body, "Page not found") || !strings.Contains(body, "v1.2.3") {
+		t.Errorf("a missing page answers %d: %s", w.Code, body)
+	}
+	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	if got := w.Header().Get("Content-Security-Policy"); got != policy {
+		t.Errorf("the policy is %q, want %q", got, policy)
+	}
+	links := regexp.MustCompile(`(?:href|src|action)="([^"#][^"]*)"`).FindAllStringSubmatch(body, -1)
+	if len(links) < 10 {
+		t.Errorf("the page has the links %q", links)
+	}
+	for _, link := range links {
+		if !strings.HasPrefix(link[1], "/tools/kling/") && link[1] != "/tools/kling" {
+			t.Errorf("the page links to %s", link[1])
+		}
+		if !strings.Contains(link[1], "/assets/") {
+			continue
+		}
+		if w := get(t, pages, link[1]); w.Code != http.StatusOK || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") {
+			t.Errorf("%s answers %d with %v", link[1], w.Code, w.Header())
+		}
+	}
+	if w := get(t, pages, "/tools/kling/assets/style.css"); w.Code != http.StatusOK || w.Header().Get("Cache-Control") != "" {
+		t.Errorf("a style without a version answers %d with %v", w.Code, w.Header())
+	}
+}
