@@ -22,7 +22,7 @@ const (
 	Ingest  Role = "ingest"  // receives webhooks
 	Worker  Role = "worker"  // works on queued tasks
 	Dev     Role = "dev"     // ingest and worker in one process
-	Admin   Role = "admin"   // serves the queue pages
+	Admin   Role = "admin"   // serves the pages and the API
 	Migrate Role = "migrate" // creates and copies databases
 	Store   Role = "store"   // a command that reads the database
 	Replay  Role = "replay"  // a command that enqueues stored work again
@@ -46,17 +46,19 @@ type Config struct {
 	APIURL    string `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"base-url" roles:"worker dev replay client" help:"The address of Kling's API. Outside China https://api-singapore.klingai.com is nearer."`
 
 	Addr      string `group:"Addresses" env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" roles:"ingest dev client" help:"The address that receives webhooks."`
-	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" roles:"ingest worker dev admin" help:"The address of metrics and health and, in admin and dev, of the queue pages. Keep it private: only admin's pages can have a login."`
+	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" roles:"ingest worker dev admin" help:"The address of metrics and health and, in admin and dev, of pages and API. Keep it private: only admin can have a login."`
 	Profiles  bool   `env:"KLINGHOOK_PROFILES" envDefault:"false" form:"switch" roles:"ingest worker dev admin" help:"Serve Go's profiles at /debug/pprof/ on the private address, to clients on this machine. Others may reach them through a reverse proxy on it. admin with a login always serves them to its users."`
 
-	AdminUser         string   `group:"Login to the queue pages" env:"KLINGHOOK_ADMIN_USER" form:"name" needs:"KLINGHOOK_ADMIN_PASSWORD_HASH" roles:"admin" help:"The user who can log in to the queue pages."`
+	AdminUser         string   `group:"Login to pages and API" env:"KLINGHOOK_ADMIN_USER" form:"name" needs:"KLINGHOOK_ADMIN_PASSWORD_HASH" roles:"admin" help:"The user who can log in to the pages. This user may change everything."`
 	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"key" needs:"KLINGHOOK_ADMIN_USER" roles:"admin" help:"The bcrypt hash of that user's password, as \"klinghook admin hash-password\" prints it."`
-	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"key" roles:"admin" help:"Bearer tokens for the queue pages. Programs send one in a header, people enter one on the login page."`
+	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"key" roles:"admin" help:"Bearer tokens of operators, who may change everything. Programs send one in a header, people enter one on the login page."`
+	AdminViewerTokens []string `env:"KLINGHOOK_ADMIN_VIEWER_TOKEN" form:"tokens" secret:"key" roles:"admin" help:"Bearer tokens of viewers, who may look at everything and change nothing."`
 	AdminProxyHeader  string   `env:"KLINGHOOK_ADMIN_PROXY_HEADER" form:"header-name" needs:"KLINGHOOK_ADMIN_PROXIES" roles:"admin" help:"The header in which an authenticating reverse proxy names the user. The proxy must remove it from what clients send. It is accepted only from KLINGHOOK_ADMIN_PROXIES."`
 	AdminProxies      []string `env:"KLINGHOOK_ADMIN_PROXIES" form:"networks" roles:"admin" help:"The addresses of the reverse proxies in front of admin. Only they may send KLINGHOOK_ADMIN_PROXY_HEADER and X-Forwarded-For. Login attempts through them are counted per client address in X-Forwarded-For."`
-	AdminPrefix       string   `env:"KLINGHOOK_ADMIN_PREFIX" form:"path-prefix" roles:"admin" help:"The path below which the queue pages and their login are served, such as /klinghook, for a reverse proxy that forwards only that path and does not remove it. Health and metrics are not below it."`
-	AdminHosts        []string `env:"KLINGHOOK_ADMIN_HOSTS" form:"host-names" roles:"admin" help:"Host names at which browsers may open the queue pages, besides localhost, loopback addresses and the host of KLINGHOOK_ADMIN_ADDR."`
-	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" roles:"admin" help:"Allow no changes through the queue pages."`
+	AdminOperators    []string `env:"KLINGHOOK_ADMIN_OPERATORS" form:"user-names" needs:"KLINGHOOK_ADMIN_PROXY_HEADER" roles:"admin" help:"The users in KLINGHOOK_ADMIN_PROXY_HEADER who may change things. All others are viewers. If unset, all are operators."`
+	AdminPrefix       string   `env:"KLINGHOOK_ADMIN_PREFIX" form:"path-prefix" roles:"admin" help:"The path below which pages, API and login are served, such as /klinghook, for a reverse proxy that forwards only that path and does not remove it. Health and metrics are not below it."`
+	AdminHosts        []string `env:"KLINGHOOK_ADMIN_HOSTS" form:"host-names" roles:"admin" help:"Host names at which pages and API may be opened, besides localhost, loopback addresses and the host of KLINGHOOK_ADMIN_ADDR."`
+	ReadOnly          bool     `env:"KLINGHOOK_READ_ONLY" envDefault:"false" form:"switch" roles:"admin" help:"Make all users viewers: nothing can be changed through pages and API."`
 
 	RedisURL        string `group:"Redis" env:"KLINGHOOK_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" form:"redis-url" secret:"url" roles:"ingest worker dev admin replay" help:"The Redis of the queue. rediss:// uses TLS. The query may have options of go-redis, such as pool_size. If unset, dev keeps its queue in memory."`
 	RedisMode       string `env:"KLINGHOOK_REDIS_MODE" envDefault:"single" form:"redis-mode" roles:"ingest worker dev admin replay" help:"The kind of Redis at KLINGHOOK_REDIS_URL: single, sentinel or cluster. Further Sentinels or nodes are in its query as addr=host:port. With sentinel, its login is for the Sentinels, and the query has master_name=… and Redis's own login as username=… and password=…."`

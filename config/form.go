@@ -38,6 +38,7 @@ var forms = map[string]form{
 	"tokens":          {"tokens separated by commas, each at least 32 letters, digits, - or _", "what this prints: openssl rand -hex 32", regexp.MustCompile(`^[A-Za-z0-9_-]{32,}$`).MatchString},
 	"otlp-headers":    {"name=value pairs separated by commas", "x-api-key=…", isText},
 	"name":            {"a name", "operator", isText},
+	"user-names":      {"user names separated by commas", "ann,bob@example.com", isText},
 	"password-hash":   {"a bcrypt hash of cost 10 to 16", "what this prints: klinghook admin hash-password (in a Compose file, write each $ as $$)", regexp.MustCompile(`^\$2[aby]?\$1[0-6]\$[./A-Za-z0-9]{53}$`).MatchString},
 	"header-name":     {"the name of a header", "X-Forwarded-User", regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`).MatchString},
 	"networks":        {"IP addresses or networks separated by commas, but not a network of all addresses", "10.0.0.7,10.1.0.0/16", isNetwork},

@@ -68,8 +68,8 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	}
 	defer closeInto(&err, rdb.Close)
 	gate := login.New(login.Config{
-		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, Tokens: cfg.AdminTokens,
-		ProxyHeader: cfg.AdminProxyHeader, Proxies: networks(cfg.AdminProxies),
+		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, Tokens: cfg.AdminTokens, ViewerTokens: cfg.AdminViewerTokens,
+		ProxyHeader: cfg.AdminProxyHeader, Proxies: networks(cfg.AdminProxies), Operators: cfg.AdminOperators, ReadOnly: cfg.ReadOnly,
 		Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), Redis: rdb, Log: log, Metrics: metrics,
 	})
 	if err := checkLogin(cfg, gate); err != nil {
@@ -94,7 +94,7 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	if gate.HasPage() {
 		logout = cfg.AdminPrefix + login.LogoutPath
 	}
-	pages, err := newDashboard(dashboard.Config{Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), LogoutPath: logout, ReadOnly: cfg.ReadOnly, Redis: rdb, Store: db, Log: log}, cfg, bucket)
+	pages, err := newDashboard(dashboard.Config{Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), LogoutPath: logout, Redis: rdb, Store: db, Log: log}, cfg, bucket)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func checkLogin(cfg *config.Config, gate *login.Gate) error {
 	if admin.IsLoopback(cfg.AdminAddr) || len(gate.Ways()) > 0 {
 		return nil
 	}
-	return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: others can reach it and could delete every task. Set a login: "+
+	return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: others can reach it and could delete everything. Set a login: "+
 		"KLINGHOOK_ADMIN_USER and KLINGHOOK_ADMIN_PASSWORD_HASH, which `klinghook admin hash-password` prints; "+
 		"or KLINGHOOK_ADMIN_TOKEN, with the output of `openssl rand -hex 32`; "+
 		"or KLINGHOOK_ADMIN_PROXY_HEADER and KLINGHOOK_ADMIN_PROXIES, behind an authenticating proxy. Or use a loopback address, such as 127.0.0.1:5001", cfg.AdminAddr)
@@ -148,14 +148,14 @@ func checkLogin(cfg *config.Config, gate *login.Gate) error {
 
 // logAccess logs who can use the pages, and from where.
 func logAccess(log *zap.Logger, cfg *config.Config, gate *login.Gate) {
-	fields := []zap.Field{zap.String("path", cfg.AdminPrefix+admin.QueuesPath), zap.Bool("read_only", cfg.ReadOnly), zap.Strings("hosts", ownHosts(cfg))}
+	fields := []zap.Field{zap.String("path", cfg.AdminPrefix+"/"), zap.Bool("read_only", cfg.ReadOnly), zap.Strings("hosts", ownHosts(cfg))}
 	switch ways := gate.Ways(); {
 	case len(ways) == 0:
-		log.Info("queue pages are open to everybody on this machine", fields...)
+		log.Info("pages and API are open to everybody on this machine", fields...)
 	case admin.IsLoopback(cfg.AdminAddr):
-		log.Info("queue pages are served on this machine, with a login", append(fields, zap.Strings("login", ways))...)
+		log.Info("pages and API are served on this machine, with a login", append(fields, zap.Strings("login", ways))...)
 	default:
-		log.Warn("queue pages can be reached from other machines, with a login; put TLS in front of them", append(fields, zap.Strings("login", ways))...)
+		log.Warn("pages and API can be reached from other machines, with a login; put TLS in front of them", append(fields, zap.Strings("login", ways))...)
 	}
 }
 

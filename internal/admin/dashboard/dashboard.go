@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/login"
 	"github.com/klinghook/klinghook/internal/doctor"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -23,8 +24,6 @@ type Config struct {
 	Hosts []string
 	// LogoutPath is where a logout button posts to. If empty, there is no button.
 	LogoutPath string
-	// ReadOnly forbids all changes.
-	ReadOnly bool
 
 	// Redis contains the queues. The caller closes it. Required.
 	Redis redis.UniversalClient
@@ -81,10 +80,20 @@ func New(cfg Config) http.Handler {
 	return mux
 }
 
-// routeQueues serves asynq's pages.
+// routeQueues serves asynq's pages, read-only to viewers.
 func (d *dashboard) routeQueues(mux *http.ServeMux) {
 	home := d.cfg.Prefix + admin.QueuesPath
-	queues := NewQueues(QueuesConfig{RootPath: home, Redis: d.cfg.Redis, Hosts: d.cfg.Hosts, ReadOnly: d.cfg.ReadOnly, LogoutPath: d.cfg.LogoutPath})
+	cfg := QueuesConfig{RootPath: home, Redis: d.cfg.Redis, Hosts: d.cfg.Hosts, LogoutPath: d.cfg.LogoutPath}
+	full := NewQueues(cfg)
+	cfg.ReadOnly = true
+	readOnly := NewQueues(cfg)
+	queues := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if login.UserOf(r.Context()).Viewer {
+			readOnly.ServeHTTP(w, r)
+			return
+		}
+		full.ServeHTTP(w, r)
+	})
 	mux.Handle(home, queues)
 	mux.Handle(home+"/", queues)
 }

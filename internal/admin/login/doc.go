@@ -8,6 +8,10 @@
 // If no way is configured, everybody may use the pages, which is meant for a loopback
 // address.
 //
+// Operators may do everything. Viewers may look at everything and change nothing. Viewers
+// are users with a viewer's token, users of the proxy that are not configured as operators,
+// and all users if the pages are read-only.
+//
 // Sessions are kept in Redis, so that any number of processes share them. They end
 // after 12 hours, at logout, and when the user, password or tokens change. Guesses are
 // limited per client and user. Requests that change something are logged with the

@@ -1,10 +1,10 @@
 package login
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/source"
 )
 
 const (
@@ -29,12 +28,17 @@ const (
 type Config struct {
 	// User and PasswordHash, a bcrypt hash, belong together.
 	User, PasswordHash string
-	// Tokens are bearer tokens. They must be too long to guess.
-	Tokens []string
+	// Tokens are bearer tokens of operators, ViewerTokens those of viewers. They must be too
+	// long to guess.
+	Tokens, ViewerTokens []string
 	// ProxyHeader is the header in which a proxy names the user.
 	ProxyHeader string
 	// Proxies are the addresses from which ProxyHeader and X-Forwarded-For are accepted.
 	Proxies []netip.Prefix
+	// Operators are the proxy's users who may change things. Default: all of them.
+	Operators []string
+	// ReadOnly makes all users viewers.
+	ReadOnly bool
 	// Prefix is the path that the login and the pages are below, as in admin.Config.
 	Prefix string
 	// Hosts are the accepted host names besides local ones.
@@ -79,7 +83,7 @@ func New(cfg Config) *Gate {
 		})),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "klinghook_admin_logins_total",
-			Help: "Attempts to log in to the queue pages with a password or a token, by outcome.",
+			Help: "Attempts to log in to the pages with a password or a token, by outcome.",
 		}, []string{"outcome"}),
 	}
 	for _, outcome := range []string{outcomeAccepted, outcomeRefused, outcomeThrottled} {
@@ -98,85 +102,69 @@ func (g *Gate) Ways() []string {
 	if g.cfg.ProxyHeader != "" {
 		ways = append(ways, "proxy")
 	}
-	if len(g.cfg.Tokens) > 0 {
+	if g.hasTokens() {
 		ways = append(ways, "token")
 	}
 	return ways
 }
 
 // HasPage reports whether users can log in on the login page, and log out.
-func (g *Gate) HasPage() bool { return g.cfg.User != "" || len(g.cfg.Tokens) > 0 }
+func (g *Gate) HasPage() bool { return g.cfg.User != "" || g.hasTokens() }
 
-// Protect serves the pages to logged-in users. Other requests are redirected
-// to the login page if a browser opens a page, and get 401 otherwise.
+func (g *Gate) hasTokens() bool { return len(g.cfg.Tokens)+len(g.cfg.ViewerTokens) > 0 }
+
+// Protect serves the pages to logged-in users, whom [UserOf] returns. Other requests are
+// redirected to the login page if a browser opens a page, and get 401 otherwise. Viewers
+// who try to change something get 403.
 func (g *Gate) Protect(pages http.Handler) http.Handler {
 	return admin.Protect(g.cfg.Hosts, pagePolicy(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, err := g.user(r)
 		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+		known := r.WithContext(context.WithValue(r.Context(), userKey{}, user))
 		switch {
 		case err != nil:
-			g.unavailable(w, err)
-		case user != "" && safe:
-			pages.ServeHTTP(w, r)
-		case user != "":
+			g.unavailable(w, r, err)
+		case user.Name != "" && safe:
+			pages.ServeHTTP(w, known)
+		case user.Name != "" && user.Viewer:
+			admin.Refuse(w, r, http.StatusForbidden, g.viewerAdvice())
+		case user.Name != "":
 			noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-			pages.ServeHTTP(noted, r)
-			g.cfg.Log.Info("queue changed by a user", zap.String("user", user), zap.String("method", r.Method), zap.String("path", r.URL.Path),
+			pages.ServeHTTP(noted, known)
+			g.cfg.Log.Info("changed by a user", zap.String("user", user.Name), zap.String("method", r.Method), zap.String("path", r.URL.Path),
 				zap.Int("status", noted.status), zap.String("peer", r.RemoteAddr))
 		case safe && strings.Contains(r.Header.Get("Accept"), "text/html") && g.HasPage():
 			http.Redirect(w, r, g.cfg.Prefix+Path+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		default:
-			g.refuse(w)
+			g.refuse(w, r)
 		}
 	}))
 }
 
+// viewerAdvice says how a viewer could change something.
+func (g *Gate) viewerAdvice() string {
+	if g.cfg.ReadOnly {
+		return "nothing can be changed here: klinghook admin is read-only (KLINGHOOK_READ_ONLY, --read-only)"
+	}
+	return "viewers cannot change anything; log in as an operator, or use one of KLINGHOOK_ADMIN_TOKEN's tokens"
+}
+
 // refuse answers 401 and says how to log in.
-func (g *Gate) refuse(w http.ResponseWriter) {
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request) {
 	advice := "log in first"
 	switch {
-	case len(g.cfg.Tokens) > 0:
+	case g.hasTokens():
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		advice += ", or send one of KLINGHOOK_ADMIN_TOKEN's tokens: Authorization: Bearer <token>"
 	case !g.HasPage():
 		advice += ": use a proxy in KLINGHOOK_ADMIN_PROXIES that sends the user's name in " + g.cfg.ProxyHeader
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	admin.Answer(w, http.StatusUnauthorized, map[string]any{"error": advice})
+	admin.Refuse(w, r, http.StatusUnauthorized, advice)
 }
 
-func (g *Gate) unavailable(w http.ResponseWriter, err error) {
+func (g *Gate) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	g.cfg.Log.Error("session not available", zap.Error(err))
-	http.Error(w, "Redis, which keeps the sessions, cannot be reached. Try again.", http.StatusServiceUnavailable)
-}
-
-// user returns the user who sent a request, or "" if nobody is logged in.
-func (g *Gate) user(r *http.Request) (string, error) {
-	if len(g.Ways()) == 0 {
-		return "local", nil
-	}
-	if token, found := admin.BearerToken(r); found {
-		if source.IsToken(token, g.cfg.Tokens) {
-			return "token", nil
-		}
-		g.countRefused(r, "bearer token")
-		return "", nil
-	}
-	if user := g.proxied(r); user != "" {
-		return user, nil
-	}
-	return g.sessionUser(r)
-}
-
-// proxied returns the user named by a trusted proxy, or "". A repeated header is
-// ignored, because the client may have sent one of the values.
-func (g *Gate) proxied(r *http.Request) string {
-	values := r.Header.Values(g.cfg.ProxyHeader)
-	peer := admin.ClientAddr(r, nil)
-	if len(values) != 1 || !slices.ContainsFunc(g.cfg.Proxies, func(p netip.Prefix) bool { return p.Contains(peer) }) {
-		return ""
-	}
-	return strings.TrimSpace(values[0])
+	admin.Refuse(w, r, http.StatusServiceUnavailable, "Redis, which keeps the sessions, cannot be reached; try again")
 }
 
 // countRefused counts and logs a failed login. The log leaves out the input, which

@@ -211,7 +211,7 @@ func TestLoginForm(t *testing.T) {
 				}
 				return
 			}
-			if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/queues" || len(cookies) != 1 {
+			if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/" || len(cookies) != 1 {
 				t.Fatalf("answered with %d, %q and %d cookies", w.Code, w.Header().Get("Location"), len(cookies))
 			}
 			if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || c.Name != "klinghook_session" || c.MaxAge != 12*60*60 || len(c.Value) < 26 {
@@ -366,17 +366,19 @@ func TestRememberedClientsAreBounded(t *testing.T) {
 
 func TestLoginRedirectsOnlyToPages(t *testing.T) {
 	tests := []struct{ next, want string }{
-		{"", "/queues"},
-		{"/queues", "/queues"},
+		{"", "/"},
+		{"/", "/"},
+		{"/jobs/a%2Fb?platform=kling", "/jobs/a%2Fb?platform=kling"},
 		{"/queues/queues/media?status=archived", "/queues/queues/media?status=archived"},
-		{"/queues?a=b", "/queues?a=b"},
-		{"/metrics", "/queues"},
-		{"/queuesx", "/queues"},
-		{"https://evil.example/queues", "/queues"},
-		{"//evil.example/queues/", "/queues"},
-		{`/\evil.example/queues/`, "/queues"},
-		{"javascript:alert(1)", "/queues"},
-		{"/queues/\r\nSet-Cookie: a=b", "/queues"},
+		{"/login?next=/login", "/"},
+		{"/logout", "/"},
+		{"jobs", "/"},
+		{"https://evil.example/queues", "/"},
+		{"//evil.example/queues/", "/"},
+		{"////evil.example/queues/", "/"},
+		{`/\evil.example/queues/`, "/"},
+		{"javascript:alert(1)", "/"},
+		{"/queues/\r\nSet-Cookie: a=b", "/"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.next, func(t *testing.T) {
@@ -429,7 +431,7 @@ func TestLoginPageOffersConfiguredLogins(t *testing.T) {
 	}
 	t.Run("already logged in", func(t *testing.T) {
 		f := newFront(t, withPassword(t))
-		if w := f.ask("GET", Path, nil, "Cookie", f.session()); w.Header().Get("Location") != "/queues" {
+		if w := f.ask("GET", Path, nil, "Cookie", f.session()); w.Header().Get("Location") != "/" {
 			t.Errorf("leads to %q", w.Header().Get("Location"))
 		}
 	})
@@ -464,7 +466,7 @@ func TestLogNamesTheUserAndNoSecret(t *testing.T) {
 		}
 	}
 	want := "login refused <nil> <nil> <nil> <nil>; login refused <nil> <nil> <nil> <nil>; logged in operator <nil> <nil> <nil>; " +
-		"queue changed by a user operator DELETE /queues/api/queues/media/archived_tasks/a 200"
+		"changed by a user operator DELETE /queues/api/queues/media/archived_tasks/a 200"
 	if strings.Join(got, "; ") != want {
 		t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "; "), want)
 	}

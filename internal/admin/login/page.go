@@ -16,7 +16,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/klinghook/klinghook/internal/admin"
-	"github.com/klinghook/klinghook/internal/source"
 )
 
 //go:embed page.html
@@ -47,7 +46,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 	switch path := strings.TrimPrefix(r.URL.Path, g.cfg.Prefix); {
 	case path == Path && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		wanted := r.URL.Query().Get("next")
-		if user, err := g.user(r); err == nil && user != "" {
+		if user, err := g.user(r); err == nil && user.Name != "" {
 			http.Redirect(w, r, g.next(wanted), http.StatusSeeOther)
 			return
 		}
@@ -56,7 +55,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 		g.login(w, r)
 	case path == LogoutPath && r.Method == http.MethodPost:
 		if err := g.endSession(w, r); err != nil {
-			g.unavailable(w, err)
+			g.unavailable(w, r, err)
 			return
 		}
 		http.Redirect(w, r, g.cfg.Prefix+Path, http.StatusSeeOther)
@@ -75,12 +74,12 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	}
 	next := r.PostForm.Get("next")
 	// Tokens, the configured user, and all other names are counted separately.
-	who, user := guesser{addr: network(admin.ClientAddr(r, g.cfg.Proxies)), account: "other"}, g.cfg.User
+	who, user := guesser{addr: network(admin.ClientAddr(r, g.cfg.Proxies)), account: "other"}, User{Name: g.cfg.User}
 	token := strings.TrimSpace(r.PostForm.Get("token"))
 	if token != "" {
-		who.account, user = "token", "token"
-	} else if r.PostForm.Get("user") == user {
-		who.account = "user " + user
+		who.account, user = "token", g.tokenUser(token)
+	} else if r.PostForm.Get("user") == user.Name {
+		who.account = "user " + user.Name
 	}
 	if wait := g.guesses.count(who); wait > 0 {
 		g.throttle(w, wait, next, "Too many attempts from your address.")
@@ -93,18 +92,18 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.throttle(w, time.Second, next, "Too many logins at once.")
 		return
 	}
-	if token != "" && !source.IsToken(token, g.cfg.Tokens) || token == "" && !g.isPassword(r) {
+	if token != "" && user.Name == "" || token == "" && !g.isPassword(r) {
 		g.countRefused(r, "page")
 		g.showPage(w, http.StatusUnauthorized, next, "Wrong user name, password or token. Try again.")
 		return
 	}
 	if err := g.startSession(w, r, user); err != nil {
-		g.unavailable(w, err)
+		g.unavailable(w, r, err)
 		return
 	}
 	g.guesses.forget(who)
 	g.logins.WithLabelValues(outcomeAccepted).Inc()
-	g.cfg.Log.Info("logged in", zap.String("user", user), zap.String("peer", r.RemoteAddr))
+	g.cfg.Log.Info("logged in", zap.String("user", user.Name), zap.Bool("viewer", user.Viewer), zap.String("peer", r.RemoteAddr))
 	http.Redirect(w, r, g.next(next), http.StatusSeeOther)
 }
 
@@ -132,12 +131,13 @@ func (g *Gate) throttle(w http.ResponseWriter, wait time.Duration, next, problem
 	g.showPage(w, http.StatusTooManyRequests, next, problem+" Try again in "+(time.Duration(seconds)*time.Second).String()+".")
 }
 
-// next returns the page to open after the login: the wanted one, or the queues.
+// next returns the page to open after the login: the wanted one if it is below the
+// prefix, or the first one.
 func (g *Gate) next(wanted string) string {
-	home := g.cfg.Prefix + admin.QueuesPath
+	home := g.cfg.Prefix + "/"
 	u, err := url.Parse(wanted)
-	if err != nil || u.IsAbs() || u.Host != "" || strings.Contains(wanted, `\`) ||
-		u.Path != home && !strings.HasPrefix(u.Path, home+"/") {
+	if err != nil || u.IsAbs() || u.Host != "" || strings.Contains(wanted, `\`) || strings.HasPrefix(u.Path, "//") ||
+		!strings.HasPrefix(u.Path, home) || u.Path == home+Path[1:] || u.Path == home+LogoutPath[1:] {
 		return home
 	}
 	return u.RequestURI()
@@ -148,6 +148,6 @@ func (g *Gate) showPage(w http.ResponseWriter, status int, next, problem string)
 	w.WriteHeader(status)
 	_ = pageTemplate.Execute(w, map[string]any{ // The client may have gone.
 		"Style": template.CSS(pageCSS), "Path": g.cfg.Prefix + Path, "Next": g.next(next), "Problem": problem,
-		"User": g.cfg.User != "", "Token": len(g.cfg.Tokens) > 0, "HasPage": g.HasPage(),
+		"User": g.cfg.User != "", "Token": g.hasTokens(), "HasPage": g.HasPage(),
 	})
 }

@@ -19,11 +19,12 @@ const (
 	securePrefix  = "__Host-"
 	sessionLength = 12 * time.Hour
 	sessionUser   = "user"
+	sessionViewer = "viewer"
 )
 
 func newSessions(cfg Config) *scs.SessionManager {
 	// Keys depend on the credentials, so changing them ends all sessions.
-	credentials := sha256.Sum256([]byte(cfg.User + "\x00" + cfg.PasswordHash + "\x00" + strings.Join(cfg.Tokens, "\x00")))
+	credentials := sha256.Sum256([]byte(cfg.User + "\x00" + cfg.PasswordHash + "\x00" + strings.Join(cfg.Tokens, "\x00") + "\x00\x00" + strings.Join(cfg.ViewerTokens, "\x00")))
 	prefix := "klinghook:session:" + hex.EncodeToString(credentials[:4]) + ":"
 	// Not scs.New, which starts a goroutine for a store in memory.
 	return &scs.SessionManager{Lifetime: sessionLength, Store: redisStore{rdb: cfg.Redis, prefix: prefix}, Codec: scs.GobCodec{}, HashTokenInStore: true}
@@ -56,12 +57,13 @@ func (s redisStore) DeleteCtx(ctx context.Context, token string) error {
 }
 
 // startSession starts a session and sets its cookie.
-func (g *Gate) startSession(w http.ResponseWriter, r *http.Request, user string) error {
+func (g *Gate) startSession(w http.ResponseWriter, r *http.Request, user User) error {
 	ctx, err := g.sessions.Load(r.Context(), "")
 	if err != nil {
 		return err
 	}
-	g.sessions.Put(ctx, sessionUser, user)
+	g.sessions.Put(ctx, sessionUser, user.Name)
+	g.sessions.Put(ctx, sessionViewer, user.Viewer)
 	token, _, err := g.sessions.Commit(ctx)
 	if err != nil {
 		return err
@@ -70,17 +72,17 @@ func (g *Gate) startSession(w http.ResponseWriter, r *http.Request, user string)
 	return nil
 }
 
-// sessionUser returns the user of a request's session, or "".
-func (g *Gate) sessionUser(r *http.Request) (string, error) {
+// sessionUser returns the user of a request's session. The name is empty if there is none.
+func (g *Gate) sessionUser(r *http.Request) (User, error) {
 	token := sessionToken(r)
 	if token == "" {
-		return "", nil
+		return User{}, nil
 	}
 	ctx, err := g.sessions.Load(r.Context(), token)
 	if err != nil {
-		return "", err
+		return User{}, err
 	}
-	return g.sessions.GetString(ctx, sessionUser), nil
+	return User{g.sessions.GetString(ctx, sessionUser), g.sessions.GetBool(ctx, sessionViewer)}, nil
 }
 
 // endSession ends a request's session and deletes its cookie.
