@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/login"
 	"github.com/klinghook/klinghook/internal/store"
 )
 
@@ -151,7 +152,7 @@ func (d *dashboard) layout(r *http.Request, v view) layout {
 }
 
 // canAct reports whether the user of a request may change something.
-func (d *dashboard) canAct(*http.Request) bool { return !d.cfg.ReadOnly }
+func (d *dashboard) canAct(r *http.Request) bool { return !login.UserOf(r.Context()).Viewer }
 
 // changes serves a form for users who may change something. Others get a page with 403.
 func (d *dashboard) changes(form http.HandlerFunc) http.HandlerFunc {
