@@ -93,8 +93,8 @@ type Config struct {
 	APITokens          []string      `env:"KLINGHOOK_API_TOKEN" form:"tokens" secret:"key" roles:"worker dev" help:"Bearer tokens for PUT /jobs/<id> on the private address, which tracks a submitted job. If unset, it is off."`
 
 	RetainEvents Retention `group:"Retention" env:"KLINGHOOK_RETAIN_EVENTS" envDefault:"90d" form:"retention" roles:"worker dev prune" help:"How long raw events are kept after they were received. Events of a job that is unfinished or owes anything are kept longer. It also applies to dead letters that have ended and to samples of refused deliveries."`
-	RetainJobs   Retention `env:"KLINGHOOK_RETAIN_JOBS" envDefault:"keep" form:"retention" roles:"worker dev prune" help:"How long jobs are kept after their last news, with their events and notifications. A job that is unfinished, owes anything or has a stored file is kept longer."`
-	RetainMedia  Retention `env:"KLINGHOOK_RETAIN_MEDIA" envDefault:"keep" form:"retention" roles:"worker dev prune" help:"How long files are kept after they were stored. Their jobs then show them as deleted."`
+	RetainJobs   Retention `env:"KLINGHOOK_RETAIN_JOBS" envDefault:"keep" form:"retention" roles:"worker dev prune" help:"How long jobs are kept after their last news, with their events and notifications. A job that is unfinished or owes anything is kept longer, and one with a stored file as long as the file: set KLINGHOOK_RETAIN_MEDIA too."`
+	RetainMedia  Retention `env:"KLINGHOOK_RETAIN_MEDIA" envDefault:"keep" form:"retention" roles:"worker dev prune" help:"How long files are kept after they were stored; keep also keeps their jobs. Jobs show their deleted files as deleted."`
 
 	SampleURL string `group:"Trying things out" env:"KLINGHOOK_SAMPLE_URL" form:"base-url" roles:"client" help:"The address of video.mp4 and thumbnail.jpg for the jobs that send creates. A running dev serves them. Add it to KLINGHOOK_MEDIA_ALLOW."`
 

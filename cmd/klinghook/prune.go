@@ -12,7 +12,6 @@ import (
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/worker"
-	"github.com/klinghook/klinghook/worker/media"
 )
 
 func pruneCommand() *cobra.Command {
@@ -41,11 +40,14 @@ that had ended) and rejections (samples of refused deliveries).`,
 				return err
 			}
 			defer closeInto(&err, db.Close)
-			bucket, err := media.OpenBucket(ctx, cfg.BucketURL)
+			bucket, err := openBucket(ctx, cfg)
 			if err != nil {
 				return err
 			}
 			defer closeInto(&err, bucket.Close)
+			if keepsJobsWithFiles(cfg) {
+				cmd.PrintErrln(jobsWithFilesAreKept)
+			}
 			pruner := worker.Pruner{Store: db, Bucket: bucket, Retention: retention(cfg), DryRun: dryRun, Now: time.Now}
 			pruned, err := pruner.Prune(ctx)
 			return errors.Join(err, printPruned(cmd.OutOrStdout(), pruned, dryRun, asJSON)) // it may have deleted some
@@ -80,6 +82,11 @@ func printPruned(w io.Writer, pruned store.Pruned, dryRun, asJSON bool) error {
 		done, pruned.Events, pruned.Jobs, pruned.Files, bytesText(pruned.Bytes), pruned.DeadLetters, pruned.Rejections)
 	return err
 }
+
+const jobsWithFilesAreKept = "KLINGHOOK_RETAIN_JOBS keeps jobs with stored files, because KLINGHOOK_RETAIN_MEDIA is keep; set that too"
+
+// keepsJobsWithFiles reports that old jobs are deleted, but those with files never.
+func keepsJobsWithFiles(cfg *config.Config) bool { return cfg.RetainJobs > 0 && cfg.RetainMedia == 0 }
 
 // retention returns the retention of the settings.
 func retention(cfg *config.Config) store.Retention {

@@ -155,6 +155,9 @@ type crewConfig struct {
 }
 
 func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
+	if keepsJobsWithFiles(cfg.cfg) {
+		cfg.log.Warn(jobsWithFilesAreKept)
+	}
 	notifier, err := newNotifier(cfg.cfg)
 	if err != nil {
 		return nil, err

@@ -216,12 +216,19 @@ func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
 
 // EndDeadLetter closes a dead letter. It does nothing if the dead letter is closed
 // already or its task has failed again since it was read. Only replayed replaces done:
-// a replayed task may be done before EndDeadLetter is called.
+// a replayed task may be done before EndDeadLetter is called. Discarding the dead letter
+// of a job that lacks a file ends the job's look-ups.
 func (s *Store) EndDeadLetter(ctx context.Context, letter DeadLetter, state DeadLetterState, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `
-		UPDATE dead_letters SET state = $2, ended_at = $3
-		WHERE id = $1 AND failed_at = $4 AND (state = 'dead' OR state = 'done' AND $2 = 'replayed')`,
-		letter.ID, state, s.dialect.time(at), s.dialect.time(letter.FailedAt))
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		ended, err := collect(ctx, tx, scanOne[int64], `
+			UPDATE dead_letters SET state = $2, ended_at = $3
+			WHERE id = $1 AND failed_at = $4 AND (state = 'dead' OR state = 'done' AND $2 = 'replayed') RETURNING id`,
+			letter.ID, state, s.dialect.time(at), s.dialect.time(letter.FailedAt))
+		if err == nil && len(ended) > 0 && state == DeadLetterDiscarded && letter.Task.Kind == tasks.KindMediaFind {
+			_, err = tx.ExecContext(ctx, `UPDATE jobs SET lookup_at = NULL WHERE platform = $1 AND id = $2 AND no_media <> ''`, letter.Job.Platform, letter.Job.ID)
+		}
+		return err
+	})
 	return wrap(err, "mark dead letter %d %s", letter.ID, state)
 }
 

@@ -33,12 +33,14 @@ func (s *Store) BeginErasure(ctx context.Context, job tasks.JobKey, at time.Time
 	return wrap(err, "begin to delete job %s", job)
 }
 
+const dueErasures = `SELECT platform, job_id, begun_at FROM erasures WHERE due_at <= $1 ORDER BY due_at, platform, job_id LIMIT $2`
+
 // DueErasures returns at most limit erasures that are due, the longest due first.
 func (s *Store) DueErasures(ctx context.Context, now time.Time, limit int) ([]Erasure, error) {
 	list, err := collect(ctx, s.db, func(row scanner) (erasure Erasure, err error) {
 		err = row.Scan(&erasure.Job.Platform, &erasure.Job.ID, instant{&erasure.BegunAt})
 		return erasure, err
-	}, `SELECT platform, job_id, begun_at FROM erasures WHERE due_at <= $1 ORDER BY due_at, platform, job_id LIMIT $2`, s.dialect.time(now), limit)
+	}, dueErasures, s.dialect.time(now), limit)
 	return list, wrap(err, "list due deletions")
 }
 

@@ -24,13 +24,14 @@ func isDoomed(ctx context.Context, tx *sql.Tx, object string) (bool, error) {
 	return one(ctx, tx, scanOne[bool], `SELECT EXISTS (SELECT 1 FROM doomed_objects WHERE object = $1)`, object)
 }
 
+const dueObjects = `SELECT object FROM doomed_objects WHERE retry_at <= $1 ORDER BY retry_at, object LIMIT $2`
+
 // DoomedObjects returns at most limit objects to delete from the bucket. Until a time,
 // which must leave enough time for that, it returns them to no other caller.
 func (s *Store) DoomedObjects(ctx context.Context, now, until time.Time, limit int) ([]string, error) {
 	list, err := collect(ctx, s.db, scanOne[string], `
-		UPDATE doomed_objects SET retry_at = $2 WHERE object IN (
-			SELECT object FROM doomed_objects WHERE retry_at <= $1 ORDER BY retry_at, object LIMIT $3`+s.dialect.claim+`)
-		RETURNING object`, s.dialect.time(now), s.dialect.time(until), limit)
+		UPDATE doomed_objects SET retry_at = $3 WHERE object IN (`+dueObjects+s.dialect.claim+`) RETURNING object`,
+		s.dialect.time(now), limit, s.dialect.time(until))
 	return list, wrap(err, "list doomed objects")
 }
 

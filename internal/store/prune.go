@@ -53,7 +53,8 @@ const owedEvent = `(e.processed_at IS NULL AND NOT EXISTS (
 
 // busyJob is the condition that a job, j, is in progress or owes anything. A test callback
 // is no job in progress.
-const busyJob = `(j.status IN ('created', 'processing') AND NOT (j.status = 'created' AND j.test_callback AND j.tracked_at IS NULL)
+const busyJob = `(j.status IN ('created', 'processing') AND NOT (j.status = 'created' AND ` + perhapsTest + `)
+	OR j.no_media <> '' AND j.lookup_at IS NOT NULL
 	OR EXISTS (SELECT 1 FROM events e WHERE e.platform = j.platform AND e.job_id = j.id AND ` + owedEvent + `)
 	OR EXISTS (SELECT 1 FROM media m WHERE m.platform = j.platform AND m.job_id = j.id AND m.state = 'pending')
 	OR EXISTS (SELECT 1 FROM notifications n WHERE n.platform = j.platform AND n.job_id = j.id AND n.state = 'pending')
@@ -154,11 +155,15 @@ func eachPage[T any](ctx context.Context, p *pruner, pages iter.Seq2[[]T, error]
 		if err := prune(page); err != nil {
 			return err
 		}
-		if p.Pause != nil {
-			p.Pause(ctx, time.Since(start))
-		}
+		p.pause(ctx, start)
 	}
 	return ctx.Err()
+}
+
+func (p *pruner) pause(ctx context.Context, start time.Time) {
+	if p.Pause != nil {
+		p.Pause(ctx, time.Since(start))
+	}
 }
 
 // deleteWhere deletes rows, or counts them in a dry run. It leaves rows that another
@@ -175,13 +180,23 @@ func (p *pruner) deleteWhere(ctx context.Context, from, rest string, args ...any
 	return res.RowsAffected()
 }
 
-// deleteExpired deletes rows whose time has passed, unless it is a dry run.
-func (p *pruner) deleteExpired(ctx context.Context, table, column string, before any) error {
+// deleteExpired deletes rows whose time has passed, unless it is a dry run. key is the
+// table's primary key.
+func (p *pruner) deleteExpired(ctx context.Context, table, key, column string, before any) error {
 	if p.DryRun {
 		return nil
 	}
-	_, err := p.db.ExecContext(ctx, `DELETE FROM `+table+` WHERE `+column+` < $1`, before)
-	return err
+	for {
+		start := time.Now()
+		res, err := p.db.ExecContext(ctx, `DELETE FROM `+table+` WHERE (`+key+`) IN (SELECT `+key+` FROM `+table+` WHERE `+column+` < $1 LIMIT $2)`, before, pruneBatch)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n < pruneBatch {
+			return err
+		}
+		p.pause(ctx, start)
+	}
 }
 
 func (p *pruner) events(ctx context.Context, before any) error {
@@ -210,10 +225,10 @@ func (p *pruner) notifications(ctx context.Context, before any) error {
 
 // failures deletes the errors of tasks that neither succeeded nor were given up.
 func (p *pruner) failures(ctx context.Context, before any) error {
-	return p.deleteExpired(ctx, "task_failures", "failed_at", before)
+	return p.deleteExpired(ctx, "task_failures", "task_id, failed_at, attempt", "failed_at", before)
 }
 
 // tombstones deletes those that have expired.
 func (p *pruner) tombstones(ctx context.Context, now any) error {
-	return p.deleteExpired(ctx, "erasures", "expires_at", now)
+	return p.deleteExpired(ctx, "erasures", "platform, job_id", "expires_at", now)
 }

@@ -61,13 +61,14 @@ func scanAgedFile(row scanner) (file agedFile, err error) {
 // media marks files as deleted and dooms their objects.
 func (p *pruner) media(ctx context.Context, before any) error {
 	return p.eachJob(ctx, agedFiles, 4, before, func(jobs []tasks.JobKey) error {
-		return p.inTx(ctx, func(tx *sql.Tx) error {
+		var files []agedFile
+		err := p.inTx(ctx, func(tx *sql.Tx) (err error) {
 			conditions := where{conditions: []string{
 				"m.state = 'stored'", "m.stored_at < $1",
 				"NOT EXISTS (SELECT 1 FROM jobs j WHERE j.platform = m.platform AND j.id = m.job_id AND " + busyJob + ")",
 			}, args: []any{before}}
 			conditions.andJobs("m.job_id", jobs)
-			files, err := collect(ctx, tx, scanAgedFile, `SELECT m.platform, m.job_id, m.name, m.objects, m.size_bytes FROM media m`+
+			files, err = collect(ctx, tx, scanAgedFile, `SELECT m.platform, m.job_id, m.name, m.objects, m.size_bytes FROM media m`+
 				conditions.String()+p.dialect.claim, conditions.args...)
 			if err != nil {
 				return err
@@ -76,11 +77,17 @@ func (p *pruner) media(ctx context.Context, before any) error {
 				if err := p.deleteFile(ctx, tx, file); err != nil {
 					return err
 				}
-				p.pruned.Files++
-				p.pruned.Bytes += file.size
 			}
 			return nil
 		})
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			p.pruned.Files++
+			p.pruned.Bytes += file.size
+		}
+		return nil
 	})
 }
 
@@ -118,21 +125,25 @@ func (p *pruner) jobs(ctx context.Context, before any) error {
 		if err := p.eventsOf(ctx, due, before); err != nil {
 			return err
 		}
-		return p.inTx(ctx, func(tx *sql.Tx) error {
+		err = p.inTx(ctx, func(tx *sql.Tx) error {
 			// A transaction that records an event of a locked job waits, and then finds the
 			// tombstone. One that came first is seen by dueJobs, or the job is skipped.
 			var conditions where
 			conditions.andJobs("id", due)
 			locked, err := collect(ctx, tx, scanKey, `SELECT platform, id FROM jobs`+conditions.String()+p.dialect.claim, conditions.args...)
-			if err != nil || len(locked) == 0 {
+			due = nil
+			if err == nil && len(locked) > 0 {
+				due, err = p.dueJobs(ctx, tx, locked, before)
+			}
+			if err != nil || len(due) == 0 {
 				return err
 			}
-			if due, err = p.dueJobs(ctx, tx, locked, before); err != nil || len(due) == 0 {
-				return err
-			}
-			p.pruned.Jobs += int64(len(due))
 			return p.deleteJobs(ctx, tx, due)
 		})
+		if err == nil {
+			p.pruned.Jobs += int64(len(due))
+		}
+		return err
 	})
 }
 

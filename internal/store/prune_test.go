@@ -36,6 +36,16 @@ func finished(t *testing.T, db *store.Store) (tasks.Event, *tasks.JobUpdate) {
 	return ev, update
 }
 
+// noMedia records a completed job without its file.
+func noMedia(t *testing.T, db *store.Store) {
+	t.Helper()
+	ev := event("klingai:bare", tasks.TypeCompleted)
+	ev.Job = tasks.KlingJob("vid_2")
+	_, err := recordOne(t.Context(), db, ev, &tasks.JobUpdate{Job: ev.Job, EventID: ev.ID, Status: tasks.StatusCompleted, Missing: "no link"}, nil)
+	testenv.NoError(t, err)
+	testenv.NoError(t, db.MarkProcessed(t.Context(), []string{ev.ID}, received))
+}
+
 func TestPruneLeavesWhatIsOwedOrInProgress(t *testing.T) {
 	letter := store.DeadLetter{Task: tasks.Task{Kind: tasks.KindNotifySend, ID: "notify:send:x"}, Job: tasks.KlingJob("vid_1"), Error: "gone", FailedAt: received}
 	record := func(t *testing.T, db *store.Store, id, kind string, update tasks.JobUpdate, destinations ...string) store.Owed {
@@ -76,6 +86,15 @@ func TestPruneLeavesWhatIsOwedOrInProgress(t *testing.T) {
 			testenv.NoError(t, err)
 			testenv.NoError(t, db.MarkProcessed(t.Context(), []string{hint.ID}, received))
 		}, store.Pruned{}},
+		{"Kling is asked for the file of another job", noMedia, store.Pruned{Events: 1, Jobs: 1, Files: 2, Bytes: 20}},
+		{"a person gave up that file", func(t *testing.T, db *store.Store) {
+			noMedia(t, db)
+			find := store.DeadLetter{Task: tasks.Task{Kind: tasks.KindMediaFind, ID: "media:find:vid_2"}, Job: tasks.KlingJob("vid_2"), Error: "no file", FailedAt: received}
+			testenv.NoError(t, db.Bury(t.Context(), find))
+			letters, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Job: find.Job})
+			testenv.NoError(t, err)
+			testenv.NoError(t, db.EndDeadLetter(t.Context(), letters[0], store.DeadLetterDiscarded, received))
+		}, store.Pruned{Events: 2, Jobs: 2, Files: 2, Bytes: 20, DeadLetters: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
