@@ -13,6 +13,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
@@ -180,27 +181,10 @@ func deadlettersDiscardCommand() *cobra.Command {
 }
 
 // letterJSON is a dead letter as --json prints it. Lists leave out failures and payload.
-type letterJSON struct {
-	ID            int64           `json:"id"`
-	Kind          string          `json:"kind"`
-	TaskID        string          `json:"task_id"`
-	Platform      string          `json:"platform,omitempty"`
-	JobID         string          `json:"job_id,omitempty"`
-	EventID       string          `json:"event_id,omitempty"`
-	Error         string          `json:"error"`
-	FailedAt      time.Time       `json:"failed_at"`
-	State         string          `json:"state"`
-	EndedAt       time.Time       `json:"ended_at,omitzero"`
-	Failures      []store.Failure `json:"failures,omitempty"`
-	Payload       string          `json:"payload,omitempty"`
-	PayloadBase64 []byte          `json:"payload_base64,omitempty"`
-}
+type letterJSON struct{ dashboard.DeadLetter }
 
 func newLetterJSON(letter store.DeadLetter) letterJSON {
-	return letterJSON{
-		ID: letter.ID, Kind: string(letter.Task.Kind), TaskID: letter.Task.ID, Platform: letter.Job.Platform, JobID: letter.Job.ID, EventID: letter.EventID,
-		Error: letter.Error, FailedAt: letter.FailedAt, State: string(letter.State), EndedAt: letter.EndedAt,
-	}
+	return letterJSON{dashboard.NewDeadLetter(letter)}
 }
 
 // job returns the job's name for people.

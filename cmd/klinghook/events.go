@@ -9,12 +9,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -123,27 +123,15 @@ func findEvent(ctx context.Context, db *store.Store, id string) (store.StoredEve
 // eventJSON is an event as --json prints it. Lists leave out headers and body.
 // Programs read these names.
 type eventJSON struct {
-	ID          string            `json:"id"`
-	Source      string            `json:"source"`
-	Type        string            `json:"type"`
-	Platform    string            `json:"platform,omitempty"`
-	JobID       string            `json:"job_id,omitempty"`
-	ReceivedAt  time.Time         `json:"received_at"`
-	ProcessedAt time.Time         `json:"processed_at,omitzero"`
-	Secret      string            `json:"secret,omitempty"`
-	Headers     map[string]string `json:"headers,omitempty"`
-	Body        string            `json:"body,omitempty"`
-	BodyBase64  []byte            `json:"body_base64,omitempty"`
-	// TestCallback reports an event of what may be a test callback; test is its text.
-	TestCallback bool `json:"test_callback,omitempty"`
-	test         string
+	dashboard.Event
+	Headers    map[string]string `json:"headers,omitempty"`
+	Body       string            `json:"body,omitempty"`
+	BodyBase64 []byte            `json:"body_base64,omitempty"`
+	test       string            // the text of a test callback
 }
 
 func newEventJSON(event store.StoredEvent) eventJSON {
-	return eventJSON{
-		ID: event.ID, Source: event.Source, Type: event.Type, Platform: event.Job.Platform, JobID: event.Job.ID, ReceivedAt: event.ReceivedAt,
-		ProcessedAt: event.ProcessedAt, Secret: event.Secret,
-	}
+	return eventJSON{Event: dashboard.NewEvent(event)}
 }
 
 // ofJob adds the testText of the event's job.
@@ -160,7 +148,7 @@ func withTests(ctx context.Context, db *store.Store, events []eventJSON) ([]even
 	statuses, err := db.TestCallbacks(ctx, keys)
 	for i, key := range keys {
 		if status, found := statuses[key]; found {
-			events[i] = events[i].ofJob(jobJSON{TestCallback: true, Status: status}.testText())
+			events[i] = events[i].ofJob(jobJSON{dashboard.Job{TestCallback: true, Status: status}}.testText())
 		}
 	}
 	return events, err

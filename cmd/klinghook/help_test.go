@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
@@ -50,14 +51,22 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 		but     []string // fields that the command leaves out
 	}{
 		{"jobs list", jobJSON{}, nil},
-		{"jobs show", mediaJSON{}, nil},
-		{"jobs show", notificationJSON{}, nil},
+		{"jobs show", dashboard.Media{}, nil},
+		{"jobs show", dashboard.Notification{}, nil},
+		{"jobs show", dashboard.SendAttempt{}, nil},
+		{"jobs show", dashboard.Lookups{}, nil},
+		{"jobs show", dashboard.TaskFailure{}, nil},
 		{"jobs show", struct {
 			M any `json:"media"`
 			N any `json:"notifications"`
 			E any `json:"events"`
+			L any `json:"lookups"`
+			F any `json:"failures"`
+			D any `json:"dead_letters"`
+			R any `json:"repeat"`
+			T any `json:"late"`
 		}{}, nil},
-		{"events list", eventJSON{}, []string{"headers", "body", "body_base64"}},
+		{"events list", eventJSON{}, []string{"headers", "body", "body_base64", "repeat", "late"}},
 		{"events show", struct {
 			H any `json:"headers"`
 			B any `json:"body"`

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -102,22 +102,28 @@ func jobsShowCommand() *cobra.Command {
 		Short: "Show a job with its media, notifications and events",
 		Long: `show prints everything that is known about a job, and where its files are.
 
---json prints an object with the fields of "klinghook jobs list --json" and three
-lists:
+--json prints an object with the fields of "klinghook jobs list --json" and:
   media          name, state (pending, stored, failed), url, object (its name in
                  the bucket), size (bytes), sha256, content_type, error, stored_at,
                  download_url (a signed link to the stored file, if the bucket
                  signs links), download_url_expires_at
   notifications  id, type, destination, state (pending, sent, failed), error,
-                 sent_at
-  events         the fields of "klinghook events list --json"`,
+                 sent_at, created_at, attempts (at, duration_seconds, status, answer,
+                 error), of which the latest of each destination are kept
+  events         the fields of "klinghook events list --json", repeat (an earlier one
+                 had the same body) and late (an earlier one reported a later state)
+  lookups        an object with api, tracked_at, asked (how often Kling was asked since
+                 the job moved), next_at, and requested_at and retry_at of a look-up
+                 that was requested
+  failures       failed attempts that are retried: task_id, attempt, at, error
+  dead_letters   as "klinghook deadletters show --json" prints them, without payload`,
 		Example: `  klinghook jobs show vid_abc123
   klinghook jobs show vid_abc123 --json | jq -r '.media[].object'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			return withStore(cmd, func(ctx context.Context, cfg *config.Config, db *store.Store) error {
 				key := tasks.JobKey{Platform: platform, ID: ids[0]}
-				job, err := readJob(ctx, db, key)
+				job, err := dashboard.ReadDetail(ctx, db, key)
 				if errors.Is(err, store.ErrNotFound) {
 					return fmt.Errorf("job %q: %w; `klinghook jobs list` lists all jobs", key, store.ErrNotFound)
 				}
@@ -130,7 +136,7 @@ lists:
 					}
 					return printJSON(cmd.OutOrStdout(), job)
 				}
-				return printJob(cmd.OutOrStdout(), job, cfg.BucketURL)
+				return printJob(cmd.OutOrStdout(), jobDetailJSON{job}, cfg.BucketURL)
 			})
 		},
 	}
@@ -159,114 +165,23 @@ func completeJob(job *tasks.JobKey) {
 	}
 }
 
-// jobJSON is a job as "jobs list --json" prints it. Programs read these names.
-type jobJSON struct {
-	Platform        string       `json:"platform"`
-	ID              string       `json:"id"`
-	Status          tasks.Status `json:"status"`
-	Progress        *int         `json:"progress"`
-	Prompt          string       `json:"prompt,omitempty"`
-	Model           string       `json:"model,omitempty"`
-	DurationSeconds float64      `json:"duration_seconds,omitempty"`
-	Error           string       `json:"error,omitempty"`
-	ExternalID      string       `json:"external_id,omitempty"`
-	Source          string       `json:"source,omitempty"`
-	Contradicted    bool         `json:"contradicted"`
-	VideoMissing    bool         `json:"video_missing"`
-	NoMedia         bool         `json:"no_media"`
-	NoMediaReason   string       `json:"no_media_reason,omitempty"`
-	TestCallback    bool         `json:"test_callback"`
-	Costs           []tasks.Cost `json:"costs,omitempty"`
-	CreatedAt       time.Time    `json:"created_at,omitzero"`
-	StartedAt       time.Time    `json:"started_at,omitzero"`
-	FinishedAt      time.Time    `json:"finished_at,omitzero"`
-	FirstReceivedAt time.Time    `json:"first_received_at"`
-	LastReceivedAt  time.Time    `json:"last_received_at"`
-
-	Tags         []string        `json:"tags,omitempty"`
-	ExpectedCost tasks.Cost      `json:"expected_cost,omitzero"`
-	Metadata     json.RawMessage `json:"metadata,omitempty"`
-}
+// jobJSON is a job as "jobs list --json" prints it.
+type jobJSON struct{ dashboard.Job }
 
 // jobDetailJSON is a job as "jobs show --json" prints it.
-type jobDetailJSON struct {
-	jobJSON
-	Media         []mediaJSON        `json:"media"`
-	Notifications []notificationJSON `json:"notifications"`
-	Events        []eventJSON        `json:"events"`
-}
+type jobDetailJSON struct{ dashboard.JobDetail }
 
-type mediaJSON struct {
-	Name        string    `json:"name"`
-	State       string    `json:"state"`
-	URL         string    `json:"url"`
-	Object      string    `json:"object,omitempty"`
-	Size        int64     `json:"size,omitempty"`
-	SHA256      string    `json:"sha256,omitempty"`
-	ContentType string    `json:"content_type,omitempty"`
-	Error       string    `json:"error,omitempty"`
-	StoredAt    time.Time `json:"stored_at,omitzero"`
-	// DownloadURL is a signed link, only in "jobs show --json".
-	DownloadURL          string    `json:"download_url,omitempty"`
-	DownloadURLExpiresAt time.Time `json:"download_url_expires_at,omitzero"`
-}
+func newJobJSON(job store.Job) jobJSON { return jobJSON{dashboard.NewJob(job)} }
 
-type notificationJSON struct {
-	ID          string    `json:"id"`
-	Type        string    `json:"type"`
-	Destination string    `json:"destination"`
-	State       string    `json:"state"`
-	Error       string    `json:"error,omitempty"`
-	SentAt      time.Time `json:"sent_at,omitzero"`
-}
-
-func newJobJSON(job store.Job) jobJSON {
-	return jobJSON{
-		Platform: job.Key.Platform, ID: job.Key.ID, Status: job.Status, Progress: job.Progress, Prompt: job.Prompt, Model: job.Model,
-		DurationSeconds: job.Duration.Seconds(), Error: job.Error, ExternalID: job.ExternalID, Source: job.Source,
-		Contradicted: job.Contradicted, NoMedia: job.NoMedia != "", NoMediaReason: job.NoMedia, TestCallback: job.TestCallback, Costs: job.Costs, CreatedAt: job.CreatedAt, StartedAt: job.StartedAt, FinishedAt: job.FinishedAt,
-		FirstReceivedAt: job.FirstReceivedAt, LastReceivedAt: job.LastReceivedAt,
-		Tags: job.Tags, ExpectedCost: job.ExpectedCost, Metadata: job.Metadata,
-	}
-}
-
-func (j jobJSON) key() tasks.JobKey { return tasks.JobKey{Platform: j.Platform, ID: j.ID} }
+func (j jobDetailJSON) job() jobJSON { return jobJSON{j.Job} }
 
 // withMissingVideos sets VideoMissing for completed jobs without a stored video.
 func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]jobJSON, error) {
-	missing, err := db.MissingVideos(ctx, each(jobs, jobJSON.key))
+	missing, err := db.MissingVideos(ctx, each(jobs, func(job jobJSON) tasks.JobKey { return job.Key() }))
 	for i, job := range jobs {
-		jobs[i].VideoMissing = job.NoMedia || job.Status == tasks.StatusCompleted && slices.Contains(missing, job.key())
+		jobs[i].VideoMissing = job.NoMedia || job.Status == tasks.StatusCompleted && slices.Contains(missing, job.Key())
 	}
 	return jobs, err
-}
-
-// readJob returns a job with its media, notifications and events.
-func readJob(ctx context.Context, db *store.Store, key tasks.JobKey) (jobDetailJSON, error) {
-	job, err := db.Job(ctx, key)
-	if err != nil {
-		return jobDetailJSON{}, err
-	}
-	media, mediaErr := db.MediaOf(ctx, key)
-	notifications, notificationsErr := db.NotificationsOf(ctx, key)
-	events, eventsErr := db.Events(ctx, store.EventFilter{Job: key})
-	shown, missingErr := withMissingVideos(ctx, db, []jobJSON{newJobJSON(job)})
-	if missingErr != nil {
-		return jobDetailJSON{}, missingErr
-	}
-	return jobDetailJSON{
-		jobJSON: shown[0],
-		Media: each(media, func(file store.Media) mediaJSON {
-			return mediaJSON{
-				Name: file.Name, State: string(file.State), URL: file.URL, Object: file.Object, Size: file.Size,
-				SHA256: file.SHA256, ContentType: file.ContentType, Error: file.Error, StoredAt: file.StoredAt,
-			}
-		}),
-		Notifications: each(notifications, func(notification store.Notification) notificationJSON {
-			return notificationJSON{notification.ID, notification.Type, notification.Destination, string(notification.State), notification.Error, notification.SentAt}
-		}),
-		Events: each(events, func(event store.StoredEvent) eventJSON { return newEventJSON(event).ofJob(shown[0].testText()) }),
-	}, errors.Join(mediaErr, notificationsErr, eventsErr)
 }
 
 // expiringJSON is a file as "jobs list --expiring --json" prints it.

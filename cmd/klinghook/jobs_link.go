@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/worker/media"
 )
 
@@ -15,8 +16,8 @@ import (
 const signTimeout = 5 * time.Second
 
 // signLinks adds signed links to stored files, if the bucket of the settings signs links.
-func signLinks(ctx context.Context, files []mediaJSON, cfg *config.Config) (err error) {
-	isStored := func(file mediaJSON) bool { return !file.StoredAt.IsZero() }
+func signLinks(ctx context.Context, files []dashboard.Media, cfg *config.Config) (err error) {
+	isStored := func(file dashboard.Media) bool { return !file.StoredAt.IsZero() }
 	// A folder signs none, and opening it would create it.
 	if cfg.StoredLinkLifetime <= 0 || strings.HasPrefix(cfg.BucketURL, "file:") || !slices.ContainsFunc(files, isStored) {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -21,7 +22,7 @@ func jobTable(jobs []jobJSON) table[jobJSON] {
 		"no jobs",
 		[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
 		func(job jobJSON) []string {
-			return []string{job.key().String(), job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
+			return []string{job.Key().String(), job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
 		},
 	}
 	if slices.ContainsFunc(jobs, func(job jobJSON) bool { return len(job.Costs) > 0 }) {
@@ -37,30 +38,35 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 	if job.DurationSeconds > 0 {
 		duration = strconv.FormatFloat(job.DurationSeconds, 'f', -1, 64) + " s"
 	}
+	expected := ""
+	if job.ExpectedCost != nil {
+		expected = job.ExpectedCost.String()
+	}
+	test := job.job().testText()
 	return errors.Join(
 		printFields(w, [][2]string{
-			{"Job", job.key().String()}, {"Status", job.statusText()}, {"Progress", job.percent()}, {"No media", job.NoMediaReason}, {"Error", job.Error},
-			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"Cost", job.costText()}, {"External id", job.ExternalID}, {"Source", job.Source},
+			{"Job", job.Key().String()}, {"Status", job.job().statusText()}, {"Progress", job.job().percent()}, {"No media", job.NoMediaReason}, {"Error", job.Error},
+			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"Cost", job.job().costText()}, {"External id", job.ExternalID}, {"Source", job.Source},
 			{"Created", clock(job.CreatedAt)}, {"Started", clock(job.StartedAt)}, {"Finished", clock(job.FinishedAt)},
-			{"Tags", strings.Join(job.Tags, ", ")}, {"Expected cost", strings.TrimSpace(job.ExpectedCost.String())},
+			{"Tags", strings.Join(job.Tags, ", ")}, {"Expected cost", expected},
 			{"Metadata", string(job.Metadata)}, {"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
 		}),
-		table[mediaJSON]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(file mediaJSON) []string {
+		table[dashboard.Media]{"", []string{"NAME", "STATE", "OBJECT", "SIZE", "TYPE", "SHA-256", "ERROR"}, func(file dashboard.Media) []string {
 			return []string{file.Name, file.State, file.Object, sizeText(file.Size), file.ContentType, cut(file.SHA256, 13), file.Error}
 		}}.section(w, "Media", job.Media),
 		printLocations(w, job.Media, bucketURL),
-		table[notificationJSON]{"", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, func(notification notificationJSON) []string {
+		table[dashboard.Notification]{"", []string{"TYPE", "DESTINATION", "STATE", "SENT", "ERROR"}, func(notification dashboard.Notification) []string {
 			return []string{notification.Type, notification.Destination, notification.State, clock(notification.SentAt), notification.Error}
 		}}.section(w, "Notifications", job.Notifications),
-		table[eventJSON]{"", []string{"RECEIVED", "TYPE", "EVENT"}, func(event eventJSON) []string {
-			return []string{clock(event.ReceivedAt), event.typeText(), event.ID}
+		table[dashboard.Event]{"", []string{"RECEIVED", "TYPE", "EVENT"}, func(event dashboard.Event) []string {
+			return []string{clock(event.ReceivedAt), event.Type + test, event.ID}
 		}}.section(w, "Events", job.Events),
 	)
 }
 
 // printLocations prints where the stored files are: a path, the URL of an object, or in
 // the Compose stack a command that copies the file out of it.
-func printLocations(w io.Writer, media []mediaJSON, bucketURL string) error {
+func printLocations(w io.Writer, media []dashboard.Media, bucketURL string) error {
 	bucket, _ := url.Parse(bucketURL) // a valid setting
 	if bucket == nil || bucket.Scheme == "" {
 		return nil

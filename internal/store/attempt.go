@@ -145,13 +145,16 @@ func cutAnswer(answer string) string {
 // AttemptsAt returns the attempts that are kept of a destination, the latest first; limit
 // is the most, and 0 is no limit.
 func (s *Store) AttemptsAt(ctx context.Context, name string, limit int) ([]SendAttempt, error) {
-	list, err := collect(ctx, s.db, func(row scanner) (attempt SendAttempt, err error) {
-		var ms int64
-		err = row.Scan(&attempt.Destination, &attempt.NotificationID, instant{&attempt.At}, &attempt.Status, &ms, &attempt.Answer, &attempt.Error)
-		attempt.Duration = time.Duration(ms) * time.Millisecond
-		return attempt, err
-	}, `
-		SELECT destination, notification_id, attempted_at, status, duration_ms, answer, error FROM destination_attempts
+	list, err := collect(ctx, s.db, scanAttempt, selectAttempt+`
 		WHERE destination = $1 ORDER BY attempted_at DESC, slot`+(&where{}).limit(limit), name)
 	return list, wrap(err, "read attempts at %s", name)
+}
+
+const selectAttempt = `SELECT destination, notification_id, attempted_at, status, duration_ms, answer, error FROM destination_attempts`
+
+func scanAttempt(row scanner) (attempt SendAttempt, err error) {
+	var ms int64
+	err = row.Scan(&attempt.Destination, &attempt.NotificationID, instant{&attempt.At}, &attempt.Status, &ms, &attempt.Answer, &attempt.Error)
+	attempt.Duration = time.Duration(ms) * time.Millisecond
+	return attempt, err
 }

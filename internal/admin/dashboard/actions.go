@@ -1,0 +1,177 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Problem is why something cannot be shown or done. Detail is for people and says what to
+// do; Status is the HTTP status.
+type Problem struct {
+	Status int
+	Detail string
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.Detail }
+
+func problemf(status int, format string, args ...any) *Problem {
+	return &Problem{status, fmt.Sprintf(format, args...)}
+}
+
+// problemOf returns what to tell the user about an error. It logs errors that the user
+// cannot fix, and hides their text.
+func (d *dashboard) problemOf(err error) *Problem {
+	var problem *Problem
+	switch {
+	case errors.As(err, &problem):
+		return problem
+	case errors.Is(err, store.ErrNotFound):
+		return problemf(http.StatusNotFound, "there is no such job, event or file")
+	case errors.Is(err, tasks.ErrErased):
+		return problemf(http.StatusGone, "the job was deleted")
+	case errors.Is(err, context.Canceled): // the client has gone
+	default:
+		d.cfg.Log.Error("request not served", zap.Error(err))
+	}
+	return problemf(http.StatusServiceUnavailable, "the database, Redis or the bucket did not answer; try again, and see the log of klinghook admin")
+}
+
+// refresh asks the workers to look a job up at Kling.
+func (d *dashboard) refresh(ctx context.Context, job tasks.JobKey) error {
+	on, err := tasks.LookupsOn(ctx, d.cfg.Redis)
+	if err == nil && !on {
+		err = problemf(http.StatusConflict, "no worker has asked Kling within a day: look-ups need KLINGAI_API_KEY in the settings of a worker")
+	}
+	if err == nil {
+		err = d.checkJob(ctx, job)
+	}
+	if err != nil {
+		return err
+	}
+	return d.cfg.Store.RequestLookup(ctx, job, time.Now())
+}
+
+// checkJob returns an error unless the job has a row.
+func (d *dashboard) checkJob(ctx context.Context, job tasks.JobKey) error {
+	_, err := d.cfg.Store.JobAPI(ctx, job)
+	return err
+}
+
+// download downloads the files of a job again, or only the one of this name, and returns
+// how many.
+func (d *dashboard) download(ctx context.Context, job tasks.JobKey, name string) (int, error) {
+	if err := d.checkJob(ctx, job); err != nil {
+		return 0, err
+	}
+	n, err := d.cfg.Worker.Download(ctx, job, name)
+	if err == nil && n == 0 {
+		err = problemf(http.StatusConflict, "the job has no such file; refresh asks Kling for its files")
+	}
+	return n, err
+}
+
+// notify notifies of a job's state again and returns how many notifications are sent.
+func (d *dashboard) notify(ctx context.Context, job tasks.JobKey, destinations []string) (int, error) {
+	for _, name := range destinations {
+		_, err := d.cfg.Store.Destination(ctx, name)
+		if errors.Is(err, store.ErrNotFound) {
+			err = problemf(http.StatusUnprocessableEntity, "there is no destination %q; `klinghook destinations list` lists them", name)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	n, err := d.cfg.Worker.Notify(ctx, job, destinations)
+	if err == nil && n == 0 {
+		err = problemf(http.StatusConflict, "no destination was notified of this state, or its notification still waits; name a destination")
+	}
+	return n, err
+}
+
+// erase deletes a job with everything that belongs to it.
+func (d *dashboard) erase(ctx context.Context, job tasks.JobKey) error {
+	found, err := d.cfg.Store.HasTraces(ctx, job)
+	if err == nil && !found {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.cfg.Erase(ctx, job); err != nil {
+		d.cfg.Log.Error("job not deleted completely", zap.Stringer("job_id", job), zap.Error(err))
+		return problemf(http.StatusServiceUnavailable, "the job is not deleted completely yet; a worker deletes the rest within a minute")
+	}
+	return nil
+}
+
+// letterAction is what is done with dead letters.
+type letterAction string
+
+const (
+	replayLetters  letterAction = "replay"
+	discardLetters letterAction = "discard"
+)
+
+// endedLetters is the result of a page of dead letters.
+type endedLetters struct {
+	Ended  int
+	Failed []letterFailure
+	// After is the id after which to continue; 0 if there are no more.
+	After int64
+}
+
+// letterFailure is why a dead letter was not replayed or discarded.
+type letterFailure struct {
+	ID    int64  `json:"id"`
+	Error string `json:"error"`
+}
+
+// endLetters replays or discards one page of the selected dead letters: at most
+// filter.Limit, in order of their ids. A failure does not stop the others.
+func (d *dashboard) endLetters(ctx context.Context, action letterAction, filter store.DeadLetterFilter) (result endedLetters, err error) {
+	filter.Outline = true
+	outlines, err := d.cfg.Store.DeadLetters(ctx, filter)
+	if err != nil {
+		return result, err
+	}
+	for _, outline := range outlines {
+		if ctx.Err() != nil {
+			return result, ctx.Err()
+		}
+		ended, err := d.endLetter(ctx, action, outline.ID)
+		switch {
+		case err != nil:
+			result.Failed = append(result.Failed, letterFailure{outline.ID, withoutLinkSecrets(err.Error())})
+		case ended:
+			result.Ended++
+		}
+	}
+	if len(outlines) == filter.Limit {
+		result.After = outlines[len(outlines)-1].ID
+	}
+	return result, nil
+}
+
+// endLetter reads one open dead letter, whose payload may be large, and ends it. It reports
+// false if it had ended already.
+func (d *dashboard) endLetter(ctx context.Context, action letterAction, id int64) (ended bool, err error) {
+	letters, err := d.cfg.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
+	if err != nil || len(letters) == 0 {
+		return false, err
+	}
+	if action == discardLetters {
+		err = d.cfg.Worker.Discard(ctx, letters[0])
+	} else {
+		err = d.cfg.Worker.Replay(ctx, letters[0])
+	}
+	return err == nil, err
+}

@@ -1,0 +1,141 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// maxDetail is how many events and dead letters a detail has at most.
+const maxDetail = 500
+
+// ReadDetail returns everything that is known about a job, or store.ErrNotFound. Links are
+// whole, with their signatures.
+func ReadDetail(ctx context.Context, db *store.Store, key tasks.JobKey) (JobDetail, error) {
+	job, err := db.Job(ctx, key)
+	if err != nil {
+		return JobDetail{}, err
+	}
+	detail := JobDetail{Job: NewJob(job), Media: []Media{}, Notifications: []Notification{}, Events: []Event{}}
+	missing, err := db.MissingVideos(ctx, []tasks.JobKey{key})
+	detail.VideoMissing = detail.NoMedia || job.Status == tasks.StatusCompleted && len(missing) > 0
+	media, mediaErr := db.MediaOf(ctx, key)
+	for _, file := range media {
+		detail.Media = append(detail.Media, NewMedia(file))
+	}
+	events, eventsErr := db.Events(ctx, store.EventFilter{Job: key, Limit: maxDetail})
+	detail.Events = append(detail.Events, markedEvents(events, job.TestCallback)...)
+	state, stateErr := db.LookupStateOf(ctx, key)
+	if errors.Is(stateErr, store.ErrNotFound) { // deleted meanwhile
+		return JobDetail{}, stateErr
+	}
+	detail.Lookups = Lookups(state)
+	return detail, errors.Join(err, mediaErr, eventsErr, stateErr, detail.addNotifications(ctx, db), detail.addFailures(ctx, db))
+}
+
+// addNotifications adds the notifications with their attempts.
+func (d *JobDetail) addNotifications(ctx context.Context, db *store.Store) error {
+	notifications, err := db.NotificationsOf(ctx, d.Key())
+	attempts, attemptsErr := db.AttemptsOf(ctx, d.Key())
+	byID := map[string][]SendAttempt{}
+	for _, attempt := range attempts {
+		byID[attempt.NotificationID] = append(byID[attempt.NotificationID], SendAttempt{attempt.At, attempt.Duration.Seconds(), attempt.Status, attempt.Answer, attempt.Error})
+	}
+	for _, n := range notifications {
+		d.Notifications = append(d.Notifications, Notification{n.ID, n.Type, n.Destination, string(n.State), n.Error, n.SentAt, n.CreatedAt, byID[n.ID]})
+	}
+	return errors.Join(err, attemptsErr)
+}
+
+// addFailures adds the failed attempts and the dead letters.
+func (d *JobDetail) addFailures(ctx context.Context, db *store.Store) error {
+	failures, err := db.FailuresOf(ctx, d.Key())
+	for _, failure := range failures {
+		d.Failures = append(d.Failures, TaskFailure{failure.TaskID, failure.Attempt, failure.At, failure.Error})
+	}
+	letters, lettersErr := db.DeadLetters(ctx, store.DeadLetterFilter{Job: d.Key(), Ended: true, Limit: maxDetail})
+	for _, letter := range letters {
+		shown := NewDeadLetter(letter)
+		shown.Failures = letter.Failures
+		d.DeadLetters = append(d.DeadLetters, shown)
+	}
+	return errors.Join(err, lettersErr)
+}
+
+// markedEvents returns a job's events, the last received first, with repeats and late ones
+// marked.
+func markedEvents(events []store.StoredEvent, test bool) []Event {
+	list := make([]Event, len(events))
+	furthest := -1
+	for i, event := range slices.Backward(events) {
+		list[i] = NewEvent(event)
+		list[i].TestCallback = test
+		list[i].Repeat = slices.ContainsFunc(events[i+1:], func(earlier store.StoredEvent) bool {
+			return earlier.Type == event.Type && bytes.Equal(earlier.Body, event.Body)
+		})
+		at := slices.Index(tasks.KnownTypes(), event.Type)
+		list[i].Late = !list[i].Repeat && at >= 0 && at < min(furthest, slices.Index(tasks.KnownTypes(), tasks.TypeCompleted))
+		furthest = max(furthest, at)
+	}
+	return list
+}
+
+// detail returns everything that is known about a job, for the API and the pages: without
+// secrets, and with paths to the stored files.
+func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, error) {
+	detail, err := ReadDetail(ctx, d.cfg.Store, key)
+	if err != nil {
+		return JobDetail{}, err
+	}
+	detail.Error = withoutLinkSecrets(detail.Error)
+	for i := range detail.Media {
+		detail.Media[i] = d.media(key, detail.Media[i])
+	}
+	for i := range detail.Notifications {
+		n := &detail.Notifications[i]
+		n.Error = withoutLinkSecrets(n.Error)
+		for j := range n.Attempts {
+			n.Attempts[j].Error, n.Attempts[j].Answer = withoutLinkSecrets(n.Attempts[j].Error), withoutLinkSecrets(n.Attempts[j].Answer)
+		}
+	}
+	for i := range detail.Failures {
+		detail.Failures[i].Error = withoutLinkSecrets(detail.Failures[i].Error)
+	}
+	for i := range detail.DeadLetters {
+		detail.DeadLetters[i] = detail.DeadLetters[i].withoutSecrets()
+	}
+	return detail, nil
+}
+
+// media returns a file without secrets, and with the path to the stored file.
+func (d *dashboard) media(job tasks.JobKey, file Media) Media {
+	file.URL, file.Error = withoutLinkSecrets(file.URL), withoutLinkSecrets(file.Error)
+	if file.Object != "" {
+		file.DownloadURL = d.mediaPath(job, file.Name)
+	}
+	return file
+}
+
+// mediaPath returns the path that serves a stored file.
+func (d *dashboard) mediaPath(job tasks.JobKey, name string) string {
+	query := ""
+	if job.Platform != tasks.PlatformKling {
+		query = "?platform=" + url.QueryEscape(job.Platform)
+	}
+	return d.cfg.Prefix + APIPath + "/jobs/" + url.PathEscape(job.ID) + "/media/" + url.PathEscape(name) + query
+}
+
+// withoutSecrets returns the dead letter without the secrets in links.
+func (l DeadLetter) withoutSecrets() DeadLetter {
+	l.Error = withoutLinkSecrets(l.Error)
+	l.Failures = slices.Clone(l.Failures)
+	for i := range l.Failures {
+		l.Failures[i].Error = withoutLinkSecrets(l.Failures[i].Error)
+	}
+	return l
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// LookupState is when Kling was and will be asked about a job. Unknown times are zero.
+type LookupState struct {
+	// API is where Kling keeps the job, as in [tasks.JobUpdate].
+	API string
+	// TrackedAt is when a program first tracked the job.
+	TrackedAt time.Time
+	// Asked counts the look-ups since the job last moved, and NextAt is the next one;
+	// requested look-ups are not included.
+	Asked  int
+	NextAt time.Time
+	// RequestedAt is when an unanswered look-up was requested, and RetryAt is when it is
+	// tried again after a failure.
+	RequestedAt, RetryAt time.Time
+}
+
+// LookupStateOf returns the state of a job's look-ups, or ErrNotFound.
+func (s *Store) LookupStateOf(ctx context.Context, job tasks.JobKey) (LookupState, error) {
+	state, err := one(ctx, s.db, func(row scanner) (state LookupState, err error) {
+		err = row.Scan(&state.API, instant{&state.TrackedAt}, &state.Asked, instant{&state.NextAt}, instant{&state.RequestedAt}, instant{&state.RetryAt})
+		return state, err
+	}, `
+		SELECT j.api, j.tracked_at, j.lookups, j.lookup_at, r.requested_at, r.retry_at
+		FROM jobs j LEFT JOIN lookup_requests r ON r.platform = j.platform AND r.job_id = j.id
+		WHERE j.platform = $1 AND j.id = $2`, job.Platform, job.ID)
+	return state, wrap(err, "read look-ups of %s", job)
+}
+
+// RequestLookup asks the workers to look a job up at once. If the job was deleted, it
+// returns [tasks.ErrErased].
+func (s *Store) RequestLookup(ctx context.Context, job tasks.JobKey, at time.Time) error {
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		gone, err := isErased(ctx, tx, job)
+		if err == nil && gone {
+			err = tasks.ErrErased
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO lookup_requests (platform, job_id, requested_at) VALUES ($1, $2, $3)
+			ON CONFLICT (platform, job_id) DO UPDATE SET generation = lookup_requests.generation + 1, retry_at = NULL`,
+			job.Platform, job.ID, s.dialect.time(at))
+		return err
+	})
+	return wrap(err, "request look-up of %s", job)
+}
+
+// AttemptsOf returns the attempts to send a job's notifications that are still kept, the
+// oldest first.
+func (s *Store) AttemptsOf(ctx context.Context, job tasks.JobKey) ([]SendAttempt, error) {
+	list, err := collect(ctx, s.db, scanAttempt, selectAttempt+`
+		WHERE notification_id IN (SELECT id FROM notifications WHERE platform = $1 AND job_id = $2) ORDER BY attempted_at, slot`, job.Platform, job.ID)
+	return list, wrap(err, "read attempts of %s", job)
+}
+
+// TaskFailure is a failed attempt of a task that will be retried.
+type TaskFailure struct {
+	TaskID string
+	Failure
+}
+
+// FailuresOf returns the failed attempts of a job's downloads and notifications that are
+// retried, the oldest first.
+func (s *Store) FailuresOf(ctx context.Context, job tasks.JobKey) ([]TaskFailure, error) {
+	first, end := tasks.MediaTasks(job)
+	list, err := collect(ctx, s.db, func(row scanner) (f TaskFailure, err error) {
+		err = row.Scan(&f.TaskID, &f.Attempt, instant{&f.At}, &f.Error)
+		return f, err
+	}, `
+		SELECT task_id, attempt, failed_at, error FROM task_failures
+		WHERE task_id >= $3 AND task_id < $4 OR task_id IN (SELECT 'notify:send:' || id FROM notifications WHERE platform = $1 AND job_id = $2)
+		ORDER BY failed_at, task_id, attempt`, job.Platform, job.ID, first, end)
+	return list, wrap(err, "read failures of %s", job)
+}
