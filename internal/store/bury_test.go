@@ -50,7 +50,7 @@ func TestBuryingTasksAgainKeepsTheirFailures(t *testing.T) {
 		got := letters(t, db)
 		slices.SortFunc(got, func(a, b store.DeadLetter) int { return cmp.Compare(a.Task.ID, b.Task.ID) })
 		for i := range many {
-			many[i].ID, many[i].State = got[i].ID, store.DeadLetterDead
+			many[i].ID, many[i].State, many[i].Cause = got[i].ID, store.DeadLetterDead, "gone"
 			many[i].Failures = []store.Failure{{Attempt: 1, At: received, Error: "busy " + many[i].Task.ID}}
 		}
 		if diff := gocmp.Diff(many, got); diff != "" {

@@ -66,7 +66,7 @@ func dump(t *testing.T, path string) map[string][]string {
 	testenv.NoError(t, err)
 	defer db.Close()
 	all := map[string][]string{}
-	for _, table := range column(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'klinghook_schema_version'") {
+	for _, table := range column(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'klinghook_schema_version' AND name NOT LIKE 'job_search_index%'") {
 		names := column(t, db, "SELECT name FROM pragma_table_info('"+table+"')")
 		quoted := make([]string, len(names))
 		for i, name := range names {

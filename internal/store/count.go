@@ -42,9 +42,7 @@ func (s *Store) Counts(ctx context.Context) (counts Counts, err error) {
 		return n
 	}
 	counts = Counts{Jobs: make(map[tasks.Status]int), DeadLetters: make(map[tasks.Kind]int)}
-	for _, status := range []tasks.Status{
-		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusLost, tasks.StatusTest,
-	} {
+	for _, status := range statuses() {
 		counts.Jobs[status] = count(jobsOfStatus, status)
 	}
 	for _, policy := range tasks.Policies() {

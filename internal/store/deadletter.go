@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -35,8 +36,9 @@ type DeadLetter struct {
 	// Job and EventID are the task's job and event; empty if unknown.
 	Job     tasks.JobKey
 	EventID string
-	// Error is the last error.
-	Error string
+	// Error is the last error. Cause is what it has in common with those of other tasks
+	// that failed for the same reason; [Store.Bury] computes it.
+	Error, Cause string
 	// Failures are the failed attempts, oldest first, except those that ended with a crash
 	// or while the database was unreachable.
 	Failures []Failure
@@ -111,12 +113,12 @@ func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO dead_letters (task_id, kind, payload, platform, job_id, event_id, error, failures, failed_at, state)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'dead')
+		INSERT INTO dead_letters (task_id, kind, payload, platform, job_id, event_id, error, failures, failed_at, cause, state)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'dead')
 		ON CONFLICT (task_id) WHERE state = 'dead' DO UPDATE
-		SET error = excluded.error, failures = excluded.failures, failed_at = excluded.failed_at
+		SET error = excluded.error, cause = excluded.cause, failures = excluded.failures, failed_at = excluded.failed_at
 		WHERE excluded.failed_at > dead_letters.failed_at`,
-		id, storable(string(letter.Task.Kind)), append([]byte{}, letter.Task.Payload...), storable(letter.Job.Platform), storable(letter.Job.ID), storable(letter.EventID), storable(letter.Error), text, s.dialect.time(letter.FailedAt))
+		id, storable(string(letter.Task.Kind)), append([]byte{}, letter.Task.Payload...), storable(letter.Job.Platform), storable(letter.Job.ID), storable(letter.EventID), storable(letter.Error), text, s.dialect.time(letter.FailedAt), causeOf(letter))
 	if err != nil {
 		return err
 	}
@@ -152,34 +154,43 @@ type DeadLetterFilter struct {
 	IDs  []int64
 	Job  tasks.JobKey
 	Kind tasks.Kind
-	// Error is a part of the last error's text.
-	Error string
+	// Error is a part of the last error's text. Cause is a whole cause; see [DeadLetter].
+	Error, Cause string
+	// Text is a part of the last error, the job's id or the task's id; upper and lower case
+	// are the same.
+	Text string
 	// Since and Before bound the time of the last failure.
 	Since, Before time.Time
 	// Ended also selects those that were replayed, discarded or done.
 	Ended bool
 	// Outline leaves out the payload and the failures, which may be large.
 	Outline bool
-	// After is the id after which to continue; ids grow. Limit is the most dead letters
-	// to return; 0 is no limit.
-	After int64
+	// Newest sorts by id downwards.
+	Newest bool
+	// After is the id after which to continue; ids grow. Below is the same for Newest.
+	After, Below int64
+	// Limit is the most dead letters to return; 0 is no limit.
 	Limit int
 }
 
-// DeadLetters returns the selected dead letters by id.
+// DeadLetters returns the selected dead letters by id, upwards unless filter.Newest is set.
 func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]DeadLetter, error) {
 	conditions := s.selected(filter)
 	large := "payload, failures"
+	order := ""
+	if filter.Newest {
+		order = " DESC"
+	}
 	if filter.Outline {
 		large = "NULL, '[]'"
 	}
 	list, err := collect(ctx, s.db, func(row scanner) (letter DeadLetter, err error) {
-		err = row.Scan(&letter.ID, &letter.Task.ID, &letter.Task.Kind, &letter.Job.Platform, &letter.Job.ID, &letter.EventID, &letter.Error,
+		err = row.Scan(&letter.ID, &letter.Task.ID, &letter.Task.Kind, &letter.Job.Platform, &letter.Job.ID, &letter.EventID, &letter.Error, &letter.Cause,
 			instant{&letter.FailedAt}, &letter.State, instant{&letter.EndedAt}, &letter.Task.Payload, asJSON{&letter.Failures})
 		return letter, err
 	}, `
-		SELECT id, task_id, kind, platform, job_id, event_id, error, failed_at, state, ended_at, `+large+`
-		FROM dead_letters`+conditions.String()+` ORDER BY id`+conditions.limit(filter.Limit), conditions.args...)
+		SELECT id, task_id, kind, platform, job_id, event_id, error, cause, failed_at, state, ended_at, `+large+`
+		FROM dead_letters`+conditions.String()+` ORDER BY id`+order+conditions.limit(filter.Limit), conditions.args...)
 	return list, wrap(err, "list dead letters")
 }
 
@@ -205,9 +216,13 @@ func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
 		andIn(&conditions, "id", filter.IDs)
 	}
 	conditions.andIf(filter.After > 0, "id > ?", filter.After)
+	conditions.andIf(filter.Below > 0, "id < ?", filter.Below)
+	conditions.andIf(filter.Cause != "", "cause = ?", storable(filter.Cause))
 	conditions.andIf(filter.Job.ID != "", "platform = ? AND job_id = ?", filter.Job.Platform, filter.Job.ID)
 	conditions.andIf(filter.Kind != "", "kind = ?", filter.Kind)
 	conditions.andIf(filter.Error != "", "replace(error, ?, '') <> error", filter.Error) // contains, without patterns
+	text := strings.ToLower(storable(filter.Text))
+	conditions.andIf(text != "", s.dialect.position+"(lower(error), ?) + "+s.dialect.position+"(lower(job_id), ?) + "+s.dialect.position+"(lower(task_id), ?) > 0", text, text, text)
 	conditions.andIf(!filter.Since.IsZero(), "failed_at >= ?", s.dialect.time(filter.Since))
 	conditions.andIf(!filter.Before.IsZero(), "failed_at < ?", s.dialect.time(filter.Before))
 	conditions.andIf(!filter.Ended, "state = 'dead'")

@@ -79,8 +79,8 @@ func (s *Store) EraseRows(ctx context.Context, job tasks.JobKey) (n ErasedRows, 
 		// This row waits for transactions that record an event of the job and have not
 		// seen the tombstone.
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO jobs (platform, id, status, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $4)
-			ON CONFLICT (platform, id) DO UPDATE SET status = jobs.status`, job.Platform, job.ID, tasks.StatusCreated, s.dialect.time(longAgo))
+			INSERT INTO jobs (seq, platform, id, status, first_received_at, last_received_at, changed_at) VALUES ($1, $2, $3, $4, $5, $5, $5)
+			ON CONFLICT (platform, id) DO UPDATE SET status = jobs.status`, s.dialect.newSeq(longAgo), job.Platform, job.ID, tasks.StatusCreated, s.dialect.time(longAgo))
 		if err == nil {
 			n, err = eraseRows(ctx, tx, []tasks.JobKey{job})
 		}

@@ -82,6 +82,54 @@ func (s *Store) Event(ctx context.Context, id string) (StoredEvent, error) {
 	return event, wrap(err, "read event %s", id)
 }
 
+// EventQuery selects a page of events, the newest first. The zero value selects all.
+type EventQuery struct {
+	// Job selects the events of a job.
+	Job          tasks.JobKey
+	Type, Source string
+	// Since and Until bound when they were received. Until is excluded.
+	Since, Until time.Time
+	// Unprocessed selects events that are owed.
+	Unprocessed bool
+	// Before is the position after which to continue; the zero value is the start.
+	Before Position
+	// Limit is the most events to return; 0 is 50.
+	Limit int
+}
+
+// EventRow is an event in a list, without its headers and body.
+type EventRow struct {
+	StoredEvent
+	// Size is the length of the body in bytes.
+	Size int64
+}
+
+// Position returns the event's place in lists.
+func (e EventRow) Position() Position { return Position{e.ReceivedAt, e.ID} }
+
+// ListEvents returns a page of events, the newest first.
+func (s *Store) ListEvents(ctx context.Context, q EventQuery) ([]EventRow, error) {
+	conditions := q.where(s.dialect)
+	list, err := collect(ctx, s.db, func(row scanner) (e EventRow, err error) {
+		err = row.Scan(&e.ID, &e.Source, &e.Type, &e.Job.Platform, &e.Job.ID, instant{&e.ReceivedAt}, &e.Secret, instant{&e.ProcessedAt}, &e.Size)
+		return e, err
+	}, listEvents+conditions.String()+` ORDER BY received_at DESC, id DESC`+conditions.limit(cmp.Or(max(q.Limit, 0), defaultLimit)), conditions.args...)
+	return list, wrap(err, "list events")
+}
+
+const listEvents = `SELECT id, source, type, platform, job_id, received_at, secret, processed_at, length(body) FROM events`
+
+func (q EventQuery) where(d dialect) (conditions where) {
+	conditions.andIf(q.Job.ID != "", "platform = ? AND job_id = ?", storable(q.Job.Platform), storable(q.Job.ID))
+	conditions.andIf(q.Type != "", "type = ?", storable(q.Type))
+	conditions.andIf(q.Source != "", "source = ?", storable(q.Source))
+	conditions.andIf(!q.Since.IsZero(), "received_at >= ?", d.time(q.Since))
+	conditions.andIf(!q.Until.IsZero(), "received_at < ?", d.time(q.Until))
+	conditions.andIf(q.Unprocessed, "processed_at IS NULL")
+	conditions.before(d, q.Before)
+	return conditions
+}
+
 // EventFilter selects events. The zero value selects all.
 type EventFilter struct {
 	// Job selects the events of a job.

@@ -231,16 +231,20 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 	return tasks.StatusCreated, false
 }
 
-const selectJob = `
+const selectedJob = `
 	SELECT platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-		costs, no_media, ` + perhapsTest + `, created_at, started_at, finished_at, first_received_at, last_received_at, told
-	FROM jobs `
+		costs, no_media, ` + perhapsTest + `, created_at, started_at, finished_at, first_received_at, last_received_at, told`
 
-func scanJob(row scanner) (job Job, err error) {
+const selectJob = selectedJob + ` FROM jobs `
+
+func scanJob(row scanner) (Job, error) { return scanJobAnd(row) }
+
+// scanJobAnd reads the columns of selectedJob and those after them.
+func scanJobAnd(row scanner, rest ...any) (job Job, err error) {
 	var ms int64
 	var metadata told
-	err = row.Scan(&job.Key.Platform, &job.Key.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
-		asJSON{&job.Costs}, &job.NoMedia, &job.TestCallback, instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt}, asJSON{&metadata})
+	err = row.Scan(append([]any{&job.Key.Platform, &job.Key.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
+		asJSON{&job.Costs}, &job.NoMedia, &job.TestCallback, instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt}, asJSON{&metadata}}, rest...)...)
 	job.Duration = time.Duration(ms) * time.Millisecond
 	metadata.describe(&job)
 	if len(job.Costs) == 0 {
@@ -284,7 +288,7 @@ func (s *Store) JobKeys(ctx context.Context, f JobFilter) ([]tasks.JobKey, error
 
 func (s *Store) selectedJobs(f JobFilter) (conditions where) {
 	conditions.andIf(f.Platform != "", "platform = ?", f.Platform)
-	conditions.andIf(f.Tag != "", "(platform, id) IN (SELECT platform, job_id FROM job_tags WHERE tag = ?)", f.Tag)
+	conditions.andIf(f.Tag != "", "seq IN (SELECT seq FROM job_tags WHERE tag = ?)", f.Tag)
 	conditions.andIf(f.Status != "", "status = ?", f.Status)
 	conditions.andIf(!f.Since.IsZero(), "last_received_at >= ?", s.dialect.time(f.Since))
 	conditions.andIf(!f.Before.IsZero(), "last_received_at < ?", s.dialect.time(f.Before))

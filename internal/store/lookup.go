@@ -39,10 +39,6 @@ func scanLookup(row scanner) (lookup Lookup, err error) {
 // a job, and no program tracked it.
 const perhapsTest = `test_callback AND tracked_at IS NULL`
 
-const insertTracked = `
-	INSERT INTO jobs (platform, id, status, api, tracked_at, first_received_at, last_received_at) VALUES ($1, $2, $3, $4, $5, $5, $5)
-	ON CONFLICT (platform, id) DO NOTHING`
-
 // RequestFilter selects requested look-ups.
 type RequestFilter struct {
 	// Platform is the platform to ask.
@@ -215,7 +211,11 @@ func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, ap
 			return err
 		}
 		// Insert before locking other rows, as recorder does.
-		if _, err := tx.ExecContext(ctx, insertTracked, job.Platform, job.ID, tasks.StatusCreated, api, s.dialect.time(lookup.HeardAt)); err != nil {
+		added, err := insertJobs(ctx, tx, s.dialect, []*jobRow{{key: job, first: lookup.HeardAt, last: lookup.HeardAt, api: api}}, `DO NOTHING`)
+		if err == nil && len(added) > 0 {
+			err = markTracked(ctx, tx, s.dialect, job, lookup.HeardAt)
+		}
+		if err != nil {
 			return err
 		}
 		return moveMetadata(ctx, tx, s.dialect, lookup.Job, job)

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/klinghook/klinghook/tasks"
@@ -128,11 +127,13 @@ func track(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, m tasks
 		if err := row.hear(ctx, tx, d, news); err != nil {
 			return false, err
 		}
-	} else if err := writeTags(ctx, tx, job, news.Tags.Value); err != nil {
-		return false, err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE jobs SET tracked_at = coalesce(tracked_at, $3) WHERE platform = $1 AND id = $2`, job.Platform, job.ID, d.time(at))
-	return created, err
+	return created, markTracked(ctx, tx, d, job, at)
+}
+
+func markTracked(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, at time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE jobs SET tracked_at = coalesce(tracked_at, $3) WHERE platform = $1 AND id = $2`, job.Platform, job.ID, d.time(at))
+	return err
 }
 
 // hear merges news into a locked row and writes it.
@@ -142,23 +143,6 @@ func (j *jobRow) hear(ctx context.Context, tx *sql.Tx, d dialect, news told) err
 	if j.api == before.API.Value { // not from an event or a look-up
 		j.api = j.told.API.Value
 	}
-	if _, err := insertJobs(ctx, tx, d, []*jobRow{j}, overwriteJobs()); err != nil {
-		return err
-	}
-	if slices.Equal(before.Tags.Value, j.told.Tags.Value) {
-		return nil
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM job_tags WHERE platform = $1 AND job_id = $2`, j.key.Platform, j.key.ID); err != nil {
-		return err
-	}
-	return writeTags(ctx, tx, j.key, j.told.Tags.Value)
-}
-
-func writeTags(ctx context.Context, tx *sql.Tx, job tasks.JobKey, tags []string) error {
-	rows := make([][]any, len(tags))
-	for i, tag := range tags {
-		rows[i] = []any{job.Platform, job.ID, tag}
-	}
-	_, err := insertRows(ctx, tx, scanOne[string], `INSERT INTO job_tags (platform, job_id, tag)`, rows, `RETURNING tag`)
+	_, err := insertJobs(ctx, tx, d, []*jobRow{j}, overwriteJobs())
 	return err
 }

@@ -17,6 +17,7 @@ import (
 
 // jobRow is the part of a job's row that events change.
 type jobRow struct {
+	seq         int64 // 0 for a new row
 	key         tasks.JobKey
 	facts       facts
 	told        told
@@ -24,11 +25,13 @@ type jobRow struct {
 	api         string
 	lookups     int
 	lookupAt    time.Time
+	listed      listing // as it was read
 }
 
 func scanJobRow(row scanner) (*jobRow, error) {
 	job := new(jobRow)
-	err := row.Scan(&job.key.Platform, &job.key.ID, asJSON{&job.facts}, asJSON{&job.told}, instant{&job.first}, instant{&job.last}, &job.api, &job.lookups, instant{&job.lookupAt})
+	err := row.Scan(&job.seq, &job.key.Platform, &job.key.ID, asJSON{&job.facts}, asJSON{&job.told}, instant{&job.first}, instant{&job.last}, &job.api, &job.lookups, instant{&job.lookupAt})
+	job.listed = job.listing()
 	return job, err
 }
 
@@ -56,19 +59,27 @@ func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) (before, now Jo
 	return before, now
 }
 
-// jobColumns are the columns of jobRow.values. The first two are the key.
-const jobColumns = `platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-	costs, no_media, test_callback, created_at, started_at, finished_at, first_received_at, last_received_at, facts, told, api, lookups, lookup_at`
+// jobColumns are the columns of jobRow.values. The first three never change.
+const jobColumns = `seq, platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
+	costs, no_media, test_callback, created_at, started_at, finished_at, first_received_at, last_received_at, changed_at, facts, told, api, lookups, lookup_at`
 
+// job returns the job without FirstReceivedAt and LastReceivedAt.
+func (j *jobRow) job() Job {
+	job := j.facts.view(j.key)
+	j.told.describe(&job)
+	return job
+}
+
+// values returns the columns of the row. For a known row, seq is only offered: the
+// conflict keeps the row's own.
 func (j *jobRow) values(d dialect) ([]any, error) {
 	text, factsErr := encode(j.facts)
 	metadata, toldErr := encode(j.told)
-	job := j.facts.view(j.key)
-	j.told.describe(&job)
+	job := j.job()
 	return []any{
-		job.Key.Platform, job.Key.ID, job.Status, job.Progress, job.Prompt, job.Model, job.Duration.Milliseconds(), job.Error,
+		d.newSeq(j.first), job.Key.Platform, job.Key.ID, job.Status, job.Progress, job.Prompt, job.Model, job.Duration.Milliseconds(), job.Error,
 		job.ExternalID, job.Source, job.Contradicted, cmp.Or(j.facts.Costs.Value, "[]"), job.NoMedia, job.TestCallback, d.time(job.CreatedAt), d.time(job.StartedAt),
-		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), text, metadata, j.api, j.lookups, d.time(j.lookupAt),
+		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), d.time(time.Now()), text, metadata, j.api, j.lookups, d.time(j.lookupAt),
 	}, errors.Join(factsErr, toldErr)
 }
 
@@ -110,7 +121,7 @@ func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 func lockJobs(ctx context.Context, tx *sql.Tx, d dialect, keys []tasks.JobKey) ([]*jobRow, error) {
 	var conditions where
 	conditions.andJobs("id", keys)
-	rows, err := collect(ctx, tx, scanJobRow, `SELECT platform, id, facts, told, first_received_at, last_received_at, api, lookups, lookup_at FROM jobs`+
+	rows, err := collect(ctx, tx, scanJobRow, `SELECT seq, platform, id, facts, told, first_received_at, last_received_at, api, lookups, lookup_at FROM jobs`+
 		conditions.String()+` ORDER BY platform, id`+d.forUpdate, conditions.args...)
 	if err == nil && len(rows) < len(keys) {
 		err = ErrNotFound
@@ -124,7 +135,7 @@ func overwriteJobs() string {
 	for column := range strings.SplitSeq(jobColumns, ",") {
 		assign = append(assign, strings.TrimSpace(column)+" = excluded."+strings.TrimSpace(column))
 	}
-	return `DO UPDATE SET ` + strings.Join(assign[2:], ", ")
+	return `DO UPDATE SET ` + strings.Join(assign[3:], ", ")
 }
 
 // writeJobs applies the updates to rows, writes them, and returns the keys of the rows
@@ -148,14 +159,30 @@ func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[ta
 	return insertJobs(ctx, r.tx, r.dialect, rows, onConflict)
 }
 
-// insertJobs writes rows and returns the keys of those that were written.
+// insertJobs writes rows and what lists them, and returns the keys of those that were
+// written.
 func insertJobs(ctx context.Context, tx *sql.Tx, d dialect, rows []*jobRow, onConflict string) ([]tasks.JobKey, error) {
 	values := make([][]any, len(rows))
+	byKey := make(map[tasks.JobKey]*jobRow, len(rows))
 	for i, row := range rows {
+		byKey[row.key] = row
 		var err error
 		if values[i], err = row.values(d); err != nil {
 			return nil, err
 		}
 	}
-	return insertRows(ctx, tx, scanKey, `INSERT INTO jobs (`+jobColumns+`)`, values, `ON CONFLICT (platform, id) `+onConflict+` RETURNING platform, id`)
+	var written []*jobRow
+	keys, err := insertRows(ctx, tx, func(row scanner) (key tasks.JobKey, err error) {
+		var seq int64
+		err = row.Scan(&seq, &key.Platform, &key.ID)
+		if job := byKey[key]; job != nil {
+			job.seq = seq
+			written = append(written, job)
+		}
+		return key, err
+	}, `INSERT INTO jobs (`+jobColumns+`)`, values, `ON CONFLICT (platform, id) `+onConflict+` RETURNING seq, platform, id`)
+	if err != nil {
+		return nil, err
+	}
+	return keys, writeListings(ctx, tx, written)
 }

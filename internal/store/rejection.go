@@ -28,7 +28,7 @@ func (s *Store) KeepRejection(ctx context.Context, rejection tasks.Rejection) er
 		}
 		_, err = tx.ExecContext(ctx, `
 			DELETE FROM rejections WHERE id IN (
-				SELECT id FROM rejections ORDER BY received_at DESC, id LIMIT 100 OFFSET $1)`, maxRejections)
+				SELECT id FROM rejections ORDER BY received_at DESC, id DESC LIMIT 100 OFFSET $1)`, maxRejections)
 		return err
 	})
 	return wrap(err, "keep rejection %s", rejection.ID)
@@ -37,6 +37,8 @@ func (s *Store) KeepRejection(ctx context.Context, rejection tasks.Rejection) er
 // RejectionFilter selects rejections. The zero value selects all.
 type RejectionFilter struct {
 	Source, Reason string
+	// Before is the position after which to continue; the zero value is the start.
+	Before Position
 	// Limit is the most rejections to return; 0 is no limit.
 	Limit int
 }
@@ -46,11 +48,12 @@ func (s *Store) Rejections(ctx context.Context, filter RejectionFilter) ([]tasks
 	var conditions where
 	conditions.andIf(filter.Source != "", "source = ?", filter.Source)
 	conditions.andIf(filter.Reason != "", "reason = ?", filter.Reason)
+	conditions.before(s.dialect, filter.Before)
 	list, err := collect(ctx, s.db, func(row scanner) (rejection tasks.Rejection, err error) {
 		err = row.Scan(&rejection.ID, instant{&rejection.ReceivedAt}, &rejection.Source, &rejection.Reason, &rejection.Detail, &rejection.Peer, asJSON{&rejection.Headers}, &rejection.Body)
 		return rejection, err
 	}, `
 		SELECT id, received_at, source, reason, detail, peer, headers, body
-		FROM rejections`+conditions.String()+` ORDER BY received_at DESC, id`+conditions.limit(filter.Limit), conditions.args...)
+		FROM rejections`+conditions.String()+` ORDER BY received_at DESC, id DESC`+conditions.limit(filter.Limit), conditions.args...)
 	return list, wrap(err, "list rejections")
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -39,15 +40,18 @@ type dialect struct {
 	writers int
 	// time returns an instant as a query argument; the zero time is NULL.
 	time func(time.Time) any
+	// counted counts the numbers that [dialect.newSeq] returned, from a random start.
+	counted *atomic.Int64
+	search
 }
 
 func sqliteDialect() dialect {
-	return dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", writers: 1, time: sqliteTime}
+	return dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", writers: 1, time: sqliteTime, counted: randomCounter(), search: sqliteSearch()}
 }
 
 func postgresDialect() dialect {
 	return dialect{
-		goose: goose.DialectPostgres, migrations: "migrations/postgres", writers: 2, time: postgresTime,
+		goose: goose.DialectPostgres, migrations: "migrations/postgres", writers: 2, time: postgresTime, counted: randomCounter(), search: postgresSearch(),
 		// Keys never change, so rows that refer to a locked one may still be inserted.
 		forUpdate: " FOR NO KEY UPDATE",
 		claim:     " FOR UPDATE SKIP LOCKED",

@@ -17,16 +17,17 @@ CREATE INDEX events_owed ON events (received_at, id) WHERE processed_at IS NULL;
 CREATE INDEX events_owed_by_job ON events (platform, job_id) WHERE processed_at IS NULL;
 
 CREATE TABLE jobs (
+    seq               BIGINT NOT NULL UNIQUE,
     platform          TEXT COLLATE "C" NOT NULL,
     id                TEXT COLLATE "C" NOT NULL,
-    status            TEXT NOT NULL,
+    status            TEXT COLLATE "C" NOT NULL,
     progress          INTEGER,
     prompt            TEXT NOT NULL DEFAULT '',
-    model             TEXT NOT NULL DEFAULT '',
+    model             TEXT COLLATE "C" NOT NULL DEFAULT '',
     duration_ms       BIGINT NOT NULL DEFAULT 0,
     error             TEXT NOT NULL DEFAULT '',
     external_id       TEXT NOT NULL DEFAULT '',
-    source            TEXT NOT NULL DEFAULT '',
+    source            TEXT COLLATE "C" NOT NULL DEFAULT '',
     contradicted      BOOLEAN NOT NULL DEFAULT FALSE,
     costs             TEXT NOT NULL DEFAULT '[]',
     no_media          TEXT NOT NULL DEFAULT '',
@@ -36,6 +37,7 @@ CREATE TABLE jobs (
     finished_at       TIMESTAMPTZ,
     first_received_at TIMESTAMPTZ NOT NULL,
     last_received_at  TIMESTAMPTZ NOT NULL,
+    changed_at        TIMESTAMPTZ NOT NULL,
     facts             TEXT NOT NULL DEFAULT '{}',
     told              TEXT NOT NULL DEFAULT '{}',
     api               TEXT NOT NULL DEFAULT '',
@@ -44,21 +46,35 @@ CREATE TABLE jobs (
     lookup_at         TIMESTAMPTZ,
     PRIMARY KEY (platform, id)
 );
-CREATE INDEX jobs_by_status ON jobs (status, last_received_at);
+CREATE INDEX jobs_by_kind ON jobs (status, source, model, seq);
 CREATE INDEX jobs_by_time ON jobs (last_received_at, platform, id);
+CREATE INDEX jobs_by_change ON jobs (changed_at);
 CREATE INDEX jobs_never_looked_up ON jobs (platform, last_received_at) WHERE status IN ('created', 'processing') AND lookup_at IS NULL;
 CREATE INDEX jobs_to_look_up ON jobs (platform, lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
 CREATE INDEX jobs_without_media ON jobs (platform, lookup_at) WHERE no_media <> '';
 CREATE INDEX jobs_perhaps_tests ON jobs (platform, last_received_at) WHERE test_callback AND status = 'created';
 
+-- Jobs by tag, with what jobs_by_kind has of them.
 CREATE TABLE job_tags (
     platform TEXT COLLATE "C" NOT NULL,
     job_id   TEXT COLLATE "C" NOT NULL,
     tag      TEXT COLLATE "C" NOT NULL,
+    status   TEXT COLLATE "C" NOT NULL,
+    source   TEXT COLLATE "C" NOT NULL,
+    model    TEXT COLLATE "C" NOT NULL,
+    seq      BIGINT NOT NULL,
     PRIMARY KEY (platform, job_id, tag),
     FOREIGN KEY (platform, job_id) REFERENCES jobs (platform, id) ON DELETE CASCADE
 );
-CREATE INDEX job_tags_by_tag ON job_tags (tag, platform, job_id);
+CREATE INDEX job_tags_by_kind ON job_tags (tag, status, source, model, seq);
+
+-- The text of each job to search.
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+CREATE TABLE job_search (
+    seq  BIGINT PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,
+    text TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX job_search_index ON job_search USING gin (text gin_trgm_ops);
 
 CREATE TABLE media (
     platform     TEXT COLLATE "C" NOT NULL,
@@ -86,6 +102,7 @@ CREATE TABLE media (
 );
 CREATE INDEX media_owed ON media (linked_at, platform, job_id, name) WHERE state = 'pending';
 CREATE INDEX media_stored ON media (stored_at, platform, job_id, name) WHERE state = 'stored';
+CREATE INDEX media_by_change ON media (updated_at);
 
 CREATE TABLE notifications (
     id          TEXT COLLATE "C" PRIMARY KEY,
@@ -145,13 +162,15 @@ CREATE TABLE dead_letters (
     job_id     TEXT COLLATE "C" NOT NULL DEFAULT '',
     event_id   TEXT COLLATE "C" NOT NULL DEFAULT '',
     error      TEXT NOT NULL,
+    cause      TEXT COLLATE "C" NOT NULL DEFAULT '',
     failures   TEXT NOT NULL DEFAULT '[]',
     failed_at  TIMESTAMPTZ NOT NULL,
     state      TEXT NOT NULL,
     ended_at   TIMESTAMPTZ
 );
 CREATE UNIQUE INDEX dead_letters_open ON dead_letters (task_id) WHERE state = 'dead';
-CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind) WHERE state = 'dead';
+CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind, cause, id, failed_at) WHERE state = 'dead';
+CREATE INDEX dead_letters_by_state ON dead_letters (state, id);
 CREATE INDEX dead_letters_by_job ON dead_letters (platform, job_id);
 CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id <> '';
 CREATE INDEX dead_letters_by_time ON dead_letters (failed_at);
@@ -167,7 +186,7 @@ CREATE TABLE rejections (
     headers     TEXT NOT NULL DEFAULT '{}',
     body        BYTEA NOT NULL
 );
-CREATE INDEX rejections_by_time ON rejections (received_at);
+CREATE INDEX rejections_by_time ON rejections (received_at, id);
 
 CREATE TABLE lookup_requests (
     platform     TEXT COLLATE "C" NOT NULL,

@@ -17,6 +17,7 @@ CREATE INDEX events_owed ON events (received_at, id) WHERE processed_at IS NULL;
 CREATE INDEX events_owed_by_job ON events (platform, job_id) WHERE processed_at IS NULL;
 
 CREATE TABLE jobs (
+    seq               INTEGER PRIMARY KEY,
     platform          TEXT NOT NULL,
     id                TEXT NOT NULL,
     status            TEXT NOT NULL,
@@ -36,29 +37,59 @@ CREATE TABLE jobs (
     finished_at       TEXT,
     first_received_at TEXT NOT NULL,
     last_received_at  TEXT NOT NULL,
+    changed_at        TEXT NOT NULL,
     facts             TEXT NOT NULL DEFAULT '{}',
     told              TEXT NOT NULL DEFAULT '{}',
     api               TEXT NOT NULL DEFAULT '',
     tracked_at        TEXT,
     lookups           INTEGER NOT NULL DEFAULT 0,
     lookup_at         TEXT,
-    PRIMARY KEY (platform, id)
+    UNIQUE (platform, id)
 );
-CREATE INDEX jobs_by_status ON jobs (status, last_received_at);
+CREATE INDEX jobs_by_kind ON jobs (status, source, model, seq);
 CREATE INDEX jobs_by_time ON jobs (last_received_at, platform, id);
+CREATE INDEX jobs_by_change ON jobs (changed_at);
 CREATE INDEX jobs_never_looked_up ON jobs (platform, last_received_at) WHERE status IN ('created', 'processing') AND lookup_at IS NULL;
 CREATE INDEX jobs_to_look_up ON jobs (platform, lookup_at) WHERE status IN ('created', 'processing') AND lookup_at IS NOT NULL;
 CREATE INDEX jobs_without_media ON jobs (platform, lookup_at) WHERE no_media <> '';
 CREATE INDEX jobs_perhaps_tests ON jobs (platform, last_received_at) WHERE test_callback AND status = 'created';
 
+-- Jobs by tag, with what jobs_by_kind has of them.
 CREATE TABLE job_tags (
     platform TEXT NOT NULL,
     job_id   TEXT NOT NULL,
     tag      TEXT NOT NULL,
+    status   TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    model    TEXT NOT NULL,
+    seq      INTEGER NOT NULL,
     PRIMARY KEY (platform, job_id, tag),
     FOREIGN KEY (platform, job_id) REFERENCES jobs (platform, id) ON DELETE CASCADE
 );
-CREATE INDEX job_tags_by_tag ON job_tags (tag, platform, job_id);
+CREATE INDEX job_tags_by_kind ON job_tags (tag, status, source, model, seq);
+
+-- The text of each job to search.
+CREATE TABLE job_search (
+    seq  INTEGER PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,
+    text TEXT NOT NULL
+);
+CREATE VIRTUAL TABLE job_search_index USING fts5(text, content='job_search', content_rowid='seq', tokenize='trigram case_sensitive 1', detail='none', columnsize=0);
+-- +goose StatementBegin
+CREATE TRIGGER job_search_inserted AFTER INSERT ON job_search BEGIN
+    INSERT INTO job_search_index (rowid, text) VALUES (NEW.seq, NEW.text);
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER job_search_deleted AFTER DELETE ON job_search BEGIN
+    INSERT INTO job_search_index (job_search_index, rowid, text) VALUES ('delete', OLD.seq, OLD.text);
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER job_search_updated AFTER UPDATE ON job_search BEGIN
+    INSERT INTO job_search_index (job_search_index, rowid, text) VALUES ('delete', OLD.seq, OLD.text);
+    INSERT INTO job_search_index (rowid, text) VALUES (NEW.seq, NEW.text);
+END;
+-- +goose StatementEnd
 
 CREATE TABLE media (
     platform     TEXT NOT NULL,
@@ -86,6 +117,7 @@ CREATE TABLE media (
 );
 CREATE INDEX media_owed ON media (linked_at, platform, job_id, name) WHERE state = 'pending';
 CREATE INDEX media_stored ON media (stored_at, platform, job_id, name) WHERE state = 'stored';
+CREATE INDEX media_by_change ON media (updated_at);
 
 CREATE TABLE notifications (
     id          TEXT PRIMARY KEY,
@@ -145,13 +177,15 @@ CREATE TABLE dead_letters (
     job_id     TEXT NOT NULL DEFAULT '',
     event_id   TEXT NOT NULL DEFAULT '',
     error      TEXT NOT NULL,
+    cause      TEXT NOT NULL DEFAULT '',
     failures   TEXT NOT NULL DEFAULT '[]',
     failed_at  TEXT NOT NULL,
     state      TEXT NOT NULL,
     ended_at   TEXT
 );
 CREATE UNIQUE INDEX dead_letters_open ON dead_letters (task_id) WHERE state = 'dead';
-CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind) WHERE state = 'dead';
+CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind, cause, id, failed_at) WHERE state = 'dead';
+CREATE INDEX dead_letters_by_state ON dead_letters (state, id);
 CREATE INDEX dead_letters_by_job ON dead_letters (platform, job_id);
 CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id <> '';
 CREATE INDEX dead_letters_by_time ON dead_letters (failed_at);
@@ -167,7 +201,7 @@ CREATE TABLE rejections (
     headers     TEXT NOT NULL DEFAULT '{}',
     body        BLOB NOT NULL
 );
-CREATE INDEX rejections_by_time ON rejections (received_at);
+CREATE INDEX rejections_by_time ON rejections (received_at, id);
 
 CREATE TABLE lookup_requests (
     platform     TEXT NOT NULL,

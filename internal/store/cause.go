@@ -1,0 +1,52 @@
+package store
+
+import (
+	"regexp"
+	"strings"
+)
+
+// maxCause is the length of a cause in bytes.
+const maxCause = 200
+
+// varying are the parts of an error that differ between tasks that failed for the same
+// reason, and what replaces them.
+var varying = []struct {
+	part *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`"(?:[^"\\]|\\.)*"`), `"…"`},
+	{regexp.MustCompile(`\b[a-z][a-z0-9+]*://[^\s"]*[^\s":;,]`), "<link>"},
+	{regexp.MustCompile(`\S+\.(?:mp4|mov|webm|jpe?g|png|webp|gif|mp3|wav|m4a|zip|bin)\b`), "<file>"},
+	{regexp.MustCompile(`\[[0-9a-f]*:[0-9a-f:.]*\](?::\d+)?|\b\d+\.\d+\.\d+\.\d+(?::\d+)?`), "<address>"},
+	{regexp.MustCompile(`\b(?:\d+(?:\.\d+)?(?:ns|µs|ms|s|m|h))+\b`), "<time>"},
+}
+
+// numbered are words with digits. Those after the first group say why a task failed.
+var numbered = regexp.MustCompile(`(\b(?:answered|code|status) )?[\w:-]*\d[\w:-]*`)
+
+// causeOf returns what a failed task has in common with others that failed for the same
+// reason: its error without ids, names, links and numbers.
+func causeOf(letter DeadLetter) string {
+	text, _, _ := strings.Cut(storable(letter.Error), "\n")
+	for _, own := range []string{letter.Job.String(), letter.Job.ID, letter.EventID} {
+		if own != "" {
+			text = strings.ReplaceAll(text, own, "<id>")
+		}
+	}
+	for _, v := range varying {
+		text = v.part.ReplaceAllString(text, v.with)
+	}
+	text = numbered.ReplaceAllStringFunc(text, func(word string) string {
+		switch {
+		case strings.Contains(word, " "):
+			return word
+		case strings.Trim(word, "0123456789") == "":
+			return "<n>"
+		}
+		return "<id>"
+	})
+	if len(text) > maxCause {
+		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
+	}
+	return text
+}

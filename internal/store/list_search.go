@@ -1,0 +1,79 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+)
+
+// search contains how a database searches text.
+type search struct {
+	// position is the function that finds a text in another.
+	position string
+	// forEach joins, for each row k, the jobs j of a query that refers to k.
+	forEach func(query string) string
+	// andFound adds the condition that the text index finds a text.
+	andFound func(w *where, text string)
+	// searchIndex selects the jobs j that are found and match selected.
+	searchIndex func(found, selected string) string
+}
+
+func sqliteSearch() search {
+	return search{
+		position: "instr",
+		forEach: func(query string) string {
+			return `CROSS JOIN jobs j ON j.seq IN (` + query + `)`
+		},
+		andFound: func(w *where, text string) {
+			w.andIf(true, "job_search_index MATCH ?", matchAll(text))
+			w.andIf(true, "instr((SELECT text FROM job_search t WHERE t.seq = job_search_index.rowid), ?) > 0", text)
+		},
+		searchIndex: func(found, selected string) string {
+			return `SELECT j.seq FROM (SELECT rowid AS seq FROM job_search_index` + strings.ReplaceAll(found, " seq ", " rowid ") + ` ORDER BY rowid DESC LIMIT -1) f CROSS JOIN jobs j ON j.seq = f.seq` + selected
+		},
+	}
+}
+
+func postgresSearch() search {
+	return search{
+		position: "strpos",
+		forEach: func(query string) string {
+			return `CROSS JOIN LATERAL (` + query + `) j`
+		},
+		andFound: func(w *where, text string) {
+			w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
+		},
+		// MATERIALIZED makes it ask the text index first.
+		searchIndex: func(found, selected string) string {
+			return `WITH found AS MATERIALIZED (SELECT seq FROM job_search` + found + `) SELECT j.seq FROM found f JOIN jobs j ON j.seq = f.seq` + selected
+		},
+	}
+}
+
+// reading calls f with a queryer for lists. PostgreSQL overestimates their cost, which an
+// index bounds: it would compile them for longer than they run, or scan whole tables.
+func (s *Store) reading(ctx context.Context, f func(queryer) error) error {
+	if s.pool == nil {
+		return f(s.db)
+	}
+	return s.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true)`); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// maxTrigrams is how many trigrams of a text the index is asked for.
+const maxTrigrams = 12
+
+// matchAll returns the FTS5 query for texts that have the trigrams of a text.
+func matchAll(text string) string {
+	runes := []rune(text)
+	step := max(1, (len(runes)-2+maxTrigrams-1)/maxTrigrams)
+	var terms []string
+	for i := 0; i+3 <= len(runes); i += step {
+		terms = append(terms, `"`+strings.ReplaceAll(string(runes[i:i+3]), `"`, `""`)+`"`)
+	}
+	return strings.Join(terms, " AND ")
+}

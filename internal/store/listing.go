@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// Jobs are listed by seq, which never changes: the milliseconds of when we first heard of
+// the job, then seqBits bits of a counter. It is the cursor of pages, bounds their time,
+// and ends every index that lists jobs.
+const seqBits = 21
+
+// firstSeq returns the least seq of a time.
+func firstSeq(at time.Time) int64 { return max(at.UnixMilli(), 0) << seqBits }
+
+// newSeq returns a seq for a new job. Should two processes choose the same, the second
+// insert fails and its task is retried.
+func (d dialect) newSeq(first time.Time) int64 {
+	return firstSeq(first) | d.counted.Add(1)&(1<<seqBits-1)
+}
+
+func randomCounter() *atomic.Int64 {
+	counter := new(atomic.Int64)
+	counter.Store(rand.Int64N(1 << seqBits))
+	return counter
+}
+
+// listing is what job_tags and job_search contain of a job.
+type listing struct {
+	status        tasks.Status
+	source, model string
+	tags          []string
+	text          string
+}
+
+func (j *jobRow) listing() listing {
+	job := j.job()
+	return listing{job.Status, job.Source, job.Model, job.Tags, searchText(job)}
+}
+
+// searchText returns the text in which a job is searched.
+func searchText(job Job) string {
+	return foldText(strings.Join([]string{job.Key.ID, job.ExternalID, job.Prompt, job.Error}, "\n"))
+}
+
+// foldText removes the case of letters.
+func foldText(text string) string { return strings.ToLower(storable(text)) }
+
+// writeListings updates job_tags and job_search for jobs that were written.
+func writeListings(ctx context.Context, tx *sql.Tx, jobs []*jobRow) error {
+	var tagged, texts [][]any
+	for _, job := range jobs {
+		before, now := job.listed, job.listing()
+		if len(before.tags) > 0 && !slices.Equal(before.tags, now.tags) {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM job_tags WHERE platform = $1 AND job_id = $2`, job.key.Platform, job.key.ID); err != nil {
+				return fmt.Errorf("delete tags: %w", err)
+			}
+		}
+		if before.status != now.status || before.source != now.source || before.model != now.model || !slices.Equal(before.tags, now.tags) {
+			for _, tag := range now.tags {
+				tagged = append(tagged, []any{job.key.Platform, job.key.ID, tag, now.status, now.source, now.model, job.seq})
+			}
+		}
+		if before.text != now.text {
+			texts = append(texts, []any{job.seq, now.text})
+		}
+		job.listed = now
+	}
+	_, err := insertRows(ctx, tx, scanOne[int64], `INSERT INTO job_tags (platform, job_id, tag, status, source, model, seq)`, tagged, `
+		ON CONFLICT (platform, job_id, tag) DO UPDATE SET status = excluded.status, source = excluded.source, model = excluded.model
+		RETURNING seq`)
+	if err != nil {
+		return fmt.Errorf("write tags: %w", err)
+	}
+	_, err = insertRows(ctx, tx, scanOne[int64], `INSERT INTO job_search (seq, text)`, texts, `ON CONFLICT (seq) DO UPDATE SET text = excluded.text RETURNING seq`)
+	return wrap(err, "write search text")
+}
