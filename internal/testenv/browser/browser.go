@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -54,6 +55,28 @@ func (b *Browser) Evaluate(expression string) string {
 		b.t.Fatalf("evaluate %s: %v\n%s", expression, err, b.Record)
 	}
 	return text
+}
+
+// Show sets the size of the page and its color scheme, "light" or "dark".
+func (b *Browser) Show(width, height int64, scheme string) {
+	b.t.Helper()
+	b.Do("set the size", chromedp.EmulateViewport(width, height))
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+	})
+	if err != nil {
+		b.t.Fatalf("set the color scheme: %v", err)
+	}
+}
+
+// Screenshot returns a picture of the visible part of the page, in PNG.
+func (b *Browser) Screenshot() []byte {
+	b.t.Helper()
+	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatalf("take a screenshot: %v\n%s", err, b.Record)
+	}
+	return picture
 }
 
 // Cookies returns the cookies that the browser would send to the open page.
