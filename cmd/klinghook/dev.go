@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -115,6 +116,7 @@ type dev struct {
 	crew         *crew
 	narrator     *narrator // nil if the log reports what happens
 	pages        http.Handler
+	webhooks     atomic.Pointer[string] // the URL of ingest; nil until it listens
 	// closers undo open, the last first.
 	closers []func() error
 }
@@ -165,7 +167,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.closers = append(d.closers, d.crew.close)
-	d.pages, err = newDashboard(dashboard.Config{Redis: d.rdb, Store: d.store, Log: d.log}, d.cfg, d.crew.bucket)
+	d.pages, err = newDashboard(dashboard.Config{Redis: d.rdb, Store: d.store, Log: d.log, Sample: d.sendSample}, d.cfg, d.crew.bucket)
 	return errors.Join(err, d.crew.bucket.Check(ctx))
 }
 
@@ -309,6 +311,7 @@ func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private,
 		return devAddresses{}, errors.Join(err, listeners.Close())
 	}
 	here := devAddresses{Webhooks: "http://" + reachable(addr), Admin: "http://" + adminAddr, Sample: d.sample.url(), Redis: d.redisURL}
+	d.webhooks.Store(&here.Webhooks)
 	if err := here.write(d.cfg.Data); err != nil {
 		return here, errors.Join(err, listeners.Close())
 	}

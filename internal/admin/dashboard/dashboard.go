@@ -37,6 +37,8 @@ type Config struct {
 	Erase func(context.Context, tasks.JobKey) error
 	// Checks are the checks of klinghook doctor, for the health page.
 	Checks func(context.Context) []doctor.Check
+	// Sample, if set, makes a sample job, for the first steps.
+	Sample func(context.Context) error
 	// LinkLifetime is how long signed links to stored files are valid. Default: files are
 	// served by this process.
 	LinkLifetime time.Duration

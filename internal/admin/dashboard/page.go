@@ -78,6 +78,10 @@ func newPages(prefix string) *pages {
 // routePages serves the pages and their assets.
 func (d *dashboard) routePages(mux *http.ServeMux) {
 	d.routePage(mux, "GET", "/assets/{name}", d.serveAsset)
+	d.routePage(mux, "GET", "/{$}", d.serveJobs)
+	d.routePage(mux, "GET", "/cards", d.serveCards)
+	d.routePage(mux, "POST", "/sample", d.changes(d.makeSample))
+	d.routeJob(mux)
 	d.routePage(mux, "", "/", d.showNotFound)
 }
 
@@ -172,7 +176,10 @@ func (d *dashboard) showNotFound(w http.ResponseWriter, r *http.Request) {
 
 // showError shows an error of a handler, and logs it if klinghook is to blame.
 func (d *dashboard) showError(w http.ResponseWriter, r *http.Request, err error) {
+	var problem *Problem
 	switch {
+	case errors.As(err, &problem):
+		d.showProblem(w, r, problem.Status, "That did not work", title(problem.Detail)+".")
 	case errors.Is(err, store.ErrNotFound):
 		d.showNotFound(w, r)
 	case errors.Is(err, context.Canceled): // The browser has gone.

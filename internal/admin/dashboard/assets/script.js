@@ -1,6 +1,7 @@
 "use strict";
 
-// Keep ages current, and show times in the reader's own time zone.
+// Ages and times in the reader's own time zone.
+
 function ago(seconds) {
   if (seconds < 5) return "just now";
   if (seconds < 60) return Math.floor(seconds) + " s ago";
@@ -18,5 +19,178 @@ function showTimes() {
   }
 }
 
+// Videos play in place, one at a time. Without scripts they have the browser's controls.
+
+function prepare(root) {
+  for (const video of root.querySelectorAll(".card-media video")) {
+    video.controls = false;
+    const play = document.createElement("button");
+    play.type = "button";
+    play.className = "play";
+    play.setAttribute("aria-label", "Play the video");
+    play.addEventListener("click", () => {
+      play.remove();
+      video.controls = true;
+      video.play().catch(() => {}); // The browser shows why.
+      video.focus();
+    });
+    video.after(play);
+  }
+}
+
+document.addEventListener("play", (event) => {
+  for (const video of document.querySelectorAll("video")) {
+    if (video !== event.target) video.pause();
+  }
+}, true);
+
+// Live updates. The server renders parts of a page again; each part that changed is
+// replaced where it stands, so that nothing else moves.
+
+const seen = new WeakMap(); // the HTML of each part, as the server sent it
+
+function htmlOf(part) {
+  const copy = part.cloneNode(true);
+  for (const time of copy.querySelectorAll("time[data-ago]")) {
+    time.textContent = "";
+    time.removeAttribute("title");
+  }
+  return copy.innerHTML;
+}
+
+function remember(root) {
+  for (const part of root.querySelectorAll("[data-part]")) seen.set(part, htmlOf(part));
+}
+
+// inUse reports whether the reader has selected text in a part.
+function inUse(part) {
+  const selection = document.getSelection();
+  return selection && !selection.isCollapsed && selection.containsNode(part, true);
+}
+
+// replace replaces a part and keeps the focus and the open details within it.
+function replace(part, fresh) {
+  const focused = part.contains(document.activeElement) ? document.activeElement : null;
+  const keys = (root) => [...root.querySelectorAll("a, button, summary, video, input, [tabindex]")];
+  const place = focused ? keys(part).indexOf(focused) : -1;
+  const open = new Set([...part.querySelectorAll("details[open][data-key]")].map((details) => details.dataset.key));
+  for (const details of fresh.querySelectorAll("details[data-key]")) {
+    if (open.has(details.dataset.key)) details.open = true;
+  }
+  const html = htmlOf(fresh);
+  part.replaceWith(fresh);
+  seen.set(fresh, html);
+  prepare(fresh);
+  if (place >= 0) keys(fresh)[place]?.focus({ preventScroll: true });
+}
+
+async function update(url) {
+  const answer = await fetch(url, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const known = new Map();
+  for (const part of document.querySelectorAll("[data-part]")) known.set(part.dataset.part, part);
+  let found = false;
+  for (const fresh of page.querySelectorAll("[data-part]")) {
+    const part = known.get(fresh.dataset.part);
+    found = found || Boolean(part);
+    if (!part || seen.get(part) === htmlOf(fresh) || inUse(part)) continue;
+    replace(part, document.importNode(fresh, true));
+  }
+  if (!found) location.reload(); // It is another page by now.
+  showTimes();
+}
+
+// Live is where a page gets its parts.
+class Live {
+  constructor(root) {
+    this.url = root.dataset.live;
+    this.root = root;
+    this.changed = new Set(); // ids of jobs
+    this.waiting = this.busy = false;
+  }
+
+  // note notes that a job changed; a missing id stands for all on the page.
+  note(id) {
+    const shown = this.shown();
+    if (shown.length === 0) {
+      const only = this.root.dataset.jobPage;
+      if (only !== undefined && id && id !== only) return;
+    } else if (!id) {
+      shown.forEach((each) => this.changed.add(each));
+    } else if (shown.includes(id)) {
+      this.changed.add(id);
+    }
+    this.schedule();
+  }
+
+  shown() {
+    return [...this.root.querySelectorAll("[data-job]")].map((card) => card.dataset.job);
+  }
+
+  schedule() {
+    if (this.waiting || this.busy) {
+      this.again = true;
+      return;
+    }
+    this.waiting = true;
+    setTimeout(() => this.run(), 500);
+  }
+
+  async run() {
+    this.waiting = this.again = false;
+    this.busy = true;
+    const url = new URL(this.url, location.href);
+    for (const id of [...this.changed].slice(0, 24)) { // keeps the URL short
+      this.changed.delete(id);
+      url.searchParams.append("job", id);
+    }
+    try {
+      await update(url);
+    } catch {
+      // The network failed; the stream connects again and asks for everything.
+    }
+    this.busy = false;
+    if (this.again || this.changed.size > 0) this.schedule();
+  }
+}
+
+function connect(live) {
+  let stream = null;
+  const open = () => {
+    if (stream || document.hidden) return;
+    stream = new EventSource(document.body.dataset.prefix + "/api/v1/stream");
+    stream.addEventListener("open", () => live.note(""));
+    stream.addEventListener("job", (event) => live.note(JSON.parse(event.data).id));
+  };
+  // Browsers allow few connections to a host: a hidden page needs none.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden && stream) {
+      stream.close();
+      stream = null;
+    } else {
+      open();
+    }
+  });
+  addEventListener("pagehide", () => stream?.close());
+  open();
+}
+
+remember(document);
+prepare(document);
 showTimes();
 setInterval(showTimes, 5000);
+
+for (const root of document.querySelectorAll("[data-live]")) {
+  const live = new Live(root);
+  if (root.dataset.poll) {
+    setInterval(() => document.hidden || live.schedule(), root.dataset.poll * 1000);
+  } else {
+    connect(live);
+  }
+}
+
+// A choice in the filters takes effect at once.
+for (const select of document.querySelectorAll(".more-fields select")) {
+  select.addEventListener("change", () => select.form.requestSubmit());
+}

@@ -1,0 +1,107 @@
+package dashboard
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// jobCard is a job in a list.
+type jobCard struct {
+	store.JobRow
+	// Video, Image and Poster are paths of stored files; empty if there are none.
+	Video, Image, Poster string
+	// Blank is what a card says without a picture.
+	Blank string
+	// Cost is what the job cost or is expected to cost.
+	Cost string
+}
+
+// cards returns the cards of jobs.
+func (d *dashboard) cards(rows []store.JobRow) []jobCard {
+	cards := make([]jobCard, len(rows))
+	for i, row := range rows {
+		cards[i] = d.card(row)
+	}
+	return cards
+}
+
+func (d *dashboard) card(row store.JobRow) jobCard {
+	card := jobCard{JobRow: row, Cost: costOf(row.Job)}
+	pending, failed := false, row.NoMedia != ""
+	for _, file := range row.Media {
+		place := map[tasks.MediaKind]*string{tasks.MediaVideo: &card.Video, tasks.MediaImage: &card.Image, tasks.MediaThumbnail: &card.Poster}[tasks.KindOfMedia(file.Name)]
+		if file.Object != "" && place != nil {
+			*place = cmp.Or(*place, d.filePath(file))
+		}
+		pending, failed = pending || file.State == store.MediaPending, failed || file.State == store.MediaFailed
+	}
+	switch {
+	case failed:
+		card.Blank = "A file is missing"
+	case pending:
+		card.Blank = "Downloading"
+	case row.Status == tasks.StatusCompleted && len(row.Media) > 0:
+		card.Blank = "No picture"
+	case row.Status == tasks.StatusCreated:
+		card.Blank = "Waiting for Kling"
+	case row.Status == tasks.StatusProcessing:
+		card.Blank = "Generating"
+	}
+	return card
+}
+
+// filePath returns the path of a stored file. It changes with the file.
+func (d *dashboard) filePath(file store.Media) string {
+	return d.cfg.Prefix + jobPath(file.Job) + "/media/" + url.PathEscape(file.Name) + "?v=" + file.SHA256[:min(12, len(file.SHA256))]
+}
+
+// Busy reports that the job is being generated.
+func (c jobCard) Busy() bool { return c.Status == tasks.StatusProcessing }
+
+// Name is what the card is called: the prompt or, without one, the id.
+func (c jobCard) Name() string { return cmp.Or(strings.TrimSpace(c.Prompt), c.Key.ID) }
+
+// costOf returns what a job cost, else what it is expected to cost.
+func costOf(job store.Job) string {
+	if len(job.Costs) == 0 {
+		if job.ExpectedCost.Amount == "" {
+			return ""
+		}
+		return "about " + job.ExpectedCost.String()
+	}
+	texts := make([]string, len(job.Costs))
+	for i, cost := range job.Costs {
+		texts[i] = cost.String()
+	}
+	return strings.Join(texts, ", ")
+}
+
+// serveMedia serves a stored file through this process, because the pages load nothing
+// from other hosts.
+func (d *dashboard) serveMedia(w http.ResponseWriter, r *http.Request) {
+	file, err := d.cfg.Store.Medium(r.Context(), tasks.KlingJob(r.PathValue("id")), r.PathValue("name"))
+	if err == nil && file.Object == "" {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	object, err := d.cfg.Bucket.Open(r.Context(), file.Object)
+	if err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	defer func() { _ = object.Close() }() // only read from
+	header := w.Header()
+	header.Set("Content-Type", file.ContentType)
+	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	header.Set("Cache-Control", "private, max-age=3600")
+	header.Set("ETag", `"`+file.SHA256+`"`)
+	http.ServeContent(w, r, "", file.StoredAt, object)
+}

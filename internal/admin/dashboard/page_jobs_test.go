@@ -1,0 +1,114 @@
+package dashboard
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestJobFiltersAreInTheURL(t *testing.T) {
+	query, err := url.ParseQuery("q=+cat+%26+dog&status=failed&model=a%22b&since=2026-01-30&until=2026-01-31&view=table&before=7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := parseJobFilter(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := store.JobQuery{
+		Text: "cat & dog", Statuses: []tasks.Status{tasks.StatusFailed}, Model: `a"b`, Before: 7,
+		Since: time.Date(2026, 1, 30, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
+	}
+	if diff := cmp.Diff(want, f.query()); diff != "" {
+		t.Errorf("query (-want +got):\n%s", diff)
+	}
+	if got, want := f.link("status", ""), "/?model=a%22b&q=cat+%26+dog&since=2026-01-30&until=2026-01-31&view=table"; got != want {
+		t.Errorf("without the status: %s, want %s", got, want)
+	}
+	if f.Narrowed() != 3 || !f.Filtered() || f.selectsAll() || !f.Paged() {
+		t.Errorf("the filter describes itself as %d, %t, %t, %t", f.Narrowed(), f.Filtered(), f.selectsAll(), f.Paged())
+	}
+	if all, err := parseJobFilter(url.Values{"view": {"table"}}); err != nil || !all.selectsAll() || all.Filtered() {
+		t.Errorf("the table of all jobs is %+v, %v", all, err)
+	}
+	for _, bad := range []string{"status=odd", "since=yesterday", "until=2026-13-01", "before=x", "after=1.5"} {
+		query, err := url.ParseQuery(bad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseJobFilter(query); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+}
+
+func TestTimelineTellsWhatHappened(t *testing.T) {
+	at := func(second int) time.Time { return time.Date(2026, 1, 31, 12, 0, second, 0, time.UTC) }
+	detail := JobDetail{
+		Job: Job{Platform: "kling", ID: "a"},
+		Events: []Event{ // the last received first
+			{Type: "video.created", Source: "klingai", ReceivedAt: at(5), ProcessedAt: at(6), Late: true},
+			{Type: "video.completed", Source: "lookup", ReceivedAt: at(2)},
+			{Type: "video.processing", Source: "klingai-official", ReceivedAt: at(1), ProcessedAt: at(1).Add(12 * time.Millisecond), Repeat: true},
+		},
+		Lookups: Lookups{TrackedAt: at(0), RequestedAt: at(15)},
+		Notifications: []Notification{
+			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "busy"}, {At: at(8), DurationSeconds: 1.5, Status: 200, Answer: "ok"}}},
+			{Type: "video.created", Destination: "mail", State: "pending", CreatedAt: at(9)},
+			{Type: "video.failed", Destination: "mail", State: "sent", CreatedAt: at(9), SentAt: at(10)},
+		},
+		Failures: []TaskFailure{{"media:download:a:thumbnail:00ff00ff", 2, at(11), "timeout"}, {"notify:send:n1", 1, at(7), "busy"}},
+		DeadLetters: []DeadLetter{{
+			Kind: "media:download", TaskID: "media:download:a:video:00ff00ff+2", Error: "404", FailedAt: at(13), State: "replayed", EndedAt: at(14),
+			Failures: []store.Failure{{Attempt: 1, At: at(12), Error: "404"}, {Attempt: 2, At: at(13), Error: "404"}},
+		}},
+	}
+	files := []store.Media{
+		{Name: "thumbnail", State: store.MediaPending, UpdatedAt: at(16), Error: "get https://cdn.example/t?sig=1"},
+		{Name: "video", State: store.MediaFailed, UpdatedAt: at(13)},
+		{Name: "video-2", State: store.MediaFailed, UpdatedAt: at(17), Error: "gone"},
+		{Name: "image", State: store.MediaStored, CreatedAt: at(3), StoredAt: at(4), Size: 1500},
+	}
+	var got []string
+	for _, m := range timeline(detail, files) {
+		got = append(got, strings.Join([]string{m.At.Format("05"), m.State, m.Title, m.Text, m.Took, strings.Join(m.Marks, "+")}, "|"))
+	}
+	want := []string{
+		"00|created|A program tracked the job|||",
+		"01|late|Delivery video.processing by callback||recorded in 12 ms|repeat",
+		"02|pending|Look-up: Kling says completed|||not recorded yet",
+		"04|stored|Stored image, 1.5 kB||1.0 s after its link|",
+		"05|late|Delivery video.created by registered webhook||recorded in 1.0 s|late",
+		"07|failed|Notification video.completed to chat: 503 failed|busy|200 ms|",
+		"08|sent|Notification video.completed to chat: 200|ok|1.5 s|",
+		"09|pending|Notification video.created to mail waits|||",
+		"10|sent|Notification video.failed to mail||1.0 s after its event|",
+		"11|retry|Attempt 2 to download thumbnail failed|timeout||",
+		"12|retry|Attempt 1 to download video failed|404||",
+		"13|failed|Gave up: download video|404||replayed",
+		"14|replayed|Failure replayed: download video|||",
+		"15|pending|A look-up is requested|||",
+		"16|pending|Waiting to download thumbnail|get https://cdn.example/t?…||",
+		"17|failed|Gave up a link to video-2|gone||",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("timeline (-want +got):\n%s", diff)
+	}
+}
+
+func TestWorkOfAnyTask(t *testing.T) {
+	for id, want := range map[string]string{
+		"media:download:a:video-2:00ff00ff": "download video-2", "media:find:a": "find a missing file", "notify:send:n1+3": "send a notification",
+		"event:record:klingai:e1": "record an event", "media:download": "do a task", "": "do a task",
+	} {
+		if got := workOf(id); got != want {
+			t.Errorf("workOf(%q) = %q, want %q", id, got, want)
+		}
+	}
+}
