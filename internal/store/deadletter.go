@@ -163,8 +163,9 @@ type DeadLetterFilter struct {
 	Since, Before time.Time
 	// Ended also selects those that were replayed, discarded or done.
 	Ended bool
-	// Outline leaves out the payload and the failures, which may be large.
-	Outline bool
+	// Outline leaves out the payload and the failures, which may be large. Failures keeps
+	// the failures.
+	Outline, Failures bool
 	// Newest sorts by id downwards.
 	Newest bool
 	// After is the id after which to continue; ids grow. Below is the same for Newest.
@@ -181,7 +182,10 @@ func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]Dea
 	if filter.Newest {
 		order = " DESC"
 	}
-	if filter.Outline {
+	switch {
+	case filter.Outline && filter.Failures:
+		large = "NULL, failures"
+	case filter.Outline:
 		large = "NULL, '[]'"
 	}
 	list, err := collect(ctx, s.db, func(row scanner) (letter DeadLetter, err error) {

@@ -115,6 +115,7 @@ func TestDeadLetterFilter(t *testing.T) {
 			{"a page", store.DeadLetterFilter{After: 1, Limit: 1}, []int64{3}},
 			{"none", store.DeadLetterFilter{Job: tasks.KlingJob("vid_3")}, nil},
 			{"in outline", store.DeadLetterFilter{Kind: tasks.KindNotifySend, Outline: true}, []int64{4}},
+			{"in outline with failures", store.DeadLetterFilter{Kind: tasks.KindNotifySend, Outline: true, Failures: true}, []int64{4}},
 		}
 		for _, tt := range tests {
 			list, err := db.DeadLetters(ctx, tt.filter)
