@@ -71,16 +71,29 @@ type Worker interface {
 type dashboard struct {
 	cfg   Config
 	pages *pages
+	runs  *runs
 }
 
-// New returns the handler of everything below the prefix.
-func New(cfg Config) http.Handler {
+// Dashboard is the handler of everything below the prefix.
+type Dashboard struct {
+	http.Handler
+	runs *runs
+}
+
+// New returns a Dashboard. Close it after its last request.
+func New(cfg Config) *Dashboard {
 	d := &dashboard{cfg: cfg, pages: newPages(cfg.Prefix)}
+	d.runs = newRuns(d)
 	mux := http.NewServeMux()
 	d.routePages(mux)
+	d.routeFailures(mux)
+	d.routeRejections(mux)
 	d.routeQueues(mux)
-	return mux
+	return &Dashboard{mux, d.runs}
 }
+
+// Close stops replaying or discarding in the background, after the current dead letter.
+func (d *Dashboard) Close() { d.runs.close() }
 
 // routeQueues serves asynq's pages, read-only to viewers.
 func (d *dashboard) routeQueues(mux *http.ServeMux) {

@@ -1,0 +1,48 @@
+"use strict";
+
+// A checkbox selects a whole page, and buttons say how many are selected.
+for (const form of document.querySelectorAll("form[data-select]")) {
+  const all = form.querySelector("[data-all]");
+  const boxes = [...form.querySelectorAll('input[name="id"]')];
+  const buttons = [...form.querySelectorAll('button[value$=" selected"]')];
+  if (!all) continue;
+  const words = buttons.map((button) => button.textContent);
+  const show = () => {
+    const n = boxes.filter((box) => box.checked).length;
+    all.checked = n === boxes.length;
+    all.indeterminate = n > 0 && n < boxes.length;
+    buttons.forEach((button, i) => {
+      button.disabled = n === 0;
+      button.textContent = n === 0 ? words[i] : words[i].replace("selected", n + " selected");
+    });
+  };
+  all.addEventListener("change", () => {
+    for (const box of boxes) box.checked = all.checked;
+    show();
+  });
+  form.addEventListener("change", show);
+  all.closest("label").hidden = false;
+  show();
+}
+
+// Watch a run until it ends.
+for (const box of document.querySelectorAll("[data-progress]")) {
+  const bar = box.querySelector("progress");
+  const text = box.querySelector("[data-text]");
+  const watch = async () => {
+    try {
+      const answer = await fetch(box.dataset.progress);
+      const run = await answer.json();
+      if (run.ended) {
+        location.reload();
+        return;
+      }
+      bar.value = run.done + run.failed;
+      text.textContent = run.text;
+    } catch {
+      // The process is away for a moment; try again.
+    }
+    setTimeout(watch, 500);
+  };
+  setTimeout(watch, 300);
+}

@@ -1,0 +1,273 @@
+package dashboard
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// failuresPerPage is how many failures one page shows.
+	failuresPerPage = 25
+	// maxFailuresForm limits a form of failures, in bytes.
+	maxFailuresForm = 64 << 10
+)
+
+// kindNames are what the pages call the kinds of tasks.
+var kindNames = map[tasks.Kind]string{
+	tasks.KindEventRecord:   "Record an event",
+	tasks.KindMediaDownload: "Download a file",
+	tasks.KindMediaFind:     "Find a missing file",
+	tasks.KindNotifySend:    "Send a notification",
+	tasks.KindRejectionKeep: "Keep a refused delivery",
+}
+
+// routeFailures serves the open dead letters, which the pages call failures.
+func (d *dashboard) routeFailures(mux *http.ServeMux) {
+	d.routePage(mux, "GET", "/failures", d.showFailures)
+	d.routePage(mux, "POST", "/failures", d.changes(d.endFailures))
+	d.routePage(mux, "GET", "/failures/runs/{id}", d.showRun)
+	d.routePage(mux, "GET", "/failures/runs/{id}/progress", d.serveRunProgress)
+}
+
+// failureQuery selects failures. Its fields are those of links and forms.
+type failureQuery struct {
+	Text, Kind, Cause, Job, Since string
+	// Until is when the page with the form was made: later failures are not selected.
+	Until string
+}
+
+func readFailureQuery(values url.Values) failureQuery {
+	return failureQuery{
+		Text: strings.TrimSpace(values.Get("q")), Kind: values.Get("kind"), Cause: values.Get("cause"), Job: values.Get("job"),
+		Since: values.Get("since"), Until: values.Get("until"),
+	}
+}
+
+// values returns the fields that are set.
+func (q failureQuery) values() url.Values {
+	values := url.Values{}
+	for name, value := range map[string]string{"q": q.Text, "kind": q.Kind, "cause": q.Cause, "job": q.Job, "since": q.Since, "until": q.Until} {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	return values
+}
+
+func (q failureQuery) filter(now time.Time) store.DeadLetterFilter {
+	filter := store.DeadLetterFilter{Text: q.Text, Kind: tasks.Kind(q.Kind), Cause: q.Cause}
+	if q.Job != "" {
+		filter.Job = tasks.KlingJob(q.Job)
+	}
+	if ago, err := time.ParseDuration(q.Since); err == nil && ago > 0 {
+		filter.Since = now.Add(-ago)
+	}
+	if until, err := time.Parse(time.RFC3339Nano, q.Until); err == nil {
+		filter.Before = until
+	}
+	return filter
+}
+
+// link returns the path of the failures that are selected.
+func (d *dashboard) failuresLink(q failureQuery, more ...string) string {
+	values := q.values()
+	for i := 0; i+1 < len(more); i += 2 {
+		values.Set(more[i], more[i+1])
+	}
+	if len(values) == 0 {
+		return d.cfg.Prefix + "/failures"
+	}
+	return d.cfg.Prefix + "/failures?" + values.Encode()
+}
+
+// failuresPage is what the page of failures shows.
+type failuresPage struct {
+	Query failureQuery
+	// Total counts all that match.
+	Total  int64
+	Kinds  []option
+	Times  []option
+	Groups []failureGroup
+	// Letters are one page of those that match, the newest first.
+	Letters []failure
+	// Fields are the hidden fields of the form.
+	Fields url.Values
+	// Filtered reports that not all failures are selected; All is the link to all.
+	Filtered bool
+	All      string
+	// WithoutCause and WithoutJob are links that lift one condition. Newest and Older are
+	// links to other pages.
+	WithoutCause, WithoutJob, Newest, Older string
+}
+
+// option is an entry of a select element.
+type option struct {
+	Value, Name string
+	Selected    bool
+}
+
+// failureGroup is a group of failures with the same cause.
+type failureGroup struct {
+	store.DeadLetterGroup
+	KindName, Link string
+	Fields         url.Values
+}
+
+// failure is one dead letter.
+type failure struct {
+	store.DeadLetter
+	KindName string
+	// Tries is how often it was tried.
+	Tries int
+}
+
+func newFailure(letter store.DeadLetter) failure {
+	tries := len(letter.Failures)
+	letter.Error = withoutLinkSecrets(letter.Error)
+	for i, failed := range letter.Failures {
+		tries = max(tries, failed.Attempt)
+		letter.Failures[i].Error = withoutLinkSecrets(failed.Error)
+	}
+	return failure{letter, kindName(letter.Task.Kind), tries}
+}
+
+func kindName(kind tasks.Kind) string { return cmp.Or(kindNames[kind], string(kind)) }
+
+// showFailures shows the failures grouped by cause, and a page of those that match.
+func (d *dashboard) showFailures(w http.ResponseWriter, r *http.Request) {
+	now, values := time.Now(), r.URL.Query()
+	query := readFailureQuery(values)
+	query.Until = ""
+	page, err := d.readFailures(r, query, now, values.Get("below"))
+	if err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	d.show(w, r, view{Name: "failures", Title: "Failures", Section: "/failures", Data: page})
+}
+
+func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.Time, below string) (page failuresPage, err error) {
+	filter := query.filter(now)
+	page = failuresPage{Query: query, Kinds: kindOptions(query.Kind), Times: timeOptions(query.Since), Filtered: query != failureQuery{}, All: d.failuresLink(failureQuery{})}
+	if page.Total, err = d.cfg.Store.CountDeadLetters(r.Context(), filter); err != nil {
+		return page, err
+	}
+	dated := query
+	dated.Until = now.UTC().Format(time.RFC3339Nano)
+	page.Fields = dated.values()
+	if query.Cause == "" {
+		if page.Groups, err = d.groups(r, dated, filter); err != nil {
+			return page, err
+		}
+	}
+	filter.Newest, filter.Outline, filter.Failures, filter.Limit = true, true, true, failuresPerPage+1
+	filter.Below, _ = strconv.ParseInt(below, 10, 64) // else the first page
+	letters, err := d.cfg.Store.DeadLetters(r.Context(), filter)
+	if err != nil {
+		return page, err
+	}
+	if len(letters) > failuresPerPage {
+		letters = letters[:failuresPerPage]
+		page.Older = d.failuresLink(query, "below", strconv.FormatInt(letters[failuresPerPage-1].ID, 10))
+	}
+	if filter.Below > 0 {
+		page.Newest = d.failuresLink(query)
+	}
+	for _, letter := range letters {
+		page.Letters = append(page.Letters, newFailure(letter))
+	}
+	withoutCause, withoutJob := query, query
+	withoutCause.Cause, withoutJob.Job = "", ""
+	page.WithoutCause, page.WithoutJob = d.failuresLink(withoutCause), d.failuresLink(withoutJob)
+	return page, nil
+}
+
+func (d *dashboard) groups(r *http.Request, query failureQuery, filter store.DeadLetterFilter) (list []failureGroup, err error) {
+	groups, err := d.cfg.Store.DeadLetterGroups(r.Context(), filter)
+	for _, group := range groups {
+		query.Kind, query.Cause = string(group.Kind), group.Cause
+		shown := query
+		shown.Until = ""
+		list = append(list, failureGroup{group, kindName(group.Kind), d.failuresLink(shown), query.values()})
+	}
+	return list, err
+}
+
+func kindOptions(selected string) []option {
+	list := []option{{"", "All work", selected == ""}}
+	for _, policy := range tasks.Policies() {
+		list = append(list, option{string(policy.Kind), kindName(policy.Kind), selected == string(policy.Kind)})
+	}
+	return list
+}
+
+func timeOptions(selected string) []option {
+	list := []option{{"", "Any time", false}, {"1h", "Last hour", false}, {"24h", "Last day", false}, {"168h", "Last week", false}}
+	for i := range list {
+		list[i].Selected = list[i].Value == selected
+	}
+	return list
+}
+
+// endFailures replays or discards failures. Discarding needs a second form, which asks.
+func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxFailuresForm)
+	if err := r.ParseForm(); err != nil {
+		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", "Go back and try again.")
+		return
+	}
+	now, form := time.Now(), r.PostForm
+	action, scope, _ := strings.Cut(form.Get("do"), " ")
+	if action != string(replayLetters) && action != string(discardLetters) {
+		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", "It says neither replay nor discard.")
+		return
+	}
+	filter := readFailureQuery(form).filter(now)
+	if scope != "all" {
+		filter = store.DeadLetterFilter{IDs: idsOf(form["id"])}
+		if len(filter.IDs) == 0 {
+			d.showProblem(w, r, http.StatusBadRequest, "Nothing is selected", "Go back and select failures first.")
+			return
+		}
+	}
+	total, err := d.cfg.Store.CountDeadLetters(r.Context(), filter)
+	switch {
+	case err != nil:
+		d.showError(w, r, err)
+		return
+	case total == 0:
+		d.showProblem(w, r, http.StatusNotFound, "Nothing to do", "These failures are not open any more.")
+		return
+	case action == string(discardLetters) && form.Get("confirmed") == "":
+		d.show(w, r, view{Name: "confirm", Title: "Discard failures", Section: "/failures", Data: map[string]any{"Total": total, "Form": form}})
+		return
+	}
+	started, err := d.runs.start(r.Context(), letterAction(action), filter, total)
+	if errors.Is(err, errStopping) {
+		d.showProblem(w, r, http.StatusServiceUnavailable, "klinghook admin is stopping", "Nothing was changed. Try again when it is back.")
+		return
+	}
+	if errors.Is(err, errBusy) {
+		d.show(w, r, view{Name: "busy", Title: "Another run is under way", Section: "/failures", Status: http.StatusConflict, Data: newRunPageData(started, d.cfg.Prefix)})
+		return
+	}
+	http.Redirect(w, r, d.cfg.Prefix+"/failures/runs/"+started.ID, http.StatusSeeOther)
+}
+
+// idsOf returns the ids of dead letters in a form.
+func idsOf(texts []string) (ids []int64) {
+	for _, text := range texts {
+		if id, err := strconv.ParseInt(text, 10, 64); err == nil && len(ids) < 10*failuresPerPage {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,183 @@
+package dashboard
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/klinghook/klinghook/internal/source"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// rejectionsPerPage is how many refused deliveries one page shows.
+const rejectionsPerPage = 25
+
+// reasons explain the reasons of ingest for refusing a delivery, in the order of the
+// filter.
+var reasons = []struct {
+	reason, name string
+	// why is the likely reason, and advice says what to do.
+	why, advice string
+}{
+	{"invalid_signature", "Wrong signature", "It was not signed with a secret that klinghook has: the secret differs, or somebody else sent it.",
+		"Compare the secret with the one at Kling, and keep the old one beside the new one while you rotate it. If Kling's deliveries arrive, ignore this one."},
+	{"malformed", "Unreadable body", "The signature is right, but the body is not JSON or lacks what every event has.",
+		"Read the detail and the body. If Kling sent it, please report it; if your own program did, correct it there."},
+	{"too_large", "Body too large", "The body is larger than KLINGHOOK_MAX_BODY, or than 16 KiB on the path for unsigned callbacks.",
+		"Raise KLINGHOOK_MAX_BODY, and the limit of a reverse proxy in front of ingest, if such bodies are wanted."},
+	{"encoded", "Encoded body", "The body is compressed. Signatures cover the bytes before that.", "Send it without a Content-Encoding, and turn off compression of requests in the proxy."},
+	{"cut_short", "Body cut short", "The body ended early or took too long: a slow or broken connection, or a proxy with a shorter timeout.",
+		"Nothing, if it is rare: Kling sends it again. Else look at the timeouts of the proxy in front of ingest."},
+	{"busy", "Too much at once", "All memory for bodies, or all processors for large ones, were in use.", "Kling sends it again. If it happens often, start another ingest process."},
+	{"unknown_token", "Unknown token in the path", "The path ends in a token that is not in KLINGHOOK_CALLBACK_TOKEN: it was mistyped or removed, or somebody guesses.",
+		"Compare the callback_url that you give Kling with the setting."},
+	{"throttled", "Too many unsigned callbacks", "More than 5 callbacks a second used the same token.", "Use one token per program, or signed callbacks, which have no such limit."},
+	{"off", "Unsigned callbacks are off", "klinghook must ask Kling about the job of an unsigned callback, and no worker has asked Kling lately.",
+		"Set KLINGAI_API_KEY for the workers, and check that one runs."},
+	{"wrong_path", "Wrong path or method", "It was sent to a path, or with a method, that ingest does not serve.", "Correct the URL at the sender; the detail names the right one. Check that a proxy does not change the path."},
+}
+
+// signatureDetails explain details of a wrong signature, by a part of the detail.
+var signatureDetails = []struct{ part, why, advice string }{
+	{" is missing", "A header of the signature is missing: the sender does not sign, or a proxy removed the header.", "Turn on signing at the sender, and let the proxy pass its headers on."},
+	{"more than once", "A header of the signature is there more than once.", "Look for a proxy that adds or copies headers."},
+	{"malformed", "A header of the signature does not have its form: another scheme, or a proxy changed it.", "Compare it with the form in the detail, and check that the sender uses the path of its own scheme."},
+	{"too old", "It was signed more than a few minutes before it arrived: it was delayed or repeated, or this machine's clock is fast.", "Synchronise the clock with NTP. Kling's own repeats are signed again."},
+	{"too new", "Its time of signing is in the future: this machine's clock is slow.", "Synchronise the clock with NTP."},
+}
+
+// rejected is a refused delivery as the page shows it.
+type rejected struct {
+	tasks.Rejection
+	Name, Why, Advice string
+	// Shown are the headers by name, without secrets; Text is the body.
+	Shown [][2]string
+	Text  string
+	// Cut reports that only the start of the body was kept.
+	Cut bool
+}
+
+// sampleBody is the most bytes of a body that ingest keeps.
+const sampleBody = 4 << 10
+
+func newRejected(rejection tasks.Rejection) rejected {
+	shown := rejected{Rejection: rejection, Name: rejection.Reason, Why: "No further explanation is known.", Advice: "See the log of klinghook-ingest.", Cut: len(rejection.Body) >= sampleBody}
+	for _, known := range reasons {
+		if known.reason == rejection.Reason {
+			shown.Name, shown.Why, shown.Advice = known.name, known.why, known.advice
+		}
+	}
+	if rejection.Reason == "invalid_signature" {
+		for _, known := range signatureDetails {
+			if strings.Contains(rejection.Detail, known.part) {
+				shown.Why, shown.Advice = known.why, known.advice
+				break
+			}
+		}
+	}
+	shown.Detail = withoutLinkSecrets(rejection.Detail)
+	for _, name := range slices.Sorted(maps.Keys(rejection.Headers)) {
+		value := withoutLinkSecrets(rejection.Headers[name])
+		if isSecretHeader(name) && !isLengthOnly(value) { // ingest has removed it already
+			value = cut
+		}
+		shown.Shown = append(shown.Shown, [2]string{name, value})
+	}
+	shown.Text = pretty(signatureMember.ReplaceAll(rejection.Body, []byte("${1}"+cut)))
+	return shown
+}
+
+// signatureMember is a signature in JSON, which may be cut off and so not be valid.
+var signatureMember = regexp.MustCompile(`(?i)("[^"]*signature[^"]*"\s*:\s*")[^"]*`)
+
+// isSecretHeader reports whether the value of a header may prove something.
+func isSecretHeader(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"signature", "authorization", "cookie", "token", "secret", "key"}, func(word string) bool { return strings.Contains(name, word) })
+}
+
+// isLengthOnly reports whether a value is what ingest keeps of a secret: "(71 bytes)".
+func isLengthOnly(value string) bool {
+	return strings.HasPrefix(value, "(") && strings.HasSuffix(value, " bytes)") && len(value) < 20
+}
+
+// rejectionsPage is what the page of refused deliveries shows.
+type rejectionsPage struct {
+	Reasons, Sources []option
+	List             []rejected
+	Filtered         bool
+	All              string
+	Newest, Older    string
+}
+
+// routeRejections serves the samples of refused deliveries.
+func (d *dashboard) routeRejections(mux *http.ServeMux) {
+	d.routePage(mux, "GET", "/rejections", d.showRejections)
+}
+
+func (d *dashboard) showRejections(w http.ResponseWriter, r *http.Request) {
+	values := r.URL.Query()
+	filter := store.RejectionFilter{Reason: values.Get("reason"), Source: values.Get("source"), Limit: rejectionsPerPage + 1}
+	before, err := store.ParsePosition(values.Get("before"))
+	if err != nil {
+		d.showProblem(w, r, http.StatusBadRequest, "Unknown link", "Start again from the newest refused delivery.")
+		return
+	}
+	filter.Before = before
+	list, err := d.cfg.Store.Rejections(r.Context(), filter)
+	if err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	page := rejectionsPage{Reasons: reasonOptions(filter.Reason), Sources: sourceOptions(filter.Source), All: d.cfg.Prefix + "/rejections", Filtered: filter.Reason != "" || filter.Source != ""}
+	link := func(before string) string {
+		query := url.Values{}
+		for name, value := range map[string]string{"reason": filter.Reason, "source": filter.Source, "before": before} {
+			if value != "" {
+				query.Set(name, value)
+			}
+		}
+		return d.cfg.Prefix + "/rejections?" + query.Encode()
+	}
+	if len(list) > rejectionsPerPage {
+		list = list[:rejectionsPerPage]
+		last := list[rejectionsPerPage-1]
+		page.Older = link(store.Position{At: last.ReceivedAt, ID: last.ID}.String())
+	}
+	if !filter.Before.IsZero() {
+		page.Newest = link("")
+	}
+	for _, rejection := range list {
+		page.List = append(page.List, newRejected(rejection))
+	}
+	d.show(w, r, view{Name: "rejections", Title: "Refused deliveries", Section: "/rejections", Data: page})
+}
+
+func reasonOptions(selected string) []option {
+	list := []option{{"", "Any reason", selected == ""}}
+	for _, known := range reasons {
+		list = append(list, option{known.reason, known.name, selected == known.reason})
+	}
+	return list
+}
+
+func sourceOptions(selected string) []option {
+	list := []option{{"", "Any endpoint", selected == ""}}
+	for _, protocol := range append(source.Protocols(), source.CallbackProtocol()) {
+		list = append(list, option{protocol.Name, title(sourceName(protocol.Name)), selected == protocol.Name})
+	}
+	return append(list, option{"unknown", "Wrong path", selected == "unknown"})
+}
+
+// Endpoint says where the delivery was sent.
+func (r rejected) Endpoint() string {
+	if r.Source == "unknown" {
+		return "wrong path"
+	}
+	return cmp.Or(sourceName(r.Source), "unknown")
+}

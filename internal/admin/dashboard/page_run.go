@@ -1,0 +1,241 @@
+package dashboard
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// runLife is how long the result of a run is kept.
+	runLife = time.Hour
+	// runPage is how many dead letters a run reads at once.
+	runPage = 500
+	// letterTimeout limits the replay of one dead letter.
+	letterTimeout = 30 * time.Second
+	// runErrors and runJobs are how many errors and jobs of a run are shown.
+	runErrors, runJobs = 20, 5
+)
+
+// errBusy is the answer to a run while another one is under way, errStopping that of a
+// process that stops.
+var (
+	errBusy     = errors.New("another run is under way")
+	errStopping = errors.New("the process is stopping")
+)
+
+// run replays or discards dead letters in the background.
+type run struct {
+	ID      string
+	Action  letterAction
+	Total   int64
+	Started time.Time
+
+	mu    sync.Mutex // guards state
+	state runState
+}
+
+// runState is how far a run is.
+type runState struct {
+	// Done and Failed count the dead letters so far.
+	Done   int64 `json:"done"`
+	Failed int64 `json:"failed"`
+	// Ended is zero while it runs. Stopped reports that it ended early.
+	Ended   time.Time `json:"ended,omitzero"`
+	Stopped bool      `json:"stopped,omitempty"`
+	// Errors are the first errors, and Jobs the first jobs.
+	Errors []string       `json:"-"`
+	Jobs   []tasks.JobKey `json:"-"`
+}
+
+func (r *run) now() runState {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+func (r *run) change(change func(*runState)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.state)
+}
+
+// runs are the runs of this process, one at a time.
+type runs struct {
+	store *store.Store
+	log   *zap.Logger
+	// endLetter is that of the dashboard.
+	endLetter func(ctx context.Context, action letterAction, id int64) (ended bool, err error)
+
+	mu      sync.Mutex // guards the fields below
+	byID    map[string]*run
+	current *run
+	stop    chan struct{} // closed by close
+	running sync.WaitGroup
+}
+
+func newRuns(d *dashboard) *runs {
+	return &runs{store: d.cfg.Store, log: d.cfg.Log, endLetter: d.endLetter, byID: map[string]*run{}, stop: make(chan struct{})}
+}
+
+// start starts a run about total dead letters, which goes on after ctx ends. If another
+// one is under way, it returns that and errBusy.
+func (s *runs) start(ctx context.Context, action letterAction, filter store.DeadLetterFilter, total int64) (*run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped() {
+		return nil, errStopping
+	}
+	if s.current != nil && s.current.now().Ended.IsZero() {
+		return s.current, errBusy
+	}
+	for id, old := range s.byID {
+		if time.Since(old.now().Ended) > runLife {
+			delete(s.byID, id)
+		}
+	}
+	r := &run{ID: rand.Text(), Action: action, Total: total, Started: time.Now()}
+	s.byID[r.ID], s.current = r, r
+	ctx = context.WithoutCancel(ctx)
+	s.running.Go(func() { s.work(ctx, r, filter) })
+	return r, nil
+}
+
+// find returns a run, or nil.
+func (s *runs) find(id string) *run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id]
+}
+
+// close lets a run finish its current dead letter. The others stay open.
+func (s *runs) close() {
+	s.mu.Lock()
+	select {
+	case <-s.stop:
+	default:
+		close(s.stop)
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+func (s *runs) stopped() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// work ends the dead letters page by page. A failure does not stop the others.
+func (s *runs) work(ctx context.Context, r *run, filter store.DeadLetterFilter) {
+	filter.Limit, filter.Outline = runPage, true
+	for more := true; more && !s.stopped(); {
+		outlines, err := s.store.DeadLetters(ctx, filter)
+		if err != nil {
+			r.change(func(state *runState) { state.Errors, state.Stopped = append(state.Errors, err.Error()), true })
+			break
+		}
+		more = len(outlines) == runPage
+		for _, outline := range outlines {
+			if s.stopped() {
+				break
+			}
+			filter.After = outline.ID
+			s.end(ctx, r, outline)
+		}
+	}
+	r.change(func(state *runState) {
+		state.Ended = time.Now()
+		state.Stopped = state.Stopped || s.stopped()
+		s.log.Info("run of dead letters ended", zap.String("action", string(r.Action)), zap.Int64("total", r.Total),
+			zap.Int64("done", state.Done), zap.Int64("failed", state.Failed), zap.Bool("stopped", state.Stopped), zap.Duration("duration", state.Ended.Sub(r.Started)))
+	})
+}
+
+// end replays or discards one dead letter.
+func (s *runs) end(ctx context.Context, r *run, letter store.DeadLetter) {
+	ctx, cancel := context.WithTimeout(ctx, letterTimeout)
+	defer cancel()
+	ended, err := s.endLetter(ctx, r.Action, letter.ID)
+	r.change(func(state *runState) {
+		if err != nil {
+			state.Failed++
+			if len(state.Errors) < runErrors {
+				state.Errors = append(state.Errors, withoutLinkSecrets(err.Error()))
+			}
+		}
+		if !ended { // or it ended meanwhile
+			return
+		}
+		state.Done++
+		if letter.Job.ID != "" && len(state.Jobs) < runJobs {
+			state.Jobs = append(state.Jobs, letter.Job)
+		}
+	})
+}
+
+// runPageData is what the page of a run shows.
+type runPageData struct {
+	*run
+	runState
+	Text, ProgressPath string
+}
+
+func newRunPageData(r *run, prefix string) runPageData {
+	state := r.now()
+	return runPageData{r, state, runText(r, state), prefix + "/failures/runs/" + r.ID + "/progress"}
+}
+
+// runText says how far a run is.
+func runText(r *run, state runState) string {
+	verb := map[letterAction]string{replayLetters: "queued again", discardLetters: "discarded"}[r.Action]
+	text := fmt.Sprintf("%s of %s %s", count(state.Done), count(r.Total), verb)
+	if state.Failed > 0 {
+		text += fmt.Sprintf(", %s not", count(state.Failed))
+	}
+	if state.Stopped {
+		text += ". It stopped early; the rest is still open"
+	}
+	return text + "."
+}
+
+// showRun shows how far a run is.
+func (d *dashboard) showRun(w http.ResponseWriter, r *http.Request) {
+	found := d.runs.find(r.PathValue("id"))
+	if found == nil {
+		d.showProblem(w, r, http.StatusNotFound, "Unknown run", "It ended more than an hour ago, or another process of klinghook admin has it. Failures that are still open are on the page Failures.")
+		return
+	}
+	title := map[letterAction]string{replayLetters: "Replay failures", discardLetters: "Discard failures"}[found.Action]
+	d.show(w, r, view{Name: "run", Title: title, Section: "/failures", Data: newRunPageData(found, d.cfg.Prefix)})
+}
+
+// serveRunProgress serves how far a run is as JSON.
+func (d *dashboard) serveRunProgress(w http.ResponseWriter, r *http.Request) {
+	found := d.runs.find(r.PathValue("id"))
+	if found == nil {
+		http.Error(w, "unknown run", http.StatusNotFound)
+		return
+	}
+	state := found.now()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(struct { // The browser may have gone.
+		Total int64  `json:"total"`
+		Text  string `json:"text"`
+		runState
+	}{found.Total, runText(found, state), state})
+}
