@@ -94,7 +94,7 @@ func TestLoadDefaults(t *testing.T) {
 		}},
 		{"admin", Admin, nil, Config{
 			AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single", DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media,
-			Data: "./klinghook-data", StoredLinkLifetime: 24 * time.Hour, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
+			Data: "./klinghook-data", LookupAfter: 15 * time.Minute, StoredLinkLifetime: 24 * time.Hour, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
 		{"store", Store, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media, Data: "./klinghook-data", LinkLifetime: 30 * 24 * time.Hour, StoredLinkLifetime: 24 * time.Hour}},
 		{"prune", Prune, nil, Config{DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media, Data: "./klinghook-data", RetainEvents: Retention(90 * 24 * time.Hour)}},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -94,13 +93,14 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	if gate.HasPage() {
 		logout = cfg.AdminPrefix + login.LogoutPath
 	}
-	pages, err := newDashboard(dashboard.Config{Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), LogoutPath: logout, Redis: rdb, Store: db, Log: log}, cfg, bucket)
-	if err != nil {
-		return err
-	}
 	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
+	pages, err := newDashboard(dashboard.Config{Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), LogoutPath: logout, Redis: rdb, Store: db, Backlog: backlog, Log: log}, cfg, bucket, false)
+	if err != nil {
+		return err
+	}
+	defer pages.Close()
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Dependency{Name: "database", Probe: db.CheckWritable})
 	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Prefix: cfg.AdminPrefix, Profiles: cli.Profiles(cfg), Dashboard: gate.Protect(pages), Login: gate}
 	if len(gate.Ways()) > 0 {
@@ -119,15 +119,18 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 }
 
 // newDashboard returns the dashboard with what depends on the settings.
-func newDashboard(parts dashboard.Config, cfg *config.Config, bucket *media.Bucket) (http.Handler, error) {
+// embedded reports that Redis is in this process.
+func newDashboard(parts dashboard.Config, cfg *config.Config, bucket *media.Bucket, embedded bool) (*dashboard.Dashboard, error) {
 	sources, err := openedSources(cfg)
 	if err != nil {
 		return nil, err
 	}
 	eraser := &worker.Eraser{Redis: parts.Redis, Store: parts.Store, Bucket: bucket, EventShards: cfg.EventShards, Now: time.Now}
-	parts.EventShards, parts.LinkLifetime, parts.Version, parts.Bucket = cfg.EventShards, cfg.StoredLinkLifetime, cli.Version(version), bucket
+	parts.EventShards, parts.LinkLifetime, parts.LookupAfter, parts.Version, parts.Bucket = cfg.EventShards, cfg.StoredLinkLifetime, cfg.LookupAfter, cli.Version(version), bucket
 	parts.Worker = &worker.Replayer{Redis: parts.Redis, Store: parts.Store, EventShards: cfg.EventShards, Sources: sources, Now: time.Now}
-	parts.Checks = func(ctx context.Context) []doctor.Check { return serverChecks(ctx, cfg) }
+	parts.Checks = func(context.Context) []doctor.Check {
+		return append(redisChecks(cfg, parts.Redis, embedded), storageChecks(cfg)...)
+	}
 	parts.Erase = func(ctx context.Context, job tasks.JobKey) error {
 		_, err := eraser.Erase(ctx, job)
 		return err

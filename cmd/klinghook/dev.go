@@ -115,7 +115,8 @@ type dev struct {
 	kling        *simulatedKling // nil without --simulate
 	crew         *crew
 	narrator     *narrator // nil if the log reports what happens
-	pages        http.Handler
+	backlog      *dashboard.Backlog
+	pages        *dashboard.Dashboard
 	webhooks     atomic.Pointer[string] // the URL of ingest; nil until it listens
 	// closers undo open, the last first.
 	closers []func() error
@@ -144,9 +145,9 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if _, err := d.store.Migrate(ctx); err != nil {
 		return err
 	}
-	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: d.rdb, Store: d.store, Log: d.log})
-	d.closers = append(d.closers, func() error { backlog.Close(); return nil })
-	d.metrics.MustRegister(backlog)
+	d.backlog = dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: d.rdb, Store: d.store, Log: d.log})
+	d.closers = append(d.closers, func() error { d.backlog.Close(); return nil })
+	d.metrics.MustRegister(d.backlog)
 	if err := d.openQueue(ctx); err != nil {
 		return err
 	}
@@ -167,8 +168,12 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.closers = append(d.closers, d.crew.close)
-	d.pages, err = newDashboard(dashboard.Config{Redis: d.rdb, Store: d.store, Log: d.log, Sample: d.sendSample}, d.cfg, d.crew.bucket)
-	return errors.Join(err, d.crew.bucket.Check(ctx))
+	d.pages, err = newDashboard(dashboard.Config{Redis: d.rdb, Store: d.store, Backlog: d.backlog, Log: d.log, Sample: d.sendSample}, d.cfg, d.crew.bucket, d.embedded != nil)
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, func() error { d.pages.Close(); return nil })
+	return d.crew.bucket.Check(ctx)
 }
 
 // openRedis connects to the Redis of the settings, or starts one in memory.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -98,7 +99,30 @@ func runDoctor(cmd *cobra.Command, options doctorOptions) error {
 
 // serverChecks returns the checks of Redis, the workers, the database and the bucket.
 func serverChecks(ctx context.Context, cfg *config.Config) []doctor.Check {
-	checks := []doctor.Check{
+	ofDev := useDevRedis(ctx, cfg)
+	rdb, err := cli.OpenRedis(cfg, zap.NewNop()) // open until the process ends: a check may be left behind
+	if err != nil {
+		return append([]doctor.Check{doctor.Broken("redis", err)}, storageChecks(cfg)...)
+	}
+	return append(redisChecks(cfg, rdb, ofDev), storageChecks(cfg)...)
+}
+
+func redisChecks(cfg *config.Config, rdb redis.UniversalClient, ofDev bool) []doctor.Check {
+	return []doctor.Check{
+		doctor.Redis(doctor.RedisConfig{
+			Client: rdb, Where: cfg.Value("KLINGHOOK_REDIS_URL"), OfDev: ofDev,
+			Ping: func(ctx context.Context) error {
+				return pingRedis(ctx, cfg, rdb, "start it, or set KLINGHOOK_REDIS_URL (--redis-url) to another one")
+			},
+		}),
+		doctor.Workers(rdb, cfg.EventShards),
+		doctor.Ingests(rdb),
+	}
+}
+
+// storageChecks returns the checks of the database and the bucket.
+func storageChecks(cfg *config.Config) []doctor.Check {
+	return []doctor.Check{
 		doctor.Database(cfg.Value("KLINGHOOK_DATABASE_URL"), func(ctx context.Context) (*store.Store, error) {
 			db, err := store.Open(ctx, cfg.DatabaseURL)
 			if err != nil {
@@ -114,21 +138,6 @@ func serverChecks(ctx context.Context, cfg *config.Config) []doctor.Check {
 			return errors.Join(bucket.Check(ctx), bucket.Close())
 		}),
 	}
-	ofDev := useDevRedis(ctx, cfg)
-	rdb, err := cli.OpenRedis(cfg, zap.NewNop()) // open until the process ends: a check may be left behind
-	if err != nil {
-		return append([]doctor.Check{doctor.Broken("redis", err)}, checks...)
-	}
-	return append([]doctor.Check{
-		doctor.Redis(doctor.RedisConfig{
-			Client: rdb, Where: cfg.Value("KLINGHOOK_REDIS_URL"), OfDev: ofDev,
-			Ping: func(ctx context.Context) error {
-				return pingRedis(ctx, cfg, rdb, "start it, or set KLINGHOOK_REDIS_URL (--redis-url) to another one")
-			},
-		}),
-		doctor.Workers(rdb, cfg.EventShards),
-		doctor.Ingests(rdb),
-	}, checks...)
 }
 
 func klingChecks(cfg *config.Config) []doctor.Check {

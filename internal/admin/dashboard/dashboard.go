@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,6 +36,11 @@ type Config struct {
 	Worker Worker
 	// Erase deletes a job with everything that belongs to it.
 	Erase func(context.Context, tasks.JobKey) error
+	// Backlog, if set, has the history of the queues, for the health page.
+	Backlog *Backlog
+	// LookupAfter is how long an unfinished job may be silent before it is due for a
+	// look-up. Default: 15 minutes.
+	LookupAfter time.Duration
 	// Checks are the checks of klinghook doctor, for the health page.
 	Checks func(context.Context) []doctor.Check
 	// Sample, if set, makes a sample job, for the first steps.
@@ -69,9 +75,10 @@ type Worker interface {
 
 // dashboard serves the pages and the API.
 type dashboard struct {
-	cfg   Config
-	pages *pages
-	runs  *runs
+	cfg      Config
+	pages    *pages
+	runs     *runs
+	checking sync.Mutex // held while checks run
 }
 
 // Dashboard is the handler of everything below the prefix.
@@ -88,6 +95,7 @@ func New(cfg Config) *Dashboard {
 	d.routePages(mux)
 	d.routeFailures(mux)
 	d.routeRejections(mux)
+	d.routeHealth(mux)
 	d.routeQueues(mux)
 	return &Dashboard{mux, d.runs}
 }

@@ -187,11 +187,11 @@ func TestFailuresShowWhatFailedAndWhy(t *testing.T) {
 func TestFailuresAreFilteredByTheirLink(t *testing.T) {
 	f := newFailures(t, 30, 3)
 	for query, want := range map[string]string{
-		"kind=notify:send":            "3 failures",
-		"q=VID_0031":                  "1 failure,",
-		"job=vid_0002":                "1 failure,",
-		"since=1h":                    "33 failures",
-		"q=nothing+like+it":           "No failure matches",
+		"kind=notify:send":  "3 failures",
+		"q=VID_0031":        "1 failure,",
+		"job=vid_0002":      "1 failure,",
+		"since=1h":          "33 failures",
+		"q=nothing+like+it": "No failure matches",
 	} {
 		has(t, f.get("/failures?"+query), want, "Show all")
 	}

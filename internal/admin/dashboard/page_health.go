@@ -1,0 +1,321 @@
+package dashboard
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/doctor"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	// healthTimeout limits what the page of health reads.
+	healthTimeout = 8 * time.Second
+	// spoolFilling is the use of a spool that is worth a warning, in percent.
+	spoolFilling = 50
+	// shownDestinations is how many destinations the page shows.
+	shownDestinations = 50
+)
+
+// queueNames are what the page calls the queues.
+var queueNames = map[string]string{
+	tasks.QueueEvents: "Events", tasks.QueueMedia: "Downloads", tasks.QueueNotify: "Notifications", tasks.QueueRejections: "Refused deliveries",
+}
+
+// healthPage is what the page of health shows. A part that could not be read is empty,
+// and Down says why.
+type healthPage struct {
+	// Problems need a person.
+	Problems []problem
+	Down     []string
+	// Since is when this process began to read the queues; zero if it does not.
+	Since        time.Time
+	Queues       []queueHealth
+	Processes    []processHealth
+	Lookups      lookupHealth
+	Destinations []destinationHealth
+	// Checked reports that Findings are the results of the checks.
+	Checked  bool
+	Findings []doctor.Finding
+}
+
+// problem is a sentence and a link to where more is known.
+type problem struct{ Text, Link string }
+
+// queueHealth is one queue.
+type queueHealth struct {
+	Name, Title string
+	asynq.QueueInfo
+	// Waiting counts the tasks that do not run yet.
+	Waiting int
+	// Runs and Failures count the attempts of the last hour, as far as it was measured.
+	Runs, Failures int
+	Depth, Rate    chart
+}
+
+// processHealth is one running process.
+type processHealth struct {
+	Role, Host, Version string
+	PID                 int
+	Started             time.Time
+	// Queues are a worker's, with how many tasks it runs at once; Running counts those
+	// that it runs now.
+	Queues  []string
+	Running int
+	// Spool is the use of an ingest's spool in percent; Refused are series of refused
+	// deliveries.
+	Spool   int
+	Refused []tasks.Refusal
+}
+
+// lookupHealth is how the look-ups are.
+type lookupHealth struct {
+	// On reports that a worker has asked Kling within a day.
+	On bool
+	store.LookupCounts
+}
+
+// destinationHealth is one destination of notifications.
+type destinationHealth struct {
+	store.Destination
+	// Waiting counts its pending notifications.
+	Waiting int
+	// Last is the latest attempt; nil if none is known.
+	Last *store.SendAttempt
+}
+
+// State is "paused", "failing", "ok" or "unused".
+func (d destinationHealth) State() string {
+	switch {
+	case !d.PausedAt.IsZero():
+		return "paused"
+	case !d.FailingSince.IsZero():
+		return "failing"
+	case d.Last != nil:
+		return "ok"
+	}
+	return "unused"
+}
+
+// routeHealth serves how klinghook is.
+func (d *dashboard) routeHealth(mux *http.ServeMux) {
+	d.routePage(mux, "GET", "/health", d.showHealth)
+}
+
+func (d *dashboard) showHealth(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	now := time.Now()
+	var page healthPage
+	read := func(part string, err error) {
+		if err != nil {
+			d.cfg.Log.Warn("health not read", zap.String("part", part), zap.Error(err))
+			page.Down = append(page.Down, part)
+		}
+	}
+	page.readQueues(d.cfg.Backlog, now)
+	read("the processes (Redis)", d.readProcesses(ctx, &page))
+	read("the look-ups (Redis or the database)", d.readLookups(ctx, &page, now))
+	read("the destinations (database)", d.readDestinations(ctx, &page))
+	page.Problems = d.problems(&page)
+	if r.URL.Query().Get("checks") != "" && d.cfg.Checks != nil {
+		page.Checked = true
+		page.Findings = d.check(r.Context())
+	}
+	d.show(w, r, view{Name: "health", Title: "Health", Section: "/health", Data: page})
+}
+
+// check runs the checks of klinghook doctor, one page at a time.
+func (d *dashboard) check(ctx context.Context) []doctor.Finding {
+	if !d.checking.TryLock() {
+		return []doctor.Finding{{Check: "checks", Status: doctor.Warning, Found: "They are running for another page", Fix: "try again in a few seconds"}}
+	}
+	defer d.checking.Unlock()
+	return slices.Collect(doctor.Run(ctx, d.cfg.Checks(ctx)))
+}
+
+func (p *healthPage) readQueues(backlog *Backlog, now time.Time) {
+	if backlog == nil {
+		return
+	}
+	for _, history := range backlog.History() {
+		info := history.Info
+		base := tasks.BaseQueue(info.Queue)
+		name := cmp.Or(queueNames[base], info.Queue)
+		if base != info.Queue {
+			name += " " + strings.TrimPrefix(info.Queue, base+"-")
+		}
+		queue := queueHealth{Name: info.Queue, Title: name, QueueInfo: *info, Waiting: info.Pending + info.Scheduled + info.Retry}
+		samples := history.Samples
+		if len(samples) > 0 {
+			first, last := samples[0], samples[len(samples)-1]
+			if p.Since.IsZero() || first.At.Before(p.Since) {
+				p.Since = first.At
+			}
+			queue.Runs, queue.Failures = max(last.Runs-first.Runs, 0), max(last.Failures-first.Failures, 0)
+		}
+		queue.Depth, queue.Rate = depthChart(name, samples, now), rateChart(name, samples, now)
+		p.Queues = append(p.Queues, queue)
+	}
+}
+
+// readProcesses reads what asynq's servers and ingest processes report in Redis.
+func (d *dashboard) readProcesses(ctx context.Context, page *healthPage) error {
+	servers, err := asynq.NewInspectorFromRedisClient(d.cfg.Redis).Servers()
+	if err != nil {
+		return fmt.Errorf("list workers: %w", err)
+	}
+	workers, err := tasks.ReadWorkers(ctx, d.cfg.Redis)
+	if err != nil {
+		return err
+	}
+	ingests, err := tasks.ReadIngests(ctx, d.cfg.Redis)
+	if err != nil {
+		return err
+	}
+	for _, report := range ingests {
+		page.Processes = append(page.Processes, processHealth{Role: "ingest", Host: report.Host, PID: report.PID, Version: report.Version, Spool: report.SpoolPercent, Refused: report.Refused})
+	}
+	page.Processes = append(page.Processes, workersOf(servers, workers)...)
+	slices.SortFunc(page.Processes, func(a, b processHealth) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Host, b.Host), cmp.Compare(a.PID, b.PID))
+	})
+	return nil
+}
+
+// workersOf returns the processes of asynq's servers: a process may have several.
+func workersOf(servers []*asynq.ServerInfo, reports []tasks.WorkerReport) []processHealth {
+	byName := map[string]*processHealth{}
+	for _, server := range servers {
+		name := fmt.Sprintf("%s %d", server.Host, server.PID)
+		process := byName[name]
+		if process == nil {
+			process = &processHealth{Role: "worker", Host: server.Host, PID: server.PID, Started: server.Started}
+			byName[name] = process
+		}
+		process.Running += len(server.ActiveWorkers)
+		for queue := range server.Queues {
+			if !slices.Contains(process.Queues, queue) {
+				process.Queues = append(process.Queues, queue)
+			}
+		}
+		slices.Sort(process.Queues)
+	}
+	for _, report := range reports {
+		if process := byName[fmt.Sprintf("%s %d", report.Host, report.PID)]; process != nil {
+			process.Version = report.Version
+		}
+	}
+	var list []processHealth
+	for process := range maps.Values(byName) {
+		list = append(list, *process)
+	}
+	return list
+}
+
+func (d *dashboard) readLookups(ctx context.Context, page *healthPage, now time.Time) (err error) {
+	if page.Lookups.On, err = tasks.LookupsOn(ctx, d.cfg.Redis); err != nil {
+		return err
+	}
+	after := cmp.Or(d.cfg.LookupAfter, 15*time.Minute)
+	page.Lookups.LookupCounts, err = d.cfg.Store.CountLookups(ctx, tasks.PlatformKling, now.Add(-after), now)
+	return err
+}
+
+func (d *dashboard) readDestinations(ctx context.Context, page *healthPage) error {
+	list, err := d.cfg.Store.Destinations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, destination := range list[:min(len(list), shownDestinations)] {
+		shown := destinationHealth{Destination: destination}
+		if shown.Waiting, err = d.cfg.Store.CountPending(ctx, destination.Name); err != nil {
+			return err
+		}
+		attempts, err := d.cfg.Store.AttemptsAt(ctx, destination.Name, 1)
+		if err != nil {
+			return err
+		}
+		if len(attempts) > 0 {
+			attempts[0].Error = withoutLinkSecrets(attempts[0].Error)
+			shown.Last = &attempts[0]
+		}
+		page.Destinations = append(page.Destinations, shown)
+	}
+	return nil
+}
+
+// problems returns what needs a person.
+func (d *dashboard) problems(page *healthPage) (list []problem) {
+	add := func(link, format string, args ...any) {
+		list = append(list, problem{fmt.Sprintf(format, args...), link})
+	}
+	for _, part := range page.Down {
+		add("", "Not known: %s. The log of klinghook admin says why.", part)
+	}
+	if !slices.ContainsFunc(page.Down, func(part string) bool { return strings.Contains(part, "processes") }) {
+		d.addProcessProblems(page, add)
+	}
+	for _, queue := range page.Queues {
+		if queue.Paused {
+			add(d.cfg.Prefix+"/queues/queues/"+queue.Name, "Somebody paused the queue %s: its tasks wait.", queue.Name)
+		}
+	}
+	for _, destination := range page.Destinations {
+		switch state := destination.State(); {
+		case state == "paused" && destination.PausedBy == store.PausedByOperator:
+			add("#destinations", "%s is paused by an operator; %s notifications wait. Resume it with klinghook destinations resume.", destination.Name, count(destination.Waiting))
+		case state == "paused":
+			add("#destinations", "%s failed for a day and is paused; %s notifications wait. It resumes by itself when a message succeeds.", destination.Name, count(destination.Waiting))
+		case state == "failing":
+			add("#destinations", "Every message to %s has failed for %s.", destination.Name, took(time.Since(destination.FailingSince)))
+		}
+	}
+	if !page.Lookups.On && page.Lookups.Due+page.Lookups.Requested > 0 {
+		add("#look-ups", "%s jobs wait for a look-up, and no worker has asked Kling for a day. Set KLINGAI_API_KEY for the workers.", count(page.Lookups.Due+page.Lookups.Requested))
+	}
+	return list
+}
+
+func (d *dashboard) addProcessProblems(page *healthPage, add func(link, format string, args ...any)) {
+	running, versions, ingests := map[string]int{}, map[string]bool{}, 0
+	for _, process := range page.Processes {
+		for _, queue := range process.Queues {
+			running[queue]++
+		}
+		if process.Version != "" {
+			versions[process.Version] = true
+		}
+		if process.Role == "ingest" {
+			ingests++
+		}
+		if process.Spool >= spoolFilling {
+			add("#processes", "The spool of %s is %d %% full. Bring Redis back: when it is full, deliveries are refused.", process.Host, process.Spool)
+		}
+		for _, refusal := range process.Refused {
+			add(d.cfg.Prefix+"/rejections", "%s refused %s deliveries (%s, %s).", process.Host, count(refusal.Count), sourceName(refusal.Source), refusal.Reason)
+		}
+	}
+	switch idle := tasks.QueuesWithout(running, d.cfg.EventShards); {
+	case len(running) == 0:
+		add("#processes", "No worker runs: events wait in Redis. Start klinghook worker.")
+	case len(idle) > 0:
+		add("#processes", "No worker runs %s. Add it to KLINGHOOK_QUEUES of a worker.", strings.Join(idle, ", "))
+	}
+	if ingests == 0 {
+		add("#processes", "No ingest has reported to this Redis within a minute. Start klinghook-ingest with the same KLINGHOOK_REDIS_URL.")
+	}
+	if len(versions) > 1 {
+		add("#processes", "Several versions run: %s.", strings.Join(slices.Sorted(maps.Keys(versions)), ", "))
+	}
+}
