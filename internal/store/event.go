@@ -48,7 +48,7 @@ func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
 			if err != nil || gone {
 				return cmp.Or(err, tasks.ErrErased)
 			}
-			_, err = insertRows(ctx, tx, scanOne[string], insertEvent, [][]any{values}, `ON CONFLICT (id) DO NOTHING RETURNING id`)
+			_, err = insertRows(ctx, tx, s.dialect, scanOne[string], insertEvent, [][]any{values}, `ON CONFLICT (id) DO NOTHING RETURNING id`)
 			return err
 		})
 	}

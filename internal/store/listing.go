@@ -55,7 +55,7 @@ func searchText(job Job) string {
 func foldText(text string) string { return strings.ToLower(storable(text)) }
 
 // writeListings updates job_tags and job_search for jobs that were written.
-func writeListings(ctx context.Context, tx *sql.Tx, jobs []*jobRow) error {
+func writeListings(ctx context.Context, tx *sql.Tx, d dialect, jobs []*jobRow) error {
 	var tagged, texts [][]any
 	for _, job := range jobs {
 		before, now := job.listed, job.listing()
@@ -74,12 +74,12 @@ func writeListings(ctx context.Context, tx *sql.Tx, jobs []*jobRow) error {
 		}
 		job.listed = now
 	}
-	_, err := insertRows(ctx, tx, scanOne[int64], `INSERT INTO job_tags (platform, job_id, tag, status, source, model, seq)`, tagged, `
+	_, err := insertRows(ctx, tx, d, scanOne[int64], `INSERT INTO job_tags (platform, job_id, tag, status, source, model, seq)`, tagged, `
 		ON CONFLICT (platform, job_id, tag) DO UPDATE SET status = excluded.status, source = excluded.source, model = excluded.model
 		RETURNING seq`)
 	if err != nil {
 		return fmt.Errorf("write tags: %w", err)
 	}
-	_, err = insertRows(ctx, tx, scanOne[int64], `INSERT INTO job_search (seq, text)`, texts, `ON CONFLICT (seq) DO UPDATE SET text = excluded.text RETURNING seq`)
+	_, err = insertRows(ctx, tx, d, scanOne[int64], `INSERT INTO job_search (seq, text)`, texts, `ON CONFLICT (seq) DO UPDATE SET text = excluded.text RETURNING seq`)
 	return wrap(err, "write search text")
 }

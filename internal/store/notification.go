@@ -91,7 +91,7 @@ func (s *Store) RepeatNotifications(ctx context.Context, job Job, destinations [
 		list = append(list, n)
 		rows = append(rows, []any{n.ID, n.Job.Platform, n.Job.ID, n.EventID, n.Type, n.Destination, n.State, s.dialect.time(n.CreatedAt), s.dialect.time(at)})
 	}
-	_, err = insertRows(ctx, s.db, scanOne[string], insertNotification, rows, `RETURNING id`)
+	_, err = insertRows(ctx, s.db, s.dialect, scanOne[string], insertNotification, rows, `RETURNING id`)
 	return list, wrap(err, "repeat notifications of %s", job.Key)
 }
 

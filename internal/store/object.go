@@ -16,7 +16,7 @@ func doom(ctx context.Context, tx *sql.Tx, d dialect, objects []string, at time.
 	for i, object := range objects {
 		rows[i] = []any{object, d.time(at)}
 	}
-	_, err := insertRows(ctx, tx, scanOne[string], `INSERT INTO doomed_objects (object, retry_at)`, rows, `ON CONFLICT (object) DO NOTHING RETURNING object`)
+	_, err := insertRows(ctx, tx, d, scanOne[string], `INSERT INTO doomed_objects (object, retry_at)`, rows, `ON CONFLICT (object) DO NOTHING RETURNING object`)
 	return wrap(err, "doom objects")
 }
 

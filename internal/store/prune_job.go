@@ -180,7 +180,7 @@ func (p *pruner) deleteJobs(ctx context.Context, tx *sql.Tx, jobs []tasks.JobKey
 	for i, job := range jobs {
 		tombstones[i] = []any{job.Platform, job.ID, p.dialect.time(p.Now), p.dialect.time(p.Now.Add(tombstoneTime))}
 	}
-	_, err := insertRows(ctx, tx, scanKey, `INSERT INTO erasures (platform, job_id, begun_at, expires_at)`, tombstones,
+	_, err := insertRows(ctx, tx, p.dialect, scanKey, `INSERT INTO erasures (platform, job_id, begun_at, expires_at)`, tombstones,
 		`ON CONFLICT (platform, job_id) DO NOTHING RETURNING platform, job_id`)
 	if err != nil {
 		return wrap(err, "leave tombstones")

@@ -153,7 +153,7 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 			return err
 		}
 	}
-	inserted, err := insertRows(ctx, r.tx, scanEventState, insertEvent, rows, `ON CONFLICT (id) DO NOTHING RETURNING `+eventStateColumns)
+	inserted, err := insertRows(ctx, r.tx, r.dialect, scanEventState, insertEvent, rows, `ON CONFLICT (id) DO NOTHING RETURNING `+eventStateColumns)
 	if err != nil {
 		return fmt.Errorf("insert events: %w", err)
 	}

@@ -172,7 +172,7 @@ func insertJobs(ctx context.Context, tx *sql.Tx, d dialect, rows []*jobRow, onCo
 		}
 	}
 	var written []*jobRow
-	keys, err := insertRows(ctx, tx, func(row scanner) (key tasks.JobKey, err error) {
+	keys, err := insertRows(ctx, tx, d, func(row scanner) (key tasks.JobKey, err error) {
 		var seq int64
 		err = row.Scan(&seq, &key.Platform, &key.ID)
 		if job := byKey[key]; job != nil {
@@ -184,5 +184,5 @@ func insertJobs(ctx context.Context, tx *sql.Tx, d dialect, rows []*jobRow, onCo
 	if err != nil {
 		return nil, err
 	}
-	return keys, writeListings(ctx, tx, written)
+	return keys, writeListings(ctx, tx, d, written)
 }

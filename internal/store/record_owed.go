@@ -89,7 +89,7 @@ func (r *recorder) addLinks(ctx context.Context, links []givenLink) error {
 		at := r.dialect.time(link.Event.ReceivedAt)
 		rows = append(rows, []any{link.Update.Job.Platform, link.Update.Job.ID, link.Name, link.URL, r.dialect.time(linked.linkedAt(link.Event.ReceivedAt)), text, linked.state(), at, at})
 	}
-	inserted, err := insertRows(ctx, r.tx, scanFileKey, `INSERT INTO media (platform, job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
+	inserted, err := insertRows(ctx, r.tx, r.dialect, scanFileKey, `INSERT INTO media (platform, job_id, name, url, linked_at, links, state, created_at, updated_at)`, rows,
 		`ON CONFLICT (platform, job_id, name) DO NOTHING RETURNING platform, job_id, name`)
 	if err != nil {
 		return fmt.Errorf("insert media: %w", err)
@@ -137,7 +137,7 @@ func (r *recorder) addNotifications(ctx context.Context, list []*entry) error {
 		at := r.dialect.time(notification.CreatedAt)
 		rows[i], ids[i] = []any{notification.ID, notification.Job.Platform, notification.Job.ID, notification.EventID, notification.Type, notification.Destination, NotificationPending, at, at}, notification.ID
 	}
-	_, err := insertRows(ctx, r.tx, scanOne[string], insertNotification, rows,
+	_, err := insertRows(ctx, r.tx, r.dialect, scanOne[string], insertNotification, rows,
 		`ON CONFLICT (id) DO NOTHING RETURNING id`)
 	if err != nil {
 		return fmt.Errorf("insert notifications: %w", err)

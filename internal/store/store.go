@@ -40,18 +40,20 @@ type dialect struct {
 	writers int
 	// time returns an instant as a query argument; the zero time is NULL.
 	time func(time.Time) any
+	// tuples returns rows of placeholders.
+	tuples func(rows, columns int) string
 	// counted counts the numbers that [dialect.newSeq] returned, from a random start.
 	counted *atomic.Int64
 	search
 }
 
 func sqliteDialect() dialect {
-	return dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", writers: 1, time: sqliteTime, counted: randomCounter(), search: sqliteSearch()}
+	return dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", writers: 1, time: sqliteTime, tuples: unnumbered, counted: randomCounter(), search: sqliteSearch()}
 }
 
 func postgresDialect() dialect {
 	return dialect{
-		goose: goose.DialectPostgres, migrations: "migrations/postgres", writers: 2, time: postgresTime, counted: randomCounter(), search: postgresSearch(),
+		goose: goose.DialectPostgres, migrations: "migrations/postgres", writers: 2, time: postgresTime, tuples: tuples, counted: randomCounter(), search: postgresSearch(),
 		// Keys never change, so rows that refer to a locked one may still be inserted.
 		forUpdate: " FOR NO KEY UPDATE",
 		claim:     " FOR UPDATE SKIP LOCKED",
