@@ -19,7 +19,7 @@ type chart struct {
 	// Label says in words what it shows; Highest is the greatest value.
 	Label   string
 	Highest int
-	// Line and Area are paths; Bars and Bad are bars, of which Bad are the failures.
+	// Line and Area are paths. Bad are the bars of failures.
 	Line, Area string
 	Bars, Bad  []bar
 }

@@ -16,7 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"github.com/klinghook/klinghook/internal/admin/dashboard"
+	"github.com/klinghook/klinghook/internal/admin/login"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
@@ -282,5 +286,27 @@ func TestOneRunAtATimeAndShutdownKeepsTheRest(t *testing.T) {
 	}
 	if w := get(t, f.pages, "/failures/runs/unknown"); w.Code != http.StatusNotFound {
 		t.Errorf("an unknown run answers %d", w.Code)
+	}
+}
+
+func TestViewersSeeNoButtonsAndChangeNothing(t *testing.T) {
+	cfg := newConfig(t)
+	cfg.Worker = &fakeWorker{store: cfg.Store}
+	buryMany(t, cfg.Store, 2, 0)
+	gate := login.New(login.Config{ReadOnly: true, Redis: cfg.Redis, Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
+	pages := gate.Protect(dashboard.New(cfg))
+	page := get(t, pages, "/failures").Body.String()
+	has(t, page, "2 failures", "answered 404")
+	if strings.Contains(page, `name="do"`) || strings.Contains(page, `type="checkbox"`) {
+		t.Error("a viewer sees buttons")
+	}
+	form := strings.NewReader(url.Values{"do": {"discard all"}, "confirmed": {"yes"}}.Encode())
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/failures", form)
+	r.Host = "localhost:5001"
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	pages.ServeHTTP(w, r)
+	if n, err := cfg.Store.CountDeadLetters(t.Context(), store.DeadLetterFilter{}); w.Code != http.StatusForbidden || err != nil || n != 2 {
+		t.Errorf("the answer is %d, and %d are open, %v", w.Code, n, err)
 	}
 }

@@ -77,9 +77,7 @@ func TestRefusedDeliveriesArePaged(t *testing.T) {
 	next := "/rejections?reason=malformed"
 	for range 3 {
 		page := get(t, pages, next).Body.String()
-		for _, detail := range regexp.MustCompile(`detail &lt;\d+`).FindAllString(page, -1) {
-			seen = append(seen, detail)
-		}
+		seen = append(seen, regexp.MustCompile(`detail &lt;\d+`).FindAllString(page, -1)...)
 		next = ""
 		if link := regexp.MustCompile(`href="([^"]*)" rel="next"`).FindStringSubmatch(page); link != nil {
 			next = html.UnescapeString(link[1])
