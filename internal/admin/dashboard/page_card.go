@@ -45,12 +45,12 @@ func (d *dashboard) card(row store.JobRow) jobCard {
 		card.Blank = "A file is missing"
 	case pending:
 		card.Blank = "Downloading"
-	case row.Status == tasks.StatusCompleted && len(row.Media) > 0:
-		card.Blank = "No picture"
 	case row.Status == tasks.StatusCreated:
 		card.Blank = "Waiting for Kling"
 	case row.Status == tasks.StatusProcessing:
 		card.Blank = "Generating"
+	default:
+		card.Blank = "No picture"
 	}
 	return card
 }

@@ -139,7 +139,7 @@ func title(word any) string {
 
 // sourceNames are what the pages call the sources of events.
 var sourceNames = map[string]string{
-	"klingai":           "registered webhook",
+	"klingai":           "webhook",
 	"klingai-official":  "callback",
 	source.CallbackName: "unsigned callback",
 	tasks.SourceLookup:  "look-up",

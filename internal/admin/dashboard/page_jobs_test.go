@@ -84,7 +84,7 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 		"01|late|Delivery video.processing by callback||recorded in 12 ms|repeat",
 		"02|pending|Look-up: Kling says completed|||not recorded yet",
 		"04|stored|Stored image, 1.5 kB||1.0 s after its link|",
-		"05|late|Delivery video.created by registered webhook||recorded in 1.0 s|late",
+		"05|late|Delivery video.created by webhook||recorded in 1.0 s|late",
 		"07|failed|Notification video.completed to chat: 503 failed|busy|200 ms|",
 		"08|sent|Notification video.completed to chat: 200|ok|1.5 s|",
 		"09|pending|Notification video.created to mail waits|||",

@@ -161,6 +161,7 @@ function connect(live) {
     if (stream || document.hidden) return;
     stream = new EventSource(document.body.dataset.prefix + "/api/v1/stream");
     stream.addEventListener("open", () => live.note(""));
+    stream.addEventListener("reset", () => live.note(""));
     stream.addEventListener("job", (event) => live.note(JSON.parse(event.data).id));
   };
   // Browsers allow few connections to a host: a hidden page needs none.
@@ -183,11 +184,9 @@ setInterval(showTimes, 5000);
 
 for (const root of document.querySelectorAll("[data-live]")) {
   const live = new Live(root);
-  if (root.dataset.poll) {
-    setInterval(() => document.hidden || live.schedule(), root.dataset.poll * 1000);
-  } else {
-    connect(live);
-  }
+  if ("stream" in root.dataset) connect(live);
+  // Not all that pages show is in the stream.
+  if (root.dataset.poll) setInterval(() => document.hidden || live.schedule(), root.dataset.poll * 1000);
 }
 
 // A choice in the filters takes effect at once.
