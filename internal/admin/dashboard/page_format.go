@@ -32,6 +32,7 @@ func (p *pages) functions() template.FuncMap {
 		"count":  count,
 		"title":  title,
 		"source": sourceName,
+		"reason": reasonName,
 		"part":   func(pairs ...any) map[string]any { return part(pairs) },
 	}
 }

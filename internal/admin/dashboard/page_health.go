@@ -272,19 +272,28 @@ func (d *dashboard) problems(page *healthPage) (list []problem) {
 		}
 	}
 	for _, destination := range page.Destinations {
+		waiting := several(destination.Waiting, "notification waits", "notifications wait")
 		switch state := destination.State(); {
 		case state == "paused" && destination.PausedBy == store.PausedByOperator:
-			add("#destinations", "%s is paused by an operator; %s notifications wait. Resume it with klinghook destinations resume.", destination.Name, count(destination.Waiting))
+			add("#destinations", "%s is paused by an operator; %s for it. Resume it with klinghook destinations resume.", destination.Name, waiting)
 		case state == "paused":
-			add("#destinations", "%s failed for a day and is paused; %s notifications wait. It resumes by itself when a message succeeds.", destination.Name, count(destination.Waiting))
+			add("#destinations", "%s failed for a day and is paused; %s for it. It resumes by itself when a message succeeds.", destination.Name, waiting)
 		case state == "failing":
 			add("#destinations", "Every message to %s has failed for %s.", destination.Name, took(time.Since(destination.FailingSince)))
 		}
 	}
 	if !page.Lookups.On && page.Lookups.Due+page.Lookups.Requested > 0 {
-		add("#look-ups", "%s jobs wait for a look-up, and no worker has asked Kling for a day. Set KLINGAI_API_KEY for the workers.", count(page.Lookups.Due+page.Lookups.Requested))
+		add("#look-ups", "%s for a look-up, and no worker has asked Kling for a day. Set KLINGAI_API_KEY for the workers.", several(page.Lookups.Due+page.Lookups.Requested, "job waits", "jobs wait"))
 	}
 	return list
+}
+
+// several returns a number with its word.
+func several(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return count(n) + " " + many
 }
 
 func (d *dashboard) addProcessProblems(page *healthPage, add func(link, format string, args ...any)) {
@@ -303,7 +312,7 @@ func (d *dashboard) addProcessProblems(page *healthPage, add func(link, format s
 			add("#processes", "The spool of %s is %d %% full. Bring Redis back: when it is full, deliveries are refused.", process.Host, process.Spool)
 		}
 		for _, refusal := range process.Refused {
-			add(d.cfg.Prefix+"/rejections", "%s refused %s deliveries (%s, %s).", process.Host, count(refusal.Count), sourceName(refusal.Source), refusal.Reason)
+			add(d.cfg.Prefix+"/rejections", "%s refused %s (%s, %s).", process.Host, several(refusal.Count, "delivery", "deliveries"), sourceName(refusal.Source), reasonName(refusal.Reason))
 		}
 	}
 	switch idle := tasks.QueuesWithout(running, d.cfg.EventShards); {

@@ -42,6 +42,19 @@ var reasons = []struct {
 	{"wrong_path", "Wrong path or method", "It was sent to a path, or with a method, that ingest does not serve.", "Correct the URL at the sender; the detail names the right one. Check that a proxy does not change the path."},
 }
 
+// unsampled are the reasons of deliveries that are counted, but not kept as samples.
+var unsampled = map[string]string{"queue_unreachable": "Redis away and spool full", "overloaded": "too many at once"}
+
+// reasonName returns what the pages call a reason within a sentence.
+func reasonName(reason string) string {
+	for _, known := range reasons {
+		if known.reason == reason {
+			return strings.ToLower(known.name[:1]) + known.name[1:]
+		}
+	}
+	return cmp.Or(unsampled[reason], reason)
+}
+
 // signatureDetails explain details of a wrong signature, by a part of the detail.
 var signatureDetails = []struct{ part, why, advice string }{
 	{" is missing", "A header of the signature is missing: the sender does not sign, or a proxy removed the header.", "Turn on signing at the sender, and let the proxy pass its headers on."},
