@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -43,7 +42,7 @@ type jobKind struct {
 // page returns the seqs of a page.
 func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	depth := l.walked
-	short := l.text != "" && utf8.RuneCountInString(l.text) < 3
+	short := l.text != "" && len(l.text) < 3
 	if short {
 		depth = l.walkedForText
 	}
@@ -122,18 +121,22 @@ func (l *jobList) walk(depth int) (string, []any) {
 
 // kinds returns the kinds of all jobs, or of those with the tag.
 func (l *jobList) kinds(ctx context.Context) ([]jobKind, error) {
-	table, where, args := "jobs", "", []any(nil)
-	if l.Tag != "" {
-		table, where, args = "job_tags", "tag = $1 AND ", []any{storable(l.Tag)}
-	}
+	query, args := l.kindsQuery()
 	return collect(ctx, l.q, func(row scanner) (k jobKind, err error) {
 		err = row.Scan(&k.status, &k.source, &k.model)
 		return k, err
-	}, strings.NewReplacer("{table}", table, "{where}", where).Replace(kindsQuery), args...)
+	}, query, args...)
 }
 
-// kindsQuery seeks each source of a status, and each model of these, after the one before.
-var kindsQuery = `
+func (l *jobList) kindsQuery() (string, []any) {
+	if l.Tag == "" {
+		return strings.NewReplacer("{table}", "jobs", "{where}", "").Replace(allKinds), nil
+	}
+	return strings.NewReplacer("{table}", "job_tags", "{where}", "tag = $1 AND ").Replace(allKinds), []any{storable(l.Tag)}
+}
+
+// allKinds seeks each source of a status, and each model of these, after the one before.
+var allKinds = `
 	WITH RECURSIVE statuses(status) AS (VALUES ('` + strings.Join(statusNames(), `'), ('`) + `')),
 	sources(status, source) AS (
 		SELECT status, (SELECT j.source FROM {table} j WHERE {where}j.status = statuses.status ORDER BY j.source LIMIT 1) FROM statuses

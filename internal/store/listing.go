@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/klinghook/klinghook/tasks"
 )
@@ -46,13 +47,32 @@ func (j *jobRow) listing() listing {
 	return listing{job.Status, job.Source, job.Model, job.Tags, searchText(job)}
 }
 
+// maxSearchText is how much of a job's text is searched, in bytes after foldText.
+const maxSearchText = 16 << 10
+
 // searchText returns the text in which a job is searched.
 func searchText(job Job) string {
-	return foldText(strings.Join([]string{job.Key.ID, job.ExternalID, job.Prompt, job.Error}, "\n"))
+	text := foldText(strings.Join([]string{job.Key.ID, job.ExternalID, job.Error, job.Prompt}, "\n"))
+	return text[:min(len(text), maxSearchText)]
 }
 
-// foldText removes the case of letters.
-func foldText(text string) string { return strings.ToLower(storable(text)) }
+// foldText prepares text for search. It removes the case of letters and spells each
+// character beyond ASCII with five capitals. So one Chinese character is enough for an
+// index of three letters, and PostgreSQL's knows it in a database of any locale.
+func foldText(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(storable(text)) {
+		if r < utf8.RuneSelf {
+			b.WriteByte(byte(r))
+			continue
+		}
+		b.WriteByte('A' + byte(min(r>>16, 9)))
+		for shift := 12; shift >= 0; shift -= 4 {
+			b.WriteByte('K' + byte(r>>shift&15))
+		}
+	}
+	return b.String()
+}
 
 // writeListings updates job_tags and job_search for jobs that were written.
 func writeListings(ctx context.Context, tx *sql.Tx, d dialect, jobs []*jobRow) error {

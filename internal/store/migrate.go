@@ -38,6 +38,9 @@ func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	if err != nil && strings.Contains(err.Error(), "already exists") {
 		return nil, fmt.Errorf("migrate database: %w; another program uses this database: create one for klinghook alone", err)
 	}
+	if err != nil && strings.Contains(err.Error(), "pg_trgm") {
+		return nil, fmt.Errorf("migrate database: %w; search needs this extension: install PostgreSQL's contrib modules and run `CREATE EXTENSION pg_trgm` in this database as its owner or a superuser", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("migrate database: %w", err)
 	}

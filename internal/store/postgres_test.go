@@ -115,6 +115,28 @@ func TestMigrateLeavesAnotherProgramAlone(t *testing.T) {
 	execIn(t, url, "DO $$ BEGIN ASSERT to_regclass('events') IS NULL; END $$")
 }
 
+// The search needs an extension, which only an owner of the database may add.
+func TestMigrateSaysHowToAddTheExtension(t *testing.T) {
+	direct := testenv.Postgres(t)
+	execIn(t, direct, "DROP ROLE IF EXISTS klinghook_limited", "CREATE ROLE klinghook_limited", "GRANT ALL ON SCHEMA public TO klinghook_limited")
+	u, err := url.Parse(direct)
+	testenv.NoError(t, err)
+	u.RawQuery += "&options=-c%20role%3Dklinghook_limited"
+	migrate := func() error {
+		db, err := store.Open(t.Context(), u.String())
+		testenv.NoError(t, err)
+		defer func() { testenv.NoError(t, db.Close()) }()
+		_, err = db.Migrate(t.Context())
+		return err
+	}
+	if err := migrate(); err == nil || !strings.Contains(err.Error(), "run `CREATE EXTENSION pg_trgm`") {
+		t.Errorf("Migrate = %v, want an error that says what to do", err)
+	}
+	execIn(t, direct, "CREATE EXTENSION pg_trgm")
+	testenv.NoError(t, migrate())
+	execIn(t, direct, "DROP OWNED BY klinghook_limited", "DROP ROLE klinghook_limited")
+}
+
 // TestPoolerNeedsNoPreparedStatements covers PgBouncer in transaction mode, which knows
 // no statement or setting of an earlier transaction.
 func TestPoolerNeedsNoPreparedStatements(t *testing.T) {

@@ -169,8 +169,8 @@ CREATE TABLE dead_letters (
     ended_at   TIMESTAMPTZ
 );
 CREATE UNIQUE INDEX dead_letters_open ON dead_letters (task_id) WHERE state = 'dead';
+CREATE INDEX dead_letters_open_by_id ON dead_letters (id) WHERE state = 'dead';
 CREATE INDEX dead_letters_open_by_kind ON dead_letters (kind, cause, id, failed_at) WHERE state = 'dead';
-CREATE INDEX dead_letters_by_state ON dead_letters (state, id);
 CREATE INDEX dead_letters_by_job ON dead_letters (platform, job_id);
 CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id <> '';
 CREATE INDEX dead_letters_by_time ON dead_letters (failed_at);
