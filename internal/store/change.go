@@ -15,7 +15,7 @@ type Change struct {
 
 // LastChange returns the time of the latest change; zero if there is none.
 func (s *Store) LastChange(ctx context.Context) (time.Time, error) {
-	last, err := one(ctx, s.db, func(row scanner) (at time.Time, err error) {
+	last, err := one(ctx, s.reads, func(row scanner) (at time.Time, err error) {
 		err = row.Scan(instant{&at})
 		return at, err
 	}, lastChange)
@@ -27,7 +27,7 @@ func (s *Store) LastChange(ctx context.Context) (time.Time, error) {
 // processes differ. To miss none, ask again from some seconds before the last one, and
 // skip those that are known.
 func (s *Store) Changes(ctx context.Context, after time.Time, limit int) ([]Change, error) {
-	list, err := collect(ctx, s.db, func(row scanner) (c Change, err error) {
+	list, err := collect(ctx, s.reads, func(row scanner) (c Change, err error) {
 		err = row.Scan(&c.Job.Platform, &c.Job.ID, instant{&c.At})
 		return c, err
 	}, changes, s.dialect.time(later(after, longAgo)), limit)

@@ -188,7 +188,7 @@ func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]Dea
 	case filter.Outline:
 		large = "NULL, '[]'"
 	}
-	list, err := collect(ctx, s.db, func(row scanner) (letter DeadLetter, err error) {
+	list, err := collect(ctx, s.reads, func(row scanner) (letter DeadLetter, err error) {
 		err = row.Scan(&letter.ID, &letter.Task.ID, &letter.Task.Kind, &letter.Job.Platform, &letter.Job.ID, &letter.EventID, &letter.Error, &letter.Cause,
 			instant{&letter.FailedAt}, &letter.State, instant{&letter.EndedAt}, &letter.Task.Payload, asJSON{&letter.Failures})
 		return letter, err
@@ -201,7 +201,7 @@ func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]Dea
 // CountDeadLetters counts the selected dead letters. It ignores the limit.
 func (s *Store) CountDeadLetters(ctx context.Context, filter DeadLetterFilter) (int64, error) {
 	conditions := s.selected(filter)
-	n, err := one(ctx, s.db, scanOne[int64], `SELECT count(*) FROM dead_letters`+conditions.String(), conditions.args...)
+	n, err := one(ctx, s.reads, scanOne[int64], `SELECT count(*) FROM dead_letters`+conditions.String(), conditions.args...)
 	return n, wrap(err, "count dead letters")
 }
 

@@ -26,7 +26,7 @@ const maxGroups = 200
 // first, and returns at most 200. It ignores the filter's order and limit.
 func (s *Store) DeadLetterGroups(ctx context.Context, filter DeadLetterFilter) ([]DeadLetterGroup, error) {
 	conditions := s.selected(filter)
-	groups, err := collect(ctx, s.db, func(row scanner) (g DeadLetterGroup, err error) {
+	groups, err := collect(ctx, s.reads, func(row scanner) (g DeadLetterGroup, err error) {
 		err = row.Scan(&g.Cause, &g.Kind, &g.Count, instant{&g.Newest}, &g.Example.ID)
 		return g, err
 	}, groupLetters(conditions), conditions.args...)

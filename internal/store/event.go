@@ -110,7 +110,7 @@ func (e EventRow) Position() Position { return Position{e.ReceivedAt, e.ID} }
 // ListEvents returns a page of events, the newest first.
 func (s *Store) ListEvents(ctx context.Context, q EventQuery) ([]EventRow, error) {
 	conditions := q.where(s.dialect)
-	list, err := collect(ctx, s.db, func(row scanner) (e EventRow, err error) {
+	list, err := collect(ctx, s.reads, func(row scanner) (e EventRow, err error) {
 		err = row.Scan(&e.ID, &e.Source, &e.Type, &e.Job.Platform, &e.Job.ID, instant{&e.ReceivedAt}, &e.Secret, instant{&e.ProcessedAt}, &e.Size)
 		return e, err
 	}, listEvents+conditions.String()+` ORDER BY received_at DESC, id DESC`+conditions.limit(cmp.Or(max(q.Limit, 0), defaultLimit)), conditions.args...)

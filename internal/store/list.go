@@ -77,7 +77,7 @@ func (s *Store) JobRows(ctx context.Context, jobs []tasks.JobKey) ([]JobRow, err
 	for chunk := range slices.Chunk(jobs, maxRows) {
 		var conditions where
 		conditions.andJobs("id", chunk)
-		rows, err := readJobRows(ctx, s.db, conditions)
+		rows, err := readJobRows(ctx, s.reads, conditions)
 		if err != nil {
 			return nil, wrap(err, "read jobs")
 		}

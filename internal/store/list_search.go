@@ -54,7 +54,7 @@ func postgresSearch() search {
 // index bounds: it would compile them for longer than they run, or scan whole tables.
 func (s *Store) reading(ctx context.Context, f func(queryer) error) error {
 	if s.pool == nil {
-		return f(s.db)
+		return f(s.reads)
 	}
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true)`); err != nil {

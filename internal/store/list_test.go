@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -197,5 +198,21 @@ func TestChangesNameTheJobs(t *testing.T) {
 		if none, err := s.Changes(t.Context(), last, 10); err != nil || len(none) != 0 {
 			t.Errorf("after the last change: %v, %v", none, err)
 		}
+	})
+}
+
+func TestListsDoNotWaitForWriters(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		listedJob{id: "vid_1", source: "klingai", status: tasks.StatusCreated, at: listStart}.record(t, s)
+		testenv.NoError(t, s.inTx(t.Context(), func(tx *sql.Tx) error {
+			if _, err := tx.ExecContext(t.Context(), `UPDATE jobs SET prompt = 'a cat'`); err != nil {
+				return err
+			}
+			rows, err := s.ListJobs(t.Context(), JobQuery{})
+			if len(rows) != 1 || rows[0].Prompt != "" {
+				t.Errorf("rows %+v", rows)
+			}
+			return err
+		}))
 	})
 }

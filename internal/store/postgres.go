@@ -68,7 +68,7 @@ func openPostgres(databaseURL string) (*Store, error) {
 	db.SetMaxIdleConns(postgresConns)
 	db.SetConnMaxIdleTime(connAge)
 	db.SetConnMaxLifetime(connAge)
-	return &Store{db: db, dialect: postgresDialect(), pool: pool}, nil
+	return &Store{db: db, reads: db, dialect: postgresDialect(), pool: pool}, nil
 }
 
 // chooseMode turns off prepared statements behind a pooler such as PgBouncer, which may

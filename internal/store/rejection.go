@@ -49,7 +49,7 @@ func (s *Store) Rejections(ctx context.Context, filter RejectionFilter) ([]tasks
 	conditions.andIf(filter.Source != "", "source = ?", filter.Source)
 	conditions.andIf(filter.Reason != "", "reason = ?", filter.Reason)
 	conditions.before(s.dialect, filter.Before)
-	list, err := collect(ctx, s.db, func(row scanner) (rejection tasks.Rejection, err error) {
+	list, err := collect(ctx, s.reads, func(row scanner) (rejection tasks.Rejection, err error) {
 		err = row.Scan(&rejection.ID, instant{&rejection.ReceivedAt}, &rejection.Source, &rejection.Reason, &rejection.Detail, &rejection.Peer, asJSON{&rejection.Headers}, &rejection.Body)
 		return rejection, err
 	}, `

@@ -21,7 +21,10 @@ var ErrNotFound = errors.New("not found")
 
 // Store is a database. It is safe for concurrent use.
 type Store struct {
-	db      *sql.DB
+	db *sql.DB
+	// reads is db or, for SQLite, connections that let lists neither wait for writers nor
+	// keep them waiting.
+	reads   *sql.DB
 	dialect dialect
 	pool    *postgresPool // nil for SQLite
 }
@@ -129,18 +132,26 @@ func openSQLite(path string) (*Store, error) {
 	// synchronous=FULL: in WAL mode a lesser setting may lose the last commits in a
 	// power cut. immediate: a transaction takes its lock at the start, where the busy
 	// timeout can wait for it.
-	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{
-		"_txlock": {"immediate"},
-		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
-	}.Encode()}).String()
-	db, err := sql.Open("sqlite", dsn)
+	open := func(pragmas ...string) (*sql.DB, error) {
+		dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: url.Values{
+			"_txlock": {"immediate"},
+			"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...),
+		}.Encode()}).String()
+		return sql.Open("sqlite", dsn)
+	}
+	db, err := open("journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	reads, err := open("query_only(1)")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), db.Close())
+	}
+	reads.SetMaxOpenConns(2)
 	// One connection: writers queue up fairly in Go instead of in SQLite's sleeping
 	// retries.
 	db.SetMaxOpenConns(1)
-	return &Store{db: db, dialect: sqliteDialect()}, nil
+	return &Store{db: db, reads: reads, dialect: sqliteDialect()}, nil
 }
 
 // Ping reports whether the database answers.
@@ -174,7 +185,10 @@ func (s *Store) Writers() int { return s.dialect.writers }
 
 // Close closes the database's connections.
 func (s *Store) Close() error {
-	return s.db.Close()
+	if s.reads == s.db {
+		return s.db.Close()
+	}
+	return errors.Join(s.reads.Close(), s.db.Close())
 }
 
 // inTx runs f in a transaction that commits when f returns nil.
