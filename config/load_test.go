@@ -163,7 +163,6 @@ func TestLoadEveryVariable(t *testing.T) {
 		"KLINGHOOK_RETAIN_EVENTS":         "36h",
 		"KLINGHOOK_RETAIN_JOBS":           "400d",
 		"KLINGHOOK_RETAIN_MEDIA":          "keep",
-		"KLINGHOOK_API_TOKEN":             goodToken,
 		"KLINGHOOK_SAMPLE_URL":            "http://sample.internal:8082",
 		"KLINGHOOK_NOTIFY_URLS":           "smtp://u:p@mail:25/?to=a@x.org,b@x.org,discord://t@i",
 		"KLINGHOOK_NOTIFY_EVENTS":         "failed, video.completed",
@@ -231,7 +230,6 @@ func TestLoadEveryVariable(t *testing.T) {
 		LookupRate:             0.5,
 		LinkLifetime:           time.Hour,
 		StoredLinkLifetime:     time.Hour,
-		APITokens:              []string{goodToken},
 		SampleURL:              "http://sample.internal:8082",
 		NotifyURLs:             URLs{"smtp://u:p@mail:25/?to=a@x.org,b@x.org", "discord://t@i"},
 		NotifyEvents:           []string{"failed", "video.completed"},
@@ -355,9 +353,9 @@ func TestLoadProblems(t *testing.T) {
 			"KLINGAI_WEBHOOK_SECRET (--klingai-webhook-secret-file): must be secrets separated by commas, but is empty",
 		}},
 		{"an unreadable secret is not a missing one", Ingest, map[string]string{"KLINGAI_WEBHOOK_SECRET_FILE": empty}, nil, []string{"KLINGAI_WEBHOOK_SECRET_FILE (--klingai-webhook-secret-file): "}},
-		{"bad tokens", Dev, map[string]string{"KLINGHOOK_CALLBACK_TOKEN": "guess", "KLINGHOOK_API_TOKEN": goodToken + "/"}, nil, []string{
-			"KLINGHOOK_CALLBACK_TOKEN (--callback-token-file): must be tokens separated by commas, each at least 32 letters",
-			"KLINGHOOK_API_TOKEN (--api-token-file): must be tokens",
+		{"bad tokens", Admin, map[string]string{"KLINGHOOK_ADMIN_TOKEN": "guess", "KLINGHOOK_ADMIN_VIEWER_TOKEN": goodToken + "/"}, nil, []string{
+			"KLINGHOOK_ADMIN_TOKEN (--admin-token-file): must be tokens separated by commas, each at least 32 letters",
+			"KLINGHOOK_ADMIN_VIEWER_TOKEN (--admin-viewer-token-file): must be tokens",
 		}},
 		{"a retention of nothing", Prune, map[string]string{"KLINGHOOK_RETAIN_EVENTS": "0d", "KLINGHOOK_RETAIN_JOBS": "1y", "KLINGHOOK_RETAIN_MEDIA": "-1h"}, nil, []string{
 			"KLINGHOOK_RETAIN_EVENTS (--retain-events) is \"0d\": must be a time with a unit, d, h or m, or keep",

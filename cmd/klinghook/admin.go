@@ -34,15 +34,19 @@ func adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
 		Short: "Serve the pages and the API",
-		Long: `admin serves asynq's pages at /queues, where failed tasks can be inspected and run
-again, and /healthz, /readyz and /metrics, which need no login. Give it the settings of a
-worker: it needs Redis, the database and the bucket.
+		Long: `admin serves pages of jobs and failures at /, an API for programs at /api/v1 (described
+at /api/v1/docs), asynq's pages at /queues, and /healthz, /readyz and /metrics, which need
+no login. Give it the settings of a worker: it needs Redis, the database and the bucket.
 
 On a loopback address, the default, everybody on this machine can use the pages. On
 other addresses it requires a login: a user with a password hash from "klinghook admin
 hash-password", a bearer token, or a header set by an authenticating reverse proxy. To
-encrypt passwords and cookies, use a proxy with TLS or an SSH tunnel.`,
-		Example: `  klinghook admin                        # http://127.0.0.1:5001/queues
+encrypt passwords and cookies, use a proxy with TLS or an SSH tunnel.
+
+Operators may change everything. Viewers may look at everything and change nothing: those
+with a token of KLINGHOOK_ADMIN_VIEWER_TOKEN, users of the proxy that are not in
+KLINGHOOK_ADMIN_OPERATORS, and everybody with --read-only.`,
+		Example: `  klinghook admin                        # http://127.0.0.1:5001/
   klinghook admin --read-only
   export KLINGHOOK_ADMIN_TOKEN=$(openssl rand -hex 32)
   klinghook admin --admin-addr :5001 --admin-hosts queue.example.com`,
@@ -96,7 +100,7 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	backlog := dashboard.NewBacklog(ctx, dashboard.BacklogConfig{Redis: rdb, EventShards: cfg.EventShards, Store: db, Log: log})
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
-	pages, err := newDashboard(dashboard.Config{Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), LogoutPath: logout, Redis: rdb, Store: db, Backlog: backlog, Log: log}, cfg, bucket, false)
+	pages, err := newDashboard(dashboard.Config{Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), LogoutPath: logout, Redis: rdb, Store: db, Stop: ctx.Done(), Backlog: backlog, Log: log}, cfg, bucket, false)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ type dev struct {
 // open opens everything that ingest and worker need.
 func (d *dev) open(ctx context.Context) (err error) {
 	if !admin.IsLoopback(d.cfg.AdminAddr) {
-		return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: in dev the queue pages have no login; use a loopback address, such as 127.0.0.1:5001", d.cfg.AdminAddr)
+		return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: in dev pages and API have no login; use a loopback address, such as 127.0.0.1:5001", d.cfg.AdminAddr)
 	}
 	lock, err := lockData(d.cfg.Data)
 	if err != nil {
@@ -168,7 +168,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.closers = append(d.closers, d.crew.close)
-	d.pages, err = newDashboard(dashboard.Config{Redis: d.rdb, Store: d.store, Backlog: d.backlog, Log: d.log, Sample: d.sendSample}, d.cfg, d.crew.bucket, d.embedded != nil)
+	d.pages, err = newDashboard(dashboard.Config{Redis: d.rdb, Store: d.store, Stop: ctx.Done(), Backlog: d.backlog, Log: d.log, Sample: d.sendSample}, d.cfg, d.crew.bucket, d.embedded != nil)
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (d *dev) run(ctx context.Context) error {
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
 	private := admin.Handler(admin.Config{
-		Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Profiles: cli.Profiles(d.cfg), Dashboard: d.pages, Jobs: jobsAPI(d.cfg, d.store, d.log),
+		Live: health.Live, Ready: health.Ready, Metrics: d.metrics, Profiles: cli.Profiles(d.cfg), Dashboard: d.pages,
 	})
 	var public http.Handler = server
 	if d.skipVerify {

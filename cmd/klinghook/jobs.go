@@ -109,7 +109,7 @@ func jobsShowCommand() *cobra.Command {
                  signs links), download_url_expires_at
   notifications  id, type, destination, state (pending, sent, failed), error,
                  sent_at, created_at, attempts (at, duration_seconds, status, answer,
-                 error), of which the latest of each destination are kept
+                 error); klinghook keeps the latest 50 of each destination
   events         the fields of "klinghook events list --json", repeat (an earlier one
                  had the same body) and late (an earlier one reported a later state)
   lookups        an object with api, tracked_at, asked (how often Kling was asked since

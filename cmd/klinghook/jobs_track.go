@@ -6,43 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
-	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/kling"
 	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
-
-// jobsAPI returns the handler of PUT /jobs/<id>, or nil if no token is set for it.
-func jobsAPI(cfg *config.Config, db *store.Store, log *zap.Logger) http.Handler {
-	if len(cfg.APITokens) == 0 {
-		return nil
-	}
-	return admin.Jobs(admin.JobsConfig{Tokens: cfg.APITokens, Tracker: db, APIs: trackedAPIs(), Log: log})
-}
-
-// trackedAPIs returns the names of the APIs in which Kling keeps jobs.
-func trackedAPIs() []string {
-	names := []string{tasks.APITasks, tasks.APILegacy}
-	for _, kind := range kling.Kinds() {
-		if kind != kling.KindTasks {
-			names = append(names, string(kind))
-		}
-	}
-	return names
-}
 
 func jobsTrackCommand() *cobra.Command {
 	var described trackFlags
@@ -59,9 +38,9 @@ can be given before or after the first event and again. The last value counts, a
 empty one ("{}" for metadata) takes it back. Prompt, model, external id and source count
 where Kling's events have none.
 
-Programs can send PUT /jobs/<job-id> to the worker's private address instead, with the
-header "Authorization: Bearer <token>" and a token from KLINGHOOK_API_TOKEN. The body
-is empty or an object with platform, api, source, prompt, model, external_id, tags (a
+Programs can send PUT /api/v1/jobs/<job-id> to admin's address instead, with the header
+"Authorization: Bearer <token>" and a token from KLINGHOOK_ADMIN_TOKEN. The body is
+empty or an object with platform, api, source, prompt, model, external_id, tags (a
 list), expected_cost (such as "0.35 USD") and metadata (an object of at most 16 KiB).`,
 		Example: `  klinghook jobs track 893605946402811985
   klinghook jobs track --api text2video 893605946402811985
@@ -138,7 +117,7 @@ func (f *trackFlags) parse(cmd *cobra.Command) (platform string, m tasks.Metadat
 		return "", m, cli.Usagef("%w", err)
 	}
 	if m.API != "" {
-		err = oneOf("api", m.API, trackedAPIs())
+		err = oneOf("api", m.API, dashboard.TrackedAPIs())
 	}
 	return platform, m, err
 }

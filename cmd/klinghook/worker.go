@@ -88,7 +88,7 @@ func runWorker(cmd *cobra.Command, _ []string) (err error) {
 	defer backlog.Close()
 	metrics.MustRegister(backlog)
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Dependency{Name: "database", Probe: db.CheckWritable}, process.Dependency{Name: "bucket", Probe: crew.bucket.Checked})
-	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg), Jobs: jobsAPI(cfg, db, log)})
+	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg)})
 	go cli.ReportWorker(ctx, rdb, log, cli.Version(version))
 	return crew.serve(ctx, cfg, private, log,
 		redisDependency(cfg, rdb), databaseDependency(cfg, db),

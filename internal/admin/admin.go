@@ -22,8 +22,6 @@ type Config struct {
 	Prefix string
 	// Profiles serves /debug/pprof/. Default: an answer that says how to turn it on.
 	Profiles http.Handler
-	// Jobs, if set, serves PUT /jobs/<id>.
-	Jobs http.Handler
 	// Dashboard, if set, serves everything else below Prefix.
 	Dashboard http.Handler
 	// Login, if set, serves Prefix + /login and /logout.
@@ -44,9 +42,6 @@ func Handler(cfg Config) http.Handler {
 		cfg.Profiles = http.HandlerFunc(noProfiles)
 	}
 	mux.Handle(profilesPath, cfg.Profiles)
-	if cfg.Jobs != nil {
-		mux.Handle("PUT /jobs/{id...}", cfg.Jobs)
-	}
 	if cfg.Dashboard != nil {
 		mux.Handle(cfg.Prefix+"/", cfg.Dashboard)
 		if cfg.Prefix != "" {

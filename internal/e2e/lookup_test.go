@@ -53,13 +53,14 @@ func TestLookupsReplaceLostCallbacks(t *testing.T) {
 			s.settings["KLINGHOOK_MEDIA_ALLOW"] = s.addr
 			s.settings["KLINGAI_API_KEY"], s.settings["KLINGAI_API_URL"] = klingKey, "http://"+s.addr
 			s.settings["KLINGHOOK_LOOKUP_AFTER"], s.settings["KLINGHOOK_LOOKUP_RATE"] = "3s", "25"
-			s.settings["KLINGHOOK_CALLBACK_TOKEN"], s.settings["KLINGHOOK_API_TOKEN"] = callbackToken, apiToken
+			s.settings["KLINGHOOK_CALLBACK_TOKEN"], s.settings["KLINGHOOK_ADMIN_TOKEN"] = callbackToken, apiToken
 			if dev {
 				dev := s.start(klinghook, "dev")
 				s.create(40, dev.url(), dev.address("admin"), "t/"+callbackToken)
 			} else {
 				base, _, _ := s.startAll()
-				s.create(160, base, s.start(klinghook, "worker").address("metrics"), "official", "t/"+callbackToken)
+				s.start(klinghook, "worker")
+				s.create(160, base, s.start(klinghook, "admin").address("admin"), "official", "t/"+callbackToken)
 			}
 			s.check()
 		})
@@ -101,7 +102,7 @@ func (s *simulation) create(n int, base, admin string, paths ...string) {
 		if kind != kling.KindTasks {
 			body["api"] = string(kind)
 		}
-		if status, answer := s.call(http.MethodPut, "http://"+admin+"/jobs/"+id, apiToken, body); status != http.StatusCreated && status != http.StatusOK {
+		if status, answer := s.call(http.MethodPut, "http://"+admin+"/api/v1/jobs/"+id, apiToken, body); status != http.StatusCreated && status != http.StatusOK {
 			s.t.Fatalf("PUT /jobs/%s answered %d %s", id, status, answer)
 		}
 	}

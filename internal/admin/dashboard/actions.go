@@ -113,7 +113,7 @@ func (d *dashboard) erase(ctx context.Context, job tasks.JobKey) error {
 	return nil
 }
 
-// letterAction is what is done with dead letters.
+// letterAction is an action on dead letters.
 type letterAction string
 
 const (

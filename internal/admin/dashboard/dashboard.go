@@ -48,6 +48,8 @@ type Config struct {
 	// LinkLifetime is how long signed links to stored files are valid. Default: files are
 	// served by this process.
 	LinkLifetime time.Duration
+	// Stop ends streams when it is closed, so that the listener can shut down.
+	Stop <-chan struct{}
 	// Version is this program's version.
 	Version string
 	// Log is required.
@@ -79,6 +81,7 @@ type dashboard struct {
 	pages    *pages
 	runs     *runs
 	checking sync.Mutex // held while checks run
+	streams  *streams
 }
 
 // Dashboard is the handler of everything below the prefix.
@@ -90,12 +93,13 @@ type Dashboard struct {
 // New returns a Dashboard. Close it after its last request.
 func New(cfg Config) *Dashboard {
 	d := &dashboard{cfg: cfg, pages: newPages(cfg.Prefix)}
-	d.runs = newRuns(d)
+	d.runs, d.streams = newRuns(d), newStreams(d)
 	mux := http.NewServeMux()
 	d.routePages(mux)
 	d.routeFailures(mux)
 	d.routeRejections(mux)
 	d.routeHealth(mux)
+	d.routeAPI(mux)
 	d.routeQueues(mux)
 	return &Dashboard{mux, d.runs}
 }

@@ -84,24 +84,10 @@ func costOf(job store.Job) string {
 // serveMedia serves a stored file through this process, because the pages load nothing
 // from other hosts.
 func (d *dashboard) serveMedia(w http.ResponseWriter, r *http.Request) {
-	file, err := d.cfg.Store.Medium(r.Context(), tasks.KlingJob(r.PathValue("id")), r.PathValue("name"))
-	if err == nil && file.Object == "" {
-		err = store.ErrNotFound
-	}
+	file, err := d.storedFile(r.Context(), tasks.KlingJob(r.PathValue("id")), r.PathValue("name"))
 	if err != nil {
 		d.showError(w, r, err)
 		return
 	}
-	object, err := d.cfg.Bucket.Open(r.Context(), file.Object)
-	if err != nil {
-		d.showError(w, r, err)
-		return
-	}
-	defer func() { _ = object.Close() }() // only read from
-	header := w.Header()
-	header.Set("Content-Type", file.ContentType)
-	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	header.Set("Cache-Control", "private, max-age=3600")
-	header.Set("ETag", `"`+file.SHA256+`"`)
-	http.ServeContent(w, r, "", file.StoredAt, object)
+	d.sendFile(w, r, file, 0)
 }

@@ -1,0 +1,191 @@
+package dashboard
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// LetterFilter selects dead letters by what all of its fields say.
+type LetterFilter struct {
+	Text     string    `json:"q,omitempty" query:"q" doc:"A part of the last error, the job's id or the task's id, in upper or lower case."`
+	Cause    string    `json:"cause,omitempty" query:"cause" doc:"The cause of a group."`
+	Kind     string    `json:"kind,omitempty" query:"kind" enum:"event:record,media:download,media:find,notify:send,rejection:keep" doc:"The kind of the task."`
+	JobID    string    `json:"job_id,omitempty" query:"job_id" doc:"The id of the job."`
+	Platform string    `json:"platform,omitempty" query:"platform" default:"kling" doc:"The platform of that job."`
+	Since    time.Time `json:"since,omitzero" query:"since" doc:"When it failed: at or after this time."`
+	Until    time.Time `json:"until,omitzero" query:"until" doc:"When it failed: before this time."`
+}
+
+func (f LetterFilter) filter() store.DeadLetterFilter {
+	return store.DeadLetterFilter{
+		Text: f.Text, Cause: f.Cause, Kind: tasks.Kind(f.Kind), Job: tasks.JobKey{Platform: f.Platform, ID: f.JobID}, Since: f.Since, Before: f.Until,
+	}
+}
+
+// isZero reports whether the filter selects all.
+func (f LetterFilter) isZero() bool {
+	f.Platform = ""
+	return f == LetterFilter{}
+}
+
+// DeadLetterGroup is the dead letters with the same cause.
+type DeadLetterGroup struct {
+	Cause     string    `json:"cause" doc:"What their errors have in common."`
+	Kind      string    `json:"kind"`
+	Count     int64     `json:"count"`
+	NewestAt  time.Time `json:"newest_at" doc:"When the last one failed."`
+	ExampleID int64     `json:"example_id"`
+}
+
+type (
+	lettersInput struct {
+		LetterFilter
+		Ended  bool  `query:"ended" doc:"Also those that were replayed, discarded or done."`
+		Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50"`
+		Cursor int64 `query:"cursor" minimum:"0" doc:"next_cursor of the page before."`
+	}
+	lettersOutput struct {
+		Body struct {
+			DeadLetters []DeadLetter      `json:"dead_letters" doc:"The newest first."`
+			NextCursor  int64             `json:"next_cursor,omitempty" doc:"Missing on the last page."`
+			Total       int64             `json:"total" doc:"How many match, on all pages."`
+			Groups      []DeadLetterGroup `json:"groups" doc:"All that match by cause, the largest group first. Only on the first page."`
+		} `nameHint:"DeadLetterList"`
+	}
+	letterInput struct {
+		ID int64 `path:"id"`
+	}
+	letterOutput struct {
+		Body struct {
+			DeadLetter
+			Content string `json:"content" doc:"The payload of the task without the secrets in links."`
+		} `nameHint:"DeadLetterDetail"`
+	}
+	// EndLetters selects dead letters to replay or discard.
+	EndLetters struct {
+		IDs    []int64       `json:"ids,omitempty" maxItems:"500" doc:"These dead letters."`
+		Filter *LetterFilter `json:"filter,omitempty" doc:"All that match."`
+		All    bool          `json:"all,omitempty" doc:"All that are open."`
+		Limit  int           `json:"limit,omitempty" minimum:"1" maximum:"500" default:"100" doc:"How many one request ends at most."`
+		Cursor string        `json:"cursor,omitempty" doc:"next_cursor of the answer before."`
+	}
+	endInput struct {
+		Body EndLetters
+	}
+	endOutput struct {
+		Body struct {
+			Ended      int             `json:"ended" doc:"How many were replayed or discarded."`
+			Failed     []letterFailure `json:"failed" doc:"Those that were not."`
+			Remaining  int64           `json:"remaining" doc:"How many are left to do."`
+			NextCursor string          `json:"next_cursor,omitempty" doc:"Send the request again with this cursor to go on. Missing when all are done."`
+		} `nameHint:"EndedLetters"`
+	}
+)
+
+// addFailureOperations adds the operations of dead letters.
+func (d *dashboard) addFailureOperations(api huma.API) {
+	op := func(id, method, path, summary string, errors ...int) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{"Failures"}, Errors: errors}
+	}
+	add(d, api, op("list-deadletters", http.MethodGet, "/deadletters", "List dead letters, with counts by cause"), d.listLetters)
+	add(d, api, op("get-deadletter", http.MethodGet, "/deadletters/{id}", "Show a dead letter with its payload and every attempt", 404), func(ctx context.Context, in *letterInput) (*letterOutput, error) {
+		letters, err := d.cfg.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{in.ID}, Ended: true})
+		if err == nil && len(letters) == 0 {
+			err = problemf(http.StatusNotFound, "there is no dead letter %d", in.ID)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out := new(letterOutput)
+		shown := NewDeadLetter(letters[0])
+		shown.Failures = letters[0].Failures
+		out.Body.DeadLetter, out.Body.Content = shown.withoutSecrets(), format(shown.Kind, letters[0].Task.Payload)
+		return out, nil
+	})
+	const many = "Select them by ids, by filter, or all. One request ends at most limit of them, in order of their ids; repeat it with next_cursor until that is missing. Those that fail after the first request are left out."
+	replay := op("replay-deadletters", http.MethodPost, "/deadletters/replay", "Run the work of dead letters again")
+	replay.Description = many + " Repeating is safe: work that is queued or done is not done twice."
+	add(d, api, replay, func(ctx context.Context, in *endInput) (*endOutput, error) { return d.end(ctx, replayLetters, in.Body) })
+	discard := op("discard-deadletters", http.MethodPost, "/deadletters/discard", "Discard dead letters")
+	discard.Description = many + " Their work stays undone."
+	add(d, api, discard, func(ctx context.Context, in *endInput) (*endOutput, error) {
+		return d.end(ctx, discardLetters, in.Body)
+	})
+}
+
+func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*lettersOutput, error) {
+	filter := in.filter()
+	filter.Ended, filter.Outline, filter.Newest, filter.Below, filter.Limit = in.Ended, true, true, in.Cursor, in.Limit+1
+	letters, err := d.cfg.Store.DeadLetters(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	out := new(lettersOutput)
+	if len(letters) > in.Limit {
+		letters = letters[:in.Limit]
+		out.Body.NextCursor = letters[in.Limit-1].ID
+	}
+	out.Body.DeadLetters = listed(letters, func(letter store.DeadLetter) DeadLetter { return NewDeadLetter(letter).withoutSecrets() })
+	filter.Below = 0
+	if out.Body.Total, err = d.cfg.Store.CountDeadLetters(ctx, filter); err != nil {
+		return nil, err
+	}
+	out.Body.Groups = []DeadLetterGroup{}
+	if in.Cursor == 0 {
+		groups, err := d.cfg.Store.DeadLetterGroups(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Groups = listed(groups, func(g store.DeadLetterGroup) DeadLetterGroup {
+			return DeadLetterGroup{g.Cause, string(g.Kind), g.Count, g.Newest, g.Example.ID}
+		})
+	}
+	return out, nil
+}
+
+// end replays or discards a page of dead letters.
+func (d *dashboard) end(ctx context.Context, action letterAction, in EndLetters) (*endOutput, error) {
+	filter, begun := store.DeadLetterFilter{IDs: in.IDs}, time.Now()
+	ways := 0
+	for _, chosen := range []bool{len(in.IDs) > 0, in.Filter != nil, in.All} {
+		if chosen {
+			ways++
+		}
+	}
+	if ways != 1 || in.Filter != nil && in.Filter.isZero() {
+		return nil, problemf(http.StatusUnprocessableEntity, `select dead letters by one of ids, filter with at least one field, or "all": true`)
+	}
+	if in.Filter != nil {
+		filter = in.Filter.filter()
+	}
+	if in.Cursor != "" {
+		var micros int64
+		if n, err := fmt.Sscanf(in.Cursor, "%d.%d", &filter.After, &micros); err != nil || n != 2 {
+			return nil, badCursor()
+		}
+		begun = time.UnixMicro(micros)
+	}
+	if filter.Before.IsZero() || filter.Before.After(begun) {
+		filter.Before = begun
+	}
+	filter.Limit = in.Limit
+	result, err := d.endLetters(ctx, action, filter)
+	if err != nil {
+		return nil, err
+	}
+	out := new(endOutput)
+	out.Body.Ended, out.Body.Failed = result.Ended, append([]letterFailure{}, result.Failed...)
+	if result.After != 0 {
+		out.Body.NextCursor = fmt.Sprintf("%d.%d", result.After, begun.UnixMicro())
+		filter.After = result.After
+		out.Body.Remaining, err = d.cfg.Store.CountDeadLetters(ctx, filter)
+	}
+	return out, err
+}

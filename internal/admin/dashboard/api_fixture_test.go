@@ -1,0 +1,205 @@
+package dashboard_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/klinghook/klinghook/internal/admin"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
+	"github.com/klinghook/klinghook/internal/admin/login"
+	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+const (
+	operatorToken = "operator-0123456789abcdef-0123456789"
+	viewerToken   = "viewer-0123456789abcdef-0123456789ab"
+	signedLink    = "https://me:hunter2@cdn.example/v.mp4?sig=hunter2"
+)
+
+// apiServer is klinghook admin with an operator's and a viewer's token.
+type apiServer struct {
+	t      *testing.T
+	url    string // with the prefix
+	db     *store.Store
+	cfg    dashboard.Config
+	bucket memoryBucket
+	worker *apiWorker
+	stop   func()
+}
+
+func newAPIServer(t *testing.T, change ...func(*dashboard.Config)) *apiServer {
+	t.Helper()
+	s := &apiServer{t: t, bucket: memoryBucket{}, worker: &apiWorker{}}
+	s.cfg = newConfig(t)
+	stop := make(chan struct{})
+	s.stop = sync.OnceFunc(func() { close(stop) })
+	s.cfg.Prefix, s.cfg.Bucket, s.cfg.Worker, s.cfg.Stop = "/k", s.bucket, s.worker, stop
+	s.cfg.Erase = func(ctx context.Context, job tasks.JobKey) error {
+		testenv.NoError(t, s.db.BeginErasure(ctx, job, time.Now()))
+		_, err := s.db.EraseRows(ctx, job)
+		return err
+	}
+	for _, f := range change {
+		f(&s.cfg)
+	}
+	s.db, s.worker.store = s.cfg.Store, s.cfg.Store
+	gate := login.New(login.Config{
+		Tokens: []string{operatorToken}, ViewerTokens: []string{viewerToken}, Prefix: s.cfg.Prefix, Redis: s.cfg.Redis, Log: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+	})
+	pages := dashboard.New(s.cfg)
+	server := httptest.NewServer(admin.Handler(admin.Config{
+		Live: http.NotFound, Ready: http.NotFound, Metrics: prometheus.NewRegistry(), Prefix: s.cfg.Prefix, Dashboard: gate.Protect(pages), Login: gate,
+	}))
+	t.Cleanup(func() {
+		s.stop()
+		server.Close()
+		pages.Close()
+	})
+	s.url = server.URL + s.cfg.Prefix
+	return s
+}
+
+// send sends a request with the operator's token unless headers, in pairs, have another.
+func (s *apiServer) send(method, path, body string, headers ...string) (*http.Response, string) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	testenv.NoError(s.t, err)
+	r.Header.Set("Authorization", "Bearer "+operatorToken)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(r)
+	testenv.NoError(s.t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	testenv.NoError(s.t, err)
+	return res, string(text)
+}
+
+// read decodes the answer to a GET.
+func read[T any](s *apiServer, path string) (v T) {
+	s.t.Helper()
+	res, text := s.send("GET", path, "")
+	if res.StatusCode != http.StatusOK {
+		s.t.Fatalf("GET %s answers %d %s", path, res.StatusCode, text)
+	}
+	testenv.NoError(s.t, json.Unmarshal([]byte(text), &v))
+	return v
+}
+
+// record records an event of a job.
+func (s *apiServer) record(id string, status tasks.Status, change ...func(*tasks.Event, *tasks.JobUpdate)) {
+	s.t.Helper()
+	job := tasks.KlingJob(id)
+	event := tasks.Event{
+		ID: "klingai:" + tasks.SafeID(id) + "-" + string(status), Source: "klingai", Type: status.EventType(), Job: job, ReceivedAt: time.Now(),
+		Headers: map[string]string{"X-Kling-Signature": "sha256=hunter2"}, Body: []byte(`{"event":"` + string(status) + `","video_url":"` + signedLink + `"}`),
+	}
+	update := &tasks.JobUpdate{Job: job, EventID: event.ID, OccurredAt: event.ReceivedAt, Status: status, Model: "kling-v2"}
+	if status == tasks.StatusCompleted {
+		update.Media = []tasks.MediaLink{{Name: "video", URL: signedLink}}
+	}
+	for _, f := range change {
+		f(&event, update)
+	}
+	_, err := s.db.Record(s.t.Context(), []store.Recording{{Event: event, Update: update, Destinations: []string{"shop"}}}, time.Time{})
+	testenv.NoError(s.t, err)
+}
+
+// keep stores the video of a job.
+func (s *apiServer) keep(id, contentType, content string) {
+	s.t.Helper()
+	file := store.Media{Job: tasks.KlingJob(id), Name: "video", URL: signedLink, Object: tasks.SafeID(id) + "/video.mp4", Size: int64(len(content)), SHA256: "5ha", ContentType: contentType}
+	s.bucket[file.Object] = content
+	_, err := s.db.StoreMedia(s.t.Context(), file, time.Now(), func() error { return nil })
+	testenv.NoError(s.t, err)
+}
+
+// bury adds a dead letter of a download and returns its id.
+func (s *apiServer) bury(id, reason string) int64 {
+	s.t.Helper()
+	task, err := tasks.DownloadMedia(tasks.KlingJob(id), "video", signedLink)
+	testenv.NoError(s.t, err)
+	testenv.NoError(s.t, s.db.Bury(s.t.Context(), store.DeadLetter{Task: task, Job: tasks.KlingJob(id), Error: reason, FailedAt: time.Now(), Failures: []store.Failure{{Attempt: 1, At: time.Now(), Error: reason}}}))
+	letters, err := s.db.DeadLetters(s.t.Context(), store.DeadLetterFilter{Newest: true, Limit: 1})
+	testenv.NoError(s.t, err)
+	return letters[0].ID
+}
+
+// memoryBucket contains objects by name.
+type memoryBucket map[string]string
+
+func (b memoryBucket) Open(_ context.Context, object string) (io.ReadSeekCloser, error) {
+	content, ok := b[object]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return struct {
+		io.ReadSeeker
+		io.Closer
+	}{bytes.NewReader([]byte(content)), io.NopCloser(nil)}, nil
+}
+
+func (b memoryBucket) SignedURL(_ context.Context, object string, lifetime time.Duration) (string, error) {
+	if content, ok := b["link of "+object]; ok && lifetime > 0 {
+		return content, nil
+	}
+	return "", nil
+}
+
+// apiWorker notes what it is asked for.
+type apiWorker struct {
+	store  *store.Store
+	mu     sync.Mutex // guards called
+	called []string
+}
+
+func (w *apiWorker) note(call string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called = append(w.called, call)
+}
+
+func (w *apiWorker) Replay(ctx context.Context, letter store.DeadLetter) error {
+	if strings.Contains(letter.Error, "hopeless") {
+		return &dashboard.Problem{Detail: "cannot replay " + signedLink}
+	}
+	w.note("replay " + letter.Job.ID)
+	return w.store.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, time.Now())
+}
+
+func (w *apiWorker) Discard(ctx context.Context, letter store.DeadLetter) error {
+	w.note("discard " + letter.Job.ID)
+	return w.store.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, time.Now())
+}
+
+func (w *apiWorker) Download(_ context.Context, job tasks.JobKey, name string) (int, error) {
+	if name == "nothing" {
+		return 0, nil
+	}
+	w.note("download " + job.ID + " " + name)
+	return 1, nil
+}
+
+func (w *apiWorker) Notify(_ context.Context, job tasks.JobKey, destinations []string) (int, error) {
+	w.note("notify " + job.ID + " " + strings.Join(destinations, "+"))
+	return len(destinations), nil
+}
