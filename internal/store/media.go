@@ -172,6 +172,9 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 		}
 	})
 	if err == nil && !superseded {
+		err = notDoomed(ctx, s.db, file.Object) // else it would be removed
+	}
+	if err == nil && !superseded {
 		if err = publish(); err == nil {
 			err = s.noteStored(ctx, file, at, contested)
 		}
@@ -183,15 +186,16 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 // published at the same time. It dooms the file's other objects, whose content had
 // another type.
 func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contested bool) error {
-	var alone, doomed bool
+	var alone bool
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		if err := notDoomed(ctx, tx, file.Object); err != nil {
+			return err
+		}
 		var others []string
-		var checkErr error
 		err := changeLinks(ctx, tx, s.dialect, file.Job, file.Name, at, func(linked *linkedFile) {
 			own := resource(file.URL)
 			noted := linked.publishing == "" && resource(linked.storedURL) == own // by another download of the same file
-			doomed, checkErr = isDoomed(ctx, tx, file.Object)
-			alone = !doomed && !contested && (linked.publishing == own || noted)
+			alone = !contested && (linked.publishing == own || noted)
 			linked.storedURL, linked.publishing = "", "" // fails the other one too
 			linked.published(file.Object)
 			if alone {
@@ -200,7 +204,7 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 				linked.objects = []string{file.Object}
 			}
 		})
-		if err = errors.Join(err, checkErr); err != nil || !alone {
+		if err != nil || !alone {
 			return err
 		}
 		if err := doom(ctx, tx, s.dialect, others, at); err != nil {
@@ -212,11 +216,7 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 			file.Job.Platform, file.Job.ID, file.Name, file.Object, file.Size, file.SHA256, file.ContentType, s.dialect.time(at))
 		return err
 	})
-	switch {
-	case err != nil:
-	case doomed:
-		err = errDoomed
-	case !alone:
+	if err == nil && !alone {
 		err = errPublishedTwice
 	}
 	return err

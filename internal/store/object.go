@@ -20,8 +20,13 @@ func doom(ctx context.Context, tx *sql.Tx, d dialect, objects []string, at time.
 	return wrap(err, "doom objects")
 }
 
-func isDoomed(ctx context.Context, tx *sql.Tx, object string) (bool, error) {
-	return one(ctx, tx, scanOne[bool], `SELECT EXISTS (SELECT 1 FROM doomed_objects WHERE object = $1)`, object)
+// notDoomed returns errDoomed for an object that is to be deleted.
+func notDoomed(ctx context.Context, q queryer, object string) error {
+	doomed, err := one(ctx, q, scanOne[bool], `SELECT EXISTS (SELECT 1 FROM doomed_objects WHERE object = $1)`, object)
+	if err == nil && doomed {
+		err = errDoomed
+	}
+	return err
 }
 
 const dueObjects = `SELECT object FROM doomed_objects WHERE retry_at <= $1 ORDER BY retry_at, object LIMIT $2`

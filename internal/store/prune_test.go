@@ -232,7 +232,11 @@ func TestDoomedObjectsAreClaimedOnce(t *testing.T) {
 		// A person wants it again before the old object is gone.
 		testenv.NoError(t, db.ReopenMedia(t.Context(), file.Job, file.Name, later))
 		file.Object = "vid_1/video"
-		if _, err := db.StoreMedia(t.Context(), file, later, func() error { return nil }); err == nil {
+		published := func() error {
+			t.Error("published an object that is about to be deleted")
+			return nil
+		}
+		if _, err := db.StoreMedia(t.Context(), file, later, published); err == nil {
 			t.Error("stored a file whose object is about to be deleted")
 		}
 		claim(later.Add(time.Hour), "vid_1/thumbnail", "vid_1/video") // its worker died
