@@ -7,7 +7,7 @@ FUZZTIME = 10000x
 CHECKS   = fmt-check build vet verify lint words test chaos-short kube-test race fuzz
 
 .DEFAULT_GOAL = help
-.PHONY: help words test chaos chaos-short bench bench-short images modules compose-check compose-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check clean
+.PHONY: help words test chaos chaos-short prune-load bench bench-short images modules compose-check compose-test race fuzz kube-test lint fmt fmt-check vet verify vulncheck build cover check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ chaos: ## kill each component in turn, and count losses (10 minutes)
 
 chaos-short: ## the two-minute form of chaos: all at once
 	CGO_ENABLED=0 CHAOS=short $(GO) test -run '^TestChaos$$' -count=1 -timeout 10m -v ./internal/e2e
+
+prune-load: ## delete half of a million events, and measure how long it takes (15 minutes)
+	CGO_ENABLED=0 PRUNE_EVENTS=1000000 $(GO) test -run '^TestPruneOfManyEvents$$' -count=1 -timeout 60m -v ./worker
 
 # The harness is a module of its own. It needs wrk, Redis and PostgreSQL.
 BENCH = cd bench && CGO_ENABLED=0 $(GO) run . -root ..
