@@ -132,7 +132,9 @@ func TestRunningDownloadOfADeletedJobPublishesNothing(t *testing.T) {
 	_, err := f.eraser().Erase(t.Context(), tasks.KlingJob("vid_1"))
 	testenv.NoError(t, err)
 	close(release)
-	f.eventually(t, "the download to end", func() bool { return len(f.tasksAbout(t, "vid_1")) == 0 })
+	f.eventually(t, "the download to end", func() bool {
+		return f.logs.FilterMessage("task dropped: its job was deleted").Len() > 0 && len(f.tasksAbout(t, "vid_1")) == 0
+	})
 	f.checkErased(t, "vid_1")
 	f.checkLetters(t, 0)
 }

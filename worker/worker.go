@@ -251,6 +251,9 @@ func (w *Worker) Drain(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		left, err := w.queue.unfinished()
+		if err == nil && left == 0 { // a task may have ended meanwhile, and left another in a queue seen as empty
+			left, err = w.queue.unfinished()
+		}
 		if err != nil || left == 0 {
 			return err
 		}
