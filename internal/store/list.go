@@ -23,7 +23,8 @@ func statuses() []tasks.Status {
 // JobQuery selects a page of jobs, the newest first. The zero value selects all.
 type JobQuery struct {
 	// Text is a part of the id, external id, prompt or error; upper and lower case are
-	// the same. A text of less than three letters is searched in the newest jobs only.
+	// the same. A text without three letters or digits in a row is searched only in the
+	// newest 20,000 jobs; a Chinese character counts as five.
 	Text     string
 	Platform string
 	// Statuses selects jobs with any of these; empty selects all.

@@ -73,7 +73,7 @@ func TestMeasureLists(t *testing.T) {
 	}
 }
 
-// measure calls f some times and prints the median and the longest time.
+// measure calls f some times and prints the least, median and longest time.
 func measure(t *testing.T, name string, limit time.Duration, f func(context.Context) (int, error)) {
 	t.Helper()
 	var times []time.Duration
@@ -85,12 +85,12 @@ func measure(t *testing.T, name string, limit time.Duration, f func(context.Cont
 		times, rows = append(times, time.Since(start)), n
 	}
 	slices.Sort(times)
-	median, longest := times[len(times)/2], times[len(times)-1]
+	least, median, longest := times[0], times[len(times)/2], times[len(times)-1]
 	mark := ""
 	if longest > limit {
 		mark = " SLOW"
 	}
-	t.Logf("%-45s %3d rows  p50 %6.1f ms  max %6.1f ms%s", name, rows, median.Seconds()*1000, longest.Seconds()*1000, mark)
+	t.Logf("%-45s %3d rows  min %6.1f ms  p50 %6.1f ms  max %6.1f ms%s", name, rows, least.Seconds()*1000, median.Seconds()*1000, longest.Seconds()*1000, mark)
 }
 
 // measureStart is the time of the newest job; there is one each second.

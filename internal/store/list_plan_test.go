@@ -35,7 +35,7 @@ func TestListsUseTheirIndex(t *testing.T) {
 		byKind, byTag := []string{"jobs_by_kind"}, []string{"job_tags_by_kind"}
 		for _, p := range []plan{
 			built("newest", []string{"SCAN jobs\n", "jobs_seq_key"}, func() (string, []any) { return all.walk(10) }),
-			built("walk", []string{"jobs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "jobs_seq_key"}, func() (string, []any) { return page.walk(10) }),
+			built("walk", []string{"job_search USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "job_search_pkey"}, func() (string, []any) { return page.walk(10) }),
 			built("kinds", byKind, func() (string, []any) { return all.kindsQuery() }),
 			built("kinds of a tag", byTag, func() (string, []any) { return tagged.kindsQuery() }),
 			built("newest of kinds", byKind, func() (string, []any) { return page.newest(kinds, 10) }),

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,8 +10,12 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxKinds bounds the combinations of status, source and model.
-const maxKinds = 2000
+const (
+	// maxKinds bounds the combinations of status, source and model.
+	maxKinds = 2000
+	// fewKinds is how many of them are searched for a text before its index is asked.
+	fewKinds = 50
+)
 
 // jobList finds the jobs of a page.
 type jobList struct {
@@ -19,7 +24,7 @@ type jobList struct {
 	q       queryer
 	text    string // folded
 	// walked is how many of the newest jobs are looked through before an index is asked,
-	// and walkedForText the same for a text that is too short for the text index.
+	// and walkedForText the same for a text that the text index cannot find.
 	walked, walkedForText int
 	// few is how many jobs are searched for a text without the text index.
 	few int
@@ -39,10 +44,13 @@ type jobKind struct {
 	source, model string
 }
 
+// trigram is what the text index needs of a text.
+var trigram = regexp.MustCompile(`[0-9A-Za-z]{3}`)
+
 // page returns the seqs of a page.
 func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	depth := l.walked
-	short := l.text != "" && len(l.text) < 3
+	short := l.text != "" && !trigram.MatchString(l.text)
 	if short {
 		depth = l.walkedForText
 	}
@@ -70,11 +78,14 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n <= l.few {
+	if n <= l.few || len(kinds) <= fewKinds {
 		query, args = l.searchFew(kinds)
-	} else {
-		query, args = l.searchIndex()
+		seqs, err = collect(ctx, l.q, scanOne[int64], query, args...)
+		if err != nil || n <= l.few || len(seqs) == l.Limit {
+			return seqs, err
+		}
 	}
+	query, args = l.searchIndex()
 	return collect(ctx, l.q, scanOne[int64], query, args...)
 }
 
@@ -102,9 +113,9 @@ func (l *jobList) andSelected(w *where) {
 	w.andIf(l.Tag != "", "EXISTS (SELECT 1 FROM job_tags t WHERE t.platform = j.platform AND t.job_id = j.id AND t.tag = ?)", storable(l.Tag))
 }
 
-// andText adds the condition that job j has the text.
+// andText adds the condition that t, a row of job_search, has the text.
 func (l *jobList) andText(w *where) {
-	w.andIf(l.text != "", "EXISTS (SELECT 1 FROM job_search t WHERE t.seq = j.seq AND "+l.dialect.position+"(t.text, ?) > 0)", l.text)
+	w.andIf(true, l.dialect.position+"(t.text, ?) > 0", l.text)
 }
 
 // walk selects from the newest jobs.
@@ -112,11 +123,14 @@ func (l *jobList) walk(depth int) (string, []any) {
 	var bounds, selected where
 	l.andRange(&bounds, "seq")
 	selected.args = bounds.args
+	newest := bounds.String() + ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(depth)
+	from := `(SELECT seq, platform, id, status, source, model FROM jobs` + newest + `) j`
+	if l.text != "" {
+		from = `(SELECT seq, text FROM job_search` + newest + `) t JOIN jobs j ON j.seq = t.seq`
+		l.andText(&selected)
+	}
 	l.andSelected(&selected)
-	l.andText(&selected)
-	return `
-		SELECT seq FROM (SELECT seq, platform, id, status, source, model FROM jobs` + bounds.String() + ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(depth) + `) j` +
-		selected.String() + ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
+	return `SELECT j.seq FROM ` + from + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
 }
 
 // kinds returns the kinds of all jobs, or of those with the tag.
@@ -190,12 +204,12 @@ func (l *jobList) countFew(kinds []jobKind) (string, []any) {
 	return `SELECT count(*) FROM (` + query + ` LIMIT ` + strconv.Itoa(l.few+1) + `) counted`, args
 }
 
-// searchFew searches the jobs of kinds for the text.
+// searchFew searches the newest few jobs of kinds for the text.
 func (l *jobList) searchFew(kinds []jobKind) (string, []any) {
-	query, args := l.eachKind(kinds, l.few)
+	query, args := l.newest(kinds, l.few)
 	selected := where{args: args}
 	l.andText(&selected)
-	return `SELECT j.seq FROM (` + query + `) j` + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
+	return `SELECT j.seq FROM (` + query + `) j JOIN job_search t ON t.seq = j.seq` + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
 }
 
 // searchIndex selects jobs by the text index.

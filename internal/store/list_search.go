@@ -50,14 +50,17 @@ func postgresSearch() search {
 	}
 }
 
-// reading calls f with a queryer for lists. PostgreSQL overestimates their cost, which an
-// index bounds: it would compile them for longer than they run, or scan whole tables.
+// reading calls f with a queryer for lists. Each of their steps is small and has an index.
+// PostgreSQL expects more rows: it would compile queries for longer than they run, or join
+// them with whole tables.
 func (s *Store) reading(ctx context.Context, f func(queryer) error) error {
 	if s.pool == nil {
 		return f(s.reads)
 	}
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true)`); err != nil {
+		if _, err := tx.ExecContext(ctx, `
+			SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
+				set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`); err != nil {
 			return err
 		}
 		return f(tx)
