@@ -289,6 +289,19 @@ func TestOneRunAtATimeAndShutdownKeepsTheRest(t *testing.T) {
 	}
 }
 
+func TestOtherSitesChangeNoFailures(t *testing.T) {
+	f := newFailures(t, 2, 0)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/failures", strings.NewReader("do=replay+all"))
+	r.Host = "localhost:5001"
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	w := httptest.NewRecorder()
+	f.pages.ServeHTTP(w, r)
+	if n := f.open(store.DeadLetterFilter{}); w.Code != http.StatusForbidden || n != 2 {
+		t.Errorf("the answer is %d, and %d are open", w.Code, n)
+	}
+}
+
 func TestViewersSeeNoButtonsAndChangeNothing(t *testing.T) {
 	cfg := newConfig(t)
 	cfg.Worker = &fakeWorker{store: cfg.Store}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -183,6 +184,8 @@ func (d *dashboard) readProcesses(ctx context.Context, page *healthPage) error {
 	if err != nil {
 		return err
 	}
+	host, _ := os.Hostname() // only for people
+	page.Processes = append(page.Processes, processHealth{Role: "admin", Host: host, PID: os.Getpid(), Version: d.cfg.Version})
 	for _, report := range ingests {
 		page.Processes = append(page.Processes, processHealth{Role: "ingest", Host: report.Host, PID: report.PID, Version: report.Version, Spool: report.SpoolPercent, Refused: report.Refused})
 	}
