@@ -62,6 +62,7 @@ func owners() map[string][]string {
 		"github.com/pressly/goose":           sql,
 		"github.com/hibiken":                 {"tasks", "worker", "internal/admin", "cmd"},
 		"gocloud.dev":                        {"worker/media"},
+		"github.com/danielgtaylor/huma":      {"internal/admin/dashboard"},
 		"github.com/sony/gobreaker":          {"ingest/spool"},
 		"github.com/nicholas-fedor/shoutrrr": {"worker/notify"},
 		"go.opentelemetry.io/otel/sdk":       {"internal/process"},
@@ -77,11 +78,11 @@ func owners() map[string][]string {
 // exporter's protobuf types import it; the grpcnotrace tag keeps that at one MiB.
 func notInIngest() []string {
 	return []string{
-		module + "/worker", module + "/internal/store", module + "/internal/kling",
+		module + "/worker", module + "/internal/store", module + "/internal/kling", module + "/internal/admin/dashboard", module + "/internal/admin/login",
 		"github.com/jackc/pgx", "modernc.org", "github.com/pressly/goose",
 		"gocloud.dev", "github.com/aws", "github.com/Azure", "github.com/AzureAD", "cloud.google.com",
 		"google.golang.org/api",
-		"github.com/hibiken/asynqmon", "github.com/nicholas-fedor/shoutrrr", "github.com/alicebob/miniredis", "github.com/vbauerster",
+		"github.com/hibiken/asynqmon", "github.com/danielgtaylor/huma", "github.com/nicholas-fedor/shoutrrr", "github.com/alicebob/miniredis", "github.com/vbauerster",
 	}
 }
 

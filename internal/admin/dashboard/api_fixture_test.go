@@ -84,6 +84,9 @@ func (s *apiServer) send(method, path, body string, headers ...string) (*http.Re
 	}
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
 	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(r)
@@ -105,22 +108,23 @@ func read[T any](s *apiServer, path string) (v T) {
 	return v
 }
 
-// record records an event of a job.
-func (s *apiServer) record(id string, status tasks.Status, change ...func(*tasks.Event, *tasks.JobUpdate)) {
+// record records an event of jobs.
+func (s *apiServer) record(id string, status tasks.Status, more ...string) {
 	s.t.Helper()
-	job := tasks.KlingJob(id)
-	event := tasks.Event{
-		ID: "klingai:" + tasks.SafeID(id) + "-" + string(status), Source: "klingai", Type: status.EventType(), Job: job, ReceivedAt: time.Now(),
-		Headers: map[string]string{"X-Kling-Signature": "sha256=hunter2"}, Body: []byte(`{"event":"` + string(status) + `","video_url":"` + signedLink + `"}`),
+	var list []store.Recording
+	for _, id := range append([]string{id}, more...) {
+		job := tasks.KlingJob(id)
+		event := tasks.Event{
+			ID: "klingai:" + tasks.SafeID(id) + "-" + string(status), Source: "klingai", Type: status.EventType(), Job: job, ReceivedAt: time.Now(),
+			Headers: map[string]string{"X-Kling-Signature": "sha256=hunter2"}, Body: []byte(`{"event":"` + string(status) + `","video_url":"` + signedLink + `"}`),
+		}
+		update := &tasks.JobUpdate{Job: job, EventID: event.ID, OccurredAt: event.ReceivedAt, Status: status, Model: "kling-v2"}
+		if status == tasks.StatusCompleted {
+			update.Media = []tasks.MediaLink{{Name: "video", URL: signedLink}}
+		}
+		list = append(list, store.Recording{Event: event, Update: update, Destinations: []string{"shop"}})
 	}
-	update := &tasks.JobUpdate{Job: job, EventID: event.ID, OccurredAt: event.ReceivedAt, Status: status, Model: "kling-v2"}
-	if status == tasks.StatusCompleted {
-		update.Media = []tasks.MediaLink{{Name: "video", URL: signedLink}}
-	}
-	for _, f := range change {
-		f(&event, update)
-	}
-	_, err := s.db.Record(s.t.Context(), []store.Recording{{Event: event, Update: update, Destinations: []string{"shop"}}}, time.Time{})
+	_, err := s.db.Record(s.t.Context(), list, time.Time{})
 	testenv.NoError(s.t, err)
 }
 
