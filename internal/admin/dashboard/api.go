@@ -40,6 +40,7 @@ type API struct {
 func (d *dashboard) newAPI() *API {
 	config := huma.DefaultConfig("klinghook", apiVersion)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
+	config.AllowAdditionalPropertiesByDefault = true // later versions may add fields to answers
 	config.Info.Description = apiDescription
 	config.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	config.Servers = []*huma.Server{{URL: d.cfg.Prefix + APIPath}}
@@ -55,7 +56,26 @@ func (d *dashboard) newAPI() *API {
 	d.addEvents(api.huma)
 	d.addFailureOperations(api.huma)
 	d.addOperation(api.huma)
+	describeLists(api.huma.OpenAPI())
 	return api
+}
+
+// describeLists describes lists as what they are here: never null.
+func describeLists(description *huma.OpenAPI) {
+	for _, schema := range description.Components.Schemas.Map() {
+		for _, property := range schema.Properties {
+			property.Nullable = property.Nullable && property.Type != huma.TypeArray
+		}
+	}
+	for _, item := range description.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post} {
+			if op != nil {
+				for _, param := range op.Parameters {
+					param.Schema.Nullable = false
+				}
+			}
+		}
+	}
 }
 
 // OpenAPI returns the description of the API, in OpenAPI 3.1.

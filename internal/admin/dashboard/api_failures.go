@@ -70,6 +70,7 @@ type (
 	}
 	// EndLetters selects dead letters to replay or discard.
 	EndLetters struct {
+		_      struct{}      `additionalProperties:"false"`
 		IDs    []int64       `json:"ids,omitempty" maxItems:"500" doc:"These dead letters."`
 		Filter *LetterFilter `json:"filter,omitempty" doc:"All that match."`
 		All    bool          `json:"all,omitempty" doc:"All that are open."`

@@ -39,6 +39,7 @@ func (d *dashboard) listedJob(row store.JobRow) ListedJob {
 // TrackedJob is what a program says about a job that it submitted, as
 // [source.ParseMetadata] reads it.
 type TrackedJob struct {
+	_            struct{}       `additionalProperties:"false"`
 	Platform     string         `json:"platform,omitempty" enum:"kling"`
 	API          string         `json:"api,omitempty" doc:"The API that created the job, if known: tasks, legacy, or a path of the legacy API such as text2video."`
 	Source       string         `json:"source,omitempty" doc:"The protocol that its events will have."`
@@ -231,7 +232,7 @@ func TrackedAPIs() []string {
 func describeTrack(description *huma.OpenAPI) {
 	put := description.Paths["/jobs/{id}"].Put
 	put.RequestBody.Required = false
-	put.RequestBody.Content = map[string]*huma.MediaType{"application/json": {Schema: huma.SchemaFromType(description.Components.Schemas, reflect.TypeFor[TrackedJob]())}}
+	put.RequestBody.Content = map[string]*huma.MediaType{"application/json": {Schema: description.Components.Schemas.Schema(reflect.TypeFor[TrackedJob](), true, "TrackedJob")}}
 	put.Responses["201"] = &huma.Response{Description: "The job was unknown before", Content: put.Responses["200"].Content}
 }
 
