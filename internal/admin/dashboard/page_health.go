@@ -39,6 +39,8 @@ type healthPage struct {
 	// Problems need a person.
 	Problems []problem
 	Down     []string
+	// Failures counts the open dead letters.
+	Failures int
 	// Since is when this process began to read the queues; zero if it does not.
 	Since        time.Time
 	Queues       []queueHealth
@@ -128,6 +130,9 @@ func (d *dashboard) showHealth(w http.ResponseWriter, r *http.Request) {
 	read("the processes (Redis)", d.readProcesses(ctx, &page))
 	read("the look-ups (Redis or the database)", d.readLookups(ctx, &page, now))
 	read("the destinations (database)", d.readDestinations(ctx, &page))
+	failures, _, err := d.cfg.Store.CountOpenDeadLetters(ctx)
+	page.Failures = failures
+	read("the failures (database)", err)
 	page.Problems = d.problems(&page)
 	if r.URL.Query().Get("checks") != "" && d.cfg.Checks != nil {
 		page.Checked = true
@@ -265,6 +270,9 @@ func (d *dashboard) problems(page *healthPage) (list []problem) {
 	}
 	for _, part := range page.Down {
 		add("", "Not known: %s. The log of klinghook admin says why.", part)
+	}
+	if page.Failures > 0 {
+		add(d.cfg.Prefix+"/failures", "%s failed for good. See why, and replay or discard.", several(page.Failures, "task", "tasks"))
 	}
 	if !slices.ContainsFunc(page.Down, func(part string) bool { return strings.Contains(part, "processes") }) {
 		d.addProcessProblems(page, add)

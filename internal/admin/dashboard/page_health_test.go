@@ -38,9 +38,10 @@ func TestHealthSaysWhatNeedsAPerson(t *testing.T) {
 		{NotificationID: "n2", Destination: "shop", At: now, Duration: 1250 * time.Millisecond, Status: 204},
 	})
 	testenv.NoError(t, err)
+	buryMany(t, cfg.Store, 2, 0)
 	w := get(t, dashboard.New(cfg), "/health")
 	has(t, w.Body.String(),
-		"No worker runs media, notify, rejections.", "Several versions run: v1, v1.2.3, v2.", "serves this page", "The spool of ingest-1 is 60 % full.", "ingest-1 refused 1,200 deliveries (webhook, wrong signature)",
+		"2 tasks failed for good.", "No worker runs media, notify, rejections.", "Several versions run: v1, v1.2.3, v2.", "serves this page", "The spool of ingest-1 is 60 % full.", "ingest-1 refused 1,200 deliveries (webhook, wrong signature)",
 		"Every message to crm has failed for 2 h", "HTTP 500 from https://crm.example/?…", "Delivered (HTTP 204)", "took 1.2 s", "Not used yet",
 		"1 job waits for a look-up, and no worker has asked Kling", "queues events", "The queues were not read yet", "Run the checks")
 	if w.Code != http.StatusOK {
