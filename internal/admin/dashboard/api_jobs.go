@@ -31,7 +31,8 @@ func (d *dashboard) listedJob(row store.JobRow) ListedJob {
 	job.Error = withoutLinkSecrets(job.Error)
 	job.Media = listed(row.Media, func(file store.Media) Media { return d.media(file.Job, NewMedia(file)) })
 	for _, file := range row.Media {
-		job.VideoMissing = job.VideoMissing || row.Status == tasks.StatusCompleted && file.State != store.MediaStored && file.Name != string(tasks.MediaThumbnail)
+		missing := file.State != store.MediaStored && file.State != store.MediaDeleted && file.Name != string(tasks.MediaThumbnail)
+		job.VideoMissing = job.VideoMissing || row.Status == tasks.StatusCompleted && missing
 	}
 	return job
 }

@@ -60,7 +60,7 @@ func (j Job) Key() tasks.JobKey { return tasks.JobKey{Platform: j.Platform, ID: 
 // Media is a file of a job.
 type Media struct {
 	Name        string    `json:"name" doc:"Unique within the job, such as video or thumbnail."`
-	State       string    `json:"state" enum:"pending,stored,failed"`
+	State       string    `json:"state" enum:"pending,stored,failed,deleted"`
 	URL         string    `json:"url" doc:"Kling's link. The API leaves out its query, which has a signature."`
 	Object      string    `json:"object,omitempty" doc:"The file's name in the bucket."`
 	Size        int64     `json:"size,omitempty" doc:"In bytes."`

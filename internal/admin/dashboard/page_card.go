@@ -32,19 +32,22 @@ func (d *dashboard) cards(rows []store.JobRow) []jobCard {
 
 func (d *dashboard) card(row store.JobRow) jobCard {
 	card := jobCard{JobRow: row, Cost: costOf(row.Job)}
-	pending, failed := false, row.NoMedia != ""
+	pending, failed, deleted := false, row.NoMedia != "", false
 	for _, file := range row.Media {
 		place := map[tasks.MediaKind]*string{tasks.MediaVideo: &card.Video, tasks.MediaImage: &card.Image, tasks.MediaThumbnail: &card.Poster}[tasks.KindOfMedia(file.Name)]
 		if file.Object != "" && place != nil {
 			*place = cmp.Or(*place, d.filePath(file))
 		}
 		pending, failed = pending || file.State == store.MediaPending, failed || file.State == store.MediaFailed
+		deleted = deleted || file.State == store.MediaDeleted
 	}
 	switch {
 	case failed:
 		card.Blank = "A file is missing"
 	case pending:
 		card.Blank = "Downloading"
+	case deleted:
+		card.Blank = "Deleted because of its age"
 	case row.Status == tasks.StatusCreated:
 		card.Blank = "Waiting for Kling"
 	case row.Status == tasks.StatusProcessing:

@@ -74,6 +74,7 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 		{Name: "video", State: store.MediaFailed, UpdatedAt: at(13)},
 		{Name: "video-2", State: store.MediaFailed, UpdatedAt: at(17), Error: "gone"},
 		{Name: "image", State: store.MediaStored, CreatedAt: at(3), StoredAt: at(4), Size: 1500},
+		{Name: "audio", State: store.MediaDeleted, UpdatedAt: at(18)},
 	}
 	var got []string
 	for _, m := range timeline(detail, files) {
@@ -96,9 +97,22 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 		"15|pending|A look-up is requested|||",
 		"16|pending|Waiting to download thumbnail|get https://cdn.example/t?…||",
 		"17|failed|Gave up a link to video-2|gone||",
+		"18|deleted|Deleted audio because of its age|||",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("timeline (-want +got):\n%s", diff)
+	}
+}
+
+// A file that was deleted because of its age is not missing.
+func TestDeletedFileIsNotMissing(t *testing.T) {
+	d := new(dashboard)
+	for state, want := range map[store.MediaState]string{store.MediaDeleted: "Deleted because of its age", store.MediaFailed: "A file is missing"} {
+		key := tasks.KlingJob("a")
+		row := store.JobRow{Job: store.Job{Key: key, Status: tasks.StatusCompleted}, Media: []store.Media{{Job: key, Name: "video", State: state}}}
+		if blank, missing := d.card(row).Blank, d.listedJob(row).VideoMissing; blank != want || missing != (state == store.MediaFailed) {
+			t.Errorf("%s: the card says %q and video_missing is %t", state, blank, missing)
+		}
 	}
 }
 

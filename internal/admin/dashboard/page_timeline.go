@@ -70,6 +70,8 @@ func fileMoments(detail JobDetail, files []store.Media) (list []moment) {
 		switch {
 		case file.State == store.MediaPending:
 			list = append(list, moment{At: file.UpdatedAt, State: "pending", Title: "Waiting to download " + file.Name, Text: withoutLinkSecrets(file.Error)})
+		case file.State == store.MediaDeleted:
+			list = append(list, moment{At: file.UpdatedAt, State: "deleted", Title: "Deleted " + file.Name + " because of its age"})
 		case file.State == store.MediaFailed && !buried:
 			list = append(list, moment{At: file.UpdatedAt, State: "failed", Title: "Gave up a link to " + file.Name, Text: withoutLinkSecrets(file.Error)})
 		}
