@@ -24,6 +24,8 @@ const (
 	healthTimeout = 8 * time.Second
 	// spoolFilling is the use of a spool that is worth a warning, in percent.
 	spoolFilling = 50
+	// failingLong is how long a destination must fail to need a person: most recover.
+	failingLong = 10 * time.Minute
 	// shownDestinations is how many destinations the page shows.
 	shownDestinations = 50
 )
@@ -289,7 +291,7 @@ func (d *dashboard) problems(page *healthPage) (list []problem) {
 			add("#destinations", "%s is paused by an operator; %s for it. Resume it with klinghook destinations resume.", destination.Name, waiting)
 		case state == "paused":
 			add("#destinations", "%s failed for a day and is paused; %s for it. It resumes by itself when a message succeeds.", destination.Name, waiting)
-		case state == "failing":
+		case state == "failing" && time.Since(destination.FailingSince) >= failingLong:
 			add("#destinations", "Every message to %s has failed for %s.", destination.Name, took(time.Since(destination.FailingSince)))
 		}
 	}
