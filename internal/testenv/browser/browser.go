@@ -69,6 +69,14 @@ func (b *Browser) Show(width, height int64, scheme string) {
 	}
 }
 
+// WithoutScripts stops the scripts of pages that are opened from now on.
+func (b *Browser) WithoutScripts() {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		b.t.Fatalf("disable scripts: %v", err)
+	}
+}
+
 // Screenshot returns a picture of the visible part of the page, in PNG.
 func (b *Browser) Screenshot() []byte {
 	b.t.Helper()

@@ -1,0 +1,94 @@
+package dashboard_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/internal/testenv/browser"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+// await waits until a JavaScript expression is true.
+func await(b *browser.Browser, what, expression string) {
+	b.Do(what, chromedp.Poll[chromedp.Void](expression))
+}
+
+func TestPagesUpdateWithoutMovingWhatIsRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill()
+	site := w.serve(false)
+	b := browser.Open(t)
+	b.Show(1280, 900, "light")
+	const busy = `document.querySelector('[data-job="vid_busy"]')`
+	// where describes what the reader sees: the cards in order, the scroll position, and
+	// where the card in view is.
+	const where = `JSON.stringify([[...document.querySelectorAll(".card")].map((card) => card.dataset.job), scrollY, document.querySelector('[data-job="vid_20"]').getBoundingClientRect().top])`
+
+	b.Do("open the gallery", chromedp.Navigate(site+"/"), chromedp.WaitVisible(".card"))
+	b.Do("play a video", chromedp.Click(`//article[@data-job="vid_new"]//button`))
+	await(b, "wait for the video", `document.querySelector('[data-job="vid_new"] video').currentTime > 0`)
+	b.Evaluate(`document.querySelector('[data-job="vid_20"] a').focus(), scrollTo(0, 400), ""`)
+	before := b.Evaluate(where)
+	w.progress("vid_busy", "Rain on a tin roof, a dog asleep below", 80)
+	await(b, "wait for progress", busy+`.querySelector("progress").value === 80`)
+	w.bury("vid_new", "cdn.example answered 404")
+	await(b, "wait for a failure", `document.querySelector('[data-job="vid_new"]').innerText.includes("1 failure")`)
+	w.progress("vid_next_1", "A kite over the dunes", 10)
+	w.progress("vid_next_2", "Snow on a red mailbox", 10)
+	await(b, "wait for new jobs", `document.querySelector(".new-jobs").innerText === "2 new jobs"`)
+	if after := b.Evaluate(where); after != before {
+		t.Errorf("the page moved from\n%s to\n%s", before, after)
+	}
+	if got := b.Evaluate(`document.activeElement.closest(".card")?.dataset.job + " " + document.querySelector('[data-job="vid_new"] video').paused`); got != "vid_20 false" {
+		t.Errorf("the focus and the pause of the video became %s", got)
+	}
+	b.Do("show new jobs", chromedp.Click(".new-jobs a"), chromedp.WaitVisible(`[data-job="vid_next_2"]`))
+	if got := b.Evaluate(`document.querySelector(".card").dataset.job`); got != "vid_next_2" {
+		t.Errorf("the first of the new jobs is %s", got)
+	}
+
+	b.Do("open the table", chromedp.Navigate(site+"/?view=table&status=processing"), chromedp.WaitVisible("tbody"))
+	w.complete("vid_next_1", "A kite over the dunes")
+	await(b, "wait for the end in the table", `document.querySelector('[data-job="vid_next_1"]').innerText.includes("Completed")`)
+	if got := b.Evaluate(`String(document.querySelectorAll("tbody tr").length)`); got != "3" {
+		t.Errorf("the table has %s rows, want the 3 that it had", got)
+	}
+
+	b.Do("open a job", chromedp.Navigate(site+"/jobs/vid_busy"), chromedp.Click(".raw-event summary"), chromedp.WaitVisible(".raw"))
+	w.complete("vid_busy", "Rain on a tin roof, a dog asleep below")
+	await(b, "wait for the video of the job", `document.querySelector(".player video") !== null`)
+	await(b, "wait for the timeline", `document.querySelector(".timeline").innerText.includes("to team-chat: 200")`)
+	if got := b.Evaluate(`String(document.querySelectorAll(".raw-event[open]").length)`); got != "1" {
+		t.Errorf("%s raw events are open, want the one that was", got)
+	}
+	check(t, b, site, "job after updates")
+}
+
+func TestFirstStepsShowWhatArrives(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sent := false
+	w.cfg.Sample = func(context.Context) error {
+		sent = true
+		return nil
+	}
+	site := w.serve(false)
+	b := browser.Open(t)
+	b.Do("open", chromedp.Navigate(site+"/"), chromedp.WaitVisible(".ways"))
+	testenv.NoError(t, w.store.KeepRejection(t.Context(), tasks.Rejection{ID: "rej_1", Source: "klingai", Reason: "invalid_signature", ReceivedAt: time.Now()}))
+	await(b, "wait for the refused delivery", `document.querySelector(".arrivals").innerText.includes("A delivery was refused")`)
+	b.Do("make a sample job", chromedp.Click(".sample button"), chromedp.WaitVisible(".notice"))
+	if !sent {
+		t.Error("the button made no sample job")
+	}
+	w.hear("test_1", tasks.TypeCreated, tasks.JobUpdate{Status: tasks.StatusCreated, MaybeTest: true})
+	await(b, "wait for the test callback", `document.querySelector(".arrivals").innerText.includes("Kling's console reaches klinghook")`)
+	w.complete("vid_1", "A lighthouse at dawn")
+	b.Do("wait for the first job", chromedp.WaitVisible(".card:nth-child(2)"))
+	check(t, b, site, "gallery after the first steps")
+}
