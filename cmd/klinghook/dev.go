@@ -354,7 +354,7 @@ func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 		}
 		fmt.Fprintf(out, "  secret    %s\n", d.secrets.describe(endpoint.Protocol.SecretSetting, d.showSecrets))
 	}
-	fmt.Fprintf(out, "  queue     %s%s\n", here.Admin, admin.QueuesPath)
+	fmt.Fprintf(out, "  pages     %s/\n", here.Admin)
 	fmt.Fprintf(out, "  jobs in   %s\n", d.cfg.Value("KLINGHOOK_DATABASE_URL"))
 	fmt.Fprintf(out, "  media in  %s\n\n", d.cfg.Value("KLINGHOOK_BUCKET_URL"))
 	if d.kling != nil {
