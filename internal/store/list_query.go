@@ -2,19 +2,13 @@ package store
 
 import (
 	"context"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/klinghook/klinghook/tasks"
-)
-
-const (
-	// maxKinds bounds the combinations of status, source and model.
-	maxKinds = 2000
-	// fewKinds is how many of them are searched for a text before its index is asked.
-	fewKinds = 50
 )
 
 // jobList finds the jobs of a page.
@@ -28,6 +22,9 @@ type jobList struct {
 	walked, walkedForText int
 	// few is how many jobs are searched for a text without the text index.
 	few int
+	// maxKinds is how many combinations of status, source and model may exist. Should
+	// programs make more of them, all jobs are looked through.
+	maxKinds int
 }
 
 func (s *Store) jobList(db queryer, q JobQuery) *jobList {
@@ -35,7 +32,7 @@ func (s *Store) jobList(db queryer, q JobQuery) *jobList {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxRows)
-	return &jobList{JobQuery: q, dialect: s.dialect, q: db, text: foldText(q.Text), walked: 2000, walkedForText: 20_000, few: 4000}
+	return &jobList{JobQuery: q, dialect: s.dialect, q: db, text: foldText(q.Text), walked: 2000, walkedForText: 20_000, few: 3000, maxKinds: 2000}
 }
 
 // jobKind is a combination that jobs_by_kind lists.
@@ -63,6 +60,10 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(kinds) == l.maxKinds {
+		query, args = l.walk(math.MaxInt32)
+		return collect(ctx, l.q, scanOne[int64], query, args...)
+	}
 	kinds = slices.DeleteFunc(kinds, func(k jobKind) bool {
 		return len(l.Statuses) > 0 && !slices.Contains(l.Statuses, k.status) || l.Source != "" && l.Source != k.source || l.Model != "" && l.Model != k.model
 	})
@@ -73,17 +74,32 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 		query, args = l.newest(kinds, l.Limit)
 		return collect(ctx, l.q, scanOne[int64], query, args...)
 	}
-	query, args = l.countFew(kinds)
+	return l.search(ctx, kinds)
+}
+
+// search returns the jobs of kinds with the text. It searches all of them if they are few,
+// else about that many of the newest. Only if these do not fill the page, it asks the text
+// index, whose jobs may all be of other kinds.
+func (l *jobList) search(ctx context.Context, kinds []jobKind) ([]int64, error) {
+	query, args := l.countFew(kinds)
 	n, err := one(ctx, l.q, scanOne[int], query, args...)
 	if err != nil {
 		return nil, err
 	}
-	if n <= l.few || len(kinds) <= fewKinds {
-		query, args = l.searchFew(kinds)
-		seqs, err = collect(ctx, l.q, scanOne[int64], query, args...)
-		if err != nil || n <= l.few || len(seqs) == l.Limit {
-			return seqs, err
+	newest, each := *l, l.few
+	if n > l.few {
+		each = max(1, l.few/len(kinds))
+		query, args = l.oldest(kinds, each)
+		oldest, err := one(ctx, l.q, scanOne[int64], query, args...)
+		if err != nil {
+			return nil, err
 		}
+		newest.After = max(l.After, oldest-1)
+	}
+	query, args = newest.searchFew(kinds, each)
+	seqs, err := collect(ctx, l.q, scanOne[int64], query, args...)
+	if err != nil || n <= l.few || len(seqs) == l.Limit {
+		return seqs, err
 	}
 	query, args = l.searchIndex()
 	return collect(ctx, l.q, scanOne[int64], query, args...)
@@ -113,8 +129,10 @@ func (l *jobList) andSelected(w *where) {
 	w.andIf(l.Tag != "", "EXISTS (SELECT 1 FROM job_tags t WHERE t.platform = j.platform AND t.job_id = j.id AND t.tag = ?)", storable(l.Tag))
 }
 
-// andText adds the condition that t, a row of job_search, has the text.
+// andText adds the condition that t is the row of job_search of job j and has the text.
+// Their tables are joined by CROSS JOIN, which keeps SQLite from starting with the second.
 func (l *jobList) andText(w *where) {
+	w.andIf(true, "j.seq = t.seq")
 	w.andIf(true, l.dialect.position+"(t.text, ?) > 0", l.text)
 }
 
@@ -126,7 +144,7 @@ func (l *jobList) walk(depth int) (string, []any) {
 	newest := bounds.String() + ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(depth)
 	from := `(SELECT seq, platform, id, status, source, model FROM jobs` + newest + `) j`
 	if l.text != "" {
-		from = `(SELECT seq, text FROM job_search` + newest + `) t JOIN jobs j ON j.seq = t.seq`
+		from = `(SELECT seq, text FROM job_search` + newest + `) t CROSS JOIN jobs j`
 		l.andText(&selected)
 	}
 	l.andSelected(&selected)
@@ -143,10 +161,11 @@ func (l *jobList) kinds(ctx context.Context) ([]jobKind, error) {
 }
 
 func (l *jobList) kindsQuery() (string, []any) {
-	if l.Tag == "" {
-		return strings.NewReplacer("{table}", "jobs", "{where}", "").Replace(allKinds), nil
+	table, where, args := "jobs", "", []any(nil)
+	if l.Tag != "" {
+		table, where, args = "job_tags", "tag = $1 AND ", []any{storable(l.Tag)}
 	}
-	return strings.NewReplacer("{table}", "job_tags", "{where}", "tag = $1 AND ").Replace(allKinds), []any{storable(l.Tag)}
+	return strings.NewReplacer("{table}", table, "{where}", where, "{limit}", strconv.Itoa(l.maxKinds)).Replace(allKinds), args
 }
 
 // allKinds seeks each source of a status, and each model of these, after the one before.
@@ -165,7 +184,7 @@ var allKinds = `
 		SELECT status, source, (SELECT j.model FROM {table} j WHERE {where}j.status = kinds.status AND j.source = kinds.source AND j.model > kinds.model ORDER BY j.model LIMIT 1)
 		FROM kinds WHERE model IS NOT NULL
 	)
-	SELECT status, source, model FROM kinds WHERE model IS NOT NULL LIMIT ` + strconv.Itoa(maxKinds)
+	SELECT status, source, model FROM kinds WHERE model IS NOT NULL LIMIT {limit}`
 
 func statusNames() (names []string) {
 	for _, status := range statuses() {
@@ -174,8 +193,8 @@ func statusNames() (names []string) {
 	return names
 }
 
-// eachKind returns a query for the newest n jobs of each kind, as rows of seq.
-func (l *jobList) eachKind(kinds []jobKind, n int) (query string, args []any) {
+// eachKind returns a query for the newest jobs of each kind, as rows of seq.
+func (l *jobList) eachKind(kinds []jobKind, limit string) (query string, args []any) {
 	var conditions where
 	for _, k := range kinds {
 		conditions.args = append(conditions.args, k.status, k.source, k.model)
@@ -188,36 +207,44 @@ func (l *jobList) eachKind(kinds []jobKind, n int) (query string, args []any) {
 	conditions.andIf(l.Platform != "", "i.platform = ?", storable(l.Platform))
 	conditions.andIf(true, "i.status = k.status AND i.source = k.source AND i.model = k.model")
 	l.andRange(&conditions, "i.seq")
-	newest := `SELECT i.seq FROM ` + table + ` i` + conditions.String() + ` ORDER BY i.seq DESC LIMIT ` + strconv.Itoa(n)
+	newest := `SELECT i.seq FROM ` + table + ` i` + conditions.String() + ` ORDER BY i.seq DESC LIMIT ` + limit
 	return `WITH kinds(status, source, model) AS (VALUES ` + tuples(len(kinds), 3) + `) SELECT j.seq FROM kinds k ` + l.dialect.forEach(newest), conditions.args
 }
 
 // newest selects the newest jobs of kinds.
 func (l *jobList) newest(kinds []jobKind, limit int) (string, []any) {
-	query, args := l.eachKind(kinds, limit)
+	query, args := l.eachKind(kinds, strconv.Itoa(limit))
 	return query + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(limit), args
 }
 
 // countFew counts the jobs of kinds, up to one more than few.
 func (l *jobList) countFew(kinds []jobKind) (string, []any) {
-	query, args := l.eachKind(kinds, l.few+1)
-	return `SELECT count(*) FROM (` + query + ` LIMIT ` + strconv.Itoa(l.few+1) + `) counted`, args
+	limit := strconv.Itoa(l.few + 1)
+	query, args := l.eachKind(kinds, limit)
+	return `SELECT count(*) FROM (` + query + ` LIMIT ` + limit + `) counted`, args
 }
 
-// searchFew searches the newest few jobs of kinds for the text.
-func (l *jobList) searchFew(kinds []jobKind) (string, []any) {
-	query, args := l.newest(kinds, l.few)
+// oldest selects a seq such that each kind has at most n jobs from it on; 0 if none has
+// more.
+func (l *jobList) oldest(kinds []jobKind, n int) (string, []any) {
+	query, args := l.eachKind(kinds, `1 OFFSET `+strconv.Itoa(n-1))
+	return `SELECT coalesce(max(seq), 0) FROM (` + query + `) last`, args
+}
+
+// searchFew searches the newest jobs of each kind for the text.
+func (l *jobList) searchFew(kinds []jobKind, each int) (string, []any) {
+	query, args := l.eachKind(kinds, strconv.Itoa(each))
 	selected := where{args: args}
 	l.andText(&selected)
-	return `SELECT j.seq FROM (` + query + `) j JOIN job_search t ON t.seq = j.seq` + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
+	return `SELECT j.seq FROM (` + query + `) j CROSS JOIN job_search t` + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
 }
 
 // searchIndex selects jobs by the text index.
 func (l *jobList) searchIndex() (string, []any) {
 	var found, selected where
 	l.dialect.andFound(&found, l.text)
-	l.andRange(&found, "seq")
+	l.andRange(&found, l.dialect.indexSeq)
 	selected.args = found.args
 	l.andSelected(&selected)
-	return l.dialect.searchIndex(found.String(), selected.String()) + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
+	return l.dialect.searchIndex(found, selected) + ` LIMIT ` + strconv.Itoa(l.Limit), selected.args
 }

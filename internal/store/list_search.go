@@ -12,10 +12,12 @@ type search struct {
 	position string
 	// forEach joins, for each row k, the jobs j of a query that refers to k.
 	forEach func(query string) string
-	// andFound adds the condition that the text index finds a text.
+	// indexSeq is the text index's name for seq, and andFound adds the condition that the
+	// index finds a text.
+	indexSeq string
 	andFound func(w *where, text string)
-	// searchIndex selects the jobs j that are found and match selected.
-	searchIndex func(found, selected string) string
+	// searchIndex selects the newest jobs j that are found and selected.
+	searchIndex func(found, selected where) string
 }
 
 func sqliteSearch() search {
@@ -24,12 +26,16 @@ func sqliteSearch() search {
 		forEach: func(query string) string {
 			return `CROSS JOIN jobs j ON j.seq IN (` + query + `)`
 		},
+		indexSeq: "f.rowid",
 		andFound: func(w *where, text string) {
-			w.andIf(true, "job_search_index MATCH ?", matchAll(text))
-			w.andIf(true, "instr((SELECT text FROM job_search t WHERE t.seq = job_search_index.rowid), ?) > 0", text)
+			w.andIf(true, "f.job_search_index MATCH ?", matchAll(text))
+			w.andIf(true, "instr(t.text, ?) > 0", text)
 		},
-		searchIndex: func(found, selected string) string {
-			return `SELECT j.seq FROM (SELECT rowid AS seq FROM job_search_index` + strings.ReplaceAll(found, " seq ", " rowid ") + ` ORDER BY rowid DESC LIMIT -1) f CROSS JOIN jobs j ON j.seq = f.seq` + selected
+		// The index returns the newest first, and stops at the limit.
+		searchIndex: func(found, selected where) string {
+			both := where{conditions: append(found.conditions, selected.conditions...)}
+			return `SELECT f.rowid FROM job_search_index f CROSS JOIN job_search t ON t.seq = f.rowid CROSS JOIN jobs j ON j.seq = f.rowid` +
+				both.String() + ` ORDER BY f.rowid DESC`
 		},
 	}
 }
@@ -40,12 +46,14 @@ func postgresSearch() search {
 		forEach: func(query string) string {
 			return `CROSS JOIN LATERAL (` + query + `) j`
 		},
+		indexSeq: "seq",
 		andFound: func(w *where, text string) {
 			w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
 		},
 		// MATERIALIZED makes it ask the text index first.
-		searchIndex: func(found, selected string) string {
-			return `WITH found AS MATERIALIZED (SELECT seq FROM job_search` + found + `) SELECT j.seq FROM found f JOIN jobs j ON j.seq = f.seq` + selected
+		searchIndex: func(found, selected where) string {
+			return `WITH found AS MATERIALIZED (SELECT seq FROM job_search` + found.String() + `) SELECT j.seq FROM found f JOIN jobs j ON j.seq = f.seq` +
+				selected.String() + ` ORDER BY j.seq DESC`
 		},
 	}
 }

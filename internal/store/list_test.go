@@ -107,7 +107,7 @@ func TestListedJobsAreThoseThatMatch(t *testing.T) {
 			q.Limit = 7
 			for {
 				l := s.jobList(nil, q)
-				l.walked, l.few = pick(r, 2, 2000), pick(r, 2, 2000)
+				l.walked, l.few, l.maxKinds = pick(r, 2, 2000), pick(r, 2, 20, 2000), pick(r, 3, 2000, 2000, 2000)
 				var seqs []int64
 				testenv.NoError(t, s.reading(t.Context(), func(db queryer) (err error) {
 					l.q = db
