@@ -49,7 +49,7 @@ const contrast = `(() => {
   return poor.join("\n");
 })()`
 
-// check reports what is wrong with the open page.
+// check reports problems of the open page.
 func check(t *testing.T, b *browser.Browser, site, where string) {
 	t.Helper()
 	for what, expression := range map[string]string{

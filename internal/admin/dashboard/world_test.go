@@ -209,7 +209,7 @@ func (r *repeats) note(what string) {
 	r.list = append(r.list, what)
 }
 
-// taken returns what was asked for since the last call.
+// taken returns and forgets the repeats so far.
 func (r *repeats) taken() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
