@@ -43,8 +43,8 @@ func TestServicesLeadToTheirPods(t *testing.T) {
 func TestPodsReachOnlyWhatTheyNeed(t *testing.T) {
 	want := map[string]string{
 		"ingest": "from all to webhooks, from monitoring to private, to dns, to redis",
-		"worker": "from jobs to private, from monitoring to private, to dns, to internet, to postgresql, to redis",
-		"admin":  "from monitoring to private, to dns, to internet, to redis",
+		"worker": "from monitoring to private, to dns, to internet, to postgresql, to redis",
+		"admin":  "from api to private, from monitoring to private, to dns, to internet, to postgresql, to redis",
 	}
 	onEach(t, func(t *testing.T, m manifests) {
 		if all := text(named[*networkingv1.NetworkPolicy](t, m, "default-deny").Spec); all != `{"podSelector":{},"policyTypes":["Ingress","Egress"]}` {
