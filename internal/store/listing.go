@@ -19,8 +19,9 @@ import (
 // and ends every index that lists jobs.
 const seqBits = 21
 
-// firstSeq returns the least seq of a time.
-func firstSeq(at time.Time) int64 { return max(at.UnixMilli(), 0) << seqBits }
+// firstSeq returns the least seq of a time between 1970 and 2109; other times count as the
+// nearest of these.
+func firstSeq(at time.Time) int64 { return min(max(at.UnixMilli(), 0), 1<<42-1) << seqBits }
 
 // newSeq returns a seq for a new job. Should two processes choose the same, the second
 // insert fails and its task is retried.
