@@ -21,6 +21,7 @@ func TestPagesUpdateWithoutMovingWhatIsRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fill()
+	w.brokenStreams.Store(1)
 	site := w.serve(false)
 	b := browser.Open(t)
 	b.Show(1280, 900, "light")
@@ -36,6 +37,7 @@ func TestPagesUpdateWithoutMovingWhatIsRead(t *testing.T) {
 	before := b.Evaluate(where)
 	w.progress("vid_busy", "Rain on a tin roof, a dog asleep below", 80)
 	await(b, "wait for progress", busy+`.querySelector("progress").value === 80`)
+	b.Forget() // the stream that failed at first
 	w.bury("vid_new", "cdn.example answered 404")
 	await(b, "wait for a failure", `document.querySelector('[data-job="vid_new"]').innerText.includes("1 failure")`)
 	w.progress("vid_next_1", "A kite over the dunes", 10)

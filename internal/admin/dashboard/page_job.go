@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -201,7 +200,7 @@ func (p jobPage) Facts() []fact {
 	add("Generated in", took(p.FinishedAt.Sub(from)), !from.IsZero() && p.FinishedAt.After(from))
 	at("First heard of", p.FirstReceivedAt)
 	at("Last news", p.LastReceivedAt)
-	add("Look-ups", cmp.Or(p.Lookups.Asked, 0), p.Lookups.Asked > 0)
+	add("Look-ups", p.Lookups.Asked, p.Lookups.Asked > 0)
 	at("Next look-up", p.Lookups.NextAt)
 	return facts
 }

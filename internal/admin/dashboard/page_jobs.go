@@ -61,7 +61,7 @@ func (d *dashboard) serveJobs(w http.ResponseWriter, r *http.Request) {
 		d.showError(w, r, err)
 		return
 	}
-	if filter.selectsAll() && onlyTests(rows) {
+	if filter.selectsAll() && len(rows) <= limit && onlyTests(rows) {
 		d.serveFirst(w, r, rows)
 		return
 	}

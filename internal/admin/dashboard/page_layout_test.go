@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 // openStore returns an empty database.
@@ -76,5 +78,32 @@ func TestPagesWorkBelowAPrefix(t *testing.T) {
 	}
 	if w := get(t, pages, "/tools/kling/assets/style.css"); w.Code != http.StatusOK || w.Header().Get("Cache-Control") != "" {
 		t.Errorf("a style without a version answers %d with %v", w.Code, w.Header())
+	}
+}
+
+func TestFirstStepsEndWithTheFirstJob(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		tests, jobs int
+		want        bool
+	}{
+		{"nothing", 0, 0, true},
+		{"test callbacks", 3, 0, true},
+		{"a job before test callbacks", 2, 1, false},
+		{"more test callbacks than a page has", 25, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			for i := range tt.jobs {
+				w.fail(fmt.Sprintf("vid_%d", i), "A lighthouse at dawn", "refused")
+			}
+			for i := range tt.tests {
+				w.hear(fmt.Sprintf("test_%d", i), tasks.TypeCreated, tasks.JobUpdate{Status: tasks.StatusCreated, MaybeTest: true})
+			}
+			body := get(t, dashboard.New(w.cfg), "/").Body.String()
+			if got := strings.Contains(body, "Where to point Kling"); got != tt.want {
+				t.Errorf("the page shows the first steps: %t, want %t", got, tt.want)
+			}
+		})
 	}
 }

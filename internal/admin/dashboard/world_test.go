@@ -15,7 +15,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +40,8 @@ type world struct {
 	files bucket
 	// done are the repeats that were asked for.
 	done *repeats
+	// brokenStreams is how many requests for the stream get 502, as from a proxy.
+	brokenStreams atomic.Int32
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,7 +69,14 @@ func (w *world) serve(gated bool) (site string) {
 	} else {
 		private.Dashboard = dashboard.New(w.cfg)
 	}
-	server := httptest.NewServer(admin.Handler(private))
+	handler := admin.Handler(private)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/stream") && w.brokenStreams.Add(-1) >= 0 {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		handler.ServeHTTP(rw, r)
+	}))
 	w.t.Cleanup(func() {
 		close(stop)
 		server.Close()

@@ -162,6 +162,11 @@ function connect(live) {
     stream = new EventSource(document.body.dataset.prefix + "/api/v1/stream");
     stream.addEventListener("open", () => live.note(""));
     stream.addEventListener("reset", () => live.note(""));
+    stream.addEventListener("error", () => {
+      if (stream?.readyState !== EventSource.CLOSED) return; // The browser connects again.
+      stream = null;
+      setTimeout(open, 2000);
+    });
     stream.addEventListener("job", (event) => live.note(JSON.parse(event.data).id));
   };
   // Browsers allow few connections to a host: a hidden page needs none.
