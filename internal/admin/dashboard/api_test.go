@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/store"
@@ -190,5 +191,26 @@ func TestDeadLettersEndPageByPage(t *testing.T) {
 	open, err := s.db.DeadLetters(t.Context(), store.DeadLetterFilter{})
 	if err != nil || len(open) != 0 {
 		t.Errorf("open are %+v, %v; want none", open, err)
+	}
+}
+
+func TestFailuresOfServersAreHidden(t *testing.T) {
+	s := newAPIServer(t, func(cfg *dashboard.Config) {
+		rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+		t.Cleanup(func() { testenv.NoError(t, rdb.Close()) })
+		cfg.Redis = rdb
+	})
+	res, text := s.send("GET", "/api/v1/queues", "")
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || strings.Contains(text, "127.0.0.1") || !strings.Contains(text, "try again") {
+		t.Errorf("without Redis it answers %d %v %s", res.StatusCode, res.Header, text)
+	}
+}
+
+func TestDeadLettersOfEveryKindCanBeListed(t *testing.T) {
+	s := newAPIServer(t)
+	for _, policy := range tasks.Policies() {
+		if res, text := s.send("GET", "/api/v1/deadletters?kind="+string(policy.Kind), ""); res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s; add the kind to LetterFilter", policy.Kind, res.StatusCode, text)
+		}
 	}
 }
