@@ -43,6 +43,7 @@ func seedHostile(t *testing.T, db *store.Store) {
 // TestFailuresInBrowser finds a failed job, replays it and sees it completed, replays 400
 // failures, and discards all that match, with scripts and without.
 func TestFailuresInBrowser(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.bury("vid_gone", "cdn.example answered 404")
 	buryMany(t, w.store, 400, 12)

@@ -145,6 +145,7 @@ func TestTasksAreShownWithoutSecrets(t *testing.T) {
 }
 
 func TestPagesUseOurRedisClient(t *testing.T) {
+	t.Parallel()
 	user := testenv.Redis(t, testenv.WithUser("operator", "pw")).Addr()
 	nodes := testenv.RedisCluster(t, 3)
 	for name, rdb := range map[string]redis.UniversalClient{

@@ -66,6 +66,7 @@ func (l *listener) await(what string, match func(event string, job dashboard.Lis
 }
 
 func TestStreamHasChangesOfJobs(t *testing.T) {
+	t.Parallel()
 	s := newAPIServer(t)
 	s.record("old", tasks.StatusCreated)
 	first, second := s.listen(""), s.listen("")
@@ -104,6 +105,7 @@ func TestStreamHasChangesOfJobs(t *testing.T) {
 }
 
 func TestStreamSaysThatTooMuchWasMissed(t *testing.T) {
+	t.Parallel()
 	s := newAPIServer(t)
 	var ids []string
 	for i := range 2100 {
