@@ -148,7 +148,11 @@ func TestScreenshotsForDocs(t *testing.T) {
 	site := w.serve(false)
 	b := browser.Open(t)
 	b.Show(1280, 1000, "light")
-	for name, path := range map[string]string{"jobs": "/", "job": "/jobs/vid_00"} {
+	for _, page := range [][2]string{{"jobs", "/"}, {"job", "/jobs/vid_00"}, {"failures", "/failures"}} {
+		name, path := page[0], page[1]
+		if name == "failures" { // after the others, which show few
+			buryMany(t, w.store, 400, 12)
+		}
 		b.Do("open "+name, chromedp.Navigate(site+path), chromedp.WaitVisible("#main"),
 			chromedp.Poll[chromedp.Void](`[...document.images].every((image) => image.complete)`),
 			chromedp.Poll[chromedp.Void](`performance.now() > 3000`)) // the browser takes away what shows that a video loads
