@@ -36,14 +36,14 @@ type apiServer struct {
 	url    string // with the prefix
 	db     *store.Store
 	cfg    dashboard.Config
-	bucket memoryBucket
+	bucket *memoryBucket
 	worker *apiWorker
 	stop   func()
 }
 
 func newAPIServer(t *testing.T, change ...func(*dashboard.Config)) *apiServer {
 	t.Helper()
-	s := &apiServer{t: t, bucket: memoryBucket{}, worker: &apiWorker{}}
+	s := &apiServer{t: t, bucket: &memoryBucket{}, worker: &apiWorker{}}
 	s.cfg = newConfig(t)
 	stop := make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(stop) })
@@ -132,7 +132,7 @@ func (s *apiServer) record(id string, status tasks.Status, more ...string) {
 func (s *apiServer) keep(id, contentType, content string) {
 	s.t.Helper()
 	file := store.Media{Job: tasks.KlingJob(id), Name: "video", URL: signedLink, Object: tasks.SafeID(id) + "/video.mp4", Size: int64(len(content)), SHA256: "5ha", ContentType: contentType}
-	s.bucket[file.Object] = content
+	s.bucket.put(file.Object, []byte(content))
 	_, err := s.db.StoreMedia(s.t.Context(), file, time.Now(), func() error { return nil })
 	testenv.NoError(s.t, err)
 }
@@ -148,23 +148,34 @@ func (s *apiServer) bury(id, reason string) int64 {
 	return letters[0].ID
 }
 
-// memoryBucket contains objects by name.
-type memoryBucket map[string]string
+// memoryBucket contains objects by name, and signed links by "link of " and the name. It
+// implements [dashboard.Bucket].
+type memoryBucket struct{ objects sync.Map }
 
-func (b memoryBucket) Open(_ context.Context, object string) (io.ReadSeekCloser, error) {
-	content, ok := b[object]
-	if !ok {
+func (b *memoryBucket) put(object string, content []byte) { b.objects.Store(object, content) }
+
+func (b *memoryBucket) find(object string) (content []byte, found bool) {
+	value, _ := b.objects.Load(object)
+	content, found = value.([]byte)
+	return content, found
+}
+
+// Open implements [dashboard.Bucket].
+func (b *memoryBucket) Open(_ context.Context, object string) (io.ReadSeekCloser, error) {
+	content, found := b.find(object)
+	if !found {
 		return nil, fs.ErrNotExist
 	}
 	return struct {
 		io.ReadSeeker
 		io.Closer
-	}{bytes.NewReader([]byte(content)), io.NopCloser(nil)}, nil
+	}{bytes.NewReader(content), io.NopCloser(nil)}, nil
 }
 
-func (b memoryBucket) SignedURL(_ context.Context, object string, lifetime time.Duration) (string, error) {
-	if content, ok := b["link of "+object]; ok && lifetime > 0 {
-		return content, nil
+// SignedURL implements [dashboard.Bucket].
+func (b *memoryBucket) SignedURL(_ context.Context, object string, lifetime time.Duration) (string, error) {
+	if link, found := b.find("link of " + object); found && lifetime > 0 {
+		return string(link), nil
 	}
 	return "", nil
 }

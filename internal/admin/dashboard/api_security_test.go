@@ -90,7 +90,7 @@ func TestMediaIsSentInPartsAndRunsNothing(t *testing.T) {
 		s.record(id, tasks.StatusCompleted)
 		s.keep(id, contentType, page)
 	}
-	s.bucket["secret"] = "hunter2"
+	s.bucket.put("secret", []byte("hunter2"))
 	for _, tt := range []struct {
 		path, ranges string
 		want         int
@@ -120,7 +120,7 @@ func TestMediaIsSentInPartsAndRunsNothing(t *testing.T) {
 			}
 		}
 	}
-	delete(s.bucket, "vid_1/video.mp4")
+	s.bucket.objects.Delete("vid_1/video.mp4")
 	if res, text := s.send("GET", "/api/v1/jobs/vid_1/media/video", ""); res.StatusCode != http.StatusNotFound || !strings.Contains(text, "no longer in the bucket") {
 		t.Errorf("a lost object answers %d %s", res.StatusCode, text)
 	}
@@ -130,7 +130,7 @@ func TestMediaOfABucketThatSignsLinksIsRedirected(t *testing.T) {
 	s := newAPIServer(t, func(cfg *dashboard.Config) { cfg.LinkLifetime = 1 })
 	s.record("vid_1", tasks.StatusCompleted)
 	s.keep("vid_1", "video/mp4", "0123456789")
-	s.bucket["link of vid_1/video.mp4"] = "https://bucket.example/vid_1/video.mp4?signature=x"
+	s.bucket.put("link of vid_1/video.mp4", []byte("https://bucket.example/vid_1/video.mp4?signature=x"))
 	res, text := s.send("GET", "/api/v1/jobs/vid_1/media/video", "")
 	if res.StatusCode != http.StatusTemporaryRedirect || res.Header.Get("Location") != "https://bucket.example/vid_1/video.mp4?signature=x" || res.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("answers %d %v %s", res.StatusCode, res.Header, text)

@@ -10,8 +10,6 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -37,7 +35,7 @@ type world struct {
 	t     *testing.T
 	cfg   dashboard.Config
 	store *store.Store
-	files bucket
+	files *memoryBucket
 	// done are the repeats that were asked for.
 	done *repeats
 	// brokenStreams is how many requests for the stream get 502, as from a proxy.
@@ -45,7 +43,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, cfg: newConfig(t), files: bucket{}, done: &repeats{}}
+	w := &world{t: t, cfg: newConfig(t), files: &memoryBucket{}, done: &repeats{}}
 	w.store, w.cfg.Bucket, w.cfg.Worker = w.cfg.Store, w.files, w.done
 	w.cfg.Erase = func(ctx context.Context, job tasks.JobKey) error {
 		w.done.note("erase " + job.ID)
@@ -121,7 +119,8 @@ func (w *world) complete(id, prompt string) {
 			Job: job, Name: links[i].Name, URL: links[i].URL, Object: id + "/" + links[i].Name, Size: int64(len(content)),
 			SHA256: hex.EncodeToString(sum[:]), ContentType: []string{"video/mp4", "image/png"}[i],
 		}
-		w.files[stored.Object] = content
+		w.files.put(stored.Object, content)
+		w.files.put("link of "+stored.Object, []byte("https://bucket.example/signed"))
 		_, err = w.store.StoreMedia(w.t.Context(), stored, time.Now(), func() error { return nil })
 		testenv.NoError(w.t, err)
 	}
@@ -185,28 +184,6 @@ func poster(seed string) []byte {
 	_ = png.Encode(&out, picture) // into memory
 	return out.Bytes()
 }
-
-// bucket has objects by name. It implements [dashboard.Bucket].
-type bucket map[string][]byte
-
-// Open implements [dashboard.Bucket].
-func (b bucket) Open(_ context.Context, object string) (io.ReadSeekCloser, error) {
-	content, found := b[object]
-	if !found {
-		return nil, fs.ErrNotExist
-	}
-	return file{bytes.NewReader(content)}, nil
-}
-
-// SignedURL implements [dashboard.Bucket].
-func (bucket) SignedURL(context.Context, string, time.Duration) (string, error) {
-	return "https://bucket.example/signed", nil
-}
-
-type file struct{ io.ReadSeeker }
-
-// Close implements [io.Closer].
-func (file) Close() error { return nil }
 
 // repeats notes what it is asked to repeat. It implements [dashboard.Worker].
 type repeats struct {
