@@ -19,7 +19,7 @@ func TestDelivery(t *testing.T) {
 		name, answer string
 		code         int
 		location     string
-		status       doctor.Outcome
+		status       doctor.Severity
 		part, fix    string
 	}{
 		{"ingest", `{"received": true, "test": true}`, 200, "", doctor.OK, "leads to ingest", ""},

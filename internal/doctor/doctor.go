@@ -15,21 +15,21 @@ import (
 // Timeout limits a check. A check that ignores its context is left behind a second later.
 const Timeout = 15 * time.Second
 
-// Outcome says how good a finding is.
-type Outcome string
+// Severity says how good a finding is.
+type Severity string
 
 // The statuses.
 const (
-	OK      Outcome = "ok"
-	Warning Outcome = "warning" // works, but something may be lost or missed
-	Failed  Outcome = "failed"
+	OK      Severity = "ok"
+	Warning Severity = "warning" // works, but something may be lost or missed
+	Failed  Severity = "failed"
 )
 
 // Finding is what a check found.
 type Finding struct {
 	// Check names the part that was checked, such as "redis memory".
-	Check  string  `json:"check"`
-	Status Outcome `json:"status"`
+	Check  string   `json:"check"`
+	Status Severity `json:"status"`
 	// Found describes the part. It may include advice.
 	Found string `json:"found"`
 	// Fix says how to fix it; empty if nothing is wrong or Found says it.

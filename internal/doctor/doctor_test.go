@@ -30,7 +30,7 @@ func find(t *testing.T, check doctor.Check) map[string]doctor.Finding {
 	return found
 }
 
-func want(t *testing.T, found map[string]doctor.Finding, check string, status doctor.Outcome, part string) {
+func want(t *testing.T, found map[string]doctor.Finding, check string, status doctor.Severity, part string) {
 	t.Helper()
 	finding := found[check]
 	if finding.Status != status || !strings.Contains(finding.Found, part) {
@@ -84,7 +84,7 @@ func TestKlingKey(t *testing.T) {
 	for _, tt := range []struct {
 		name, answer string
 		code         int
-		status       doctor.Outcome
+		status       doctor.Severity
 		part         string
 	}{
 		{"unknown job", `{"code":0,"data":[]}`, 200, doctor.OK, "accepts"},
@@ -120,7 +120,7 @@ func TestKlingClock(t *testing.T) {
 	defer server.Close()
 	for _, tt := range []struct {
 		ahead  time.Duration
-		status doctor.Outcome
+		status doctor.Severity
 		part   string
 	}{
 		{0, doctor.OK, ""},

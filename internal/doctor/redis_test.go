@@ -21,7 +21,7 @@ func TestRedis(t *testing.T) {
 		options []testenv.RedisOption
 		set     map[string]string
 		check   string
-		status  doctor.Outcome
+		status  doctor.Severity
 		part    string
 	}{
 		{"version", nil, nil, "redis", doctor.OK, "version "},

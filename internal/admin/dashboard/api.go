@@ -30,14 +30,14 @@ Send one of KLINGHOOK_ADMIN_TOKEN's tokens as "Authorization: Bearer <token>", o
 	`Lists are pages: send next_cursor of an answer as cursor to get the next one. Errors are problem details (RFC 9457): detail says what to do. ` +
 	`Links contain no signatures, and times are RFC 3339.`
 
-// API is the API with its description.
-type API struct {
+// apiHandler is the API with its description.
+type apiHandler struct {
 	mux  *http.ServeMux
 	huma huma.API
 }
 
 // newAPI returns the API of everything that the dashboard has.
-func (d *dashboard) newAPI() *API {
+func (d *dashboard) newAPI() *apiHandler {
 	config := huma.DefaultConfig("klinghook", apiVersion)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
 	config.AllowAdditionalPropertiesByDefault = true // later versions may add fields to answers
@@ -50,7 +50,7 @@ func (d *dashboard) newAPI() *API {
 		{Name: "Jobs", Description: "Jobs and their files."}, {Name: "Events", Description: "Deliveries, as they arrived."},
 		{Name: "Failures", Description: "Dead letters: work that was given up."}, {Name: "Operation", Description: "What klinghook is doing."},
 	}
-	api := &API{mux: http.NewServeMux()}
+	api := &apiHandler{mux: http.NewServeMux()}
 	api.huma = humago.NewWithPrefix(api.mux, d.cfg.Prefix+APIPath, config)
 	d.addJobs(api.huma)
 	d.addEvents(api.huma)
@@ -79,7 +79,7 @@ func describeLists(description *huma.OpenAPI) {
 }
 
 // OpenAPI returns the description of the API, in OpenAPI 3.1.
-func (a *API) OpenAPI() []byte {
+func (a *apiHandler) OpenAPI() []byte {
 	var sorted any // huma keeps some parts in maps
 	text, err := json.Marshal(a.huma.OpenAPI())
 	if err == nil {
@@ -114,7 +114,7 @@ func (d *dashboard) routeAPI(mux *http.ServeMux) {
 }
 
 // ServeHTTP serves the API. Unknown paths and methods get problem details too.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	handler, pattern := a.mux.Handler(r)
 	if pattern != "" {

@@ -27,8 +27,8 @@ type Rejection struct {
 	Body       string            `json:"body" doc:"At most its first 4 KiB, without the secrets in links."`
 }
 
-// Queue is a queue of tasks.
-type Queue struct {
+// QueueState is a queue of tasks.
+type QueueState struct {
 	Name                 string  `json:"name"`
 	Paused               bool    `json:"paused"`
 	Pending              int     `json:"pending" doc:"Tasks that wait for a worker."`
@@ -57,7 +57,7 @@ type (
 	}
 	queuesOutput struct {
 		Body struct {
-			Queues []Queue `json:"queues"`
+			Queues []QueueState `json:"queues"`
 		} `nameHint:"QueueList"`
 	}
 	streamInput struct {
@@ -128,7 +128,7 @@ func (d *dashboard) listQueues(_ context.Context, _ *struct{}) (*queuesOutput, e
 				return nil, fmt.Errorf("read queue %s: %w", name, err)
 			}
 		}
-		out.Body.Queues = append(out.Body.Queues, Queue{
+		out.Body.Queues = append(out.Body.Queues, QueueState{
 			name, info.Paused, info.Pending, info.Active, info.Scheduled, info.Retry, info.Archived, info.Latency.Seconds(), info.Processed, info.Failed, workers[name],
 		})
 	}

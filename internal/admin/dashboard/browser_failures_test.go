@@ -20,7 +20,7 @@ type finisher struct {
 	complete func(job string)
 }
 
-// Replay implements [dashboard.Worker].
+// Replay implements [dashboard.Repeater].
 func (w *finisher) Replay(ctx context.Context, letter store.DeadLetter) error {
 	if letter.Job.ID == "vid_gone" {
 		w.complete(letter.Job.ID)

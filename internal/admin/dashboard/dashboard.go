@@ -33,7 +33,7 @@ type Config struct {
 	// Store, Bucket, Worker and Erase are required.
 	Store  *store.Store
 	Bucket Bucket
-	Worker Worker
+	Worker Repeater
 	// Erase deletes a job with everything that belongs to it.
 	Erase func(context.Context, tasks.JobKey) error
 	// Backlog, if set, has the history of the queues, for the health page.
@@ -64,8 +64,8 @@ type Bucket interface {
 	SignedURL(ctx context.Context, object string, lifetime time.Duration) (string, error)
 }
 
-// Worker repeats work. worker.Replayer implements it.
-type Worker interface {
+// Repeater repeats work. worker.Replayer implements it.
+type Repeater interface {
 	// Replay enqueues the task of a dead letter again; Discard drops it.
 	Replay(ctx context.Context, letter store.DeadLetter) error
 	Discard(ctx context.Context, letter store.DeadLetter) error

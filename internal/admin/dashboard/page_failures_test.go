@@ -28,7 +28,7 @@ import (
 
 // fakeWorker ends dead letters.
 type fakeWorker struct {
-	dashboard.Worker
+	dashboard.Repeater
 	store *store.Store
 	// wait, if set, is received from before each dead letter.
 	wait chan struct{}

@@ -185,7 +185,7 @@ func poster(seed string) []byte {
 	return out.Bytes()
 }
 
-// repeats notes what it is asked to repeat. It implements [dashboard.Worker].
+// repeats notes what it is asked to repeat. It implements [dashboard.Repeater].
 type repeats struct {
 	mu   sync.Mutex // guards list
 	list []string
@@ -205,25 +205,25 @@ func (r *repeats) taken() string {
 	return fmt.Sprint(r.list)
 }
 
-// Replay implements [dashboard.Worker].
+// Replay implements [dashboard.Repeater].
 func (r *repeats) Replay(_ context.Context, letter store.DeadLetter) error {
 	r.note("replay " + letter.Job.ID)
 	return nil
 }
 
-// Discard implements [dashboard.Worker].
+// Discard implements [dashboard.Repeater].
 func (r *repeats) Discard(_ context.Context, letter store.DeadLetter) error {
 	r.note("discard " + letter.Job.ID)
 	return nil
 }
 
-// Download implements [dashboard.Worker].
+// Download implements [dashboard.Repeater].
 func (r *repeats) Download(_ context.Context, job tasks.JobKey, name string) (int, error) {
 	r.note("download " + job.ID + name)
 	return 2, nil
 }
 
-// Notify implements [dashboard.Worker].
+// Notify implements [dashboard.Repeater].
 func (r *repeats) Notify(_ context.Context, job tasks.JobKey, destinations []string) (int, error) {
 	r.note("notify " + job.ID)
 	return 1, nil
