@@ -31,10 +31,11 @@ func sqliteSearch() search {
 			w.andIf(true, "f.job_search_index MATCH ?", matchAll(text))
 			w.andIf(true, "instr(t.text, ?) > 0", text)
 		},
-		// The index returns the newest first, and stops at the limit.
+		// The index returns the newest first, and stops at the limit. Jobs come before texts:
+		// a job that is not selected then costs one row less.
 		searchIndex: func(found, selected where) string {
 			both := where{conditions: append(found.conditions, selected.conditions...)}
-			return `SELECT f.rowid FROM job_search_index f CROSS JOIN job_search t ON t.seq = f.rowid CROSS JOIN jobs j ON j.seq = f.rowid` +
+			return `SELECT f.rowid FROM job_search_index f CROSS JOIN jobs j ON j.seq = f.rowid CROSS JOIN job_search t ON t.seq = f.rowid` +
 				both.String() + ` ORDER BY f.rowid DESC`
 		},
 	}
@@ -50,10 +51,10 @@ func postgresSearch() search {
 		andFound: func(w *where, text string) {
 			w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
 		},
-		// MATERIALIZED makes it ask the text index first.
+		// The array makes it ask the text index first.
 		searchIndex: func(found, selected where) string {
-			return `WITH found AS MATERIALIZED (SELECT seq FROM job_search` + found.String() + `) SELECT j.seq FROM found f JOIN jobs j ON j.seq = f.seq` +
-				selected.String() + ` ORDER BY j.seq DESC`
+			both := where{conditions: append([]string{"j.seq = ANY (ARRAY(SELECT seq FROM job_search" + found.String() + "))"}, selected.conditions...)}
+			return `SELECT j.seq FROM jobs j` + both.String() + ` ORDER BY j.seq DESC`
 		},
 	}
 }
