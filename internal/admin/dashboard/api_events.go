@@ -67,14 +67,7 @@ func (d *dashboard) addEvents(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		headers := make(map[string]string, len(event.Headers))
-		for name, value := range event.Headers {
-			if strings.Contains(strings.ToLower(name), "signature") {
-				value = cut
-			}
-			headers[name] = value
-		}
-		return &eventOutput{EventDetail{ListedEvent{NewEvent(event), int64(len(event.Body))}, headers, format("", event.Body)}}, nil
+		return &eventOutput{EventDetail{ListedEvent{NewEvent(event), int64(len(event.Body))}, withoutHeaderSecrets(event.Headers), format("", event.Body)}}, nil
 	})
 	body := op("get-event-body", "/events/{id}/body", "Download the body of an event exactly as it was signed", 403, 404)
 	body.Description = "It may contain links with signatures, so viewers cannot download it."

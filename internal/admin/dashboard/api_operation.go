@@ -101,11 +101,7 @@ func (d *dashboard) listRejections(ctx context.Context, in *rejectionsInput) (*r
 		out.Body.NextCursor = store.Position{At: last.ReceivedAt, ID: last.ID}.String()
 	}
 	out.Body.Rejections = listed(rows, func(r tasks.Rejection) Rejection {
-		headers := make(map[string]string, len(r.Headers))
-		for name, value := range r.Headers {
-			headers[name] = withoutLinkSecrets(value)
-		}
-		return Rejection{r.ID, r.ReceivedAt, r.Source, r.Reason, withoutLinkSecrets(r.Detail), r.Peer, headers, format("", r.Body)}
+		return Rejection{r.ID, r.ReceivedAt, r.Source, r.Reason, withoutLinkSecrets(r.Detail), r.Peer, withoutHeaderSecrets(r.Headers), format("", withoutSignatures(r.Body))}
 	})
 	return out, nil
 }

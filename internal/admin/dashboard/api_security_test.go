@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/store"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -138,5 +140,17 @@ func TestMediaOfABucketThatSignsLinksIsRedirected(t *testing.T) {
 	// Pages load nothing from other hosts.
 	if res, text = s.send("GET", "/jobs/vid_1/media/video", ""); res.StatusCode != http.StatusOK || text != "0123456789" {
 		t.Errorf("the page's file is %d %q", res.StatusCode, text)
+	}
+}
+
+func TestRefusedDeliveriesAreListedWithoutSecrets(t *testing.T) {
+	s := newAPIServer(t)
+	testenv.NoError(t, s.db.KeepRejection(t.Context(), tasks.Rejection{
+		ID: "r1", ReceivedAt: time.Now(), Source: "klingai", Reason: "invalid_signature", Headers: map[string]string{"X-Api-Key": "hunter2", "X-Kling-Signature": "(71 bytes)"},
+		Body: []byte(`{"signature": "hunter2", "url": "https://cdn.example/a.mp4?sig=hunter2", "cut of`),
+	}))
+	res, text := s.send("GET", "/api/v1/rejections", "")
+	if res.StatusCode != http.StatusOK || strings.Contains(text, "hunter2") || !strings.Contains(text, "(71 bytes)") || !strings.Contains(text, "cdn.example/a.mp4") {
+		t.Errorf("answers %d %s", res.StatusCode, text)
 	}
 }

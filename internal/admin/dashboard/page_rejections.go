@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -94,29 +93,12 @@ func newRejected(rejection tasks.Rejection) rejected {
 		}
 	}
 	shown.Detail = withoutLinkSecrets(rejection.Detail)
-	for _, name := range slices.Sorted(maps.Keys(rejection.Headers)) {
-		value := withoutLinkSecrets(rejection.Headers[name])
-		if isSecretHeader(name) && !isLengthOnly(value) { // ingest has removed it already
-			value = cut
-		}
-		shown.Shown = append(shown.Shown, [2]string{name, value})
+	headers := withoutHeaderSecrets(rejection.Headers)
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		shown.Shown = append(shown.Shown, [2]string{name, headers[name]})
 	}
-	shown.Text = pretty(signatureMember.ReplaceAll(rejection.Body, []byte("${1}"+cut)))
+	shown.Text = pretty(withoutSignatures(rejection.Body))
 	return shown
-}
-
-// signatureMember is a signature in JSON, which may be cut off and so not be valid.
-var signatureMember = regexp.MustCompile(`(?i)("[^"]*signature[^"]*"\s*:\s*")[^"]*`)
-
-// isSecretHeader reports whether the value of a header may prove something.
-func isSecretHeader(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"signature", "authorization", "cookie", "token", "secret", "key"}, func(word string) bool { return strings.Contains(name, word) })
-}
-
-// isLengthOnly reports whether a value is what ingest keeps of a secret: "(71 bytes)".
-func isLengthOnly(value string) bool {
-	return strings.HasPrefix(value, "(") && strings.HasSuffix(value, " bytes)") && len(value) < 20
 }
 
 // rejectionsPage is what the page of refused deliveries shows.

@@ -79,6 +79,31 @@ func withoutSecrets(value any) any {
 	return value
 }
 
+// withoutHeaderSecrets returns the headers of a delivery without what may prove something.
+func withoutHeaderSecrets(headers map[string]string) map[string]string {
+	shown := make(map[string]string, len(headers))
+	for name, value := range headers {
+		value = withoutLinkSecrets(value)
+		if secretHeader.MatchString(name) && !lengthOnly.MatchString(value) {
+			value = cut
+		}
+		shown[name] = value
+	}
+	return shown
+}
+
+// withoutSignatures removes signatures from JSON that may be cut off, and so not be valid.
+func withoutSignatures(body []byte) []byte {
+	return signatureMember.ReplaceAll(body, []byte("${1}"+cut))
+}
+
+var (
+	secretHeader = regexp.MustCompile(`(?i)signature|authorization|cookie|token|secret|key`)
+	// lengthOnly is what ingest keeps of a secret.
+	lengthOnly      = regexp.MustCompile(`^\([0-9]{1,11} bytes\)$`)
+	signatureMember = regexp.MustCompile(`(?i)("[^"]*signature[^"]*"\s*:\s*")[^"]*`)
+)
+
 func withoutLinkSecrets(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	return linkQuery.ReplaceAllString(linkUser.ReplaceAllString(text, "${1}"+cut+"@"), "${1}"+cut)
