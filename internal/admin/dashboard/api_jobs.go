@@ -30,10 +30,7 @@ func (d *dashboard) listedJob(row store.JobRow) ListedJob {
 	job := ListedJob{Job: NewJob(row.Job), OpenDeadLetters: row.OpenDeadLetters}
 	job.Error = withoutLinkSecrets(job.Error)
 	job.Media = listed(row.Media, func(file store.Media) Media { return d.media(file.Job, NewMedia(file)) })
-	for _, file := range row.Media {
-		missing := file.State != store.MediaStored && file.State != store.MediaDeleted && file.Name != string(tasks.MediaThumbnail)
-		job.VideoMissing = job.VideoMissing || row.Status == tasks.StatusCompleted && missing
-	}
+	job.VideoMissing = videoMissing(row.Job, row.Media)
 	return job
 }
 
@@ -116,7 +113,7 @@ func (d *dashboard) addJobs(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		detail, err := d.detail(ctx, key)
+		detail, _, err := d.detail(ctx, key)
 		return &jobOutput{detail}, err
 	})
 	track := op("track-job", http.MethodPut, job, "Track a job that was submitted to Kling", http.StatusOK, 400, 410, 413)

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/klinghook/klinghook/internal/store"
@@ -52,6 +53,13 @@ func NewJob(job store.Job) Job {
 		shown.ExpectedCost = &job.ExpectedCost
 	}
 	return shown
+}
+
+// videoMissing reports whether a video of a completed job is not stored.
+func videoMissing(job store.Job, files []store.Media) bool {
+	return job.NoMedia != "" || job.Status == tasks.StatusCompleted && slices.ContainsFunc(files, func(file store.Media) bool {
+		return file.State != store.MediaStored && file.State != store.MediaDeleted && file.Name != string(tasks.MediaThumbnail)
+	})
 }
 
 // Key returns the job's key.

@@ -17,25 +17,30 @@ const maxDetail = 500
 // ReadDetail returns everything that is known about a job, or store.ErrNotFound. Links are
 // whole, with their signatures.
 func ReadDetail(ctx context.Context, db *store.Store, key tasks.JobKey) (JobDetail, error) {
+	detail, _, err := readDetail(ctx, db, key)
+	return detail, err
+}
+
+// readDetail also returns the events with their bodies, in the order of detail.Events.
+func readDetail(ctx context.Context, db *store.Store, key tasks.JobKey) (detail JobDetail, events []store.StoredEvent, err error) {
 	job, err := db.Job(ctx, key)
 	if err != nil {
-		return JobDetail{}, err
+		return JobDetail{}, nil, err
 	}
-	detail := JobDetail{Job: NewJob(job), Media: []Media{}, Notifications: []Notification{}, Events: []Event{}}
-	missing, err := db.MissingVideos(ctx, []tasks.JobKey{key})
-	detail.VideoMissing = detail.NoMedia || job.Status == tasks.StatusCompleted && len(missing) > 0
+	detail = JobDetail{Job: NewJob(job), Media: []Media{}, Notifications: []Notification{}, Events: []Event{}}
 	media, mediaErr := db.MediaOf(ctx, key)
 	for _, file := range media {
 		detail.Media = append(detail.Media, NewMedia(file))
 	}
+	detail.VideoMissing = videoMissing(job, media)
 	events, eventsErr := db.Events(ctx, store.EventFilter{Job: key, Limit: maxDetail})
 	detail.Events = append(detail.Events, markedEvents(events, job.TestCallback)...)
 	state, stateErr := db.LookupStateOf(ctx, key)
 	if errors.Is(stateErr, store.ErrNotFound) { // deleted meanwhile
-		return JobDetail{}, stateErr
+		return JobDetail{}, nil, stateErr
 	}
 	detail.Lookups = Lookups(state)
-	return detail, errors.Join(err, mediaErr, eventsErr, stateErr, detail.addNotifications(ctx, db), detail.addFailures(ctx, db))
+	return detail, events, errors.Join(mediaErr, eventsErr, stateErr, detail.addNotifications(ctx, db), detail.addFailures(ctx, db))
 }
 
 // addNotifications adds the notifications with their attempts.
@@ -86,11 +91,11 @@ func markedEvents(events []store.StoredEvent, test bool) []Event {
 }
 
 // detail returns everything that is known about a job, for the API and the pages: without
-// secrets, and with paths to the stored files.
-func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, error) {
-	detail, err := ReadDetail(ctx, d.cfg.Store, key)
+// secrets, and with paths to the stored files. The events are as readDetail returns them.
+func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, []store.StoredEvent, error) {
+	detail, events, err := readDetail(ctx, d.cfg.Store, key)
 	if err != nil {
-		return JobDetail{}, err
+		return JobDetail{}, nil, err
 	}
 	detail.Error = withoutLinkSecrets(detail.Error)
 	for i := range detail.Media {
@@ -109,7 +114,7 @@ func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, er
 	for i := range detail.DeadLetters {
 		detail.DeadLetters[i] = detail.DeadLetters[i].withoutSecrets()
 	}
-	return detail, nil
+	return detail, events, nil
 }
 
 // media returns a file without secrets, and with the path to the stored file.

@@ -60,9 +60,11 @@ func (d *dashboard) serveJob(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *dashboard) jobPage(r *http.Request, key tasks.JobKey) (page jobPage, err error) {
-	if page.JobDetail, err = d.detail(r.Context(), key); err != nil {
+	detail, events, err := d.detail(r.Context(), key)
+	if err != nil {
 		return page, err
 	}
+	page.JobDetail = detail
 	rows, err := d.cfg.Store.JobRows(r.Context(), []tasks.JobKey{key})
 	if err == nil && len(rows) == 0 { // erased meanwhile
 		err = store.ErrNotFound
@@ -82,8 +84,8 @@ func (d *dashboard) jobPage(r *http.Request, key tasks.JobKey) (page jobPage, er
 			page.Metadata = out.String()
 		}
 	}
-	page.Raw, err = d.rawEvents(r, page.JobDetail)
-	return page, err
+	page.Raw = rawEvents(detail.Events, events)
+	return page, nil
 }
 
 func (d *dashboard) jobFile(file store.Media, card jobCard) jobFile {
@@ -108,27 +110,15 @@ func (d *dashboard) jobFile(file store.Media, card jobCard) jobFile {
 	return shown
 }
 
-// rawEvents returns the newest events of a job with their bodies.
-func (d *dashboard) rawEvents(r *http.Request, detail JobDetail) ([]rawEvent, error) {
-	stored, err := d.cfg.Store.Events(r.Context(), store.EventFilter{Job: detail.Key(), Limit: maxRawEvents})
-	if err != nil {
-		return nil, err
-	}
-	marked := make(map[string]Event, len(detail.Events))
-	for _, event := range detail.Events {
-		marked[event.ID] = event
-	}
-	var list []rawEvent
-	for _, event := range stored {
-		shown, known := marked[event.ID]
-		if !known { // arrived meanwhile
-			shown = NewEvent(event)
-		}
-		text := pretty(event.Body)
+// rawEvents returns the newest of a job's events with their bodies. stored are the same
+// events.
+func rawEvents(events []Event, stored []store.StoredEvent) (list []rawEvent) {
+	for i, event := range events[:min(len(events), maxRawEvents)] {
+		text := pretty(stored[i].Body)
 		body := clip(maxRawEvent, text)
-		list = append(list, rawEvent{Event: shown, Body: body, Cut: len(body) < len(text)})
+		list = append(list, rawEvent{Event: event, Body: body, Cut: len(body) < len(text)})
 	}
-	return list, nil
+	return list
 }
 
 // routeJob serves a job's page, its files and its forms.
