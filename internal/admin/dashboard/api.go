@@ -121,7 +121,7 @@ func (a *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.mux.ServeHTTP(w, r)
 		return
 	}
-	answer := refusal{header: make(http.Header)}
+	answer := recorder{header: make(http.Header)}
 	handler.ServeHTTP(&answer, r)
 	detail := "there is nothing at this path; " + APIPath + "/docs lists the paths"
 	if answer.status == http.StatusMethodNotAllowed {
@@ -130,21 +130,6 @@ func (a *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	admin.Refuse(w, r, answer.status, detail)
 }
-
-// refusal is an [http.ResponseWriter] that keeps only the status and the headers.
-type refusal struct {
-	header http.Header
-	status int
-}
-
-// Header implements [http.ResponseWriter].
-func (r *refusal) Header() http.Header { return r.header }
-
-// Write implements [http.ResponseWriter].
-func (r *refusal) Write(text []byte) (int, error) { return len(text), nil }
-
-// WriteHeader implements [http.ResponseWriter].
-func (r *refusal) WriteHeader(status int) { r.status = status }
 
 // add adds an operation to the API. It answers errors as problemOf says.
 func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(context.Context, *In) (*Out, error)) {

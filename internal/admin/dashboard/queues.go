@@ -69,7 +69,7 @@ const logoutForm = `<style>#logout{position:fixed;top:18px;right:16px;z-index:99
 // indexPage returns asynqmon's HTML page without unwanted links and with a logout
 // button in the empty top right corner.
 func indexPage(monitor http.Handler, cfg QueuesConfig) []byte {
-	page := page{header: make(http.Header)}
+	page := recorder{header: make(http.Header)}
 	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: cfg.RootPath + "/"}})
 	index := unwantedLinks.ReplaceAll(page.Bytes(), nil)
 	if cfg.LogoutPath != "" {
@@ -78,17 +78,18 @@ func indexPage(monitor http.Handler, cfg QueuesConfig) []byte {
 	return index
 }
 
-// page is an [http.ResponseWriter] that keeps the body.
-type page struct {
+// recorder is an [http.ResponseWriter] that keeps the answer.
+type recorder struct {
 	bytes.Buffer
 	header http.Header
+	status int // 0 if it was not written
 }
 
 // Header implements [http.ResponseWriter].
-func (p *page) Header() http.Header { return p.header }
+func (r *recorder) Header() http.Header { return r.header }
 
 // WriteHeader implements [http.ResponseWriter].
-func (p *page) WriteHeader(int) {}
+func (r *recorder) WriteHeader(status int) { r.status = status }
 
 // inlineScripts are the scripts within a page.
 var inlineScripts = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
