@@ -21,10 +21,9 @@ const (
 	// samplesPerSecond and samplesAtOnce limit how many refused deliveries are enqueued.
 	samplesPerSecond = 3
 	samplesAtOnce    = 10
-	// sampleBody, sampleDetail, sampleValue and sampleName limit the body, the reason, and
-	// each header's value and name in a sample, in bytes. sampleHeaders limits the number
-	// of headers. A sample is at most 32 KiB of JSON.
-	sampleBody    = 4 << 10
+	// sampleDetail, sampleValue and sampleName limit the reason, and each header's value and
+	// name in a sample, in bytes. sampleHeaders limits the number of headers. A sample is at
+	// most 32 KiB of JSON.
 	sampleDetail  = 1 << 10
 	sampleValue   = 256
 	sampleName    = 64
@@ -59,7 +58,7 @@ func (s *sampler) offer(r *http.Request, endpoint Endpoint, body []byte, refused
 	}
 	sample := tasks.Rejection{
 		ID: "rej_" + rand.Text(), ReceivedAt: at.UTC(), Source: endpoint.Protocol.Name, Reason: refused.outcome, Peer: r.RemoteAddr,
-		Detail: cut(refused.reason.Error(), sampleDetail), Headers: withoutSecrets(r.Header, endpoint), Body: slices.Clone(body[:min(len(body), sampleBody)]),
+		Detail: cut(refused.reason.Error(), sampleDetail), Headers: withoutSecrets(r.Header, endpoint), Body: slices.Clone(body[:min(len(body), tasks.MaxRejectionBody)]),
 	}
 	select {
 	case s.waiting <- sample:

@@ -49,6 +49,9 @@ type notifyWire struct {
 	JobKey
 }
 
+// MaxRejectionBody is how much of a body a Rejection has at most, in bytes.
+const MaxRejectionBody = 4 << 10
+
 // Rejection is a refused delivery, kept as a sample to show an operator why nothing
 // arrives. It is the payload of KindRejectionKeep.
 type Rejection struct {

@@ -74,11 +74,8 @@ type rejected struct {
 	Cut bool
 }
 
-// sampleBody is the most bytes of a body that ingest keeps.
-const sampleBody = 4 << 10
-
 func newRejected(rejection tasks.Rejection) rejected {
-	shown := rejected{Rejection: rejection, Name: rejection.Reason, Why: "No further explanation is known.", Advice: "See the log of klinghook-ingest.", Cut: len(rejection.Body) >= sampleBody}
+	shown := rejected{Rejection: rejection, Name: rejection.Reason, Why: "No further explanation is known.", Advice: "See the log of klinghook-ingest.", Cut: len(rejection.Body) >= tasks.MaxRejectionBody}
 	for _, known := range reasons {
 		if known.reason == rejection.Reason {
 			shown.Name, shown.Why, shown.Advice = known.name, known.why, known.advice
