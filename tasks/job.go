@@ -21,6 +21,11 @@ const (
 	StatusTest Status = "test"
 )
 
+// Statuses returns all statuses.
+func Statuses() []Status {
+	return []Status{StatusCreated, StatusProcessing, StatusCompleted, StatusFailed, StatusCancelled, StatusLost, StatusTest}
+}
+
 // Terminal reports whether a job in this status is over.
 func (s Status) Terminal() bool {
 	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled

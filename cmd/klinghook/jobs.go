@@ -88,10 +88,7 @@ expires_at.`,
 
 // statuses returns the statuses of jobs.
 func statuses() []string {
-	return []string{
-		string(tasks.StatusCreated), string(tasks.StatusProcessing),
-		string(tasks.StatusCompleted), string(tasks.StatusFailed), string(tasks.StatusCancelled), string(tasks.StatusLost), string(tasks.StatusTest),
-	}
+	return each(tasks.Statuses(), func(status tasks.Status) string { return string(status) })
 }
 
 func jobsShowCommand() *cobra.Command {

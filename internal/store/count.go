@@ -42,7 +42,7 @@ func (s *Store) Counts(ctx context.Context) (counts Counts, err error) {
 		return n
 	}
 	counts = Counts{Jobs: make(map[tasks.Status]int), DeadLetters: make(map[tasks.Kind]int)}
-	for _, status := range statuses() {
+	for _, status := range tasks.Statuses() {
 		counts.Jobs[status] = count(jobsOfStatus, status)
 	}
 	for _, policy := range tasks.Policies() {

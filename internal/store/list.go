@@ -13,13 +13,6 @@ import (
 // defaultLimit is the length of a page without a limit.
 const defaultLimit = 50
 
-// statuses returns all statuses of jobs.
-func statuses() []tasks.Status {
-	return []tasks.Status{
-		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusLost, tasks.StatusTest,
-	}
-}
-
 // JobQuery selects a page of jobs, the newest first. The zero value selects all.
 type JobQuery struct {
 	// Text is a part of the id, external id, prompt or error; upper and lower case are

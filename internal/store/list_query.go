@@ -187,7 +187,7 @@ var allKinds = `
 	SELECT status, source, model FROM kinds WHERE model IS NOT NULL LIMIT {limit}`
 
 func statusNames() (names []string) {
-	for _, status := range statuses() {
+	for _, status := range tasks.Statuses() {
 		names = append(names, string(status))
 	}
 	return names
