@@ -15,30 +15,29 @@ const defaultLimit = 50
 
 // JobQuery selects a page of jobs, the newest first. The zero value selects all.
 type JobQuery struct {
-	// Text is a part of the id, external id, prompt or error; upper and lower case are
-	// the same. A text without three letters or digits in a row is searched only in the
-	// newest 20,000 jobs; a Chinese character counts as five.
+	// Text is a part of the id, external id, prompt or error, in any case. Text without
+	// three letters or digits in a row, or a character beyond ASCII, is searched only in the
+	// newest 20,000 jobs.
 	Text     string
 	Platform string
 	// Statuses selects jobs with any of these; empty selects all.
 	Statuses           []tasks.Status
 	Source, Model, Tag string
-	// Since and Until bound, to the millisecond, when we first heard of the job. Until is
-	// excluded.
+	// Since and Until select by the time of the job's first event or metadata, in
+	// milliseconds. Until is excluded.
 	Since, Until time.Time
 	// Before is the [JobRow.Seq] after which to continue; 0 starts from the newest.
 	Before int64
 	// After selects only jobs newer than this Seq.
 	After int64
-	// Limit is the most jobs to return: 50 if it is 0, and at most 500.
+	// Limit is the most jobs to return; default 50, at most 500.
 	Limit int
 }
 
 // JobRow is a job in a list.
 type JobRow struct {
 	Job
-	// Seq is the place of the job in lists: it never changes, and newer jobs have greater
-	// ones.
+	// Seq orders jobs in lists. It never changes; newer jobs have greater ones.
 	Seq int64
 	// Media are the job's files by name.
 	Media []Media
@@ -48,9 +47,9 @@ type JobRow struct {
 
 // ListJobs returns a page of jobs, the newest first.
 //
-// It first looks through the newest jobs. If too few of them match, it takes the newest of
-// each combination of status, source and model that matches, which an index lists, so its
-// time does not depend on how rare the jobs are.
+// It scans the newest jobs first. If too few of them match, it reads the newest of each
+// matching combination of status, source and model from an index, so rare jobs take no
+// longer than common ones.
 func (s *Store) ListJobs(ctx context.Context, q JobQuery) (rows []JobRow, err error) {
 	err = s.reading(ctx, func(db queryer) error {
 		seqs, err := s.jobList(db, q).page(ctx)

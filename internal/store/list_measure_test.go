@@ -130,6 +130,9 @@ func measuredLists(n int) []struct {
 		{"word of the past, unknown status", JobQuery{Text: "lanternfest", Statuses: lost}},
 		{"word of the past, failed", JobQuery{Text: "lanternfest", Statuses: failed}},
 		{"word of the past, new model", JobQuery{Text: "lanternfest", Model: "kling-v2-master"}},
+		{"frequent word of the past", JobQuery{Text: "carnival"}},
+		{"frequent word of the past, failed", JobQuery{Text: "carnival", Statuses: failed}},
+		{"frequent word of the past, new model", JobQuery{Text: "carnival", Model: "kling-v2-master"}},
 		{"common word, old model", JobQuery{Text: "cinematic", Model: "kling-v1"}},
 		{"common word, rare tag", JobQuery{Text: "cinematic", Tag: "tag-59"}},
 		{"rare word, common status", JobQuery{Text: "word1999", Statuses: []tasks.Status{tasks.StatusCompleted}}},
@@ -254,6 +257,9 @@ func somePrompt(r *rand.Rand, zipf *rand.Zipf, part float64) string {
 	}
 	if part > 0.3 && part < 0.5 && r.IntN(10) == 0 {
 		words = append(words, pick(r, "lanternfest", "灯笼节"))
+	}
+	if part > 0.3 && part < 0.5 && r.IntN(2) == 0 {
+		words = append(words, "carnival")
 	}
 	return strings.Join(words, " ")
 }

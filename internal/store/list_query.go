@@ -17,13 +17,13 @@ type jobList struct {
 	dialect dialect
 	q       queryer
 	text    string // folded
-	// walked is how many of the newest jobs are looked through before an index is asked,
-	// and walkedForText the same for a text that the text index cannot find.
+	// walked is how many of the newest jobs a list scans before it uses an index;
+	// walkedForText is the limit for text that the text index cannot find.
 	walked, walkedForText int
-	// few is how many jobs are searched for a text without the text index.
+	// few is how many jobs are searched without the text index.
 	few int
-	// maxKinds is how many combinations of status, source and model may exist. Should
-	// programs make more of them, all jobs are looked through.
+	// maxKinds is how many combinations of status, source and model an index is used for.
+	// If there are more, a list scans all jobs.
 	maxKinds int
 }
 
@@ -41,7 +41,7 @@ type jobKind struct {
 	source, model string
 }
 
-// trigram is what the text index needs of a text.
+// trigram matches text that the text index can find.
 var trigram = regexp.MustCompile(`[0-9A-Za-z]{3}`)
 
 // page returns the seqs of a page.
@@ -77,9 +77,9 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	return l.search(ctx, kinds)
 }
 
-// search returns the jobs of kinds with the text. It searches all of them if they are few,
-// else about that many of the newest. Only if these do not fill the page, it asks the text
-// index, whose jobs may all be of other kinds.
+// search returns the jobs of kinds that contain the text. It searches all of them if they
+// are few, else about that many of the newest. Only if these do not fill the page, it uses
+// the text index: that finds jobs of all kinds.
 func (l *jobList) search(ctx context.Context, kinds []jobKind) ([]int64, error) {
 	query, args := l.countFew(kinds)
 	n, err := one(ctx, l.q, scanOne[int], query, args...)
@@ -118,7 +118,7 @@ func (l *jobList) andRange(w *where, column string) {
 	w.andIf(after != 0, column+" > ?", after)
 }
 
-// andSelected adds the conditions on job j but those on the text and the range.
+// andSelected adds the conditions on job j, except those on text and range.
 func (l *jobList) andSelected(w *where) {
 	if len(l.Statuses) > 0 {
 		andIn(w, "j.status", l.Statuses)
@@ -129,14 +129,14 @@ func (l *jobList) andSelected(w *where) {
 	w.andIf(l.Tag != "", "EXISTS (SELECT 1 FROM job_tags t WHERE t.platform = j.platform AND t.job_id = j.id AND t.tag = ?)", storable(l.Tag))
 }
 
-// andText adds the condition that t is the row of job_search of job j and has the text.
-// Their tables are joined by CROSS JOIN, which keeps SQLite from starting with the second.
+// andText joins t, the row of job_search of job j, and adds the condition that it contains
+// the text. Queries say CROSS JOIN, which makes SQLite start with the first table.
 func (l *jobList) andText(w *where) {
 	w.andIf(true, "j.seq = t.seq")
 	w.andIf(true, l.dialect.position+"(t.text, ?) > 0", l.text)
 }
 
-// walk selects from the newest jobs.
+// walk selects from the newest jobs, as many as depth.
 func (l *jobList) walk(depth int) (string, []any) {
 	var bounds, selected where
 	l.andRange(&bounds, "seq")
@@ -224,8 +224,7 @@ func (l *jobList) countFew(kinds []jobKind) (string, []any) {
 	return `SELECT count(*) FROM (` + query + ` LIMIT ` + limit + `) counted`, args
 }
 
-// oldest selects a seq such that each kind has at most n jobs from it on; 0 if none has
-// more.
+// oldest selects the seq from which no kind has more than n jobs; 0 if none has n.
 func (l *jobList) oldest(kinds []jobKind, n int) (string, []any) {
 	query, args := l.eachKind(kinds, `1 OFFSET `+strconv.Itoa(n-1))
 	return `SELECT coalesce(max(seq), 0) FROM (` + query + `) last`, args
@@ -243,8 +242,23 @@ func (l *jobList) searchFew(kinds []jobKind, each int) (string, []any) {
 func (l *jobList) searchIndex() (string, []any) {
 	var found, selected where
 	l.dialect.andFound(&found, l.text)
+	if mark := l.statusMark(); mark != "" {
+		l.dialect.andFound(&found, mark)
+	}
 	l.andRange(&found, l.dialect.indexSeq)
 	selected.args = found.args
 	l.andSelected(&selected)
 	return l.dialect.searchIndex(found, selected) + ` LIMIT ` + strconv.Itoa(l.Limit), selected.args
+}
+
+// statusMark returns the mark that all selected statuses share, if any.
+func (l *jobList) statusMark() string {
+	var marks []string
+	for _, status := range l.Statuses {
+		marks = append(marks, statusMark(status))
+	}
+	if marks = slices.Compact(marks); len(marks) == 1 {
+		return marks[0]
+	}
+	return ""
 }

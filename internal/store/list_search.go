@@ -16,7 +16,7 @@ type search struct {
 	// index finds a text.
 	indexSeq string
 	andFound func(w *where, text string)
-	// searchIndex selects the newest jobs j that are found and selected.
+	// searchIndex selects the newest jobs j that match both groups of conditions.
 	searchIndex func(found, selected where) string
 }
 
@@ -31,8 +31,8 @@ func sqliteSearch() search {
 			w.andIf(true, "f.job_search_index MATCH ?", matchAll(text))
 			w.andIf(true, "instr(t.text, ?) > 0", text)
 		},
-		// The index returns the newest first, and stops at the limit. Jobs come before texts:
-		// a job that is not selected then costs one row less.
+		// The index returns the newest first, and stops at the limit. Jobs are joined before
+		// texts, so a job that is not selected costs one row less.
 		searchIndex: func(found, selected where) string {
 			both := where{conditions: append(found.conditions, selected.conditions...)}
 			return `SELECT f.rowid FROM job_search_index f CROSS JOIN jobs j ON j.seq = f.rowid CROSS JOIN job_search t ON t.seq = f.rowid` +
@@ -51,7 +51,8 @@ func postgresSearch() search {
 		andFound: func(w *where, text string) {
 			w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
 		},
-		// The array makes it ask the text index first.
+		// The array makes PostgreSQL use the text index first. jobs_seq_key has all columns
+		// that it then reads of most jobs.
 		searchIndex: func(found, selected where) string {
 			both := where{conditions: append([]string{"j.seq = ANY (ARRAY(SELECT seq FROM job_search" + found.String() + "))"}, selected.conditions...)}
 			return `SELECT j.seq FROM jobs j` + both.String() + ` ORDER BY j.seq DESC`
@@ -59,9 +60,9 @@ func postgresSearch() search {
 	}
 }
 
-// reading calls f with a queryer for lists. Each of their steps is small and has an index.
-// PostgreSQL expects more rows: it would compile queries for longer than they run, or join
-// them with whole tables.
+// reading calls f with a queryer for lists. Their steps are small and use indexes, but
+// PostgreSQL expects more rows: it would spend longer on compiling a query than on running
+// it, or join whole tables.
 func (s *Store) reading(ctx context.Context, f func(queryer) error) error {
 	if s.pool == nil {
 		return f(s.reads)
@@ -76,10 +77,10 @@ func (s *Store) reading(ctx context.Context, f func(queryer) error) error {
 	})
 }
 
-// maxTrigrams is how many trigrams of a text the index is asked for.
+// maxTrigrams limits the trigrams in one search of the index.
 const maxTrigrams = 12
 
-// matchAll returns the FTS5 query for texts that have the trigrams of a text.
+// matchAll returns the FTS5 query for rows with the trigrams of a text.
 func matchAll(text string) string {
 	runes := []rune(text)
 	step := max(1, (len(runes)-2+maxTrigrams-1)/maxTrigrams)

@@ -59,7 +59,7 @@ func randomJobs(r *rand.Rand, n int) (jobs []listedJob) {
 	for i := range n {
 		j := listedJob{
 			id: fmt.Sprintf("vid_%d", i), model: pick(r, "", "kling-v1", "kling-v2"), source: pick(r, "klingai", "legacy"),
-			status: pick(r, tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed), at: listStart.Add(time.Duration(i) * time.Minute),
+			status: pick(r, tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled), at: listStart.Add(time.Duration(i) * time.Minute),
 			prompt: pick(r, "A red Fox", "一只红色的狐狸", `100% "sure"_\`, "ÉTÉ à Paris") + pick(r, "", " at night", " in the snow"),
 		}
 		if j.status == tasks.StatusFailed {
@@ -74,7 +74,7 @@ func randomJobs(r *rand.Rand, n int) (jobs []listedJob) {
 }
 
 func randomQuery(r *rand.Rand) (q JobQuery) {
-	q.Statuses = pick(r, nil, nil, []tasks.Status{tasks.StatusFailed}, []tasks.Status{tasks.StatusCreated, tasks.StatusCompleted}, []tasks.Status{tasks.StatusLost})
+	q.Statuses = pick(r, nil, nil, []tasks.Status{tasks.StatusFailed}, []tasks.Status{tasks.StatusCreated, tasks.StatusCompleted}, []tasks.Status{tasks.StatusFailed, tasks.StatusCancelled}, []tasks.Status{tasks.StatusLost})
 	q.Source, q.Model, q.Tag = pick(r, "", "", "legacy"), pick(r, "", "", "kling-v2", "none"), pick(r, "", "", "blue", "green", "no")
 	q.Text = pick(r, "", "", "red fox", "VID_1", "été", "狐狸", "色", `"sure"_`, "%", "_", `\`, "snow", "refused", "x'\"", "nothing has this", "fox at night")
 	q.Since = pick(r, time.Time{}, listStart.Add(20*time.Minute), longAgo)

@@ -14,17 +14,17 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Jobs are listed by seq, which never changes: the milliseconds of when we first heard of
-// the job, then seqBits bits of a counter. It is the cursor of pages, bounds their time,
-// and ends every index that lists jobs.
+// Jobs are listed by seq, which never changes: the time of the first event or metadata in
+// milliseconds, then seqBits bits of a counter. It is the cursor of pages, selects a range
+// of time, and is the last column of every index that lists jobs.
 const seqBits = 21
 
-// firstSeq returns the least seq of a time between 1970 and 2109; other times count as the
-// nearest of these.
+// firstSeq returns the least seq of a time. Times before 1970 count as 1970, times after
+// 2109 as 2109.
 func firstSeq(at time.Time) int64 { return min(max(at.UnixMilli(), 0), 1<<42-1) << seqBits }
 
-// newSeq returns a seq for a new job. Should two processes choose the same, the second
-// insert fails and its task is retried.
+// newSeq returns a seq for a new job. If two processes choose the same, the second insert
+// fails and its task is retried.
 func (d dialect) newSeq(first time.Time) int64 {
 	return firstSeq(first) | d.counted.Add(1)&(1<<seqBits-1)
 }
@@ -54,12 +54,24 @@ const maxSearchText = 16 << 10
 // searchText returns the text in which a job is searched.
 func searchText(job Job) string {
 	text := foldText(strings.Join([]string{job.Key.ID, job.ExternalID, job.Error, job.Prompt}, "\n"))
-	return text[:min(len(text), maxSearchText)]
+	return text[:min(len(text), maxSearchText)] + statusMark(job.Status)
 }
 
-// foldText prepares text for search. It removes the case of letters and spells each
-// character beyond ASCII with five capitals. So one Chinese character is enough for an
-// index of three letters, and PostgreSQL's knows it in a database of any locale.
+// statusMark returns the end of a search text, by which the text index finds jobs of a
+// status. Unfinished and completed jobs share a mark, so most texts are indexed only once.
+// Folded text contains no mark.
+func statusMark(status tasks.Status) string {
+	switch status {
+	case tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted:
+		return "\nQOK"
+	default:
+		return "\nQ" + strings.ToUpper(string(status))
+	}
+}
+
+// foldText prepares text for search: it lowers the case of letters and replaces each
+// character beyond ASCII by five capitals. A trigram index then finds even a single Chinese
+// character, in a PostgreSQL database of any locale.
 func foldText(text string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(storable(text)) {
@@ -75,7 +87,7 @@ func foldText(text string) string {
 	return b.String()
 }
 
-// writeListings updates job_tags and job_search for jobs that were written.
+// writeListings updates the rows of job_tags and job_search after jobs were written.
 func writeListings(ctx context.Context, tx *sql.Tx, d dialect, jobs []*jobRow) error {
 	var tagged, texts [][]any
 	for _, job := range jobs {

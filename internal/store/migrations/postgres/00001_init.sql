@@ -17,7 +17,7 @@ CREATE INDEX events_owed ON events (received_at, id) WHERE processed_at IS NULL;
 CREATE INDEX events_owed_by_job ON events (platform, job_id) WHERE processed_at IS NULL;
 
 CREATE TABLE jobs (
-    seq               BIGINT NOT NULL UNIQUE,
+    seq               BIGINT NOT NULL,
     platform          TEXT COLLATE "C" NOT NULL,
     id                TEXT COLLATE "C" NOT NULL,
     status            TEXT COLLATE "C" NOT NULL,
@@ -44,7 +44,8 @@ CREATE TABLE jobs (
     tracked_at        TIMESTAMPTZ,
     lookups           INTEGER NOT NULL DEFAULT 0,
     lookup_at         TIMESTAMPTZ,
-    PRIMARY KEY (platform, id)
+    PRIMARY KEY (platform, id),
+    CONSTRAINT jobs_seq_key UNIQUE (seq) INCLUDE (platform, status, source, model)
 );
 CREATE INDEX jobs_by_kind ON jobs (status, source, model, seq);
 CREATE INDEX jobs_by_time ON jobs (last_received_at, platform, id);
