@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -41,7 +42,7 @@ type Config struct {
 	// LookupAfter is how long an unfinished job may be silent before it is due for a
 	// look-up. Default: 15 minutes.
 	LookupAfter time.Duration
-	// Checks are the checks of klinghook doctor, for the health page.
+	// Checks are the checks of klinghook doctor, for the health page. Required.
 	Checks func(context.Context) []doctor.Check
 	// Sample, if set, makes a sample job, for the first steps.
 	Sample func(context.Context) error
@@ -81,6 +82,7 @@ type dashboard struct {
 	pages    *pages
 	runs     *runs
 	checking sync.Mutex // held while checks run
+	checked  atomic.Pointer[checkResults]
 	streams  *streams
 }
 

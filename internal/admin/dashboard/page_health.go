@@ -49,8 +49,14 @@ type healthPage struct {
 	Processes    []processHealth
 	Lookups      lookupHealth
 	Destinations []destinationHealth
-	// Checked reports that Findings are the results of the checks.
-	Checked  bool
+	// Checks are the results of the last checks.
+	Checks checkResults
+}
+
+// checkResults are the results of the checks of klinghook doctor, and when they ran; zero
+// if they did not.
+type checkResults struct {
+	At       time.Time
 	Findings []doctor.Finding
 }
 
@@ -115,6 +121,7 @@ func (d destinationHealth) State() string {
 // routeHealth serves how klinghook is.
 func (d *dashboard) routeHealth(mux *http.ServeMux) {
 	d.routePage(mux, "GET", "/health", d.showHealth)
+	d.routePage(mux, "POST", "/health/checks", d.changes(d.runChecks))
 }
 
 func (d *dashboard) showHealth(w http.ResponseWriter, r *http.Request) {
@@ -136,20 +143,22 @@ func (d *dashboard) showHealth(w http.ResponseWriter, r *http.Request) {
 	page.Failures = failures
 	read("the failures (database)", err)
 	page.Problems = d.problems(&page)
-	if r.URL.Query().Get("checks") != "" && d.cfg.Checks != nil {
-		page.Checked = true
-		page.Findings = d.check(r.Context())
+	if last := d.checked.Load(); last != nil {
+		page.Checks = *last
 	}
 	d.show(w, r, view{Name: "health", Title: "Health", Section: "/health", Data: page})
 }
 
-// check runs the checks of klinghook doctor, one page at a time.
-func (d *dashboard) check(ctx context.Context) []doctor.Finding {
-	if !d.checking.TryLock() {
-		return []doctor.Finding{{Check: "checks", Status: doctor.Warning, Found: "They are running for another page", Fix: "try again in a few seconds"}}
-	}
+// runChecks runs the checks of klinghook doctor. They write a test object, so viewers only
+// see the last results.
+func (d *dashboard) runChecks(w http.ResponseWriter, r *http.Request) {
+	d.checking.Lock()
 	defer d.checking.Unlock()
-	return slices.Collect(doctor.Run(ctx, d.cfg.Checks(ctx)))
+	findings := slices.Collect(doctor.Run(r.Context(), d.cfg.Checks(r.Context())))
+	if r.Context().Err() == nil { // else they were cut short
+		d.checked.Store(&checkResults{time.Now(), findings})
+	}
+	http.Redirect(w, r, d.cfg.Prefix+"/health#checks", http.StatusSeeOther)
 }
 
 func (p *healthPage) readQueues(backlog *Backlog, now time.Time) {

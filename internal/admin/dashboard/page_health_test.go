@@ -2,6 +2,7 @@ package dashboard_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"testing"
@@ -77,21 +78,37 @@ func TestHealthWithoutRedisShowsTheRest(t *testing.T) {
 	has(t, get(t, dashboard.New(cfg), "/health").Body.String(), "Not known: the processes (Redis).", "shop")
 }
 
-func TestChecksRunOnlyOnDemand(t *testing.T) {
-	cfg := newConfig(t)
+func TestOnlyOperatorsRunChecks(t *testing.T) {
+	w := newWorld(t)
 	runs := 0
-	cfg.Checks = func(context.Context) []doctor.Check {
+	w.cfg.Checks = func(context.Context) []doctor.Check {
 		return []doctor.Check{{Name: "bucket", Run: func(context.Context) []doctor.Finding {
 			runs++
 			return []doctor.Finding{{Check: "bucket", Status: doctor.Failed, Found: "it is full", Fix: "make room"}}
 		}}}
 	}
-	pages := dashboard.New(cfg)
-	if get(t, pages, "/health"); runs != 0 {
-		t.Error("the checks ran without being asked for")
+	site := w.serve(true)
+	ask := func(method, token, path string) string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, site+path, http.NoBody)
+		testenv.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(r)
+		testenv.NoError(t, err)
+		defer answer.Body.Close()
+		page, err := io.ReadAll(answer.Body)
+		testenv.NoError(t, err)
+		return string(page)
 	}
-	has(t, get(t, pages, "/health?checks=1").Body.String(), "status-failed", "it is full", "make room", "Run them again")
+	has(t, ask("GET", viewerToken, "/health"), "have not run", "An operator can run them.")
+	has(t, ask("GET", operatorToken, "/health?checks=1"), "Run the checks")
+	has(t, ask("POST", viewerToken, "/health/checks"), "viewers cannot change anything")
+	if runs != 0 {
+		t.Errorf("the checks ran %d times without being asked for by an operator", runs)
+	}
+	has(t, ask("POST", operatorToken, "/health/checks"), "status-failed", "it is full", "make room", "Run them again")
+	has(t, ask("GET", viewerToken, "/health"), "it is full", "An operator can run them.")
 	if runs != 1 {
-		t.Errorf("the checks ran %d times", runs)
+		t.Errorf("the checks ran %d times, want once", runs)
 	}
 }
