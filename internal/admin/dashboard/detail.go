@@ -128,11 +128,7 @@ func (d *dashboard) media(job tasks.JobKey, file Media) Media {
 
 // mediaPath returns the path that serves a stored file.
 func (d *dashboard) mediaPath(job tasks.JobKey, name string) string {
-	query := ""
-	if job.Platform != tasks.PlatformKling {
-		query = "?platform=" + url.QueryEscape(job.Platform)
-	}
-	return d.cfg.Prefix + APIPath + "/jobs/" + url.PathEscape(job.ID) + "/media/" + url.PathEscape(name) + query
+	return d.cfg.Prefix + APIPath + jobPath(job, "/media/"+url.PathEscape(name))
 }
 
 // withoutSecrets returns the dead letter without the secrets in links.

@@ -209,11 +209,7 @@ var notices = map[string][2]string{
 // goTo sends the browser to an escaped path below the prefix, which may have a query. The
 // page shows a notice about n things.
 func (d *dashboard) goTo(w http.ResponseWriter, r *http.Request, to, notice string, n int) {
-	separator := "?"
-	if strings.Contains(to, "?") {
-		separator = "&"
-	}
-	http.Redirect(w, r, d.cfg.Prefix+to+separator+url.Values{"done": {notice}, "n": {strconv.Itoa(n)}}.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, d.cfg.Prefix+withValue(withValue(to, "done", notice), "n", strconv.Itoa(n)), http.StatusSeeOther)
 }
 
 // noticeOf returns the notice that a page's query asks for.

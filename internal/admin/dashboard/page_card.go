@@ -60,7 +60,7 @@ func (d *dashboard) card(row store.JobRow) jobCard {
 
 // filePath returns the path of a stored file. It changes with the file.
 func (d *dashboard) filePath(file store.Media) string {
-	return d.cfg.Prefix + jobPath(file.Job) + "/media/" + url.PathEscape(file.Name) + "?v=" + file.SHA256[:min(12, len(file.SHA256))]
+	return withValue(d.cfg.Prefix+jobPath(file.Job, "/media/"+url.PathEscape(file.Name)), "v", file.SHA256[:min(12, len(file.SHA256))])
 }
 
 // Busy reports that the job is being generated.
@@ -87,7 +87,7 @@ func costOf(job store.Job) string {
 // serveMedia serves a stored file through this process, because the pages load nothing
 // from other hosts.
 func (d *dashboard) serveMedia(w http.ResponseWriter, r *http.Request) {
-	file, err := d.storedFile(r.Context(), tasks.KlingJob(r.PathValue("id")), r.PathValue("name"))
+	file, err := d.storedFile(r.Context(), jobOf(r), r.PathValue("name"))
 	if err != nil {
 		d.showError(w, r, err)
 		return

@@ -39,14 +39,14 @@ func (d *dashboard) routeFailures(mux *http.ServeMux) {
 
 // failureQuery selects failures. Its fields are those of links and forms.
 type failureQuery struct {
-	Text, Kind, Cause, Job, Since string
+	Text, Kind, Cause, Job, Platform, Since string
 	// Until is when the page with the form was made: later failures are not selected.
 	Until string
 }
 
 func readFailureQuery(values url.Values) failureQuery {
 	return failureQuery{
-		Text: strings.TrimSpace(values.Get("q")), Kind: values.Get("kind"), Cause: values.Get("cause"), Job: values.Get("job"),
+		Text: strings.TrimSpace(values.Get("q")), Kind: values.Get("kind"), Cause: values.Get("cause"), Job: values.Get("job"), Platform: values.Get("platform"),
 		Since: values.Get("since"), Until: values.Get("until"),
 	}
 }
@@ -54,7 +54,7 @@ func readFailureQuery(values url.Values) failureQuery {
 // values returns the fields that are set.
 func (q failureQuery) values() url.Values {
 	values := url.Values{}
-	for name, value := range map[string]string{"q": q.Text, "kind": q.Kind, "cause": q.Cause, "job": q.Job, "since": q.Since, "until": q.Until} {
+	for name, value := range map[string]string{"q": q.Text, "kind": q.Kind, "cause": q.Cause, "job": q.Job, "platform": q.Platform, "since": q.Since, "until": q.Until} {
 		if value != "" {
 			values.Set(name, value)
 		}
@@ -65,7 +65,7 @@ func (q failureQuery) values() url.Values {
 func (q failureQuery) filter(now time.Time) store.DeadLetterFilter {
 	filter := store.DeadLetterFilter{Text: q.Text, Kind: tasks.Kind(q.Kind), Cause: q.Cause}
 	if q.Job != "" {
-		filter.Job = tasks.KlingJob(q.Job)
+		filter.Job = q.Key()
 	}
 	if ago, err := time.ParseDuration(q.Since); err == nil && ago > 0 {
 		filter.Since = now.Add(-ago)
@@ -76,16 +76,35 @@ func (q failureQuery) filter(now time.Time) store.DeadLetterFilter {
 	return filter
 }
 
-// link returns the path of the failures that are selected.
+// Key is the key of the selected job.
+func (q failureQuery) Key() tasks.JobKey {
+	return tasks.JobKey{Platform: cmp.Or(q.Platform, tasks.PlatformKling), ID: q.Job}
+}
+
+// failuresOf selects the failures of a job.
+func failuresOf(job tasks.JobKey) failureQuery {
+	q := failureQuery{Job: job.ID}
+	if job.Platform != tasks.PlatformKling {
+		q.Platform = job.Platform
+	}
+	return q
+}
+
+// failuresLink returns the whole path of the selected failures.
 func (d *dashboard) failuresLink(q failureQuery, more ...string) string {
+	return d.cfg.Prefix + q.path(more...)
+}
+
+// path returns the path and query of the selected failures, with more values.
+func (q failureQuery) path(more ...string) string {
 	values := q.values()
 	for i := 0; i+1 < len(more); i += 2 {
 		values.Set(more[i], more[i+1])
 	}
 	if len(values) == 0 {
-		return d.cfg.Prefix + "/failures"
+		return "/failures"
 	}
-	return d.cfg.Prefix + "/failures?" + values.Encode()
+	return "/failures?" + values.Encode()
 }
 
 // failuresPage is what the page of failures shows.
@@ -185,7 +204,7 @@ func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.T
 		page.Letters = append(page.Letters, newFailure(letter))
 	}
 	withoutCause, withoutJob := query, query
-	withoutCause.Cause, withoutJob.Job = "", ""
+	withoutCause.Cause, withoutJob.Job, withoutJob.Platform = "", "", ""
 	page.WithoutCause, page.WithoutJob = d.failuresLink(withoutCause), d.failuresLink(withoutJob)
 	return page, nil
 }

@@ -1,9 +1,11 @@
 package dashboard
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -18,27 +20,50 @@ import (
 // functions are the functions of the templates.
 func (p *pages) functions() template.FuncMap {
 	return template.FuncMap{
-		"path":   func(to string) string { return p.prefix + to },
-		"job":    func(job tasks.JobKey) string { return p.prefix + jobPath(job) },
-		"asset":  func(name string) string { return p.prefix + "/assets/" + name + "?v=" + p.versions[name] },
-		"text":   plain,
-		"clip":   clip,
-		"ago":    func(t time.Time) string { return ago(time.Since(t)) },
-		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"at":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04:05 UTC") },
-		"length": length,
-		"took":   took,
-		"size":   size,
-		"count":  count,
-		"title":  title,
-		"source": sourceName,
-		"reason": reasonName,
-		"part":   func(pairs ...any) map[string]any { return part(pairs) },
+		"path": func(to string) string { return p.prefix + to },
+		"job": func(job tasks.JobKey, below ...string) string {
+			return p.prefix + jobPath(job, strings.Join(below, ""))
+		},
+		"failures": func(job tasks.JobKey) string { return p.prefix + failuresOf(job).path() },
+		"asset":    func(name string) string { return p.prefix + "/assets/" + name + "?v=" + p.versions[name] },
+		"text":     plain,
+		"clip":     clip,
+		"ago":      func(t time.Time) string { return ago(time.Since(t)) },
+		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"at":       func(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04:05 UTC") },
+		"length":   length,
+		"took":     took,
+		"size":     size,
+		"count":    count,
+		"title":    title,
+		"source":   sourceName,
+		"reason":   reasonName,
+		"part":     func(pairs ...any) map[string]any { return part(pairs) },
 	}
 }
 
-// jobPath returns the escaped path of a job's page below the prefix.
-func jobPath(job tasks.JobKey) string { return "/jobs/" + url.PathEscape(job.ID) }
+// jobPath returns the escaped path of a job or, with a suffix, of something below it.
+func jobPath(job tasks.JobKey, below string) string {
+	at := "/jobs/" + url.PathEscape(job.ID) + below
+	if job.Platform != tasks.PlatformKling {
+		at += "?platform=" + url.QueryEscape(job.Platform)
+	}
+	return at
+}
+
+// jobOf returns the job that a path made by jobPath names.
+func jobOf(r *http.Request) tasks.JobKey {
+	return tasks.JobKey{Platform: cmp.Or(r.URL.Query().Get("platform"), tasks.PlatformKling), ID: r.PathValue("id")}
+}
+
+// withValue adds a value to the query of a path.
+func withValue(at, name, value string) string {
+	separator := "?"
+	if strings.Contains(at, "?") {
+		separator = "&"
+	}
+	return at + separator + name + "=" + url.QueryEscape(value)
+}
 
 // part returns arguments for a template: names and values in turn.
 func part(pairs []any) map[string]any {

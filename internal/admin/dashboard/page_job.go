@@ -51,7 +51,7 @@ type rawEvent struct {
 
 // serveJob serves a job's page.
 func (d *dashboard) serveJob(w http.ResponseWriter, r *http.Request) {
-	data, err := d.jobPage(r, tasks.KlingJob(r.PathValue("id")))
+	data, err := d.jobPage(r, jobOf(r))
 	if err != nil {
 		d.showError(w, r, err)
 		return
@@ -142,7 +142,7 @@ type jobAction func(r *http.Request, job tasks.JobKey) (int, error)
 // act does what a form of a job's page asks for, and shows the page again.
 func (d *dashboard) act(name string, action jobAction) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		job := tasks.KlingJob(r.PathValue("id"))
+		job := jobOf(r)
 		n, err := action(r, job)
 		switch {
 		case err != nil:
@@ -150,7 +150,7 @@ func (d *dashboard) act(name string, action jobAction) http.HandlerFunc {
 		case name == "erase":
 			d.goTo(w, r, "/", name, 1)
 		default:
-			d.goTo(w, r, jobPath(job), name, n)
+			d.goTo(w, r, jobPath(job, ""), name, n)
 		}
 	}
 }

@@ -41,7 +41,13 @@ func newConfig(t *testing.T) dashboard.Config {
 // get returns the answer to a request for a page.
 func get(t *testing.T, pages http.Handler, target string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+	return request(t, pages, http.MethodGet, target)
+}
+
+// request returns the answer to a request without a body.
+func request(t *testing.T, pages http.Handler, method, target string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, target, http.NoBody)
 	r.Host = "localhost:5001"
 	w := httptest.NewRecorder()
 	pages.ServeHTTP(w, r)
