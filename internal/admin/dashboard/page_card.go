@@ -66,8 +66,11 @@ func (d *dashboard) filePath(file store.Media) string {
 // Busy reports that the job is being generated.
 func (c jobCard) Busy() bool { return c.Status == tasks.StatusProcessing }
 
-// Name is what the card is called: the prompt or, without one, the id.
-func (c jobCard) Name() string { return cmp.Or(strings.TrimSpace(c.Prompt), c.Key.ID) }
+// Name is what the card is called: the prompt or, without one, the program's id or Kling's.
+func (c jobCard) Name() string { return cmp.Or(strings.TrimSpace(c.Prompt), c.ExternalID, c.Key.ID) }
+
+// Pictured reports that there is something to see.
+func (c jobCard) Pictured() bool { return c.Video != "" || c.Image != "" || c.Poster != "" }
 
 // costOf returns what a job cost, else what it is expected to cost.
 func costOf(job store.Job) string {

@@ -146,6 +146,27 @@ type failure struct {
 	KindName string
 	// Tries is how often it was tried.
 	Tries int
+	// JobName is what the job is called.
+	JobName string
+}
+
+// failures returns dead letters with the names of their jobs.
+func (d *dashboard) failures(r *http.Request, letters []store.DeadLetter) (list []failure, err error) {
+	keys := make([]tasks.JobKey, len(letters))
+	for i, letter := range letters {
+		keys[i] = letter.Job
+	}
+	rows, err := d.cfg.Store.JobRows(r.Context(), keys)
+	for _, letter := range letters {
+		shown := newFailure(letter)
+		for _, row := range rows {
+			if row.Key == letter.Job {
+				shown.JobName = jobCard{JobRow: row}.Name()
+			}
+		}
+		list = append(list, shown)
+	}
+	return list, err
 }
 
 func newFailure(letter store.DeadLetter) failure {
@@ -155,7 +176,7 @@ func newFailure(letter store.DeadLetter) failure {
 		tries = max(tries, failed.Attempt)
 		letter.Failures[i].Error = withoutLinkSecrets(failed.Error)
 	}
-	return failure{letter, kindName(letter.Task.Kind), tries}
+	return failure{letter, kindName(letter.Task.Kind), tries, letter.Job.ID}
 }
 
 func kindName(kind tasks.Kind) string { return cmp.Or(kindNames[kind], string(kind)) }
@@ -200,8 +221,8 @@ func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.T
 	if filter.Below > 0 {
 		page.Newest = d.failuresLink(query)
 	}
-	for _, letter := range letters {
-		page.Letters = append(page.Letters, newFailure(letter))
+	if page.Letters, err = d.failures(r, letters); err != nil {
+		return page, err
 	}
 	withoutCause, withoutJob := query, query
 	withoutCause.Cause, withoutJob.Job, withoutJob.Platform = "", "", ""

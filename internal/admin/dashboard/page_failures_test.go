@@ -197,7 +197,7 @@ func TestFailuresAreFilteredByTheirLink(t *testing.T) {
 		"since=1h":          "33 failures",
 		"q=nothing+like+it": "No failure matches",
 	} {
-		has(t, f.get("/failures?"+query), want, "Show all")
+		has(t, f.get("/failures?"+query), want, "Clear")
 	}
 	group := regexp.MustCompile(`href="(/failures\?cause=notify[^"]*)"`).FindStringSubmatch(f.get("/failures"))
 	if group == nil {

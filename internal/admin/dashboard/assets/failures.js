@@ -1,10 +1,11 @@
 "use strict";
 
-// A checkbox selects a whole page, and buttons say how many are selected.
+// A checkbox selects a whole page. Buttons are about what is selected, else about all.
 for (const form of document.querySelectorAll("form[data-select]")) {
   const all = form.querySelector("[data-all]");
   const boxes = [...form.querySelectorAll('input[name="id"]')];
   const buttons = [...form.querySelectorAll('button[value$=" selected"]')];
+  const others = form.querySelectorAll('button[value$=" all"]');
   if (!all) continue;
   const words = buttons.map((button) => button.textContent);
   const show = () => {
@@ -12,9 +13,10 @@ for (const form of document.querySelectorAll("form[data-select]")) {
     all.checked = n === boxes.length;
     all.indeterminate = n > 0 && n < boxes.length;
     buttons.forEach((button, i) => {
-      button.disabled = n === 0;
-      button.textContent = n === 0 ? words[i] : words[i].replace("selected", n + " selected");
+      button.hidden = n === 0;
+      button.textContent = words[i].replace("selected", n + " selected");
     });
+    for (const button of others) button.hidden = n > 0;
   };
   all.addEventListener("change", () => {
     for (const box of boxes) box.checked = all.checked;

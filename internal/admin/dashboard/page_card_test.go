@@ -1,0 +1,23 @@
+package dashboard_test
+
+import (
+	"testing"
+
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
+	"github.com/klinghook/klinghook/tasks"
+)
+
+func TestListsSayWhichJobFailedAndWhy(t *testing.T) {
+	w := newWorld(t)
+	w.hear("881", tasks.TypeFailed, tasks.JobUpdate{Status: tasks.StatusFailed, ExternalID: "order-7", Error: "the prompt was refused"})
+	w.bury("vid_gone", "cdn.example answered 404")
+	pages := dashboard.New(w.cfg)
+	for path, want := range map[string][]string{
+		"/":            {`href="/jobs/881" title="order-7"`, `<span class="card-blank card-error"><bdi>the prompt was refused`},
+		"/?view=table": {`href="/jobs/881" title="order-7"`, "<bdi>881</bdi>", "the prompt was refused"},
+		"/jobs/881":    {"<bdi>order-7</bdi></h1>", "the prompt was refused"},
+		"/failures":    {"<bdi>Sparks rise from a forge at night</bdi></a>", `<bdi class="mono">vid_gone</bdi>`, "cdn.example answered 404"},
+	} {
+		has(t, get(t, pages, path).Body.String(), want...)
+	}
+}
