@@ -26,6 +26,14 @@ type QueueSample struct {
 	Runs, Failures int
 }
 
+// sampleOf returns the state of a queue.
+func sampleOf(info *asynq.QueueInfo, at time.Time) QueueSample {
+	return QueueSample{
+		At: at, Waiting: info.Pending + info.Scheduled + info.Retry, Active: info.Active,
+		Oldest: info.Latency, Runs: info.ProcessedTotal, Failures: info.FailedTotal,
+	}
+}
+
 // QueueHistory is a queue with its samples of the last hour.
 type QueueHistory struct {
 	// Info is the last reading.
@@ -56,10 +64,7 @@ func (h *history) add(infos []*asynq.QueueInfo, at time.Time) {
 			samples = samples[1:]
 		}
 		if n := len(samples); n == 0 || at.Sub(samples[n-1].At) >= sampleEvery {
-			samples = append(samples, QueueSample{
-				At: at, Waiting: info.Pending + info.Scheduled + info.Retry, Active: info.Active,
-				Oldest: info.Latency, Runs: info.ProcessedTotal, Failures: info.FailedTotal,
-			})
+			samples = append(samples, sampleOf(info, at))
 		}
 		h.queues = append(h.queues, QueueHistory{Info: info, Samples: samples})
 	}

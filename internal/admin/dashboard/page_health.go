@@ -172,15 +172,14 @@ func (p *healthPage) readQueues(backlog *Backlog, now time.Time) {
 		if base != info.Queue {
 			name += " " + strings.TrimPrefix(info.Queue, base+"-")
 		}
-		queue := queueHealth{Name: info.Queue, Title: name, QueueInfo: *info, Waiting: info.Pending + info.Scheduled + info.Retry}
-		samples := history.Samples
-		if len(samples) > 0 {
-			first, last := samples[0], samples[len(samples)-1]
-			if p.Since.IsZero() || first.At.Before(p.Since) {
-				p.Since = first.At
-			}
-			queue.Runs, queue.Failures = max(last.Runs-first.Runs, 0), max(last.Failures-first.Failures, 0)
+		current := sampleOf(info, now)
+		samples := append(slices.Clip(history.Samples), current) // so that charts end with what the page says
+		first := samples[0]
+		if p.Since.IsZero() || first.At.Before(p.Since) {
+			p.Since = first.At
 		}
+		queue := queueHealth{Name: info.Queue, Title: name, QueueInfo: *info, Waiting: current.Waiting}
+		queue.Runs, queue.Failures = max(current.Runs-first.Runs, 0), max(current.Failures-first.Failures, 0)
 		queue.Depth, queue.Rate = depthChart(name, samples, now), rateChart(name, samples, now)
 		p.Queues = append(p.Queues, queue)
 	}
@@ -280,7 +279,7 @@ func (d *dashboard) problems(page *healthPage) (list []problem) {
 		list = append(list, problem{fmt.Sprintf(format, args...), link})
 	}
 	for _, part := range page.Down {
-		add("", "Not known: %s. The log of klinghook admin says why.", part)
+		add("", "Could not read %s. The log of klinghook admin says why.", part)
 	}
 	if page.Failures > 0 {
 		add(d.cfg.Prefix+"/failures", "%s failed for good. See why, and replay or discard.", several(page.Failures, "task", "tasks"))
@@ -290,7 +289,7 @@ func (d *dashboard) problems(page *healthPage) (list []problem) {
 	}
 	for _, queue := range page.Queues {
 		if queue.Paused {
-			add(d.cfg.Prefix+"/queues/queues/"+queue.Name, "Somebody paused the queue %s: its tasks wait.", queue.Name)
+			add(d.cfg.Prefix+"/queues/queues/"+queue.Name, "The queue %s is paused: its tasks wait.", queue.Name)
 		}
 	}
 	for _, destination := range page.Destinations {
@@ -331,7 +330,7 @@ func (d *dashboard) addProcessProblems(page *healthPage, add func(link, format s
 			ingests++
 		}
 		if process.Spool >= spoolFilling {
-			add("#processes", "The spool of %s is %d %% full. Bring Redis back: when it is full, deliveries are refused.", process.Host, process.Spool)
+			add("#processes", "The spool of %s is %d%% full. Bring Redis back: when it is full, deliveries are refused.", process.Host, process.Spool)
 		}
 		for _, refusal := range process.Refused {
 			add(d.cfg.Prefix+"/rejections", "%s refused %s (%s, %s).", process.Host, several(refusal.Count, "delivery", "deliveries"), sourceName(refusal.Source), reasonName(refusal.Reason))
@@ -344,7 +343,7 @@ func (d *dashboard) addProcessProblems(page *healthPage, add func(link, format s
 		add("#processes", "No worker runs %s. Add it to KLINGHOOK_QUEUES of a worker.", strings.Join(idle, ", "))
 	}
 	if ingests == 0 {
-		add("#processes", "No ingest has reported to this Redis within a minute. Start klinghook-ingest with the same KLINGHOOK_REDIS_URL.")
+		add("#processes", "No ingest process has reported to this Redis within a minute. Start klinghook-ingest with the same KLINGHOOK_REDIS_URL.")
 	}
 	if len(versions) > 1 {
 		add("#processes", "Several versions run: %s.", strings.Join(slices.Sorted(maps.Keys(versions)), ", "))

@@ -42,9 +42,9 @@ func TestHealthSaysWhatNeedsAPerson(t *testing.T) {
 	buryMany(t, cfg.Store, 2, 0)
 	w := get(t, dashboard.New(cfg), "/health")
 	has(t, w.Body.String(),
-		"2 tasks failed for good.", "No worker runs media, notify, rejections.", "Several versions run: v1, v1.2.3, v2.", "serves this page", "The spool of ingest-1 is 60 % full.", "ingest-1 refused 1,200 deliveries (webhook, wrong signature)",
+		"2 tasks failed for good.", "No worker runs media, notify, rejections.", "Several versions run: v1, v1.2.3, v2.", "serves this page", "The spool of ingest-1 is 60% full.", "ingest-1 refused 1,200 deliveries (webhook, wrong signature)",
 		"Every message to crm has failed for 2 h", "HTTP 500 from https://crm.example/?…", "Delivered (HTTP 204)", "took 1.2 s", "Not used yet",
-		"1 job waits for a look-up, and no worker has asked Kling", "queues events", "The queues were not read yet", "Run the checks")
+		"1 job waits for a look-up, and no worker has asked Kling", "queues events", "The queues have not been read yet", "Run the checks")
 	if w.Code != http.StatusOK {
 		t.Errorf("the answer is %d", w.Code)
 	}
@@ -66,7 +66,7 @@ func TestHealthShowsQueuesOfTheLastHour(t *testing.T) {
 		<-tick.C
 	}
 	has(t, get(t, dashboard.New(cfg), "/health").Body.String(),
-		`href="/queues/queues/media">Downloads`, "3 waiting", "Somebody paused the queue media", `aria-label="Downloads: tasks waiting in the last hour, at most 3"`, "as far as this process has watched")
+		`href="/queues/queues/media">Downloads`, "3 waiting", "The queue media is paused", `aria-label="Downloads: tasks waiting in the last hour, at most 3"`, "This process has watched since")
 }
 
 func TestHealthWithoutRedisShowsTheRest(t *testing.T) {
@@ -75,7 +75,7 @@ func TestHealthWithoutRedisShowsTheRest(t *testing.T) {
 	defer rdb.Close()
 	cfg.Redis = rdb
 	testenv.NoError(t, cfg.Store.ConfigureDestinations(t.Context(), []string{"shop"}, time.Now()))
-	has(t, get(t, dashboard.New(cfg), "/health").Body.String(), "Not known: the processes (Redis).", "shop")
+	has(t, get(t, dashboard.New(cfg), "/health").Body.String(), "Could not read the processes (Redis).", "shop")
 }
 
 func TestOnlyOperatorsRunChecks(t *testing.T) {
