@@ -88,6 +88,9 @@ func TestFirstStepsShowWhatArrives(t *testing.T) {
 	if !sent {
 		t.Error("the button made no sample job")
 	}
+	if got := b.Evaluate("location.search"); got != "" {
+		t.Errorf("a reload would say again what the button did: %s", got)
+	}
 	w.hear("test_1", tasks.TypeCreated, tasks.JobUpdate{Status: tasks.StatusCreated, MaybeTest: true})
 	await(b, "wait for the test callback", `document.querySelector(".arrivals").innerText.includes("Kling's console reaches klinghook")`)
 	w.complete("vid_1", "A lighthouse at dawn")

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/testenv"
@@ -116,6 +117,11 @@ func TestPagesInBrowser(t *testing.T) {
 	open("nothing found", "/?q=nothing+at+all", ".empty")
 	open("job", "/jobs/vid_00", ".player video")
 	open("failed job", "/jobs/vid_gone", ".timeline")
+	b.Do("open a menu", chromedp.Click(".erase summary"), chromedp.WaitVisible(".erase form"))
+	b.Do("close it", chromedp.KeyEvent(kb.Escape), chromedp.Poll[chromedp.Void](`!document.querySelector(".erase").open`))
+	if got := b.Evaluate("document.activeElement.innerText"); got != "Erase…" {
+		t.Errorf("after Escape, the focus is on %q", got)
+	}
 	open("hostile job", "/jobs/"+url.PathEscape(hostileJob), ".timeline")
 	if got := b.Text("main"); !strings.Contains(got, strings.ReplaceAll(hostileJob, "\u202e", "\ufffd")) || !strings.Contains(got, "<script>pwned=1</script>") {
 		t.Errorf("the hostile job is not shown as text: %s", got)
@@ -168,9 +174,9 @@ func TestPagesWorkWithoutScripts(t *testing.T) {
 	b := browser.Open(t)
 	b.WithoutScripts()
 	for _, step := range []struct{ button, want, notice string }{
-		{"Replay the failure", "[replay vid_gone]", "1 task runs again."},
-		{"Download again", "[download vid_gone]", "2 downloads are queued."},
-		{"Notify again", "[notify vid_gone]", "1 notification is queued."},
+		{"Replay the failure", "[replay vid_gone]", "1 task was queued again."},
+		{"Download again", "[download vid_gone]", "2 downloads were queued."},
+		{"Notify again", "[notify vid_gone]", "1 notification was queued."},
 	} {
 		b.Do(step.button, chromedp.Navigate(site+"/jobs/vid_gone"), chromedp.Click(`//button[text()="`+step.button+`"]`), chromedp.WaitVisible(".notice"))
 		if got, notice := w.done.taken(), b.Text(".notice"); got != step.want || notice != step.notice {

@@ -114,7 +114,7 @@ func (d *dashboard) show(w http.ResponseWriter, r *http.Request, v view) {
 	var out bytes.Buffer
 	if err := d.pages.parsed[v.Name].ExecuteTemplate(&out, "layout", d.layout(r, v)); err != nil {
 		d.cfg.Log.Error("page not rendered", zap.String("path", r.URL.Path), zap.Error(err))
-		http.Error(w, "This page could not be rendered. The log of klinghook admin says why.", http.StatusInternalServerError)
+		http.Error(w, "The page could not be rendered. The log of klinghook admin says why.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -151,7 +151,7 @@ func (d *dashboard) layout(r *http.Request, v view) layout {
 	}
 	return layout{
 		view: v, CanAct: d.canAct(r), LogoutPath: d.cfg.LogoutPath, Version: d.cfg.Version, Notice: noticeOf(r.URL.Query()),
-		Sections: []section{{"/", "Jobs", 0}, {"/failures", "Failures", open}, {"/rejections", "Refused deliveries", 0}, {"/health", "Health", 0}, {admin.QueuesPath, "Tasks", 0}},
+		Sections: []section{{"/", "Jobs", 0}, {"/failures", "Failures", open}, {"/rejections", "Refused", 0}, {"/health", "Health", 0}, {admin.QueuesPath, "Tasks", 0}},
 	}
 }
 
@@ -162,7 +162,7 @@ func (d *dashboard) canAct(r *http.Request) bool { return !login.UserOf(r.Contex
 func (d *dashboard) changes(form http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !d.canAct(r) {
-			d.showProblem(w, r, http.StatusForbidden, "You may only look", "Your account cannot change anything. Ask an operator.")
+			d.showProblem(w, r, http.StatusForbidden, "Read-only access", "Your account cannot change anything. Ask an operator.")
 			return
 		}
 		form(w, r)
@@ -198,11 +198,11 @@ func (d *dashboard) showProblem(w http.ResponseWriter, r *http.Request, status i
 // thing and, if it can be several, about %d things.
 var notices = map[string][2]string{
 	"refresh":  {"Kling will be asked about this job.", ""},
-	"download": {"1 download is queued.", "%d downloads are queued."},
-	"notify":   {"1 notification is queued.", "%d notifications are queued."},
-	"replay":   {"1 task runs again.", "%d tasks run again."},
-	"discard":  {"1 failure is discarded.", "%d failures are discarded."},
-	"erase":    {"The job is erased.", ""},
+	"download": {"1 download was queued.", "%d downloads were queued."},
+	"notify":   {"1 notification was queued.", "%d notifications were queued."},
+	"replay":   {"1 task was queued again.", "%d tasks were queued again."},
+	"discard":  {"1 failure was discarded.", "%d failures were discarded."},
+	"erase":    {"The job was erased.", ""},
 	"sample":   {"A sample job is on its way.", ""},
 }
 

@@ -35,7 +35,7 @@ func ways() []way {
 	for _, protocol := range source.Protocols() {
 		w := way{"Registered webhooks", "Your account or gateway signs with X-Kling-Signature. Register the address with klinghook webhooks register.", protocol.Path, protocol.SecretSetting}
 		if protocol.Name == "klingai-official" {
-			w.Name, w.When = "Callbacks of single tasks", "You pass callback_url when you create a task. Start here if you are not sure. The secret is the Webhook Secret in Kling's console."
+			w.Name, w.When = "Callbacks for single tasks", "You pass callback_url when you create a task. Start here if you are not sure. The secret is the Webhook Secret in Kling's console."
 		}
 		list = append([]way{w}, list...)
 	}

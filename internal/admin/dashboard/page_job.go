@@ -174,8 +174,8 @@ func (p jobPage) Facts() []fact {
 	}
 	text := func(name, value string) { add(name, value, value != "") }
 	at := func(name string, value time.Time) { add(name, value, !value.IsZero()) }
-	text("Id", p.ID)
-	text("Your id", p.ExternalID)
+	text("ID", p.ID)
+	text("Your ID", p.ExternalID)
 	text("Model", p.Model)
 	text("Source", sourceName(p.Source))
 	add("Length", length(p.Card.Duration), p.Card.Duration > 0)
@@ -188,8 +188,8 @@ func (p jobPage) Facts() []fact {
 		from = p.CreatedAt
 	}
 	add("Generated in", took(p.FinishedAt.Sub(from)), !from.IsZero() && p.FinishedAt.After(from))
-	at("First heard of", p.FirstReceivedAt)
-	at("Last news", p.LastReceivedAt)
+	at("First seen", p.FirstReceivedAt)
+	at("Last update", p.LastReceivedAt)
 	add("Look-ups", p.Lookups.Asked, p.Lookups.Asked > 0)
 	at("Next look-up", p.Lookups.NextAt)
 	return facts

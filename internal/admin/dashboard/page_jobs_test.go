@@ -82,11 +82,11 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 	}
 	want := []string{
 		"00|created|A program tracked the job|||",
-		"01|late|Delivery video.processing by callback||recorded in 12 ms|repeat",
+		"01|late|Delivery video.processing (callback)||recorded in 12 ms|repeat",
 		"02|pending|Look-up: Kling says completed|||not recorded yet",
 		"04|stored|Stored image, 1.5 kB||1.0 s after its link|",
-		"05|late|Delivery video.created by webhook||recorded in 1.0 s|late",
-		"07|failed|Notification video.completed to chat: 503 failed|busy|200 ms|",
+		"05|late|Delivery video.created (webhook)||recorded in 1.0 s|late",
+		"07|failed|Notification video.completed to chat failed: 503|busy|200 ms|",
 		"08|sent|Notification video.completed to chat: 200|ok|1.5 s|",
 		"09|pending|Notification video.created to mail waits|||",
 		"10|sent|Notification video.failed to mail||1.0 s after its event|",
@@ -94,9 +94,9 @@ func TestTimelineTellsWhatHappened(t *testing.T) {
 		"12|retry|Attempt 1 to download video failed|404||",
 		"13|failed|Gave up: download video|404||replayed",
 		"14|replayed|Failure replayed: download video|||",
-		"15|pending|A look-up is requested|||",
+		"15|pending|Look-up requested|||",
 		"16|pending|Waiting to download thumbnail|get https://cdn.example/t?…||",
-		"17|failed|Gave up a link to video-2|gone||",
+		"17|failed|Gave up on a link to video-2|gone||",
 		"18|deleted|Deleted audio because of its age|||",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

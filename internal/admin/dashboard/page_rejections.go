@@ -23,22 +23,22 @@ var reasons = []struct {
 	// why is the likely reason, and advice says what to do.
 	why, advice string
 }{
-	{"invalid_signature", "Wrong signature", "It was not signed with a secret that klinghook has: the secret differs, or somebody else sent it.",
-		"Compare the secret with the one at Kling, and keep the old one beside the new one while you rotate it. If Kling's deliveries arrive, ignore this one."},
+	{"invalid_signature", "Wrong signature", "It was not signed with a secret that klinghook knows: the secrets differ, or someone else sent it.",
+		"Compare the secret with Kling's. While you rotate it, set both the old and the new one. If Kling's own deliveries arrive, ignore this one."},
 	{"malformed", "Unreadable body", "The signature is right, but the body is not JSON or lacks what every event has.",
-		"Read the detail and the body. If Kling sent it, please report it; if your own program did, correct it there."},
+		"Read the detail and the body. If Kling sent it, please report it; if your own program did, fix it there."},
 	{"too_large", "Body too large", "The body is larger than KLINGHOOK_MAX_BODY, or than 16 KiB on the path for unsigned callbacks.",
 		"Raise KLINGHOOK_MAX_BODY, and the limit of a reverse proxy in front of ingest, if such bodies are wanted."},
 	{"encoded", "Encoded body", "The body is compressed. Signatures cover the bytes before that.", "Send it without a Content-Encoding, and turn off compression of requests in the proxy."},
 	{"cut_short", "Body cut short", "The body ended early or took too long: a slow or broken connection, or a proxy with a shorter timeout.",
-		"Nothing, if it is rare: Kling sends it again. Else look at the timeouts of the proxy in front of ingest."},
-	{"busy", "Too much at once", "All memory for bodies, or all processors for large ones, were in use.", "Kling sends it again. If it happens often, start another ingest process."},
-	{"unknown_token", "Unknown token in the path", "The path ends in a token that is not in KLINGHOOK_CALLBACK_TOKEN: it was mistyped or removed, or somebody guesses.",
+		"Nothing, if it is rare: Kling sends it again. Otherwise check the timeouts of the proxy in front of ingest."},
+	{"busy", "Too much at once", "All the memory for bodies, or all the processors for large ones, were in use.", "Kling sends it again. If it happens often, start another ingest process."},
+	{"unknown_token", "Unknown token in the path", "The path ends in a token that is not in KLINGHOOK_CALLBACK_TOKEN: it was mistyped or removed, or someone is guessing.",
 		"Compare the callback_url that you give Kling with the setting."},
 	{"throttled", "Too many unsigned callbacks", "More than 5 callbacks a second used the same token.", "Use one token per program, or signed callbacks, which have no such limit."},
 	{"off", "Unsigned callbacks are off", "klinghook must ask Kling about the job of an unsigned callback, and no worker has asked Kling lately.",
 		"Set KLINGAI_API_KEY for the workers, and check that one runs."},
-	{"wrong_path", "Wrong path or method", "It was sent to a path, or with a method, that ingest does not serve.", "Correct the URL at the sender; the detail names the right one. Check that a proxy does not change the path."},
+	{"wrong_path", "Wrong path or method", "It was sent to a path, or with a method, that ingest does not serve.", "Fix the URL at the sender; the detail names the right one. Check that no proxy changes the path."},
 }
 
 // unsampled are the reasons of deliveries that are counted, but not kept as samples.

@@ -46,10 +46,10 @@ func TestRefusedDeliveriesSayWhyAndWhatToDo(t *testing.T) {
 		}
 		return w.Body.String()
 	}
-	has(t, show("/rejections"), "No delivery was refused.")
+	has(t, show("/rejections"), "No delivery has been refused.")
 	seedRejections(t, cfg.Store)
 	page := show("/rejections")
-	has(t, page, "A header of the signature is missing", "let the proxy pass its headers on", "Synchronise the clock with NTP", "Compare the secret with the one at Kling",
+	has(t, page, "A header of the signature is missing", "let the proxy pass its headers on", "Synchronise the clock with NTP", "Compare the secret with Kling",
 		"Unreadable body", "Wrong path or method", "send deliveries with POST to /webhooks/klingai", "news_to_us",
 		"curl/8", "(12 bytes)", "https://cdn.example/v.mp4?…", "203.0.113.9:4711")
 	if strings.Contains(page, "s3cret") {

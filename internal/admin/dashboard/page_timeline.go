@@ -30,7 +30,7 @@ func timeline(detail JobDetail, files []store.Media) []moment {
 		list = append(list, moment{At: at, State: "created", Title: "A program tracked the job"})
 	}
 	if at := detail.Lookups.RequestedAt; !at.IsZero() {
-		list = append(list, moment{At: at, State: "pending", Title: "A look-up is requested"})
+		list = append(list, moment{At: at, State: "pending", Title: "Look-up requested"})
 	}
 	slices.SortStableFunc(list, func(a, b moment) int { return a.At.Compare(b.At) })
 	return list
@@ -38,11 +38,11 @@ func timeline(detail JobDetail, files []store.Media) []moment {
 
 func eventMoments(detail JobDetail) (list []moment) {
 	for _, event := range slices.Backward(detail.Events) {
-		m := moment{At: event.ReceivedAt, State: "ok", Title: "Delivery " + event.Type + " by " + sourceName(event.Source)}
+		m := moment{At: event.ReceivedAt, State: "ok", Title: "Delivery " + event.Type + " (" + sourceName(event.Source) + ")"}
 		if event.Source == tasks.SourceLookup {
 			m.Title = "Look-up: Kling says " + strings.TrimPrefix(event.Type, "video.")
 			if event.Type == tasks.TypeLost {
-				m.Title, m.State = "Kling knows nothing; the job counts as lost", "lost"
+				m.Title, m.State = "Kling does not know this job; it counts as lost", "lost"
 			}
 		}
 		if event.ProcessedAt.IsZero() {
@@ -73,7 +73,7 @@ func fileMoments(detail JobDetail, files []store.Media) (list []moment) {
 		case file.State == store.MediaDeleted:
 			list = append(list, moment{At: file.UpdatedAt, State: "deleted", Title: "Deleted " + file.Name + " because of its age"})
 		case file.State == store.MediaFailed && !buried:
-			list = append(list, moment{At: file.UpdatedAt, State: "failed", Title: "Gave up a link to " + file.Name, Text: withoutLinkSecrets(file.Error)})
+			list = append(list, moment{At: file.UpdatedAt, State: "failed", Title: "Gave up on a link to " + file.Name, Text: withoutLinkSecrets(file.Error)})
 		}
 	}
 	return list
@@ -84,11 +84,11 @@ func notificationMoments(notifications []Notification) (list []moment) {
 		what := "Notification " + n.Type + " to " + n.Destination
 		for _, attempt := range n.Attempts {
 			m := moment{At: attempt.At, State: "sent", Title: what, Text: cmp.Or(attempt.Error, attempt.Answer), Took: took(time.Duration(attempt.DurationSeconds * float64(time.Second)))}
-			if attempt.Status != 0 {
-				m.Title += fmt.Sprintf(": %d", attempt.Status)
-			}
 			if attempt.Error != "" {
 				m.State, m.Title = "failed", m.Title+" failed"
+			}
+			if attempt.Status != 0 {
+				m.Title += fmt.Sprintf(": %d", attempt.Status)
 			}
 			list = append(list, m)
 		}

@@ -194,7 +194,26 @@ for (const root of document.querySelectorAll("[data-live]")) {
   if (root.dataset.poll) setInterval(() => document.hidden || live.schedule(), root.dataset.poll * 1000);
 }
 
+// What a form did is said once, and not again when the page is reloaded.
+const address = new URL(location.href);
+if (address.searchParams.has("done")) {
+  address.searchParams.delete("done");
+  address.searchParams.delete("n");
+  history.replaceState(null, "", address);
+}
+
 // A choice in the filters takes effect at once.
 for (const select of document.querySelectorAll(".more-fields select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
+
+// Escape, or a click elsewhere, closes an open menu.
+function closeMenus(event) {
+  for (const menu of document.querySelectorAll("details.erase[open]")) {
+    if (event.type === "click" ? menu.contains(event.target) : event.key !== "Escape") continue;
+    if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
+}
+addEventListener("keydown", closeMenus);
+addEventListener("click", closeMenus);
