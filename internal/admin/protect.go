@@ -34,7 +34,7 @@ func Protect(hosts []string, policy string, pages http.Handler) http.Handler {
 func ProtectOpen(addr string, open http.Handler) http.Handler {
 	host, _, _ := net.SplitHostPort(addr) // an address without a port cannot be listened on
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		return http.NewCrossOriginProtection().Handler(open)
+		return sameOrigin(open)
 	}
 	return sameSite([]string{host}, "or listen with --addr on an address without a host, such as :5000, which allows any name", open)
 }
@@ -42,16 +42,25 @@ func ProtectOpen(addr string, open http.Handler) http.Handler {
 // sameSite refuses cross-origin requests that change something and host names other
 // than localhost, loopback addresses and hosts. advice says how to allow a name.
 func sameSite(hosts []string, advice string, pages http.Handler) http.Handler {
-	pages = http.NewCrossOriginProtection().Handler(pages)
+	pages = sameOrigin(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A site can make its own name resolve to this machine. Its scripts would then
 		// count as same-origin (DNS rebinding).
 		if host := hostOf(r); !isLocalHost(host) && !slices.ContainsFunc(hosts, func(own string) bool { return sameHost(host, own) }) {
-			http.Error(w, "unknown host name: use localhost, for example through an SSH tunnel, "+advice, http.StatusForbidden)
+			Refuse(w, r, http.StatusForbidden, "unknown host name: use localhost, for example through an SSH tunnel, "+advice)
 			return
 		}
 		pages.ServeHTTP(w, r)
 	})
+}
+
+// sameOrigin refuses cross-origin requests that change something.
+func sameOrigin(pages http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Refuse(w, r, http.StatusForbidden, "cross-origin requests may not change anything; programs must leave out Origin and Sec-Fetch-Site")
+	}))
+	return protection.Handler(pages)
 }
 
 // hostOf returns the Host header of a request without its port.

@@ -121,6 +121,19 @@ func TestCrossOriginChangesAreRefused(t *testing.T) {
 	}
 }
 
+func TestRefusedProgramsGetProblemDetails(t *testing.T) {
+	for _, host := range []string{"localhost", "evil.example"} {
+		r := httptest.NewRequest("POST", "/api/v1/deadletters/replay", http.NoBody)
+		r.Host = host
+		r.Header.Set("Origin", "https://evil.example")
+		w := httptest.NewRecorder()
+		protected.ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Type"); w.Code != http.StatusForbidden || got != "application/problem+json" {
+			t.Errorf("a request of another site to %s gets %d %s", host, w.Code, got)
+		}
+	}
+}
+
 func TestForwardedAddressNeedsTrustedProxy(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("fd00::/8")}
 	tests := []struct {

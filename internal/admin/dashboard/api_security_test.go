@@ -100,7 +100,7 @@ func TestMediaIsSentInPartsAndRunsNothing(t *testing.T) {
 	}{
 		{"/jobs/vid_1/media/video", "", 200, page, "video/mp4"},
 		{"/jobs/vid_1/media/video", "bytes=1-6", 206, "script", "video/mp4"},
-		{"/jobs/vid_1/media/video", "bytes=99-", 416, "", ""},
+		{"/jobs/vid_1/media/video", "bytes=99-", 416, "", "application/problem+json"},
 		{"/jobs/page/media/video", "", 200, page, "application/octet-stream"},
 		{"/jobs/drawing/media/video", "", 200, page, "application/octet-stream"},
 		{"/jobs/vid_1/media/thumbnail", "", 404, "", "application/problem+json"},

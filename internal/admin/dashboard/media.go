@@ -77,7 +77,31 @@ func (d *dashboard) sendFile(w http.ResponseWriter, r *http.Request, file store.
 	if file.SHA256 != "" {
 		header.Set("ETag", `"`+file.SHA256+`"`)
 	}
-	http.ServeContent(newPatientWriter(w), r, "", file.StoredAt, object)
+	http.ServeContent(&fileWriter{patientWriter: newPatientWriter(w), r: r}, r, "", file.StoredAt, object)
+}
+
+// fileWriter answers a bad Range with problem details instead of text.
+type fileWriter struct {
+	patientWriter
+	r       *http.Request
+	refused bool
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *fileWriter) WriteHeader(status int) {
+	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; w.refused {
+		admin.Refuse(w.ResponseWriter, w.r, status, "Range is malformed, or begins after the end of the file")
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *fileWriter) Write(part []byte) (int, error) {
+	if w.refused {
+		return len(part), nil
+	}
+	return w.patientWriter.Write(part)
 }
 
 // refuseFile answers that a file cannot be read.
