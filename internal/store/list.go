@@ -70,6 +70,7 @@ func (s *Store) JobRows(ctx context.Context, jobs []tasks.JobKey) ([]JobRow, err
 	for chunk := range slices.Chunk(jobs, maxRows) {
 		var conditions where
 		conditions.andJobs("id", chunk)
+		conditions.andIf(true, "NOT EXISTS (SELECT 1 FROM erasures x WHERE x.platform = jobs.platform AND x.job_id = jobs.id)")
 		rows, err := readJobRows(ctx, s.reads, conditions)
 		if err != nil {
 			return nil, wrap(err, "read jobs")

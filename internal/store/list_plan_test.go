@@ -51,6 +51,7 @@ func TestListsUseTheirIndex(t *testing.T) {
 			query("changed files", []string{"media_by_change"}, changes, []any{now, 10}),
 			query("new dead letters", []string{"dead_letters_by_time"}, changes, []any{now, 10}),
 			query("ended dead letters", []string{"dead_letters_ended"}, changes, []any{now, 10}),
+			query("deleted jobs", []string{"erasures_by_time"}, changes, []any{now, 10}),
 			query("groups", []string{"dead_letters_open_by_kind"}, groupLetters(letters), letters.args),
 			query("letters of a cause", []string{"dead_letters_open_by_kind"}, `SELECT * FROM dead_letters`+ofCause.String()+` ORDER BY id DESC LIMIT 50`, ofCause.args),
 			query("newest letters", []string{"dead_letters_open_by_id"}, `SELECT * FROM dead_letters`+letters.String()+` ORDER BY id DESC LIMIT 50`, letters.args),

@@ -172,7 +172,7 @@ func TestFacetsAreTheValuesOfAllJobs(t *testing.T) {
 	})
 }
 
-// A change of a job, a file or a dead letter is news of the job.
+// A change of a job, a file or a dead letter, and a deletion, is news of the job.
 func TestChangesNameTheJobs(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		if last, err := s.LastChange(t.Context()); err != nil || !last.IsZero() {
@@ -183,21 +183,25 @@ func TestChangesNameTheJobs(t *testing.T) {
 		letter := DeadLetter{Task: tasks.Task{ID: "a", Kind: tasks.KindMediaDownload}, Job: tasks.KlingJob("vid_2"), Error: "x", FailedAt: time.Now().Add(time.Minute)}
 		testenv.NoError(t, s.Bury(t.Context(), letter))
 		testenv.NoError(t, s.EndDeadLetterOf(t.Context(), "a", letter.FailedAt.Add(time.Minute)))
+		testenv.NoError(t, s.BeginErasure(t.Context(), tasks.KlingJob("vid_1"), letter.FailedAt.Add(time.Hour)))
 		changes, err := s.Changes(t.Context(), began, 10)
 		testenv.NoError(t, err)
 		var got []string
 		for _, c := range changes {
-			got = append(got, c.Job.ID)
+			got = append(got, fmt.Sprint(c.Job.ID, " ", c.Deleted))
 		}
-		if want := []string{"vid_1", "vid_2", "vid_2"}; !slices.Equal(got, want) {
+		if want := []string{"vid_1 false", "vid_2 false", "vid_2 false", "vid_1 true"}; !slices.Equal(got, want) {
 			t.Errorf("changed %q, want %q", got, want)
 		}
 		last, err := s.LastChange(t.Context())
-		if err != nil || !last.Equal(changes[2].At) {
-			t.Errorf("last change %s, %v, want %s", last, err, changes[2].At)
+		if err != nil || !last.Equal(changes[3].At) {
+			t.Errorf("last change %s, %v, want %s", last, err, changes[3].At)
 		}
 		if none, err := s.Changes(t.Context(), last, 10); err != nil || len(none) != 0 {
 			t.Errorf("after the last change: %v, %v", none, err)
+		}
+		if rows, err := s.JobRows(t.Context(), []tasks.JobKey{tasks.KlingJob("vid_1")}); err != nil || len(rows) != 0 {
+			t.Errorf("a job whose deletion began is read: %v, %v", rows, err)
 		}
 	})
 }

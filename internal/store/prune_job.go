@@ -176,9 +176,10 @@ func (p *pruner) eventsOf(ctx context.Context, jobs []tasks.JobKey, before any) 
 // deleteJobs deletes jobs with everything that belongs to them, and dooms their objects.
 // Until their tombstones expire, events of the jobs are dropped.
 func (p *pruner) deleteJobs(ctx context.Context, tx *sql.Tx, jobs []tasks.JobKey) error {
+	begun := time.Now() // not p.Now, which may be long past: a deletion is news
 	tombstones := make([][]any, len(jobs))
 	for i, job := range jobs {
-		tombstones[i] = []any{job.Platform, job.ID, p.dialect.time(p.Now), p.dialect.time(p.Now.Add(tombstoneTime))}
+		tombstones[i] = []any{job.Platform, job.ID, p.dialect.time(begun.Add(time.Duration(i) * time.Microsecond)), p.dialect.time(p.Now.Add(tombstoneTime))}
 	}
 	_, err := insertRows(ctx, tx, p.dialect, scanKey, `INSERT INTO erasures (platform, job_id, begun_at, expires_at)`, tombstones,
 		`ON CONFLICT (platform, job_id) DO NOTHING RETURNING platform, job_id`)

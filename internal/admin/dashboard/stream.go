@@ -36,6 +36,12 @@ const (
 	pollTimeout = 10 * time.Second
 )
 
+// JobRef names a job in the stream.
+type JobRef struct {
+	Platform string `json:"platform"`
+	ID       string `json:"id"`
+}
+
 // streams sends changes of jobs to any number of clients. One poller reads the store for
 // all of them, while there are any.
 type streams struct {
@@ -190,34 +196,42 @@ func (s *streams) missed(ctx context.Context, lastID string) []byte {
 	return s.events(ctx, list)
 }
 
-// events returns the events of changed jobs, the oldest change first.
+// events returns the events of changed and deleted jobs, the oldest change first.
 func (s *streams) events(ctx context.Context, list []store.Change) []byte {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	latest := map[tasks.JobKey]time.Time{}
-	var keys []tasks.JobKey
+	latest := map[tasks.JobKey]store.Change{}
 	for _, change := range list {
-		if _, known := latest[change.Job]; !known {
-			keys = append(keys, change.Job)
-		}
-		latest[change.Job] = change.At
+		change.Deleted = change.Deleted || latest[change.Job].Deleted
+		latest[change.Job] = change
 	}
-	if len(keys) == 0 {
+	if len(latest) == 0 {
 		return nil
 	}
-	rows, err := s.store.JobRows(ctx, keys)
+	rows, err := s.store.JobRows(ctx, slices.Collect(maps.Keys(latest)))
 	if err != nil {
 		s.log.Warn("changed jobs not read", zap.Error(err))
 		return []byte("event: reset\ndata: {}\n\n")
 	}
-	slices.SortStableFunc(rows, func(a, b store.JobRow) int { return latest[a.Key].Compare(latest[b.Key]) })
-	var out bytes.Buffer
+	found := map[tasks.JobKey]store.JobRow{}
 	for _, row := range rows {
-		text, err := json.Marshal(s.shown(row))
-		if err != nil { // a type that JSON has
+		found[row.Key] = row
+	}
+	var out bytes.Buffer
+	for _, change := range slices.SortedFunc(maps.Values(latest), func(a, b store.Change) int { return a.At.Compare(b.At) }) {
+		event, data := "job", any(nil)
+		row, exists := found[change.Job]
+		switch {
+		case exists:
+			data = s.shown(row)
+		case change.Deleted:
+			event, data = "deleted", JobRef{change.Job.Platform, change.Job.ID}
+		default: // such as a dead letter of an event without a job
 			continue
 		}
-		fmt.Fprintf(&out, "id: %d\nevent: job\ndata: %s\n\n", latest[row.Key].UnixMicro(), text)
+		if text, err := json.Marshal(data); err == nil { // a type that JSON has
+			fmt.Fprintf(&out, "id: %d\nevent: %s\ndata: %s\n\n", change.At.UnixMicro(), event, text)
+		}
 	}
 	return out.Bytes()
 }

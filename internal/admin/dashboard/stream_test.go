@@ -96,6 +96,8 @@ func TestStreamHasChangesOfJobs(t *testing.T) {
 	}
 	s.bury("vid_1", "404")
 	second.await("a dead letter", func(_ string, job dashboard.ListedJob) bool { return job.OpenDeadLetters == 1 })
+	_, text := s.send("DELETE", "/api/v1/jobs/vid_1", "")
+	second.await("the deletion "+text, func(event string, job dashboard.ListedJob) bool { return event == "deleted" && job.ID == "vid_1" })
 	s.stop()
 	for second.lines.Scan() {
 	}

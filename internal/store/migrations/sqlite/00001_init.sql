@@ -223,6 +223,7 @@ CREATE TABLE erasures (
     PRIMARY KEY (platform, job_id)
 );
 CREATE INDEX erasures_due ON erasures (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX erasures_by_time ON erasures (begun_at);
 CREATE INDEX erasures_by_expiry ON erasures (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE doomed_objects (
