@@ -9,11 +9,11 @@ import (
 // Cost is what a job cost in one unit or currency.
 type Cost struct {
 	// Amount is a decimal number as [Decimal] returns it, such as "1.5".
-	Amount string `json:"amount"`
+	Amount string `json:"amount" doc:"A decimal number." example:"1.5"`
 	// Unit is a currency, such as "USD", or "unit" for Kling's resource units.
-	Unit string `json:"unit"`
+	Unit string `json:"unit" doc:"A currency, or unit for Kling's resource units." example:"USD"`
 	// Kind is how it was charged, in Kling's words: "cash" or "unit".
-	Kind string `json:"kind,omitempty"`
+	Kind string `json:"kind,omitempty" doc:"How it was charged, in Kling's words." example:"cash"`
 }
 
 // String returns the amount and its unit.

@@ -181,10 +181,14 @@ func deadlettersDiscardCommand() *cobra.Command {
 }
 
 // letterJSON is a dead letter as --json prints it. Lists leave out failures and payload.
-type letterJSON struct{ dashboard.DeadLetter }
+type letterJSON struct {
+	dashboard.DeadLetter
+	Payload       string `json:"payload,omitempty"`
+	PayloadBase64 []byte `json:"payload_base64,omitempty"`
+}
 
 func newLetterJSON(letter store.DeadLetter) letterJSON {
-	return letterJSON{dashboard.NewDeadLetter(letter)}
+	return letterJSON{DeadLetter: dashboard.NewDeadLetter(letter)}
 }
 
 // job returns the job's name for people.

@@ -51,9 +51,9 @@ type DeadLetter struct {
 // Failure is a failed attempt.
 type Failure struct {
 	// Attempt counts from 1.
-	Attempt int       `json:"attempt"`
-	At      time.Time `json:"at"`
-	Error   string    `json:"error"`
+	Attempt int       `json:"attempt" doc:"From 1."`
+	At      time.Time `json:"at" doc:"When it failed."`
+	Error   string    `json:"error" doc:"Why it failed."`
 }
 
 // NoteFailure keeps the error of an attempt that will be retried, for a later dead

@@ -1,9 +1,11 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -26,9 +28,29 @@ const apiVersion = "1.0.0"
 
 const apiDescription = `klinghook receives the webhooks of Kling's jobs, stores their files and notifies people and programs.
 
-Send one of KLINGHOOK_ADMIN_TOKEN's tokens as "Authorization: Bearer <token>", or one of KLINGHOOK_ADMIN_VIEWER_TOKEN's, which may read but change nothing. ` +
-	`Lists are pages: send next_cursor of an answer as cursor to get the next one. Errors are problem details (RFC 9457): detail says what to do. ` +
-	`Links contain no signatures, and times are RFC 3339.`
+Authentication: send a token of KLINGHOOK_ADMIN_TOKEN as "Authorization: Bearer <token>". A token of KLINGHOOK_ADMIN_VIEWER_TOKEN can read and change nothing. klinghook dev needs no token.
+
+Lists: an answer that is not the last page has next_cursor. Send it as cursor, with the same filters, to get the next page. Treat cursors as opaque, and escape them.
+
+Errors: all are problem details (RFC 9457). Show detail to people, and branch on the status. If a parameter or field is invalid, errors lists each with its location. Unknown query parameters are errors too.
+
+Values: times are RFC 3339 in UTC; in a query, write a plus sign as %2B. A field that is not required is missing if its value is unknown or empty. Later versions may add fields and values. Links in answers have no signatures.`
+
+// errorTexts describe the statuses of problem details.
+var errorTexts = map[string]string{
+	"400": "The body is missing or invalid",
+	"401": "The token is missing or wrong",
+	"403": "A viewer may not do this, or the Host header is unknown (KLINGHOOK_ADMIN_HOSTS)",
+	"404": "Not found",
+	"409": "Not possible in the present state; detail says why",
+	"410": "The job was deleted",
+	"413": "The body is too large",
+	"415": "Content-Type is not application/json",
+	"416": "Range is malformed, or begins after the end of the file",
+	"422": "A parameter or field is invalid",
+	"500": "An unexpected error",
+	"503": "The database, Redis or the bucket did not answer, or too many streams are open; try again after the seconds in Retry-After",
+}
 
 // apiHandler is the API with its description.
 type apiHandler struct {
@@ -41,14 +63,16 @@ func (d *dashboard) newAPI() *apiHandler {
 	config := huma.DefaultConfig("klinghook", apiVersion)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
 	config.AllowAdditionalPropertiesByDefault = true // later versions may add fields to answers
+	config.RejectUnknownQueryParameters = true       // a misspelt filter would select everything
+	config.Transformers = []huma.Transformer{explain}
 	config.Info.Description = apiDescription
 	config.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	config.Servers = []*huma.Server{{URL: d.cfg.Prefix + APIPath}}
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "One of KLINGHOOK_ADMIN_TOKEN's or KLINGHOOK_ADMIN_VIEWER_TOKEN's tokens."}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "A token of KLINGHOOK_ADMIN_TOKEN (operator) or KLINGHOOK_ADMIN_VIEWER_TOKEN (viewer)."}}
 	config.Security = []map[string][]string{{"token": {}}}
 	config.Tags = []*huma.Tag{
-		{Name: "Jobs", Description: "Jobs and their files."}, {Name: "Events", Description: "Deliveries, as they arrived."},
-		{Name: "Failures", Description: "Dead letters: work that was given up."}, {Name: "Operation", Description: "What klinghook is doing."},
+		{Name: "Jobs", Description: "Jobs and their files."}, {Name: "Events", Description: "What Kling reported about jobs, as it arrived."},
+		{Name: "Failures", Description: "Dead letters: tasks that ran out of attempts or cannot succeed."}, {Name: "Operation", Description: "What klinghook is doing."},
 	}
 	api := &apiHandler{mux: http.NewServeMux()}
 	api.huma = humago.NewWithPrefix(api.mux, d.cfg.Prefix+APIPath, config)
@@ -56,26 +80,50 @@ func (d *dashboard) newAPI() *apiHandler {
 	d.addEvents(api.huma)
 	d.addFailureOperations(api.huma)
 	d.addOperation(api.huma)
-	describeLists(api.huma.OpenAPI())
+	describe(api.huma.OpenAPI())
 	return api
 }
 
-// describeLists describes lists as what they are here: never null.
-func describeLists(description *huma.OpenAPI) {
+// describe corrects huma's description: lists are never null here, and errors have texts.
+func describe(description *huma.OpenAPI) {
 	for _, schema := range description.Components.Schemas.Map() {
 		for _, property := range schema.Properties {
 			property.Nullable = property.Nullable && property.Type != huma.TypeArray
 		}
 	}
 	for _, item := range description.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post} {
-			if op != nil {
-				for _, param := range op.Parameters {
-					param.Schema.Nullable = false
-				}
+		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
+			if op == nil {
+				continue
+			}
+			for _, param := range op.Parameters {
+				param.Schema.Nullable = false
+			}
+			for status, answer := range op.Responses {
+				answer.Description = cmp.Or(errorTexts[status], answer.Description)
 			}
 		}
 	}
+}
+
+// explain copies the reason for a problem to its detail. huma has it only in errors.
+func explain(ctx huma.Context, _ string, answer any) (any, error) {
+	problem, ok := answer.(*huma.ErrorModel)
+	if !ok {
+		return answer, nil
+	}
+	for _, each := range problem.Errors {
+		if strings.HasPrefix(each.Message, "invalid date/time") { // it shows Go's format
+			each.Message = "expected a time such as 2026-01-31T09:30:00Z"
+		}
+	}
+	switch {
+	case problem.Status == http.StatusRequestEntityTooLarge:
+		problem.Detail = fmt.Sprintf("the body is larger than %d bytes", ctx.Operation().MaxBodyBytes)
+	case len(problem.Errors) > 0:
+		problem.Detail = problem.Errors[0].Location + ": " + problem.Errors[0].Message
+	}
+	return problem, nil
 }
 
 // OpenAPI returns the description of the API, in OpenAPI 3.1.
@@ -133,10 +181,7 @@ func (a *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // add adds an operation to the API. It answers errors as problemOf says.
 func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(context.Context, *In) (*Out, error)) {
-	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusServiceUnavailable)
-	if op.Method != http.MethodGet {
-		op.Errors = append(op.Errors, http.StatusForbidden)
-	}
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
 		out, err := serve(ctx, in)
 		if err == nil {
@@ -157,8 +202,8 @@ func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(
 
 // JobName names a job.
 type JobName struct {
-	ID       string `path:"id" doc:"The platform's id of the job. Write a slash in it as %2F." example:"893605946402811985"`
-	Platform string `query:"platform" default:"kling" doc:"Where the job runs."`
+	ID       string `path:"id" doc:"The platform's id of the job. Escape it: a slash is %2F." example:"893605946402811985"`
+	Platform string `query:"platform" default:"kling" doc:"Where the job runs; kling is the only platform so far."`
 }
 
 // key returns the job's key. No job has an id that cannot be stored.
@@ -181,5 +226,5 @@ func listed[From, To any](list []From, convert func(From) To) []To {
 
 // badCursor is the answer to a cursor that no answer contained.
 func badCursor() *Problem {
-	return problemf(http.StatusUnprocessableEntity, "cursor is not next_cursor of an answer; leave it out to begin with the first page")
+	return problemf(http.StatusUnprocessableEntity, "cursor is not the next_cursor of an answer; leave it out to begin with the first page")
 }

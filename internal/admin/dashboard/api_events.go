@@ -23,7 +23,7 @@ type ListedEvent struct {
 // EventDetail is an event with its headers and its body.
 type EventDetail struct {
 	ListedEvent
-	Headers map[string]string `json:"headers" doc:"The headers that verification needs, without signatures."`
+	Headers map[string]string `json:"headers" doc:"The headers that verification needs. The values of signatures are hidden."`
 	Body    string            `json:"body" doc:"The body without the secrets in links. GET /events/{id}/body has the exact bytes."`
 }
 
@@ -32,21 +32,21 @@ type (
 		JobID       string    `query:"job_id" doc:"Only events of the job with this id."`
 		Platform    string    `query:"platform" default:"kling" doc:"The platform of that job."`
 		Type        string    `query:"type" doc:"Only events of this type." example:"video.completed"`
-		Source      string    `query:"source" doc:"Only events of this protocol."`
+		Source      string    `query:"source" doc:"Only events of this protocol; lookup for answers to klinghook's own questions."`
 		Since       time.Time `query:"since" doc:"Only events received at or after this time."`
 		Until       time.Time `query:"until" doc:"Only events received before this time."`
-		Unprocessed bool      `query:"unprocessed" doc:"Only events whose downloads and notifications are not queued yet."`
-		Limit       int       `query:"limit" minimum:"1" maximum:"200" default:"50"`
-		Cursor      string    `query:"cursor" doc:"next_cursor of the page before."`
+		Unprocessed bool      `query:"unprocessed" doc:"Only events whose downloads and notifications were not queued yet."`
+		Limit       int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The most events to return."`
+		Cursor      string    `query:"cursor" doc:"The next_cursor of the previous page."`
 	}
 	eventsOutput struct {
 		Body struct {
-			Events     []ListedEvent `json:"events" doc:"The last received first."`
+			Events     []ListedEvent `json:"events" doc:"The latest first."`
 			NextCursor string        `json:"next_cursor,omitempty" doc:"Missing on the last page."`
 		} `nameHint:"EventList"`
 	}
 	eventInput struct {
-		ID string `path:"id" doc:"The event's id." example:"klingai:247582a5"`
+		ID string `path:"id" doc:"The event's id. Escape it." example:"klingai:247582a5"`
 	}
 	eventOutput     struct{ Body EventDetail }
 	eventBodyOutput struct {
@@ -61,16 +61,16 @@ func (d *dashboard) addEvents(api huma.API) {
 	op := func(id, path, summary string, errors ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"Events"}, Errors: errors}
 	}
-	add(d, api, op("list-events", "/events", "List events, the last received first"), d.listEvents)
-	add(d, api, op("get-event", "/events/{id}", "Show an event with its headers and its body", 404), func(ctx context.Context, in *eventInput) (*eventOutput, error) {
+	add(d, api, op("list-events", "/events", "List events, the latest first"), d.listEvents)
+	add(d, api, op("get-event", "/events/{id}", "Get an event with its headers and body", 404), func(ctx context.Context, in *eventInput) (*eventOutput, error) {
 		event, err := d.event(ctx, in.ID)
 		if err != nil {
 			return nil, err
 		}
 		return &eventOutput{EventDetail{ListedEvent{NewEvent(event), int64(len(event.Body))}, withoutHeaderSecrets(event.Headers), format("", event.Body)}}, nil
 	})
-	body := op("get-event-body", "/events/{id}/body", "Download the body of an event exactly as it was signed", 403, 404)
-	body.Description = "It may contain links with signatures, so viewers cannot download it."
+	body := op("get-event-body", "/events/{id}/body", "Download the body of an event, byte for byte", 403, 404)
+	body.Description = "It may contain links with signatures, so viewers get 403."
 	body.Responses = map[string]*huma.Response{"200": {Description: "The body", Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}}
 	add(d, api, body, func(ctx context.Context, in *eventInput) (*eventBodyOutput, error) {
 		if login.UserOf(ctx).Viewer {

@@ -14,13 +14,13 @@ import (
 
 // LetterFilter selects dead letters by what all of its fields say.
 type LetterFilter struct {
-	Text     string    `json:"q,omitempty" query:"q" doc:"A part of the last error, the job's id or the task's id, in upper or lower case."`
-	Cause    string    `json:"cause,omitempty" query:"cause" doc:"The cause of a group."`
-	Kind     string    `json:"kind,omitempty" query:"kind" enum:"event:record,media:download,media:find,notify:send,rejection:keep" doc:"The kind of the task."`
-	JobID    string    `json:"job_id,omitempty" query:"job_id" doc:"The id of the job."`
+	Text     string    `json:"q,omitempty" query:"q" doc:"Those whose last error, job id or task id contains this text. Case does not matter."`
+	Cause    string    `json:"cause,omitempty" query:"cause" doc:"Those with this cause, as in groups."`
+	Kind     string    `json:"kind,omitempty" query:"kind" enum:"event:record,media:download,media:find,notify:send,rejection:keep" doc:"Those with tasks of this kind."`
+	JobID    string    `json:"job_id,omitempty" query:"job_id" doc:"Those of the job with this id."`
 	Platform string    `json:"platform,omitempty" query:"platform" default:"kling" doc:"The platform of that job."`
-	Since    time.Time `json:"since,omitzero" query:"since" doc:"When it failed: at or after this time."`
-	Until    time.Time `json:"until,omitzero" query:"until" doc:"When it failed: before this time."`
+	Since    time.Time `json:"since,omitzero" query:"since" doc:"Those that failed at or after this time."`
+	Until    time.Time `json:"until,omitzero" query:"until" doc:"Those that failed before this time."`
 }
 
 func (f LetterFilter) filter() store.DeadLetterFilter {
@@ -38,29 +38,29 @@ func (f LetterFilter) isZero() bool {
 // DeadLetterGroup is the dead letters with the same cause.
 type DeadLetterGroup struct {
 	Cause     string    `json:"cause" doc:"What their errors have in common."`
-	Kind      string    `json:"kind"`
-	Count     int64     `json:"count"`
+	Kind      string    `json:"kind" doc:"The kind of their tasks."`
+	Count     int64     `json:"count" doc:"How many there are."`
 	NewestAt  time.Time `json:"newest_at" doc:"When the last one failed."`
-	ExampleID int64     `json:"example_id"`
+	ExampleID int64     `json:"example_id" doc:"The id of one of them."`
 }
 
 type (
 	lettersInput struct {
 		LetterFilter
 		Ended  bool  `query:"ended" doc:"Also those that were replayed, discarded or done."`
-		Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50"`
-		Cursor int64 `query:"cursor" minimum:"0" doc:"next_cursor of the page before."`
+		Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The most dead letters to return."`
+		Cursor int64 `query:"cursor" minimum:"0" doc:"The next_cursor of the previous page."`
 	}
 	lettersOutput struct {
 		Body struct {
 			DeadLetters []DeadLetter      `json:"dead_letters" doc:"The newest first."`
 			NextCursor  int64             `json:"next_cursor,omitempty" doc:"Missing on the last page."`
-			Total       int64             `json:"total" doc:"How many match, on all pages."`
-			Groups      []DeadLetterGroup `json:"groups" doc:"All that match by cause, the largest group first. Only on the first page."`
+			Total       int64             `json:"total" doc:"How many match, on all pages together."`
+			Groups      []DeadLetterGroup `json:"groups" doc:"All that match, by cause and kind, the largest group first. Empty on later pages."`
 		} `nameHint:"DeadLetterList"`
 	}
 	letterInput struct {
-		ID int64 `path:"id"`
+		ID int64 `path:"id" doc:"The dead letter's id."`
 	}
 	letterOutput struct {
 		Body struct {
@@ -96,7 +96,7 @@ func (d *dashboard) addFailureOperations(api huma.API) {
 		return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{"Failures"}, Errors: errors}
 	}
 	add(d, api, op("list-deadletters", http.MethodGet, "/deadletters", "List dead letters, with counts by cause"), d.listLetters)
-	add(d, api, op("get-deadletter", http.MethodGet, "/deadletters/{id}", "Show a dead letter with its payload and every attempt", 404), func(ctx context.Context, in *letterInput) (*letterOutput, error) {
+	add(d, api, op("get-deadletter", http.MethodGet, "/deadletters/{id}", "Get a dead letter with its payload and every attempt", 404), func(ctx context.Context, in *letterInput) (*letterOutput, error) {
 		letters, err := d.cfg.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{in.ID}, Ended: true})
 		if err == nil && len(letters) == 0 {
 			err = problemf(http.StatusNotFound, "there is no dead letter %d", in.ID)
@@ -111,10 +111,10 @@ func (d *dashboard) addFailureOperations(api huma.API) {
 		return out, nil
 	})
 	const many = "Select them by ids, by filter, or all. One request ends at most limit of them, in order of their ids; repeat it with next_cursor until that is missing. Those that fail after the first request are left out."
-	replay := op("replay-deadletters", http.MethodPost, "/deadletters/replay", "Run the work of dead letters again")
+	replay := op("replay-deadletters", http.MethodPost, "/deadletters/replay", "Run the work of dead letters again", 400, 413, 415)
 	replay.Description = many + " Repeating is safe: work that is queued or done is not done twice."
 	add(d, api, replay, func(ctx context.Context, in *endInput) (*endOutput, error) { return d.end(ctx, replayLetters, in.Body) })
-	discard := op("discard-deadletters", http.MethodPost, "/deadletters/discard", "Discard dead letters")
+	discard := op("discard-deadletters", http.MethodPost, "/deadletters/discard", "Discard dead letters", 400, 413, 415)
 	discard.Description = many + " Their work stays undone."
 	add(d, api, discard, func(ctx context.Context, in *endInput) (*endOutput, error) {
 		return d.end(ctx, discardLetters, in.Body)

@@ -22,8 +22,8 @@ import (
 // ListedJob is a job in a list and in the stream.
 type ListedJob struct {
 	Job
-	Media           []Media `json:"media"`
-	OpenDeadLetters int     `json:"open_dead_letters" doc:"How many tasks of the job were given up and wait for a person."`
+	Media           []Media `json:"media" doc:"The files of the job."`
+	OpenDeadLetters int     `json:"open_dead_letters" doc:"The number of the job's open dead letters."`
 }
 
 func (d *dashboard) listedJob(row store.JobRow) ListedJob {
@@ -38,33 +38,33 @@ func (d *dashboard) listedJob(row store.JobRow) ListedJob {
 // [source.ParseMetadata] reads it.
 type TrackedJob struct {
 	_            struct{}       `additionalProperties:"false"`
-	Platform     string         `json:"platform,omitempty" enum:"kling"`
-	API          string         `json:"api,omitempty" doc:"The API that created the job, if known: tasks, legacy, or a path of the legacy API such as text2video."`
-	Source       string         `json:"source,omitempty" doc:"The protocol that its events will have."`
-	Prompt       string         `json:"prompt,omitempty"`
-	Model        string         `json:"model,omitempty"`
-	ExternalID   string         `json:"external_id,omitempty" doc:"Your own id of the job."`
-	Tags         []string       `json:"tags,omitempty"`
-	ExpectedCost string         `json:"expected_cost,omitempty" example:"0.35 USD" doc:"An amount and a unit or currency."`
-	Metadata     map[string]any `json:"metadata,omitempty" doc:"An object of at most 16 KiB, which returns in answers and forwards."`
+	Platform     string         `json:"platform,omitempty" enum:"kling" doc:"Where the job runs."`
+	API          string         `json:"api,omitempty" example:"text2video" doc:"Where Kling keeps the job, if known: tasks, legacy, or a path of the legacy API such as text2video."`
+	Source       string         `json:"source,omitempty" example:"klingai" doc:"The protocol that its events will have, in at most 128 bytes. An event's own counts more."`
+	Prompt       string         `json:"prompt,omitempty" doc:"At most 16 KiB. An event's own counts more."`
+	Model        string         `json:"model,omitempty" doc:"At most 128 bytes. An event's own counts more."`
+	ExternalID   string         `json:"external_id,omitempty" doc:"Your own id of the job, in at most 256 bytes. An event's own counts more."`
+	Tags         []string       `json:"tags,omitempty" maxItems:"50" doc:"Each of 1 to 128 bytes."`
+	ExpectedCost string         `json:"expected_cost,omitempty" example:"0.35 USD" doc:"A decimal number, a space, and a currency or unit."`
+	Metadata     map[string]any `json:"metadata,omitempty" doc:"Any object of at most 16 KiB and 16 levels. It returns unchanged in answers and forwards."`
 }
 
 type (
 	jobsInput struct {
-		Text     string         `query:"q" doc:"A part of the id, external id, prompt or error, in upper or lower case."`
-		Status   []tasks.Status `query:"status" enum:"created,processing,completed,failed,cancelled,lost,test" doc:"Only jobs with one of these, separated by commas."`
-		Source   string         `query:"source" doc:"Only jobs of this protocol."`
+		Text     string         `query:"q" doc:"Only jobs whose id, external id, prompt or error contains this text. Case does not matter."`
+		Status   []tasks.Status `query:"status" enum:"created,processing,completed,failed,cancelled,lost,test" doc:"Only jobs with one of these statuses, separated by commas."`
+		Source   string         `query:"source" example:"klingai" doc:"Only jobs whose latest event has this protocol."`
 		Model    string         `query:"model" doc:"Only jobs of this model."`
 		Tag      string         `query:"tag" doc:"Only jobs with this tag."`
 		Platform string         `query:"platform" doc:"Only jobs of this platform."`
 		Since    time.Time      `query:"since" doc:"Only jobs that klinghook first heard of at or after this time."`
 		Until    time.Time      `query:"until" doc:"Only jobs that klinghook first heard of before this time."`
-		Limit    int            `query:"limit" minimum:"1" maximum:"200" default:"50"`
-		Cursor   string         `query:"cursor" doc:"next_cursor of the page before."`
+		Limit    int            `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The most jobs to return."`
+		Cursor   string         `query:"cursor" doc:"The next_cursor of the previous page."`
 	}
 	jobsOutput struct {
 		Body struct {
-			Jobs       []ListedJob `json:"jobs" doc:"The newest first. The order never changes, so pages neither repeat nor skip a job."`
+			Jobs       []ListedJob `json:"jobs" doc:"In the order in which klinghook first heard of them, the newest first. The order never changes, so pages neither repeat nor skip a job."`
 			NextCursor string      `json:"next_cursor,omitempty" doc:"Missing on the last page."`
 		} `nameHint:"JobList"`
 	}
@@ -76,28 +76,28 @@ type (
 	trackOutput struct {
 		Status int
 		Body   struct {
-			Platform string `json:"platform"`
-			ID       string `json:"id"`
+			Platform string `json:"platform" doc:"Where the job runs."`
+			ID       string `json:"id" doc:"The platform's id of the job."`
 			Created  bool   `json:"created" doc:"Whether the job was unknown before."`
 		} `nameHint:"Tracked"`
 	}
 	downloadInput struct {
 		JobName
-		Name string `query:"name" doc:"Only the file with this name, such as video."`
+		Name string `query:"name" example:"video" doc:"Only the file with this name."`
 	}
 	notifyInput struct {
 		JobName
-		Destination []string `query:"destination" doc:"Only these destinations, separated by commas, also if they were not notified before."`
+		Destination []string `query:"destination" doc:"Only these destinations, separated by commas, even if they were not notified before. Default: all that were."`
 	}
 	queuedOutput struct {
 		Body struct {
-			Queued int `json:"queued" doc:"How many tasks were queued."`
+			Queued int `json:"queued" doc:"The number of queued tasks."`
 		} `nameHint:"Queued"`
 	}
 	mediaInput struct {
 		JobName
-		Name  string `path:"name" doc:"The file's name, such as video or thumbnail."`
-		Range string `header:"Range" doc:"Which bytes to send, such as bytes=0-1023."`
+		Name  string `path:"name" example:"video" doc:"The file's name in the job's media."`
+		Range string `header:"Range" example:"bytes=0-1023" doc:"The bytes to send."`
 	}
 )
 
@@ -108,7 +108,7 @@ func (d *dashboard) addJobs(api huma.API) {
 		return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{"Jobs"}, DefaultStatus: status, Errors: errors}
 	}
 	add(d, api, op("list-jobs", http.MethodGet, "/jobs", "List jobs, the newest first", 0), d.listJobs)
-	add(d, api, op("get-job", http.MethodGet, job, "Show everything that is known about a job", 0, 404), func(ctx context.Context, in *JobName) (*jobOutput, error) {
+	add(d, api, op("get-job", http.MethodGet, job, "Get everything that is known about a job", 0, 404), func(ctx context.Context, in *JobName) (*jobOutput, error) {
 		key, err := in.key()
 		if err != nil {
 			return nil, err
@@ -116,36 +116,47 @@ func (d *dashboard) addJobs(api huma.API) {
 		detail, _, err := d.detail(ctx, key)
 		return &jobOutput{detail}, err
 	})
-	track := op("track-job", http.MethodPut, job, "Track a job that was submitted to Kling", http.StatusOK, 400, 410, 413)
-	track.Description = "Send it after you submit a job, so that Kling is asked about it if no webhook arrives. It may be repeated: the last value of each field counts. The answer is 201 if the job was unknown."
+	track := op("track-job", http.MethodPut, job, "Add or update what you know about a job", http.StatusOK, 400, 410, 413)
+	track.Description = "Call it when you submit a job, to add what events do not contain, and so that Kling is asked about the job if no event arrives. The body may be empty, or have at most 64 KiB. " +
+		"Repeat it as often as you like: fields that are left out keep their value, and an empty value removes it. A deleted job cannot be tracked again (410)."
 	track.MaxBodyBytes = source.MaxMetadataBody
 	add(d, api, track, d.trackJob)
 	describeTrack(api.OpenAPI())
-	add(d, api, op("delete-job", http.MethodDelete, job, "Delete a job with everything that belongs to it", 204, 404), func(ctx context.Context, in *JobName) (*struct{}, error) {
+	remove := op("delete-job", http.MethodDelete, job, "Delete a job with everything that belongs to it", 204, 404)
+	remove.Description = "Its files, events, notifications and dead letters are deleted too, and events of the job that arrive later are dropped. Repeating it is safe."
+	add(d, api, remove, func(ctx context.Context, in *JobName) (*struct{}, error) {
 		key, err := in.key()
 		if err == nil {
 			err = d.erase(ctx, key)
 		}
 		return nil, err
 	})
-	add(d, api, op("refresh-job", http.MethodPost, job+"/refresh", "Ask a worker to ask Kling about a job now", 202, 404, 409, 410), func(ctx context.Context, in *JobName) (*struct{}, error) {
+	refresh := op("refresh-job", http.MethodPost, job+"/refresh", "Ask Kling about a job now", 202, 404, 409, 410)
+	refresh.Description = "A worker does it within seconds, and records what changed as an event. Until then, the job's lookups has requested_at. The answer is 409 if no worker has credentials for Kling."
+	add(d, api, refresh, func(ctx context.Context, in *JobName) (*struct{}, error) {
 		key, err := in.key()
 		if err == nil {
 			err = d.refresh(ctx, key)
 		}
 		return nil, err
 	})
-	add(d, api, op("download-job", http.MethodPost, job+"/download", "Download the files of a job again", 202, 404, 409), func(ctx context.Context, in *downloadInput) (*queuedOutput, error) {
+	download := op("download-job", http.MethodPost, job+"/download", "Download the files of a job again", 202, 404, 409)
+	download.Description = "A worker downloads them in the background; stored files stay until they are replaced. The answer is 409 if the job has no such file."
+	add(d, api, download, func(ctx context.Context, in *downloadInput) (*queuedOutput, error) {
 		return repeat(in.JobName, func(key tasks.JobKey) (int, error) { return d.download(ctx, key, in.Name) })
 	})
-	add(d, api, op("notify-job", http.MethodPost, job+"/notify", "Notify of the state of a job again", 202, 404, 409), func(ctx context.Context, in *notifyInput) (*queuedOutput, error) {
+	notify := op("notify-job", http.MethodPost, job+"/notify", "Send the notifications of a job's present state again", 202, 404, 409)
+	notify.Description = "Each gets a new id. The answer is 409 if there is nothing to repeat, and 422 if a destination is unknown."
+	add(d, api, notify, func(ctx context.Context, in *notifyInput) (*queuedOutput, error) {
 		return repeat(in.JobName, func(key tasks.JobKey) (int, error) { return d.notify(ctx, key, in.Destination) })
 	})
-	media := op("get-media", http.MethodGet, job+"/media/{name}", "Download a stored file", 0, 404)
-	media.Description = "The file is sent as it is stored, also in parts (Range). If the bucket signs links, the answer redirects to one."
-	file := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}
+	media := op("get-media", http.MethodGet, job+"/media/{name}", "Download a stored file", 0, 404, 416)
+	media.Description = "Range, If-Range, If-None-Match and HEAD work as in RFC 9110; ETag is the file's SHA-256. " +
+		"If the bucket signs links (S3, Google Cloud Storage, Azure), the answer redirects to one instead: follow it without your token."
+	file := map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{Description: "The bytes, with the content_type of the file. Types that browsers could run are sent as application/octet-stream."}}}
 	media.Responses = map[string]*huma.Response{
-		"200": {Description: "The file", Content: file}, "206": {Description: "A part of the file", Content: file}, "307": {Description: "Redirect to a signed link"},
+		"200": {Description: "The file", Content: file}, "206": {Description: "A part of the file", Content: file}, "304": {Description: "The file has not changed"},
+		"307": {Description: "Location is a signed link to the file"}, "412": {Description: "If-Match or If-Unmodified-Since does not match"},
 	}
 	add(d, api, media, func(ctx context.Context, in *mediaInput) (*huma.StreamResponse, error) {
 		key, err := in.key()

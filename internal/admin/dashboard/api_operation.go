@@ -17,26 +17,26 @@ import (
 
 // Rejection is a delivery that ingest refused.
 type Rejection struct {
-	ID         string            `json:"id"`
-	ReceivedAt time.Time         `json:"received_at"`
-	Source     string            `json:"source" doc:"The protocol of the endpoint, or unknown."`
-	Reason     string            `json:"reason" example:"invalid_signature"`
-	Detail     string            `json:"detail,omitempty"`
-	Peer       string            `json:"peer" doc:"The address of the sender."`
-	Headers    map[string]string `json:"headers" doc:"Only the length of credentials and signatures."`
+	ID         string            `json:"id" doc:"The id of this record."`
+	ReceivedAt time.Time         `json:"received_at" doc:"When the delivery arrived."`
+	Source     string            `json:"source" doc:"The protocol of the endpoint; unknown if the path is wrong." example:"klingai"`
+	Reason     string            `json:"reason" doc:"The outcome, as metrics name it." example:"invalid_signature"`
+	Detail     string            `json:"detail,omitempty" doc:"The reason in words."`
+	Peer       string            `json:"peer" doc:"The address and port of the sender."`
+	Headers    map[string]string `json:"headers" doc:"Of credentials and signatures only the length."`
 	Body       string            `json:"body" doc:"At most its first 4 KiB, without the secrets in links."`
 }
 
 // QueueState is a queue of tasks.
 type QueueState struct {
-	Name                 string  `json:"name"`
-	Paused               bool    `json:"paused"`
+	Name                 string  `json:"name" doc:"What the queue is for: events, media, notify or rejections; with shards also events-1 and so on."`
+	Paused               bool    `json:"paused" doc:"Whether an operator paused it."`
 	Pending              int     `json:"pending" doc:"Tasks that wait for a worker."`
-	Active               int     `json:"active" doc:"Tasks that run."`
-	Scheduled            int     `json:"scheduled" doc:"Tasks for later."`
+	Active               int     `json:"active" doc:"Tasks that are running."`
+	Scheduled            int     `json:"scheduled" doc:"Tasks that run later."`
 	Retry                int     `json:"retry" doc:"Tasks that failed and wait for the next attempt."`
 	Archived             int     `json:"archived" doc:"Tasks that were given up."`
-	OldestPendingSeconds float64 `json:"oldest_pending_seconds" doc:"The age of the oldest pending task."`
+	OldestPendingSeconds float64 `json:"oldest_pending_seconds" doc:"How long the oldest pending task has waited."`
 	RunsToday            int     `json:"runs_today" doc:"Attempts since midnight UTC."`
 	FailuresToday        int     `json:"failures_today" doc:"Failed attempts since midnight UTC."`
 	Workers              int     `json:"workers" doc:"Processes that run tasks of this queue."`
@@ -46,8 +46,8 @@ type (
 	rejectionsInput struct {
 		Source string `query:"source" doc:"Only deliveries at endpoints of this protocol."`
 		Reason string `query:"reason" doc:"Only deliveries refused for this reason."`
-		Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
-		Cursor string `query:"cursor" doc:"next_cursor of the page before."`
+		Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The most deliveries to return."`
+		Cursor string `query:"cursor" doc:"The next_cursor of the previous page."`
 	}
 	rejectionsOutput struct {
 		Body struct {
@@ -57,13 +57,27 @@ type (
 	}
 	queuesOutput struct {
 		Body struct {
-			Queues []QueueState `json:"queues"`
+			Queues []QueueState `json:"queues" doc:"In a fixed order."`
 		} `nameHint:"QueueList"`
 	}
 	streamInput struct {
-		LastEventID string `header:"Last-Event-ID" doc:"The id of the last event that arrived: the stream continues after it."`
+		LastEventID string `header:"Last-Event-ID" doc:"The id of the last event that you received. The stream continues there."`
 	}
 )
+
+// streamExample is what a client of the stream reads.
+const streamExample = `retry: 2000
+
+id: 1769852402000000
+event: job
+data: {"platform":"kling","id":"893605946402811985","status":"processing","progress":40,"contradicted":false,"video_missing":false,"no_media":false,"test_callback":false,` +
+	`"first_received_at":"2026-01-31T09:40:00Z","last_received_at":"2026-01-31T09:40:02Z","media":[],"open_dead_letters":0}
+
+id: 1769852460000000
+event: deleted
+data: {"platform":"kling","id":"893605946402811985"}
+
+`
 
 // addOperation adds the operations that show what klinghook is doing.
 func (d *dashboard) addOperation(api huma.API) {
@@ -71,11 +85,13 @@ func (d *dashboard) addOperation(api huma.API) {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"Operation"}}
 	}
 	add(d, api, op("list-rejections", "/rejections", "List a sample of the refused deliveries, the newest first"), d.listRejections)
-	add(d, api, op("list-queues", "/queues", "List the queues with their depth and workers"), d.listQueues)
+	add(d, api, op("list-queues", "/queues", "List the queues with their tasks and workers"), d.listQueues)
 	stream := op("stream-jobs", "/stream", "Stream changes of jobs as server-sent events")
-	stream.Description = `Each event "job" has a job as in the list of jobs, in its present state. An event "reset" means that changes were left out: read the lists again. ` +
-		"A comment arrives every 15 seconds. The server may end the stream; connect again with the last id."
-	content := map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}}
+	stream.Description = `An event "job" has a job that is new or has changed, in its present state, as a ListedJob in JSON. "deleted" has the platform and id of a job that was deleted. ` +
+		`"reset" means that changes are missing: read the list of jobs again. The same state may arrive more than once. Changes arrive within about a second, and a comment every 15 seconds. ` +
+		"The server may end the stream at any time; connect again with Last-Event-ID. Changes of a worker may be missing if its clock is more than 10 seconds slow. " +
+		"At most 200 clients can listen at once (503)."
+	content := map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString, Description: "Server-sent events: lines id, event and data, and an empty line after each event."}, Example: streamExample}}
 	stream.Responses = map[string]*huma.Response{"200": {Description: "The events", Content: content}}
 	add(d, api, stream, func(_ context.Context, in *streamInput) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {

@@ -15,29 +15,29 @@ import (
 type Job struct {
 	Platform        string       `json:"platform" doc:"Where the job runs." example:"kling"`
 	ID              string       `json:"id" doc:"The platform's id of the job."`
-	Status          tasks.Status `json:"status" enum:"created,processing,completed,failed,cancelled,lost,test" doc:"lost is a job without news for too long; test is a test callback of Kling's console."`
+	Status          tasks.Status `json:"status" enum:"created,processing,completed,failed,cancelled,lost,test" doc:"lost: without news for too long, later events still count; test: the job of a test callback of Kling's console."`
 	Progress        *int         `json:"progress" doc:"In percent; null if unknown."`
-	Prompt          string       `json:"prompt,omitempty"`
-	Model           string       `json:"model,omitempty"`
+	Prompt          string       `json:"prompt,omitempty" doc:"From an event or a program."`
+	Model           string       `json:"model,omitempty" doc:"From an event or a program."`
 	DurationSeconds float64      `json:"duration_seconds,omitempty" doc:"The length of the first video."`
-	Error           string       `json:"error,omitempty" doc:"Why the job failed, in the sender's words."`
+	Error           string       `json:"error,omitempty" doc:"Why the job failed, in Kling's words."`
 	ExternalID      string       `json:"external_id,omitempty" doc:"Your own id of the job."`
-	Source          string       `json:"source,omitempty" doc:"The protocol of the latest event."`
-	Contradicted    bool         `json:"contradicted" doc:"Whether events reported two final states."`
+	Source          string       `json:"source,omitempty" example:"klingai" doc:"The protocol of the latest event; lookup if klinghook asked Kling."`
+	Contradicted    bool         `json:"contradicted" doc:"Whether events reported two different final states."`
 	VideoMissing    bool         `json:"video_missing" doc:"Whether a video of a completed job is not stored."`
-	NoMedia         bool         `json:"no_media" doc:"Whether Kling has not said where a file of a completed job is."`
-	NoMediaReason   string       `json:"no_media_reason,omitempty"`
-	TestCallback    bool         `json:"test_callback" doc:"Whether all that came looks like the test callback of Kling's console."`
+	NoMedia         bool         `json:"no_media" doc:"Whether the job is completed, but Kling gave no link to a file."`
+	NoMediaReason   string       `json:"no_media_reason,omitempty" doc:"The missing file, if no_media is true."`
+	TestCallback    bool         `json:"test_callback" doc:"Whether the only event looks like the test callback of Kling's console."`
 	Costs           []tasks.Cost `json:"costs,omitempty" doc:"What the job cost: one entry for each kind and unit."`
-	CreatedAt       time.Time    `json:"created_at,omitzero" doc:"By Kling's clock, as started_at and finished_at."`
-	StartedAt       time.Time    `json:"started_at,omitzero"`
-	FinishedAt      time.Time    `json:"finished_at,omitzero"`
+	CreatedAt       time.Time    `json:"created_at,omitzero" doc:"When Kling created the job, by Kling's clock."`
+	StartedAt       time.Time    `json:"started_at,omitzero" doc:"When Kling started it, by Kling's clock."`
+	FinishedAt      time.Time    `json:"finished_at,omitzero" doc:"When it ended, by Kling's clock."`
 	FirstReceivedAt time.Time    `json:"first_received_at" doc:"When klinghook first heard of the job."`
 	LastReceivedAt  time.Time    `json:"last_received_at" doc:"When klinghook last had news of it."`
 
-	Tags         []string        `json:"tags,omitempty"`
-	ExpectedCost *tasks.Cost     `json:"expected_cost,omitempty"`
-	Metadata     json.RawMessage `json:"metadata,omitempty" doc:"The object that your program gave."`
+	Tags         []string        `json:"tags,omitempty" doc:"The tags that your program gave."`
+	ExpectedCost *tasks.Cost     `json:"expected_cost,omitempty" doc:"The cost that your program gave."`
+	Metadata     json.RawMessage `json:"metadata,omitempty" doc:"The object that your program gave, unchanged."`
 }
 
 // NewJob returns a stored job without VideoMissing.
@@ -68,17 +68,17 @@ func (j Job) Key() tasks.JobKey { return tasks.JobKey{Platform: j.Platform, ID: 
 // Media is a file of a job.
 type Media struct {
 	Name        string    `json:"name" doc:"Unique within the job, such as video or thumbnail."`
-	State       string    `json:"state" enum:"pending,stored,failed,deleted"`
-	URL         string    `json:"url" doc:"Kling's link. The API leaves out its query, which has a signature."`
+	State       string    `json:"state" enum:"pending,stored,failed,deleted" doc:"pending: not stored yet; failed: given up; deleted: after its retention."`
+	URL         string    `json:"url" doc:"Kling's link without its query, which has a signature."`
 	Object      string    `json:"object,omitempty" doc:"The file's name in the bucket."`
 	Size        int64     `json:"size,omitempty" doc:"In bytes."`
-	SHA256      string    `json:"sha256,omitempty"`
-	ContentType string    `json:"content_type,omitempty"`
+	SHA256      string    `json:"sha256,omitempty" doc:"Of the stored file, in hexadecimal."`
+	ContentType string    `json:"content_type,omitempty" example:"video/mp4" doc:"The type that the file's content shows."`
 	Error       string    `json:"error,omitempty" doc:"Why the last download failed."`
-	StoredAt    time.Time `json:"stored_at,omitzero"`
+	StoredAt    time.Time `json:"stored_at,omitzero" doc:"When the file was stored."`
 	// DownloadURL is a signed link in "jobs show --json", and a path in the API.
-	DownloadURL          string    `json:"download_url,omitempty" doc:"Where to download the stored file: in the API a path on this server."`
-	DownloadURLExpiresAt time.Time `json:"download_url_expires_at,omitzero"`
+	DownloadURL          string    `json:"download_url,omitempty" doc:"The path of the stored file on this server; see get-media."`
+	DownloadURLExpiresAt time.Time `json:"download_url_expires_at,omitzero" doc:"Only in the output of klinghook jobs show --json."`
 }
 
 // NewMedia returns a stored job's file without DownloadURL.
@@ -91,40 +91,40 @@ func NewMedia(file store.Media) Media {
 
 // Notification is a message about a job to one destination.
 type Notification struct {
-	ID          string        `json:"id"`
-	Type        string        `json:"type" example:"video.completed"`
-	Destination string        `json:"destination"`
-	State       string        `json:"state" enum:"pending,sent,failed"`
-	Error       string        `json:"error,omitempty"`
-	SentAt      time.Time     `json:"sent_at,omitzero"`
-	CreatedAt   time.Time     `json:"created_at,omitzero"`
+	ID          string        `json:"id" doc:"The webhook-id of a forward."`
+	Type        string        `json:"type" example:"video.completed" doc:"The event that it reports."`
+	Destination string        `json:"destination" doc:"The name of the destination."`
+	State       string        `json:"state" enum:"pending,sent,failed" doc:"pending: not sent yet; failed: given up."`
+	Error       string        `json:"error,omitempty" doc:"Why it was given up."`
+	SentAt      time.Time     `json:"sent_at,omitzero" doc:"When it was sent."`
+	CreatedAt   time.Time     `json:"created_at,omitzero" doc:"When it became due."`
 	Attempts    []SendAttempt `json:"attempts,omitempty" doc:"The attempts that are still kept, the oldest first."`
 }
 
 // SendAttempt is an attempt to send a notification.
 type SendAttempt struct {
-	At              time.Time `json:"at"`
-	DurationSeconds float64   `json:"duration_seconds"`
-	Status          int       `json:"status,omitempty" doc:"The HTTP status of a forward's answer."`
-	Answer          string    `json:"answer,omitempty" doc:"The start of the answer."`
-	Error           string    `json:"error,omitempty"`
+	At              time.Time `json:"at" doc:"When it began."`
+	DurationSeconds float64   `json:"duration_seconds" doc:"How long it took."`
+	Status          int       `json:"status,omitempty" doc:"The HTTP status of the answer to a forward."`
+	Answer          string    `json:"answer,omitempty" doc:"The first KiB of the answer."`
+	Error           string    `json:"error,omitempty" doc:"Missing if it succeeded."`
 }
 
 // Event is an event without its headers and body.
 type Event struct {
-	ID          string    `json:"id"`
-	Source      string    `json:"source" doc:"The protocol." example:"klingai"`
-	Type        string    `json:"type" example:"video.completed"`
-	Platform    string    `json:"platform,omitempty"`
-	JobID       string    `json:"job_id,omitempty"`
-	ReceivedAt  time.Time `json:"received_at"`
+	ID          string    `json:"id" doc:"Starts with the protocol." example:"klingai:247582a5"`
+	Source      string    `json:"source" doc:"The protocol; lookup for an answer to klinghook's own question." example:"klingai"`
+	Type        string    `json:"type" doc:"video. and the status that it reports, for images and audio too; or another type, such as unreadable for a body that klinghook does not understand." example:"video.completed"`
+	Platform    string    `json:"platform,omitempty" doc:"The platform of the job."`
+	JobID       string    `json:"job_id,omitempty" doc:"The job that it is about."`
+	ReceivedAt  time.Time `json:"received_at" doc:"When klinghook received it."`
 	ProcessedAt time.Time `json:"processed_at,omitzero" doc:"When downloads and notifications were queued."`
 	Secret      string    `json:"secret,omitempty" doc:"The fingerprint of the secret that verified it."`
 	// TestCallback reports an event of what may be a test callback.
 	TestCallback bool `json:"test_callback,omitempty" doc:"Whether it looks like the test callback of Kling's console."`
 	// Repeat and Late are set in a job's list of events.
-	Repeat bool `json:"repeat,omitempty" doc:"Whether an earlier event had the same body."`
-	Late   bool `json:"late,omitempty" doc:"Whether an earlier event reported a later state."`
+	Repeat bool `json:"repeat,omitempty" doc:"Whether an earlier event had the same body. Only in a job's events."`
+	Late   bool `json:"late,omitempty" doc:"Whether an earlier event reported a later state. Only in a job's events."`
 }
 
 // NewEvent returns a stored event.
@@ -139,28 +139,25 @@ func NewEvent(event store.StoredEvent) Event {
 type Lookups struct {
 	API         string    `json:"api,omitempty" doc:"Where Kling keeps the job."`
 	TrackedAt   time.Time `json:"tracked_at,omitzero" doc:"When a program first tracked the job."`
-	Asked       int       `json:"asked" doc:"How often Kling was asked since the job last moved."`
+	Asked       int       `json:"asked" doc:"How often Kling was asked since the job last changed."`
 	NextAt      time.Time `json:"next_at,omitzero" doc:"When Kling is asked next."`
-	RequestedAt time.Time `json:"requested_at,omitzero" doc:"When an unanswered look-up was requested."`
-	RetryAt     time.Time `json:"retry_at,omitzero" doc:"When the requested look-up is tried again."`
+	RequestedAt time.Time `json:"requested_at,omitzero" doc:"When a look-up was requested that has no answer yet."`
+	RetryAt     time.Time `json:"retry_at,omitzero" doc:"When that look-up is tried again."`
 }
 
 // DeadLetter is a task that was given up.
 type DeadLetter struct {
-	ID       int64           `json:"id"`
-	Kind     string          `json:"kind" example:"media:download"`
-	TaskID   string          `json:"task_id"`
-	Platform string          `json:"platform,omitempty"`
-	JobID    string          `json:"job_id,omitempty"`
-	EventID  string          `json:"event_id,omitempty"`
+	ID       int64           `json:"id" doc:"The dead letter's id."`
+	Kind     string          `json:"kind" example:"media:download" doc:"The kind of the task."`
+	TaskID   string          `json:"task_id" doc:"The task's id in the queue."`
+	Platform string          `json:"platform,omitempty" doc:"The platform of the job."`
+	JobID    string          `json:"job_id,omitempty" doc:"The job that the task is about."`
+	EventID  string          `json:"event_id,omitempty" doc:"The event that the task is about."`
 	Error    string          `json:"error" doc:"The last error."`
-	FailedAt time.Time       `json:"failed_at"`
-	State    string          `json:"state" enum:"dead,replayed,discarded,done" doc:"dead waits for a person; done was done after all."`
-	EndedAt  time.Time       `json:"ended_at,omitzero"`
+	FailedAt time.Time       `json:"failed_at" doc:"When the task was given up."`
+	State    string          `json:"state" enum:"dead,replayed,discarded,done" doc:"dead: open, waits for a person; done: the work succeeded some other way."`
+	EndedAt  time.Time       `json:"ended_at,omitzero" doc:"When it was replayed, discarded or done."`
 	Failures []store.Failure `json:"failures,omitempty" doc:"The failed attempts, the oldest first."`
-	// Payload and PayloadBase64 are set in "deadletters show --json".
-	Payload       string `json:"payload,omitempty"`
-	PayloadBase64 []byte `json:"payload_base64,omitempty"`
 }
 
 // NewDeadLetter returns a stored dead letter without payload and failures.
@@ -173,19 +170,19 @@ func NewDeadLetter(letter store.DeadLetter) DeadLetter {
 
 // TaskFailure is a failed attempt of a task that will be retried.
 type TaskFailure struct {
-	TaskID  string    `json:"task_id"`
-	Attempt int       `json:"attempt"`
-	At      time.Time `json:"at"`
-	Error   string    `json:"error"`
+	TaskID  string    `json:"task_id" doc:"The task's id in the queue."`
+	Attempt int       `json:"attempt" doc:"From 1."`
+	At      time.Time `json:"at" doc:"When it failed."`
+	Error   string    `json:"error" doc:"Why it failed."`
 }
 
 // JobDetail is everything that is known about a job.
 type JobDetail struct {
 	Job
-	Media         []Media        `json:"media"`
+	Media         []Media        `json:"media" doc:"The files of the job."`
 	Notifications []Notification `json:"notifications" doc:"The oldest first."`
 	Events        []Event        `json:"events" doc:"The last received first, at most 500."`
-	Lookups       Lookups        `json:"lookups"`
-	Failures      []TaskFailure  `json:"failures,omitempty" doc:"Failed attempts of downloads and notifications that are retried, the oldest first."`
-	DeadLetters   []DeadLetter   `json:"dead_letters,omitempty" doc:"By id, with those that ended."`
+	Lookups       Lookups        `json:"lookups" doc:"When Kling was and will be asked about the job."`
+	Failures      []TaskFailure  `json:"failures,omitempty" doc:"Failed attempts of downloads and notifications that will be retried, the oldest first."`
+	DeadLetters   []DeadLetter   `json:"dead_letters,omitempty" doc:"In the order of their ids, including those that ended."`
 }
