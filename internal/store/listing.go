@@ -57,8 +57,8 @@ func searchText(job Job) string {
 	return text[:min(len(text), maxSearchText)] + statusMark(job.Status)
 }
 
-// statusMark returns the end of a search text, by which the text index finds jobs of a
-// status. Unfinished and completed jobs share a mark, so most texts are indexed only once.
+// statusMark returns the end of the search texts of jobs with a status, which lets the text
+// index find them. Unfinished and completed jobs share a mark, so most texts are indexed only once.
 // Folded text contains no mark.
 func statusMark(status tasks.Status) string {
 	switch status {
