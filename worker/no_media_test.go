@@ -40,7 +40,7 @@ func TestWithoutCredentialsAJobWithoutMediaIsADeadLetterAtOnce(t *testing.T) {
 	if sent := f.sent(); !slices.Equal(sent, []string{"video.completed vid_1"}) {
 		t.Errorf("sent %q", sent)
 	}
-	testenv.NoError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), letter))
+	replay(t, f.replayer(t, addr, webhookSecret), letter)
 	f.renew(t)
 	f.work(t)
 	again := f.checkNoMedia(t, "vid_1", reason, "set KLINGAI_API_KEY")
@@ -100,7 +100,7 @@ func TestMissingMediaIsGivenUpWithinADay(t *testing.T) {
 	w.kling.tasks["881"] = fmt.Sprintf(completedBody, w.cdn.URL)
 	replayer := w.replayer(t, addr, webhookSecret)
 	replayer.Now = w.clock
-	testenv.NoError(t, replayer.Replay(t.Context(), letter))
+	replay(t, replayer, letter)
 	w.lookUp(t)
 	w.checkAsked(t, "881")
 	w.work(t)

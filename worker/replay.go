@@ -12,7 +12,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Replayer replays or discards dead letters. It is for commands; it runs no tasks.
+// Replayer replays or discards dead letters, and repeats the work of jobs. It is for
+// commands and pages; it runs no tasks.
 type Replayer struct {
 	Redis redis.UniversalClient
 	Store *store.Store
@@ -25,36 +26,38 @@ type Replayer struct {
 	Now func() time.Time
 }
 
-// Replay enqueues a dead letter's task again, with all its attempts, and marks the dead
-// letter as replayed. Replaying it again, or while its task is queued, changes nothing.
-// It fails for an event whose signature is no longer valid, for example because its
-// secret was removed from the settings.
-func (r *Replayer) Replay(ctx context.Context, letter store.DeadLetter) error {
-	if err := r.replay(ctx, letter); err != nil {
-		return fmt.Errorf("replay dead letter %d: %w", letter.ID, err)
-	}
-	return nil
+// Replay enqueues an open dead letter's task again, with all its attempts, and marks the
+// dead letter as replayed. It returns false if the dead letter had ended already.
+// Replaying while the task is queued changes nothing. Replay fails for an event whose
+// signature is no longer valid, for example because its secret was removed from the
+// settings.
+func (r *Replayer) Replay(ctx context.Context, id int64) (bool, error) {
+	return r.end(ctx, id, "replay", store.DeadLetterReplayed, func(task tasks.Task) error {
+		if err := r.reopen(ctx, task); err != nil {
+			return err
+		}
+		_, err := newQueue(r.Redis, r.EventShards).enqueueAgain(ctx, task)
+		return err
+	})
 }
 
-func (r *Replayer) replay(ctx context.Context, letter store.DeadLetter) error {
-	if letter.State != store.DeadLetterDead {
-		return nil
-	}
-	if err := r.reopen(ctx, letter.Task); err != nil {
-		return err
-	}
-	if _, err := newQueue(r.Redis, r.EventShards).enqueueAgain(ctx, letter.Task); err != nil {
-		return err
-	}
-	return r.Store.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, r.Now())
+// Discard ends an open dead letter and leaves its work undone. It returns false if the
+// dead letter had ended already.
+func (r *Replayer) Discard(ctx context.Context, id int64) (bool, error) {
+	return r.end(ctx, id, "discard", store.DeadLetterDiscarded, newQueue(r.Redis, r.EventShards).forget)
 }
 
-// Discard ends a dead letter and leaves its work undone.
-func (r *Replayer) Discard(ctx context.Context, letter store.DeadLetter) error {
-	if err := newQueue(r.Redis, r.EventShards).forget(letter.Task); err != nil {
-		return fmt.Errorf("discard dead letter %d: %w", letter.ID, err)
+// end ends a dead letter if it is open and act succeeds.
+func (r *Replayer) end(ctx context.Context, id int64, action string, state store.DeadLetterState, act func(tasks.Task) error) (bool, error) {
+	letters, err := r.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
+	if err != nil || len(letters) == 0 {
+		return false, err
 	}
-	return r.Store.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, r.Now())
+	if err := act(letters[0].Task); err != nil {
+		return false, fmt.Errorf("%s dead letter %d: %w", action, id, err)
+	}
+	err = r.Store.EndDeadLetter(ctx, letters[0], state, r.Now())
+	return err == nil, err
 }
 
 // reopen makes the store owe a task's work again, so that losing the queue does not

@@ -28,6 +28,14 @@ func (f *fixture) replayer(t *testing.T, addr string, secrets ...string) *worker
 	return &worker.Replayer{Redis: rdb, Store: f.store, Sources: map[string]source.Source{"klingai": seed}, Now: time.Now}
 }
 
+// replay replays an open dead letter.
+func replay(t *testing.T, replayer *worker.Replayer, letter store.DeadLetter) {
+	t.Helper()
+	if ended, err := replayer.Replay(t.Context(), letter.ID); err != nil || !ended {
+		t.Fatalf("Replay(%d) = %t, %v", letter.ID, ended, err)
+	}
+}
+
 func TestReplayGivesAllAttempts(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
 		f := newFixture(t, addr, time.Second)
@@ -39,7 +47,7 @@ func TestReplayGivesAllAttempts(t *testing.T) {
 		for range 3 {
 			replayer := f.replayer(t, addr)
 			replays.Go(func() {
-				if err := replayer.Replay(t.Context(), list[0]); err != nil {
+				if _, err := replayer.Replay(t.Context(), list[0].ID); err != nil {
 					t.Error(err)
 				}
 			})
@@ -53,6 +61,9 @@ func TestReplayGivesAllAttempts(t *testing.T) {
 		}
 		f.checkMedia(t, "vid_1", store.MediaPending, "")
 		f.checkLetters(t, 0)
+		if ended, err := f.replayer(t, addr).Replay(t.Context(), list[0].ID); err != nil || ended {
+			t.Errorf("a replay after the end returns %t, %v", ended, err)
+		}
 	})
 }
 
@@ -67,11 +78,11 @@ func TestReplayVerifiesSignatureAgain(t *testing.T) {
 	letter := store.DeadLetter{Task: task, Job: tasks.KlingJob("vid_1"), EventID: ev.ID, Error: "database gone", FailedAt: time.Now()}
 	testenv.NoError(t, f.store.Bury(t.Context(), letter))
 	letter = f.deadLetters(t)[0]
-	if err := f.replayer(t, addr, "wrong").Replay(t.Context(), letter); err == nil || !strings.Contains(err.Error(), "sha256:0badcafe") {
+	if _, err := f.replayer(t, addr, "wrong").Replay(t.Context(), letter.ID); err == nil || !strings.Contains(err.Error(), "sha256:0badcafe") {
 		t.Errorf("replay without the secret: %v, want an error with the fingerprint of the secret", err)
 	}
 	f.checkLetters(t, 1)
-	testenv.NoError(t, f.replayer(t, addr, "wrong", "right").Replay(t.Context(), letter))
+	replay(t, f.replayer(t, addr, "wrong", "right"), letter)
 	// Losing the queue now does not lose the replay.
 	testenv.NoError(t, f.redis.FlushAll(t.Context()).Err())
 	f.sweep(t)
@@ -105,7 +116,7 @@ func TestLaterVersionReadsAnEventOfUnknownShape(t *testing.T) {
 	}
 	f.cfg.Sources = reads
 	f.renew(t)
-	testenv.NoError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), letter))
+	replay(t, f.replayer(t, addr, webhookSecret), letter)
 	f.work(t)
 	f.checkLetters(t, 0)
 	f.checkJob(t, "vid_1", tasks.StatusFailed)
@@ -129,7 +140,7 @@ func TestReplayRunsAlthoughRedisHasTheID(t *testing.T) {
 				f.redis.HSet(t.Context(), "asynq:{events}:t:"+task.ID, "state", state).Err()); err != nil {
 				t.Fatal(err)
 			}
-			testenv.NoError(t, f.replayer(t, addr, webhookSecret).Replay(t.Context(), f.deadLetters(t)[0]))
+			replay(t, f.replayer(t, addr, webhookSecret), f.deadLetters(t)[0])
 			f.sweep(t)
 			f.checkLetters(t, 0)
 			f.work(t)
@@ -154,7 +165,9 @@ func TestDiscardedDeadLetterStaysDiscarded(t *testing.T) {
 			if info := f.state(t, letter.Task, tasks.QueueEvents); info.State != asynq.TaskStateArchived || !strings.Contains(info.LastErr, wantError) {
 				t.Errorf("task is %s (%s), want archived with %q", info.State, info.LastErr, wantError)
 			}
-			testenv.NoError(t, f.replayer(t, addr).Discard(t.Context(), letter))
+			if ended, err := f.replayer(t, addr).Discard(t.Context(), letter.ID); err != nil || !ended {
+				t.Errorf("Discard = %t, %v", ended, err)
+			}
 			f.sweep(t)
 			f.checkLetters(t, 0)
 			if _, err := f.inspector.GetTaskInfo(tasks.QueueEvents, letter.Task.ID); err == nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // endFunc replays or discards a dead letter.
-type endFunc func(*worker.Replayer, context.Context, store.DeadLetter) error
+type endFunc func(*worker.Replayer, context.Context, int64) (ended bool, err error)
 
 // endCommand returns a command that ends dead letters.
 func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
@@ -48,10 +48,8 @@ func endCommand(name, short, long, done string, end endFunc) *cobra.Command {
 	return cmd
 }
 
-// endLetters ends all dead letters of the filter, page by page. A failure does not
-// stop the others.
+// endLetters ends all dead letters of the filter. A failure does not stop the others.
 func endLetters(ctx context.Context, screen *console, replayer *worker.Replayer, filter store.DeadLetterFilter, done string, end endFunc) error {
-	filter.Limit, filter.Outline = 500, true
 	total, err := replayer.Store.CountDeadLetters(ctx, filter)
 	if err != nil {
 		return err
@@ -60,26 +58,20 @@ func endLetters(ctx context.Context, screen *console, replayer *worker.Replayer,
 	defer bar.End()
 	var errs []error
 	var ended, seen int64
-	for ctx.Err() == nil {
-		page, err := replayer.Store.DeadLetters(ctx, filter)
+	for letter, err := range replayer.Store.EachDeadLetter(ctx, filter) {
+		if ctx.Err() != nil {
+			break
+		}
 		if err != nil {
 			return err
 		}
-		for _, outline := range page {
-			if ctx.Err() != nil {
-				break
-			}
-			bar.Set(seen, total)
-			seen++
-			filter.After = outline.ID
-			n, err := endLetter(ctx, replayer, outline.ID, end)
-			ended += n
-			if err != nil {
-				errs = append(errs, err)
-			}
-		}
-		if len(page) < filter.Limit {
-			break
+		bar.Set(seen, total)
+		seen++
+		switch ok, err := end(replayer, ctx, letter.ID); {
+		case err != nil:
+			errs = append(errs, err)
+		case ok:
+			ended++
 		}
 	}
 	bar.End()
@@ -91,19 +83,6 @@ func endLetters(ctx context.Context, screen *console, replayer *worker.Replayer,
 		errs = append(errs, checkLetters(ctx, replayer.Store, filter.IDs))
 	}
 	return errors.Join(errs...)
-}
-
-// endLetter reads one dead letter, whose payload may be large, and ends it. It returns 0
-// if the letter had already ended.
-func endLetter(ctx context.Context, replayer *worker.Replayer, id int64, end endFunc) (ended int64, err error) {
-	letters, err := replayer.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
-	if err != nil || len(letters) == 0 {
-		return 0, err
-	}
-	if err := end(replayer, ctx, letters[0]); err != nil {
-		return 0, err
-	}
-	return 1, nil
 }
 
 // checkLetters returns an error if no dead letter, ended or not, has one of the ids.

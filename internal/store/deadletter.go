@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,6 +197,30 @@ func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]Dea
 		SELECT id, task_id, kind, platform, job_id, event_id, error, cause, failed_at, state, ended_at, `+large+`
 		FROM dead_letters`+conditions.String()+` ORDER BY id`+order+conditions.limit(filter.Limit), conditions.args...)
 	return list, wrap(err, "list dead letters")
+}
+
+// EachDeadLetter yields the selected dead letters without payloads and failures, in order
+// of their ids. It reads them in pages, and ends with the first error.
+func (s *Store) EachDeadLetter(ctx context.Context, filter DeadLetterFilter) iter.Seq2[DeadLetter, error] {
+	filter.Outline, filter.Limit = true, 500
+	return func(yield func(DeadLetter, error) bool) {
+		for {
+			page, err := s.DeadLetters(ctx, filter)
+			if err != nil {
+				yield(DeadLetter{}, err)
+				return
+			}
+			for _, letter := range page {
+				if !yield(letter, nil) {
+					return
+				}
+				filter.After = letter.ID
+			}
+			if len(page) < filter.Limit {
+				return
+			}
+		}
+	}
 }
 
 // CountDeadLetters counts the selected dead letters. It ignores the limit.

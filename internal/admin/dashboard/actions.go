@@ -161,17 +161,10 @@ func (d *dashboard) endLetters(ctx context.Context, action letterAction, filter 
 	return result, nil
 }
 
-// endLetter reads one open dead letter, whose payload may be large, and ends it. It reports
-// false if it had ended already.
+// endLetter replays or discards one dead letter.
 func (d *dashboard) endLetter(ctx context.Context, action letterAction, id int64) (ended bool, err error) {
-	letters, err := d.cfg.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
-	if err != nil || len(letters) == 0 {
-		return false, err
-	}
 	if action == discardLetters {
-		err = d.cfg.Worker.Discard(ctx, letters[0])
-	} else {
-		err = d.cfg.Worker.Replay(ctx, letters[0])
+		return d.cfg.Worker.Discard(ctx, id)
 	}
-	return err == nil, err
+	return d.cfg.Worker.Replay(ctx, id)
 }

@@ -37,13 +37,13 @@ type apiServer struct {
 	db     *store.Store
 	cfg    dashboard.Config
 	bucket *memoryBucket
-	worker *apiWorker
+	worker *fakeWorker
 	stop   func()
 }
 
 func newAPIServer(t *testing.T, change ...func(*dashboard.Config)) *apiServer {
 	t.Helper()
-	s := &apiServer{t: t, bucket: &memoryBucket{}, worker: &apiWorker{}}
+	s := &apiServer{t: t, bucket: &memoryBucket{}, worker: &fakeWorker{}}
 	s.cfg = newConfig(t)
 	stop := make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(stop) })
@@ -180,41 +180,68 @@ func (b *memoryBucket) SignedURL(_ context.Context, object string, lifetime time
 	return "", nil
 }
 
-// apiWorker notes what it is asked for.
-type apiWorker struct {
-	store  *store.Store
-	mu     sync.Mutex // guards called
-	called []string
+// fakeWorker notes what it is asked for, and ends dead letters. It implements
+// [dashboard.Repeater].
+type fakeWorker struct {
+	store *store.Store
+	// before, if set, is called before a dead letter ends; an error keeps it open.
+	before func(store.DeadLetter) error
+	// notified is how many destinations Notify finds.
+	notified int
+
+	mu   sync.Mutex // guards list
+	list []string
 }
 
-func (w *apiWorker) note(call string) {
+func (w *fakeWorker) note(call ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.called = append(w.called, call)
+	w.list = append(w.list, strings.TrimSpace(strings.Join(call, " ")))
 }
 
-func (w *apiWorker) Replay(ctx context.Context, letter store.DeadLetter) error {
-	if strings.Contains(letter.Error, "hopeless") {
-		return &dashboard.Problem{Detail: "cannot replay " + signedLink}
+// taken returns and forgets what it was asked for.
+func (w *fakeWorker) taken() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.list = nil }()
+	return strings.Join(w.list, ", ")
+}
+
+func (w *fakeWorker) Replay(ctx context.Context, id int64) (bool, error) {
+	return w.end(ctx, "replay", id, store.DeadLetterReplayed)
+}
+
+func (w *fakeWorker) Discard(ctx context.Context, id int64) (bool, error) {
+	return w.end(ctx, "discard", id, store.DeadLetterDiscarded)
+}
+
+func (w *fakeWorker) end(ctx context.Context, action string, id int64, state store.DeadLetterState) (bool, error) {
+	letters, err := w.store.DeadLetters(ctx, store.DeadLetterFilter{IDs: []int64{id}})
+	if err != nil || len(letters) == 0 {
+		return false, err
 	}
-	w.note("replay " + letter.Job.ID)
-	return w.store.EndDeadLetter(ctx, letter, store.DeadLetterReplayed, time.Now())
+	if w.before != nil {
+		if err := w.before(letters[0]); err != nil {
+			return false, err
+		}
+	}
+	w.note(action, letters[0].Job.ID)
+	err = w.store.EndDeadLetter(ctx, letters[0], state, time.Now())
+	return err == nil, err
 }
 
-func (w *apiWorker) Discard(ctx context.Context, letter store.DeadLetter) error {
-	w.note("discard " + letter.Job.ID)
-	return w.store.EndDeadLetter(ctx, letter, store.DeadLetterDiscarded, time.Now())
-}
-
-func (w *apiWorker) Download(_ context.Context, job tasks.JobKey, name string) (int, error) {
-	if name == "nothing" {
+func (w *fakeWorker) Download(_ context.Context, job tasks.JobKey, name string) (int, error) {
+	w.note("download", job.ID, name)
+	switch name {
+	case "nothing":
 		return 0, nil
+	case "":
+		return 2, nil
 	}
-	w.note("download " + job.ID + " " + name)
 	return 1, nil
 }
 
-func (w *apiWorker) Notify(_ context.Context, job tasks.JobKey, destinations []string) (int, error) {
-	w.note("notify " + job.ID + " " + strings.Join(destinations, "+"))
-	return len(destinations), nil
+func (w *fakeWorker) Notify(_ context.Context, job tasks.JobKey, destinations []string) (int, error) {
+	w.note("notify", job.ID, strings.Join(destinations, "+"))
+	return w.notified + len(destinations), nil
 }

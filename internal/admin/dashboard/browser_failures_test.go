@@ -1,7 +1,6 @@
 package dashboard_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -13,20 +12,6 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv/browser"
 	"github.com/klinghook/klinghook/tasks"
 )
-
-// finisher is a worker whose replays complete the job.
-type finisher struct {
-	fakeWorker
-	complete func(job string)
-}
-
-// Replay implements [dashboard.Repeater].
-func (w *finisher) Replay(ctx context.Context, letter store.DeadLetter) error {
-	if letter.Job.ID == "vid_gone" {
-		w.complete(letter.Job.ID)
-	}
-	return w.fakeWorker.Replay(ctx, letter)
-}
 
 // seedHostile keeps a dead letter and a refused delivery of strangers.
 func seedHostile(t *testing.T, db *store.Store) {
@@ -49,7 +34,12 @@ func TestFailuresInBrowser(t *testing.T) {
 	buryMany(t, w.store, 400, 12)
 	seedRejections(t, w.store)
 	seedHostile(t, w.store)
-	w.cfg.Worker = &finisher{fakeWorker{store: w.store}, func(job string) { w.complete(job, "Sparks rise from a forge at night") }}
+	w.worker.before = func(letter store.DeadLetter) error {
+		if letter.Job.ID == "vid_gone" {
+			w.complete("vid_gone", "Sparks rise from a forge at night")
+		}
+		return nil
+	}
 	site := w.serve(false)
 	b := browser.Open(t)
 	open := func(name, path string) {

@@ -174,12 +174,12 @@ func TestPagesWorkWithoutScripts(t *testing.T) {
 	b := browser.Open(t)
 	b.WithoutScripts()
 	for _, step := range []struct{ button, want, notice string }{
-		{"Replay the failure", "[replay vid_gone]", "1 task was queued again."},
-		{"Download again", "[download vid_gone]", "2 downloads were queued."},
-		{"Notify again", "[notify vid_gone]", "1 notification was queued."},
+		{"Replay the failure", "replay vid_gone", "1 task was queued again."},
+		{"Download again", "download vid_gone", "2 downloads were queued."},
+		{"Notify again", "notify vid_gone", "1 notification was queued."},
 	} {
 		b.Do(step.button, chromedp.Navigate(site+"/jobs/vid_gone"), chromedp.Click(`//button[text()="`+step.button+`"]`), chromedp.WaitVisible(".notice"))
-		if got, notice := w.done.taken(), b.Text(".notice"); got != step.want || notice != step.notice {
+		if got, notice := w.worker.taken(), b.Text(".notice"); got != step.want || notice != step.notice {
 			t.Errorf("%s: did %s and says %q, want %s and %q", step.button, got, notice, step.want, step.notice)
 		}
 	}
@@ -188,7 +188,7 @@ func TestPagesWorkWithoutScripts(t *testing.T) {
 		t.Errorf("without look-ups, the page says %s", got)
 	}
 	b.Do("erase", chromedp.Navigate(site+"/jobs/vid_gone"), chromedp.Click(`.erase summary`), chromedp.Click(`//button[text()="Erase the job"]`), chromedp.WaitVisible(".notice"))
-	if got := w.done.taken(); got != "[erase vid_gone]" || b.Evaluate("location.pathname") != "/" {
+	if got := w.worker.taken(); got != "erase vid_gone" || b.Evaluate("location.pathname") != "/" {
 		t.Errorf("erasing did %s and leads to %s", got, b.Evaluate("location.pathname"))
 	}
 }
@@ -216,7 +216,7 @@ func TestStrangersAndViewersChangeNothing(t *testing.T) {
 	defer stranger.Close()
 	b.Forget()
 	b.Do("send a form of another site", chromedp.Navigate(stranger.URL), chromedp.Click("button"), chromedp.WaitVisible(`//*[contains(text(),"cross-origin")]`))
-	if got := w.done.taken(); got != "[]" {
+	if got := w.worker.taken(); got != "" {
 		t.Errorf("a form of another site did %s", got)
 	}
 
@@ -231,7 +231,7 @@ func TestStrangersAndViewersChangeNothing(t *testing.T) {
 			t.Errorf("%s by a viewer answers %s", action, got)
 		}
 	}
-	if got := w.done.taken(); got != "[]" {
+	if got := w.worker.taken(); got != "" {
 		t.Errorf("a viewer did %s", got)
 	}
 }

@@ -67,9 +67,10 @@ type Bucket interface {
 
 // Repeater repeats work. worker.Replayer implements it.
 type Repeater interface {
-	// Replay enqueues the task of a dead letter again; Discard drops it.
-	Replay(ctx context.Context, letter store.DeadLetter) error
-	Discard(ctx context.Context, letter store.DeadLetter) error
+	// Replay enqueues the task of a dead letter again; Discard drops it. Both return false
+	// if the dead letter had ended already.
+	Replay(ctx context.Context, id int64) (ended bool, err error)
+	Discard(ctx context.Context, id int64) (ended bool, err error)
 	// Download downloads a file of a job once more, all if name is empty. Notify notifies
 	// of a job's state once more. Both return how many tasks they enqueued.
 	Download(ctx context.Context, job tasks.JobKey, name string) (int, error)

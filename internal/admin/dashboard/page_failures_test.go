@@ -1,7 +1,6 @@
 package dashboard_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,36 +23,6 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
-
-// fakeWorker ends dead letters.
-type fakeWorker struct {
-	dashboard.Repeater
-	store *store.Store
-	// wait, if set, is received from before each dead letter.
-	wait chan struct{}
-	// broken is the id of a job that cannot be replayed.
-	broken string
-	ended  atomic.Int64
-}
-
-func (w *fakeWorker) Replay(ctx context.Context, letter store.DeadLetter) error {
-	return w.end(ctx, letter, store.DeadLetterReplayed)
-}
-
-func (w *fakeWorker) Discard(ctx context.Context, letter store.DeadLetter) error {
-	return w.end(ctx, letter, store.DeadLetterDiscarded)
-}
-
-func (w *fakeWorker) end(ctx context.Context, letter store.DeadLetter, state store.DeadLetterState) error {
-	if w.wait != nil {
-		<-w.wait
-	}
-	defer w.ended.Add(1)
-	if w.broken != "" && letter.Job.ID == w.broken {
-		return errors.New("its secret is gone")
-	}
-	return w.store.EndDeadLetter(ctx, letter, state, time.Now())
-}
 
 // failures are pages with dead letters.
 type failures struct {
@@ -209,7 +177,12 @@ func TestFailuresAreFilteredByTheirLink(t *testing.T) {
 
 func TestSelectedFailuresAreReplayed(t *testing.T) {
 	f := newFailures(t, 3, 0)
-	f.worker.broken = "vid_0001"
+	f.worker.before = func(letter store.DeadLetter) error {
+		if letter.Job.ID == "vid_0001" {
+			return errors.New("its secret is gone")
+		}
+		return nil
+	}
 	if w := f.post(url.Values{"do": {"replay selected"}}); w.Code != http.StatusBadRequest {
 		t.Errorf("without a selection the answer is %d", w.Code)
 	}
@@ -261,10 +234,11 @@ func TestDiscardAsksFirst(t *testing.T) {
 
 func TestOneRunAtATimeAndShutdownKeepsTheRest(t *testing.T) {
 	f := newFailures(t, 3, 0)
-	f.worker.wait = make(chan struct{})
+	next := make(chan struct{})
+	f.worker.before = func(store.DeadLetter) error { <-next; return nil }
 	first := f.post(url.Values{"do": {"replay all"}})
 	at := first.Header().Get("Location")
-	f.worker.wait <- struct{}{}
+	next <- struct{}{}
 	second := f.post(url.Values{"do": {"replay all"}})
 	if second.Code != http.StatusConflict {
 		t.Errorf("a second run is answered with %d", second.Code)
@@ -278,11 +252,11 @@ func TestOneRunAtATimeAndShutdownKeepsTheRest(t *testing.T) {
 	for f.post(url.Values{"do": {"replay all"}}).Code != http.StatusServiceUnavailable { // until it stops
 		<-tick.C
 	}
-	f.worker.wait <- struct{}{}
+	next <- struct{}{}
 	<-closed
 	has(t, f.get(at), "It stopped early; the rest is still open")
-	if ended, open := f.worker.ended.Load(), f.open(store.DeadLetterFilter{}); ended != 2 || open != 1 {
-		t.Errorf("%d were replayed and %d are open", ended, open)
+	if did, open := f.worker.taken(), f.open(store.DeadLetterFilter{}); did != "replay vid_0000, replay vid_0001" || open != 1 {
+		t.Errorf("the worker did %s, and %d are open", did, open)
 	}
 	if w := get(t, f.pages, "/failures/runs/unknown"); w.Code != http.StatusNotFound {
 		t.Errorf("an unknown run answers %d", w.Code)

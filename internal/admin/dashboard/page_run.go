@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,8 +20,6 @@ import (
 const (
 	// runLife is how long the result of a run is kept.
 	runLife = time.Hour
-	// runPage is how many dead letters a run reads at once.
-	runPage = 500
 	// letterTimeout limits the replay of one dead letter.
 	letterTimeout = 30 * time.Second
 	// runErrors and runJobs are how many errors and jobs of a run are shown.
@@ -80,12 +79,13 @@ type runs struct {
 	mu      sync.Mutex // guards the fields below
 	byID    map[string]*run
 	current *run
-	stop    chan struct{} // closed by close
 	running sync.WaitGroup
+
+	stopped atomic.Bool // set by close
 }
 
 func newRuns(d *dashboard) *runs {
-	return &runs{store: d.cfg.Store, log: d.cfg.Log, endLetter: d.endLetter, byID: map[string]*run{}, stop: make(chan struct{})}
+	return &runs{store: d.cfg.Store, log: d.cfg.Log, endLetter: d.endLetter, byID: map[string]*run{}}
 }
 
 // start starts a run about total dead letters, which goes on after ctx ends. If another
@@ -93,7 +93,7 @@ func newRuns(d *dashboard) *runs {
 func (s *runs) start(ctx context.Context, action letterAction, filter store.DeadLetterFilter, total int64) (*run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped() {
+	if s.stopped.Load() {
 		return nil, errStopping
 	}
 	if s.current != nil && s.current.now().Ended.IsZero() {
@@ -121,45 +121,26 @@ func (s *runs) find(id string) *run {
 // close lets a run finish its current dead letter. The others stay open.
 func (s *runs) close() {
 	s.mu.Lock()
-	select {
-	case <-s.stop:
-	default:
-		close(s.stop)
-	}
+	s.stopped.Store(true)
 	s.mu.Unlock()
 	s.running.Wait()
 }
 
-func (s *runs) stopped() bool {
-	select {
-	case <-s.stop:
-		return true
-	default:
-		return false
-	}
-}
-
-// work ends the dead letters page by page. A failure does not stop the others.
+// work ends the dead letters. A failure does not stop the others.
 func (s *runs) work(ctx context.Context, r *run, filter store.DeadLetterFilter) {
-	filter.Limit, filter.Outline = runPage, true
-	for more := true; more && !s.stopped(); {
-		outlines, err := s.store.DeadLetters(ctx, filter)
+	for letter, err := range s.store.EachDeadLetter(ctx, filter) {
 		if err != nil {
 			r.change(func(state *runState) { state.Errors, state.Stopped = append(state.Errors, err.Error()), true })
 			break
 		}
-		more = len(outlines) == runPage
-		for _, outline := range outlines {
-			if s.stopped() {
-				break
-			}
-			filter.After = outline.ID
-			s.end(ctx, r, outline)
+		if s.stopped.Load() {
+			break
 		}
+		s.end(ctx, r, letter)
 	}
 	r.change(func(state *runState) {
 		state.Ended = time.Now()
-		state.Stopped = state.Stopped || s.stopped()
+		state.Stopped = state.Stopped || s.stopped.Load()
 		s.log.Info("run of dead letters ended", zap.String("action", string(r.Action)), zap.Int64("total", r.Total),
 			zap.Int64("done", state.Done), zap.Int64("failed", state.Failed), zap.Bool("stopped", state.Stopped), zap.Duration("duration", state.Ended.Sub(r.Started)))
 	})

@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,21 +31,20 @@ import (
 
 // world is a dashboard with jobs.
 type world struct {
-	t     *testing.T
-	cfg   dashboard.Config
-	store *store.Store
-	files *memoryBucket
-	// done are the repeats that were asked for.
-	done *repeats
+	t      *testing.T
+	cfg    dashboard.Config
+	store  *store.Store
+	files  *memoryBucket
+	worker *fakeWorker
 	// brokenStreams is how many requests for the stream get 502, as from a proxy.
 	brokenStreams atomic.Int32
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, cfg: newConfig(t), files: &memoryBucket{}, done: &repeats{}}
-	w.store, w.cfg.Bucket, w.cfg.Worker = w.cfg.Store, w.files, w.done
+	w := &world{t: t, cfg: newConfig(t), files: &memoryBucket{}, worker: &fakeWorker{notified: 1}}
+	w.store, w.worker.store, w.cfg.Bucket, w.cfg.Worker = w.cfg.Store, w.cfg.Store, w.files, w.worker
 	w.cfg.Erase = func(ctx context.Context, job tasks.JobKey) error {
-		w.done.note("erase " + job.ID)
+		w.worker.note("erase", job.ID)
 		return nil
 	}
 	return w
@@ -183,48 +181,4 @@ func poster(seed string) []byte {
 	var out bytes.Buffer
 	_ = png.Encode(&out, picture) // into memory
 	return out.Bytes()
-}
-
-// repeats notes what it is asked to repeat. It implements [dashboard.Repeater].
-type repeats struct {
-	mu   sync.Mutex // guards list
-	list []string
-}
-
-func (r *repeats) note(what string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.list = append(r.list, what)
-}
-
-// taken returns and forgets the repeats so far.
-func (r *repeats) taken() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	defer func() { r.list = nil }()
-	return fmt.Sprint(r.list)
-}
-
-// Replay implements [dashboard.Repeater].
-func (r *repeats) Replay(_ context.Context, letter store.DeadLetter) error {
-	r.note("replay " + letter.Job.ID)
-	return nil
-}
-
-// Discard implements [dashboard.Repeater].
-func (r *repeats) Discard(_ context.Context, letter store.DeadLetter) error {
-	r.note("discard " + letter.Job.ID)
-	return nil
-}
-
-// Download implements [dashboard.Repeater].
-func (r *repeats) Download(_ context.Context, job tasks.JobKey, name string) (int, error) {
-	r.note("download " + job.ID + name)
-	return 2, nil
-}
-
-// Notify implements [dashboard.Repeater].
-func (r *repeats) Notify(_ context.Context, job tasks.JobKey, destinations []string) (int, error) {
-	r.note("notify " + job.ID)
-	return 1, nil
 }
