@@ -112,11 +112,7 @@ func (d *Dashboard) Close() { d.runs.close() }
 
 // routeQueues serves asynq's pages, read-only to viewers.
 func (d *dashboard) routeQueues(mux *http.ServeMux) {
-	home := d.cfg.Prefix + admin.QueuesPath
-	cfg := QueuesConfig{RootPath: home, Redis: d.cfg.Redis, Hosts: d.cfg.Hosts, LogoutPath: d.cfg.LogoutPath}
-	full := NewQueues(cfg)
-	cfg.ReadOnly = true
-	readOnly := NewQueues(cfg)
+	full, readOnly := NewQueues(d.cfg, false), NewQueues(d.cfg, true)
 	queues := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if login.UserOf(r.Context()).Viewer {
 			readOnly.ServeHTTP(w, r)
@@ -124,6 +120,7 @@ func (d *dashboard) routeQueues(mux *http.ServeMux) {
 		}
 		full.ServeHTTP(w, r)
 	})
+	home := d.cfg.Prefix + admin.QueuesPath
 	mux.Handle(home, queues)
 	mux.Handle(home+"/", queues)
 }

@@ -17,30 +17,17 @@ import (
 	"github.com/klinghook/klinghook/internal/admin"
 )
 
-// QueuesConfig configures asynq's pages.
-type QueuesConfig struct {
-	// RootPath is the path of the pages, with a slash at the start only. Required.
-	RootPath string
-	// Redis contains the queues. The caller closes it. Required.
-	Redis redis.UniversalClient
-	// Hosts are the accepted host names besides local ones.
-	Hosts []string
-	// ReadOnly forbids all changes.
-	ReadOnly bool
-	// LogoutPath is where a logout button posts to. If empty, there is no button.
-	LogoutPath string
-}
-
-// NewQueues returns asynq's pages.
-func NewQueues(cfg QueuesConfig) http.Handler {
+// NewQueues returns asynq's pages. Read-only ones forbid all changes.
+func NewQueues(cfg Config, readOnly bool) http.Handler {
+	root := cfg.Prefix + admin.QueuesPath
 	monitor := asynqmon.New(asynqmon.Options{
-		RootPath:         cfg.RootPath,
+		RootPath:         root,
 		RedisConnOpt:     client{cfg.Redis},
 		PayloadFormatter: asynqmon.PayloadFormatterFunc(format),
 		ResultFormatter:  asynqmon.ResultFormatterFunc(format),
-		ReadOnly:         cfg.ReadOnly,
+		ReadOnly:         readOnly,
 	})
-	index := indexPage(monitor, cfg)
+	index := indexPage(monitor, root, cfg.LogoutPath)
 	return admin.Protect(cfg.Hosts, pagePolicy(index), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Scripts show every page, so all page loads get the same HTML.
 		if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
@@ -68,12 +55,12 @@ const logoutForm = `<style>#logout{position:fixed;top:18px;right:16px;z-index:99
 
 // indexPage returns asynqmon's HTML page without unwanted links and with a logout
 // button in the empty top right corner.
-func indexPage(monitor http.Handler, cfg QueuesConfig) []byte {
+func indexPage(monitor http.Handler, root, logoutPath string) []byte {
 	page := recorder{header: make(http.Header)}
-	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: cfg.RootPath + "/"}})
+	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: root + "/"}})
 	index := unwantedLinks.ReplaceAll(page.Bytes(), nil)
-	if cfg.LogoutPath != "" {
-		index = bytes.Replace(index, []byte("</body>"), fmt.Appendf(nil, logoutForm, html.EscapeString(cfg.LogoutPath)), 1)
+	if logoutPath != "" {
+		index = bytes.Replace(index, []byte("</body>"), fmt.Appendf(nil, logoutForm, html.EscapeString(logoutPath)), 1)
 	}
 	return index
 }

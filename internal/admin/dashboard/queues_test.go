@@ -33,7 +33,7 @@ func newQueue(t *testing.T) queue {
 
 func newQueueOn(t *testing.T, rdb redis.UniversalClient) queue {
 	t.Helper()
-	q := queue{redis: rdb, pages: dashboard.NewQueues(dashboard.QueuesConfig{RootPath: "/queues", Redis: rdb})}
+	q := queue{redis: rdb, pages: dashboard.NewQueues(dashboard.Config{Redis: rdb}, false)}
 	t.Cleanup(func() {
 		if err := rdb.Close(); err != nil {
 			t.Error(err)
@@ -97,7 +97,7 @@ func TestOnlySameOriginRequestsChangeTasks(t *testing.T) {
 
 func TestReadOnlyPagesChangeNothing(t *testing.T) {
 	q := newQueue(t)
-	q.pages = dashboard.NewQueues(dashboard.QueuesConfig{RootPath: "/queues", Redis: q.redis, ReadOnly: true})
+	q.pages = dashboard.NewQueues(dashboard.Config{Redis: q.redis}, true)
 	if w := q.ask(t, "DELETE", "/queues/api/queues/events/pending_tasks/"+q.taskID, ""); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("status %d", w.Code)
 	}
@@ -167,7 +167,7 @@ func TestPagesUseOurRedisClient(t *testing.T) {
 
 func TestPagesReportRedisErrors(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
-	q := queue{pages: dashboard.NewQueues(dashboard.QueuesConfig{RootPath: "/queues", Redis: rdb})}
+	q := queue{pages: dashboard.NewQueues(dashboard.Config{Redis: rdb}, false)}
 	if w := q.ask(t, "GET", "/queues", "", "Accept", "text/html"); w.Code != http.StatusOK {
 		t.Errorf("the page answers %d", w.Code)
 	}

@@ -115,7 +115,7 @@ func startProxy(t *testing.T, rdb redis.UniversalClient, prefix string) (site st
 		User: "operator", PasswordHash: string(hash), Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Prefix: prefix, Redis: rdb, Log: zap.New(core), Metrics: prometheus.NewRegistry(),
 	})
-	pages := dashboard.NewQueues(dashboard.QueuesConfig{RootPath: prefix + admin.QueuesPath, Redis: rdb, LogoutPath: prefix + login.LogoutPath})
+	pages := dashboard.NewQueues(dashboard.Config{Prefix: prefix, Redis: rdb, LogoutPath: prefix + login.LogoutPath}, false)
 	private := httptest.NewServer(admin.Handler(admin.Config{
 		Live: http.NotFound, Ready: http.NotFound, Metrics: prometheus.NewRegistry(), Prefix: prefix, Dashboard: gate.Protect(pages), Login: gate,
 	}))
