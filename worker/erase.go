@@ -78,7 +78,6 @@ func (e *Eraser) erase(ctx context.Context, list []store.Erasure) (n Erased, err
 		rows, err := e.Store.EraseRows(ctx, erasure.Job)
 		if err == nil {
 			n.Events += rows.Events
-			n.Media += rows.Media
 			n.Notifications += rows.Notifications
 			n.DeadLetters += rows.DeadLetters
 			err = e.Store.PostponeErasure(ctx, erasure, nextErasure(erasure, e.Now()))

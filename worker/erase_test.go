@@ -75,7 +75,7 @@ func TestEraseLeavesNothingOfAJobAndLaterEventsDoNotBringItBack(t *testing.T) {
 		f.work(t)
 		n, err := f.eraser().Erase(t.Context(), tasks.KlingJob("vid_1"))
 		testenv.NoError(t, err)
-		want := worker.Erased{Tasks: 3, Objects: 1, ErasedRows: store.ErasedRows{Events: 1, Media: 1, Notifications: 1}}
+		want := worker.Erased{Tasks: 3, Objects: 1, ErasedRows: store.ErasedRows{Events: 1, Notifications: 1}}
 		if n != want {
 			t.Errorf("deleted %+v, want %+v", n, want)
 		}

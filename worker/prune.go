@@ -38,15 +38,10 @@ type Pruner struct {
 	Now func() time.Time
 }
 
-// Prune deletes rows in small transactions, with pauses for other work, and then objects.
-// It returns the counts even if it fails. See [store.Store.Prune].
+// Prune deletes rows, as [store.Store.Prune] does, and then objects. It returns the counts
+// even if it fails.
 func (p *Pruner) Prune(ctx context.Context) (store.Pruned, error) {
-	pruned, err := p.Store.Prune(ctx, store.Pruning{Retention: p.Retention, Now: p.Now(), DryRun: p.DryRun, Pause: func(ctx context.Context, took time.Duration) {
-		select {
-		case <-time.After(took):
-		case <-ctx.Done():
-		}
-	}})
+	pruned, err := p.Store.Prune(ctx, store.Pruning{Retention: p.Retention, Now: p.Now(), DryRun: p.DryRun})
 	if !p.DryRun {
 		err = errors.Join(err, p.DeleteObjects(ctx))
 	}
@@ -71,24 +66,21 @@ func (p *Pruner) DeleteObjects(ctx context.Context) error {
 func (p *Pruner) deleteObjects(ctx context.Context, doomed []string) error {
 	ctx, cancel := context.WithTimeout(ctx, doomTimeout)
 	defer cancel()
-	results := make(map[string]error)
-	var mu sync.Mutex // guards results
+	var mu sync.Mutex // guards gone and failed
+	var gone []string
+	var failed error // one stands for all
 	err := inParallel(ctx, doomed, func(ctx context.Context, object string) error {
-		result := p.Bucket.Remove(ctx, object)
+		err := p.Bucket.Remove(ctx, object)
 		mu.Lock()
 		defer mu.Unlock()
-		results[object] = result
+		if err == nil {
+			gone = append(gone, object)
+		} else {
+			failed = err
+		}
 		return nil // try the others
 	})
-	var gone []string
-	for object, result := range results {
-		if result == nil {
-			gone = append(gone, object)
-		} else if err == nil {
-			err = result // one stands for all
-		}
-	}
-	return errors.Join(err, p.Store.ObjectsDeleted(context.WithoutCancel(ctx), gone))
+	return errors.Join(err, failed, p.Store.ObjectsDeleted(context.WithoutCancel(ctx), gone))
 }
 
 func (w *Worker) pruner() *Pruner {

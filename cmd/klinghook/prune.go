@@ -59,20 +59,15 @@ that had ended) and rejections (samples of refused deliveries).`,
 	return cmd
 }
 
-// prunedJSON is what prune deleted, as --json prints it. Programs read these names.
+// prunedJSON is what prune deleted, as --json prints it.
 type prunedJSON struct {
-	DryRun      bool  `json:"dry_run"`
-	Events      int64 `json:"events"`
-	Jobs        int64 `json:"jobs"`
-	Files       int64 `json:"files"`
-	Bytes       int64 `json:"bytes"`
-	DeadLetters int64 `json:"dead_letters"`
-	Rejections  int64 `json:"rejections"`
+	DryRun bool `json:"dry_run"`
+	store.Pruned
 }
 
 func printPruned(w io.Writer, pruned store.Pruned, dryRun, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, prunedJSON{dryRun, pruned.Events, pruned.Jobs, pruned.Files, pruned.Bytes, pruned.DeadLetters, pruned.Rejections})
+		return printJSON(w, prunedJSON{dryRun, pruned})
 	}
 	done := "deleted"
 	if dryRun {

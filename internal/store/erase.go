@@ -71,7 +71,7 @@ func (s *Store) HasTraces(ctx context.Context, job tasks.JobKey) (bool, error) {
 }
 
 // ErasedRows counts what [Store.EraseRows] deleted.
-type ErasedRows struct{ Events, Media, Notifications, DeadLetters int64 }
+type ErasedRows struct{ Events, Notifications, DeadLetters int64 }
 
 // EraseRows deletes all rows of a job but its tombstone.
 func (s *Store) EraseRows(ctx context.Context, job tasks.JobKey) (n ErasedRows, err error) {
@@ -110,7 +110,7 @@ func eraseRows(ctx context.Context, tx *sql.Tx, jobs []tasks.JobKey) (n ErasedRo
 		{`dead_letters` + of.String(), of.args, &n.DeadLetters},
 		{`destination_attempts WHERE notification_id IN (SELECT id FROM notifications` + of.String() + `)`, of.args, new(int64)},
 		{`notifications` + of.String(), of.args, &n.Notifications},
-		{`media` + of.String(), of.args, &n.Media},
+		{`media` + of.String(), of.args, new(int64)},
 		{`lookup_requests` + of.String(), of.args, new(int64)},
 		{`events` + of.String(), of.args, &n.Events},
 		{`jobs` + own.String(), own.args, new(int64)},

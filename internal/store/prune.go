@@ -27,16 +27,18 @@ type Pruning struct {
 	Now time.Time
 	// DryRun counts what would be deleted and deletes nothing.
 	DryRun bool
-	// Pause, if set, is called after each transaction, with how long it took.
-	Pause func(ctx context.Context, took time.Duration)
 }
 
-// Pruned counts deleted rows.
+// Pruned counts deleted rows. "klinghook prune --json" prints it.
 type Pruned struct {
-	Events, Jobs, DeadLetters, Rejections int64
-	// Files is how many files were deleted, of Bytes together. Their objects are doomed;
-	// see [Store.DoomedObjects].
-	Files, Bytes int64
+	Events int64 `json:"events"`
+	Jobs   int64 `json:"jobs"`
+	// Files is how many files were deleted, and Bytes their total size. Their objects are
+	// doomed; see [Store.DoomedObjects].
+	Files       int64 `json:"files"`
+	Bytes       int64 `json:"bytes"`
+	DeadLetters int64 `json:"dead_letters"`
+	Rejections  int64 `json:"rejections"`
 }
 
 const (
@@ -74,7 +76,8 @@ type pruner struct {
 	pruned Pruned
 }
 
-// Prune deletes finished work that is older than its retention, in small transactions.
+// Prune deletes finished work that is older than its retention, in small transactions
+// with pauses between them.
 // It deletes nothing that is owed or in progress. It may run more than once, in several
 // processes at once, and be interrupted anywhere: the next run continues.
 //
@@ -132,7 +135,7 @@ func (p *pruner) delete(ctx context.Context, rows agedRows, before any) error {
 	pages := batches(pruneBatch, []any{p.dialect.time(longAgo), rows.first}, func(after []any) ([]aged, error) {
 		return collect(ctx, p.db, scanAged, query, before, after[0], after[1], pruneBatch)
 	}, func(row aged) []any { return []any{p.dialect.time(row.at), row.id} })
-	return eachPage(ctx, p, pages, func(list []aged) error {
+	return eachPage(ctx, pages, func(list []aged) error {
 		ids := make([]any, len(list))
 		for i, row := range list {
 			ids[i] = row.id
@@ -146,7 +149,7 @@ func (p *pruner) delete(ctx context.Context, rows agedRows, before any) error {
 }
 
 // eachPage calls prune for each page and then pauses.
-func eachPage[T any](ctx context.Context, p *pruner, pages iter.Seq2[[]T, error], prune func([]T) error) error {
+func eachPage[T any](ctx context.Context, pages iter.Seq2[[]T, error], prune func([]T) error) error {
 	for page, err := range pages {
 		if err != nil {
 			return err
@@ -155,14 +158,16 @@ func eachPage[T any](ctx context.Context, p *pruner, pages iter.Seq2[[]T, error]
 		if err := prune(page); err != nil {
 			return err
 		}
-		p.pause(ctx, start)
+		pause(ctx, start)
 	}
 	return ctx.Err()
 }
 
-func (p *pruner) pause(ctx context.Context, start time.Time) {
-	if p.Pause != nil {
-		p.Pause(ctx, time.Since(start))
+// pause leaves the database to other work for as long as a transaction took.
+func pause(ctx context.Context, start time.Time) {
+	select {
+	case <-time.After(time.Since(start)):
+	case <-ctx.Done():
 	}
 }
 
@@ -195,7 +200,7 @@ func (p *pruner) deleteExpired(ctx context.Context, table, key, column string, b
 		if n, err := res.RowsAffected(); err != nil || n < pruneBatch {
 			return err
 		}
-		p.pause(ctx, start)
+		pause(ctx, start)
 	}
 }
 
@@ -203,7 +208,7 @@ func (p *pruner) events(ctx context.Context, before any) error {
 	return p.delete(ctx, agedRows{from: "events AS e", time: "received_at", condition: prunableEvent, first: "", count: &p.pruned.Events}, before)
 }
 
-// deadLetters leaves those that say why an event is not owed.
+// deadLetters keeps those of unprocessed events, which would be owed without them.
 func (p *pruner) deadLetters(ctx context.Context, before any) error {
 	return p.delete(ctx, agedRows{
 		from: "dead_letters AS d", time: "ended_at", where: "state <> 'dead' AND",

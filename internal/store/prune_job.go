@@ -25,14 +25,14 @@ func scanAgedJob(row scanner) (a agedJob, err error) {
 	return a, err
 }
 
-// eachJob calls prune with the jobs of the rows before a time. The first columns of the
-// query, as many as length, are the key that the rows are sorted by.
+// eachJob calls prune with the jobs of the rows before a time. The query sorts the rows by
+// its first columns, as many as length.
 func (p *pruner) eachJob(ctx context.Context, query string, length int, before any, prune func([]tasks.JobKey) error) error {
 	key := func(a agedJob) []any { return []any{p.dialect.time(a.at), a.job.Platform, a.job.ID, a.name}[:length] }
 	pages := batches(pruneJobs, key(agedJob{at: longAgo}), func(after []any) ([]agedJob, error) {
 		return collect(ctx, p.db, scanAgedJob, query, append(append([]any{before}, after...), pruneJobs)...)
 	}, key)
-	return eachPage(ctx, p, pages, func(list []agedJob) error {
+	return eachPage(ctx, pages, func(list []agedJob) error {
 		jobs := make([]tasks.JobKey, len(list))
 		for i, a := range list {
 			jobs[i] = a.job
