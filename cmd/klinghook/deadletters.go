@@ -151,7 +151,6 @@ failures (attempt, at, error) and payload.`,
 					return fmt.Errorf("dead letter %s: %w", ids[0], store.ErrNotFound)
 				}
 				letter := newLetterJSON(letters[0])
-				letter.Failures = letters[0].Failures
 				letter.Payload, letter.PayloadBase64 = textOrBytes(letters[0].Task.Payload)
 				if asJSON {
 					return printJSON(cmd.OutOrStdout(), letter)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/klinghook/klinghook/cmd/internal/cli"
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/admin/dashboard"
 	"github.com/klinghook/klinghook/internal/store"
 )
 
@@ -166,12 +167,8 @@ type destinationJSON struct {
 }
 
 type attemptJSON struct {
-	NotificationID  string    `json:"notification_id"`
-	At              time.Time `json:"at"`
-	DurationSeconds float64   `json:"duration_seconds"`
-	Status          int       `json:"status,omitempty"`
-	Answer          string    `json:"answer,omitempty"`
-	Error           string    `json:"error,omitempty"`
+	NotificationID string `json:"notification_id"`
+	dashboard.SendAttempt
 }
 
 // readDestination returns a destination with at most limit attempts; 0 is no limit.
@@ -182,7 +179,7 @@ func readDestination(ctx context.Context, db *store.Store, d store.Destination, 
 		Name: d.Name, State: stateOf(d, time.Now()), FailingSince: d.FailingSince, PausedAt: d.PausedAt, PausedBy: string(d.PausedBy), ProbeAt: d.ProbeAt,
 		Waiting: waiting, ConfiguredAt: d.ConfiguredAt,
 		Attempts: each(attempts, func(attempt store.SendAttempt) attemptJSON {
-			return attemptJSON{attempt.NotificationID, attempt.At, attempt.Duration.Seconds(), attempt.Status, attempt.Answer, attempt.Error}
+			return attemptJSON{attempt.NotificationID, dashboard.NewSendAttempt(attempt)}
 		}),
 	}
 	if len(shown.Attempts) > 0 {

@@ -117,8 +117,8 @@ func (s *sampleServer) close() error { return s.listeners.Close() }
 // devSecrets are the secrets that dev verifies with, by setting.
 type devSecrets struct {
 	cfg *config.Config
-	// made are the secrets that dev made itself; files are their paths.
-	made, files map[string]string
+	// made are the secrets that dev generated; secretFile returns their paths.
+	made map[string]string
 }
 
 // secretFile returns the path of the secret that dev made for a setting, such as
@@ -130,17 +130,16 @@ func secretFile(data, setting string) string {
 
 // openSecrets reads or makes the secrets that are not set.
 func openSecrets(cfg *config.Config) (devSecrets, error) {
-	s := devSecrets{cfg: cfg, made: map[string]string{}, files: map[string]string{}}
+	s := devSecrets{cfg: cfg, made: map[string]string{}}
 	for _, protocol := range source.Protocols() {
 		if len(cfg.Secrets(protocol.SecretSetting)) > 0 {
 			continue
 		}
-		path := secretFile(cfg.Data, protocol.SecretSetting)
-		secret, err := keptSecret(path)
+		secret, err := keptSecret(secretFile(cfg.Data, protocol.SecretSetting))
 		if err != nil {
 			return s, err
 		}
-		s.made[protocol.SecretSetting], s.files[protocol.SecretSetting] = secret, path
+		s.made[protocol.SecretSetting] = secret
 	}
 	return s, nil
 }
@@ -202,9 +201,9 @@ func (s devSecrets) list(setting string) []string {
 func (s devSecrets) describe(setting string, onTerminal bool) string {
 	switch secret, made := s.made[setting]; {
 	case made && onTerminal:
-		return fmt.Sprintf("%s  (made here, kept in %s)", secret, s.files[setting])
+		return fmt.Sprintf("%s  (made here, kept in %s)", secret, secretFile(s.cfg.Data, setting))
 	case made:
-		return "in " + s.files[setting]
+		return "in " + secretFile(s.cfg.Data, setting)
 	}
 	return "the value of " + setting
 }

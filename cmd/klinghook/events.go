@@ -134,21 +134,13 @@ func newEventJSON(event store.StoredEvent) eventJSON {
 	return eventJSON{Event: dashboard.NewEvent(event)}
 }
 
-// ofJob adds the testText of the event's job.
-func (e eventJSON) ofJob(test string) eventJSON {
-	e.TestCallback, e.test = test != "", test
-	return e
-}
-
-func (e eventJSON) typeText() string { return e.Type + e.test }
-
 // withTests marks the events of test callbacks.
 func withTests(ctx context.Context, db *store.Store, events []eventJSON) ([]eventJSON, error) {
 	keys := each(events, func(event eventJSON) tasks.JobKey { return tasks.JobKey{Platform: event.Platform, ID: event.JobID} })
 	statuses, err := db.TestCallbacks(ctx, keys)
 	for i, key := range keys {
 		if status, found := statuses[key]; found {
-			events[i] = events[i].ofJob(jobJSON{dashboard.Job{TestCallback: true, Status: status}}.testText())
+			events[i].TestCallback, events[i].test = true, testText(dashboard.Job{TestCallback: true, Status: status})
 		}
 	}
 	return events, err
@@ -165,7 +157,7 @@ var eventTable = table[eventJSON]{
 		if event.ProcessedAt.IsZero() {
 			processed = "no"
 		}
-		return []string{clock(event.ReceivedAt), event.typeText(), event.job(), processed, cut(event.ID, 32)}
+		return []string{clock(event.ReceivedAt), event.Type + event.test, event.job(), processed, cut(event.ID, 32)}
 	},
 }
 

@@ -50,7 +50,7 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 		value   any
 		but     []string // fields that the command leaves out
 	}{
-		{"jobs list", jobJSON{}, nil},
+		{"jobs list", dashboard.Job{}, nil},
 		{"jobs show", dashboard.Media{}, nil},
 		{"jobs show", dashboard.Notification{}, nil},
 		{"jobs show", dashboard.SendAttempt{}, nil},

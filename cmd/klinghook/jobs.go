@@ -66,7 +66,7 @@ expires_at.`,
 				if err != nil {
 					return err
 				}
-				shown, err := withMissingVideos(ctx, db, each(jobs, newJobJSON))
+				shown, err := withMissingVideos(ctx, db, each(jobs, dashboard.NewJob))
 				if err != nil {
 					return err
 				}
@@ -133,7 +133,7 @@ func jobsShowCommand() *cobra.Command {
 					}
 					return printJSON(cmd.OutOrStdout(), job)
 				}
-				return printJob(cmd.OutOrStdout(), jobDetailJSON{job}, cfg.BucketURL)
+				return printJob(cmd.OutOrStdout(), job, cfg.BucketURL)
 			})
 		},
 	}
@@ -162,19 +162,9 @@ func completeJob(job *tasks.JobKey) {
 	}
 }
 
-// jobJSON is a job as "jobs list --json" prints it.
-type jobJSON struct{ dashboard.Job }
-
-// jobDetailJSON is a job as "jobs show --json" prints it.
-type jobDetailJSON struct{ dashboard.JobDetail }
-
-func newJobJSON(job store.Job) jobJSON { return jobJSON{dashboard.NewJob(job)} }
-
-func (j jobDetailJSON) job() jobJSON { return jobJSON{j.Job} }
-
 // withMissingVideos sets VideoMissing for completed jobs without a stored video.
-func withMissingVideos(ctx context.Context, db *store.Store, jobs []jobJSON) ([]jobJSON, error) {
-	missing, err := db.MissingVideos(ctx, each(jobs, func(job jobJSON) tasks.JobKey { return job.Key() }))
+func withMissingVideos(ctx context.Context, db *store.Store, jobs []dashboard.Job) ([]dashboard.Job, error) {
+	missing, err := db.MissingVideos(ctx, each(jobs, dashboard.Job.Key))
 	for i, job := range jobs {
 		jobs[i].VideoMissing = job.NoMedia || job.Status == tasks.StatusCompleted && slices.Contains(missing, job.Key())
 	}

@@ -16,24 +16,24 @@ import (
 )
 
 // jobTable returns the table for jobs, with their costs if any has some.
-func jobTable(jobs []jobJSON) table[jobJSON] {
+func jobTable(jobs []dashboard.Job) table[dashboard.Job] {
 	const costAt = 4
-	jobTable := table[jobJSON]{
+	jobTable := table[dashboard.Job]{
 		"no jobs",
 		[]string{"JOB", "STATUS", "PROGRESS", "MODEL", "LAST EVENT", "PROMPT"},
-		func(job jobJSON) []string {
-			return []string{job.Key().String(), job.statusText(), job.percent(), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
+		func(job dashboard.Job) []string {
+			return []string{job.Key().String(), statusText(job), percent(job.Progress), job.Model, clock(job.LastReceivedAt), cut(job.Prompt, 40)}
 		},
 	}
-	if slices.ContainsFunc(jobs, func(job jobJSON) bool { return len(job.Costs) > 0 }) {
+	if slices.ContainsFunc(jobs, func(job dashboard.Job) bool { return len(job.Costs) > 0 }) {
 		row := jobTable.row
 		jobTable.heading = slices.Insert(jobTable.heading, costAt, "COST")
-		jobTable.row = func(job jobJSON) []string { return slices.Insert(row(job), costAt, job.costText()) }
+		jobTable.row = func(job dashboard.Job) []string { return slices.Insert(row(job), costAt, costText(job.Costs)) }
 	}
 	return jobTable
 }
 
-func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
+func printJob(w io.Writer, job dashboard.JobDetail, bucketURL string) error {
 	duration := ""
 	if job.DurationSeconds > 0 {
 		duration = strconv.FormatFloat(job.DurationSeconds, 'f', -1, 64) + " s"
@@ -42,11 +42,11 @@ func printJob(w io.Writer, job jobDetailJSON, bucketURL string) error {
 	if job.ExpectedCost != nil {
 		expected = job.ExpectedCost.String()
 	}
-	test := job.job().testText()
+	test := testText(job.Job)
 	return errors.Join(
 		printFields(w, [][2]string{
-			{"Job", job.Key().String()}, {"Status", job.job().statusText()}, {"Progress", job.job().percent()}, {"No media", job.NoMediaReason}, {"Error", job.Error},
-			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"Cost", job.job().costText()}, {"External id", job.ExternalID}, {"Source", job.Source},
+			{"Job", job.Key().String()}, {"Status", statusText(job.Job)}, {"Progress", percent(job.Progress)}, {"No media", job.NoMediaReason}, {"Error", job.Error},
+			{"Prompt", job.Prompt}, {"Model", job.Model}, {"Duration", duration}, {"Cost", costText(job.Costs)}, {"External id", job.ExternalID}, {"Source", job.Source},
 			{"Created", clock(job.CreatedAt)}, {"Started", clock(job.StartedAt)}, {"Finished", clock(job.FinishedAt)},
 			{"Tags", strings.Join(job.Tags, ", ")}, {"Expected cost", expected},
 			{"Metadata", string(job.Metadata)}, {"First event", clock(job.FirstReceivedAt)}, {"Last event", clock(job.LastReceivedAt)},
@@ -94,20 +94,21 @@ func printLocations(w io.Writer, media []dashboard.Media, bucketURL string) erro
 // inCompose reports whether docker-compose.yml, which sets ENV_FILE, runs this process.
 func inCompose() bool { return os.Getenv("ENV_FILE") != "" }
 
-func (j jobJSON) statusText() string {
+// statusText returns the status of a job for people.
+func statusText(job dashboard.Job) string {
 	switch {
-	case j.Contradicted:
-		return string(j.Status) + " (contradicted)"
-	case j.TestCallback && j.Status == tasks.StatusTest:
+	case job.Contradicted:
+		return string(job.Status) + " (contradicted)"
+	case job.TestCallback && job.Status == tasks.StatusTest:
 		return testCallback
-	case j.TestCallback:
-		return string(j.Status) + maybeTest
-	case j.NoMedia:
-		return string(j.Status) + ", no media"
-	case j.VideoMissing:
-		return string(j.Status) + ", video not stored"
+	case job.TestCallback:
+		return string(job.Status) + maybeTest
+	case job.NoMedia:
+		return string(job.Status) + ", no media"
+	case job.VideoMissing:
+		return string(job.Status) + ", video not stored"
 	}
-	return string(j.Status)
+	return string(job.Status)
 }
 
 const (
@@ -116,23 +117,23 @@ const (
 )
 
 // testText returns the text beside the types of the job's events.
-func (j jobJSON) testText() string {
+func testText(job dashboard.Job) string {
 	switch {
-	case !j.TestCallback:
+	case !job.TestCallback:
 		return ""
-	case j.Status == tasks.StatusTest:
+	case job.Status == tasks.StatusTest:
 		return ": " + testCallback
 	}
 	return maybeTest
 }
 
-func (j jobJSON) costText() string {
-	return strings.Join(each(j.Costs, tasks.Cost.String), ", ")
+func costText(costs []tasks.Cost) string {
+	return strings.Join(each(costs, tasks.Cost.String), ", ")
 }
 
-func (j jobJSON) percent() string {
-	if j.Progress == nil {
+func percent(progress *int) string {
+	if progress == nil {
 		return "-"
 	}
-	return strconv.Itoa(*j.Progress) + "%"
+	return strconv.Itoa(*progress) + "%"
 }

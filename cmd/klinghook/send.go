@@ -159,7 +159,7 @@ func (o *sendOptions) check() error {
 		return cli.Usagef("only the seed protocol has thumbnails; leave out --thumbnail-url or --protocol")
 	}
 	o.lifecycle = o.lifecycle || o.fail
-	o.event = eventType(cmp.Or(o.event, tasks.TypeCompleted))
+	o.event = cli.EventType(cmp.Or(o.event, tasks.TypeCompleted))
 	if status := statusOf(o.event); official && (status == "" || status == simulate.Cancelled) {
 		return cli.Usagef("the official protocols have no %q; they have created, processing, completed and failed", o.event)
 	}
@@ -223,14 +223,6 @@ func (a devAddresses) receivesAt(target *url.URL) bool {
 	}
 	ip := net.ParseIP(target.Hostname())
 	return own.Hostname() == target.Hostname() || target.Hostname() == "localhost" || (ip != nil && ip.IsLoopback())
-}
-
-// eventType returns the event's type, which may be given without "video.".
-func eventType(word string) string {
-	if full := "video." + word; slices.Contains(tasks.KnownTypes(), full) {
-		return full
-	}
-	return word
 }
 
 // statusOf returns the status that an event reports; empty for an unknown event.

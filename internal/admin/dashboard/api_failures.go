@@ -105,9 +105,7 @@ func (d *dashboard) addFailureOperations(api huma.API) {
 			return nil, err
 		}
 		out := new(letterOutput)
-		shown := NewDeadLetter(letters[0])
-		shown.Failures = letters[0].Failures
-		out.Body.DeadLetter, out.Body.Content = shown.withoutSecrets(), format(shown.Kind, letters[0].Task.Payload)
+		out.Body.DeadLetter, out.Body.Content = NewDeadLetter(letters[0]).withoutSecrets(), format(string(letters[0].Task.Kind), letters[0].Task.Payload)
 		return out, nil
 	})
 	const many = "Select them by ids, by filter, or all. One request ends at most limit of them, in order of their ids; repeat it with next_cursor until that is missing. Those that fail after the first request are left out."
@@ -153,7 +151,7 @@ func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*letters
 
 // end replays or discards a page of dead letters.
 func (d *dashboard) end(ctx context.Context, action letterAction, in EndLetters) (*endOutput, error) {
-	filter, begun := store.DeadLetterFilter{IDs: in.IDs}, time.Now()
+	filter, started := store.DeadLetterFilter{IDs: in.IDs}, time.Now()
 	ways := 0
 	for _, chosen := range []bool{len(in.IDs) > 0, in.Filter != nil, in.All} {
 		if chosen {
@@ -171,10 +169,10 @@ func (d *dashboard) end(ctx context.Context, action letterAction, in EndLetters)
 		if n, err := fmt.Sscanf(in.Cursor, "%d.%d", &filter.After, &micros); err != nil || n != 2 {
 			return nil, badCursor()
 		}
-		begun = time.UnixMicro(micros)
+		started = time.UnixMicro(micros)
 	}
-	if filter.Before.IsZero() || filter.Before.After(begun) {
-		filter.Before = begun
+	if filter.Before.IsZero() || filter.Before.After(started) {
+		filter.Before = started
 	}
 	filter.Limit = in.Limit
 	result, err := d.endLetters(ctx, action, filter)
@@ -184,7 +182,7 @@ func (d *dashboard) end(ctx context.Context, action letterAction, in EndLetters)
 	out := new(endOutput)
 	out.Body.Ended, out.Body.Failed = result.Ended, append([]letterFailure{}, result.Failed...)
 	if result.After != 0 {
-		out.Body.NextCursor = fmt.Sprintf("%d.%d", result.After, begun.UnixMicro())
+		out.Body.NextCursor = fmt.Sprintf("%d.%d", result.After, started.UnixMicro())
 		filter.After = result.After
 		out.Body.Remaining, err = d.cfg.Store.CountDeadLetters(ctx, filter)
 	}

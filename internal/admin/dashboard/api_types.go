@@ -110,6 +110,11 @@ type SendAttempt struct {
 	Error           string    `json:"error,omitempty" doc:"Missing if it succeeded."`
 }
 
+// NewSendAttempt returns a stored attempt.
+func NewSendAttempt(attempt store.SendAttempt) SendAttempt {
+	return SendAttempt{attempt.At, attempt.Duration.Seconds(), attempt.Status, attempt.Answer, attempt.Error}
+}
+
 // Event is an event without its headers and body.
 type Event struct {
 	ID          string    `json:"id" doc:"Starts with the protocol." example:"klingai:247582a5"`
@@ -160,11 +165,11 @@ type DeadLetter struct {
 	Failures []store.Failure `json:"failures,omitempty" doc:"The failed attempts, the oldest first."`
 }
 
-// NewDeadLetter returns a stored dead letter without payload and failures.
+// NewDeadLetter returns a stored dead letter without its payload.
 func NewDeadLetter(letter store.DeadLetter) DeadLetter {
 	return DeadLetter{
 		ID: letter.ID, Kind: string(letter.Task.Kind), TaskID: letter.Task.ID, Platform: letter.Job.Platform, JobID: letter.Job.ID, EventID: letter.EventID,
-		Error: letter.Error, FailedAt: letter.FailedAt, State: string(letter.State), EndedAt: letter.EndedAt,
+		Error: letter.Error, FailedAt: letter.FailedAt, State: string(letter.State), EndedAt: letter.EndedAt, Failures: letter.Failures,
 	}
 }
 

@@ -49,7 +49,7 @@ func (d *JobDetail) addNotifications(ctx context.Context, db *store.Store) error
 	attempts, attemptsErr := db.AttemptsOf(ctx, d.Key())
 	byID := map[string][]SendAttempt{}
 	for _, attempt := range attempts {
-		byID[attempt.NotificationID] = append(byID[attempt.NotificationID], SendAttempt{attempt.At, attempt.Duration.Seconds(), attempt.Status, attempt.Answer, attempt.Error})
+		byID[attempt.NotificationID] = append(byID[attempt.NotificationID], NewSendAttempt(attempt))
 	}
 	for _, n := range notifications {
 		d.Notifications = append(d.Notifications, Notification{n.ID, n.Type, n.Destination, string(n.State), n.Error, n.SentAt, n.CreatedAt, byID[n.ID]})
@@ -65,9 +65,7 @@ func (d *JobDetail) addFailures(ctx context.Context, db *store.Store) error {
 	}
 	letters, lettersErr := db.DeadLetters(ctx, store.DeadLetterFilter{Job: d.Key(), Ended: true, Limit: maxDetail})
 	for _, letter := range letters {
-		shown := NewDeadLetter(letter)
-		shown.Failures = letter.Failures
-		d.DeadLetters = append(d.DeadLetters, shown)
+		d.DeadLetters = append(d.DeadLetters, NewDeadLetter(letter))
 	}
 	return errors.Join(err, lettersErr)
 }
