@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -174,19 +173,14 @@ func (d *dashboard) showNotFound(w http.ResponseWriter, r *http.Request) {
 	d.showProblem(w, r, http.StatusNotFound, "Page not found", "There is nothing at this address.")
 }
 
-// showError shows an error of a handler, and logs it if klinghook is to blame.
+// showError shows an error of a handler, as problemOf describes it.
 func (d *dashboard) showError(w http.ResponseWriter, r *http.Request, err error) {
-	var problem *Problem
-	switch {
-	case errors.As(err, &problem):
-		d.showProblem(w, r, problem.Status, "That did not work", title(problem.Detail)+".")
-	case errors.Is(err, store.ErrNotFound):
+	if errors.Is(err, store.ErrNotFound) {
 		d.showNotFound(w, r)
-	case errors.Is(err, context.Canceled): // The browser has gone.
-	default:
-		d.cfg.Log.Error("page not available", zap.String("path", r.URL.Path), zap.Error(err))
-		d.showProblem(w, r, http.StatusServiceUnavailable, "Not available", "The database or Redis did not answer. Try again, and see the log of klinghook admin.")
+		return
 	}
+	problem := d.problemOf(err)
+	d.showProblem(w, r, problem.Status, "That did not work", title(problem.Detail)+".")
 }
 
 // showProblem shows a page with a title and a sentence.

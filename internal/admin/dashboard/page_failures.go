@@ -53,13 +53,7 @@ func readFailureQuery(values url.Values) failureQuery {
 
 // values returns the fields that are set.
 func (q failureQuery) values() url.Values {
-	values := url.Values{}
-	for name, value := range map[string]string{"q": q.Text, "kind": q.Kind, "cause": q.Cause, "job": q.Job, "platform": q.Platform, "since": q.Since, "until": q.Until} {
-		if value != "" {
-			values.Set(name, value)
-		}
-	}
-	return values
+	return queryOf(map[string]string{"q": q.Text, "kind": q.Kind, "cause": q.Cause, "job": q.Job, "platform": q.Platform, "since": q.Since, "until": q.Until})
 }
 
 func (q failureQuery) filter(now time.Time) store.DeadLetterFilter {

@@ -42,6 +42,17 @@ func (p *pages) functions() template.FuncMap {
 	}
 }
 
+// queryOf returns the values that are not empty.
+func queryOf(values map[string]string) url.Values {
+	query := url.Values{}
+	for name, value := range values {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return query
+}
+
 // jobPath returns the escaped path of a job or, with a suffix, of something below it.
 func jobPath(job tasks.JobKey, below string) string {
 	at := "/jobs/" + url.PathEscape(job.ID) + below

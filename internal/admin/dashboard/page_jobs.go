@@ -218,12 +218,7 @@ func (f jobFilter) Filtered() bool {
 // link returns the list's path and query with one value changed, from its start unless
 // that is the place.
 func (f jobFilter) link(name, value string) string {
-	query := url.Values{}
-	for name, value := range map[string]string{"q": f.Text, "status": string(f.Status), "source": f.Source, "model": f.Model, "tag": f.Tag, "since": f.Since, "until": f.Until} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
+	query := queryOf(map[string]string{"q": f.Text, "status": string(f.Status), "source": f.Source, "model": f.Model, "tag": f.Tag, "since": f.Since, "until": f.Until})
 	if f.Table {
 		query.Set("view", "table")
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -128,13 +127,7 @@ func (d *dashboard) showRejections(w http.ResponseWriter, r *http.Request) {
 	}
 	page := rejectionsPage{Reasons: reasonOptions(filter.Reason), Sources: sourceOptions(filter.Source), All: d.cfg.Prefix + "/rejections", Filtered: filter.Reason != "" || filter.Source != ""}
 	link := func(before string) string {
-		query := url.Values{}
-		for name, value := range map[string]string{"reason": filter.Reason, "source": filter.Source, "before": before} {
-			if value != "" {
-				query.Set(name, value)
-			}
-		}
-		return d.cfg.Prefix + "/rejections?" + query.Encode()
+		return d.cfg.Prefix + "/rejections?" + queryOf(map[string]string{"reason": filter.Reason, "source": filter.Source, "before": before}).Encode()
 	}
 	if len(list) > rejectionsPerPage {
 		list = list[:rejectionsPerPage]

@@ -71,10 +71,7 @@ func (r *run) change(change func(*runState)) {
 
 // runs are the runs of this process, one at a time.
 type runs struct {
-	store *store.Store
-	log   *zap.Logger
-	// endLetter is that of the dashboard.
-	endLetter func(ctx context.Context, action letterAction, id int64) (ended bool, err error)
+	*dashboard
 
 	mu      sync.Mutex // guards the fields below
 	byID    map[string]*run
@@ -85,7 +82,7 @@ type runs struct {
 }
 
 func newRuns(d *dashboard) *runs {
-	return &runs{store: d.cfg.Store, log: d.cfg.Log, endLetter: d.endLetter, byID: map[string]*run{}}
+	return &runs{dashboard: d, byID: map[string]*run{}}
 }
 
 // start starts a run about total dead letters, which goes on after ctx ends. If another
@@ -128,7 +125,7 @@ func (s *runs) close() {
 
 // work ends the dead letters. A failure does not stop the others.
 func (s *runs) work(ctx context.Context, r *run, filter store.DeadLetterFilter) {
-	for letter, err := range s.store.EachDeadLetter(ctx, filter) {
+	for letter, err := range s.cfg.Store.EachDeadLetter(ctx, filter) {
 		if err != nil {
 			r.change(func(state *runState) { state.Errors, state.Stopped = append(state.Errors, err.Error()), true })
 			break
@@ -141,7 +138,7 @@ func (s *runs) work(ctx context.Context, r *run, filter store.DeadLetterFilter) 
 	r.change(func(state *runState) {
 		state.Ended = time.Now()
 		state.Stopped = state.Stopped || s.stopped.Load()
-		s.log.Info("run of dead letters ended", zap.String("action", string(r.Action)), zap.Int64("total", r.Total),
+		s.cfg.Log.Info("run of dead letters ended", zap.String("action", string(r.Action)), zap.Int64("total", r.Total),
 			zap.Int64("done", state.Done), zap.Int64("failed", state.Failed), zap.Bool("stopped", state.Stopped), zap.Duration("duration", state.Ended.Sub(r.Started)))
 	})
 }
