@@ -210,7 +210,7 @@ func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
 	failure := store.Failure{Attempt: attempt.number, At: attempt.start, Error: err.Error()}
 	if !last {
 		w.metrics.observe(attempt.task.Kind, outcomeRetry, attempt.duration)
-		w.noted(attempt, w.cfg.Store.NoteFailure(ctx, attempt.task.ID, failure))
+		w.noted(attempt, w.cfg.Store.RecordFailure(ctx, attempt.task.ID, failure))
 		if attempt.handler.trouble != nil {
 			w.noted(attempt, attempt.handler.trouble(ctx, attempt.task.Payload, err))
 		}

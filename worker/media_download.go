@@ -127,7 +127,7 @@ func (w *Worker) mediaTrouble(ctx context.Context, payload []byte, reason error)
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.MediaTrouble(ctx, p.Job, p.Name, reason.Error(), w.cfg.Now())
+	return w.cfg.Store.SetMediaError(ctx, p.Job, p.Name, reason.Error(), w.cfg.Now())
 }
 
 // giveUpMedia notes that a link is dead. If the file has another link, it enqueues a

@@ -99,7 +99,7 @@ func (w *Worker) hold(ctx context.Context, notification store.Notification, reas
 
 // joinAttempts lets concurrent attempts share the transaction that notes them.
 func (w *Worker) joinAttempts() {
-	w.attempts = join.New(join.Config[store.SendAttempt, store.Effect]{Parallel: w.cfg.Store.Writers(), Do: w.cfg.Store.NoteAttempts})
+	w.attempts = join.New(join.Config[store.SendAttempt, store.Effect]{Parallel: w.cfg.Store.Writers(), Do: w.cfg.Store.RecordAttempts})
 }
 
 // noteDestinations notes which destinations this worker has.
@@ -116,7 +116,7 @@ func (w *Worker) notificationTrouble(ctx context.Context, payload []byte, reason
 	if err != nil {
 		return err
 	}
-	return w.cfg.Store.NotificationTrouble(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
+	return w.cfg.Store.SetNotificationError(ctx, p.NotificationID, reason.Error(), w.cfg.Now())
 }
 
 // giveUpNotification notes that a notification will not be sent.

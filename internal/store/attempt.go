@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// KeptAttempts is how many attempts are kept of each destination.
+	// KeptAttempts is the number of attempts kept for each destination.
 	KeptAttempts = 50
-	// maxAnswer is how much of an answer is kept, in bytes.
+	// maxAnswer is the number of bytes kept of a response body.
 	maxAnswer = 1 << 10
 )
 
@@ -21,31 +21,31 @@ const (
 type SendAttempt struct {
 	NotificationID string
 	Destination    string
-	// At is when it began.
+	// At is the start time.
 	At       time.Time
 	Duration time.Duration
-	// Status is the HTTP status of a forward's answer; 0 if there was none, and for chat.
+	// Status is the HTTP status of a forward's response; 0 without a response, and for chat.
 	Status int
-	// Answer is the start of a forward's answer.
+	// Answer is the start of a forward's response body.
 	Answer string
-	// Error is why it failed; empty if it succeeded.
+	// Error is empty if the attempt succeeded.
 	Error string
 }
 
-// Effect is what an attempt meant for its destination.
+// Effect is the effect of an attempt on its destination.
 type Effect struct {
-	// Paused and Resumed report that this attempt caused it.
+	// Paused and Resumed report that the attempt paused or resumed the destination.
 	Paused, Resumed bool
 	// Held reports that the destination is paused now.
 	Held bool
-	// FailingSince is the first failed attempt since the last success.
+	// FailingSince is the time of the first failed attempt since the last success.
 	FailingSince time.Time
 }
 
-// NoteAttempts keeps attempts, marks the notifications of successful ones as sent, and
+// RecordAttempts stores attempts, marks the notifications of successful ones as sent, and
 // pauses or resumes their destinations, all in one transaction. It returns the effect of
-// each.
-func (s *Store) NoteAttempts(ctx context.Context, list []SendAttempt) ([]Effect, error) {
+// each attempt.
+func (s *Store) RecordAttempts(ctx context.Context, list []SendAttempt) ([]Effect, error) {
 	effects := make([]Effect, len(list))
 	byDestination := map[string][]int{}
 	for i, attempt := range list {
@@ -55,8 +55,8 @@ func (s *Store) NoteAttempts(ctx context.Context, list []SendAttempt) ([]Effect,
 		for _, name := range slices.Sorted(maps.Keys(byDestination)) {
 			indexes := byDestination[name]
 			slices.SortStableFunc(indexes, func(a, b int) int { return list[a].At.Compare(list[b].At) })
-			if err := s.noteAttempts(ctx, tx, name, list, indexes, effects); err != nil {
-				return wrap(err, "note attempts at %s", name)
+			if err := s.recordAttempts(ctx, tx, name, list, indexes, effects); err != nil {
+				return wrap(err, "record attempts at %s", name)
 			}
 		}
 		return s.markSent(ctx, tx, list)
@@ -64,9 +64,9 @@ func (s *Store) NoteAttempts(ctx context.Context, list []SendAttempt) ([]Effect,
 	return effects, err
 }
 
-// noteAttempts keeps the attempts at one destination, whose row is locked until the
+// recordAttempts stores the attempts at one destination and locks its row until the
 // transaction ends.
-func (s *Store) noteAttempts(ctx context.Context, tx *sql.Tx, name string, list []SendAttempt, indexes []int, effects []Effect) error {
+func (s *Store) recordAttempts(ctx context.Context, tx *sql.Tx, name string, list []SendAttempt, indexes []int, effects []Effect) error {
 	last := list[indexes[len(indexes)-1]].At
 	before, err := one(ctx, tx, scanDestination, `
 		INSERT INTO destinations (name, configured_at, attempts) VALUES ($1, $2, $3)
@@ -80,8 +80,8 @@ func (s *Store) noteAttempts(ctx context.Context, tx *sql.Tx, name string, list 
 	var rows [][]any
 	for i, index := range indexes {
 		attempt := list[index]
-		effects[index] = after.note(attempt)
-		if i < len(indexes)-KeptAttempts { // its place is taken by a later one
+		effects[index] = after.apply(attempt)
+		if i < len(indexes)-KeptAttempts { // a later one would overwrite it
 			continue
 		}
 		slot := (before.attempts - int64(len(indexes)-i)) % KeptAttempts
@@ -99,8 +99,8 @@ func (s *Store) noteAttempts(ctx context.Context, tx *sql.Tx, name string, list 
 	return err
 }
 
-// note changes the state for an attempt.
-func (d *Destination) note(attempt SendAttempt) (effect Effect) {
+// apply updates the destination after an attempt.
+func (d *Destination) apply(attempt SendAttempt) (effect Effect) {
 	ended := attempt.At.Add(attempt.Duration).UTC()
 	switch {
 	case attempt.Error == "":
@@ -142,8 +142,8 @@ func cutAnswer(answer string) string {
 	return storable(answer)
 }
 
-// AttemptsAt returns the attempts that are kept of a destination, the latest first; limit
-// is the most, and 0 is no limit.
+// AttemptsAt returns at most limit stored attempts at a destination, latest first; 0 means
+// no limit.
 func (s *Store) AttemptsAt(ctx context.Context, name string, limit int) ([]SendAttempt, error) {
 	list, err := collect(ctx, s.db, scanAttempt, selectAttempt+`
 		WHERE destination = $1 ORDER BY attempted_at DESC, slot`+(&where{}).limit(limit), name)

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// maxCause is the length of a cause in bytes.
+// maxCause is the maximum length of a cause in bytes.
 const maxCause = 200
 
-// varying are the parts of an error that differ between tasks that failed for the same
-// reason, and what replaces them.
+// varying lists patterns for the parts of an error that differ between failures with the
+// same cause, and their replacements.
 var varying = []struct {
 	part *regexp.Regexp
 	with string
@@ -21,11 +21,12 @@ var varying = []struct {
 	{regexp.MustCompile(`\b(?:\d+(?:\.\d+)?(?:ns|µs|ms|s|m|h))+\b`), "<time>"},
 }
 
-// numbered are words with digits. Those after the first group say why a task failed.
+// numbered matches words with digits. After the first group they belong to the cause, such
+// as a status code.
 var numbered = regexp.MustCompile(`(\b(?:answered|code|status) )?[\w:-]*\d[\w:-]*`)
 
-// causeOf returns what a failed task has in common with others that failed for the same
-// reason: its error without ids, names, links and numbers.
+// causeOf returns a dead letter's error without ids, names, links and numbers, which is the
+// same for all tasks that failed for the same reason.
 func causeOf(letter DeadLetter) string {
 	text, _, _ := strings.Cut(storable(letter.Error), "\n")
 	for _, own := range []string{letter.Job.String(), letter.Job.ID, letter.EventID} {

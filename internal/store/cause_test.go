@@ -7,7 +7,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestCauseLeavesOutWhatDiffersBetweenTasks(t *testing.T) {
+func TestCauseOmitsDetailsOfTheTask(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"gone", "download video of vid_1: fetch vid_1/video.mp4 from cdn.example: cdn.example answered 404 Not Found",
 			"download video of <id>: fetch <file> from cdn.example: cdn.example answered 404 Not Found"},

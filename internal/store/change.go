@@ -23,10 +23,10 @@ func (s *Store) LastChange(ctx context.Context) (time.Time, error) {
 	return last, wrap(err, "read last change")
 }
 
-// Changes returns at most limit changes after a time, the oldest first. A change may
-// become visible some seconds after its time, when its transaction ends, and the clocks of
-// processes differ. To miss none, ask again from some seconds before the last one, and
-// skip those that are known.
+// Changes returns at most limit changes after a time, oldest first. A change may become
+// visible some seconds after its time, when its transaction ends, and the clocks of
+// processes differ. To miss none, start some seconds before the last change seen and skip
+// known ones.
 func (s *Store) Changes(ctx context.Context, after time.Time, limit int) ([]Change, error) {
 	list, err := collect(ctx, s.reads, func(row scanner) (c Change, err error) {
 		err = row.Scan(&c.Job.Platform, &c.Job.ID, instant{&c.At}, &c.Deleted)

@@ -20,10 +20,10 @@ func tables() []string {
 	return []string{"events", "jobs", "job_tags", "job_search", "media", "notifications", "destinations", "destination_attempts", "task_failures", "dead_letters", "rejections", "lookup_requests", "erasures", "doomed_objects"}
 }
 
-// Copy copies all rows of another database, of either kind, and returns how many. Both
-// must have this build's schema, and nothing may use them meanwhile. s must be empty,
-// else the error matches [ErrNotEmpty]; if Copy fails, s stays empty. progress, if not
-// nil, is called after each row.
+// Copy copies all rows of another database, of either kind, and returns their number.
+// Both must have this build's schema and no other users. s must be empty, else the error
+// matches [ErrNotEmpty]; if Copy fails, s stays empty. progress, if not nil, is called
+// after each row.
 func (s *Store) Copy(ctx context.Context, from *Store, progress func(done, total int64)) (rows int64, err error) {
 	for _, db := range []*Store{s, from} {
 		if err := db.CheckSchema(ctx); err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// CountLimit is the highest count for metrics. It keeps them cheap in a large database.
+// CountLimit limits counts for metrics, to keep them cheap in a large database.
 const CountLimit = 100_000
 
 // Counts contains the counts for metrics, each up to [CountLimit].
@@ -17,7 +17,7 @@ type Counts struct {
 	// DeadLetters counts open dead letters by the kind of their task; it has every kind.
 	DeadLetters map[tasks.Kind]int
 	// Events counts unprocessed events, Media files to download, and Notifications
-	// those to send.
+	// notifications to send.
 	Events, Media, Notifications int
 	// Paused counts the destinations that are paused because every attempt failed.
 	Paused int
@@ -25,12 +25,12 @@ type Counts struct {
 
 // The rows that [Store.Counts] counts; each condition has an index.
 const (
-	jobsOfStatus        = `jobs WHERE status = $1`
-	openDeadLetters     = `dead_letters WHERE state = 'dead' AND kind = $1`
-	unprocessedEvents   = `events WHERE processed_at IS NULL`
-	pendingMedia        = `media WHERE state = 'pending'`
-	pendingNotification = `notifications WHERE state = 'pending'`
-	pausedDestinations  = `destinations WHERE paused_by = 'failures'`
+	jobsOfStatus         = `jobs WHERE status = $1`
+	openDeadLetters      = `dead_letters WHERE state = 'dead' AND kind = $1`
+	unprocessedEvents    = `events WHERE processed_at IS NULL`
+	pendingMedia         = `media WHERE state = 'pending'`
+	pendingNotifications = `notifications WHERE state = 'pending'`
+	pausedDestinations   = `destinations WHERE paused_by = 'failures'`
 )
 
 // Counts counts jobs, dead letters, and pending work.
@@ -48,7 +48,7 @@ func (s *Store) Counts(ctx context.Context) (counts Counts, err error) {
 	for _, policy := range tasks.Policies() {
 		counts.DeadLetters[policy.Kind] = count(openDeadLetters, policy.Kind)
 	}
-	counts.Events, counts.Media, counts.Notifications = count(unprocessedEvents), count(pendingMedia), count(pendingNotification)
+	counts.Events, counts.Media, counts.Notifications = count(unprocessedEvents), count(pendingMedia), count(pendingNotifications)
 	counts.Paused = count(pausedDestinations)
 	return counts, wrap(err, "count jobs and owed work")
 }

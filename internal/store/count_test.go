@@ -45,7 +45,7 @@ func TestCounts(t *testing.T) {
 		want.DeadLetters[tasks.KindMediaDownload] = 2
 		want.Events, want.Media, want.Notifications = 1, 2, 3
 		for _, day := range []time.Duration{0, 24 * time.Hour} {
-			_, err := db.NoteAttempts(ctx, []store.SendAttempt{{Destination: "a", At: received.Add(day), Error: "down"}})
+			_, err := db.RecordAttempts(ctx, []store.SendAttempt{{Destination: "a", At: received.Add(day), Error: "down"}})
 			testenv.NoError(t, err)
 		}
 		testenv.NoError(t, db.ConfigureDestinations(ctx, []string{"b"}, received.Add(24*time.Hour)))

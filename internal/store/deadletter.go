@@ -18,34 +18,34 @@ type DeadLetterState string
 
 // The states of a dead letter.
 const (
-	// DeadLetterDead is open: it waits for a person.
+	// DeadLetterDead is open: it needs a person's decision.
 	DeadLetterDead DeadLetterState = "dead"
 	// DeadLetterReplayed was enqueued again.
 	DeadLetterReplayed DeadLetterState = "replayed"
 	// DeadLetterDiscarded was dropped by a person.
 	DeadLetterDiscarded DeadLetterState = "discarded"
-	// DeadLetterDone was closed because its work was done after all, by a run of the
-	// task from the queue pages or because of another event.
+	// DeadLetterDone was closed because its work succeeded after all: someone ran the task
+	// from the queue pages, or another event led to the same work.
 	DeadLetterDone DeadLetterState = "done"
 )
 
-// DeadLetter is a task that was given up. A task has at most one open dead letter; if
-// the task is given up again after that was closed, it gets another.
+// DeadLetter is a task that was given up. A task has at most one open dead letter. If the
+// task is given up again after that one was closed, it gets another.
 type DeadLetter struct {
 	ID   int64
 	Task tasks.Task
 	// Job and EventID are the task's job and event; empty if unknown.
 	Job     tasks.JobKey
 	EventID string
-	// Error is the last error. Cause is what it has in common with those of other tasks
-	// that failed for the same reason; [Store.Bury] computes it.
+	// Error is the last error. Cause is its text without ids and other details, the same
+	// for all tasks that failed for the same reason; [Store.Bury] computes it.
 	Error, Cause string
 	// Failures are the failed attempts, oldest first, except those that ended with a crash
 	// or while the database was unreachable.
 	Failures []Failure
 	FailedAt time.Time
 	State    DeadLetterState
-	// EndedAt is when it was replayed, discarded or done.
+	// EndedAt is when it was closed.
 	EndedAt time.Time
 }
 
@@ -57,12 +57,12 @@ type Failure struct {
 	Error   string    `json:"error" doc:"Why it failed."`
 }
 
-// NoteFailure keeps the error of an attempt that will be retried, for a later dead
-// letter.
-func (s *Store) NoteFailure(ctx context.Context, taskID string, failure Failure) error {
+// RecordFailure stores the error of an attempt that will be retried, in case the task
+// becomes a dead letter.
+func (s *Store) RecordFailure(ctx context.Context, taskID string, failure Failure) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 		storable(taskID), s.dialect.time(failure.At), failure.Attempt, storable(failure.Error))
-	return wrap(err, "note failure of %s", taskID)
+	return wrap(err, "record failure of %s", taskID)
 }
 
 const deleteFailures = `DELETE FROM task_failures WHERE task_id = $1`
@@ -73,9 +73,10 @@ func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
 	return wrap(err, "forget failures of %s", taskID)
 }
 
-// Bury stores dead letters in one transaction, with the failures that [Store.NoteFailure]
-// kept. Each needs Task, Error and FailedAt; Failures are further attempts. An open dead
-// letter of the same task is updated. Those of deleted jobs are dropped.
+// Bury stores dead letters in one transaction, with the failures stored by
+// [Store.RecordFailure]. Each needs Task, Error and FailedAt; Failures are further
+// attempts. Bury updates an open dead letter of the same task, and drops dead letters of
+// deleted jobs.
 func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
 	letters = slices.SortedFunc(slices.Values(letters), func(a, b DeadLetter) int { return cmp.Compare(a.Task.ID, b.Task.ID) })
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -155,27 +156,27 @@ type DeadLetterFilter struct {
 	IDs  []int64
 	Job  tasks.JobKey
 	Kind tasks.Kind
-	// Error is a part of the last error's text. Cause is a whole cause; see [DeadLetter].
+	// Error is a substring of the last error. Cause is an entire cause; see [DeadLetter].
 	Error, Cause string
-	// Text is a part of the last error, the job's id or the task's id; upper and lower case
-	// are the same.
+	// Text is a substring of the last error, the job's id or the task's id; case is ignored.
 	Text string
 	// Since and Before bound the time of the last failure.
 	Since, Before time.Time
 	// Ended also selects those that were replayed, discarded or done.
 	Ended bool
-	// Outline leaves out the payload and the failures, which may be large. Failures keeps
-	// the failures.
+	// Outline omits the payload and the failures, which may be large. Failures includes
+	// the failures even so.
 	Outline, Failures bool
-	// Newest sorts by id downwards.
+	// Newest sorts by descending id.
 	Newest bool
-	// After is the id after which to continue; ids grow. Below is the same for Newest.
+	// After selects greater ids and Below smaller ones, to continue a list.
 	After, Below int64
-	// Limit is the most dead letters to return; 0 is no limit.
+	// Limit is the maximum number of dead letters; 0 means no limit.
 	Limit int
 }
 
-// DeadLetters returns the selected dead letters by id, upwards unless filter.Newest is set.
+// DeadLetters returns the selected dead letters by ascending id, unless filter.Newest is
+// set.
 func (s *Store) DeadLetters(ctx context.Context, filter DeadLetterFilter) ([]DeadLetter, error) {
 	conditions := s.selected(filter)
 	large := "payload, failures"
@@ -230,8 +231,8 @@ func (s *Store) CountDeadLetters(ctx context.Context, filter DeadLetterFilter) (
 	return n, wrap(err, "count dead letters")
 }
 
-// CountOpenDeadLetters counts the open dead letters, up to [CountLimit], and returns the
-// greatest id of them.
+// CountOpenDeadLetters counts the open dead letters, up to [CountLimit], and returns their
+// greatest id.
 func (s *Store) CountOpenDeadLetters(ctx context.Context) (n int, newest int64, err error) {
 	counted, err := one(ctx, s.db, func(row scanner) (c [2]int64, err error) {
 		err = row.Scan(&c[0], &c[1])
@@ -249,7 +250,7 @@ func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
 	conditions.andIf(filter.Cause != "", "cause = ?", storable(filter.Cause))
 	conditions.andIf(filter.Job.ID != "", "platform = ? AND job_id = ?", filter.Job.Platform, filter.Job.ID)
 	conditions.andIf(filter.Kind != "", "kind = ?", filter.Kind)
-	conditions.andIf(filter.Error != "", "replace(error, ?, '') <> error", filter.Error) // contains, without patterns
+	conditions.andIf(filter.Error != "", "replace(error, ?, '') <> error", filter.Error) // a substring, without LIKE's wildcards
 	text := strings.ToLower(storable(filter.Text))
 	conditions.andIf(text != "", s.dialect.position+"(lower(error), ?) + "+s.dialect.position+"(lower(job_id), ?) + "+s.dialect.position+"(lower(task_id), ?) > 0", text, text, text)
 	conditions.andIf(!filter.Since.IsZero(), "failed_at >= ?", s.dialect.time(filter.Since))
@@ -258,10 +259,10 @@ func (s *Store) selected(filter DeadLetterFilter) (conditions where) {
 	return conditions
 }
 
-// EndDeadLetter closes a dead letter. It does nothing if the dead letter is closed
-// already or its task has failed again since it was read. Only replayed replaces done:
-// a replayed task may be done before EndDeadLetter is called. Discarding the dead letter
-// of a job that lacks a file ends the job's look-ups.
+// EndDeadLetter closes a dead letter. It does nothing if the dead letter is already closed
+// or its task has failed again since it was read. The state done can still become
+// replayed: a replayed task may finish before EndDeadLetter is called. Discarding the dead
+// letter of a job that lacks a file ends the job's look-ups.
 func (s *Store) EndDeadLetter(ctx context.Context, letter DeadLetter, state DeadLetterState, at time.Time) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		ended, err := collect(ctx, tx, scanOne[int64], `
@@ -276,16 +277,16 @@ func (s *Store) EndDeadLetter(ctx context.Context, letter DeadLetter, state Dead
 	return wrap(err, "mark dead letter %d %s", letter.ID, state)
 }
 
-// EndDeadLetterOf closes the open dead letter of a task, if any, as done.
+// EndDeadLetterOf marks the open dead letter of a task, if any, as done.
 func (s *Store) EndDeadLetterOf(ctx context.Context, taskID string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE dead_letters SET state = 'done', ended_at = $2 WHERE task_id = $1 AND state = 'dead'`,
 		storable(taskID), s.dialect.time(at))
 	return wrap(err, "end dead letter of %s", taskID)
 }
 
-// EndDone closes the open dead letters whose work was done after all: the event is
-// processed, the file is stored with no newer link given up, the job lacks no file, the notification was sent.
-// It returns their tasks, without payloads.
+// EndDone marks open dead letters as done if their work has succeeded after all: the event
+// is processed, the file is stored and no newer link was given up, the job lacks no file,
+// or the notification was sent. It returns their tasks, without payloads.
 func (s *Store) EndDone(ctx context.Context, at time.Time) (ended []tasks.Task, err error) {
 	// rest selects the part of a task's id after "<kind>:".
 	rest := func(kind tasks.Kind) string { return "substr(task_id, " + strconv.Itoa(len(kind)+2) + ")" }

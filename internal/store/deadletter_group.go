@@ -9,20 +9,20 @@ import (
 
 // DeadLetterGroup is the dead letters of one kind and cause.
 type DeadLetterGroup struct {
-	// Cause is what their errors have in common; see [DeadLetter].
+	// Cause is their common cause; see [DeadLetter].
 	Cause string
 	Kind  tasks.Kind
 	Count int64
 	// Newest is the time of the latest failure.
 	Newest time.Time
-	// Example is the one with the greatest id, without its payload and failures.
+	// Example is the dead letter with the greatest id, without payload and failures.
 	Example DeadLetter
 }
 
-// maxGroups is how many groups [Store.DeadLetterGroups] returns.
+// maxGroups is the maximum number of groups of [Store.DeadLetterGroups].
 const maxGroups = 200
 
-// DeadLetterGroups groups the selected dead letters by kind and cause, the largest group
+// DeadLetterGroups groups the selected dead letters by kind and cause, largest group
 // first, and returns at most 200. It ignores the filter's order and limit.
 func (s *Store) DeadLetterGroups(ctx context.Context, filter DeadLetterFilter) ([]DeadLetterGroup, error) {
 	conditions := s.selected(filter)

@@ -51,7 +51,7 @@ func TestDeadLettersAreGroupedByCause(t *testing.T) {
 			{"text of an error", store.DeadLetterFilter{Text: "not found"}, []string{"task-0", "task-2", "task-4"}},
 			{"text of a job", store.DeadLetterFilter{Text: "vID_3"}, []string{"task-3"}},
 			{"text of a task", store.DeadLetterFilter{Text: "TASK-5", Ended: true}, []string{"task-5"}},
-			{"no pattern", store.DeadLetterFilter{Text: "%"}, nil},
+			{"text with wildcards", store.DeadLetterFilter{Text: "%"}, nil},
 		}
 		for _, tt := range tests {
 			list, err := db.DeadLetters(t.Context(), tt.filter)

@@ -19,7 +19,7 @@ func dead(id, job, text string, minute int) store.DeadLetter {
 	}
 }
 
-func TestDeadLetterIsClosedOnlyAsItWasSeen(t *testing.T) {
+func TestDeadLetterOfTaskThatFailedAgainStaysOpen(t *testing.T) {
 	const first, second, done, replayed, discarded = "first", "second", "done", "replayed", "discarded"
 	tests := []struct {
 		name  string
@@ -29,7 +29,7 @@ func TestDeadLetterIsClosedOnlyAsItWasSeen(t *testing.T) {
 		{"closed once", []string{replayed, discarded}, []string{"first replayed 1"}},
 		{"dies again after its replay", []string{replayed, second}, []string{"first replayed 1", "second dead 1"}},
 		{"failed again since it was seen", []string{second, second, replayed}, []string{"second dead 2"}},
-		// A worker may finish the replayed task before the replay is noted.
+		// A worker may finish the replayed task before the replay is recorded.
 		{"done, then replayed", []string{done, replayed}, []string{"first replayed 1"}},
 		{"done, then discarded", []string{done, discarded}, []string{"first done 1"}},
 	}
@@ -73,7 +73,7 @@ func TestDeadLetterIsClosedOnlyAsItWasSeen(t *testing.T) {
 func TestForgottenFailuresAreNotBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
-		testenv.NoError(t, db.NoteFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}))
+		testenv.NoError(t, db.RecordFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}))
 		testenv.NoError(t, db.ForgetFailures(ctx, "task-1"))
 		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
 		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
@@ -103,13 +103,13 @@ func TestDeadLetterFilter(t *testing.T) {
 			filter store.DeadLetterFilter
 			want   []int64
 		}{
-			{"all that are dead", store.DeadLetterFilter{}, []int64{1, 3, 4}},
+			{"open", store.DeadLetterFilter{}, []int64{1, 3, 4}},
 			{"ended too", store.DeadLetterFilter{Ended: true}, []int64{1, 2, 3, 4}},
 			{"by id", store.DeadLetterFilter{IDs: []int64{4, 1, 99}}, []int64{1, 4}},
 			{"by job", store.DeadLetterFilter{Job: tasks.KlingJob("vid_2")}, []int64{3, 4}},
 			{"by kind", store.DeadLetterFilter{Kind: tasks.KindNotifySend}, []int64{4}},
 			{"by error", store.DeadLetterFilter{Error: "time"}, []int64{4}},
-			{"error is no pattern", store.DeadLetterFilter{Error: "% full_"}, []int64{3}},
+			{"error with wildcards", store.DeadLetterFilter{Error: "% full_"}, []int64{3}},
 			{"since", store.DeadLetterFilter{Since: received.Add(20 * time.Minute)}, []int64{3, 4}},
 			{"before", store.DeadLetterFilter{Before: received.Add(20 * time.Minute)}, []int64{1}},
 			{"a page", store.DeadLetterFilter{After: 1, Limit: 1}, []int64{3}},

@@ -8,40 +8,42 @@ import (
 )
 
 const (
-	// PauseAfter is how long every attempt at a destination must fail until it is paused.
+	// PauseAfter is how long all attempts at a destination must fail before it is paused.
 	PauseAfter = 24 * time.Hour
-	// firstProbe is the wait before the first message that tries a paused destination. It
-	// doubles with each, up to lastProbe.
+	// firstProbe is the wait before the first message that probes a paused destination.
+	// The wait doubles with each probe, up to lastProbe.
 	firstProbe, lastProbe = time.Minute, time.Hour
-	// forgetAfter is how long a destination without a worker that knows it is kept.
+	// forgetAfter is how long to keep a destination that no worker has in its settings.
 	forgetAfter = 24 * time.Hour
-	// configuredEvery is how often a worker's settings are noted.
+	// configuredEvery is how often ConfiguredAt is updated.
 	configuredEvery = 10 * time.Minute
 )
 
-// Pauser is who paused a destination.
+// Pauser says who paused a destination.
 type Pauser string
 
 // The pausers.
 const (
-	// PausedByFailures is klinghook: every attempt failed for PauseAfter. Probes end it.
+	// PausedByFailures means that all attempts failed for PauseAfter. A successful probe
+	// ends the pause.
 	PausedByFailures Pauser = "failures"
-	// PausedByOperator is a person, who ends it.
+	// PausedByOperator means that a person paused it. Only a person ends the pause.
 	PausedByOperator Pauser = "operator"
 )
 
-// Destination is what all workers know of a destination of notifications.
+// Destination is the state of a notification destination, shared by all workers.
 type Destination struct {
 	Name string
 	// ConfiguredAt is when a worker last had it in its settings, to within minutes.
 	ConfiguredAt time.Time
-	// FailingSince is the first failed attempt since the last success; zero if the last
-	// attempt succeeded.
+	// FailingSince is the time of the first failed attempt since the last success; zero if
+	// the last attempt succeeded.
 	FailingSince time.Time
-	// PausedAt is zero unless it is paused: its notifications stay pending.
+	// PausedAt is zero if the destination is not paused. Notifications to a paused
+	// destination stay pending.
 	PausedAt time.Time
 	PausedBy Pauser
-	// ProbeAt is when a message tries a destination that is paused by failures.
+	// ProbeAt is when the next probe is due, if failures caused the pause.
 	ProbeAt time.Time
 
 	probes   int
@@ -67,15 +69,14 @@ func (s *Store) Destination(ctx context.Context, name string) (Destination, erro
 	return d, wrap(err, "read destination %s", name)
 }
 
-// PausedDestinations returns the destinations that klinghook paused because every attempt
-// failed.
+// PausedDestinations returns the destinations that are paused by failures.
 func (s *Store) PausedDestinations(ctx context.Context) ([]Destination, error) {
 	list, err := collect(ctx, s.db, scanDestination, selectDestination+`WHERE paused_by = 'failures' ORDER BY name`)
 	return list, wrap(err, "list paused destinations")
 }
 
-// ConfigureDestinations notes that a worker has these destinations in its settings, and
-// forgets those that no worker has had for a day, unless they have pending notifications
+// ConfigureDestinations records that a worker has these destinations in its settings, and
+// deletes those that no worker has had for a day, unless they have pending notifications
 // or an operator paused them.
 func (s *Store) ConfigureDestinations(ctx context.Context, names []string, at time.Time) error {
 	for _, name := range names {
@@ -84,7 +85,7 @@ func (s *Store) ConfigureDestinations(ctx context.Context, names []string, at ti
 			ON CONFLICT (name) DO UPDATE SET configured_at = excluded.configured_at WHERE destinations.configured_at < $3`,
 			name, s.dialect.time(at), s.dialect.time(at.Add(-configuredEvery)))
 		if err != nil {
-			return wrap(err, "note destination %s", name)
+			return wrap(err, "record destination %s", name)
 		}
 	}
 	return wrap(s.inTx(ctx, func(tx *sql.Tx) error {
@@ -96,17 +97,17 @@ func (s *Store) ConfigureDestinations(ctx context.Context, names []string, at ti
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM destination_attempts WHERE destination NOT IN (SELECT name FROM destinations)`)
 		return err
-	}), "forget destinations")
+	}), "delete old destinations")
 }
 
 // PauseDestination pauses a destination until [Store.ResumeDestination]. It returns
-// ErrNotFound if there is none of this name.
+// ErrNotFound if the destination does not exist.
 func (s *Store) PauseDestination(ctx context.Context, name string, at time.Time) error {
 	return s.changeDestination(ctx, "pause", name, `paused_at = coalesce(paused_at, $2), paused_by = 'operator', probe_at = NULL, probes = 0`, s.dialect.time(at))
 }
 
-// ResumeDestination ends a pause. The destination is paused again if every attempt fails
-// for another PauseAfter. It returns ErrNotFound if there is none of this name.
+// ResumeDestination ends a pause. The destination is paused again if all attempts fail for
+// another PauseAfter. It returns ErrNotFound if the destination does not exist.
 func (s *Store) ResumeDestination(ctx context.Context, name string) error {
 	return s.changeDestination(ctx, "resume", name, `paused_at = NULL, paused_by = '', probe_at = NULL, probes = 0, failing_since = NULL`)
 }
@@ -122,14 +123,14 @@ type SendGate int
 // The gates.
 const (
 	GateOpen SendGate = iota
-	// GateProbe is open for one message, which tries whether a paused destination works.
+	// GateProbe lets one message through, to probe a paused destination.
 	GateProbe
 	// GateClosed means that the destination is paused.
 	GateClosed
 )
 
-// GateOf returns whether a message may be sent to a destination now. Only one caller gets
-// a probe that is due; the next one is due later.
+// GateOf reports whether a message may be sent to a destination now. If a probe is due,
+// only one caller gets GateProbe, and the next probe is scheduled.
 func (s *Store) GateOf(ctx context.Context, name string, now time.Time) (SendGate, error) {
 	list, err := collect(ctx, s.db, scanDestination, selectDestination+`WHERE name = $1 AND paused_at IS NOT NULL`, name)
 	if err != nil || len(list) == 0 {
@@ -140,7 +141,7 @@ func (s *Store) GateOf(ctx context.Context, name string, now time.Time) (SendGat
 			UPDATE destinations SET probes = probes + 1, probe_at = $3 WHERE name = $1 AND probes = $2 AND paused_by = 'failures' RETURNING name`,
 			name, d.probes, s.dialect.time(now.Add(min(firstProbe<<min(d.probes+1, 10), lastProbe))))
 		if err != nil {
-			return GateClosed, wrap(err, "take probe of destination %s", name)
+			return GateClosed, wrap(err, "claim probe of destination %s", name)
 		}
 		if len(mine) > 0 {
 			return GateProbe, nil
@@ -149,9 +150,9 @@ func (s *Store) GateOf(ctx context.Context, name string, now time.Time) (SendGat
 	return GateClosed, nil
 }
 
-// pendingDestinations selects the destinations with pending notifications, by steps in
-// the index, that are not paused. Those that no worker has are not: their notifications
-// become dead letters.
+// pendingDestinations steps through the index to select the destinations that have pending
+// notifications and are not paused. It ignores the pause of a destination that no worker
+// has in its settings: its notifications become dead letters.
 const pendingDestinations = `
 	WITH RECURSIVE pending (name) AS (
 		SELECT min(destination) FROM notifications WHERE state = 'pending'
@@ -191,8 +192,8 @@ func (s *Store) owedTo(ctx context.Context, name string, limit int) iter.Seq2[[]
 	})
 }
 
-// DueProbes returns a pending notification for each destination with a probe that is due:
-// the oldest and the newest in turn, because one message may always fail.
+// DueProbes returns a pending notification for each destination with a due probe. It
+// alternates between the oldest and the newest, because one message may always fail.
 func (s *Store) DueProbes(ctx context.Context, now time.Time) (due []Notification, err error) {
 	paused, err := collect(ctx, s.db, scanDestination, selectDestination+`WHERE paused_by = 'failures' AND probe_at <= $1 ORDER BY name`, s.dialect.time(now))
 	for _, d := range paused {

@@ -15,10 +15,10 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// tried notes an attempt and returns its effect. An empty reason is success.
+// tried records an attempt and returns its effect. An empty reason means success.
 func tried(t *testing.T, db *store.Store, destination, notification string, at time.Time, reason string) store.Effect {
 	t.Helper()
-	effects, err := db.NoteAttempts(t.Context(), []store.SendAttempt{{Destination: destination, NotificationID: notification, At: at, Error: reason}})
+	effects, err := db.RecordAttempts(t.Context(), []store.SendAttempt{{Destination: destination, NotificationID: notification, At: at, Error: reason}})
 	testenv.NoError(t, err)
 	return effects[0]
 }
@@ -31,7 +31,7 @@ func checkGate(t *testing.T, db *store.Store, name string, at time.Time, want st
 	}
 }
 
-func TestDestinationIsPausedWhenEveryAttemptFailedForADay(t *testing.T) {
+func TestDestinationIsPausedAfterADayOfFailures(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		after := received.Add
 		const day = 24 * time.Hour
@@ -51,10 +51,10 @@ func TestDestinationIsPausedWhenEveryAttemptFailedForADay(t *testing.T) {
 				t.Errorf("after %s (-want +got):\n%s", step.at, diff)
 			}
 		}
-		// A pause of one destination is none of another.
+		// Other destinations are not paused.
 		checkGate(t, db, "crm", after(2*day), store.GateOpen)
 		checkGate(t, db, "shop", after(2*day+59*time.Second), store.GateClosed)
-		// Probes: one at a time, with growing waits.
+		// One probe at a time, with growing waits.
 		at := after(2*day + time.Minute)
 		for _, wait := range []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, time.Hour, time.Hour} {
 			checkGate(t, db, "shop", at, store.GateProbe)
@@ -126,7 +126,7 @@ func TestPausedDestinationsAreNotOwed(t *testing.T) {
 		if n, err := db.CountPending(ctx, "shop"); err != nil || n != 3 {
 			t.Errorf("%d, %v notifications wait for shop, want 3", n, err)
 		}
-		// The oldest and the newest in turn.
+		// Probes alternate between the oldest and the newest.
 		for _, want := range []string{ids[0], ids[2], ids[0]} {
 			due, err := db.DueProbes(ctx, now)
 			if err != nil || len(due) != 1 || due[0].ID != want {
@@ -178,7 +178,7 @@ func TestUnconfiguredDestinationIsForgotten(t *testing.T) {
 		testenv.NoError(t, db.ResumeDestination(ctx, "shop"))
 		testenv.NoError(t, db.ConfigureDestinations(ctx, []string{"team"}, later))
 		if diff := cmp.Diff([]string{"team"}, names()); diff != "" {
-			t.Errorf("destinations at last (-want +got):\n%s", diff)
+			t.Errorf("destinations at the end (-want +got):\n%s", diff)
 		}
 		if attempts, err := db.AttemptsAt(ctx, "crm", 0); err != nil || len(attempts) > 0 {
 			t.Errorf("attempts %+v, %v of a forgotten destination", attempts, err)
@@ -198,7 +198,7 @@ func TestLatestAttemptsAreKept(t *testing.T) {
 		}
 		list[129].Answer = strings.Repeat("é", 600)
 		for _, batch := range [][]store.SendAttempt{list[:5], list[5:6], list[6:]} {
-			_, err := db.NoteAttempts(ctx, batch)
+			_, err := db.RecordAttempts(ctx, batch)
 			testenv.NoError(t, err)
 		}
 		kept, err := db.AttemptsAt(ctx, "shop", 0)

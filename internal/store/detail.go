@@ -8,18 +8,18 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// LookupState is when Kling was and will be asked about a job. Unknown times are zero.
+// LookupState is the state of a job's look-ups at Kling. Unknown times are zero.
 type LookupState struct {
 	// API is where Kling keeps the job, as in [tasks.JobUpdate].
 	API string
 	// TrackedAt is when a program first tracked the job.
 	TrackedAt time.Time
-	// Asked counts the look-ups since the job last moved, and NextAt is the next one;
-	// requested look-ups are not included.
+	// Asked counts the look-ups since the job last changed, and NextAt is when the next
+	// one is due, both without requested look-ups.
 	Asked  int
 	NextAt time.Time
-	// RequestedAt is when an unanswered look-up was requested, and RetryAt is when it is
-	// tried again after a failure.
+	// RequestedAt is when a pending look-up was requested, and RetryAt is when it is
+	// retried after a failure.
 	RequestedAt, RetryAt time.Time
 }
 
@@ -35,7 +35,7 @@ func (s *Store) LookupStateOf(ctx context.Context, job tasks.JobKey) (LookupStat
 	return state, wrap(err, "read look-ups of %s", job)
 }
 
-// RequestLookup asks the workers to look a job up at once. If the job was deleted, it
+// RequestLookup asks the workers to look up a job at once. If the job was deleted, it
 // returns [tasks.ErrErased].
 func (s *Store) RequestLookup(ctx context.Context, job tasks.JobKey, at time.Time) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
@@ -55,8 +55,7 @@ func (s *Store) RequestLookup(ctx context.Context, job tasks.JobKey, at time.Tim
 	return wrap(err, "request look-up of %s", job)
 }
 
-// AttemptsOf returns the attempts to send a job's notifications that are still kept, the
-// oldest first.
+// AttemptsOf returns the stored attempts to send a job's notifications, oldest first.
 func (s *Store) AttemptsOf(ctx context.Context, job tasks.JobKey) ([]SendAttempt, error) {
 	list, err := collect(ctx, s.db, scanAttempt, selectAttempt+`
 		WHERE notification_id IN (SELECT id FROM notifications WHERE platform = $1 AND job_id = $2) ORDER BY attempted_at, slot`, job.Platform, job.ID)
@@ -69,8 +68,8 @@ type TaskFailure struct {
 	Failure
 }
 
-// FailuresOf returns the failed attempts of a job's downloads and notifications that are
-// retried, the oldest first.
+// FailuresOf returns the failed attempts of a job's downloads and notifications that will
+// be retried, oldest first.
 func (s *Store) FailuresOf(ctx context.Context, job tasks.JobKey) ([]TaskFailure, error) {
 	first, end := tasks.MediaTasks(job)
 	list, err := collect(ctx, s.db, func(row scanner) (f TaskFailure, err error) {

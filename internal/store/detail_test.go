@@ -59,7 +59,7 @@ func TestAttemptsAndFailuresOfAJob(t *testing.T) {
 			{NotificationID: id, Destination: "shop", At: received, Duration: time.Second, Status: 500, Answer: "down", Error: "500"},
 			{NotificationID: id, Destination: "shop", At: received.Add(time.Minute), Duration: time.Second, Status: 204},
 		}
-		_, err = db.NoteAttempts(t.Context(), append(want, store.SendAttempt{NotificationID: "of another job", Destination: "shop", At: received}))
+		_, err = db.RecordAttempts(t.Context(), append(want, store.SendAttempt{NotificationID: "of another job", Destination: "shop", At: received}))
 		testenv.NoError(t, err)
 		attempts, err := db.AttemptsOf(t.Context(), ev.Job)
 		testenv.NoError(t, err)
@@ -74,9 +74,9 @@ func TestAttemptsAndFailuresOfAJob(t *testing.T) {
 		failure := func(at time.Duration, reason string) store.Failure {
 			return store.Failure{Attempt: 1, At: received.Add(at), Error: reason}
 		}
-		testenv.NoError(t, db.NoteFailure(t.Context(), "notify:send:"+id, failure(time.Second, "500")))
-		testenv.NoError(t, db.NoteFailure(t.Context(), download.ID, failure(0, "404")))
-		testenv.NoError(t, db.NoteFailure(t.Context(), other.ID, failure(0, "of another job")))
+		testenv.NoError(t, db.RecordFailure(t.Context(), "notify:send:"+id, failure(time.Second, "500")))
+		testenv.NoError(t, db.RecordFailure(t.Context(), download.ID, failure(0, "404")))
+		testenv.NoError(t, db.RecordFailure(t.Context(), other.ID, failure(0, "of another job")))
 		failures, err := db.FailuresOf(t.Context(), ev.Job)
 		testenv.NoError(t, err)
 		if diff := cmp.Diff([]store.TaskFailure{{TaskID: download.ID, Failure: failure(0, "404")}, {TaskID: "notify:send:" + id, Failure: failure(time.Second, "500")}}, failures); diff != "" {

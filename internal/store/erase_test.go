@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestErasedJobStaysAway(t *testing.T) {
+func TestErasedJobDoesNotComeBack(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		record := func(id string) store.Owed {
@@ -29,12 +29,12 @@ func TestErasedJobStaysAway(t *testing.T) {
 		}
 		file, err := db.Medium(t.Context(), ev.Job, "video")
 		testenv.NoError(t, err)
-		testenv.NoError(t, db.NoteFailure(t.Context(), "event:record:"+ev.ID, store.Failure{Attempt: 1, At: received, Error: "secret"}))
+		testenv.NoError(t, db.RecordFailure(t.Context(), "event:record:"+ev.ID, store.Failure{Attempt: 1, At: received, Error: "secret"}))
 		letter := store.DeadLetter{Task: tasks.Task{ID: "notify:send:x", Kind: tasks.KindNotifySend}, Job: ev.Job, Error: "gone", FailedAt: received}
 		testenv.NoError(t, db.Bury(t.Context(), letter))
 
 		testenv.NoError(t, db.BeginErasure(t.Context(), ev.Job, received))
-		// A download that is being published finds its row gone.
+		// A download in progress finds its row gone.
 		_, err = db.StoreMedia(t.Context(), file, received, func() error {
 			rows, err := db.EraseRows(t.Context(), ev.Job)
 			if want := (store.ErasedRows{Events: 1, Notifications: 1, DeadLetters: 1}); rows != want {
@@ -67,7 +67,7 @@ func TestErasedJobStaysAway(t *testing.T) {
 	})
 }
 
-func TestErasuresAreDueUntilTheyArePostponedForEver(t *testing.T) {
+func TestErasureIsDueUntilPostponedForever(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		job := tasks.KlingJob("vid_1")
 		due := func(at time.Time) []store.Erasure {
@@ -79,7 +79,7 @@ func TestErasuresAreDueUntilTheyArePostponedForEver(t *testing.T) {
 		testenv.NoError(t, db.BeginErasure(t.Context(), job, received))
 		first := due(received)
 		testenv.NoError(t, db.BeginErasure(t.Context(), job, received.Add(time.Minute)))
-		testenv.NoError(t, db.PostponeErasure(t.Context(), first[0], time.Time{})) // it has begun again
+		testenv.NoError(t, db.PostponeErasure(t.Context(), first[0], time.Time{})) // restarted meanwhile
 		list := due(received.Add(time.Minute))
 		if len(list) != 1 || list[0].Job != job {
 			t.Fatalf("due: %v, want %s", list, job)

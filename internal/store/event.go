@@ -29,7 +29,7 @@ func scanEvent(row scanner) (event StoredEvent, err error) {
 
 const insertEvent = `INSERT INTO events (id, source, type, platform, job_id, received_at, secret, headers, body, processed_at)`
 
-// eventValues returns the columns of an event's row.
+// eventValues returns the column values of an event's row.
 func eventValues(d dialect, event tasks.Event, processed time.Time) ([]any, error) {
 	headers, err := encode(event.Headers)
 	return []any{
@@ -61,7 +61,7 @@ func (s *Store) NameEvent(ctx context.Context, event tasks.Event) error {
 	return wrap(err, "name event %s", event.ID)
 }
 
-// MarkProcessed notes that all tasks that follow from the events are queued. An event
+// MarkProcessed records that all tasks that follow from the events are queued. An event
 // that is already processed keeps its time.
 func (s *Store) MarkProcessed(ctx context.Context, eventIDs []string, at time.Time) error {
 	if len(eventIDs) == 0 {
@@ -82,18 +82,18 @@ func (s *Store) Event(ctx context.Context, id string) (StoredEvent, error) {
 	return event, wrap(err, "read event %s", id)
 }
 
-// EventQuery selects a page of events, the newest first. The zero value selects all.
+// EventQuery selects a page of events, newest first. The zero value selects all.
 type EventQuery struct {
 	// Job selects the events of a job.
 	Job          tasks.JobKey
 	Type, Source string
-	// Since and Until bound when they were received. Until is excluded.
+	// Since and Until bound the time of receipt. Until is excluded.
 	Since, Until time.Time
 	// Unprocessed selects events that are owed.
 	Unprocessed bool
-	// Before is the position after which to continue; the zero value is the start.
+	// Before is the last position of the previous page; zero for the first page.
 	Before Position
-	// Limit is the most events to return; 0 is 50.
+	// Limit is the maximum number of events; 0 means 50.
 	Limit int
 }
 
@@ -107,7 +107,7 @@ type EventRow struct {
 // Position returns the event's place in lists.
 func (e EventRow) Position() Position { return Position{e.ReceivedAt, e.ID} }
 
-// ListEvents returns a page of events, the newest first.
+// ListEvents returns a page of events, newest first.
 func (s *Store) ListEvents(ctx context.Context, q EventQuery) ([]EventRow, error) {
 	conditions := q.where(s.dialect)
 	list, err := collect(ctx, s.reads, func(row scanner) (e EventRow, err error) {
@@ -139,11 +139,11 @@ type EventFilter struct {
 	IDPrefix string
 	// Unprocessed selects events that are owed.
 	Unprocessed bool
-	// Limit is the most events to return; 0 is no limit.
+	// Limit is the maximum number of events; 0 means no limit.
 	Limit int
 }
 
-// Events returns the selected events, the last received first.
+// Events returns the selected events, last received first.
 func (s *Store) Events(ctx context.Context, f EventFilter) ([]StoredEvent, error) {
 	conditions := f.where()
 	events, err := collect(ctx, s.db, scanEvent, selectEvent+conditions.String()+` ORDER BY received_at DESC, id`+conditions.limit(f.Limit), conditions.args...)
@@ -173,7 +173,7 @@ type OwedEvent struct {
 }
 
 // OwedEvents yields the events that are not processed, oldest first, in batches of at
-// most limit. It leaves out those that have a dead letter: they wait for a person.
+// most limit. It omits events that have a dead letter, which wait for a person.
 func (s *Store) OwedEvents(ctx context.Context, limit int) iter.Seq2[[]OwedEvent, error] {
 	return batches(limit, []any{s.dialect.time(longAgo), ""}, func(after []any) ([]OwedEvent, error) {
 		list, err := collect(ctx, s.db, func(row scanner) (event OwedEvent, err error) {

@@ -27,9 +27,9 @@ type Job struct {
 	ExternalID string
 	// Source is the protocol of the job's latest event.
 	Source string
-	// Tags, ExpectedCost and Metadata are what the program that submitted the job says
-	// about it. It may also give a prompt, model, external id and source, which count where
-	// the events have none. Metadata is a JSON object; nil if there is none.
+	// Tags, ExpectedCost and Metadata come from the program that submitted the job. Its
+	// prompt, model, external id and source are used if the events have none. Metadata is
+	// a JSON object; nil if there is none.
 	Tags         []string
 	ExpectedCost tasks.Cost
 	Metadata     json.RawMessage
@@ -50,9 +50,8 @@ type Job struct {
 	FirstReceivedAt, LastReceivedAt time.Time
 }
 
-// facts combines a job's events so that their order and repeats make no difference:
-// each field keeps the least or the greatest value, or the value of the latest event.
-// view turns it into a Job.
+// facts combines a job's events so that their order and repeats make no difference: each
+// field keeps the smallest, the largest or the latest value. view turns it into a Job.
 type facts struct {
 	// First is the earliest event that reported each status.
 	First map[tasks.Status]stamp `json:"first,omitempty"`
@@ -72,7 +71,7 @@ type facts struct {
 	// has them all.
 	Missing  latest[string] `json:"missing,omitzero"`
 	Complete bool           `json:"complete,omitempty"`
-	// MaybeTest reports an event that may be a test callback, Real one that is none.
+	// MaybeTest reports an event that may be a test callback, Real one that is not.
 	MaybeTest bool `json:"maybe_test,omitempty"`
 	Real      bool `json:"real,omitempty"`
 }
@@ -93,8 +92,8 @@ func (s stamp) compare(o stamp) int {
 	return cmp.Or(s.At.Compare(o.At), cmp.Compare(s.Rank, o.Rank), cmp.Compare(s.Event, o.Event))
 }
 
-// rank orders events of the same time by how far the job is, failed before cancelled.
-// Ranks are stored in rows, so append new statuses.
+// rank orders events of the same time by status. Ranks are stored in rows, so append new
+// statuses.
 func rank(s tasks.Status) int {
 	return slices.Index([]tasks.Status{
 		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusCompleted, tasks.StatusLost, tasks.StatusTest,
@@ -157,7 +156,7 @@ func costsText(costs []tasks.Cost) string {
 	if len(costs) == 0 {
 		return ""
 	}
-	text, _ := encode(costs) // strings only
+	text, _ := encode(costs) // cannot fail: they are strings
 	return text
 }
 
@@ -202,10 +201,10 @@ func (f *facts) view(key tasks.JobKey) Job {
 	return job
 }
 
-// status returns the job's status. A completed job stays completed, even if other
-// events say otherwise. If it both failed and was cancelled, the earlier one counts and
-// contradicted is true. A job is lost only until a later event, and a test callback only
-// while no event shows that it was a job.
+// status returns the job's status. A completed job stays completed, even if other events
+// say otherwise. If it both failed and was cancelled, the earlier event wins and
+// contradicted is true. A lost job stops being lost with a later event, and a test callback
+// becomes a job with the first event of a real job.
 func (f *facts) status() (s tasks.Status, contradicted bool) {
 	seen := func(s tasks.Status) bool { _, ok := f.First[s]; return ok }
 	failed, cancelled := seen(tasks.StatusFailed), seen(tasks.StatusCancelled)
@@ -233,7 +232,7 @@ func (f *facts) status() (s tasks.Status, contradicted bool) {
 
 const selectedJob = `
 	SELECT platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-		costs, no_media, ` + perhapsTest + `, created_at, started_at, finished_at, first_received_at, last_received_at, told`
+		costs, no_media, ` + perhapsTest + `, created_at, started_at, finished_at, first_received_at, last_received_at, metadata`
 
 const selectJob = selectedJob + ` FROM jobs `
 
@@ -242,11 +241,11 @@ func scanJob(row scanner) (Job, error) { return scanJobAnd(row) }
 // scanJobAnd reads the columns of selectedJob and those after them.
 func scanJobAnd(row scanner, rest ...any) (job Job, err error) {
 	var ms int64
-	var metadata told
+	var given metadata
 	err = row.Scan(append([]any{&job.Key.Platform, &job.Key.ID, &job.Status, &job.Progress, &job.Prompt, &job.Model, &ms, &job.Error, &job.ExternalID, &job.Source, &job.Contradicted,
-		asJSON{&job.Costs}, &job.NoMedia, &job.TestCallback, instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt}, asJSON{&metadata}}, rest...)...)
+		asJSON{&job.Costs}, &job.NoMedia, &job.TestCallback, instant{&job.CreatedAt}, instant{&job.StartedAt}, instant{&job.FinishedAt}, instant{&job.FirstReceivedAt}, instant{&job.LastReceivedAt}, asJSON{&given}}, rest...)...)
 	job.Duration = time.Duration(ms) * time.Millisecond
-	metadata.describe(&job)
+	given.describe(&job)
 	if len(job.Costs) == 0 {
 		job.Costs = nil // as view returns it
 	}
@@ -268,7 +267,7 @@ type JobFilter struct {
 	IDs []string
 	// Since and Before bound the time of the latest news.
 	Since, Before time.Time
-	// Limit is the most jobs to return; 0 is no limit.
+	// Limit is the maximum number of jobs; 0 means no limit.
 	Limit int
 }
 
@@ -298,8 +297,7 @@ func (s *Store) selectedJobs(f JobFilter) (conditions where) {
 	return conditions
 }
 
-// TestCallbacks returns those of the given jobs that may be test callbacks, and their
-// statuses.
+// TestCallbacks returns the statuses of the given jobs that may be test callbacks.
 func (s *Store) TestCallbacks(ctx context.Context, jobs []tasks.JobKey) (map[tasks.JobKey]tasks.Status, error) {
 	found := make(map[tasks.JobKey]tasks.Status)
 	for chunk := range slices.Chunk(jobs, maxRows) {

@@ -16,19 +16,19 @@ import (
 // bucket. The current link depends on the set of links and on which of them are dead,
 // not on their order of arrival.
 type linkedFile struct {
-	links []link // the newest first
+	links []link // newest first
 	// storedURL is the link that the object in the bucket was downloaded from; empty if
 	// there is no object.
 	storedURL string
 	// publishing is the resource being published; empty once it is stored. A process that
 	// dies in between leaves it set.
 	publishing string
-	// again means that a person wants the stored file to be downloaded again.
+	// again reports that a person wants the stored file to be downloaded again.
 	again bool
 	// objects are the names of all objects that the bucket may have for the file.
 	objects []string
-	// deleted reports that the file was stored and then deleted. It stays so until a
-	// person asks for it.
+	// deleted reports that the file was stored and then deleted. Only a person can make it
+	// pending again.
 	deleted bool
 }
 
@@ -39,12 +39,12 @@ type link struct {
 	Stamp stamp `json:"stamp"`
 	// Dead is why the link was given up; empty while it may work.
 	Dead string `json:"dead,omitempty"`
-	// Task is the link whose task downloads this one, if this one replaces a dead link;
-	// else empty.
+	// Task is the link that the download task was created for, if this link replaces a dead
+	// one; else empty.
 	Task string `json:"task,omitempty"`
 }
 
-// task returns the link whose task downloads this one.
+// task returns the link that the download task was created for.
 func (l link) task() string { return cmp.Or(l.Task, l.URL) }
 
 // add adds a link, or updates the stamp of a known one.
@@ -90,7 +90,7 @@ func (f *linkedFile) giveUp(given, reason string) {
 	}
 }
 
-// served revives a link that works, if it is the newest or all are dead.
+// served revives a link that works, if it is the newest or all links are dead.
 func (f *linkedFile) served(given string) {
 	if f.links[0].URL == given || f.state() == MediaFailed {
 		f.giveUp(given, "")
@@ -115,7 +115,7 @@ func (f *linkedFile) current() link {
 	return f.links[0]
 }
 
-// linkedAt returns when the sender gave the current link, or unknown if it did not say.
+// linkedAt returns when the sender gave the current link, or unknown if that is not known.
 func (f *linkedFile) linkedAt(unknown time.Time) time.Time {
 	if at := f.current().Stamp.At; !at.IsZero() {
 		return at
@@ -138,7 +138,7 @@ func (f *linkedFile) state() MediaState {
 	return MediaPending
 }
 
-// published notes that an object may be in the bucket.
+// published records that an object may be in the bucket.
 func (f *linkedFile) published(object string) {
 	if !slices.Contains(f.objects, object) {
 		f.objects = append(f.objects, object)

@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Lookup is a job to ask Kling about.
+// Lookup is a job to look up at Kling.
 type Lookup struct {
 	Job tasks.JobKey
 	// Known reports that the job has a row. A job named only by an unproven sender has
@@ -18,7 +18,7 @@ type Lookup struct {
 	Known bool
 	// API is where Kling keeps the job, as in [tasks.JobUpdate]; empty if unknown.
 	API string
-	// Asked counts the look-ups since the job last moved, without requested ones.
+	// Asked counts the look-ups since the job last changed, without requested ones.
 	Asked int
 	// HeardAt is when the job last had news, or was tracked by [Store.Track].
 	HeardAt time.Time
@@ -26,7 +26,7 @@ type Lookup struct {
 	NoMedia string
 	// TestCallback reports that the job may be a test callback, as in [Job].
 	TestCallback bool
-	// Request identifies the request that this answers; 0 if there was none.
+	// Request identifies the request for this look-up; 0 if there is none.
 	Request int64
 }
 
@@ -35,25 +35,24 @@ func scanLookup(row scanner) (lookup Lookup, err error) {
 	return lookup, err
 }
 
-// perhapsTest is the condition that a job may be a test callback: nothing shows that it is
-// a job, and no program tracked it.
+// perhapsTest is the condition that a job may be a test callback: no event shows a real
+// job, and no program tracked it.
 const perhapsTest = `test_callback AND tracked_at IS NULL`
 
 // RequestFilter selects requested look-ups.
 type RequestFilter struct {
-	// Platform is the platform to ask.
 	Platform string
-	// Known selects jobs that have a row, else those that were only named.
+	// Known selects jobs that have a row; else jobs without one.
 	Known bool
 	// Newest puts the latest request first instead of the oldest.
 	Newest bool
-	// Now leaves out requests that are postponed beyond it.
+	// Now excludes requests that are postponed to a later time.
 	Now time.Time
-	// Limit is the most look-ups to return.
+	// Limit is the maximum number of look-ups.
 	Limit int
 }
 
-// RequestedLookups returns the jobs whose look-up was requested.
+// RequestedLookups returns the selected requested look-ups.
 func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup, error) {
 	direction := ""
 	if f.Newest {
@@ -82,7 +81,7 @@ const staleJobs = `
 	) stale ORDER BY due, id LIMIT $4`
 
 // StaleJobs returns at most limit unfinished jobs of a platform that are due for a
-// look-up, the longest due first. They had no news since heardBefore, and the time set by
+// look-up, longest due first. They have had no news since heardBefore, and the time set by
 // [Store.LookedUp] or [Store.PostponeLookup], if any, has passed.
 func (s *Store) StaleJobs(ctx context.Context, platform string, heardBefore, now time.Time, limit int) ([]Lookup, error) {
 	list, err := collect(ctx, s.db, scanLookup, staleJobs, platform, s.dialect.time(heardBefore), s.dialect.time(now), limit)
@@ -108,7 +107,7 @@ const jobsWithoutMedia = `
 	ORDER BY lookup_at LIMIT $3`
 
 // JobsWithoutMedia returns at most limit completed jobs that lack a file and are due for a
-// look-up, the longest due first.
+// look-up, longest due first.
 func (s *Store) JobsWithoutMedia(ctx context.Context, platform string, now time.Time, limit int) ([]Lookup, error) {
 	list, err := collect(ctx, s.db, scanLookup, jobsWithoutMedia, platform, s.dialect.time(now), limit)
 	return list, wrap(err, "list jobs without media")
@@ -116,9 +115,9 @@ func (s *Store) JobsWithoutMedia(ctx context.Context, platform string, now time.
 
 // LookupCounts counts look-ups, each up to [CountLimit].
 type LookupCounts struct {
-	// Requested are those that a person, a program or an unsigned callback requested.
+	// Requested counts look-ups that a person, a program or an unsigned callback requested.
 	Requested int
-	// Due are unfinished jobs, and completed ones without a file, whose time has come.
+	// Due counts due look-ups of unfinished jobs and of completed ones without a file.
 	Due int
 }
 
@@ -144,7 +143,7 @@ func (s *Store) CountLookups(ctx context.Context, platform string, heardBefore, 
 	return counts, wrap(err, "count look-ups")
 }
 
-// NoMedia returns why a completed job lacks a file; empty if it does not, or has no row.
+// NoMedia returns why a completed job lacks a file; empty if it lacks none or has no row.
 func (s *Store) NoMedia(ctx context.Context, job tasks.JobKey) (reason string, err error) {
 	reason, err = one(ctx, s.db, scanOne[string], `SELECT no_media FROM jobs WHERE platform = $1 AND id = $2`, job.Platform, job.ID)
 	if errors.Is(err, ErrNotFound) {
@@ -160,11 +159,10 @@ func (s *Store) ReopenNoMedia(ctx context.Context, job tasks.JobKey, at time.Tim
 	return wrap(err, "reopen job %s", job)
 }
 
-// LookedUp notes that Kling was asked about a job, and when to ask next unless the job
-// moves before; a zero time ends the look-ups. A requested look-up can only postpone the
-// next one. It does not make klinghook's own look-ups rarer, because senders must not
-// control that. A request that arrived meanwhile stays. lookup.API, if set, is kept with
-// the job.
+// LookedUp records a look-up, and when the next one is due if the job does not change
+// first; a zero time ends the look-ups. A requested look-up can only postpone the next one
+// and is not counted, because senders must not control how often klinghook looks up a job.
+// A request that arrived meanwhile stays. lookup.API, if set, is stored with the job.
 func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := answerRequest(ctx, tx, lookup); err != nil {
@@ -177,7 +175,7 @@ func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) err
 			WHERE platform = $1 AND id = $2`, lookup.Job.Platform, lookup.Job.ID, lookup.Request == 0, s.dialect.time(next), lookup.API)
 		return err
 	})
-	return wrap(err, "note look-up of %s", lookup.Job)
+	return wrap(err, "record look-up of %s", lookup.Job)
 }
 
 // answerRequest deletes the request that a look-up answers.
@@ -197,9 +195,9 @@ func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Ti
 	return wrap(err, "postpone look-up of %s", lookup.Job)
 }
 
-// FoundByAnotherName notes that lookup.Job has only its creator's name for a job, whose
-// id is jobID. It tracks jobID, and deletes the row of the name, whose metadata moves to
-// jobID, unless that row has events.
+// FoundByAnotherName records that lookup.Job is only the creator's name for the job jobID.
+// It tracks jobID. Unless the name's row has events, it moves the row's metadata to jobID
+// and deletes the row.
 func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, api string) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := answerRequest(ctx, tx, lookup); err != nil {
@@ -220,7 +218,7 @@ func (s *Store) FoundByAnotherName(ctx context.Context, lookup Lookup, jobID, ap
 		}
 		return moveMetadata(ctx, tx, s.dialect, lookup.Job, job)
 	})
-	return wrap(err, "note that %s is job %s", lookup.Job, jobID)
+	return wrap(err, "record that %s is job %s", lookup.Job, jobID)
 }
 
 // moveMetadata moves the metadata of a job without events to another job and deletes the
@@ -238,7 +236,7 @@ func moveMetadata(ctx context.Context, tx *sql.Tx, d dialect, from, to tasks.Job
 	if first.facts.Source.Value != "" {
 		return nil
 	}
-	if err := other.hear(ctx, tx, d, first.told); err != nil {
+	if err := other.mergeMetadata(ctx, tx, d, first.metadata); err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM jobs WHERE platform = $1 AND id = $2`, from.Platform, from.ID)

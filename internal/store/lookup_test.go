@@ -22,7 +22,7 @@ func TestTrackedJobKeepsItsLatestAPI(t *testing.T) {
 			t.Errorf("job is %s, %v; want created", j.Status, err)
 		}
 		for i, want := range []string{"text2video", "image2video", "effects", "effects"} {
-			if i == 2 { // a look-up knows best
+			if i == 2 { // a look-up overrides it
 				testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{Job: tasks.KlingJob("vid_1"), API: want}, received))
 			}
 			given := []string{"text2video", "image2video", "", "omni-video"}[i]
@@ -73,7 +73,7 @@ func TestJobWithoutNewsIsDueForALookup(t *testing.T) {
 		if list := due(at.Add(59 * time.Minute)); len(list) != 0 {
 			t.Errorf("due before its time: %+v", list)
 		}
-		// An answer without news changes neither when to ask nor when the job last had news.
+		// An answer without news changes neither the next look-up nor the time of the last news.
 		record(tasks.SourceLookup, "e2", tasks.StatusCreated, at)
 		want[0].Asked = 1
 		if diff := cmp.Diff(want, due(at.Add(time.Hour))); diff != "" {

@@ -20,7 +20,7 @@ const (
 	MediaPending MediaState = "pending"
 	// MediaStored is complete in the bucket.
 	MediaStored MediaState = "stored"
-	// MediaFailed was given up with all its links; a new link makes it pending again.
+	// MediaFailed was given up: all its links are dead. A new link makes it pending again.
 	MediaFailed MediaState = "failed"
 	// MediaDeleted was stored, and its object is deleted or about to be.
 	MediaDeleted MediaState = "deleted"
@@ -43,11 +43,11 @@ type Media struct {
 	URL string
 	// LinkedAt is when the sender gave the link, or when its first event arrived.
 	LinkedAt time.Time
-	// TaskLink is the link whose task downloads URL: URL itself, or the dead link that it
-	// replaces.
+	// TaskLink is the link that the download task was created for: URL itself, or the dead
+	// link that it replaces.
 	TaskLink string
-	// GivenUp is the newest link if it was given up; GivenUpTask is the link whose task
-	// downloads it.
+	// GivenUp is the newest link if it was given up; GivenUpTask is the link that its task
+	// was created for.
 	GivenUp, GivenUpTask string
 	State                MediaState
 	// Object is the file's name in the bucket; Size is in bytes, SHA256 in hex. They
@@ -154,9 +154,9 @@ func (s *Store) CountExpiringMedia(ctx context.Context, lifetime time.Duration, 
 }
 
 // StoreMedia publishes a downloaded file and marks it as stored. file.URL is the link that
-// it was downloaded from; Object, Size and SHA256 describe it. If the current link names
-// another resource by now, or the file is stored already, publish is not called and
-// superseded is true.
+// it was downloaded from; Object, Size and SHA256 describe it. If the current link now
+// names another resource, or the file is already stored, StoreMedia does not call publish
+// and superseded is true.
 //
 // No transaction is open during publish. If a newer link arrives meanwhile, the file
 // stays pending. If the publishing of another download overlaps, the bucket may have
@@ -176,16 +176,16 @@ func (s *Store) StoreMedia(ctx context.Context, file Media, at time.Time, publis
 	}
 	if err == nil && !superseded {
 		if err = publish(); err == nil {
-			err = s.noteStored(ctx, file, at, contested)
+			err = s.markStored(ctx, file, at, contested)
 		}
 	}
 	return superseded, wrap(err, "store media %s of %s", file.Name, file.Job)
 }
 
-// noteStored marks a published file as stored, unless another download may have been
-// published at the same time. It dooms the file's other objects, whose content had
-// another type.
-func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contested bool) error {
+// markStored marks a published file as stored, unless another download may have been
+// published at the same time. It dooms the file's other objects, which have another
+// content type.
+func (s *Store) markStored(ctx context.Context, file Media, at time.Time, contested bool) error {
 	var alone bool
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		if err := notDoomed(ctx, tx, file.Object); err != nil {
@@ -194,9 +194,9 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 		var others []string
 		err := changeLinks(ctx, tx, s.dialect, file.Job, file.Name, at, func(linked *linkedFile) {
 			own := resource(file.URL)
-			noted := linked.publishing == "" && resource(linked.storedURL) == own // by another download of the same file
-			alone = !contested && (linked.publishing == own || noted)
-			linked.storedURL, linked.publishing = "", "" // fails the other one too
+			marked := linked.publishing == "" && resource(linked.storedURL) == own // by another download of the same file
+			alone = !contested && (linked.publishing == own || marked)
+			linked.storedURL, linked.publishing = "", "" // makes the other download fail too
 			linked.published(file.Object)
 			if alone {
 				linked.storedURL, linked.again = file.URL, false
@@ -222,8 +222,8 @@ func (s *Store) noteStored(ctx context.Context, file Media, at time.Time, contes
 	return err
 }
 
-// MediaFailed notes why the link file.URL is dead and returns the updated file, which may
-// have another current link.
+// MediaFailed records why the link file.URL is dead and returns the updated file, which
+// may have another current link.
 func (s *Store) MediaFailed(ctx context.Context, file Media, reason string, at time.Time) (Media, error) {
 	if err := s.changeMedia(ctx, file, at, func(linked *linkedFile) { linked.giveUp(file.URL, reason) }); err != nil {
 		return Media{}, wrap(err, "give up link of media %s of %s", file.Name, file.Job)
@@ -231,11 +231,11 @@ func (s *Store) MediaFailed(ctx context.Context, file Media, reason string, at t
 	return s.Medium(ctx, file.Job, file.Name)
 }
 
-// MediaTrouble notes why the last attempt at a pending file failed.
-func (s *Store) MediaTrouble(ctx context.Context, job tasks.JobKey, name, reason string, at time.Time) error {
+// SetMediaError records why the last attempt at a pending file failed.
+func (s *Store) SetMediaError(ctx context.Context, job tasks.JobKey, name, reason string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE media SET error = $4, updated_at = $5 WHERE platform = $1 AND job_id = $2 AND name = $3 AND state = 'pending'`,
 		job.Platform, job.ID, name, storable(reason), s.dialect.time(at))
-	return wrap(err, "note trouble of media %s of %s", name, job)
+	return wrap(err, "record error of media %s of %s", name, job)
 }
 
 // ReopenMedia makes a file that was given up pending again.

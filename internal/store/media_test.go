@@ -26,11 +26,11 @@ func TestNewLinkDecidesWhetherAFileIsOwed(t *testing.T) {
 		{"a pending file takes the newer link", store.MediaPending, renewed, time.Minute, renewed, store.MediaPending},
 		{"a late older link changes nothing", store.MediaPending, other, -time.Minute, first, store.MediaPending},
 		{"a stored file is not fetched again for a new signature", store.MediaStored, renewed, time.Minute, renewed, store.MediaStored},
-		{"a stored file is fetched again when it is another", store.MediaStored, other, time.Minute, other, store.MediaPending},
+		{"a stored file is fetched again for another resource", store.MediaStored, other, time.Minute, other, store.MediaPending},
 		{"a stored file stays for an older link", store.MediaStored, other, -time.Minute, first, store.MediaStored},
 		{"a failed file is owed again with a newer link", store.MediaFailed, renewed, time.Minute, renewed, store.MediaPending},
 		{"a failed file is owed again with an older link", store.MediaFailed, other, -time.Minute, other, store.MediaPending},
-		{"a failed file stays so when its link is repeated", store.MediaFailed, first, time.Minute, first, store.MediaFailed},
+		{"a failed file stays failed when its link is repeated", store.MediaFailed, first, time.Minute, first, store.MediaFailed},
 	}
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for _, tt := range tests {
@@ -120,7 +120,7 @@ func TestSlowPublishBlocksNothing(t *testing.T) {
 		}
 		got, err := db.Medium(t.Context(), tasks.KlingJob("vid_1"), "video")
 		if err != nil || got.State != store.MediaPending || got.URL != "https://cdn.example/newer.mp4" || got.Object != "o" {
-			t.Errorf("media is %+v, %v; want the newer link owed and the object noted", got, err)
+			t.Errorf("media is %+v, %v; want the newer link owed and the object recorded", got, err)
 		}
 	})
 }
@@ -129,7 +129,7 @@ func TestDownloadsPublishedAtTheSameTime(t *testing.T) {
 	const old = "https://cdn.example/v.mp4?sig=1" // as completed has it
 	tests := []struct {
 		name, link string
-		lastFirst  bool // the download that started last is noted first
+		lastFirst  bool // the download that started last is recorded first
 		want       store.MediaState
 	}{
 		{"of one file", "https://cdn.example/v.mp4?sig=2", true, store.MediaStored},
@@ -195,7 +195,7 @@ func TestFileIsPublishedAgainAfterAnUnfinishedOne(t *testing.T) {
 		_, err := db.StoreMedia(t.Context(), old, received, func() error {
 			fresh = newer(t.Context(), t, db, "https://cdn.example/newer.mp4")
 			if _, err := db.StoreMedia(t.Context(), fresh, received, publish("newer", nil)); err == nil {
-				t.Error("the newer file is noted as stored, although the older one may replace it")
+				t.Error("the newer file is marked as stored, although the older one may replace it")
 			}
 			return publish("old", died)()
 		})

@@ -12,90 +12,90 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// told combines what programs said about a job, so that order and repeats make no
-// difference: each field keeps its last value. Two statements of the same instant
+// metadata combines the metadata that programs sent about a job, so that order and repeats
+// make no difference: each field keeps its latest value. Two requests of the same instant
 // are ordered by their hash.
-type told struct {
-	API          said[string]          `json:"api,omitzero"`
-	Source       said[string]          `json:"source,omitzero"`
-	Prompt       said[string]          `json:"prompt,omitzero"`
-	Model        said[string]          `json:"model,omitzero"`
-	ExternalID   said[string]          `json:"external_id,omitzero"`
-	Tags         said[[]string]        `json:"tags,omitzero"`
-	ExpectedCost said[tasks.Cost]      `json:"expected_cost,omitzero"`
-	Custom       said[json.RawMessage] `json:"metadata,omitzero"`
+type metadata struct {
+	API          stamped[string]          `json:"api,omitzero"`
+	Source       stamped[string]          `json:"source,omitzero"`
+	Prompt       stamped[string]          `json:"prompt,omitzero"`
+	Model        stamped[string]          `json:"model,omitzero"`
+	ExternalID   stamped[string]          `json:"external_id,omitzero"`
+	Tags         stamped[[]string]        `json:"tags,omitzero"`
+	ExpectedCost stamped[tasks.Cost]      `json:"expected_cost,omitzero"`
+	Custom       stamped[json.RawMessage] `json:"metadata,omitzero"`
 }
 
-// said is a value and when it was said.
-type said[T any] struct {
+// stamped is a value and when it was sent.
+type stamped[T any] struct {
 	Value T     `json:"value"`
 	Stamp stamp `json:"stamp"`
 }
 
-// IsZero reports whether nothing was said, for omitzero.
-func (s said[T]) IsZero() bool { return s.Stamp == stamp{} }
+// IsZero reports whether no value was sent, for omitzero.
+func (s stamped[T]) IsZero() bool { return s.Stamp == stamp{} }
 
-// merge keeps the later one.
-func (s *said[T]) merge(o said[T]) {
+// merge keeps the later value.
+func (s *stamped[T]) merge(o stamped[T]) {
 	if o.Stamp.compare(s.Stamp) > 0 {
 		*s = o
 	}
 }
 
-func (t *told) merge(o told) {
-	t.API.merge(o.API)
-	t.Source.merge(o.Source)
-	t.Prompt.merge(o.Prompt)
-	t.Model.merge(o.Model)
-	t.ExternalID.merge(o.ExternalID)
-	t.Tags.merge(o.Tags)
-	t.ExpectedCost.merge(o.ExpectedCost)
-	t.Custom.merge(o.Custom)
+func (m *metadata) merge(o metadata) {
+	m.API.merge(o.API)
+	m.Source.merge(o.Source)
+	m.Prompt.merge(o.Prompt)
+	m.Model.merge(o.Model)
+	m.ExternalID.merge(o.ExternalID)
+	m.Tags.merge(o.Tags)
+	m.ExpectedCost.merge(o.ExpectedCost)
+	m.Custom.merge(o.Custom)
 }
 
-// toldAt returns metadata said at a time.
-func toldAt(m tasks.Metadata, at time.Time) (told, error) {
-	text, err := encode(m)
+// metadataAt returns metadata that was sent at a time.
+func metadataAt(sent tasks.Metadata, at time.Time) (m metadata, err error) {
+	text, err := encode(sent)
 	if err != nil {
-		return told{}, err
+		return m, err
 	}
 	sum := sha256.Sum256([]byte(text))
 	from := stamp{At: at.UTC(), Event: hex.EncodeToString(sum[:8])}
-	t := told{Source: saidAt(m.Source, from), Prompt: saidAt(m.Prompt, from), Model: saidAt(m.Model, from), ExternalID: saidAt(m.ExternalID, from), ExpectedCost: saidAt(m.ExpectedCost, from)}
-	if m.API != "" {
-		t.API = said[string]{m.API, from}
+	m = metadata{Source: stampIfSet(sent.Source, from), Prompt: stampIfSet(sent.Prompt, from), Model: stampIfSet(sent.Model, from), ExternalID: stampIfSet(sent.ExternalID, from), ExpectedCost: stampIfSet(sent.ExpectedCost, from)}
+	if sent.API != "" {
+		m.API = stamped[string]{sent.API, from}
 	}
-	if m.Tags != nil {
-		t.Tags = said[[]string]{m.Tags, from}
+	if sent.Tags != nil {
+		m.Tags = stamped[[]string]{sent.Tags, from}
 	}
-	if m.Custom != nil {
-		t.Custom = said[json.RawMessage]{m.Custom, from}
+	if sent.Custom != nil {
+		m.Custom = stamped[json.RawMessage]{sent.Custom, from}
 	}
-	return t, nil
+	return m, nil
 }
 
-func saidAt[T any](value *T, from stamp) (s said[T]) {
+func stampIfSet[T any](value *T, from stamp) (s stamped[T]) {
 	if value != nil {
-		s = said[T]{*value, from}
+		s = stamped[T]{*value, from}
 	}
 	return s
 }
 
-// describe completes a job. Kling's own prompt, model and external id win.
-func (t *told) describe(job *Job) {
-	job.Source = cmp.Or(job.Source, t.Source.Value)
-	job.Prompt = cmp.Or(job.Prompt, t.Prompt.Value)
-	job.Model = cmp.Or(job.Model, t.Model.Value)
-	job.ExternalID = cmp.Or(job.ExternalID, t.ExternalID.Value)
-	job.Tags, job.ExpectedCost = t.Tags.Value, t.ExpectedCost.Value
-	if string(t.Custom.Value) != "{}" {
-		job.Metadata = t.Custom.Value
+// describe adds the metadata to a job. Kling's own prompt, model and external id win.
+func (m *metadata) describe(job *Job) {
+	job.Source = cmp.Or(job.Source, m.Source.Value)
+	job.Prompt = cmp.Or(job.Prompt, m.Prompt.Value)
+	job.Model = cmp.Or(job.Model, m.Model.Value)
+	job.ExternalID = cmp.Or(job.ExternalID, m.ExternalID.Value)
+	job.Tags, job.ExpectedCost = m.Tags.Value, m.ExpectedCost.Value
+	if string(m.Custom.Value) != "{}" {
+		job.Metadata = m.Custom.Value
 	}
 }
 
-// Track adds a job before its first event, so that Kling is asked about it if none ever
-// comes, and keeps what its program says about it at a time. created is false if the job
-// is known. It returns [tasks.ErrErased] if the job was deleted.
+// Track adds a job before its first event, so that klinghook looks it up if no event ever
+// arrives, and merges metadata that its program sent at a time. created is false if the
+// job is known. It returns [tasks.ErrErased] if the job was deleted.
 func (s *Store) Track(ctx context.Context, job tasks.JobKey, m tasks.Metadata, at time.Time) (created bool, err error) {
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
 		created, err = track(ctx, tx, s.dialect, job, m, at)
@@ -105,16 +105,16 @@ func (s *Store) Track(ctx context.Context, job tasks.JobKey, m tasks.Metadata, a
 }
 
 func track(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, m tasks.Metadata, at time.Time) (created bool, err error) {
-	news, err := toldAt(m, at)
+	sent, err := metadataAt(m, at)
 	if err != nil {
 		return false, err
 	}
-	row := &jobRow{key: job, first: at, last: at, api: m.API, told: news}
+	row := &jobRow{key: job, first: at, last: at, api: m.API, metadata: sent}
 	inserted, err := insertJobs(ctx, tx, d, []*jobRow{row}, `DO NOTHING`)
 	if err != nil {
 		return false, err
 	}
-	gone, err := isErased(ctx, tx, job) // not before the insertion, which waits for a deletion
+	gone, err := isErased(ctx, tx, job) // after the insertion, which waits for a deletion in progress
 	if err != nil || gone {
 		return false, cmp.Or(err, tasks.ErrErased)
 	}
@@ -124,7 +124,7 @@ func track(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, m tasks
 			return false, err
 		}
 		row = rows[0]
-		if err := row.hear(ctx, tx, d, news); err != nil {
+		if err := row.mergeMetadata(ctx, tx, d, sent); err != nil {
 			return false, err
 		}
 	}
@@ -136,12 +136,12 @@ func markTracked(ctx context.Context, tx *sql.Tx, d dialect, job tasks.JobKey, a
 	return err
 }
 
-// hear merges news into a locked row and writes it.
-func (j *jobRow) hear(ctx context.Context, tx *sql.Tx, d dialect, news told) error {
-	before := j.told
-	j.told.merge(news)
+// mergeMetadata merges metadata into a locked row and writes it.
+func (j *jobRow) mergeMetadata(ctx context.Context, tx *sql.Tx, d dialect, sent metadata) error {
+	before := j.metadata
+	j.metadata.merge(sent)
 	if j.api == before.API.Value { // not from an event or a look-up
-		j.api = j.told.API.Value
+		j.api = j.metadata.API.Value
 	}
 	_, err := insertJobs(ctx, tx, d, []*jobRow{j}, overwriteJobs())
 	return err

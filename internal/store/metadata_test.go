@@ -15,39 +15,38 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// statement is metadata that a program sends, or an event.
-type statement struct {
+// message is metadata that a program sends, or an event.
+type message struct {
 	second int // when it is sent
 	m      tasks.Metadata
 	event  *occurrence
 }
 
-func (s statement) deliver(t *testing.T, db *store.Store, job string) {
-	if s.event != nil {
-		ev, update := s.event.record(job)
+func (m message) deliver(t *testing.T, db *store.Store, job string) {
+	if m.event != nil {
+		ev, update := m.event.record(job)
 		_, err := recordOne(t.Context(), db, ev, update, nil)
 		if err != nil {
 			t.Error(err)
 		}
 		return
 	}
-	if _, err := db.Track(t.Context(), tasks.KlingJob(job), s.m, received.Add(time.Duration(s.second)*time.Second)); err != nil {
+	if _, err := db.Track(t.Context(), tasks.KlingJob(job), m.m, received.Add(time.Duration(m.second)*time.Second)); err != nil {
 		t.Error(err)
 	}
 }
 
 func text(s string) *string { return &s }
 
-// What programs said about a job does not depend on the order and repeats of their
-// requests and of the job's events.
-func TestMetadataInEveryOrderEndsTheSame(t *testing.T) {
+// A job's metadata does not depend on the order and repeats of requests and events.
+func TestMetadataDoesNotDependOnOrder(t *testing.T) {
 	tests := []struct {
-		name       string
-		statements []statement
-		want       store.Job // the compared fields
+		name     string
+		messages []message
+		want     store.Job // the compared fields
 	}{
 		{
-			"before and after events", []statement{
+			"before and after events", []message{
 				{second: 1, m: tasks.Metadata{Prompt: text("a cat"), Tags: []string{"blue", "test"}, ExpectedCost: &tasks.Cost{Amount: "0.35", Unit: "USD"}}},
 				{event: &occurrence{id: "a", status: "created"}},
 				{second: 2, m: tasks.Metadata{Model: text("v1"), Tags: []string{"green"}, Custom: json.RawMessage(`{"order":1.0}`)}},
@@ -56,7 +55,7 @@ func TestMetadataInEveryOrderEndsTheSame(t *testing.T) {
 			store.Job{Prompt: "a cat", Model: "v1", Tags: []string{"green"}, ExpectedCost: tasks.Cost{Amount: "0.35", Unit: "USD"}, Metadata: json.RawMessage(`{"order":1.0}`)},
 		},
 		{
-			"Kling's own words win", []statement{
+			"Kling's own words win", []message{
 				{second: 1, m: tasks.Metadata{Prompt: text("mine"), Model: text("mine"), Source: text("mine"), ExternalID: text("mine")}},
 				{event: &occurrence{id: "a", status: "created", prompt: "Kling's"}},
 				{event: &occurrence{id: "b", minute: 1, status: "failed", reason: "busy"}},
@@ -64,7 +63,7 @@ func TestMetadataInEveryOrderEndsTheSame(t *testing.T) {
 			store.Job{Prompt: "Kling's", Model: "mine", ExternalID: "mine"},
 		},
 		{
-			"taken back", []statement{
+			"taken back", []message{
 				{second: 1, m: tasks.Metadata{Prompt: text("a"), Tags: []string{"x"}, ExpectedCost: &tasks.Cost{Amount: "1", Unit: "unit"}, Custom: json.RawMessage(`{"a":1}`)}},
 				{second: 2, m: tasks.Metadata{Prompt: text(""), Tags: []string{}, ExpectedCost: &tasks.Cost{}, Custom: json.RawMessage(`{}`)}},
 				{second: 0, m: tasks.Metadata{Model: text("early")}},
@@ -73,7 +72,7 @@ func TestMetadataInEveryOrderEndsTheSame(t *testing.T) {
 			store.Job{Model: "early"},
 		},
 		{
-			"at the same instant", []statement{
+			"at the same instant", []message{
 				{m: tasks.Metadata{Prompt: text("one"), Tags: []string{"one"}}},
 				{m: tasks.Metadata{Prompt: text("two"), Tags: []string{"two"}}},
 				{m: tasks.Metadata{Model: text("three")}},
@@ -83,7 +82,7 @@ func TestMetadataInEveryOrderEndsTheSame(t *testing.T) {
 	}
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for _, tt := range tests {
-			for i, order := range permutations(tt.statements) {
+			for i, order := range permutations(tt.messages) {
 				for _, together := range []bool{false, true} {
 					job := fmt.Sprintf("%s-%d-%t", tt.name, i, together)
 					var group sync.WaitGroup
@@ -102,8 +101,7 @@ func TestMetadataInEveryOrderEndsTheSame(t *testing.T) {
 	})
 }
 
-// checkMetadata compares what programs say about a job, and checks that it is found by
-// its tags.
+// checkMetadata compares a job's metadata, and checks that the job is found by its tags.
 func checkMetadata(t *testing.T, db *store.Store, id string, want store.Job) {
 	t.Helper()
 	job, err := db.Job(t.Context(), tasks.KlingJob(id))

@@ -18,7 +18,7 @@ var migrations embed.FS
 // ErrSchema reports that the database's schema is older or newer than this build's.
 var ErrSchema = errors.New("wrong database schema")
 
-// versionTable is ours alone: other programs in the same database may use goose too.
+// versionTable is not goose's default: other programs in the same database may use goose.
 const versionTable = "klinghook_schema_version"
 
 // Migrate upgrades the schema to this build's version and returns the versions that it

@@ -11,7 +11,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestCompletedJobWithoutMediaIsDueUntilItHasIt(t *testing.T) {
+func TestCompletedJobWithoutMediaIsDueUntilItArrives(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx, key := t.Context(), tasks.KlingJob("vid_1")
 		record := func(id string, minute int, missing string, media ...tasks.MediaLink) store.Owed {
@@ -99,7 +99,7 @@ func TestCostsAreChargedOnce(t *testing.T) {
 	})
 }
 
-func TestTrackedJobIsNoTestCallback(t *testing.T) {
+func TestTrackedJobIsNotATestCallback(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()
 		ev := event("e1", tasks.TypeCreated)

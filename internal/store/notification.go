@@ -60,9 +60,9 @@ func (s *Store) NotificationsOf(ctx context.Context, job tasks.JobKey) ([]Notifi
 	return list, wrap(err, "read notifications of %s", job)
 }
 
-// RepeatNotifications inserts notifications of how a job stands, with new IDs: for these
-// destinations or, without any, for those that were notified of it before. It leaves out
-// destinations whose notification of it is still pending.
+// RepeatNotifications inserts new notifications of a job's current status for the given
+// destinations or, if there are none, for those that were notified of it before. It skips
+// destinations that have a pending one.
 func (s *Store) RepeatNotifications(ctx context.Context, job Job, destinations []string, at time.Time) ([]Notification, error) {
 	known, err := s.NotificationsOf(ctx, job.Key)
 	if err != nil {
@@ -97,26 +97,25 @@ func (s *Store) RepeatNotifications(ctx context.Context, job Job, destinations [
 
 const insertNotification = `INSERT INTO notifications (id, platform, job_id, event_id, type, destination, state, created_at, updated_at)`
 
-// newNotificationID returns an ID that no event leads to.
+// newNotificationID returns a random ID.
 func newNotificationID() string {
 	random := make([]byte, 12)
 	_, _ = rand.Read(random) // never fails
 	return "ntf_" + hex.EncodeToString(random)
 }
 
-// NotificationFailed notes why a notification was given up. One that was sent stays
-// sent.
+// NotificationFailed records why a notification was given up. A sent one stays sent.
 func (s *Store) NotificationFailed(ctx context.Context, id, reason string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE notifications SET state = 'failed', error = $2, updated_at = $3 WHERE id = $1 AND state <> 'sent'`,
 		id, storable(reason), s.dialect.time(at))
 	return wrap(err, "give up notification %s", id)
 }
 
-// NotificationTrouble notes why the last attempt at a pending notification failed.
-func (s *Store) NotificationTrouble(ctx context.Context, id, reason string, at time.Time) error {
+// SetNotificationError records why the last attempt at a pending notification failed.
+func (s *Store) SetNotificationError(ctx context.Context, id, reason string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE notifications SET error = $2, updated_at = $3 WHERE id = $1 AND state = 'pending'`,
 		id, storable(reason), s.dialect.time(at))
-	return wrap(err, "note trouble of notification %s", id)
+	return wrap(err, "record error of notification %s", id)
 }
 
 // ReopenNotification makes a notification that was given up pending again.

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// A transaction that makes a row forget an object dooms the object. It is deleted
-// afterwards, and its doom last: a process that dies in between leaves a doom, which
-// another process finishes, and no object that nothing knows.
+// A transaction that removes an object's name from a row dooms the object: it inserts a row
+// into doomed_objects. Afterwards the object is deleted, then that row. If the process dies
+// in between, another one continues, so no object is left without a row.
 
-// doom notes objects that are to be deleted from the bucket.
+// doom inserts rows for objects that are to be deleted from the bucket.
 func doom(ctx context.Context, tx *sql.Tx, d dialect, objects []string, at time.Time) error {
 	rows := make([][]any, len(objects))
 	for i, object := range objects {
@@ -31,8 +31,8 @@ func notDoomed(ctx context.Context, q queryer, object string) error {
 
 const dueObjects = `SELECT object FROM doomed_objects WHERE retry_at <= $1 ORDER BY retry_at, object LIMIT $2`
 
-// DoomedObjects returns at most limit objects to delete from the bucket. Until a time,
-// which must leave enough time for that, it returns them to no other caller.
+// DoomedObjects returns at most limit objects to delete from the bucket. No other call
+// returns them until the given time, which must leave the caller enough time.
 func (s *Store) DoomedObjects(ctx context.Context, now, until time.Time, limit int) ([]string, error) {
 	list, err := collect(ctx, s.db, scanOne[string], `
 		UPDATE doomed_objects SET retry_at = $3 WHERE object IN (`+dueObjects+s.dialect.claim+`) RETURNING object`,
@@ -40,7 +40,7 @@ func (s *Store) DoomedObjects(ctx context.Context, now, until time.Time, limit i
 	return list, wrap(err, "list doomed objects")
 }
 
-// ObjectsDeleted notes that doomed objects are gone from the bucket.
+// ObjectsDeleted records that doomed objects are gone from the bucket.
 func (s *Store) ObjectsDeleted(ctx context.Context, objects []string) error {
 	if len(objects) == 0 {
 		return nil
@@ -48,5 +48,5 @@ func (s *Store) ObjectsDeleted(ctx context.Context, objects []string) error {
 	var conditions where
 	andIn(&conditions, "object", objects)
 	_, err := s.db.ExecContext(ctx, `DELETE FROM doomed_objects`+conditions.String(), conditions.args...)
-	return wrap(err, "note deleted objects")
+	return wrap(err, "record deleted objects")
 }

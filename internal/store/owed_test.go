@@ -25,7 +25,7 @@ func all[T any](t *testing.T, limit int, batches iter.Seq2[[]T, error], name fun
 	t.Helper()
 	for batch, err := range batches {
 		if err != nil || len(batch) > limit {
-			t.Fatalf("batch of %d, %v; want %d at most", len(batch), err, limit)
+			t.Fatalf("batch of %d, %v; want at most %d", len(batch), err, limit)
 		}
 		for _, row := range batch {
 			names = append(names, name(row))

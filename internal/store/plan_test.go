@@ -66,7 +66,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 			{countQuery(openDeadLetters), "dead_letters_open_by_kind", []any{"media:download"}},
 			{countQuery(unprocessedEvents), "events_owed", nil},
 			{countQuery(pendingMedia), "media_owed", nil},
-			{countQuery(pendingNotification), "notifications_owed", nil},
+			{countQuery(pendingNotifications), "notifications_owed", nil},
 			{`SELECT id FROM events` + prefix.String(), "events_pkey", prefix.args},
 			{`SELECT * FROM events` + ofJob.String() + ` ORDER BY received_at DESC`, "events_by_job", ofJob.args},
 			{`SELECT * FROM dead_letters` + letters.String(), "dead_letters_by_job", letters.args},

@@ -14,7 +14,7 @@ import (
 // fal is a job of another platform with the id of a job at Kling.
 var fal = tasks.JobKey{Platform: "fal", ID: "vid_1"}
 
-// falEvent is completed for the other platform, with its own link.
+// falEvent is like completed, for the other platform and with its own link.
 func falEvent() (tasks.Event, *tasks.JobUpdate) {
 	ev, update := completed()
 	ev.ID, ev.Job = "fal:done", fal
@@ -133,7 +133,7 @@ func TestPlatformsDoNotShareLookups(t *testing.T) {
 				t.Errorf("due at %s (-want +got):\n%s", key.Platform, diff)
 			}
 		}
-		// A note about one job does not change the other.
+		// A look-up of one job does not change the other.
 		testenv.NoError(t, db.LookedUp(ctx, store.Lookup{Job: fal, Request: 1}, received.Add(time.Hour)))
 		testenv.NoError(t, db.PostponeLookup(ctx, store.Lookup{Job: fal}, received.Add(time.Hour)))
 		testenv.NoError(t, db.FoundByAnotherName(ctx, store.Lookup{Job: fal, HeardAt: received}, "vid_2", ""))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Position is a place in a list that is sorted by time and id, the newest first.
+// Position is a place in a list that is sorted by time and id, newest first.
 type Position struct {
 	At time.Time
 	ID string
@@ -24,7 +24,7 @@ func (p Position) String() string {
 	return strconv.FormatInt(p.At.UnixMicro(), 10) + "." + p.ID
 }
 
-// ParsePosition reads what [Position.String] returned.
+// ParsePosition parses the result of [Position.String].
 func ParsePosition(text string) (Position, error) {
 	if text == "" {
 		return Position{}, nil

@@ -26,8 +26,8 @@ var (
 )
 
 const (
-	// postgresConns is the most connections of one process: few enough for many workers
-	// to share a server's usual 100.
+	// postgresConns is the maximum number of connections of one process: few enough for
+	// several workers to share a server's default of 100.
 	postgresConns = 24
 	// connAge bounds the age of a connection, so that a process notices when a host name
 	// moves to another server.
@@ -59,7 +59,7 @@ func openPostgres(databaseURL string) (*Store, error) {
 	// Servers set up without a locale use SQL_ASCII, which pgx rejects in some modes.
 	cfg.RuntimeParams["client_encoding"] = "UTF8"
 	pool := &postgresPool{}
-	cfg.OnPgError = pool.keeps
+	cfg.OnPgError = pool.usableAfter
 	if strings.Contains(databaseURL, "default_query_exec_mode=") {
 		pool.mode.Store(&cfg.DefaultQueryExecMode)
 	}
@@ -118,9 +118,10 @@ func (p *postgresPool) checkGeneration(_ context.Context, conn *pgx.Conn) error 
 	return nil
 }
 
-// keeps reports whether a connection stays usable after an error from its server. It does
-// not if the server shuts down or is read-only. If read-only, keeps drops the others too.
-func (p *postgresPool) keeps(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+// usableAfter reports whether a connection stays usable after an error from its server. It
+// does not if the server shuts down or is read-only. If read-only, usableAfter also drops
+// the other connections.
+func (p *postgresPool) usableAfter(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 	if err.Code == readOnlyTransaction {
 		if own, ok := conn.CustomData()[generationKey].(int64); ok {
 			p.generation.CompareAndSwap(own, own+1)

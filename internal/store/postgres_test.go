@@ -115,7 +115,7 @@ func TestMigrateLeavesAnotherProgramAlone(t *testing.T) {
 	execIn(t, url, "DO $$ BEGIN ASSERT to_regclass('events') IS NULL; END $$")
 }
 
-// The search needs an extension, which only an owner of the database may add.
+// Search needs an extension, which only an owner of the database may add.
 func TestMigrateSaysHowToAddTheExtension(t *testing.T) {
 	direct := testenv.Postgres(t)
 	execIn(t, direct, "DROP ROLE IF EXISTS klinghook_limited", "CREATE ROLE klinghook_limited", "GRANT ALL ON SCHEMA public TO klinghook_limited")
@@ -137,8 +137,8 @@ func TestMigrateSaysHowToAddTheExtension(t *testing.T) {
 	execIn(t, direct, "DROP OWNED BY klinghook_limited", "DROP ROLE klinghook_limited")
 }
 
-// TestPoolerNeedsNoPreparedStatements covers PgBouncer in transaction mode, which knows
-// no statement or setting of an earlier transaction.
+// TestPoolerNeedsNoPreparedStatements covers PgBouncer in transaction mode, which keeps no
+// statement or setting of an earlier transaction.
 func TestPoolerNeedsNoPreparedStatements(t *testing.T) {
 	direct := testenv.Postgres(t)
 	u, err := url.Parse(direct)

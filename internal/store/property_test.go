@@ -24,7 +24,7 @@ type occurrence struct {
 	minute int // by Kling's clock
 	status tasks.Status
 	// the other fields
-	progress int // 0 says nothing
+	progress int // 0 means unknown
 	prompt   string
 	model    string
 	reason   string
@@ -63,7 +63,7 @@ type rows struct {
 
 // A job's rows do not depend on the order and repeats of its events, on when their work
 // is done, or on which events share a transaction.
-func TestEveryOrderEndsTheSame(t *testing.T) {
+func TestRowsDoNotDependOnEventOrder(t *testing.T) {
 	tests := []struct {
 		name             string
 		events           []occurrence
@@ -143,7 +143,7 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 			events: []occurrence{{id: "a", status: "created", test: true}, {id: "b", minute: 1, status: "test"}, {id: "c", status: "created", test: true}},
 		},
 		{
-			name: "what looked like a test callback", want: tasks.StatusProcessing,
+			name: "a job that looked like a test callback", want: tasks.StatusProcessing,
 			events: []occurrence{{id: "a", status: "created", test: true}, {id: "b", minute: 2, status: "test"}, {id: "c", minute: 1, status: "processing"}},
 		},
 		{name: "created, then lost", want: tasks.StatusLost, events: []occurrence{{id: "a", status: "created"}, {id: "b", minute: 1, status: "lost"}}},
@@ -170,7 +170,7 @@ func TestEveryOrderEndsTheSame(t *testing.T) {
 							continue
 						}
 						if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-							t.Fatalf("order %v ends differently (-want +got):\n%s", order, diff)
+							t.Fatalf("order %v gives other rows (-want +got):\n%s", order, diff)
 						}
 					}
 				}
@@ -206,8 +206,8 @@ func deliverLate(t *testing.T, db *store.Store, job string, order []occurrence) 
 // destinations are notified of the events.
 var destinations = []string{"slack-1", "forward-2"}
 
-// deliver records the events in order. It does their work promptly or after the last
-// one, in the end twice, as after a crash.
+// deliver records the events in order. It does their work promptly or at the end, and at the
+// end twice, as after a crash.
 func deliver(t *testing.T, db *store.Store, job string, order []occurrence, promptly bool) {
 	t.Helper()
 	ctx := t.Context()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Retention is how long finished work is kept; 0 is for ever.
+// Retention is how long finished work is kept; 0 means forever.
 type Retention struct {
 	// Events is for raw events, for dead letters that have ended, and for samples of
 	// refused deliveries.
@@ -23,7 +23,7 @@ type Retention struct {
 // Pruning configures [Store.Prune].
 type Pruning struct {
 	Retention
-	// Now is what ages are measured from.
+	// Now is the time from which ages are measured.
 	Now time.Time
 	// DryRun counts what would be deleted and deletes nothing.
 	DryRun bool
@@ -42,19 +42,19 @@ type Pruned struct {
 }
 
 const (
-	// pruneBatch is how many rows one transaction of [Store.Prune] looks at.
+	// pruneBatch is how many rows one transaction of [Store.Prune] checks.
 	pruneBatch = 500
-	// tombstoneTime is how long events of a pruned job are dropped. Nobody repeats a
-	// delivery after so long.
+	// tombstoneTime is how long events of a pruned job are dropped. No sender repeats a
+	// delivery after that long.
 	tombstoneTime = 365 * 24 * time.Hour
 )
 
-// owedEvent is the condition that an event, e, is not processed. A discarded one never is.
+// owedEvent is the condition that an event, e, is neither processed nor discarded.
 const owedEvent = `(e.processed_at IS NULL AND NOT EXISTS (
 	SELECT 1 FROM dead_letters l WHERE l.event_id = e.id AND l.event_id <> '' AND l.state = 'discarded'))`
 
-// busyJob is the condition that a job, j, is in progress or owes anything. A test callback
-// is no job in progress.
+// busyJob is the condition that a job, j, is in progress or has work left. A test callback
+// is not in progress.
 const busyJob = `(j.status IN ('created', 'processing') AND NOT (j.status = 'created' AND ` + perhapsTest + `)
 	OR j.no_media <> '' AND j.lookup_at IS NOT NULL
 	OR EXISTS (SELECT 1 FROM events e WHERE e.platform = j.platform AND e.job_id = j.id AND ` + owedEvent + `)
@@ -63,7 +63,7 @@ const busyJob = `(j.status IN ('created', 'processing') AND NOT (j.status = 'cre
 	OR EXISTS (SELECT 1 FROM dead_letters d WHERE d.platform = j.platform AND d.job_id = j.id AND d.state = 'dead')
 	OR EXISTS (SELECT 1 FROM lookup_requests r WHERE r.platform = j.platform AND r.job_id = j.id))`
 
-// prunableEvent is the condition that an event, e, and its job owe nothing.
+// prunableEvent is the condition that an event, e, and its job have no work left.
 const prunableEvent = `NOT ` + owedEvent + `
 	AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.event_id = e.id AND d.event_id <> '' AND d.state = 'dead')
 	AND NOT EXISTS (SELECT 1 FROM lookup_requests q WHERE q.platform = e.platform AND q.job_id = e.job_id)
@@ -106,9 +106,9 @@ func (s *Store) Prune(ctx context.Context, p Pruning) (Pruned, error) {
 
 // agedRows are rows of one table that may be deleted when they are old enough.
 type agedRows struct {
-	// from is the table with its alias; time is the column that ages are measured by.
+	// from is the table with its alias; time is the column from which ages are measured.
 	from, time string
-	// where narrows the rows down as the index of the time column does; may be empty.
+	// where is the condition of the time column's partial index; empty if it has none.
 	where string
 	// condition says which of them may be deleted.
 	condition string
@@ -128,8 +128,8 @@ func scanAged(row scanner) (a aged, err error) {
 	return a, err
 }
 
-// delete deletes the rows before a time that meet their condition. Each transaction looks
-// at pruneBatch rows, deleted or not, so that none takes long.
+// delete deletes the rows before a time that meet their condition. Each transaction checks
+// at most pruneBatch rows, so that none takes long.
 func (p *pruner) delete(ctx context.Context, rows agedRows, before any) error {
 	query := fmt.Sprintf(`SELECT %[2]s, id FROM %[1]s WHERE %[3]s %[2]s < $1 AND (%[2]s, id) > ($2, $3) ORDER BY %[2]s, id LIMIT $4`, rows.from, rows.time, rows.where)
 	pages := batches(pruneBatch, []any{p.dialect.time(longAgo), rows.first}, func(after []any) ([]aged, error) {
@@ -171,8 +171,8 @@ func pause(ctx context.Context, start time.Time) {
 	}
 }
 
-// deleteWhere deletes rows, or counts them in a dry run. It leaves rows that another
-// transaction has locked to a later run.
+// deleteWhere deletes rows, or counts them in a dry run. It leaves rows locked by other
+// transactions to a later run.
 func (p *pruner) deleteWhere(ctx context.Context, from, rest string, args ...any) (int64, error) {
 	if p.DryRun {
 		return one(ctx, p.db, scanOne[int64], `SELECT count(*) FROM `+from+rest, args...)

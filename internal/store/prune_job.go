@@ -9,11 +9,11 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// pruneJobs is how many jobs or files one transaction of [Store.Prune] looks at. Each has
+// pruneJobs is how many jobs or files one transaction of [Store.Prune] checks. Each has
 // several rows.
 const pruneJobs = 100
 
-// agedJob is a job with the time that its age, or the age of a file of it, is counted from.
+// agedJob is a job, or one of its files, with the time from which its age is measured.
 type agedJob struct {
 	at   time.Time
 	job  tasks.JobKey
@@ -91,7 +91,7 @@ func (p *pruner) media(ctx context.Context, before any) error {
 	})
 }
 
-// deleteFile keeps the row, so that the job shows what became of its file.
+// deleteFile marks a file as deleted. It keeps the row, so that the job still shows the file.
 func (p *pruner) deleteFile(ctx context.Context, tx *sql.Tx, file agedFile) error {
 	if p.DryRun {
 		return nil
@@ -111,7 +111,7 @@ const agedJobs = `
 	WHERE last_received_at < $1 AND (last_received_at, platform, id) > ($2, $3, $4)
 	ORDER BY last_received_at, platform, id LIMIT $5`
 
-// jobs deletes jobs that owe nothing and have no stored file that is kept.
+// jobs deletes jobs that have no work left and no stored file to keep.
 func (p *pruner) jobs(ctx context.Context, before any) error {
 	return p.eachJob(ctx, agedJobs, 3, before, func(jobs []tasks.JobKey) error {
 		due, err := p.dueJobs(ctx, p.db, jobs, before)
@@ -127,7 +127,8 @@ func (p *pruner) jobs(ctx context.Context, before any) error {
 		}
 		err = p.inTx(ctx, func(tx *sql.Tx) error {
 			// A transaction that records an event of a locked job waits, and then finds the
-			// tombstone. One that came first is seen by dueJobs, or the job is skipped.
+			// tombstone. If it came first, dueJobs sees the event, or the job is still locked
+			// and skipped.
 			var conditions where
 			conditions.andJobs("id", due)
 			locked, err := collect(ctx, tx, scanKey, `SELECT platform, id FROM jobs`+conditions.String()+p.dialect.claim, conditions.args...)

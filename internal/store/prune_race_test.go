@@ -27,8 +27,8 @@ func onPostgres(t *testing.T) *Store {
 	return s
 }
 
-// oldJob records a job that was completed at a time, and returns a later recording of it
-// that owes a file.
+// oldJob records a job that was completed at a time, and returns a later event of it that
+// owes a file.
 func oldJob(t *testing.T, s *Store, at time.Time) Recording {
 	t.Helper()
 	recording := func(id string, media ...tasks.MediaLink) Recording {
@@ -41,7 +41,7 @@ func oldJob(t *testing.T, s *Store, at time.Time) Recording {
 	return recording("klingai:2", tasks.MediaLink{Name: "video", URL: "https://cdn.example/v.mp4"})
 }
 
-// awaitLock waits until a transaction of the database waits for another one.
+// awaitLock waits until one transaction of the database waits for another.
 func awaitLock(ctx context.Context, s *Store) error {
 	for {
 		waits, err := one(ctx, s.db, scanOne[bool], `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
@@ -51,7 +51,7 @@ func awaitLock(ctx context.Context, s *Store) error {
 	}
 }
 
-func TestEventAtTheMomentOfDeletionDoesNotBringItsJobBack(t *testing.T) {
+func TestEventDuringDeletionDoesNotRestoreItsJob(t *testing.T) {
 	s, now := onPostgres(t), time.Now()
 	late := oldJob(t, s, now.Add(-time.Hour))
 	recorded := make(chan Owed, 1)
@@ -84,7 +84,7 @@ func TestEventAtTheMomentOfDeletionDoesNotBringItsJobBack(t *testing.T) {
 	}
 }
 
-func TestPruneSkipsAJobWhoseEventIsBeingRecorded(t *testing.T) {
+func TestPruneSkipsJobWithAnEventBeingRecorded(t *testing.T) {
 	s, now := onPostgres(t), time.Now()
 	late := oldJob(t, s, now.Add(-time.Hour))
 	prune := func() error {

@@ -14,7 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// later is when the retention of everything received at received has passed.
+// later is a time when everything received at received has outlived its retention.
 var later = received.Add(100 * 24 * time.Hour)
 
 const days90 = 90 * 24 * time.Hour
@@ -46,7 +46,7 @@ func noMedia(t *testing.T, db *store.Store) {
 	testenv.NoError(t, db.MarkProcessed(t.Context(), []string{ev.ID}, received))
 }
 
-func TestPruneLeavesWhatIsOwedOrInProgress(t *testing.T) {
+func TestPruneKeepsOwedAndUnfinishedWork(t *testing.T) {
 	letter := store.DeadLetter{Task: tasks.Task{Kind: tasks.KindNotifySend, ID: "notify:send:x"}, Job: tasks.KlingJob("vid_1"), Error: "gone", FailedAt: received}
 	record := func(t *testing.T, db *store.Store, id, kind string, update tasks.JobUpdate, destinations ...string) store.Owed {
 		t.Helper()
@@ -63,7 +63,7 @@ func TestPruneLeavesWhatIsOwedOrInProgress(t *testing.T) {
 		want   store.Pruned
 	}{
 		{"done", func(*testing.T, *store.Store) {}, store.Pruned{Events: 1, Jobs: 1, Files: 2, Bytes: 20}},
-		{"an event of it is not processed", func(t *testing.T, db *store.Store) {
+		{"an event is not processed", func(t *testing.T, db *store.Store) {
 			owed := record(t, db, "klingai:more", tasks.TypeProcessing, tasks.JobUpdate{Status: tasks.StatusProcessing}, "slack-1")
 			testenv.NoError(t, sent(t.Context(), db, owed.Notifications[0].ID))
 		}, store.Pruned{}},
@@ -86,8 +86,8 @@ func TestPruneLeavesWhatIsOwedOrInProgress(t *testing.T) {
 			testenv.NoError(t, err)
 			testenv.NoError(t, db.MarkProcessed(t.Context(), []string{hint.ID}, received))
 		}, store.Pruned{}},
-		{"Kling is asked for the file of another job", noMedia, store.Pruned{Events: 1, Jobs: 1, Files: 2, Bytes: 20}},
-		{"a person gave up that file", func(t *testing.T, db *store.Store) {
+		{"another job lacks its file", noMedia, store.Pruned{Events: 1, Jobs: 1, Files: 2, Bytes: 20}},
+		{"a person gave up the missing file", func(t *testing.T, db *store.Store) {
 			noMedia(t, db)
 			find := store.DeadLetter{Task: tasks.Task{Kind: tasks.KindMediaFind, ID: "media:find:vid_2"}, Job: tasks.KlingJob("vid_2"), Error: "no file", FailedAt: received}
 			testenv.NoError(t, db.Bury(t.Context(), find))
@@ -146,8 +146,8 @@ func TestPruneRespectsEachRetention(t *testing.T) {
 	}
 }
 
-// A discarded event stays undone: if its dead letter went first, it would be owed again.
-func TestDiscardedEventAndItsDeadLetterGoTogether(t *testing.T) {
+// A discarded event stays unprocessed: without its dead letter it would be owed again.
+func TestDiscardedEventAndItsDeadLetterArePrunedTogether(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev := event("klingai:odd", "video.odd")
 		ev.Job.ID = ""
@@ -289,7 +289,7 @@ func TestOtherObjectsOfStoredFileAreDoomed(t *testing.T) {
 }
 
 // Several pruners at once and more rows than one batch.
-func TestPrunersAtOnceDeleteEachRowOnce(t *testing.T) {
+func TestConcurrentPrunersDeleteEachRowOnce(t *testing.T) {
 	const jobs = 350
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		var list []store.Recording

@@ -68,8 +68,8 @@ func scanKey(row scanner) (key tasks.JobKey, err error) {
 	return key, err
 }
 
-// batches yields the rows of a query that returns at most limit rows after a key. The
-// first key is less than all others.
+// batches yields the rows of a query that returns at most limit rows after a key. first is
+// less than all keys.
 func batches[T any](limit int, first []any, page func(after []any) ([]T, error), key func(T) []any) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
 		for after := first; ; {
@@ -89,7 +89,7 @@ func batches[T any](limit int, first []any, page func(after []any) ([]T, error),
 // longAgo is before all times in the database.
 var longAgo = time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)
 
-// maxRows is how many rows one statement inserts: both databases limit the number of
+// maxRows is how many rows one statement inserts. Both databases limit the number of
 // arguments, SQLite to 32,766.
 const maxRows = 500
 
@@ -106,8 +106,8 @@ func insertRows[T any](ctx context.Context, q queryer, d dialect, scan func(scan
 	return returned, nil
 }
 
-// unnumbered returns rows of placeholders for SQLite, which searches its list of numbered
-// ones for each: a hundred jobs take several times as long.
+// unnumbered returns rows of placeholders for SQLite. Numbered ones make the insertion of a
+// hundred jobs several times slower, because SQLite searches a list for each.
 func unnumbered(rows, columns int) string {
 	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
 	return row + strings.Repeat(", "+row, rows-1)
@@ -136,7 +136,7 @@ type where struct {
 	args       []any
 }
 
-// andIf adds a condition if add is true. Each ? in it is a placeholder of an argument.
+// andIf adds a condition if add is true. Each ? in it is a placeholder for an argument.
 func (w *where) andIf(add bool, condition string, args ...any) {
 	if !add {
 		return
@@ -174,7 +174,7 @@ func (w *where) andJobs(id string, keys []tasks.JobKey) {
 	w.andIf(true, "("+strings.Join(conditions, " OR ")+")", args...)
 }
 
-// limit returns the clause for at most n rows; 0 is no limit.
+// limit returns the clause for at most n rows; 0 means no limit.
 func (w *where) limit(n int) string {
 	if n <= 0 {
 		return ""

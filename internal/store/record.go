@@ -35,13 +35,13 @@ type Owed struct {
 	Erased        bool
 	Media         []Media
 	Notifications []Notification
-	// NoMedia is why the completed job still lacks a file that the event lacks.
+	// NoMedia is why the completed job still lacks a file, if the event lacks one.
 	NoMedia string
 	// FoundMedia reports that the event has the links that its job lacked.
 	FoundMedia bool
 	// TestCallback reports that the job may be a test callback, as in [Job].
 	TestCallback bool
-	// Charged are the costs that the event added to its job; Model is the job's.
+	// Charged are the costs that the event added to its job; Model is the job's model.
 	Charged []tasks.Cost
 	Model   string
 }
@@ -83,7 +83,7 @@ type entry struct {
 	owed *Owed
 }
 
-// settles reports that the event needs no work after its transaction.
+// settles reports whether the event needs no work after its transaction.
 func (e *entry) settles() bool {
 	return len(e.Destinations) == 0 && (e.Update == nil || len(e.Update.Media) == 0 && e.Update.Missing == "" && !e.Update.Unproven)
 }
@@ -188,9 +188,9 @@ func (r *recorder) insertEvents(ctx context.Context) error {
 	return nil
 }
 
-// checkErased returns [tasks.ErrErased], and notes which, if the jobs of some events were
-// deleted. It follows moveJobs: a transaction that deletes a job locks the job's row
-// first, so it has ended by now or waits for this one.
+// checkErased marks the events of deleted jobs and returns [tasks.ErrErased] if there are
+// any. It runs after moveJobs: a transaction that deletes a job locks the job's row first,
+// so it has ended by now or waits for this one.
 func (r *recorder) checkErased(ctx context.Context) error {
 	jobs := make([]tasks.JobKey, len(r.entries))
 	for i, entry := range r.entries {

@@ -20,7 +20,7 @@ type jobRow struct {
 	seq         int64 // 0 for a new row
 	key         tasks.JobKey
 	facts       facts
-	told        told
+	metadata    metadata
 	first, last time.Time // received
 	api         string
 	lookups     int
@@ -30,7 +30,7 @@ type jobRow struct {
 
 func scanJobRow(row scanner) (*jobRow, error) {
 	job := new(jobRow)
-	err := row.Scan(&job.seq, &job.key.Platform, &job.key.ID, asJSON{&job.facts}, asJSON{&job.told}, instant{&job.first}, instant{&job.last}, &job.api, &job.lookups, instant{&job.lookupAt})
+	err := row.Scan(&job.seq, &job.key.Platform, &job.key.ID, asJSON{&job.facts}, asJSON{&job.metadata}, instant{&job.first}, instant{&job.last}, &job.api, &job.lookups, instant{&job.lookupAt})
 	job.listed = job.listing()
 	return job, err
 }
@@ -40,7 +40,7 @@ func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) (before, now Jo
 	before = j.facts.view(j.key)
 	j.facts.apply(event.Source, update)
 	now = j.facts.view(j.key)
-	// Kling may put a new time into each answer, so one that changes nothing is not news.
+	// Kling may put a new time into each answer. An answer that changes nothing is not news.
 	moved := event.Source != tasks.SourceLookup || now.Status != before.Status || !reflect.DeepEqual(now.Progress, before.Progress)
 	if (moved || j.last.IsZero()) && event.ReceivedAt.After(j.last) {
 		j.last = event.ReceivedAt
@@ -50,7 +50,7 @@ func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) (before, now Jo
 		j.api = update.API
 	}
 	switch {
-	case now.NoMedia != "" && before.NoMedia == "": // Kling is asked at once
+	case now.NoMedia != "" && before.NoMedia == "": // look it up at once
 		j.lookups, j.lookupAt = 0, event.ReceivedAt
 	case now.NoMedia != "": // a repeat does not start over
 	case moved || before.NoMedia != "":
@@ -61,26 +61,26 @@ func (j *jobRow) fold(event tasks.Event, update tasks.JobUpdate) (before, now Jo
 
 // jobColumns are the columns of jobRow.values. The first three never change.
 const jobColumns = `seq, platform, id, status, progress, prompt, model, duration_ms, error, external_id, source, contradicted,
-	costs, no_media, test_callback, created_at, started_at, finished_at, first_received_at, last_received_at, changed_at, facts, told, api, lookups, lookup_at`
+	costs, no_media, test_callback, created_at, started_at, finished_at, first_received_at, last_received_at, changed_at, facts, metadata, api, lookups, lookup_at`
 
 // job returns the job without FirstReceivedAt and LastReceivedAt.
 func (j *jobRow) job() Job {
 	job := j.facts.view(j.key)
-	j.told.describe(&job)
+	j.metadata.describe(&job)
 	return job
 }
 
-// values returns the columns of the row. For a known row, seq is only offered: the
-// conflict keeps the row's own.
+// values returns the column values of the row. A known row keeps its own seq, as
+// [overwriteJobs] does not update it.
 func (j *jobRow) values(d dialect) ([]any, error) {
-	text, factsErr := encode(j.facts)
-	metadata, toldErr := encode(j.told)
+	factsText, factsErr := encode(j.facts)
+	metadataText, metadataErr := encode(j.metadata)
 	job := j.job()
 	return []any{
 		d.newSeq(j.first), job.Key.Platform, job.Key.ID, job.Status, job.Progress, job.Prompt, job.Model, job.Duration.Milliseconds(), job.Error,
 		job.ExternalID, job.Source, job.Contradicted, cmp.Or(j.facts.Costs.Value, "[]"), job.NoMedia, job.TestCallback, d.time(job.CreatedAt), d.time(job.StartedAt),
-		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), d.time(time.Now()), text, metadata, j.api, j.lookups, d.time(j.lookupAt),
-	}, errors.Join(factsErr, toldErr)
+		d.time(job.FinishedAt), d.time(j.first), d.time(j.last), d.time(time.Now()), factsText, metadataText, j.api, j.lookups, d.time(j.lookupAt),
+	}, errors.Join(factsErr, metadataErr)
 }
 
 // moveJobs applies events to the rows of their jobs. It locks existing rows until the
@@ -111,17 +111,17 @@ func (r *recorder) moveJobs(ctx context.Context, list []*entry) error {
 	if rows, err = lockJobs(ctx, r.tx, r.dialect, known); err != nil {
 		return fmt.Errorf("read jobs: %w", err)
 	}
-	// All of these rows conflict: both databases can update many rows in this way.
+	// All of these rows conflict. In both databases this updates many rows at once.
 	_, err = r.writeJobs(ctx, rows, updates, overwriteJobs())
 	return wrap(err, "update jobs")
 }
 
-// lockJobs reads jobs in order and locks their rows until the transaction ends. It fails
-// if one was deleted meanwhile, see [Store.FoundByAnotherName]: retry.
+// lockJobs reads jobs in order and locks their rows until the transaction ends. It returns
+// ErrNotFound if one was deleted meanwhile by [Store.FoundByAnotherName]; retry.
 func lockJobs(ctx context.Context, tx *sql.Tx, d dialect, keys []tasks.JobKey) ([]*jobRow, error) {
 	var conditions where
 	conditions.andJobs("id", keys)
-	rows, err := collect(ctx, tx, scanJobRow, `SELECT seq, platform, id, facts, told, first_received_at, last_received_at, api, lookups, lookup_at FROM jobs`+
+	rows, err := collect(ctx, tx, scanJobRow, `SELECT seq, platform, id, facts, metadata, first_received_at, last_received_at, api, lookups, lookup_at FROM jobs`+
 		conditions.String()+` ORDER BY platform, id`+d.forUpdate, conditions.args...)
 	if err == nil && len(rows) < len(keys) {
 		err = ErrNotFound
@@ -129,7 +129,7 @@ func lockJobs(ctx context.Context, tx *sql.Tx, d dialect, keys []tasks.JobKey) (
 	return rows, err
 }
 
-// overwriteJobs is what insertJobs does on conflict to write known rows.
+// overwriteJobs returns the conflict action that makes insertJobs update known rows.
 func overwriteJobs() string {
 	var assign []string
 	for column := range strings.SplitSeq(jobColumns, ",") {
@@ -147,7 +147,7 @@ func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[ta
 			var before Job
 			before, now = row.fold(entry.Event, *entry.Update)
 			entry.owed.FoundMedia = before.NoMedia != "" && now.NoMedia == ""
-			entry.owed.Charged, entry.owed.Model = tasks.CostIncrease(before.Costs, now.Costs), cmp.Or(now.Model, row.told.Model.Value)
+			entry.owed.Charged, entry.owed.Model = tasks.CostIncrease(before.Costs, now.Costs), cmp.Or(now.Model, row.metadata.Model.Value)
 		}
 		for _, entry := range updates[row.key] {
 			entry.owed.TestCallback = now.TestCallback
@@ -159,7 +159,7 @@ func (r *recorder) writeJobs(ctx context.Context, rows []*jobRow, updates map[ta
 	return insertJobs(ctx, r.tx, r.dialect, rows, onConflict)
 }
 
-// insertJobs writes rows and what lists them, and returns the keys of those that were
+// insertJobs writes rows and their listings, and returns the keys of those that were
 // written.
 func insertJobs(ctx context.Context, tx *sql.Tx, d dialect, rows []*jobRow, onConflict string) ([]tasks.JobKey, error) {
 	values := make([][]any, len(rows))

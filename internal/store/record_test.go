@@ -28,7 +28,7 @@ var lives = []occurrence{
 
 // Several workers record the same events at once, each in another order and in other
 // batches.
-func TestConcurrentBatchesEndLikeOne(t *testing.T) {
+func TestConcurrentBatchesGiveTheSameRows(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		deliverTogether(t, db, "alone", lives)
 		want := read(t, db, "alone")
@@ -45,7 +45,7 @@ func TestConcurrentBatchesEndLikeOne(t *testing.T) {
 			for _, job := range jobs {
 				workTwice(t, db, job)
 				if diff := cmp.Diff(want, read(t, db, job), cmpopts.EquateEmpty()); diff != "" {
-					t.Errorf("%s ends differently than alone (-want +got):\n%s", job, diff)
+					t.Errorf("%s differs from a job recorded alone (-want +got):\n%s", job, diff)
 				}
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxRejections is how many rejections are kept: the newest.
+// maxRejections is how many rejections are kept.
 const maxRejections = 1000
 
 // KeepRejection keeps a rejected delivery and deletes the oldest beyond the newest
@@ -37,13 +37,13 @@ func (s *Store) KeepRejection(ctx context.Context, rejection tasks.Rejection) er
 // RejectionFilter selects rejections. The zero value selects all.
 type RejectionFilter struct {
 	Source, Reason string
-	// Before is the position after which to continue; the zero value is the start.
+	// Before is the last position of the previous page; zero for the first page.
 	Before Position
-	// Limit is the most rejections to return; 0 is no limit.
+	// Limit is the maximum number of rejections; 0 means no limit.
 	Limit int
 }
 
-// Rejections returns the selected rejections, the newest first.
+// Rejections returns the selected rejections, newest first.
 func (s *Store) Rejections(ctx context.Context, filter RejectionFilter) ([]tasks.Rejection, error) {
 	var conditions where
 	conditions.andIf(filter.Source != "", "source = ?", filter.Source)

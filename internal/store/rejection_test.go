@@ -36,7 +36,7 @@ func TestOnlyTheNewestRejectionsAreKept(t *testing.T) {
 			t.Errorf("%d rejections are kept, want the newest 1000", len(all))
 		}
 		if diff := cmp.Diff([]tasks.Rejection{malformed, reject(n - 1)}, all[:2]); diff != "" {
-			t.Errorf("the newest (-want +got):\n%s", diff)
+			t.Errorf("newest rejections (-want +got):\n%s", diff)
 		}
 		some, err := db.Rejections(ctx, store.RejectionFilter{Source: "klingai", Reason: "malformed", Limit: 5})
 		if err != nil || len(some) != 1 {

@@ -40,7 +40,7 @@ func explainSQLite(path string, err error) error {
 	return err
 }
 
-// checkAccess checks that this user may write to a file and beside it, where SQLite
+// checkAccess checks that this user may write to a file and to its folder, where SQLite
 // keeps its log.
 func checkAccess(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -50,9 +50,9 @@ func checkAccess(path string) error {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	beside, err := os.CreateTemp(filepath.Dir(path), ".klinghook-*.tmp")
+	probe, err := os.CreateTemp(filepath.Dir(path), ".klinghook-*.tmp")
 	if err != nil {
 		return err
 	}
-	return errors.Join(beside.Close(), os.Remove(beside.Name()))
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestFileThatIsNoDatabase(t *testing.T) {
+func TestFileIsNotADatabase(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text")
 	if err := os.WriteFile(text, []byte("This is a text, not the header of a SQLite database, but long enough for one."), 0o600); err != nil {

@@ -22,8 +22,8 @@ var ErrNotFound = errors.New("not found")
 // Store is a database. It is safe for concurrent use.
 type Store struct {
 	db *sql.DB
-	// reads is db or, for SQLite, connections that let lists neither wait for writers nor
-	// keep them waiting.
+	// reads is db or, for SQLite, separate connections for lists, so that lists and writers
+	// do not wait for each other.
 	reads   *sql.DB
 	dialect dialect
 	pool    *postgresPool // nil for SQLite
@@ -206,7 +206,7 @@ func (s *Store) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 	return nil
 }
 
-// ignoreDone ignores [sql.ErrTxDone]: the end of its context ends a transaction too.
+// ignoreDone ignores [sql.ErrTxDone]: a transaction also ends when its context does.
 func ignoreDone(err error) error {
 	if errors.Is(err, sql.ErrTxDone) {
 		return nil

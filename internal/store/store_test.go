@@ -104,9 +104,9 @@ func TestRecordKeepsEventAndJob(t *testing.T) {
 	})
 }
 
-// sent notes that a notification was sent at received.
+// sent records that a notification was sent at received.
 func sent(ctx context.Context, db *store.Store, id string) error {
-	_, err := db.NoteAttempts(ctx, []store.SendAttempt{{NotificationID: id, Destination: "slack-1", At: received}})
+	_, err := db.RecordAttempts(ctx, []store.SendAttempt{{NotificationID: id, Destination: "slack-1", At: received}})
 	return err
 }
 
@@ -147,7 +147,7 @@ func TestEventAndJobFilters(t *testing.T) {
 			{"by job", store.EventFilter{Job: tasks.KlingJob("vid_1")}, []string{"klingai:done"}},
 			{"by type", store.EventFilter{Type: "video.sparkled"}, []string{"klingai:odd"}},
 			{"by prefix", store.EventFilter{IDPrefix: "klingai:d"}, []string{"klingai:done"}},
-			{"prefix is no pattern", store.EventFilter{IDPrefix: "%"}, nil},
+			{"prefix with wildcards", store.EventFilter{IDPrefix: "%"}, nil},
 			{"unprocessed", store.EventFilter{Unprocessed: true}, []string{"klingai:done"}},
 		}
 		for _, tt := range tests {

@@ -34,7 +34,7 @@ func TestHealthSaysWhatNeedsAPerson(t *testing.T) {
 	_, err = cfg.Store.Track(t.Context(), tasks.KlingJob("vid_1"), tasks.Metadata{}, now.Add(-time.Hour))
 	testenv.NoError(t, err)
 	testenv.NoError(t, cfg.Store.ConfigureDestinations(t.Context(), []string{"crm", "shop", "unused"}, now))
-	_, err = cfg.Store.NoteAttempts(t.Context(), []store.SendAttempt{
+	_, err = cfg.Store.RecordAttempts(t.Context(), []store.SendAttempt{
 		{NotificationID: "n1", Destination: "crm", At: now.Add(-2 * time.Hour), Error: "HTTP 500 from https://crm.example/?key=s3cret"},
 		{NotificationID: "n2", Destination: "shop", At: now, Duration: 1250 * time.Millisecond, Status: 204},
 	})

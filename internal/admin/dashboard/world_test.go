@@ -124,7 +124,7 @@ func (w *world) complete(id, prompt string) {
 	}
 	sent, err := w.store.NotificationsOf(w.t.Context(), job)
 	testenv.NoError(w.t, err)
-	_, err = w.store.NoteAttempts(w.t.Context(), []store.SendAttempt{{NotificationID: sent[0].ID, Destination: "team-chat", At: time.Now(), Duration: 120 * time.Millisecond, Status: 200, Answer: "ok"}})
+	_, err = w.store.RecordAttempts(w.t.Context(), []store.SendAttempt{{NotificationID: sent[0].ID, Destination: "team-chat", At: time.Now(), Duration: 120 * time.Millisecond, Status: 200, Answer: "ok"}})
 	testenv.NoError(w.t, err)
 }
 

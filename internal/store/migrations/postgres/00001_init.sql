@@ -39,7 +39,7 @@ CREATE TABLE jobs (
     last_received_at  TIMESTAMPTZ NOT NULL,
     changed_at        TIMESTAMPTZ NOT NULL,
     facts             TEXT NOT NULL DEFAULT '{}',
-    told              TEXT NOT NULL DEFAULT '{}',
+    metadata          TEXT NOT NULL DEFAULT '{}',
     api               TEXT NOT NULL DEFAULT '',
     tracked_at        TIMESTAMPTZ,
     lookups           INTEGER NOT NULL DEFAULT 0,
@@ -55,7 +55,7 @@ CREATE INDEX jobs_to_look_up ON jobs (platform, lookup_at) WHERE status IN ('cre
 CREATE INDEX jobs_without_media ON jobs (platform, lookup_at) WHERE no_media <> '';
 CREATE INDEX jobs_perhaps_tests ON jobs (platform, last_received_at) WHERE test_callback AND status = 'created';
 
--- Jobs by tag, with what jobs_by_kind has of them.
+-- Jobs by tag, with the columns of jobs_by_kind.
 CREATE TABLE job_tags (
     platform TEXT COLLATE "C" NOT NULL,
     job_id   TEXT COLLATE "C" NOT NULL,
@@ -69,7 +69,7 @@ CREATE TABLE job_tags (
 );
 CREATE INDEX job_tags_by_kind ON job_tags (tag, status, source, model, seq);
 
--- The text of each job to search.
+-- The searchable text of each job.
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE TABLE job_search (
     seq  BIGINT PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,
