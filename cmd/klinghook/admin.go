@@ -43,8 +43,8 @@ other addresses it requires a login: a user with a password hash from "klinghook
 hash-password", a bearer token, or a header set by an authenticating reverse proxy. To
 encrypt passwords and cookies, use a proxy with TLS or an SSH tunnel.
 
-Operators may change everything. Viewers may look at everything and change nothing: those
-with a token of KLINGHOOK_ADMIN_VIEWER_TOKEN, users of the proxy that are not in
+Operators can change everything. Viewers can see everything and change nothing: users with
+a token of KLINGHOOK_ADMIN_VIEWER_TOKEN, users of the proxy that are not in
 KLINGHOOK_ADMIN_OPERATORS, and everybody with --read-only.`,
 		Example: `  klinghook admin                        # http://127.0.0.1:5001/
   klinghook admin --read-only
@@ -107,7 +107,7 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	defer pages.Close()
 	health := process.NewHealth(log, process.RedisCheck(rdb), process.Dependency{Name: "database", Probe: db.CheckWritable})
 	private := admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Prefix: cfg.AdminPrefix, Profiles: cli.Profiles(cfg), Dashboard: gate.Protect(pages), Login: gate}
-	if len(gate.Ways()) > 0 {
+	if len(gate.Methods()) > 0 {
 		private.Profiles = gate.Protect(admin.Profiles())
 	}
 	listeners := process.NewListeners(log)
@@ -122,8 +122,8 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 }
 
-// newDashboard returns the dashboard with what depends on the settings.
-// embedded reports that Redis is in this process.
+// newDashboard completes the configuration of the dashboard and returns the dashboard.
+// embedded reports whether Redis runs in this process.
 func newDashboard(parts dashboard.Config, cfg *config.Config, bucket *media.Bucket, embedded bool) (*dashboard.Dashboard, error) {
 	sources, err := openedSources(cfg)
 	if err != nil {
@@ -142,9 +142,9 @@ func newDashboard(parts dashboard.Config, cfg *config.Config, bucket *media.Buck
 	return dashboard.New(parts), nil
 }
 
-// checkLogin refuses an address that others can reach if there is no login.
+// checkLogin rejects an address that others can reach if there is no login.
 func checkLogin(cfg *config.Config, gate *login.Gate) error {
-	if admin.IsLoopback(cfg.AdminAddr) || len(gate.Ways()) > 0 {
+	if admin.IsLoopback(cfg.AdminAddr) || len(gate.Methods()) > 0 {
 		return nil
 	}
 	return cli.Usagef("KLINGHOOK_ADMIN_ADDR (--admin-addr) is %q: others can reach it and could delete everything. Set a login: "+
@@ -156,13 +156,13 @@ func checkLogin(cfg *config.Config, gate *login.Gate) error {
 // logAccess logs who can use the pages, and from where.
 func logAccess(log *zap.Logger, cfg *config.Config, gate *login.Gate) {
 	fields := []zap.Field{zap.String("path", cfg.AdminPrefix+"/"), zap.Bool("read_only", cfg.ReadOnly), zap.Strings("hosts", ownHosts(cfg))}
-	switch ways := gate.Ways(); {
-	case len(ways) == 0:
+	switch methods := gate.Methods(); {
+	case len(methods) == 0:
 		log.Info("pages and API are open to everybody on this machine", fields...)
 	case admin.IsLoopback(cfg.AdminAddr):
-		log.Info("pages and API are served on this machine, with a login", append(fields, zap.Strings("login", ways))...)
+		log.Info("pages and API are served on this machine, with a login", append(fields, zap.Strings("login", methods))...)
 	default:
-		log.Warn("pages and API can be reached from other machines, with a login; put TLS in front of them", append(fields, zap.Strings("login", ways))...)
+		log.Warn("pages and API can be reached from other machines, with a login; put TLS in front of them", append(fields, zap.Strings("login", methods))...)
 	}
 }
 

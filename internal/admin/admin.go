@@ -17,10 +17,9 @@ type Config struct {
 	Live, Ready http.HandlerFunc
 	// Metrics are served at GET /metrics. Required.
 	Metrics prometheus.Gatherer
-	// Prefix is the path that Dashboard and Login are below, such as "/klinghook".
-	// Default: none.
+	// Prefix is the base path of Dashboard and Login, such as "/klinghook". Default: none.
 	Prefix string
-	// Profiles serves /debug/pprof/. Default: an answer that says how to turn it on.
+	// Profiles serves /debug/pprof/. Default: a 404 that says how to enable profiles.
 	Profiles http.Handler
 	// Dashboard, if set, serves everything else below Prefix.
 	Dashboard http.Handler
@@ -28,7 +27,7 @@ type Config struct {
 	Login http.Handler
 }
 
-// QueuesPath is where the queue pages are served, below the prefix.
+// QueuesPath is the path of the queue pages, below the prefix.
 const QueuesPath = "/queues"
 
 // Handler returns the handler of a private address. Health and metrics contain no
@@ -77,8 +76,8 @@ func BearerToken(r *http.Request) (token string, found bool) {
 	return token, true
 }
 
-// IsLoopback reports whether addr ("host:port") is reachable from this machine only.
-// An address without a host is not.
+// IsLoopback reports whether addr ("host:port") is a loopback address. An address without a
+// host is not.
 func IsLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	return err == nil && isLocalHost(host)

@@ -56,8 +56,8 @@ func TestHandlerServesWhatIsConfigured(t *testing.T) {
 		{"queues below the prefix", withPrefix, "GET", "/tools/klinghook/queues/api/queues", 200, "pages: GET /tools/klinghook/queues/api"},
 		{"login below the prefix", withPrefix, "POST", "/tools/klinghook/login", 200, "login: POST /tools/klinghook/login"},
 		{"log out below the prefix", withPrefix, "POST", "/tools/klinghook/logout", 200, "login: POST /tools/klinghook/logout"},
-		{"pages beside the prefix", withPrefix, "GET", "/queues", 404, ""},
-		{"health beside the prefix", withPrefix, "GET", "/healthz", 200, "live"},
+		{"pages outside the prefix", withPrefix, "GET", "/queues", 404, ""},
+		{"health outside the prefix", withPrefix, "GET", "/healthz", 200, "live"},
 		{"health with a login", withLogin, "GET", "/readyz", 503, "ready"},
 		{"health with a dashboard", withPages, "GET", "/healthz", 200, "live"},
 	}

@@ -21,7 +21,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, status int, detail string) {
 	_ = encoder.Encode(problem{http.StatusText(status), status, detail}) // The client may have gone.
 }
 
-// problem is an answer of RFC 9457. Its type is about:blank.
+// problem is a response in the format of RFC 9457, of type about:blank.
 type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`

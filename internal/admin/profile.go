@@ -8,8 +8,8 @@ import (
 // profilesPath is where `go tool pprof` looks for profiles.
 const profilesPath = "/debug/pprof/"
 
-// Profiles serves the profiles of this process, without its command line. A profile
-// costs CPU, so put it behind a login.
+// Profiles serves the profiles of this process, without its command line. Profiling costs
+// CPU, so put it behind a login.
 func Profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(profilesPath, pprof.Index)
@@ -20,8 +20,8 @@ func Profiles() http.Handler {
 	return mux
 }
 
-// LocalProfiles serves profiles to clients on this machine. It refuses requests that a
-// proxy marks, but not every proxy marks them.
+// LocalProfiles serves profiles to clients on this machine. It refuses requests with a
+// proxy's headers, but not every proxy sets them.
 func LocalProfiles() http.Handler {
 	profiles := Profiles()
 	return Protect(nil, "default-src 'none'; style-src 'unsafe-inline'", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

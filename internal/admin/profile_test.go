@@ -9,7 +9,7 @@ import (
 	"github.com/klinghook/klinghook/internal/admin"
 )
 
-func TestLocalProfilesAreForThisMachineOnly(t *testing.T) {
+func TestLocalProfilesAreServedToThisMachineOnly(t *testing.T) {
 	private := admin.Handler(admin.Config{Live: says("live", 200), Ready: says("ready", 200), Metrics: admin.NewMetrics("v1"), Profiles: admin.LocalProfiles()})
 	tests := []struct {
 		name, peer, host, path, header string

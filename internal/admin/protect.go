@@ -27,10 +27,10 @@ func Protect(hosts []string, policy string, pages http.Handler) http.Handler {
 	})
 }
 
-// ProtectOpen protects a handler at addr ("host:port") that needs no secret from pages
-// in the browsers of this machine: it refuses cross-origin requests that change
-// something and host names other than localhost, loopback addresses and addr's own. If
-// addr has no host or an unspecified one, it accepts any name.
+// ProtectOpen protects a handler that requires no secret from web pages in local browsers.
+// It refuses cross-origin requests that change something and host names other than
+// localhost, loopback addresses and the host of addr ("host:port"). If addr has no host or
+// an unspecified one, it accepts any name.
 func ProtectOpen(addr string, open http.Handler) http.Handler {
 	host, _, _ := net.SplitHostPort(addr) // an address without a port cannot be listened on
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
@@ -81,9 +81,8 @@ func sameHost(a, b string) bool {
 	return a != "" && strings.EqualFold(a, b)
 }
 
-// ClientAddr returns the address of a request's client. X-Forwarded-For is respected
-// only as far as trusted proxies added to it. The zero Addr means that the address is
-// unknown.
+// ClientAddr returns the address of a request's client, or the zero Addr if it is unknown.
+// It trusts only those entries of X-Forwarded-For that trusted proxies added.
 func ClientAddr(r *http.Request, proxies []netip.Prefix) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -1,16 +1,16 @@
-// Package login lets users log in to the private pages, in the configured ways:
+// Package login lets users log in to the private pages by the configured methods:
 //
 //   - a user name and a password, stored only as a bcrypt hash;
 //   - a bearer token, in a header or on the login page;
 //   - a header set by an authenticating reverse proxy, accepted only from the
 //     configured addresses.
 //
-// If no way is configured, everybody may use the pages, which is meant for a loopback
+// If no method is configured, anyone can use the pages, which is meant for a loopback
 // address.
 //
-// Operators may do everything. Viewers may look at everything and change nothing. Viewers
-// are users with a viewer's token, users of the proxy that are not configured as operators,
-// and all users if the pages are read-only.
+// Operators can do everything. Viewers can see everything and change nothing. Viewers are
+// users with a viewer's token, users of the proxy that are not configured as operators, and
+// all users if the pages are read-only.
 //
 // Sessions are kept in Redis, so that any number of processes share them. They end
 // after 12 hours, at logout, and when the user, password or tokens change. Guesses are

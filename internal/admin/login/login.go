@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// Path is where the login page is served, below the prefix.
+	// Path is the path of the login page, below the prefix.
 	Path = "/login"
 	// LogoutPath accepts the POST that ends a session, below the prefix.
 	LogoutPath = "/logout"
 )
 
-// Config configures a Gate. A way to log in is off if its fields are empty.
+// Config configures a Gate. A login method is off if its fields are empty.
 type Config struct {
 	// User and PasswordHash, a bcrypt hash, belong together.
 	User, PasswordHash string
-	// Tokens are bearer tokens of operators, ViewerTokens those of viewers. They must be too
+	// Tokens are the operators' bearer tokens, ViewerTokens the viewers'. They must be too
 	// long to guess.
 	Tokens, ViewerTokens []string
 	// ProxyHeader is the header in which a proxy names the user.
@@ -39,7 +39,7 @@ type Config struct {
 	Operators []string
 	// ReadOnly makes all users viewers.
 	ReadOnly bool
-	// Prefix is the path that the login and the pages are below, as in admin.Config.
+	// Prefix is the base path of the login and the pages, as in admin.Config.
 	Prefix string
 	// Hosts are the accepted host names besides local ones.
 	Hosts []string
@@ -55,7 +55,7 @@ type Gate struct {
 	cfg      Config
 	sessions *scs.SessionManager
 	guesses  guesses
-	// checking and hashing bound the password checks that are waiting and running.
+	// checking limits the logins in progress, and hashing the bcrypt computations.
 	checking, hashing chan struct{}
 	logins            *prometheus.CounterVec
 	// refusedLog is sampled, so that strangers cannot fill the disk.
@@ -93,19 +93,19 @@ func New(cfg Config) *Gate {
 	return g
 }
 
-// Ways returns the configured ways to log in. If it is empty, everybody has access.
-func (g *Gate) Ways() []string {
-	var ways []string
+// Methods returns the configured login methods. If there are none, everybody has access.
+func (g *Gate) Methods() []string {
+	var methods []string
 	if g.cfg.User != "" {
-		ways = append(ways, "password")
+		methods = append(methods, "password")
 	}
 	if g.cfg.ProxyHeader != "" {
-		ways = append(ways, "proxy")
+		methods = append(methods, "proxy")
 	}
 	if g.hasTokens() {
-		ways = append(ways, "token")
+		methods = append(methods, "token")
 	}
-	return ways
+	return methods
 }
 
 // HasPage reports whether users can log in on the login page, and log out.
@@ -113,26 +113,26 @@ func (g *Gate) HasPage() bool { return g.cfg.User != "" || g.hasTokens() }
 
 func (g *Gate) hasTokens() bool { return len(g.cfg.Tokens)+len(g.cfg.ViewerTokens) > 0 }
 
-// Protect serves the pages to logged-in users, whom [UserOf] returns. Other requests are
-// redirected to the login page if a browser opens a page, and get 401 otherwise. Viewers
-// who try to change something get 403.
+// Protect serves the pages to logged-in users; [UserOf] returns the user. Other requests
+// are redirected to the login page if a browser opens a page, and get 401 otherwise.
+// Viewers who try to change something get 403.
 func (g *Gate) Protect(pages http.Handler) http.Handler {
 	return admin.Protect(g.cfg.Hosts, pagePolicy(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, err := g.user(r)
 		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-		known := r.WithContext(context.WithValue(r.Context(), userKey{}, user))
+		withUser := r.WithContext(context.WithValue(r.Context(), userKey{}, user))
 		switch {
 		case err != nil:
 			g.unavailable(w, r, err)
 		case user.Name != "" && safe:
-			pages.ServeHTTP(w, known)
+			pages.ServeHTTP(w, withUser)
 		case user.Name != "" && user.Viewer:
 			admin.Refuse(w, r, http.StatusForbidden, g.viewerAdvice())
 		case user.Name != "":
-			noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-			pages.ServeHTTP(noted, known)
-			g.cfg.Log.Info("changed by a user", zap.String("user", user.Name), zap.String("method", r.Method), zap.String("path", r.URL.Path),
-				zap.Int("status", noted.status), zap.String("peer", r.RemoteAddr))
+			recorder := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+			pages.ServeHTTP(recorder, withUser)
+			g.cfg.Log.Info("user made a change", zap.String("user", user.Name), zap.String("method", r.Method), zap.String("path", r.URL.Path),
+				zap.Int("status", recorder.status), zap.String("peer", r.RemoteAddr))
 		case safe && strings.Contains(r.Header.Get("Accept"), "text/html") && g.HasPage():
 			http.Redirect(w, r, g.cfg.Prefix+Path+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		default:
@@ -141,7 +141,7 @@ func (g *Gate) Protect(pages http.Handler) http.Handler {
 	}))
 }
 
-// viewerAdvice says how a viewer could change something.
+// viewerAdvice says why a viewer cannot change anything, and what to do.
 func (g *Gate) viewerAdvice() string {
 	if g.cfg.ReadOnly {
 		return "nothing can be changed here: klinghook admin is read-only (KLINGHOOK_READ_ONLY, --read-only)"
@@ -164,17 +164,17 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request) {
 
 func (g *Gate) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	g.cfg.Log.Error("session not available", zap.Error(err))
-	admin.Refuse(w, r, http.StatusServiceUnavailable, "Redis, which keeps the sessions, cannot be reached; try again")
+	admin.Refuse(w, r, http.StatusServiceUnavailable, "Redis, which stores the sessions, cannot be reached; try again")
 }
 
-// countRefused counts and logs a failed login. The log leaves out the input, which
-// may be a password with a typo.
-func (g *Gate) countRefused(r *http.Request, way string) {
+// countRefused counts and logs a failed login. The log omits the input, which may be a
+// password with a typo.
+func (g *Gate) countRefused(r *http.Request, by string) {
 	g.logins.WithLabelValues(outcomeRefused).Inc()
-	g.refusedLog.Warn("login refused", zap.String("by", way), zap.Stringer("client", admin.ClientAddr(r, g.cfg.Proxies)), zap.String("peer", r.RemoteAddr))
+	g.refusedLog.Warn("login refused", zap.String("by", by), zap.Stringer("client", admin.ClientAddr(r, g.cfg.Proxies)), zap.String("peer", r.RemoteAddr))
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter records the status of a response.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -186,5 +186,5 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap serves [http.ResponseController].
+// Unwrap is for [http.ResponseController].
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

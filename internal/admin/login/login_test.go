@@ -79,9 +79,9 @@ func withPassword(t *testing.T) Config {
 	return Config{User: "operator", PasswordHash: string(hash)}
 }
 
-// ask sends a request with headers, given as name, value, name, value. "Peer" sets the
-// address of the client.
-func (f *front) ask(method, target string, form url.Values, headers ...string) *httptest.ResponseRecorder {
+// do sends a request with headers, given as pairs of name and value. "Peer" sets the
+// client's address.
+func (f *front) do(method, target string, form url.Values, headers ...string) *httptest.ResponseRecorder {
 	f.t.Helper()
 	r := httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
 	r.Host, r.RemoteAddr = "localhost:5001", "192.0.2.1:4711"
@@ -103,7 +103,7 @@ func (f *front) ask(method, target string, form url.Values, headers ...string) *
 	return w
 }
 
-// wantStatus checks the status of an answer.
+// wantStatus checks the status of a response.
 func wantStatus(t *testing.T, w *httptest.ResponseRecorder, want int, what string) {
 	t.Helper()
 	if w.Code != want {
@@ -113,7 +113,7 @@ func wantStatus(t *testing.T, w *httptest.ResponseRecorder, want int, what strin
 
 func (f *front) login(user, pass string, headers ...string) *httptest.ResponseRecorder {
 	f.t.Helper()
-	return f.ask("POST", Path, url.Values{"user": {user}, "password": {pass}}, headers...)
+	return f.do("POST", Path, url.Values{"user": {user}, "password": {pass}}, headers...)
 }
 
 // session logs in and returns the Cookie header.
@@ -127,7 +127,7 @@ func (f *front) session() string {
 	return c.Name + "=" + c.Value
 }
 
-func TestPagesNeedLogin(t *testing.T) {
+func TestPagesRequireLogin(t *testing.T) {
 	all := withPassword(t)
 	all.Tokens = []string{"another-token-of-thirty-two-letters", token}
 	all.ProxyHeader, all.Proxies = "X-Forwarded-User", []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("fd00::/8")}
@@ -163,19 +163,19 @@ func TestPagesNeedLogin(t *testing.T) {
 		{"header without configured proxy", withPassword(t), "GET", []string{"Peer", "10.0.0.7:1", "X-Forwarded-User", "ann"}, 401, ""},
 		{"browser without the proxy", proxyOnly, "GET", []string{"Accept", html}, 401, "use a proxy"},
 		{"logged in, from another site", all, "POST", []string{"Authorization", "Bearer " + token, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, 403, ""},
-		{"logged in, by another name", all, "GET", []string{"Authorization", "Bearer " + token, "Host", "evil.example"}, 403, "KLINGHOOK_ADMIN_HOSTS"},
+		{"logged in, under another host name", all, "GET", []string{"Authorization", "Bearer " + token, "Host", "evil.example"}, 403, "KLINGHOOK_ADMIN_HOSTS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newFront(t, tt.cfg).ask(tt.method, "/queues/queues/media?page=2", nil, tt.headers...)
+			w := newFront(t, tt.cfg).do(tt.method, "/queues/queues/media?page=2", nil, tt.headers...)
 			if got := w.Header().Get("Location") + w.Body.String(); w.Code != tt.want || !strings.Contains(got, tt.wantIn) {
 				t.Errorf("answered with %d %q, want %d and %q in it", w.Code, got, tt.want, tt.wantIn)
 			}
-			if let := strings.Contains(w.Body.String(), "pages: "); let != (tt.want == 200) {
-				t.Errorf("the pages were reached: %t", let)
+			if reached := strings.Contains(w.Body.String(), "pages: "); reached != (tt.want == 200) {
+				t.Errorf("the pages were reached: %t", reached)
 			}
 			if w.Header().Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(w.Header().Get("Content-Security-Policy"), "frame-ancestors 'none'") {
-				t.Errorf("the answer is not guarded: %v", w.Header())
+				t.Errorf("the response lacks security headers: %v", w.Header())
 			}
 		})
 	}
@@ -203,7 +203,7 @@ func TestLoginForm(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFront(t, cfg)
-			w := f.ask("POST", Path, tt.form)
+			w := f.do("POST", Path, tt.form)
 			cookies := w.Result().Cookies()
 			if !tt.ok {
 				if w.Code != http.StatusUnauthorized || len(cookies) > 0 {
@@ -217,7 +217,7 @@ func TestLoginForm(t *testing.T) {
 			if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || c.Name != "klinghook_session" || c.MaxAge != 12*60*60 || len(c.Value) < 26 {
 				t.Errorf("the cookie is %v", c)
 			}
-			wantStatus(t, f.ask("POST", "/queues/api", nil, "Cookie", cookies[0].Name+"="+cookies[0].Value), http.StatusOK, "with the cookie")
+			wantStatus(t, f.do("POST", "/queues/api", nil, "Cookie", cookies[0].Name+"="+cookies[0].Value), http.StatusOK, "with the cookie")
 		})
 	}
 }
@@ -229,24 +229,24 @@ func TestCookieIsSecureIfProxyReportsTLS(t *testing.T) {
 		t.Fatalf("the login answers with the cookies %v", cookies)
 	}
 	for name, want := range map[string]int{"__Host-klinghook_session": 200, "klinghook_session": 401} {
-		wantStatus(t, f.ask("GET", "/queues", nil, "X-Forwarded-Proto", "https", "Cookie", name+"="+cookies[0].Value), want, name)
+		wantStatus(t, f.do("GET", "/queues", nil, "X-Forwarded-Proto", "https", "Cookie", name+"="+cookies[0].Value), want, name)
 	}
 }
 
 func TestSessionEndsAtLogoutAndAfterTwelveHours(t *testing.T) {
 	f := newFront(t, withPassword(t))
 	session, other := f.session(), f.session()
-	f.ask("POST", LogoutPath, nil, "Cookie", session, "Sec-Fetch-Site", "cross-site")
-	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", session), http.StatusOK, "after a logout by another site the pages")
-	w := f.ask("POST", LogoutPath, nil, "Cookie", session)
+	f.do("POST", LogoutPath, nil, "Cookie", session, "Sec-Fetch-Site", "cross-site")
+	wantStatus(t, f.do("GET", "/queues", nil, "Cookie", session), http.StatusOK, "after a logout by another site the pages")
+	w := f.do("POST", LogoutPath, nil, "Cookie", session)
 	if w.Code != http.StatusSeeOther || w.Result().Cookies()[0].MaxAge >= 0 {
 		t.Errorf("logout answers %d with the cookies %v", w.Code, w.Result().Cookies())
 	}
-	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", session), http.StatusUnauthorized, "after the logout the pages")
+	wantStatus(t, f.do("GET", "/queues", nil, "Cookie", session), http.StatusUnauthorized, "after the logout the pages")
 	f.redis.FastForward(12*time.Hour - time.Minute)
-	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", other), http.StatusOK, "another session after less than twelve hours")
+	wantStatus(t, f.do("GET", "/queues", nil, "Cookie", other), http.StatusOK, "another session after less than twelve hours")
 	f.redis.FastForward(time.Minute)
-	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", other), http.StatusUnauthorized, "after twelve hours")
+	wantStatus(t, f.do("GET", "/queues", nil, "Cookie", other), http.StatusUnauthorized, "after twelve hours")
 }
 
 func TestSessionIsSharedUntilCredentialsChange(t *testing.T) {
@@ -254,9 +254,9 @@ func TestSessionIsSharedUntilCredentialsChange(t *testing.T) {
 	f := newFront(t, cfg)
 	session := f.session()
 	cfg.Redis = f.gate.cfg.Redis
-	wantStatus(t, newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session), http.StatusOK, "another process")
+	wantStatus(t, newFrontOn(t, cfg).do("GET", "/queues", nil, "Cookie", session), http.StatusOK, "another process")
 	cfg.PasswordHash = withPassword(t).PasswordHash
-	wantStatus(t, newFrontOn(t, cfg).ask("GET", "/queues", nil, "Cookie", session), http.StatusUnauthorized, "a process with another password")
+	wantStatus(t, newFrontOn(t, cfg).do("GET", "/queues", nil, "Cookie", session), http.StatusUnauthorized, "a process with another password")
 	for _, key := range f.redis.Keys() {
 		if strings.Contains(key, strings.TrimPrefix(session, sessionCookie+"=")) {
 			t.Errorf("Redis contains the cookie in %s", key)
@@ -271,11 +271,11 @@ func TestLoginWithoutRedisIsUnavailable(t *testing.T) {
 	session := f.session()
 	f.redis.Close()
 	wantStatus(t, f.login("operator", password), http.StatusServiceUnavailable, "a login")
-	wantStatus(t, f.ask("GET", "/queues", nil, "Cookie", session), http.StatusServiceUnavailable, "a session")
-	wantStatus(t, f.ask("GET", "/queues", nil, "Authorization", "Bearer "+token), http.StatusOK, "a token")
+	wantStatus(t, f.do("GET", "/queues", nil, "Cookie", session), http.StatusServiceUnavailable, "a session")
+	wantStatus(t, f.do("GET", "/queues", nil, "Authorization", "Bearer "+token), http.StatusOK, "a token")
 }
 
-func TestParallelGuessesAreCountedBeforeTheyAreChecked(t *testing.T) {
+func TestConcurrentGuessesAreCountedBeforeTheyAreChecked(t *testing.T) {
 	for account, form := range map[string]url.Values{
 		"user":         {"user": {"operator"}, "password": {"guess"}},
 		"unknown user": {"user": {"root"}, "password": {"guess"}},
@@ -284,11 +284,11 @@ func TestParallelGuessesAreCountedBeforeTheyAreChecked(t *testing.T) {
 		t.Run(account, func(t *testing.T) {
 			cfg := withPassword(t)
 			cfg.Tokens = []string{token}
-			synctest.Test(t, func(t *testing.T) { // No guess is allowed again meanwhile.
+			synctest.Test(t, func(t *testing.T) { // The clock stands still, so no guess is allowed again.
 				f := newFrontOn(t, cfg)
 				var wg sync.WaitGroup
 				for range 600 {
-					wg.Go(func() { f.ask("POST", Path, form) })
+					wg.Go(func() { f.do("POST", Path, form) })
 				}
 				wg.Wait()
 				for outcome, want := range map[string]float64{outcomeAccepted: 0, outcomeRefused: freeGuesses, outcomeThrottled: 600 - freeGuesses} {
@@ -308,12 +308,12 @@ func TestGuessesOfOthersDoNotLockOutTheOperator(t *testing.T) {
 	for range 50 {
 		f.login("operator", "guess", "X-Forwarded-For", "203.0.113.9")
 		f.login("root", "guess", "X-Forwarded-For", "198.51.100.2")
-		f.ask("POST", Path, url.Values{"token": {"guess"}}, "X-Forwarded-For", "198.51.100.2")
-		f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer guess")
+		f.do("POST", Path, url.Values{"token": {"guess"}}, "X-Forwarded-For", "198.51.100.2")
+		f.do("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer guess")
 	}
 	wantStatus(t, f.login("operator", password, "X-Forwarded-For", "203.0.113.9"), http.StatusTooManyRequests, "the client that guessed")
 	wantStatus(t, f.login("operator", password, "X-Forwarded-For", "203.0.113.9, 198.51.100.2"), http.StatusSeeOther, "the operator's login")
-	wantStatus(t, f.ask("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer "+token), http.StatusOK, "a right token")
+	wantStatus(t, f.do("GET", "/queues", nil, "X-Forwarded-For", "198.51.100.2", "Authorization", "Bearer "+token), http.StatusOK, "a correct token")
 }
 
 func TestClientMayLogInAgainAfterAWhile(t *testing.T) {
@@ -326,7 +326,7 @@ func TestClientMayLogInAgainAfterAWhile(t *testing.T) {
 		}
 		w := f.login("operator", password)
 		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "10" || !strings.Contains(w.Body.String(), "Try again in 10s.") {
-			t.Errorf("then the right one answers %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+			t.Errorf("then the correct one answers %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 		}
 		time.Sleep(guessEvery)
 		wantStatus(t, f.login("operator", "guess"), http.StatusUnauthorized, "after the wait a login")
@@ -336,7 +336,7 @@ func TestClientMayLogInAgainAfterAWhile(t *testing.T) {
 func TestWaitingPasswordChecksAreBounded(t *testing.T) {
 	f := newFront(t, withPassword(t))
 	for range 3 * freeGuesses {
-		f.session() // Right logins are not limited.
+		f.session() // Correct logins are not limited.
 	}
 	for range maxChecking {
 		f.gate.checking <- struct{}{}
@@ -354,13 +354,13 @@ func TestRememberedClientsAreBounded(t *testing.T) {
 		g.count(guesser{addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})})
 	}
 	if n := len(g.limiters); n > maxGuessers {
-		t.Errorf("%d clients are remembered, want %d at most", n, maxGuessers)
+		t.Errorf("%d clients are remembered, want at most %d", n, maxGuessers)
 	}
 	if a, b := network(netip.MustParseAddr("2001:db8::1")), network(netip.MustParseAddr("2001:db8::ffff")); a != b {
-		t.Errorf("%s and %s count apart", a, b)
+		t.Errorf("%s and %s are counted separately", a, b)
 	}
 	if a, b := network(netip.MustParseAddr("2001:db8::1")), network(netip.MustParseAddr("2001:db8:0:1::1")); a == b {
-		t.Errorf("both count as %s", a)
+		t.Errorf("both are counted as %s", a)
 	}
 }
 
@@ -383,7 +383,7 @@ func TestLoginRedirectsOnlyToPages(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.next, func(t *testing.T) {
 			f := newFront(t, withPassword(t))
-			w := f.ask("POST", Path, url.Values{"user": {"operator"}, "password": {password}, "next": {tt.next}})
+			w := f.do("POST", Path, url.Values{"user": {"operator"}, "password": {password}, "next": {tt.next}})
 			if got := w.Header().Get("Location"); got != tt.want {
 				t.Errorf("leads to %q, want %q", got, tt.want)
 			}
@@ -397,7 +397,7 @@ func TestLoginPageOffersConfiguredLogins(t *testing.T) {
 	tests := []struct {
 		name    string
 		cfg     Config
-		ways    string
+		methods string
 		want    []string
 		wantNot []string
 	}{
@@ -409,10 +409,10 @@ func TestLoginPageOffersConfiguredLogins(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFront(t, tt.cfg)
-			w := f.ask("GET", Path+`?next="><script>`, nil)
+			w := f.do("GET", Path+`?next="><script>`, nil)
 			text := w.Body.String()
-			if got := fmt.Sprint(f.gate.Ways()); got != tt.ways {
-				t.Errorf("ways %s, want %s", got, tt.ways)
+			if got := fmt.Sprint(f.gate.Methods()); got != tt.methods {
+				t.Errorf("methods %s, want %s", got, tt.methods)
 			}
 			for _, want := range append(tt.want, "<style>"+pageCSS+"</style>") {
 				if !strings.Contains(text, want) {
@@ -425,34 +425,34 @@ func TestLoginPageOffersConfiguredLogins(t *testing.T) {
 				}
 			}
 			if w.Header().Get("Cache-Control") != "no-store" {
-				t.Errorf("it may be cached: %v", w.Header())
+				t.Errorf("the page may be cached: %v", w.Header())
 			}
 		})
 	}
 	t.Run("already logged in", func(t *testing.T) {
 		f := newFront(t, withPassword(t))
-		if w := f.ask("GET", Path, nil, "Cookie", f.session()); w.Header().Get("Location") != "/" {
+		if w := f.do("GET", Path, nil, "Cookie", f.session()); w.Header().Get("Location") != "/" {
 			t.Errorf("leads to %q", w.Header().Get("Location"))
 		}
 	})
 	t.Run("methods", func(t *testing.T) {
 		f := newFront(t, withPassword(t))
 		for method, target := range map[string]string{"PUT": Path, "GET": LogoutPath} {
-			wantStatus(t, f.ask(method, target, nil), http.StatusMethodNotAllowed, method)
+			wantStatus(t, f.do(method, target, nil), http.StatusMethodNotAllowed, method)
 		}
-		wantStatus(t, f.ask("POST", Path, url.Values{"user": {strings.Repeat("x", maxForm)}}), http.StatusBadRequest, "a large form")
+		wantStatus(t, f.do("POST", Path, url.Values{"user": {strings.Repeat("x", maxForm)}}), http.StatusBadRequest, "a large form")
 	})
 }
 
-func TestLogNamesTheUserAndNoSecret(t *testing.T) {
+func TestLogNamesTheUserButNoSecret(t *testing.T) {
 	cfg := withPassword(t)
 	cfg.Tokens = []string{token}
 	f := newFront(t, cfg)
 	f.login("hunter2", "hunter2")
-	f.ask("GET", "/queues", nil, "Authorization", "Bearer hunter2")
+	f.do("GET", "/queues", nil, "Authorization", "Bearer hunter2")
 	session := f.session()
-	f.ask("GET", "/queues", nil, "Cookie", session)
-	f.ask("DELETE", "/queues/api/queues/media/archived_tasks/a", nil, "Cookie", session)
+	f.do("GET", "/queues", nil, "Cookie", session)
+	f.do("DELETE", "/queues/api/queues/media/archived_tasks/a", nil, "Cookie", session)
 	var got []string
 	for _, entry := range f.logs.All() {
 		fields := entry.ContextMap()
@@ -466,7 +466,7 @@ func TestLogNamesTheUserAndNoSecret(t *testing.T) {
 		}
 	}
 	want := "login refused <nil> <nil> <nil> <nil>; login refused <nil> <nil> <nil> <nil>; logged in operator <nil> <nil> <nil>; " +
-		"changed by a user operator DELETE /queues/api/queues/media/archived_tasks/a 200"
+		"user made a change operator DELETE /queues/api/queues/media/archived_tasks/a 200"
 	if strings.Join(got, "; ") != want {
 		t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "; "), want)
 	}

@@ -26,7 +26,7 @@ var pageCSS string
 
 var pageTemplate = template.Must(template.New("login").Parse(pageHTML))
 
-// pagePolicy allows the login page its style and its form, and nothing else.
+// pagePolicy allows only the login page's own style and form.
 func pagePolicy() string {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
@@ -123,7 +123,7 @@ func (g *Gate) isPassword(r *http.Request) bool {
 	return err == nil && r.PostForm.Get("user") == g.cfg.User
 }
 
-// throttle answers with a problem and how long the client must wait.
+// throttle shows a problem and how long the client must wait.
 func (g *Gate) throttle(w http.ResponseWriter, wait time.Duration, next, problem string) {
 	g.logins.WithLabelValues(outcomeThrottled).Inc()
 	seconds := int(math.Ceil(wait.Seconds()))
@@ -131,8 +131,8 @@ func (g *Gate) throttle(w http.ResponseWriter, wait time.Duration, next, problem
 	g.showPage(w, http.StatusTooManyRequests, next, problem+" Try again in "+(time.Duration(seconds)*time.Second).String()+".")
 }
 
-// next returns the page to open after the login: the wanted one if it is below the
-// prefix, or the first one.
+// next returns the page to open after the login: the wanted page if it is below the prefix,
+// else the start page.
 func (g *Gate) next(wanted string) string {
 	home := g.cfg.Prefix + "/"
 	u, err := url.Parse(wanted)

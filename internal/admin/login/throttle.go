@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// freeGuesses is how many logins a client may try at once, and guessEvery is how
-	// often it may try after that.
+	// freeGuesses is how many logins a client may try in a row, and guessEvery is how often
+	// it may try after that.
 	freeGuesses = 5
 	guessEvery  = 10 * time.Second
-	// maxGuessers bounds the memory. Beyond it, only maxHashing slows guesses down.
+	// maxGuessers limits memory. Beyond it, only maxHashing slows guesses down.
 	maxGuessers = 4096
 )
 
@@ -29,8 +29,8 @@ type guesses struct {
 	limiters map[guesser]*rate.Limiter
 }
 
-// count counts a guess before it is checked. It returns how long the client must wait,
-// or 0 if it may go on.
+// count counts a guess before it is checked. It returns how long the client must wait, or
+// 0 if it may proceed.
 func (g *guesses) count(who guesser) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -73,7 +73,8 @@ func (g *guesses) makeRoom() {
 	}
 }
 
-// network returns the part of an address that identifies a customer: 64 bits of IPv6.
+// network returns the part of an address that identifies a client: of IPv6, the first 64
+// bits.
 func network(addr netip.Addr) netip.Addr {
 	if !addr.Is6() {
 		return addr

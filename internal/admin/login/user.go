@@ -11,10 +11,10 @@ import (
 	"github.com/klinghook/klinghook/internal/source"
 )
 
-// User is who sent a request.
+// User is the sender of a request.
 type User struct {
 	Name string
-	// Viewer reports that the user may look at everything and change nothing.
+	// Viewer reports that the user can see everything and change nothing.
 	Viewer bool
 }
 
@@ -23,8 +23,7 @@ func Local() User { return User{Name: "local"} }
 
 type userKey struct{}
 
-// UserOf returns the user in the context of a request that a Gate let through. Without a
-// Gate, it is Local.
+// UserOf returns the user from the context of a request that passed a Gate, else Local().
 func UserOf(ctx context.Context) User {
 	if user, ok := ctx.Value(userKey{}).(User); ok {
 		return user
@@ -40,7 +39,7 @@ func (g *Gate) user(r *http.Request) (User, error) {
 }
 
 func (g *Gate) identify(r *http.Request) (User, error) {
-	if len(g.Ways()) == 0 {
+	if len(g.Methods()) == 0 {
 		return Local(), nil
 	}
 	if token, found := admin.BearerToken(r); found {

@@ -11,7 +11,7 @@ import (
 
 const viewerToken = "viewer-0123456789abcdefABCDEF-_0123"
 
-func TestViewersChangeNothing(t *testing.T) {
+func TestViewersCannotChangeAnything(t *testing.T) {
 	cfg := withPassword(t)
 	cfg.Tokens, cfg.ViewerTokens = []string{token, "in-both-lists-0123456789abcdefABCDEF"}, []string{viewerToken, "in-both-lists-0123456789abcdefABCDEF"}
 	cfg.ProxyHeader, cfg.Proxies, cfg.Operators = "X-Forwarded-User", []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")}, []string{"ann"}
@@ -34,7 +34,7 @@ func TestViewersChangeNothing(t *testing.T) {
 		{"operator of the proxy", cfg, named("ann"), User{Name: "ann"}, ""},
 		{"another user of the proxy", cfg, named("bob"), User{"bob", true}, "log in as an operator"},
 		{"another spelling", cfg, named("Ann"), User{"Ann", true}, "log in as an operator"},
-		{"all users of the proxy operate", allOperate, named("bob"), User{Name: "bob"}, ""},
+		{"all users of the proxy are operators", allOperate, named("bob"), User{Name: "bob"}, ""},
 		{"read-only", readOnly, bearer(token), User{"token", true}, "KLINGHOOK_READ_ONLY"},
 		{"read-only, without a login", Config{ReadOnly: true}, nil, User{"local", true}, "KLINGHOOK_READ_ONLY"},
 		{"without a login", Config{}, nil, User{Name: "local"}, ""},
@@ -44,13 +44,13 @@ func TestViewersChangeNothing(t *testing.T) {
 			var got User
 			f.handler = f.gate.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = UserOf(r.Context()) }))
 			for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
-				wantStatus(t, f.ask(method, "/api/v1/jobs", nil, tt.headers...), http.StatusOK, method)
+				wantStatus(t, f.do(method, "/api/v1/jobs", nil, tt.headers...), http.StatusOK, method)
 			}
 			if got != tt.want {
 				t.Errorf("the user is %+v, want %+v", got, tt.want)
 			}
 			for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "get"} {
-				w := f.ask(method, "/api/v1/jobs/a", nil, tt.headers...)
+				w := f.do(method, "/api/v1/jobs/a", nil, tt.headers...)
 				if tt.want.Viewer {
 					wantStatus(t, w, http.StatusForbidden, method)
 				}
@@ -74,12 +74,12 @@ func TestSessionKeepsTheRole(t *testing.T) {
 		{url.Values{"token": {token}}, http.StatusOK},
 		{url.Values{"user": {"operator"}, "password": {password}}, http.StatusOK},
 	} {
-		cookie := f.ask("POST", Path, tt.form).Result().Cookies()[0]
+		cookie := f.do("POST", Path, tt.form).Result().Cookies()[0]
 		session := cookie.Name + "=" + cookie.Value
-		wantStatus(t, f.ask("GET", "/", nil, "Cookie", session), http.StatusOK, "looking")
-		wantStatus(t, f.ask("POST", "/", nil, "Cookie", session), tt.want, "changing")
+		wantStatus(t, f.do("GET", "/", nil, "Cookie", session), http.StatusOK, "looking")
+		wantStatus(t, f.do("POST", "/", nil, "Cookie", session), tt.want, "changing")
 	}
-	w := f.ask("POST", "/", nil, "Cookie", "klinghook_session=AAAA", "Accept", "text/html")
+	w := f.do("POST", "/", nil, "Cookie", "klinghook_session=AAAA", "Accept", "text/html")
 	if body, _ := io.ReadAll(w.Body); !strings.HasPrefix(string(body), "log in first") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
 		t.Errorf("a browser gets %v %s", w.Header(), body)
 	}
