@@ -77,7 +77,7 @@ Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage or settings.`,
 			return serve(cmd.Context(), cfg, log)
 		},
 	}
-	cmd.Flags().BoolVar(&healthcheck, "healthcheck", false, "ask the running klinghook-ingest whether it is ready, and exit with 0 or 1")
+	cmd.Flags().BoolVar(&healthcheck, "healthcheck", false, "check whether the running klinghook-ingest is ready, and exit with 0 or 1")
 	cli.AddFlags(cmd, config.Ingest)
 	return cmd
 }
@@ -142,8 +142,8 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	return errors.Join(err, listeners.Shutdown(context.WithoutCancel(ctx), cfg.Grace))
 }
 
-// checkRedis warns at the start if Redis cannot be reached: the spool keeps events, but a
-// wrong setting is likelier than an outage. A cluster node in the wrong mode is an error.
+// checkRedis warns at the start if Redis cannot be reached. The spool keeps events, but a
+// wrong setting is more likely than an outage. A cluster node in the wrong mode is an error.
 func checkRedis(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger) error {
 	pinging, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()

@@ -46,8 +46,8 @@ func (s *console) Out() io.Writer { return s.out }
 // Err is standard error. Writes must be whole lines.
 func (s *console) Err() io.Writer { return s.err }
 
-// Watched reports whether both outputs are a terminal.
-func (s *console) Watched() bool { return s.out.terminal && s.err.terminal }
+// Interactive reports whether both outputs are terminals.
+func (s *console) Interactive() bool { return s.out.terminal && s.err.terminal }
 
 // Coloured reports whether standard output may be coloured.
 func (s *console) Coloured() bool { return cli.Coloured(s.out.file) }

@@ -17,7 +17,7 @@ type progressBar struct {
 	ended  bool     // the screen's mutex guards it
 }
 
-// Bar starts a bar, which the caller ends. The name must not move the cursor.
+// Bar starts a bar. The caller must call End. The name must not move the cursor.
 func (s *console) Bar(name string, format amountFormat) *progressBar {
 	b := &progressBar{screen: s}
 	if !s.canBars {

@@ -34,7 +34,7 @@ func TestEveryProtocolHasItsSecretSetting(t *testing.T) {
 	}
 }
 
-func TestDeliveriesOfSendAreVerifiedInEveryProtocol(t *testing.T) {
+func TestEveryProtocolVerifiesDeliveriesOfSend(t *testing.T) {
 	sent := make(map[string]bool)
 	for _, name := range sendProtocols() {
 		t.Run(name, func(t *testing.T) {

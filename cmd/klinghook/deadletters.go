@@ -93,7 +93,7 @@ func deadlettersListCommand() *cobra.Command {
 	var list listFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List dead letters, the oldest first",
+		Short: "List dead letters, oldest first",
 		Long: `A dead letter is a task that ran out of attempts, failed permanently or was archived by
 an operator. list prints those that are still dead. A dead letter ends when it is
 replayed or discarded, or becomes done: a rerun from the queue pages or another event

@@ -31,12 +31,12 @@ forwards. A destination is working, failing (its last attempt failed), paused, o
 unknown (no worker has had it for a day).
 
 A destination is paused if every attempt fails for a day, or by "klinghook destinations
-pause". Its notifications then wait, which costs no attempts. After failures, single
-messages try whether it works again, at first after a minute and then up to an hour.
+pause". Its notifications then wait, which costs no attempts. After a pause by failures,
+single messages test the destination, first after a minute and later once an hour.
 
 --json prints a list of objects with name, state (working, failing, paused, unknown),
 failing_since (the first failed attempt since the last success), paused_at, paused_by
-(failures, operator), probe_at (when a message tries it next), waiting (pending
+(failures, operator), probe_at (when a message tests it next), waiting (pending
 notifications; counts stop at 100,000), configured_at (when a worker last had it in
 its settings) and last_attempt, which has the fields of attempts in "klinghook
 destinations show --json". Unknown fields are left out. Times are RFC 3339 in UTC.`,
@@ -70,12 +70,12 @@ func destinationsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <name>",
 		Short: "Show a destination with its latest attempts",
-		Long: `show prints a destination and its latest attempts, the last first; 50 are kept.
+		Long: `show prints a destination and its latest attempts, newest first; 50 are kept.
 
 --json prints an object with the fields of "klinghook destinations list --json" and
 attempts, a list of notification_id, at, duration_seconds, status (of a forward's
 answer; left out if there was none), answer (its first KiB) and error (left out if
-the attempt succeeded). An answer may contain what the endpoint repeats of a message.`,
+the attempt succeeded). An answer may repeat parts of the message.`,
 		Example: `  klinghook destinations show shop
   klinghook destinations show shop --json | jq '.attempts[0].answer'`,
 		Args: cobra.ExactArgs(1),
@@ -102,9 +102,9 @@ the attempt succeeded). An answer may contain what the endpoint repeats of a mes
 }
 
 func destinationsPauseCommand() *cobra.Command {
-	return switchCommand("pause", "Keep the notifications of destinations back",
+	return switchCommand("pause", "Stop sending to destinations",
 		`pause stops sending to destinations, until "klinghook destinations resume". Their
-notifications wait, which costs no attempts. A send that is under way may still arrive.`,
+notifications wait, which costs no attempts. A message being sent may still arrive.`,
 		"paused", func(ctx context.Context, db *store.Store, name string) error {
 			return db.PauseDestination(ctx, name, time.Now())
 		})
@@ -112,8 +112,8 @@ notifications wait, which costs no attempts. A send that is under way may still 
 
 func destinationsResumeCommand() *cobra.Command {
 	return switchCommand("resume", "Send to paused destinations again",
-		`resume ends a pause. Within a minute a worker sends what has waited, at the rate of the
-destination. If every attempt fails for another day, the destination is paused again.`,
+		`resume ends a pause. Within a minute a worker sends the waiting notifications, at the
+destination's rate. If every attempt fails for another day, it is paused again.`,
 		"resumed", func(ctx context.Context, db *store.Store, name string) error { return db.ResumeDestination(ctx, name) })
 }
 
@@ -144,15 +144,15 @@ func switchCommand(name, short, long, done string, change func(context.Context, 
 	return cmd
 }
 
-// unknownDestination adds advice to the error for a name that is not there.
+// unknownDestination adds advice to the error for an unknown name.
 func unknownDestination(name string, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("destination %q: %w; `klinghook destinations list` lists those that workers have", name, store.ErrNotFound)
+		return fmt.Errorf("destination %q: %w; `klinghook destinations list` lists the known ones", name, store.ErrNotFound)
 	}
 	return err
 }
 
-// destinationJSON is a destination as --json prints it. Lists leave out attempts.
+// destinationJSON is a destination as --json prints it. Lists omit attempts.
 type destinationJSON struct {
 	Name         string        `json:"name"`
 	State        string        `json:"state"`
@@ -171,7 +171,7 @@ type attemptJSON struct {
 	dashboard.SendAttempt
 }
 
-// readDestination returns a destination with at most limit attempts; 0 is no limit.
+// readDestination returns a destination with at most limit attempts; 0 means no limit.
 func readDestination(ctx context.Context, db *store.Store, d store.Destination, limit int) (destinationJSON, error) {
 	waiting, countErr := db.CountPending(ctx, d.Name)
 	attempts, err := db.AttemptsAt(ctx, d.Name, limit)
@@ -202,7 +202,7 @@ func stateOf(d store.Destination, now time.Time) string {
 }
 
 var destinationTable = table[destinationJSON]{
-	"no destinations; a worker notes those of its settings when it starts",
+	"no destinations; a worker records those in its settings when it starts",
 	[]string{"NAME", "STATE", "SINCE", "WAITING", "LAST ATTEMPT", "ANSWER", "ERROR"},
 	func(d destinationJSON) []string {
 		since := d.FailingSince

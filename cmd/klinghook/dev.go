@@ -58,7 +58,7 @@ Press Ctrl-C to finish the current work and stop, and again to stop at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, options) },
 	}
-	cmd.Flags().BoolVar(&options.simulate, "simulate", false, "also run a fake Kling, as \"klinghook simulate\" does, and ask it about jobs")
+	cmd.Flags().BoolVar(&options.simulate, "simulate", false, "also run a fake Kling, as \"klinghook simulate\" does, and look up jobs there")
 	cmd.Flags().BoolVar(&options.skipVerify, "insecure-skip-verify", false, "accept unsigned deliveries; listens on 127.0.0.1 unless --addr is given")
 	cli.AddFlags(cmd, config.Dev)
 	return cmd
@@ -118,7 +118,7 @@ type dev struct {
 	backlog      *dashboard.Backlog
 	pages        *dashboard.Dashboard
 	webhooks     atomic.Pointer[string] // the URL of ingest; nil until it listens
-	// closers undo open, the last first.
+	// closers undo open, last first.
 	closers []func() error
 }
 
@@ -176,7 +176,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 	return d.crew.bucket.Check(ctx)
 }
 
-// openRedis connects to the Redis of the settings, or starts one in memory.
+// openRedis connects to the configured Redis, or starts one in memory.
 func (d *dev) openRedis(ctx context.Context) (err error) {
 	d.redisURL = d.cfg.RedisURL
 	if d.cfg.Origin("KLINGHOOK_REDIS_URL") == config.FromDefault {
@@ -225,7 +225,7 @@ func (d *dev) grace() time.Duration {
 	return d.cfg.Grace
 }
 
-// close undoes open, the last step first.
+// close undoes open, last step first.
 func (d *dev) close() error {
 	var errs []error
 	for i := len(d.closers) - 1; i >= 0; i-- {
@@ -234,7 +234,7 @@ func (d *dev) close() error {
 	return errors.Join(errs...)
 }
 
-// run receives and works until ctx ends, and then finishes the current work.
+// run receives and processes events until ctx ends, and then finishes the current work.
 func (d *dev) run(ctx context.Context) error {
 	endpoints, err := d.endpoints()
 	if err != nil {
@@ -277,8 +277,8 @@ func (d *dev) run(ctx context.Context) error {
 	return errors.Join(err, d.stop(context.WithoutCancel(ctx), listeners))
 }
 
-// unverifiedAddr returns the address for deliveries without signatures: a loopback one
-// unless another was given.
+// unverifiedAddr returns the address for deliveries without signatures: a loopback address
+// unless one is configured.
 func unverifiedAddr(cfg *config.Config) string {
 	_, port, err := net.SplitHostPort(cfg.Addr)
 	if err != nil || cfg.Origin("KLINGHOOK_ADDR") != config.FromDefault {
@@ -287,8 +287,8 @@ func unverifiedAddr(cfg *config.Config) string {
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// endpoints returns the endpoints for deliveries. Unsigned callbacks need credentials to
-// ask Kling.
+// endpoints returns the endpoints for deliveries. Unsigned callbacks need credentials for
+// Kling's API.
 func (d *dev) endpoints() ([]ingest.Endpoint, error) {
 	endpoints, _, err := ingest.Endpoints(d.secrets.list)
 	if err != nil {
@@ -323,7 +323,7 @@ func (d *dev) listen(ctx context.Context, listeners *process.Listeners, private,
 	return here, nil
 }
 
-// stop ends receiving, drains a queue in memory, and shuts down the worker.
+// stop stops receiving, drains a queue in memory, and shuts down the worker.
 func (d *dev) stop(ctx context.Context, listeners *process.Listeners) error {
 	removeDevAddresses(d.cfg.Data)
 	err := listeners.Shutdown(ctx, d.cfg.Grace)
@@ -338,7 +338,7 @@ func (d *dev) stop(ctx context.Context, listeners *process.Listeners) error {
 	return err
 }
 
-// greet prints where everything is.
+// greet prints the addresses and directories.
 func (d *dev) greet(here devAddresses, endpoints []ingest.Endpoint) {
 	out := d.out
 	fmt.Fprintf(out, "\nklinghook dev is running; Ctrl-C stops it.\n\n")

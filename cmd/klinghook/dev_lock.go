@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// dataLock is a dev's lock on its data directory. It ends with the process, even if that
+// dataLock is dev's lock on its data directory. The lock ends with the process, even if it
 // is killed.
 type dataLock struct{ file *os.File }
 
-// devLockFile is the locked file in the data directory. It has the process id, for people.
+// devLockFile is the locked file in the data directory. It contains the process id.
 const devLockFile = "dev.lock"
 
-// lockData locks the data directory, and creates it if needed. Two devs would overwrite
-// each other's addresses, and enqueue each other's running work again.
+// lockData locks the data directory, and creates it if needed. Without the lock, two devs
+// would overwrite each other's addresses and enqueue each other's running work again.
 func lockData(data string) (*dataLock, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, dataError(fmt.Errorf("create data directory: %w", err))
@@ -48,7 +48,7 @@ func writeHolder(file *os.File) error {
 	return err
 }
 
-// holder names the process that has the lock, if known.
+// holder returns the id of the process that has the lock, if known, as a suffix.
 func holder(file *os.File) string {
 	content, err := io.ReadAll(io.LimitReader(file, 32))
 	if pid := strings.TrimSpace(string(content)); err == nil && pid != "" {

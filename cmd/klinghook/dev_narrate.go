@@ -25,7 +25,7 @@ import (
 func (d *dev) openLog(screen *console) (*zap.Logger, error) {
 	cfg := cli.LogConfig(d.cfg)
 	cfg.Through = screen.Err()
-	if screen.Watched() && cfg.Format == "auto" && cfg.Level == "info" {
+	if screen.Interactive() && cfg.Format == "auto" && cfg.Level == "info" {
 		cfg.Level = "warn"
 		d.narrator = newNarrator(screen, screen.Out(), commandName()+" deadletters list"+d.dataFlag())
 	}
@@ -36,8 +36,7 @@ func (d *dev) openLog(screen *console) (*zap.Logger, error) {
 // flood the terminal.
 const refusalsPerSecond = 5
 
-// narrator prints one line for each thing that happens to a delivery. It is safe for
-// concurrent use.
+// narrator prints one line for each step of a delivery. It is safe for concurrent use.
 type narrator struct {
 	screen *console
 	out    io.Writer
@@ -109,7 +108,7 @@ func (n *narrator) delivered(delivery ingest.Delivery) {
 	case delivery.Duplicate:
 		n.say(cmp.Or(delivery.Job.String(), delivery.Source), "repeated", "%s, which was received before", delivery.Type)
 	default:
-		n.say(cmp.Or(delivery.Job.String(), delivery.Source), "received", "%s, answered in %s", delivery.Type, shortly(delivery.Took))
+		n.say(cmp.Or(delivery.Job.String(), delivery.Source), "received", "%s, answered in %s", delivery.Type, formatDuration(delivery.Took))
 	}
 }
 
@@ -169,7 +168,7 @@ func (n *narrator) Attempted(attempt worker.Attempt) {
 	case worker.Done:
 		n.done(job, attempt)
 	case worker.Retried:
-		n.say(job, "failed", "%s, attempt %d of %d: %s; tries again in %s", work(attempt), attempt.Number, attempt.Last, reasonOf(attempt), shortly(attempt.RetryIn))
+		n.say(job, "failed", "%s, attempt %d of %d: %s; next attempt in %s", work(attempt), attempt.Number, attempt.Last, reasonOf(attempt), formatDuration(attempt.RetryIn))
 	case worker.GivenUp:
 		n.say(job, "given up", "%s, attempt %d: %s; `%s` shows it for replay", work(attempt), attempt.Number, reasonOf(attempt), n.deadLetters)
 	case worker.Interrupted:
@@ -179,7 +178,7 @@ func (n *narrator) Attempted(attempt worker.Attempt) {
 
 // done prints a success.
 func (n *narrator) done(job string, attempt worker.Attempt) {
-	took := shortly(attempt.Took)
+	took := formatDuration(attempt.Took)
 	switch {
 	case attempt.Kind == tasks.KindRejectionKeep: // the refusal was printed
 	case attempt.Kind == tasks.KindEventRecord && attempt.JobError != "":
@@ -226,8 +225,8 @@ func reasonOf(attempt worker.Attempt) string {
 	return strings.TrimPrefix(first, "download "+attempt.Media+" of "+attempt.Job.String()+": ")
 }
 
-// shortly formats a duration with two or three digits.
-func shortly(d time.Duration) string {
+// formatDuration formats a duration with two or three digits.
+func formatDuration(d time.Duration) string {
 	switch {
 	case d >= time.Minute:
 		return d.Round(time.Second).String()

@@ -43,7 +43,7 @@ func TestNarratorPrintsAttempts(t *testing.T) {
 		{"stored in a cloud", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Size: 1, Location: "s3://b/vid_1/v.mp4", Took: 12345 * time.Millisecond}, "stored       video, 1 B in 12.3s: s3://b/vid_1/v.mp4"},
 		{"overtaken", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Took: time.Second}, "done         downloading video in 1s"},
 		{"notified", worker.Attempt{Kind: tasks.KindNotifySend, Destination: "slack-1", Message: "video.completed", Took: 210 * time.Millisecond}, "notified     slack-1 of video.completed in 210ms"},
-		{"retried", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Outcome: worker.Retried, Number: 2, Last: 30, Err: failure, RetryIn: 3210 * time.Millisecond}, "failed       downloading video, attempt 2 of 30: fetch vid_1/video.mp4 from cdn.example: 404 Not Found; tries again in 3.2s"},
+		{"retried", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Outcome: worker.Retried, Number: 2, Last: 30, Err: failure, RetryIn: 3210 * time.Millisecond}, "failed       downloading video, attempt 2 of 30: fetch vid_1/video.mp4 from cdn.example: 404 Not Found; next attempt in 3.2s"},
 		{"given up", worker.Attempt{Kind: tasks.KindNotifySend, Outcome: worker.GivenUp, Number: 20, Last: 20, Err: errors.New("gone")}, "given up     notifying somebody of something, attempt 20: gone; `klinghook deadletters list` shows it for replay"},
 		{"interrupted", worker.Attempt{Kind: tasks.KindMediaDownload, Media: "video", Outcome: worker.Interrupted}, "put back     downloading video: this process is stopping; the next one continues"},
 	} {
@@ -62,7 +62,7 @@ func TestNarratorPrintsAttempts(t *testing.T) {
 	}
 }
 
-func TestNarratorEscapesStrangersTexts(t *testing.T) {
+func TestNarratorEscapesUntrustedText(t *testing.T) {
 	n, out := testNarrator(t)
 	n.delivered(ingest.Delivery{Status: 200, Job: tasks.KlingJob("vid\x1b[2J\n1"), Type: "video.\u202e\u009b"})
 	if got, want := out.String(), "15:04:05  vid\\u001b[2J 1      received     video.\\u202e\\u009b, answered in 0s\n"; got != want {
@@ -70,7 +70,7 @@ func TestNarratorEscapesStrangersTexts(t *testing.T) {
 	}
 }
 
-func TestNarratorBoundsRefusals(t *testing.T) {
+func TestNarratorLimitsRefusals(t *testing.T) {
 	n, out := testNarrator(t)
 	at := n.now()
 	n.now = func() time.Time { return at }

@@ -33,8 +33,8 @@ type embeddedRedis struct {
 	url    string
 }
 
-// startEmbeddedRedis listens on a loopback port, as go-redis needs. A random password
-// protects the queue from other users of the machine.
+// startEmbeddedRedis starts a Redis on a loopback port, because go-redis needs an address.
+// A random password protects the queue from other users of the machine.
 func startEmbeddedRedis() (*embeddedRedis, error) {
 	password := rand.Text()
 	server := miniredis.NewMiniRedis()
@@ -144,8 +144,8 @@ func openSecrets(cfg *config.Config) (devSecrets, error) {
 	return s, nil
 }
 
-// keptSecret returns the secret in a file. It makes a missing one in the form of Standard
-// Webhooks, which the seed protocol accepts too.
+// keptSecret returns the secret in a file. It generates a missing one in the format of
+// Standard Webhooks, which the seed protocol also accepts.
 func keptSecret(path string) (string, error) {
 	secret, err := readSecretFile(path)
 	if !errors.Is(err, os.ErrNotExist) {
@@ -175,8 +175,8 @@ func readSecretFile(path string) (string, error) {
 	return secret, nil
 }
 
-// openedSecrets returns the secrets of a setting, else the one that dev made in the data
-// directory, and where they come from. It returns none if there is neither.
+// openedSecrets returns the secrets of a setting, else the one that dev generated in the
+// data directory, and where they come from. It returns none if there is neither.
 func openedSecrets(cfg *config.Config, setting string) (secrets []string, from string, err error) {
 	if secrets := cfg.Secrets(setting); len(secrets) > 0 {
 		return secrets, setting, nil
@@ -208,8 +208,8 @@ func (s devSecrets) describe(setting string, onTerminal bool) string {
 	return "the value of " + setting
 }
 
-// devAddresses are the addresses of a running dev. A file in the data directory has them
-// for the other commands.
+// devAddresses are the addresses of a running dev, which other commands read from a file in
+// the data directory.
 type devAddresses struct {
 	// Webhooks, Admin and Sample are URLs without a slash at the end.
 	Webhooks string `json:"webhooks"`
@@ -237,8 +237,8 @@ func (a devAddresses) write(data string) error {
 	return nil
 }
 
-// readDevAddresses returns the addresses of the dev that runs on this data directory, if
-// any. It checks /healthz, because a killed dev leaves its file behind.
+// readDevAddresses returns the addresses of the dev running on this data directory, if any.
+// It checks /healthz, because a killed dev leaves its file behind.
 func readDevAddresses(ctx context.Context, data string) (a devAddresses, ok bool) {
 	content, err := os.ReadFile(filepath.Join(data, devAddressesFile))
 	if err != nil || json.Unmarshal(content, &a) != nil {

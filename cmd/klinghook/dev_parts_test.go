@@ -7,7 +7,7 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-func TestUnverifiedDeliveriesArriveOnLoopbackUnlessAnAddressIsGiven(t *testing.T) {
+func TestUnverifiedDeliveriesAreOnLoopbackUnlessAnAddressIsGiven(t *testing.T) {
 	tests := []struct {
 		name    string
 		environ []string

@@ -13,7 +13,7 @@ import (
 func (d *dev) sendSample(ctx context.Context) error {
 	webhooks := d.webhooks.Load()
 	if webhooks == nil {
-		return errors.New("dev does not listen yet")
+		return errors.New("dev is not listening yet")
 	}
 	protocol := protocolNamed(simulate.Seed)
 	target, err := url.Parse(*webhooks + protocol.Path)

@@ -41,8 +41,8 @@ for each check: ok, warning or failed, what it found, and how to fix it. The exi
 is 1 if a check failed.
 
 --url posts a test delivery, signed with the first secret of each protocol, to the public
-URL of ingest. If the URL has no path of a protocol, the paths are added. ingest verifies
-and answers a test, and keeps nothing of it.
+URL of ingest. If the URL has no protocol's path, doctor adds the paths. ingest verifies
+and answers a test delivery, but does not store it.
 
 --notify sends a test message to each destination.
 
@@ -100,7 +100,7 @@ func runDoctor(cmd *cobra.Command, options doctorOptions) error {
 // serverChecks returns the checks of Redis, the workers, the database and the bucket.
 func serverChecks(ctx context.Context, cfg *config.Config) []doctor.Check {
 	ofDev := useDevRedis(ctx, cfg)
-	rdb, err := cli.OpenRedis(cfg, zap.NewNop()) // open until the process ends: a check may be left behind
+	rdb, err := cli.OpenRedis(cfg, zap.NewNop()) // open until the process ends: a check may still run
 	if err != nil {
 		return append([]doctor.Check{doctor.Broken("redis", err)}, storageChecks(cfg)...)
 	}
@@ -181,8 +181,8 @@ func notifyChecks(cfg *config.Config, send bool) (checks []doctor.Check) {
 	return checks
 }
 
-// deliveryChecks returns a check for each protocol that has a secret, or for the one whose
-// path the URL has; none without a URL.
+// deliveryChecks returns a check for each protocol that has a secret or, if the URL has a
+// protocol's path, for that one. It returns none without a URL.
 func deliveryChecks(cfg *config.Config, rawURL string) (checks []doctor.Check, _ error) {
 	if rawURL == "" {
 		return nil, nil
@@ -198,7 +198,7 @@ func deliveryChecks(cfg *config.Config, rawURL string) (checks []doctor.Check, _
 		}
 		target, named := targetOf(base, protocol)
 		if len(secrets) == 0 && named {
-			return []doctor.Check{doctor.Broken("delivery "+protocol.Name, fmt.Errorf("nothing to sign with: set %s to ingest's", protocol.SecretSetting))}, nil
+			return []doctor.Check{doctor.Broken("delivery "+protocol.Name, fmt.Errorf("no secret to sign with: set %s to the same value as ingest", protocol.SecretSetting))}, nil
 		}
 		if len(secrets) == 0 {
 			continue
@@ -210,17 +210,17 @@ func deliveryChecks(cfg *config.Config, rawURL string) (checks []doctor.Check, _
 		checks = append(checks, check)
 	}
 	if len(checks) == 0 {
-		return []doctor.Check{doctor.Broken("delivery", errors.New("nothing to sign with: set KLINGAI_WEBHOOK_SECRET or KLINGAI_OFFICIAL_WEBHOOK_SECRET to ingest's"))}, nil
+		return []doctor.Check{doctor.Broken("delivery", errors.New("no secret to sign with: set KLINGAI_WEBHOOK_SECRET or KLINGAI_OFFICIAL_WEBHOOK_SECRET to the same value as ingest"))}, nil
 	}
 	return checks, nil
 }
 
-// targetOf returns where a protocol's deliveries are posted. named reports that the URL
-// has the protocol's path already.
+// targetOf returns the URL for a protocol's deliveries. named reports whether base already
+// has the protocol's path.
 func targetOf(base *url.URL, protocol source.Protocol) (target *url.URL, named bool) {
 	path, _, _ := strings.Cut(protocol.Path, "/:token")
 	at := strings.TrimSuffix(base.Path, "/")
-	if path != protocol.Path { // a token may follow, which the settings have too
+	if path != protocol.Path { // a token may follow; the settings have it too
 		before, _, found := strings.Cut(at, path)
 		return (&url.URL{Scheme: base.Scheme, Host: base.Host}).JoinPath(before, path), found
 	}

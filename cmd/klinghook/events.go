@@ -28,14 +28,14 @@ func eventsListCommand() *cobra.Command {
 	var list listFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List events, the most recently received first",
-		Long: `list prints the stored events, the most recently received first.
+		Short: "List events, most recently received first",
+		Long: `list prints the stored events, most recently received first.
 
 --json prints a list of objects with id, source (the protocol), type, platform, job_id,
 received_at, processed_at (left out until downloads and notifications are queued),
 secret (the fingerprint of the secret that verified it, left out if verification was
-off) and test_callback (true for what looks like the test callback of Kling's
-console). Times are RFC 3339 in UTC.`,
+off) and test_callback (true if it looks like the test callback of Kling's console).
+Times are RFC 3339 in UTC.`,
 		Example: `  klinghook events list --job vid_abc123
   klinghook events list --type failed --json`,
 		Args: cobra.NoArgs,
@@ -120,8 +120,7 @@ func findEvent(ctx context.Context, db *store.Store, id string) (store.StoredEve
 	return matches[0], nil
 }
 
-// eventJSON is an event as --json prints it. Lists leave out headers and body.
-// Programs read these names.
+// eventJSON is an event as --json prints it. Lists omit headers and body.
 type eventJSON struct {
 	dashboard.Event
 	Headers    map[string]string `json:"headers,omitempty"`

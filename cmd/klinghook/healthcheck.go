@@ -10,11 +10,10 @@ import (
 func healthcheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Ask a running process whether it is ready",
-		Long: `healthcheck asks the worker or admin process at KLINGHOOK_ADMIN_ADDR for /readyz. It
-exits with 0 if the process is ready, else with 1 and the reason. It is for health
-checks of containers, which have no shell and no curl: run it in the environment of
-the process.`,
+		Short: "Check whether a running process is ready",
+		Long: `healthcheck requests /readyz from the worker or admin process at KLINGHOOK_ADMIN_ADDR.
+It exits with 0 if the process is ready, else with 1 and the reason. Use it for health
+checks of containers without a shell and curl, in the environment of the process.`,
 		Example: `  klinghook healthcheck
   klinghook healthcheck --admin-addr 127.0.0.1:5002`,
 		Args: cobra.NoArgs,

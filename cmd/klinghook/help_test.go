@@ -14,7 +14,7 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// walk calls f with every command of ours.
+// walk calls f for a command and its subcommands.
 func walk(cmd *cobra.Command, f func(*cobra.Command)) {
 	f(cmd)
 	for _, c := range cmd.Commands() {
@@ -48,7 +48,7 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 	tests := []struct {
 		command string
 		value   any
-		but     []string // fields that the command leaves out
+		but     []string // fields that the command omits
 	}{
 		{"jobs list", dashboard.Job{}, nil},
 		{"jobs show", dashboard.Media{}, nil},
@@ -88,7 +88,7 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 				if slices.Contains(tt.but, name) || regexp.MustCompile(`\b`+name+`\b`).MatchString(words) {
 					continue
 				}
-				t.Errorf("the help does not say what %q is:\n%s", name, cmd.Long)
+				t.Errorf("the help does not explain %q:\n%s", name, cmd.Long)
 			}
 		})
 	}

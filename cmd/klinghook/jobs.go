@@ -29,17 +29,17 @@ func jobsListCommand() *cobra.Command {
 	var expiring bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List jobs, the most recently updated first",
-		Long: `list prints jobs, the most recently updated first. It only reads the database, so it
-can run beside dev or workers.
+		Short: "List jobs, most recently updated first",
+		Long: `list prints jobs, most recently updated first. It only reads the database, so it can run
+beside dev or workers.
 
 --json prints a list of objects with platform (where the job runs: kling), id,
 status, progress (percent, null if unknown), contradicted (true if events reported
 two final states), video_missing (true if a completed job's video is not stored),
-no_media (true if Kling has not said where a completed job's files are) and
-no_media_reason, test_callback (true if all that came looks like the test callback
-of Kling's console), costs (a list of amount, a decimal text, unit or currency, and
-kind: unit or cash), prompt, model, duration_seconds, error, external_id, source
+no_media (true if Kling gave no link to a completed job's file) and no_media_reason,
+test_callback (true if the job's only event looks like the test callback of Kling's
+console), costs (a list of amount, a decimal text, unit or currency, and kind: unit
+or cash), prompt, model, duration_seconds, error, external_id, source
 (the protocol), the times created_at, started_at and finished_at by Kling's clock,
 first_received_at and last_received_at by klinghook's, and tags, expected_cost
 (amount, unit) and metadata as in "klinghook jobs track". Unknown fields are left
@@ -97,7 +97,7 @@ func jobsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <job-id>",
 		Short: "Show a job with its media, notifications and events",
-		Long: `show prints everything that is known about a job, and where its files are.
+		Long: `show prints everything known about a job, and where its files are.
 
 --json prints an object with the fields of "klinghook jobs list --json" and:
   media          name, state (pending, stored, failed), url, object (its name in
@@ -109,10 +109,10 @@ func jobsShowCommand() *cobra.Command {
                  error); klinghook keeps the latest 50 of each destination
   events         the fields of "klinghook events list --json", repeat (an earlier one
                  had the same body) and late (an earlier one reported a later state)
-  lookups        an object with api, tracked_at, asked (how often Kling was asked since
-                 the job moved), next_at, and requested_at and retry_at of a look-up
-                 that was requested
-  failures       failed attempts that are retried: task_id, attempt, at, error
+  lookups        an object with api, tracked_at, asked (the number of look-ups since
+                 the job last changed), next_at, and requested_at and retry_at of a
+                 requested look-up
+  failures       failed attempts that will be retried: task_id, attempt, at, error
   dead_letters   as "klinghook deadletters show --json" prints them, without payload`,
 		Example: `  klinghook jobs show vid_abc123
   klinghook jobs show vid_abc123 --json | jq -r '.media[].object'`,
@@ -129,7 +129,7 @@ func jobsShowCommand() *cobra.Command {
 				}
 				if asJSON {
 					if err := signLinks(ctx, job.Media, cfg); err != nil {
-						cmd.PrintErrln("warning: there are no links to stored files:", err)
+						cmd.PrintErrln("warning: links to stored files are missing:", err)
 					}
 					return printJSON(cmd.OutOrStdout(), job)
 				}
@@ -143,7 +143,7 @@ func jobsShowCommand() *cobra.Command {
 	return cmd
 }
 
-// platformFlag adds the flag for the platform of the jobs that a command's arguments name.
+// platformFlag adds the flag for the platform of the jobs in a command's arguments.
 func platformFlag(cmd *cobra.Command, platform *string) {
 	cmd.Flags().StringVar(platform, "platform", tasks.PlatformKling, "the `platform` that runs the job")
 }
@@ -184,7 +184,7 @@ var expiringTable = table[expiringJSON]{
 	func(m expiringJSON) []string { return []string{m.String(), m.Name, clock(m.ExpiresAt)} },
 }
 
-// listExpiring lists files that are not stored yet, the earliest expiry first.
+// listExpiring lists files that are not stored yet, earliest expiry first.
 func listExpiring(ctx context.Context, w io.Writer, lifetime time.Duration, db *store.Store, list listFlags) error {
 	files, err := db.ExpiringMedia(ctx, lifetime, time.Now(), int(list.limit))
 	if err != nil {

@@ -28,14 +28,14 @@ func jobsDeleteCommand() *cobra.Command {
 		Short: "Delete jobs with everything that belongs to them",
 		Long: `delete deletes jobs completely: their rows, events, notifications and dead letters, their
 files in the bucket, and their tasks in the queue. It cannot be undone. Messages that
-were sent stay with their receivers.
+were sent are not recalled.
 
-The id of each job is kept, so that later events and answers of Kling do not bring it
-back: they are dropped. Workers finish a deletion that was interrupted, and delete once
-more what running tasks may still have written, after two minutes and after an hour.
+klinghook keeps the id of each job and drops later events and answers of Kling about it.
+Workers finish an interrupted deletion. After two minutes and after an hour, they delete
+anything that running tasks may have written meanwhile.
 
 delete asks for confirmation on a terminal; elsewhere it needs --yes. Give it the
-settings of a worker, also the bucket.`,
+settings of a worker, including the bucket.`,
 		Example: `  klinghook jobs delete vid_abc123
   klinghook jobs delete --yes vid_abc123 vid_abc124`,
 		Args: cobra.MinimumNArgs(1),
@@ -84,7 +84,7 @@ func deleteJob(ctx context.Context, cmd *cobra.Command, eraser *worker.Eraser, j
 	return err
 }
 
-// confirm asks a person on a terminal. It fails elsewhere, and without a yes.
+// confirm asks for confirmation on the terminal. It fails without a terminal or a yes.
 func confirm(cmd *cobra.Command, question string) error {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return cli.Usagef("this cannot be undone: confirm it with --yes")

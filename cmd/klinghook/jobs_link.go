@@ -12,10 +12,10 @@ import (
 	"github.com/klinghook/klinghook/worker/media"
 )
 
-// signTimeout limits how long a cloud's credentials are looked for.
+// signTimeout limits the search for a cloud's credentials.
 const signTimeout = 5 * time.Second
 
-// signLinks adds signed links to stored files, if the bucket of the settings signs links.
+// signLinks adds signed links to stored files, if the bucket can sign links.
 func signLinks(ctx context.Context, files []dashboard.Media, cfg *config.Config) (err error) {
 	isStored := func(file dashboard.Media) bool { return !file.StoredAt.IsZero() }
 	// A folder signs none, and opening it would create it.

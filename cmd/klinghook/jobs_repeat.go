@@ -23,17 +23,17 @@ func jobsNotifyCommand() *cobra.Command {
 	var destinations []string
 	return repeatCommand(repetition{
 		name:  "notify",
-		short: "Notify of jobs once more",
-		long: `notify notifies of the present state of jobs once more, as after the event that led to
-it. Without --destination it repeats what destinations were notified of before.
+		short: "Send notifications of jobs again",
+		long: `notify sends notifications of the current state of jobs again. Without --destination, it
+notifies the destinations that were notified of that state before.
 
-A repeated notification has a new webhook-id, because receivers drop those that they
-know. A notification that still waits is not repeated, and neither the filters nor a
-pause of a destination are bypassed: a paused destination gets it later.`,
+A repeated notification has a new webhook-id, because receivers drop known ones. A
+pending notification is not repeated. Filters and pauses still apply: a paused
+destination gets the notification later.`,
 		examples: []string{"notify vid_abc123", "notify --status failed --since 24h --destination shop"},
 		what:     "notifications enqueued",
 		flags: func(cmd *cobra.Command) {
-			cmd.Flags().StringSliceVar(&destinations, "destination", nil, "only the destination with this `name`, also if it was not notified before; may be repeated")
+			cmd.Flags().StringSliceVar(&destinations, "destination", nil, "only the destination with this `name`, even if it was not notified before; may be repeated")
 		},
 		check: func(ctx context.Context, db *store.Store) error {
 			for _, name := range destinations {
@@ -46,7 +46,7 @@ pause of a destination are bypassed: a paused destination gets it later.`,
 		run: func(ctx context.Context, r *worker.Replayer, job tasks.JobKey) (int, error) {
 			return r.Notify(ctx, job, destinations)
 		},
-		nothing: "no destination was notified of this state, or its notification still waits; name one with --destination",
+		nothing: "no destination was notified of this state, or its notification is still pending; name one with --destination",
 	})
 }
 
@@ -54,10 +54,10 @@ func jobsDownloadCommand() *cobra.Command {
 	var file string
 	return repeatCommand(repetition{
 		name:  "download",
-		short: "Download files of jobs once more",
-		long: `download downloads the files of jobs once more, from their newest links. If a link is
-dead, a worker with credentials asks Kling for a fresh one. The file in the bucket
-stays until the new one is complete, and for good if no link works.`,
+		short: "Download files of jobs again",
+		long: `download downloads the files of jobs again, from their newest links. If a link is dead, a
+worker with credentials asks Kling for a fresh one. The file in the bucket stays until
+the new one is complete, and remains if no link works.`,
 		examples: []string{"download vid_abc123", "download --file video --since 24h"},
 		what:     "downloads enqueued",
 		flags: func(cmd *cobra.Command) {
@@ -74,11 +74,11 @@ stays until the new one is complete, and for good if no link works.`,
 type repetition struct {
 	name, short, long string
 	examples          []string
-	what              string // completes the count in the result
+	what              string // follows the count in the result
 	flags             func(*cobra.Command)
 	// check, if set, checks the command's own flags.
 	check func(context.Context, *store.Store) error
-	// run repeats the work of a job and returns how much.
+	// run repeats the work of a job and returns the number of repeated tasks.
 	run     func(context.Context, *worker.Replayer, tasks.JobKey) (int, error)
 	nothing string // why a job that was named has nothing to repeat
 }
@@ -94,8 +94,8 @@ func (c *jobChoice) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	platformFlag(cmd, &c.filter.Platform)
 	flags.StringVar(&c.status, "status", "", "only jobs with this `status`: "+strings.Join(statuses(), ", "))
-	flags.StringVar(&c.since, "since", "", "only jobs with news at or after this `time`: RFC 3339, or a duration ago, such as 90m")
-	flags.StringVar(&c.before, "before", "", "only jobs whose latest news are from before this `time`")
+	flags.StringVar(&c.since, "since", "", "only jobs updated at or after this `time`: RFC 3339, or a duration ago, such as 90m")
+	flags.StringVar(&c.before, "before", "", "only jobs last updated before this `time`")
 	flags.BoolVar(&c.all, "all", false, "all jobs")
 	flags.BoolVar(&c.dryRun, "dry-run", false, "only count the selected jobs")
 }

@@ -29,14 +29,14 @@ func jobsTrackCommand() *cobra.Command {
 		Use:   "track <job-id>...",
 		Short: "Track jobs that were submitted to Kling",
 		Long: `track adds jobs before their first event arrives. Workers with credentials ask Kling
-about each job that has no news for KLINGHOOK_LOOKUP_AFTER, so a tracked job completes
+about each job that has had no news for KLINGHOOK_LOOKUP_AFTER, so a tracked job completes
 even if its callbacks never arrive. A job of the legacy API can also be tracked by its
 external_task_id.
 
-The flags describe the jobs, because callbacks contain neither prompt nor model. They
-can be given before or after the first event and again. The last value counts, and an
-empty one ("{}" for metadata) takes it back. Prompt, model, external id and source count
-where Kling's events have none.
+The flags describe the jobs, because callbacks contain neither prompt nor model. They can
+be given before or after the first event, and repeatedly. The last value wins, and an
+empty one ("{}" for metadata) removes it. Prompt, model, external id and source are used
+if Kling's events have none.
 
 Programs can send PUT /api/v1/jobs/<job-id> to admin's address instead, with the header
 "Authorization: Bearer <token>" and a token from KLINGHOOK_ADMIN_TOKEN. The body is
@@ -130,7 +130,7 @@ func trackJobs(ctx context.Context, w io.Writer, db *store.Store, platform strin
 		}
 		result := "tracked"
 		if !created {
-			result = "known already"
+			result = "already known"
 		}
 		if _, err := fmt.Fprintf(w, "%s  %s\n", oneLine(id), result); err != nil {
 			return err
@@ -142,8 +142,8 @@ func trackJobs(ctx context.Context, w io.Writer, db *store.Store, platform strin
 func jobsRefreshCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "refresh <job-id>...",
-		Short: "Ask Kling about jobs now",
-		Long: `refresh asks Kling about jobs and enqueues its answers like webhooks. A worker or dev
+		Short: "Look up jobs at Kling now",
+		Long: `refresh looks up jobs at Kling and enqueues the answers like webhooks. A worker or dev
 records them. It needs credentials for Kling's API.`,
 		Example: `  klinghook jobs refresh 893605946402811985`,
 		Args:    cobra.MinimumNArgs(1),
@@ -200,7 +200,7 @@ func refresh(ctx context.Context, w io.Writer, cfg *config.Config, rdb redis.Uni
 	return errors.Join(errs...)
 }
 
-// refreshJob asks Kling about a job and enqueues the answer.
+// refreshJob looks up a job at Kling and enqueues the answer.
 func refreshJob(ctx context.Context, client *kling.API, queue *tasks.Client, db *store.Store, id string) (answer refreshed, err error) {
 	api, err := db.JobAPI(ctx, tasks.KlingJob(id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {

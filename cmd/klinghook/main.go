@@ -1,6 +1,6 @@
-// Command klinghook is everything in klinghook but the public process: the worker,
-// the admin pages, the operator's commands, and dev, which runs all of it in one
-// process. Each subcommand is a file.
+// Command klinghook contains everything except the public process: the worker, the admin
+// pages, the operator's commands, and dev, which runs all of it in one process. Each
+// subcommand has its own file.
 package main
 
 import (

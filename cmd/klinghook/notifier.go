@@ -10,12 +10,12 @@ import (
 	"github.com/klinghook/klinghook/worker/notify"
 )
 
-// newNotifier returns the notifier of the settings and of the file of destinations.
+// newNotifier returns the notifier for the settings and the destinations file.
 func newNotifier(cfg *config.Config) (*notify.Notifier, error) {
 	var named []notify.Destination
 	if cfg.Destinations != "" {
 		list, err := destinations.Read(cfg.Destinations, destinationChecks())
-		if err != nil { // it was changed since the settings were checked
+		if err != nil { // the file has changed since the settings were checked
 			return nil, cli.Usagef("KLINGHOOK_DESTINATIONS: %w", err)
 		}
 		named = each(list, func(d destinations.Destination) notify.Destination {

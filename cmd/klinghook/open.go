@@ -25,7 +25,7 @@ func load(role config.Role, cmd *cobra.Command) (*config.Config, error) {
 	return cli.Load(role, cmd, config.Checks{"KLINGHOOK_NOTIFY_URLS": notify.CheckChatURL, "KLINGHOOK_ALERT_URLS": notify.CheckChatURL, "KLINGHOOK_DESTINATIONS": checkDestinations, "KLINGHOOK_NOTIFY_TEXT": notify.CheckText})
 }
 
-// loadWithLog is load for a command that keeps running and logs.
+// loadWithLog is like load, for a command that keeps running and logs.
 func loadWithLog(role config.Role, cmd *cobra.Command) (*config.Config, *zap.Logger, error) {
 	cfg, err := load(role, cmd)
 	if err != nil {
@@ -43,7 +43,7 @@ func oneOf(flag, value string, known []string) error {
 	return cli.Usagef("--%s is %q; must be one of %s", flag, value, strings.Join(known, ", "))
 }
 
-// closeInto adds the error of closing something to a function's error.
+// closeInto calls closing and joins its error to err.
 func closeInto(err *error, closing func() error) { *err = errors.Join(*err, closing()) }
 
 // withStore runs f with the database of the command's settings.
@@ -60,8 +60,8 @@ func withStore(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Confi
 	return f(cmd.Context(), cfg, db)
 }
 
-// withQueue runs f with the database and the Redis of the command's settings, or with
-// the Redis of a dev that runs on the same data directory.
+// withQueue runs f with the database and the Redis of the command's settings, or with the
+// Redis of a dev running on the same data directory.
 func withQueue(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, db *store.Store) error) (err error) {
 	ctx := cmd.Context()
 	cfg, err := load(config.Replay, cmd)
@@ -85,7 +85,7 @@ func withQueue(cmd *cobra.Command, f func(ctx context.Context, cfg *config.Confi
 	return f(ctx, cfg, rdb, db)
 }
 
-// useDevRedis names the Redis of a running dev if none is set, and reports whether it did.
+// useDevRedis selects the Redis of a running dev if none is set, and reports whether it did.
 func useDevRedis(ctx context.Context, cfg *config.Config) bool {
 	here, devRuns := readDevAddresses(ctx, cfg.Data)
 	if !devRuns || cfg.Origin("KLINGHOOK_REDIS_URL") != config.FromDefault {
@@ -95,7 +95,7 @@ func useDevRedis(ctx context.Context, cfg *config.Config) bool {
 	return true
 }
 
-// openBucket opens the bucket of the settings. Its errors have advice.
+// openBucket opens the configured bucket. Its errors say what to do.
 func openBucket(ctx context.Context, cfg *config.Config) (*media.Bucket, error) {
 	bucket, err := media.OpenBucket(ctx, cfg.BucketURL)
 	if errors.Is(err, fs.ErrPermission) {

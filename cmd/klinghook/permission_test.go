@@ -14,8 +14,8 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// TestNoPermission runs as a user who may not write where klinghook wants to. Root may
-// write anywhere, so a test run by root runs the program as another user.
+// TestNoPermission runs klinghook as a user who may not write to its files. Root may write
+// anywhere, so root runs the program as another user.
 func TestNoPermission(t *testing.T) {
 	// Other users cannot read t.TempDir.
 	dir, err := os.MkdirTemp("", "klinghook-permission-")
@@ -52,11 +52,11 @@ func TestNoPermission(t *testing.T) {
 			}
 			out, err := cmd.CombinedOutput()
 			if err == nil {
-				t.Fatalf("it worked:\n%s", out)
+				t.Fatalf("the command succeeded:\n%s", out)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(string(out), want) {
-					t.Errorf("it says\n%s\nwithout %q", out, want)
+					t.Errorf("the output\n%s\nlacks %q", out, want)
 				}
 			}
 		})
@@ -71,7 +71,7 @@ func mustMkdir(t *testing.T, dir string, mode os.FileMode) {
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 }
 
-// copyProgram copies the program to where other users may run it.
+// copyProgram copies the program to a place where other users may run it.
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
 	self, err := os.Executable()

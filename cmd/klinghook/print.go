@@ -21,7 +21,7 @@ type listFlags struct {
 }
 
 func (f *listFlags) add(cmd *cobra.Command) {
-	cmd.Flags().UintVar(&f.limit, "limit", 50, "list at most `n`; 0 is no limit")
+	cmd.Flags().UintVar(&f.limit, "limit", 50, "list at most `n`; 0 means no limit")
 	jsonFlag(cmd, &f.asJSON)
 }
 
@@ -97,7 +97,7 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// printFields writes names and values, leaving out empty values.
+// printFields writes names and values, omitting empty values.
 func printFields(w io.Writer, fields [][2]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, field := range fields {
@@ -108,9 +108,9 @@ func printFields(w io.Writer, fields [][2]string) error {
 	return tw.Flush()
 }
 
-// escapeHidden writes characters that could control a terminal or reorder text as JSON
-// escapes: control characters except line feeds, bidi marks, and other invisible ones. The
-// joiners of scripts and emoji stay.
+// escapeHidden replaces characters that could control a terminal or reorder text with JSON
+// escapes: control characters except line feeds, bidi marks, and other invisible ones. It
+// keeps the joiners of scripts and emoji.
 func escapeHidden(text string) string {
 	var b strings.Builder
 	for _, r := range text {

@@ -20,9 +20,9 @@ func pruneCommand() *cobra.Command {
 		Use:   "prune",
 		Short: "Delete finished work that is older than its retention",
 		Long: `prune deletes events, jobs and files that are older than KLINGHOOK_RETAIN_EVENTS,
-KLINGHOOK_RETAIN_JOBS and KLINGHOOK_RETAIN_MEDIA, and prints how many. It deletes
-nothing that is owed or in progress. Workers do the same once an hour. It can be used
-while they run, be interrupted, and be repeated.
+KLINGHOOK_RETAIN_JOBS and KLINGHOOK_RETAIN_MEDIA, and prints how many. It keeps
+unfinished work. Workers do the same once an hour. It can run beside them, be
+interrupted, and be repeated.
 
 --json prints an object with dry_run, events, jobs, files, bytes, dead_letters (those
 that had ended) and rejections (samples of refused deliveries).`,
@@ -80,7 +80,7 @@ func printPruned(w io.Writer, pruned store.Pruned, dryRun, asJSON bool) error {
 
 const jobsWithFilesAreKept = "KLINGHOOK_RETAIN_JOBS keeps jobs with stored files, because KLINGHOOK_RETAIN_MEDIA is keep; set that too"
 
-// keepsJobsWithFiles reports that old jobs are deleted, but those with files never.
+// keepsJobsWithFiles reports whether old jobs are deleted except those with files.
 func keepsJobsWithFiles(cfg *config.Config) bool { return cfg.RetainJobs > 0 && cfg.RetainMedia == 0 }
 
 // retention returns the retention of the settings.

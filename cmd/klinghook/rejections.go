@@ -21,7 +21,7 @@ func rejectionsListCommand() *cobra.Command {
 	var list listFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List a sample of the refused deliveries, the newest first",
+		Short: "List a sample of the refused deliveries, newest first",
 		Long: `list prints a sample of the deliveries that ingest refused: it keeps a few per second,
 and the newest 1,000 of those. The metric klinghook_deliveries_total counts them all.
 

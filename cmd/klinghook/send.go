@@ -42,7 +42,7 @@ completed (the default), failed, cancelled or, in the seed protocol, any other n
 
 If "klinghook dev" runs on the same data directory, send uses its address, secrets and
 sample media. Otherwise give --url and set the receiver's secret: KLINGAI_WEBHOOK_SECRET,
-or KLINGAI_OFFICIAL_WEBHOOK_SECRET for the official protocols. For a file that can be
+or KLINGAI_OFFICIAL_WEBHOOK_SECRET for the official protocols. To send links that can be
 downloaded, also give KLINGHOOK_SAMPLE_URL or --video-url.
 
 The deliveries of a job are sent in order, those of several jobs in parallel. The exit
@@ -79,7 +79,7 @@ func (o *sendOptions) addFlags(cmd *cobra.Command) {
 	flags.IntVar(&o.count, "count", 1, "send `n` jobs")
 	flags.IntVar(&o.duplicates, "duplicates", 0, "send each delivery `n` more times")
 	flags.BoolVar(&o.shuffle, "shuffle", false, "send everything in random order")
-	flags.Float64Var(&o.rate, "rate", 0, "send at most `n` deliveries a second; 0 is as fast as they are answered")
+	flags.Float64Var(&o.rate, "rate", 0, "send at most `n` deliveries a second; 0 means no limit")
 	flags.StringVar(&o.videoURL, "video-url", "", "the video's `link` (default: the sample's, see KLINGHOOK_SAMPLE_URL)")
 	flags.StringVar(&o.thumbnailURL, "thumbnail-url", "", "the thumbnail's `link`, seed protocol only (default: the sample's)")
 	flags.IntVar(&o.videos, "videos", 1, "give a job `n` videos, official protocols only")
@@ -199,7 +199,7 @@ func (o *sendOptions) fill(ctx context.Context, cfg *config.Config) (*url.URL, e
 	return target, nil
 }
 
-// signWith returns the secret to sign with, empty for --unsigned, and where it comes from.
+// signWith returns the secret to sign with and where it comes from; empty for --unsigned.
 func (o *sendOptions) signWith(cfg *config.Config) (secret, from string, err error) {
 	if o.unsigned {
 		return "", "", nil
@@ -215,7 +215,7 @@ func (o *sendOptions) signWith(cfg *config.Config) (secret, from string, err err
 	return secrets[0], from, nil
 }
 
-// receivesAt reports whether a URL is the running dev's.
+// receivesAt reports whether the running dev receives deliveries at a URL.
 func (a devAddresses) receivesAt(target *url.URL) bool {
 	own, err := url.Parse(a.Webhooks)
 	if err != nil || own.Port() != target.Port() {

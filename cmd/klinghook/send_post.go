@@ -25,16 +25,16 @@ import (
 const (
 	// lanesAtOnce is how many lanes are sent in parallel.
 	lanesAtOnce = 16
-	// maxListed is the most deliveries that are printed on a line each; more have a bar.
+	// maxListed is how many deliveries get a line each. More deliveries share a bar.
 	maxListed = 20
-	// sendTimeout is how long a delivery waits for its answer.
+	// sendTimeout limits one delivery.
 	sendTimeout = 30 * time.Second
 	// sendGrace is how long started deliveries may take after an interrupt.
 	sendGrace = 2 * time.Second
 )
 
-// delivery is encoded and signed when it is posted: signatures expire, and all bodies at
-// once could fill the memory.
+// delivery is encoded and signed when it is posted, because signatures expire and all
+// bodies together could fill the memory.
 type delivery struct {
 	simulate.Update
 	id string // of the callback, in the official protocols
@@ -111,8 +111,8 @@ type poster struct {
 	refusal string         // the first answer other than 200
 }
 
-// post sends the deliveries of each lane in order, at most perSecond (0 is no limit), and
-// prints the answers. It fails if one is not 200.
+// post sends the deliveries of each lane in order, at most perSecond (0 means no limit),
+// and prints the answers. It fails if one is not 200.
 func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64) error {
 	p.answers = map[string]int{}
 	for _, lane := range lanes {
@@ -169,7 +169,7 @@ func (p *poster) post(ctx context.Context, lanes [][]delivery, perSecond float64
 	return errors.Join(p.report(time.Since(start)), err)
 }
 
-// postOne sends one delivery. An error ends the sending: the next would fail too.
+// postOne sends one delivery. An error stops the sending: the next delivery would fail too.
 func (p *poster) postOne(ctx context.Context, d delivery) error {
 	body, err := d.Body(p.protocol)
 	if err != nil {
@@ -200,7 +200,7 @@ func (p *poster) postOne(ctx context.Context, d delivery) error {
 	return nil
 }
 
-// count counts an answer and prints its line or moves the bar.
+// count counts an answer, and prints its line or updates the bar.
 func (p *poster) count(d delivery, res *http.Response, answer string, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -26,7 +26,7 @@ import (
 const (
 	// simulateAddr is the default listen address of simulate.
 	simulateAddr = "127.0.0.1:5010"
-	// simulateGrace is how long downloads may go on after an interrupt.
+	// simulateGrace is how long downloads may continue after an interrupt.
 	simulateGrace = 2 * time.Second
 )
 
@@ -90,13 +90,13 @@ func (o *simulateOptions) addFlags(cmd *cobra.Command) {
 	flags.Float64Var(&o.Late, "late", 0, "`share` of callbacks that are late")
 	flags.DurationVar(&o.LateBy, "late-by", simulate.DefaultLateBy, "delay late callbacks by this `time`")
 	flags.IntVar(&o.Attempts, "attempts", simulate.DefaultAttempts, "post a callback at most `n` times until it is answered with 2xx")
-	flags.Float64Var(&o.DeadLinks, "dead-links", 0, "`share` of jobs whose links in callbacks are dead (403, 404 or 410); a look-up gives new ones")
-	flags.Float64Var(&o.NoMedia, "no-media", 0, "`share` of jobs whose callbacks report success without links; a look-up has them")
+	flags.Float64Var(&o.DeadLinks, "dead-links", 0, "`share` of jobs with dead links in callbacks (403, 404 or 410); a look-up returns new ones")
+	flags.Float64Var(&o.NoMedia, "no-media", 0, "`share` of jobs with callbacks that report success without links; a look-up returns them")
 	flags.DurationVar(&o.LinkTTL, "link-ttl", simulate.DefaultLinkTTL, "`time` after which links expire")
 	flags.Var((*sizeFlag)(&o.MediaSize), "media-size", "serve made-up videos of this `size` (default: a small video that can be played)")
 	flags.Var((*sizeFlag)(&o.SlowMedia), "slow-media", "limit each download to this `size` a second (default: no limit)")
-	flags.Float64Var(&o.BrokenMedia, "broken-media", 0, "`share` of jobs whose video breaks off in the middle; the download can be resumed")
-	flags.Float64Var(&o.LookupRate, "lookup-rate", 0, "answer `n` look-ups a second and refuse others with 1302; 0 is no limit")
+	flags.Float64Var(&o.BrokenMedia, "broken-media", 0, "`share` of jobs with a video that breaks off in the middle; the download can be resumed")
+	flags.Float64Var(&o.LookupRate, "lookup-rate", 0, "answer `n` look-ups a second and refuse others with 1302; 0 means no limit")
 	flags.Float64Var(&o.Trouble, "trouble", 0, "`share` of calls that are answered with 500, 503 or 504")
 	flags.BoolVar(&o.Drift, "drift", false, "vary the shape of answers, as Kling has done before")
 	flags.StringVar(&o.APIKey, "api-key", "", "accept only this made-up `key`")
@@ -138,7 +138,8 @@ func runSimulate(cmd *cobra.Command, options simulateOptions) (err error) {
 	return options.run(cmd.Context(), cmd.OutOrStdout(), cfg, simulator)
 }
 
-// check refuses zeros, which simulate.New replaces with its defaults, and an open address.
+// check rejects zeros, which simulate.New would replace with defaults, and an address that
+// others can reach without a key.
 func (o *simulateOptions) check() error {
 	if err := oneOf("protocol", o.protocol, simulateProtocols()); err != nil {
 		return err
@@ -159,7 +160,7 @@ func (o *simulateOptions) check() error {
 	return nil
 }
 
-// readSecrets takes over the secrets with which klinghook verifies.
+// readSecrets reads the secrets that klinghook verifies with.
 func (o *simulateOptions) readSecrets(cfg *config.Config) error {
 	for _, protocol := range source.Protocols() {
 		secrets, from, err := openedSecrets(cfg, protocol.SecretSetting)
@@ -195,7 +196,7 @@ func (o *simulateOptions) run(ctx context.Context, out io.Writer, cfg *config.Co
 	}
 	o.greet(ctx, out, cfg, addr)
 	err = listeners.Wait(ctx)
-	// It is fine to cut off a download.
+	// Interrupted downloads are not an error.
 	if shutdownErr := listeners.Shutdown(context.WithoutCancel(ctx), simulateGrace); !errors.Is(shutdownErr, context.DeadlineExceeded) {
 		err = errors.Join(err, shutdownErr)
 	}
@@ -244,8 +245,8 @@ func (o *simulateOptions) greet(ctx context.Context, out io.Writer, cfg *config.
 	fmt.Fprintf(out, "To let klinghook download from here, add %s to KLINGHOOK_MEDIA_ALLOW.\n\n", cmp.Or(name, seen))
 }
 
-// tryCreate is a command that creates a job at a fake Kling. The job's links have the
-// name, if it is not empty, instead of the address.
+// tryCreate returns a command that creates a job at a fake Kling. If name is not empty, the
+// job's links have it instead of the address.
 func tryCreate(addr, name, key, callbackURL string) string {
 	if name != "" {
 		name = fmt.Sprintf(" -H 'Host: %s'", name)

@@ -102,9 +102,9 @@ func TestDevNarrates(t *testing.T) {
 			mustKlinghook(t, variables, "send", "--fail", "--job-id", "vid_2")
 			tty.Wait(t, `vid_2 .*video\.failed in `)
 			mustKlinghook(t, variables, "send", "--job-id", "vid_3", "--video-url", server.URL+"/gone.mp4?sig=hush")
-			tty.Wait(t, `vid_3 .*tries again in `)
+			tty.Wait(t, `vid_3 .*next attempt in `)
 			if out, err := klinghook(t, append(variables, "KLINGAI_WEBHOOK_SECRET=hush"), "send"); err == nil {
-				t.Errorf("a delivery with another secret was taken:\n%s", out)
+				t.Errorf("a delivery with another secret was accepted:\n%s", out)
 			}
 			tty.Wait(t, `secrets tried: 1`)
 			release()
@@ -127,7 +127,7 @@ func checkNarration(t *testing.T, tty *script.Terminal, coloured bool) {
 		`vid_1 +downloading  video from 127\.0\.0\.1`,
 		`vid_1 +stored       video, 256 KiB in ` + took + `: /.*/media/vid_1/video\.mp4`,
 		`vid_2 +recorded     video\.failed in ` + took + `: the prompt was refused by the content check`,
-		`vid_3 +failed       downloading video, attempt 1 of 30: .*503.*; tries again in ` + took,
+		`vid_3 +failed       downloading video, attempt 1 of 30: .*503.*; next attempt in ` + took,
 		`klingai +refused      a delivery with 401: signature does not match; secrets tried: 1; body of \d+ bytes; .*`,
 	} {
 		if n := len(regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  `+want+`$`).FindAllString(narration, -1)); n != 1 {
@@ -137,7 +137,7 @@ func checkNarration(t *testing.T, tty *script.Terminal, coloured bool) {
 	line := regexp.MustCompile(`^\d\d:\d\d:\d\d  (vid_\d|klingai) +(received|recorded|downloading|stored|failed|refused) +\S.*$`)
 	for _, got := range strings.Split(narration, "\n") {
 		if !line.MatchString(got) {
-			t.Errorf("this is no whole line of the narration: %q", got)
+			t.Errorf("not a complete line of the narration: %q", got)
 		}
 	}
 	if strings.Contains(shown, "hush") {

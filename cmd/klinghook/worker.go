@@ -110,8 +110,8 @@ func databaseDependency(cfg *config.Config, db *store.Store) dependency {
 	}}
 }
 
-// serve serves the private address, waits for the dependencies, and works until ctx
-// ends.
+// serve serves the private address, waits for the dependencies, and runs the worker until
+// ctx ends.
 func (c *crew) serve(ctx context.Context, cfg *config.Config, private http.Handler, log *zap.Logger, dependencies ...dependency) error {
 	listeners := process.NewListeners(log)
 	if _, err := cli.Listen(ctx, listeners, cli.PrivateService("metrics", cfg, private, log)); err != nil {
@@ -170,11 +170,11 @@ func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
-	asks, err := lookups(cfg.cfg)
+	lookupConfig, err := lookups(cfg.cfg)
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
-	if asks.Kling == nil {
+	if lookupConfig.Kling == nil {
 		cfg.log.Info("look-ups are off: no credentials for Kling's API", zap.Strings("settings", []string{"KLINGAI_API_KEY", "KLINGAI_ACCESS_KEY"}))
 	}
 	fetcher := media.NewFetcher(media.Config{
@@ -182,7 +182,7 @@ func newCrew(ctx context.Context, cfg crewConfig) (*crew, error) {
 	})
 	w, err := worker.New(worker.Config{
 		Redis: cfg.redis, Store: cfg.store, Sources: sources, Fetcher: fetcher, Bucket: bucket, Notify: notifier,
-		Lookups: asks, MediaKinds: each(cfg.cfg.MediaKinds, func(kind string) tasks.MediaKind { return tasks.MediaKind(kind) }), Retention: retention(cfg.cfg), LinkLifetime: cfg.cfg.LinkLifetime, StoredLinkLifetime: cfg.cfg.StoredLinkLifetime, Concurrency: cfg.cfg.Queues, EventShards: cfg.cfg.EventShards, Grace: max(cfg.grace, time.Millisecond), Log: cfg.log, Metrics: cfg.metrics, Tracer: cfg.tracer, Observer: cfg.observer,
+		Lookups: lookupConfig, MediaKinds: each(cfg.cfg.MediaKinds, func(kind string) tasks.MediaKind { return tasks.MediaKind(kind) }), Retention: retention(cfg.cfg), LinkLifetime: cfg.cfg.LinkLifetime, StoredLinkLifetime: cfg.cfg.StoredLinkLifetime, Concurrency: cfg.cfg.Queues, EventShards: cfg.cfg.EventShards, Grace: max(cfg.grace, time.Millisecond), Log: cfg.log, Metrics: cfg.metrics, Tracer: cfg.tracer, Observer: cfg.observer,
 	})
 	if err != nil {
 		return nil, errors.Join(err, bucket.Close())

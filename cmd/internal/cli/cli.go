@@ -104,7 +104,7 @@ func Version(stamp string) string {
 	return "devel"
 }
 
-// VersionLine is the version with the platform and the version of Go.
+// VersionLine returns the version with the platform and the version of Go.
 func VersionLine(stamp string) string {
 	return fmt.Sprintf("%s %s/%s %s", Version(stamp), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }

@@ -15,8 +15,8 @@ import (
 // healthTimeout exceeds the timeout of the process's own checks.
 const healthTimeout = 3 * time.Second
 
-// CheckHealth asks the process whose KLINGHOOK_ADMIN_ADDR is addr whether it is ready,
-// and returns why not. It is for health checks of containers without a shell.
+// CheckHealth returns an error with the reason if the process with the KLINGHOOK_ADMIN_ADDR
+// addr is not ready. It is for health checks of containers without a shell.
 func CheckHealth(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "0" {

@@ -23,9 +23,9 @@ func TestCheckHealthReportsWhyNotReady(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var asked string
+			var request string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				asked = r.Method + " " + r.URL.Path
+				request = r.Method + " " + r.URL.Path
 				w.Header().Set("Location", "/elsewhere")
 				w.WriteHeader(tt.status)
 				_, _ = io.WriteString(w, tt.body)
@@ -38,13 +38,13 @@ func TestCheckHealthReportsWhyNotReady(t *testing.T) {
 			// A proxy that does not answer.
 			t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 			for _, host := range []string{"127.0.0.1", "localhost", "", "0.0.0.0", "::"} {
-				asked = ""
+				request = ""
 				err := CheckHealth(t.Context(), net.JoinHostPort(host, port))
 				if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("host %q: %v, want %q", host, err, tt.want)
 				}
-				if asked != "GET /readyz" {
-					t.Errorf("host %q: asked %q", host, asked)
+				if request != "GET /readyz" {
+					t.Errorf("host %q: requested %q", host, request)
 				}
 			}
 		})

@@ -22,16 +22,16 @@ type Service struct {
 	Addr    string // host:port
 	Handler http.Handler
 	Public  bool // reachable from the internet
-	// Elsewhere, if set, lets the endpoint use a free port of the same host if its own
-	// is in use, and logs that. With it, two programs can run with default addresses.
-	Elsewhere *zap.Logger
+	// FallbackLog, if set, lets the service use a free port of the same host if its own is
+	// in use, and logs that. Two programs can then run with default addresses.
+	FallbackLog *zap.Logger
 }
 
-// PrivateService returns the private endpoint of a process. name says what it serves.
+// PrivateService returns the private service of a process. name says what it serves.
 func PrivateService(name string, cfg *config.Config, private http.Handler, log *zap.Logger) Service {
 	service := Service{Name: name, Setting: "KLINGHOOK_ADMIN_ADDR", Addr: cfg.AdminAddr, Handler: private}
 	if cfg.Origin(service.Setting) == config.FromDefault {
-		service.Elsewhere = log
+		service.FallbackLog = log
 	}
 	return service
 }
@@ -44,8 +44,7 @@ func Profiles(cfg *config.Config) http.Handler {
 	return admin.LocalProfiles()
 }
 
-// Listen starts to serve an endpoint and returns its address. Its error says which
-// setting to change.
+// Listen starts a service and returns its address. Its error says which setting to change.
 func Listen(ctx context.Context, l *process.Listeners, service Service) (string, error) {
 	add := l.Add
 	if service.Public {
@@ -54,10 +53,10 @@ func Listen(ctx context.Context, l *process.Listeners, service Service) (string,
 	addr, err := add(ctx, service.Name, service.Addr, service.Handler)
 	advice := ""
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && service.Elsewhere != nil:
+	case errors.Is(err, syscall.EADDRINUSE) && service.FallbackLog != nil:
 		host, _, _ := net.SplitHostPort(service.Addr) // valid: only its port is in use
 		if addr, err = l.Add(ctx, service.Name, net.JoinHostPort(host, "0"), service.Handler); err == nil {
-			service.Elsewhere.Warn("the default address is in use: listening on a free port",
+			service.FallbackLog.Warn("the default address is in use: listening on a free port",
 				zap.String("for", service.Name), zap.String("default", service.Addr), zap.String("address", addr), zap.String("setting", service.Setting))
 		}
 		return addr, err

@@ -15,7 +15,7 @@ import (
 	"github.com/klinghook/klinghook/internal/process"
 )
 
-func TestOnlyADefaultAddressMayMoveToAFreePort(t *testing.T) {
+func TestOnlyADefaultAddressFallsBackToAFreePort(t *testing.T) {
 	var lc net.ListenConfig
 	taken, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,7 +29,7 @@ func TestOnlyADefaultAddressMayMoveToAFreePort(t *testing.T) {
 	if _, err := Listen(t.Context(), listeners, e); err == nil || !strings.Contains(err.Error(), "KLINGHOOK_ADMIN_ADDR (--admin-addr)") {
 		t.Errorf("Listen = %v, want an error that names the setting", err)
 	}
-	e.Elsewhere = zap.New(core)
+	e.FallbackLog = zap.New(core)
 	addr, err := Listen(t.Context(), listeners, e)
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +43,6 @@ func TestOnlyADefaultAddressMayMoveToAFreePort(t *testing.T) {
 		t.Errorf("listening on %q, %v; want another port of the same host", addr, err)
 	}
 	if logs.FilterField(zap.String("address", addr)).Len() != 1 {
-		t.Errorf("the log does not have the address: %v", logs.All())
+		t.Errorf("the log lacks the address: %v", logs.All())
 	}
 }

@@ -46,7 +46,7 @@ func OpenQueue(cfg *config.Config, rdb redis.UniversalClient, log *zap.Logger, m
 	return queue, nil
 }
 
-// QueueCheck returns the check whether the queue would keep a new event.
+// QueueCheck returns a health check that fails if the queue cannot keep a new event.
 func QueueCheck(queue *spool.Queue) process.Dependency {
 	return process.Dependency{Name: "queue", Probe: queue.Check, Detail: queue.Detail}
 }

@@ -51,7 +51,7 @@ func eventually(t *testing.T, done func() error) {
 }
 
 // No worker runs at first. Samples of refused deliveries must not fill a Redis of 16 MiB,
-// and a Redis that they filled must become usable again.
+// and a Redis that was filled with them must become usable again.
 func TestSamplesLeaveRoomInASmallRedis(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr(), ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = rdb.Close() })
@@ -101,7 +101,7 @@ func TestSamplesLeaveRoomInASmallRedis(t *testing.T) {
 	}
 
 	client := asynq.NewClientFromRedisClient(rdb)
-	for i := 0; err == nil; i++ { // as a release without the limit did
+	for i := 0; err == nil; i++ { // as without the limit
 		_, err = client.Enqueue(asynq.NewTask(string(tasks.KindRejectionKeep), sample(i).Payload), asynq.Queue(tasks.QueueRejections))
 	}
 	if !strings.Contains(err.Error(), "OOM") {

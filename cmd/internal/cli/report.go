@@ -19,10 +19,10 @@ const (
 	reportTimeout = 2 * time.Second
 )
 
-// ReportIngest reports about this ingest process in Redis, until ctx ends. While Redis is
-// away it keeps the largest use of the spool.
+// ReportIngest reports about this ingest process in Redis until ctx ends. While Redis is
+// unavailable, it remembers the peak use of the spool.
 func ReportIngest(ctx context.Context, rdb redis.UniversalClient, log *zap.Logger, version string, refused func() []tasks.Refusal, spoolPercent func() int) {
-	host, _ := os.Hostname() // only for people
+	host, _ := os.Hostname() // only shown to people
 	peak := 0
 	keepReporting(ctx, log, func(ctx context.Context, name string) error {
 		peak = max(peak, spoolPercent())
@@ -35,7 +35,7 @@ func ReportIngest(ctx context.Context, rdb redis.UniversalClient, log *zap.Logge
 	})
 }
 
-// ReportWorker reports about this worker process in Redis, until ctx ends.
+// ReportWorker reports about this worker process in Redis until ctx ends.
 func ReportWorker(ctx context.Context, rdb redis.UniversalClient, log *zap.Logger, version string) {
 	host, _ := os.Hostname() // as asynq does
 	keepReporting(ctx, log, func(ctx context.Context, name string) error {

@@ -20,7 +20,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// settingFlag annotates the flags of AddFlags: a command's own flag may have the
+// settingFlag annotates the flags of AddFlags, because a command's own flag may have the
 // name of a setting that the command does not use.
 const settingFlag = "klinghook_setting"
 
@@ -94,7 +94,7 @@ func CheckEvent(item string) error {
 
 func checkMediaKind(item string) error {
 	if !slices.Contains(tasks.MediaKinds(), tasks.MediaKind(item)) {
-		return fmt.Errorf("the kinds are %q", tasks.MediaKinds())
+		return fmt.Errorf("unknown kind; must be one of %q", tasks.MediaKinds())
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func checkShards(item string) error {
 	return nil
 }
 
-// EventType returns an event type that may be written without "video.".
+// EventType completes an event type that is written without "video.".
 func EventType(word string) string {
 	if slices.Contains(append(tasks.KnownTypes(), tasks.TypeLost), "video."+word) {
 		return "video." + word
@@ -128,8 +128,8 @@ func Unused(role config.Role) []string {
 	return names
 }
 
-// OpenRedis returns a client for the Redis of the settings, which the caller closes.
-// It does not connect yet.
+// OpenRedis returns a client for the configured Redis, without connecting. The caller
+// closes it.
 func OpenRedis(cfg *config.Config, log *zap.Logger) (redis.UniversalClient, error) {
 	redis.SetLogger(process.RedisLogger{Log: log})
 	rdb, err := process.NewRedis(process.RedisConfig{
@@ -141,8 +141,8 @@ func OpenRedis(cfg *config.Config, log *zap.Logger) (redis.UniversalClient, erro
 	return rdb, nil
 }
 
-// NewLogger returns a logger to standard error with the level and format of the settings,
-// and logs their warnings.
+// NewLogger returns a logger to standard error with the configured level and format, and
+// logs warnings about the settings.
 func NewLogger(cfg *config.Config) (*zap.Logger, error) {
 	log, err := process.NewLogger(LogConfig(cfg))
 	if err == nil {
@@ -163,7 +163,7 @@ func LogWarnings(cfg *config.Config, log *zap.Logger) {
 	}
 }
 
-// LogConfig returns the settings of logs.
+// LogConfig returns the settings of the log.
 func LogConfig(cfg *config.Config) process.LogConfig {
 	return process.LogConfig{Level: cfg.LogLevel, Format: cfg.LogFormat, Coloured: Coloured(os.Stderr), File: os.Stderr}
 }

@@ -35,7 +35,7 @@ func unknownVariables(environ []string) []string {
 }
 
 // foreign matches variables that are not for klinghook: those that Kubernetes sets for a
-// Service, such as KLINGHOOK_PORT for klinghook, and those of docker-compose.yml in its .env.
+// Service named klinghook, such as KLINGHOOK_PORT, and those of docker-compose.yml in .env.
 var foreign = regexp.MustCompile(`^(KLINGHOOK(?:_[A-Z0-9]+)*?)_(?:SERVICE_|PORT_|PORT$|SITE$|VERSION$)`)
 
 func isForeign(name string, names []string) bool {
@@ -47,11 +47,11 @@ func isForeign(name string, names []string) bool {
 
 // likeness compares two names by the letters they share at their start and end.
 func likeness(name, known string) (shared int) {
-	least := min(len(name), len(known))
-	for shared < least && name[shared] == known[shared] {
+	shorter := min(len(name), len(known))
+	for shared < shorter && name[shared] == known[shared] {
 		shared++
 	}
-	for end := 1; shared < least && name[len(name)-end] == known[len(known)-end]; end++ {
+	for end := 1; shared < shorter && name[len(name)-end] == known[len(known)-end]; end++ {
 		shared++
 	}
 	return 2*shared - len(known)
