@@ -27,8 +27,8 @@ func problemf(status int, format string, args ...any) *Problem {
 	return &Problem{status, fmt.Sprintf(format, args...)}
 }
 
-// problemOf returns what to tell the user about an error. It logs errors that the user
-// cannot fix, and hides their text.
+// problemOf returns the problem to show for an error. It logs errors that the user cannot
+// fix, and hides their text.
 func (d *dashboard) problemOf(err error) *Problem {
 	var problem *Problem
 	switch {
@@ -45,7 +45,7 @@ func (d *dashboard) problemOf(err error) *Problem {
 	return problemf(http.StatusServiceUnavailable, "the database, Redis or the bucket did not answer; try again, and see the log of klinghook admin")
 }
 
-// refresh asks the workers to look a job up at Kling.
+// refresh asks the workers to look up a job at Kling.
 func (d *dashboard) refresh(ctx context.Context, job tasks.JobKey) error {
 	on, err := tasks.LookupsOn(ctx, d.cfg.Redis)
 	if err == nil && !on {
@@ -66,8 +66,8 @@ func (d *dashboard) checkJob(ctx context.Context, job tasks.JobKey) error {
 	return err
 }
 
-// download downloads the files of a job again, or only the one of this name, and returns
-// how many.
+// download downloads the files of a job again, or only the named one, and returns how
+// many.
 func (d *dashboard) download(ctx context.Context, job tasks.JobKey, name string) (int, error) {
 	if err := d.checkJob(ctx, job); err != nil {
 		return 0, err
@@ -79,7 +79,7 @@ func (d *dashboard) download(ctx context.Context, job tasks.JobKey, name string)
 	return n, err
 }
 
-// notify notifies of a job's state again and returns how many notifications are sent.
+// notify sends notifications of a job's state again and returns how many.
 func (d *dashboard) notify(ctx context.Context, job tasks.JobKey, destinations []string) (int, error) {
 	for _, name := range destinations {
 		_, err := d.cfg.Store.Destination(ctx, name)
@@ -92,7 +92,7 @@ func (d *dashboard) notify(ctx context.Context, job tasks.JobKey, destinations [
 	}
 	n, err := d.cfg.Worker.Notify(ctx, job, destinations)
 	if err == nil && n == 0 {
-		err = problemf(http.StatusConflict, "no destination was notified of this state, or its notification still waits; name a destination")
+		err = problemf(http.StatusConflict, "no destination was notified of this state, or its notification is still pending; name a destination")
 	}
 	return n, err
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// APIPath is where the API is served, below the prefix.
+// APIPath is the path of the API, below the prefix.
 const APIPath = "/api/v1"
 
-// apiPolicy forbids everything: answers of the API are no pages.
+// apiPolicy forbids everything: responses of the API are not pages.
 const apiPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 
 // apiVersion is the version of the API's description.
@@ -58,7 +58,7 @@ type apiHandler struct {
 	huma huma.API
 }
 
-// newAPI returns the API of everything that the dashboard has.
+// newAPI returns the API of the dashboard.
 func (d *dashboard) newAPI() *apiHandler {
 	config := huma.DefaultConfig("klinghook", apiVersion)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
@@ -137,12 +137,12 @@ func (a *apiHandler) OpenAPI() []byte {
 		text, err = json.MarshalIndent(sorted, "", "  ")
 	}
 	if err != nil {
-		panic("describe the API: " + err.Error()) // it depends on nothing but the code
+		panic("describe the API: " + err.Error()) // a programming error
 	}
 	return append(text, '\n')
 }
 
-// routeAPI serves the API and its description. PUT /jobs/<id> is the API's.
+// routeAPI serves the API and its description. PUT /jobs/<id> belongs to the API too.
 func (d *dashboard) routeAPI(mux *http.ServeMux) {
 	api := d.newAPI()
 	description := api.OpenAPI()
@@ -179,7 +179,7 @@ func (a *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	admin.Refuse(w, r, answer.status, detail)
 }
 
-// add adds an operation to the API. It answers errors as problemOf says.
+// add adds an operation to the API. It converts errors with problemOf.
 func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(context.Context, *In) (*Out, error)) {
 	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
@@ -224,7 +224,7 @@ func listed[From, To any](list []From, convert func(From) To) []To {
 	return converted
 }
 
-// badCursor is the answer to a cursor that no answer contained.
+// badCursor is the error for a cursor that the API did not return.
 func badCursor() *Problem {
 	return problemf(http.StatusUnprocessableEntity, "cursor is not the next_cursor of an answer; leave it out to begin with the first page")
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// LetterFilter selects dead letters by what all of its fields say.
+// LetterFilter selects dead letters that match all of its fields.
 type LetterFilter struct {
 	Text     string    `json:"q,omitempty" query:"q" doc:"Those whose last error, job id or task id contains this text. Case does not matter."`
 	Cause    string    `json:"cause,omitempty" query:"cause" doc:"Those with this cause, as in groups."`

@@ -34,8 +34,8 @@ func (d *dashboard) listedJob(row store.JobRow) ListedJob {
 	return job
 }
 
-// TrackedJob is what a program says about a job that it submitted, as
-// [source.ParseMetadata] reads it.
+// TrackedJob is a program's metadata of a job that it submitted, as
+// [source.ParseMetadata] parses it.
 type TrackedJob struct {
 	_            struct{}       `additionalProperties:"false"`
 	Platform     string         `json:"platform,omitempty" enum:"kling" doc:"Where the job runs."`

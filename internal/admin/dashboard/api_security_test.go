@@ -31,12 +31,12 @@ func openAPI(s *apiServer) (operations []string) {
 	return operations
 }
 
-func TestNobodyChangesAnythingWithoutTheRight(t *testing.T) {
+func TestOnlyOperatorsCanChangeAnything(t *testing.T) {
 	s := newAPIServer(t)
 	s.record("vid_1", tasks.StatusCompleted)
 	s.keep("vid_1", "video/mp4", "0123456789")
 	letter := s.bury("vid_1", "404")
-	paths := []string{"PUT /jobs/vid_1"} // of old
+	paths := []string{"PUT /jobs/vid_1"} // the former path
 	for _, operation := range openAPI(s) {
 		method, path, _ := strings.Cut(operation, " ")
 		path = strings.ReplaceAll(path, "/jobs/{id}", "/jobs/vid_1")
@@ -88,7 +88,7 @@ func TestNobodyChangesAnythingWithoutTheRight(t *testing.T) {
 	}
 }
 
-func TestMediaIsSentInPartsAndRunsNothing(t *testing.T) {
+func TestMediaIsSentInRangesAndCannotRunScripts(t *testing.T) {
 	s := newAPIServer(t)
 	const page = "<script>alert(1)</script>"
 	for id, contentType := range map[string]string{"vid_1": "video/mp4", "page": "text/html", "drawing": "image/svg+xml"} {

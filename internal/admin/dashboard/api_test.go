@@ -95,7 +95,7 @@ func TestAPIAnswers(t *testing.T) {
 	}
 }
 
-func TestPagesOfJobsNeitherRepeatNorSkip(t *testing.T) {
+func TestPagesOfJobsNeitherRepeatNorSkipOne(t *testing.T) {
 	s := newAPIServer(t)
 	for i := range 7 {
 		s.record(fmt.Sprint("vid_", i), tasks.StatusCreated)
@@ -129,7 +129,7 @@ func TestProgramsTrackJobs(t *testing.T) {
 	}{
 		{"/api/v1/jobs/881", "", 201, `{"platform":"kling","id":"881","created":true}`},
 		{"/api/v1/jobs/881", `{"prompt": "a cat", "tags": ["blue"], "expected_cost": {"amount": "0.35", "unit": "USD"}, "metadata": {"order": 7}}`, 200, `"created":false`},
-		{"/jobs/a%2Fb", `{"api": "text2video"}`, 201, `"id":"a/b"`}, // the worker's path of old
+		{"/jobs/a%2Fb", `{"api": "text2video"}`, 201, `"id":"a/b"`}, // the former path of a worker
 		{"/jobs/881?platform=fal", "", 400, "fal"},
 		{"/api/v1/jobs/881", `{"api": "nonsense"}`, 400, "text2video"},
 		{"/api/v1/jobs/881", `{"promt": "a cat"}`, 400, "promt"},

@@ -181,7 +181,7 @@ type TaskFailure struct {
 	Error   string    `json:"error" doc:"Why it failed."`
 }
 
-// JobDetail is everything that is known about a job.
+// JobDetail is everything known about a job.
 type JobDetail struct {
 	Job
 	Media         []Media        `json:"media" doc:"The files of the job."`

@@ -57,10 +57,10 @@ type BacklogConfig struct {
 	Log *zap.Logger
 }
 
-// Backlog exports the tasks in the queues, and the jobs, dead letters and unfinished
-// work in the store. It reads them in the background, so that a slow Redis or database
-// never delays a scrape, and keeps an hour of the queues' history. If one cannot be read, its metrics are missing, except for
-// klinghook_queue_up or klinghook_database_up, which is 0.
+// Backlog exports the tasks in the queues, and the jobs, dead letters and unfinished work
+// in the store. It reads them in the background, so that a slow Redis or database never
+// delays a scrape, and keeps an hour of the queues' history. If one cannot be read, its
+// metrics are missing, except for klinghook_queue_up or klinghook_database_up, which is 0.
 type Backlog struct {
 	cfg           BacklogConfig
 	inspector     *asynq.Inspector

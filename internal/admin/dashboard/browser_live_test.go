@@ -17,7 +17,7 @@ func await(b *browser.Browser, what, expression string) {
 	b.Do(what, chromedp.Poll[chromedp.Void](expression))
 }
 
-func TestPagesUpdateWithoutMovingWhatIsRead(t *testing.T) {
+func TestUpdatesDoNotMoveThePage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fill()
@@ -26,8 +26,8 @@ func TestPagesUpdateWithoutMovingWhatIsRead(t *testing.T) {
 	b := browser.Open(t)
 	b.Show(1280, 900, "light")
 	const busy = `document.querySelector('[data-job="vid_busy"]')`
-	// where describes what the reader sees: the cards in order, the scroll position, and
-	// where the card in view is.
+	// where describes what the reader sees: the cards in order, the scroll position, and the
+	// position of the card in view.
 	const where = `JSON.stringify([[...document.querySelectorAll(".card")].map((card) => card.dataset.job), scrollY, document.querySelector('[data-job="vid_20"]').getBoundingClientRect().top])`
 
 	b.Do("open the gallery", chromedp.Navigate(site+"/"), chromedp.WaitVisible(".card"))

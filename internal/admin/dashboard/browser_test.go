@@ -193,7 +193,7 @@ func TestPagesWorkWithoutScripts(t *testing.T) {
 	}
 }
 
-func TestStrangersAndViewersChangeNothing(t *testing.T) {
+func TestStrangersAndViewersCannotChangeAnything(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fill()

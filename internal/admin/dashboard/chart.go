@@ -16,7 +16,7 @@ const (
 
 // chart is a small chart of the last hour.
 type chart struct {
-	// Label says in words what it shows; Highest is the greatest value.
+	// Label describes the chart in words; Highest is the highest value.
 	Label   string
 	Highest int
 	// Line and Area are paths. Bad are the bars of failures.
@@ -30,7 +30,7 @@ type bar struct{ X, Y, Width, Height string }
 // units formats a length.
 func units(length float64) string { return fmt.Sprintf("%.1f", length) }
 
-// across returns where a time is in a chart that ends now.
+// across returns the x coordinate of a time in a chart that ends now.
 func across(at, now time.Time) float64 {
 	return chartWidth * (1 - now.Sub(at).Minutes()/chartMinutes)
 }
@@ -72,7 +72,7 @@ func rateChart(name string, samples []QueueSample, now time.Time) chart {
 		if minute < 0 || minute >= chartMinutes {
 			continue
 		}
-		runs[minute] += max(sample.Runs-before.Runs, 0) // they restart with an emptied Redis
+		runs[minute] += max(sample.Runs-before.Runs, 0) // counts restart if Redis is emptied
 		failures[minute] += max(sample.Failures-before.Failures, 0)
 	}
 	highest := 0

@@ -20,7 +20,7 @@ import (
 
 // Config configures the dashboard.
 type Config struct {
-	// Prefix is the path that everything is below, as in admin.Config. Default: none.
+	// Prefix is the base path, as in admin.Config. Default: none.
 	Prefix string
 	// Hosts are the accepted host names besides local ones.
 	Hosts []string
@@ -37,14 +37,14 @@ type Config struct {
 	Worker Repeater
 	// Erase deletes a job with everything that belongs to it.
 	Erase func(context.Context, tasks.JobKey) error
-	// Backlog, if set, has the history of the queues, for the health page.
+	// Backlog, if set, provides the history of the queues, for the health page.
 	Backlog *Backlog
-	// LookupAfter is how long an unfinished job may be silent before it is due for a
+	// LookupAfter is how long an unfinished job may have no news before it is due for a
 	// look-up. Default: 15 minutes.
 	LookupAfter time.Duration
 	// Checks are the checks of klinghook doctor, for the health page. Required.
 	Checks func(context.Context) []doctor.Check
-	// Sample, if set, makes a sample job, for the first steps.
+	// Sample, if set, creates a sample job, for the first steps.
 	Sample func(context.Context) error
 	// LinkLifetime is how long signed links to stored files are valid. Default: files are
 	// served by this process.
@@ -61,7 +61,7 @@ type Config struct {
 type Bucket interface {
 	// Open opens an object. The error is fs.ErrNotExist if there is none.
 	Open(ctx context.Context, object string) (io.ReadSeekCloser, error)
-	// SignedURL returns a link to an object; empty if the bucket signs none.
+	// SignedURL returns a link to an object; empty if the bucket cannot sign links.
 	SignedURL(ctx context.Context, object string, lifetime time.Duration) (string, error)
 }
 

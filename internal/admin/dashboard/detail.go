@@ -11,11 +11,11 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxDetail is how many events and dead letters a detail has at most.
+// maxDetail is the maximum number of events, and of dead letters, in a detail.
 const maxDetail = 500
 
-// ReadDetail returns everything that is known about a job, or store.ErrNotFound. Links are
-// whole, with their signatures.
+// ReadDetail returns everything known about a job, or store.ErrNotFound. Links keep their
+// signatures.
 func ReadDetail(ctx context.Context, db *store.Store, key tasks.JobKey) (JobDetail, error) {
 	detail, _, err := readDetail(ctx, db, key)
 	return detail, err
@@ -70,7 +70,7 @@ func (d *JobDetail) addFailures(ctx context.Context, db *store.Store) error {
 	return errors.Join(err, lettersErr)
 }
 
-// markedEvents returns a job's events, the last received first, with repeats and late ones
+// markedEvents returns a job's events, last received first, with repeats and late ones
 // marked.
 func markedEvents(events []store.StoredEvent, test bool) []Event {
 	list := make([]Event, len(events))
@@ -88,8 +88,8 @@ func markedEvents(events []store.StoredEvent, test bool) []Event {
 	return list
 }
 
-// detail returns everything that is known about a job, for the API and the pages: without
-// secrets, and with paths to the stored files. The events are as readDetail returns them.
+// detail returns everything known about a job, for the API and the pages: without secrets,
+// and with paths to the stored files. The events are as readDetail returns them.
 func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, []store.StoredEvent, error) {
 	detail, events, err := readDetail(ctx, d.cfg.Store, key)
 	if err != nil {

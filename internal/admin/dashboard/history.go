@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// sampleEvery is the least time between two samples of a queue.
+	// sampleEvery is the minimum time between two samples of a queue.
 	sampleEvery = 15 * time.Second
 	// sampleLife is how long samples are kept.
 	sampleLife = time.Hour
@@ -21,8 +21,7 @@ type QueueSample struct {
 	Waiting, Active int
 	// Oldest is the age of the oldest pending task.
 	Oldest time.Duration
-	// Runs and Failures count the attempts since the queue exists, on any machine.
-	// Failures are part of Runs.
+	// Runs and Failures count all attempts so far, on any machine. Runs include Failures.
 	Runs, Failures int
 }
 
@@ -38,7 +37,7 @@ func sampleOf(info *asynq.QueueInfo, at time.Time) QueueSample {
 type QueueHistory struct {
 	// Info is the last reading.
 	Info *asynq.QueueInfo
-	// Samples are at least 15 seconds apart, the oldest first.
+	// Samples are at least 15 seconds apart, oldest first.
 	Samples []QueueSample
 }
 
@@ -56,7 +55,7 @@ func (h *history) add(infos []*asynq.QueueInfo, at time.Time) {
 	for _, queue := range h.queues {
 		before[queue.Info.Queue] = queue.Samples
 	}
-	// A new list, because readers have the old one.
+	// A new list, because readers may still use the old one.
 	h.queues = make([]QueueHistory, 0, len(infos))
 	for _, info := range infos {
 		samples := before[info.Queue]

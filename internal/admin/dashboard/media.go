@@ -14,7 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// filePolicy keeps a file that a browser opens from doing anything, whatever it contains.
+// filePolicy prevents a file that is opened in a browser from running scripts.
 const filePolicy = "default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 
 // shownTypes are the types of files that browsers show without running anything. All
@@ -104,7 +104,7 @@ func (w *fileWriter) Write(part []byte) (int, error) {
 	return w.patientWriter.Write(part)
 }
 
-// refuseFile answers that a file cannot be read.
+// refuseFile reports that a file cannot be read.
 func (d *dashboard) refuseFile(w http.ResponseWriter, r *http.Request, err error) {
 	problem := d.problemOf(err)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,14 +113,14 @@ func (d *dashboard) refuseFile(w http.ResponseWriter, r *http.Request, err error
 	admin.Refuse(w, r, problem.Status, problem.Detail)
 }
 
-// patientWriter gives the client sendTimeout for each part of an answer, instead of a
-// time for all of it: a video may take long.
+// patientWriter sets a deadline for each write instead of the whole response, because
+// sending a video may take long.
 type patientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 }
 
-// newPatientWriter also lifts the time for reading the request, which would end the
+// newPatientWriter also removes the deadline for reading the request, which would end the
 // request's context.
 func newPatientWriter(w http.ResponseWriter) patientWriter {
 	control := http.NewResponseController(w)

@@ -20,7 +20,7 @@ import (
 	"github.com/klinghook/klinghook/internal/store"
 )
 
-// pagesPolicy allows the pages their own files and forms, and nothing else.
+// pagesPolicy allows only the pages' own files and forms.
 const pagesPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; " +
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -188,8 +188,8 @@ func (d *dashboard) showProblem(w http.ResponseWriter, r *http.Request, status i
 	d.show(w, r, view{Name: "problem", Title: title, Status: status, Data: text})
 }
 
-// notices are what a page says after a form was sent, by the name in its link: about one
-// thing and, if it can be several, about %d things.
+// notices are the texts of a page after a form was sent, by the name in its link: for one
+// thing and, if needed, for %d things.
 var notices = map[string][2]string{
 	"refresh":  {"Kling will be asked about this job.", ""},
 	"download": {"1 download was queued.", "%d downloads were queued."},
@@ -200,8 +200,8 @@ var notices = map[string][2]string{
 	"sample":   {"A sample job is on its way.", ""},
 }
 
-// goTo sends the browser to an escaped path below the prefix, which may have a query. The
-// page shows a notice about n things.
+// goTo redirects to an escaped path below the prefix, which may have a query. The page
+// shows a notice about n things.
 func (d *dashboard) goTo(w http.ResponseWriter, r *http.Request, to, notice string, n int) {
 	http.Redirect(w, r, d.cfg.Prefix+withValue(withValue(to, "done", notice), "n", strconv.Itoa(n)), http.StatusSeeOther)
 }

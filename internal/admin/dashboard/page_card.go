@@ -15,7 +15,7 @@ type jobCard struct {
 	store.JobRow
 	// Video, Image and Poster are paths of stored files; empty if there are none.
 	Video, Image, Poster string
-	// Blank is what a card says without a picture.
+	// Blank is the text of a card without a picture.
 	Blank string
 	// Cost is what the job cost or is expected to cost.
 	Cost string

@@ -20,7 +20,7 @@ const (
 	maxFailuresForm = 64 << 10
 )
 
-// kindNames are what the pages call the kinds of tasks.
+// kindNames are the pages' names for the kinds of tasks.
 var kindNames = map[tasks.Kind]string{
 	tasks.KindEventRecord:   "Record an event",
 	tasks.KindMediaDownload: "Download a file",
@@ -109,14 +109,14 @@ type failuresPage struct {
 	Kinds  []option
 	Times  []option
 	Groups []failureGroup
-	// Letters are one page of those that match, the newest first.
+	// Letters are one page of those that match, newest first.
 	Letters []failure
 	// Fields are the hidden fields of the form.
 	Fields url.Values
 	// Filtered reports that not all failures are selected; All is the link to all.
 	Filtered bool
 	All      string
-	// WithoutCause and WithoutJob are links that lift one condition. Newest and Older are
+	// WithoutCause and WithoutJob are links that remove one condition. Newest and Older are
 	// links to other pages.
 	WithoutCause, WithoutJob, Newest, Older string
 }
@@ -138,7 +138,7 @@ type failureGroup struct {
 type failure struct {
 	store.DeadLetter
 	KindName string
-	// Tries is how often it was tried.
+	// Tries counts its attempts.
 	Tries int
 	// JobName is what the job is called.
 	JobName string
@@ -251,7 +251,7 @@ func timeOptions(selected string) []option {
 	return list
 }
 
-// endFailures replays or discards failures. Discarding needs a second form, which asks.
+// endFailures replays or discards failures. Discarding needs confirmation in a second form.
 func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxFailuresForm)
 	if err := r.ParseForm(); err != nil {

@@ -216,7 +216,7 @@ func TestAllThatMatchAreReplayedButNothingNewer(t *testing.T) {
 	}
 }
 
-func TestDiscardAsksFirst(t *testing.T) {
+func TestDiscardNeedsConfirmation(t *testing.T) {
 	f := newFailures(t, 2, 2)
 	form := url.Values{"do": {"discard all"}, "kind": {"notify:send"}}
 	w := f.post(form)
@@ -263,7 +263,7 @@ func TestOneRunAtATimeAndShutdownKeepsTheRest(t *testing.T) {
 	}
 }
 
-func TestOtherSitesChangeNoFailures(t *testing.T) {
+func TestOtherSitesCannotChangeFailures(t *testing.T) {
 	f := newFailures(t, 2, 0)
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/failures", strings.NewReader("do=replay+all"))
 	r.Host = "localhost:5001"
@@ -276,7 +276,7 @@ func TestOtherSitesChangeNoFailures(t *testing.T) {
 	}
 }
 
-func TestViewersSeeNoButtonsAndChangeNothing(t *testing.T) {
+func TestViewersSeeNoButtonsAndCannotChangeAnything(t *testing.T) {
 	cfg := newConfig(t)
 	cfg.Worker = &fakeWorker{store: cfg.Store}
 	buryMany(t, cfg.Store, 2, 0)

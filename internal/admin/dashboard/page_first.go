@@ -20,14 +20,14 @@ type firstPage struct {
 	Test    *store.JobRow
 	Event   *store.StoredEvent
 	Refused *tasks.Rejection
-	// Sample reports that a sample job can be made.
+	// Sample reports that a sample job can be created.
 	Sample bool
 }
 
-// way is a protocol in the words of the page.
+// way describes a protocol on the page.
 type way struct{ Name, When, Path, Setting string }
 
-// ways describes the protocols that Kling sends deliveries in.
+// ways describes the protocols in which Kling sends deliveries.
 func ways() []way {
 	unsigned := source.CallbackProtocol()
 	list := []way{{"Unsigned callbacks", "Your account has no Webhook Secret. Such a callback only makes klinghook ask Kling about the job.",
@@ -42,7 +42,7 @@ func ways() []way {
 	return list
 }
 
-// serveFirst serves the page that says how to start. tests are test callbacks, the newest
+// serveFirst serves the page that says how to start. tests are test callbacks, newest
 // first.
 func (d *dashboard) serveFirst(w http.ResponseWriter, r *http.Request, tests []store.JobRow) {
 	data := firstPage{Ways: ways(), Sample: d.cfg.Sample != nil && d.canAct(r)}
@@ -76,7 +76,7 @@ func (d *dashboard) lastArrivals(ctx context.Context, data *firstPage) error {
 	return nil
 }
 
-// makeSample makes a sample job.
+// makeSample creates a sample job.
 func (d *dashboard) makeSample(w http.ResponseWriter, r *http.Request) {
 	if d.cfg.Sample == nil {
 		d.showNotFound(w, r)

@@ -76,7 +76,7 @@ func withValue(at, name, value string) string {
 	return at + separator + name + "=" + url.QueryEscape(value)
 }
 
-// part returns arguments for a template: names and values in turn.
+// part returns template arguments from alternating names and values.
 func part(pairs []any) map[string]any {
 	arguments := make(map[string]any, len(pairs)/2)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -85,8 +85,8 @@ func part(pairs []any) map[string]any {
 	return arguments
 }
 
-// plain replaces what can change how other text looks: control characters and marks that
-// turn the direction of writing. Line breaks and tabs stay.
+// plain replaces characters that can change how other text looks: control characters and
+// marks that change the writing direction. It keeps line breaks and tabs.
 func plain(text any) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -99,7 +99,7 @@ func plain(text any) string {
 	}, strings.ToValidUTF8(fmt.Sprint(text), "\uFFFD"))
 }
 
-// clip is plain for at most n characters.
+// clip is like plain, but keeps at most n characters.
 func clip(n int, text any) string {
 	runes := []rune(plain(text))
 	if len(runes) <= n {
@@ -129,7 +129,7 @@ func length(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d", seconds/60, seconds%60)
 }
 
-// took returns how long something took, in two units at most.
+// took returns how long something took, in at most two units.
 func took(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
@@ -168,13 +168,13 @@ func count(n any) string {
 	return digits
 }
 
-// title returns a word with a capital letter.
+// title returns a text with its first letter capitalized.
 func title(word any) string {
 	first, size := utf8.DecodeRuneInString(fmt.Sprint(word))
 	return strings.ToUpper(string(first)) + fmt.Sprint(word)[size:]
 }
 
-// sourceNames are what the pages call the sources of events.
+// sourceNames are the pages' names for the sources of events.
 var sourceNames = map[string]string{
 	"klingai":           "webhook",
 	"klingai-official":  "callback",
@@ -182,7 +182,7 @@ var sourceNames = map[string]string{
 	tasks.SourceLookup:  "look-up",
 }
 
-// sourceName returns what the pages call a source.
+// sourceName returns the pages' name for a source.
 func sourceName(name string) string {
 	if words, known := sourceNames[name]; known {
 		return words

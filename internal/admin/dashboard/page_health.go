@@ -20,30 +20,30 @@ import (
 )
 
 const (
-	// healthTimeout limits what the page of health reads.
+	// healthTimeout limits the reads for the health page.
 	healthTimeout = 8 * time.Second
 	// spoolFilling is the use of a spool that is worth a warning, in percent.
 	spoolFilling = 50
-	// failingLong is how long a destination must fail to need a person: most recover.
+	// failingLong is how long a destination must fail to need a person. Most recover sooner.
 	failingLong = 10 * time.Minute
 	// shownDestinations is how many destinations the page shows.
 	shownDestinations = 50
 )
 
-// queueNames are what the page calls the queues.
+// queueNames are the page's names for the queues.
 var queueNames = map[string]string{
 	tasks.QueueEvents: "Events", tasks.QueueMedia: "Downloads", tasks.QueueNotify: "Notifications", tasks.QueueRejections: "Refused deliveries",
 }
 
-// healthPage is what the page of health shows. A part that could not be read is empty,
-// and Down says why.
+// healthPage is the data of the health page. A part that could not be read is empty and
+// named in Down.
 type healthPage struct {
 	// Problems need a person.
 	Problems []problem
 	Down     []string
 	// Failures counts the open dead letters.
 	Failures int
-	// Since is when this process began to read the queues; zero if it does not.
+	// Since is when this process started to read the queues; zero if it does not.
 	Since        time.Time
 	Queues       []queueHealth
 	Processes    []processHealth
@@ -79,8 +79,7 @@ type processHealth struct {
 	Role, Host, Version string
 	PID                 int
 	Started             time.Time
-	// Queues are a worker's, with how many tasks it runs at once; Running counts those
-	// that it runs now.
+	// Queues are the queues of a worker; Running counts its running tasks.
 	Queues  []string
 	Running int
 	// Spool is the use of an ingest's spool in percent; Refused are series of refused
@@ -89,7 +88,7 @@ type processHealth struct {
 	Refused []tasks.Refusal
 }
 
-// lookupHealth is how the look-ups are.
+// lookupHealth is the state of the look-ups.
 type lookupHealth struct {
 	// On reports that a worker has asked Kling within a day.
 	On bool
@@ -118,7 +117,7 @@ func (d destinationHealth) State() string {
 	return "unused"
 }
 
-// routeHealth serves how klinghook is.
+// routeHealth serves the health page.
 func (d *dashboard) routeHealth(mux *http.ServeMux) {
 	d.routePage(mux, "GET", "/health", d.showHealth)
 	d.routePage(mux, "POST", "/health/checks", d.changes(d.runChecks))
@@ -185,7 +184,7 @@ func (p *healthPage) readQueues(backlog *Backlog, now time.Time) {
 	}
 }
 
-// readProcesses reads what asynq's servers and ingest processes report in Redis.
+// readProcesses reads the reports of asynq's servers and of ingest processes from Redis.
 func (d *dashboard) readProcesses(ctx context.Context, page *healthPage) error {
 	servers, err := asynq.NewInspectorFromRedisClient(d.cfg.Redis).Servers()
 	if err != nil {
@@ -199,7 +198,7 @@ func (d *dashboard) readProcesses(ctx context.Context, page *healthPage) error {
 	if err != nil {
 		return err
 	}
-	host, _ := os.Hostname() // only for people
+	host, _ := os.Hostname() // only shown to people
 	page.Processes = append(page.Processes, processHealth{Role: "admin", Host: host, PID: os.Getpid(), Version: d.cfg.Version})
 	for _, report := range ingests {
 		page.Processes = append(page.Processes, processHealth{Role: "ingest", Host: report.Host, PID: report.PID, Version: report.Version, Spool: report.SpoolPercent, Refused: report.Refused})
@@ -309,7 +308,7 @@ func (d *dashboard) problems(page *healthPage) (list []problem) {
 	return list
 }
 
-// several returns a number with its word.
+// several returns a number with its singular or plural.
 func several(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one

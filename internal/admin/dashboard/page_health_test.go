@@ -19,7 +19,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestHealthSaysWhatNeedsAPerson(t *testing.T) {
+func TestHealthListsProblems(t *testing.T) {
 	cfg := newConfig(t)
 	server := asynq.NewServerFromRedisClient(cfg.Redis, asynq.Config{Queues: map[string]int{tasks.QueueEvents: 1}, LogLevel: asynq.FatalLevel})
 	testenv.NoError(t, server.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { return nil })))

@@ -139,7 +139,7 @@ func (d *dashboard) routeJob(mux *http.ServeMux) {
 // jobAction does something with a job and returns how many tasks it queued.
 type jobAction func(r *http.Request, job tasks.JobKey) (int, error)
 
-// act does what a form of a job's page asks for, and shows the page again.
+// act handles a form of a job's page, and shows the page again.
 func (d *dashboard) act(name string, action jobAction) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		job := jobOf(r)

@@ -31,7 +31,7 @@ type jobsPage struct {
 	Facets store.Facets
 	// Next continues the list; empty at its end.
 	Next string
-	// Live is where scripts get changed cards; they append the ids of the jobs.
+	// Live is the URL of changed cards, to which scripts append the ids of the jobs.
 	Live string
 	New  newJobs
 }
@@ -210,13 +210,13 @@ func (f jobFilter) Narrowed() (n int) {
 	return n
 }
 
-// Filtered reports whether the list leaves out jobs.
+// Filtered reports whether the list omits jobs.
 func (f jobFilter) Filtered() bool {
 	return f.Narrowed() > 0 || f.Text != "" || f.Status != ""
 }
 
-// link returns the list's path and query with one value changed, from its start unless
-// that is the place.
+// link returns the list's path and query with one value changed. Unless that is before or
+// after, the list starts at its first page.
 func (f jobFilter) link(name, value string) string {
 	query := queryOf(map[string]string{"q": f.Text, "status": string(f.Status), "source": f.Source, "model": f.Model, "tag": f.Tag, "since": f.Since, "until": f.Until})
 	if f.Table {

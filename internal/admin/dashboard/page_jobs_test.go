@@ -48,7 +48,7 @@ func TestJobFiltersAreInTheURL(t *testing.T) {
 	}
 }
 
-func TestTimelineTellsWhatHappened(t *testing.T) {
+func TestTimelineShowsWhatHappened(t *testing.T) {
 	at := func(second int) time.Time { return time.Date(2026, 1, 31, 12, 0, second, 0, time.UTC) }
 	detail := JobDetail{
 		Job: Job{Platform: "kling", ID: "a"},

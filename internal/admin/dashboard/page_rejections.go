@@ -43,7 +43,7 @@ var reasons = []struct {
 // unsampled are the reasons of deliveries that are counted, but not kept as samples.
 var unsampled = map[string]string{"queue_unreachable": "Redis away and spool full", "overloaded": "too many at once"}
 
-// reasonName returns what the pages call a reason within a sentence.
+// reasonName returns the pages' name for a reason, within a sentence.
 func reasonName(reason string) string {
 	for _, known := range reasons {
 		if known.reason == reason {
@@ -97,7 +97,7 @@ func newRejected(rejection tasks.Rejection) rejected {
 	return shown
 }
 
-// rejectionsPage is what the page of refused deliveries shows.
+// rejectionsPage is the data of the page of refused deliveries.
 type rejectionsPage struct {
 	Reasons, Sources []option
 	List             []rejected

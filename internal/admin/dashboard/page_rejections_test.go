@@ -15,7 +15,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// seedRejections keeps some refused deliveries, the newest first.
+// seedRejections keeps some refused deliveries, newest first.
 func seedRejections(t *testing.T, db *store.Store) {
 	t.Helper()
 	for i, rejection := range []tasks.Rejection{

@@ -26,10 +26,10 @@ const (
 	runErrors, runJobs = 20, 5
 )
 
-// errBusy is the answer to a run while another one is under way, errStopping that of a
-// process that stops.
+// errBusy reports that another run is in progress, errStopping that the process is
+// stopping.
 var (
-	errBusy     = errors.New("another run is under way")
+	errBusy     = errors.New("another run is in progress")
 	errStopping = errors.New("the process is stopping")
 )
 
@@ -44,7 +44,7 @@ type run struct {
 	state runState
 }
 
-// runState is how far a run is.
+// runState is the progress of a run.
 type runState struct {
 	// Done and Failed count the dead letters so far.
 	Done   int64 `json:"done"`
@@ -85,8 +85,8 @@ func newRuns(d *dashboard) *runs {
 	return &runs{dashboard: d, byID: map[string]*run{}}
 }
 
-// start starts a run about total dead letters, which goes on after ctx ends. If another
-// one is under way, it returns that and errBusy.
+// start starts a run of total dead letters, which continues after ctx ends. If another run
+// is in progress, start returns that run and errBusy.
 func (s *runs) start(ctx context.Context, action letterAction, filter store.DeadLetterFilter, total int64) (*run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +165,7 @@ func (s *runs) end(ctx context.Context, r *run, letter store.DeadLetter) {
 	})
 }
 
-// runPageData is what the page of a run shows.
+// runPageData is the data of the page of a run.
 type runPageData struct {
 	*run
 	runState
@@ -177,7 +177,7 @@ func newRunPageData(r *run, prefix string) runPageData {
 	return runPageData{r, state, runText(r, state), prefix + "/failures/runs/" + r.ID + "/progress"}
 }
 
-// runText says how far a run is.
+// runText describes the progress of a run.
 func runText(r *run, state runState) string {
 	verb := map[letterAction]string{replayLetters: "queued again", discardLetters: "discarded"}[r.Action]
 	text := fmt.Sprintf("%s of %s %s", count(state.Done), count(r.Total), verb)
@@ -190,7 +190,7 @@ func runText(r *run, state runState) string {
 	return text + "."
 }
 
-// showRun shows how far a run is.
+// showRun shows the progress of a run.
 func (d *dashboard) showRun(w http.ResponseWriter, r *http.Request) {
 	found := d.runs.find(r.PathValue("id"))
 	if found == nil {
@@ -201,7 +201,7 @@ func (d *dashboard) showRun(w http.ResponseWriter, r *http.Request) {
 	d.show(w, r, view{Name: "run", Title: title, Section: "/failures", Data: newRunPageData(found, d.cfg.Prefix)})
 }
 
-// serveRunProgress serves how far a run is as JSON.
+// serveRunProgress serves the progress of a run as JSON.
 func (d *dashboard) serveRunProgress(w http.ResponseWriter, r *http.Request) {
 	found := d.runs.find(r.PathValue("id"))
 	if found == nil {

@@ -14,8 +14,8 @@ import (
 // moment is an entry of a job's timeline.
 type moment struct {
 	At time.Time
-	// State is the class of its colour, as of a status. Title says what happened; Text is
-	// an error or an answer.
+	// State is the CSS class for its colour. Title says what happened; Text is an error or
+	// an answer.
 	State, Title, Text string
 	// Took says how long it took; empty if unknown.
 	Took string
@@ -23,7 +23,7 @@ type moment struct {
 	Marks []string
 }
 
-// timeline returns what happened to a job, the oldest first.
+// timeline returns what happened to a job, oldest first.
 func timeline(detail JobDetail, files []store.Media) []moment {
 	list := slices.Concat(eventMoments(detail), fileMoments(detail, files), notificationMoments(detail.Notifications), failureMoments(detail))
 	if at := detail.Lookups.TrackedAt; !at.IsZero() {

@@ -79,7 +79,7 @@ func withoutSecrets(value any) any {
 	return value
 }
 
-// withoutHeaderSecrets returns the headers of a delivery without what may prove something.
+// withoutHeaderSecrets returns the headers of a delivery without values that may be secret.
 func withoutHeaderSecrets(headers map[string]string) map[string]string {
 	shown := make(map[string]string, len(headers))
 	for name, value := range headers {
@@ -92,14 +92,14 @@ func withoutHeaderSecrets(headers map[string]string) map[string]string {
 	return shown
 }
 
-// withoutSignatures removes signatures from JSON that may be cut off, and so not be valid.
+// withoutSignatures removes signatures from JSON that may be truncated and thus invalid.
 func withoutSignatures(body []byte) []byte {
 	return signatureMember.ReplaceAll(body, []byte("${1}"+cut))
 }
 
 var (
 	secretHeader = regexp.MustCompile(`(?i)signature|authorization|cookie|token|secret|key`)
-	// lengthOnly is what ingest keeps of a secret.
+	// lengthOnly matches what ingest keeps of a secret.
 	lengthOnly      = regexp.MustCompile(`^\([0-9]{1,11} bytes\)$`)
 	signatureMember = regexp.MustCompile(`(?i)("[^"]*signature[^"]*"\s*:\s*")[^"]*`)
 )

@@ -39,8 +39,8 @@ func NewQueues(cfg Config, readOnly bool) http.Handler {
 	}))
 }
 
-// client gives asynqmon our Redis client, because asynq's options lack ACL users. It
-// implements [asynq.RedisConnOpt].
+// client passes an existing Redis client to asynqmon, because asynq's options lack ACL
+// users. It implements [asynq.RedisConnOpt].
 type client struct{ rdb redis.UniversalClient }
 
 // MakeRedisClient implements [asynq.RedisConnOpt].
@@ -65,7 +65,7 @@ func indexPage(monitor http.Handler, root, logoutPath string) []byte {
 	return index
 }
 
-// recorder is an [http.ResponseWriter] that keeps the answer.
+// recorder is an [http.ResponseWriter] that records the response.
 type recorder struct {
 	bytes.Buffer
 	header http.Header
@@ -81,8 +81,8 @@ func (r *recorder) WriteHeader(status int) { r.status = status }
 // inlineScripts are the scripts within a page.
 var inlineScripts = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 
-// pagePolicy allows the page its own files, its inline scripts, styles made by scripts,
-// and its form, and nothing else.
+// pagePolicy allows only the page's own files, inline scripts and form, and styles made by
+// scripts.
 func pagePolicy(index []byte) string {
 	scripts := "script-src 'self'"
 	for _, inline := range inlineScripts.FindAllSubmatch(index, -1) {

@@ -95,7 +95,7 @@ func TestOnlySameOriginRequestsChangeTasks(t *testing.T) {
 	}
 }
 
-func TestReadOnlyPagesChangeNothing(t *testing.T) {
+func TestReadOnlyPagesCannotChangeAnything(t *testing.T) {
 	q := newQueue(t)
 	q.pages = dashboard.NewQueues(dashboard.Config{Redis: q.redis}, true)
 	if w := q.ask(t, "DELETE", "/queues/api/queues/events/pending_tasks/"+q.taskID, ""); w.Code != http.StatusMethodNotAllowed {

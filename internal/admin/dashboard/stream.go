@@ -27,8 +27,8 @@ const (
 	// overlap is how much of the past is read again, because a change may become visible
 	// some seconds after its time.
 	overlap = 10 * time.Second
-	// maxChanges is how many changes are read at once, and maxResumed how many a client
-	// gets that comes back.
+	// maxChanges is how many changes are read at once, and maxResumed how many a
+	// reconnecting client gets.
 	maxChanges, maxResumed = 500, 2000
 	// maxStreams is how many clients may listen at once.
 	maxStreams = 200
@@ -181,8 +181,8 @@ func (s *streams) latest(ctx context.Context) time.Time {
 	return now
 }
 
-// missed returns the events since the one with an id or, without one, the latest, which
-// the client may not have seen yet.
+// missed returns the events that a client may have missed: those since the one with an id
+// or, without an id, the latest.
 func (s *streams) missed(ctx context.Context, lastID string) []byte {
 	from := s.latest(ctx)
 	if micros, err := strconv.ParseInt(lastID, 10, 64); err == nil {
@@ -243,7 +243,7 @@ type changes struct {
 	seen  map[store.Change]bool
 }
 
-// next returns at most limit changes that were not returned before, the oldest first.
+// next returns at most limit changes that were not returned before, oldest first.
 func (c *changes) next(ctx context.Context, limit int) ([]store.Change, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
@@ -269,7 +269,7 @@ func (c *changes) next(ctx context.Context, limit int) ([]store.Change, error) {
 	}
 }
 
-// forget moves on to a later time.
+// forget advances after and drops older changes from seen.
 func (c *changes) forget(after time.Time) {
 	if !after.After(c.after) {
 		return

@@ -106,7 +106,7 @@ func TestStreamHasChangesOfJobs(t *testing.T) {
 	}
 }
 
-func TestStreamSaysThatTooMuchWasMissed(t *testing.T) {
+func TestStreamReportsTooManyMissedChanges(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	var ids []string

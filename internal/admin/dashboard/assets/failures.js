@@ -42,7 +42,7 @@ for (const box of document.querySelectorAll("[data-progress]")) {
       bar.value = run.done + run.failed;
       text.textContent = run.text;
     } catch {
-      // The process is away for a moment; try again.
+      // The process may be restarting; try again.
     }
     setTimeout(watch, 500);
   };

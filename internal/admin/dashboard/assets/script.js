@@ -45,7 +45,7 @@ document.addEventListener("play", (event) => {
 }, true);
 
 // Live updates. The server renders parts of a page again; each part that changed is
-// replaced where it stands, so that nothing else moves.
+// replaced in place, so that nothing else moves.
 
 const seen = new WeakMap(); // the HTML of each part, as the server sent it
 
@@ -97,11 +97,11 @@ async function update(url) {
     if (!part || seen.get(part) === htmlOf(fresh) || inUse(part)) continue;
     replace(part, document.importNode(fresh, true));
   }
-  if (!found) location.reload(); // It is another page by now.
+  if (!found) location.reload(); // The page has changed.
   showTimes();
 }
 
-// Live is where a page gets its parts.
+// Live updates the parts of a page.
 class Live {
   constructor(root) {
     this.url = root.dataset.live;
@@ -110,7 +110,7 @@ class Live {
     this.waiting = this.busy = false;
   }
 
-  // note notes that a job changed; a missing id stands for all on the page.
+  // note records that a job changed or, without an id, that any job may have.
   note(id) {
     const shown = this.shown();
     if (shown.length === 0) {
@@ -148,7 +148,7 @@ class Live {
     try {
       await update(url);
     } catch {
-      // The network failed; the stream connects again and asks for everything.
+      // The network failed; the stream reconnects and requests everything.
     }
     this.busy = false;
     if (this.again || this.changed.size > 0) this.schedule();
@@ -163,7 +163,7 @@ function connect(live) {
     stream.addEventListener("open", () => live.note(""));
     stream.addEventListener("reset", () => live.note(""));
     stream.addEventListener("error", () => {
-      if (stream?.readyState !== EventSource.CLOSED) return; // The browser connects again.
+      if (stream?.readyState !== EventSource.CLOSED) return; // The browser reconnects.
       stream = null;
       setTimeout(open, 2000);
     });
@@ -190,7 +190,7 @@ setInterval(showTimes, 5000);
 for (const root of document.querySelectorAll("[data-live]")) {
   const live = new Live(root);
   if ("stream" in root.dataset) connect(live);
-  // Not all that pages show is in the stream.
+  // The stream does not have everything that pages show.
   if (root.dataset.poll) setInterval(() => document.hidden || live.schedule(), root.dataset.poll * 1000);
 }
 
