@@ -111,11 +111,11 @@ const (
 	SecretURL    Secret = "url"    // login and query are hidden, and the path of an HTTP URL
 	SecretText   Secret = "text"   // the value is hidden
 	SecretKey    Secret = "key"    // the value is hidden, and is one word
-	SecretStrong Secret = "strong" // the value is hidden, and has at least leastSecret bytes
+	SecretStrong Secret = "strong" // the value is hidden, and has at least minSecret bytes
 )
 
 const (
-	leastSecret   = 16                                   // bytes
+	minSecret     = 16                                   // bytes
 	composeSecret = "known-to-all-for-this-machine-only" // in docker-compose.yml, also as a key in base64
 )
 
@@ -136,7 +136,7 @@ func (s Setting) damage(item string) string {
 	}
 	switch {
 	case !utf8.ValidString(item):
-		return "is not UTF-8; if it is in a file, save that as plain text in UTF-8"
+		return "is not UTF-8; if it is in a file, save the file as plain text in UTF-8"
 	case s.free:
 		return ""
 	case invisible.MatchString(item):
@@ -159,8 +159,8 @@ func (s Setting) weakness(item string, onLoopback bool) string {
 		return "is an example; set a value of your own"
 	case key == composeSecret && !onLoopback:
 		return "is the public default in docker-compose.yml, which is for loopback addresses only; set a value of your own"
-	case s.Secret == SecretStrong && len(key) < leastSecret && s.form.valid(item):
-		return fmt.Sprintf("is too short and could be guessed: its key has %d bytes; it must have at least %d", len(key), leastSecret)
+	case s.Secret == SecretStrong && len(key) < minSecret && s.form.valid(item):
+		return fmt.Sprintf("is too short and could be guessed: its key has %d bytes; it must have at least %d", len(key), minSecret)
 	}
 	return ""
 }

@@ -199,7 +199,7 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 	}{
 		{"length too short", func(b string) string { return length(len(b)-5) + b }, []int{401, 400}},
 		{"length too long", func(b string) string { return length(len(b)+5) + b }, []int{400}},
-		{"length too long by far", func(b string) string { return length(99_999) + b }, []int{400}},
+		{"length far too long", func(b string) string { return length(99_999) + b }, []int{400}},
 		{"no length", func(b string) string { return "\r\n" + b }, []int{401, 400}},
 		{"length negative", func(b string) string { return length(-1) + b }, []int{400}},
 		{"length signed", func(b string) string { return "Content-Length: +" + strconv.Itoa(len(b)) + "\r\n\r\n" + b }, []int{400}},
@@ -207,7 +207,7 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 			return "Content-Length: 0x" + strconv.FormatInt(int64(len(b)), 16) + "\r\n\r\n" + b
 		}, []int{400}},
 		{"length beyond int64", func(b string) string { return "Content-Length: 9223372036854775808\r\n\r\n" + b }, []int{400}},
-		{"greatest length", func(b string) string { return "Content-Length: 9223372036854775807\r\n\r\n" + b }, []int{413}},
+		{"largest length", func(b string) string { return "Content-Length: 9223372036854775807\r\n\r\n" + b }, []int{413}},
 		{"two lengths that agree", func(b string) string { return "Content-Length: " + strconv.Itoa(len(b)) + "\r\n" + length(len(b)) + b }, []int{200}},
 		{"two lengths that do not", func(b string) string { return "Content-Length: 1\r\n" + length(len(b)) + b }, []int{400}},
 		{"list of lengths", func(b string) string { return "Content-Length: 1, " + strconv.Itoa(len(b)) + "\r\n\r\n" + b }, []int{400}},
@@ -225,8 +225,8 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 			return "Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunked(b, 10), "0\r\n\r\n")
 		}, []int{400}},
 		{"chunk without an end", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\nff\r\n" + b }, []int{400}},
-		{"chunk of no number", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\n-1\r\n" + b }, []int{400}},
-		{"greatest chunk", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n" + b }, []int{400}},
+		{"chunk length is not a number", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\n-1\r\n" + b }, []int{400}},
+		{"largest chunk", func(b string) string { return "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n" + b }, []int{400}},
 		{"chunk with an endless extension", func(b string) string {
 			return "Transfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("x", 9000) + "\r\n" + b
 		}, []int{400}},
@@ -239,7 +239,7 @@ func TestHostileFramingQueuesOnlySignedBodies(t *testing.T) {
 		{"second signature in lower case", func(b string) string { return "x-kling-signature: \r\n" + length(len(b)) + b }, []int{401}},
 		{"two hosts", func(b string) string { return "Host: other\r\n" + length(len(b)) + b }, []int{400}},
 		{"no colon", func(b string) string { return "broken\r\n" + length(len(b)) + b }, []int{400}},
-		{"blank before the colon", func(b string) string { return "Content-Length : 0\r\n" + length(len(b)) + b }, []int{400}},
+		{"space before the colon", func(b string) string { return "Content-Length : 0\r\n" + length(len(b)) + b }, []int{400}},
 		{"NUL in a header", func(b string) string { return "X-A: \x00\r\n" + length(len(b)) + b }, []int{400}},
 		{"one header of 40 KB", func(b string) string { return "X-A: " + strings.Repeat("a", 40_000) + "\r\n" + length(len(b)) + b }, []int{431}},
 		{"5,000 headers", func(b string) string { return strings.Repeat("X-A: aaaa\r\n", 5000) + length(len(b)) + b }, []int{431}},

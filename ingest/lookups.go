@@ -19,7 +19,7 @@ const (
 )
 
 // errNoLookups means that no worker would ask Kling about an unsigned callback.
-var errNoLookups = errors.New("no worker asks Kling about jobs; give the workers KLINGAI_API_KEY")
+var errNoLookups = errors.New("no worker asks Kling about jobs; set KLINGAI_API_KEY for the workers")
 
 // LookupsOn returns a function for [Endpoint.Open] that fails if no worker has credentials
 // for Kling. While Redis is down, its last answer counts; without one, callbacks are

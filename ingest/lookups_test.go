@@ -49,7 +49,7 @@ func TestUnsignedCallbacksNeedAWorkerThatAsksKling(t *testing.T) {
 				t.Errorf("%s: %v", step.name, err)
 			}
 			rdb.on, rdb.err = 1-step.on, nil
-			if again := open(t.Context()); again != err { //nolint:errorlint // the very answer
+			if again := open(t.Context()); again != err { //nolint:errorlint // the same error value
 				t.Errorf("%s: Redis was asked again at once: %v", step.name, again)
 			}
 			time.Sleep(5 * time.Second)

@@ -16,7 +16,7 @@ const (
 	signatureEnds   = 24 * time.Hour
 )
 
-// refusals keeps the series of refused deliveries that an operator should know of: answers
+// refusals keeps the series of refused deliveries that an operator should know about: answers
 // of 503, and wrong signatures without a right one in between. Strangers who do not sign
 // do not count.
 type refusals struct {
@@ -68,7 +68,7 @@ func lifeOf(reason string) time.Duration {
 	return unavailableEnds
 }
 
-// Refused returns the series of refused deliveries that an operator should know of.
+// Refused returns the series of refused deliveries that an operator should know about.
 func (s *Server) Refused() []tasks.Refusal { return s.refusals.list(s.cfg.Now()) }
 
 // list returns the series that have not ended.

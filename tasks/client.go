@@ -19,14 +19,14 @@ var ErrQueueFull = errors.New("the queue is full; check that workers run its tas
 type Client struct {
 	rdb    redis.UniversalClient
 	asynq  atomic.Pointer[asynq.Client]
-	events []string // the queues of events
+	events []string // the event queues
 }
 
-// NewClient returns a Client with one queue of events. The caller closes rdb.
+// NewClient returns a Client with one event queue. The caller closes rdb.
 func NewClient(rdb redis.UniversalClient) *Client { return NewShardedClient(rdb, 1) }
 
-// NewShardedClient returns a Client that spreads events over a number of queues, which must
-// be the same in every process.
+// NewShardedClient returns a Client that spreads events over several queues. Every process
+// must use the same number.
 func NewShardedClient(rdb redis.UniversalClient, shards int) *Client {
 	c := &Client{rdb: rdb, events: EventQueues(shards)}
 	c.asynq.Store(asynq.NewClientFromRedisClient(rdb))

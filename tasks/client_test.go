@@ -62,10 +62,10 @@ func TestFailureClasses(t *testing.T) {
 		t.Errorf("%v: permanent %t, wait %v", wrapped, tasks.IsPermanent(wrapped), tasks.RetryAfterOf(wrapped))
 	}
 	if tasks.IsPermanent(cause) || tasks.RetryAfterOf(cause) != 0 {
-		t.Error("a plain error is permanent or asks for a wait")
+		t.Error("a plain error is permanent or has a wait")
 	}
 	if tasks.Permanent(nil) != nil || tasks.RetryAfter(nil, 1) != nil {
-		t.Error("no error became one")
+		t.Error("a nil error became an error")
 	}
 }
 

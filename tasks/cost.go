@@ -27,7 +27,7 @@ func (c Cost) amount() *big.Rat {
 	return amount
 }
 
-// decimalDigits is the most digits of an amount before and after its point.
+// decimalDigits limits the digits of an amount before its point, and those after it.
 const decimalDigits = 18
 
 var decimal = regexp.MustCompile(`^[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?$`)
@@ -70,8 +70,7 @@ func SumCosts(list []Cost) []Cost {
 	return sums
 }
 
-// CostIncrease returns by how much costs have grown. Entries that did not grow are left
-// out.
+// CostIncrease returns how much costs have grown. It omits entries that have not.
 func CostIncrease(before, after []Cost) []Cost {
 	var grown []Cost
 	for _, cost := range after {

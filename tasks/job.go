@@ -44,12 +44,12 @@ const (
 	TypeCancelled  = "video.cancelled"
 )
 
-// TypeLost is the type of the event that klinghook makes when it gives a job up. Kling
-// never sends it.
+// TypeLost is the type of the event that klinghook creates when it gives up on a job.
+// Kling never sends it.
 const TypeLost = "video.lost"
 
-// TypeTest is the type of the event that klinghook makes when Kling does not know the job
-// of what looks like a test callback.
+// TypeTest is the type of the event that klinghook creates for a callback that looks like
+// a test and names a job that Kling does not know.
 const TypeTest = "video.test"
 
 // KnownTypes returns the event types that move a job, in the order of a job's life.
@@ -91,7 +91,7 @@ type JobUpdate struct {
 	CreatedAt, FinishedAt time.Time
 	// Media are the links to the files of a completed job.
 	Media []MediaLink
-	// Missing is why a result of a completed job has no link; empty if all have theirs.
+	// Missing is why a result of a completed job has no link; empty if none lacks one.
 	Missing string
 	// Costs are what the job cost so far, one entry for each kind and unit.
 	Costs []Cost
@@ -109,7 +109,7 @@ type MediaLink struct {
 	Name string
 	// URL is the sender's link. Its query contains a signature: never log it whole.
 	URL string
-	// Renews is the dead link that this one replaces, after klinghook asked Kling for a
-	// fresh one; else empty.
+	// Renews is the expired link that this one replaces; empty if klinghook did not
+	// request it.
 	Renews string
 }

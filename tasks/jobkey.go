@@ -2,7 +2,7 @@ package tasks
 
 import "cmp"
 
-// PlatformKling is Kling itself. It is the platform of all webhook protocols of today.
+// PlatformKling is Kling itself, the platform of all webhook protocols so far.
 const PlatformKling = "kling"
 
 // JobKey identifies a job: two platforms may give the same id to different jobs.

@@ -15,12 +15,12 @@ const (
 	KindEventRecord Kind = "event:record"
 	// KindMediaDownload downloads one file of a job into the bucket.
 	KindMediaDownload Kind = "media:download"
-	// KindMediaFind asks again for a file that a completed job lacks. It is only enqueued
-	// to replay a dead letter.
+	// KindMediaFind asks Kling again for a file that a completed job lacks. It is enqueued
+	// only to replay a dead letter.
 	KindMediaFind Kind = "media:find"
 	// KindNotifySend sends one notification to one destination.
 	KindNotifySend Kind = "notify:send"
-	// KindRejectionKeep stores a sample of the refused deliveries.
+	// KindRejectionKeep stores a sample of a refused delivery.
 	KindRejectionKeep Kind = "rejection:keep"
 )
 
@@ -56,11 +56,11 @@ type Policy struct {
 
 // policies is the policy table, one row per kind.
 //
-// Recording must outlast a database outage of hours. So must samples, or strangers could
-// fill the dead letters meanwhile. A sample has at most 32 KiB, so 256 of them cost Redis
-// less than 16 MiB. Downloads are retried for about a day: some relays' links expire after
-// an hour, Kling's own after 30 days. So are notifications, so that a destination that
-// fails is paused before they are given up.
+// Events are retried through a database outage of hours. So are samples, or strangers
+// could fill the dead letters during an outage. A sample has at most 32 KiB, so 256 of
+// them cost Redis less than 16 MiB. Downloads and notifications are retried for about a
+// day. Links of some relays expire after an hour, Kling's own after 30 days. A failing
+// destination is paused before its notifications run out of attempts.
 var policies = []Policy{
 	{Kind: KindEventRecord, Queue: QueueEvents, Attempts: 60, Timeout: time.Minute, Retention: time.Hour, BackoffBase: time.Second, BackoffCap: 10 * time.Minute},
 	{Kind: KindMediaDownload, Queue: QueueMedia, Attempts: 30, Timeout: time.Hour, Retention: time.Hour, BackoffBase: 4 * time.Second, BackoffCap: time.Hour},

@@ -8,11 +8,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// LookupLease is the Redis key of the lease of the one worker that asks Kling about jobs.
+// LookupLease is the Redis key of the lease of the worker that asks Kling about jobs.
 const LookupLease = "klinghook:lookups"
 
-// lookupsMark is a Redis key that exists if a worker has asked Kling within lookupsKnown.
-// That is long, because look-ups wait for workers that are down.
+// lookupsMark is a Redis key that exists if a worker has asked Kling within lookupsKnown,
+// which is long because look-ups survive an outage of the workers.
 const (
 	lookupsMark  = "klinghook:lookups:on"
 	lookupsKnown = 24 * time.Hour

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// MediaKind is what a job's file is. It decides how the file is checked, how large it may
-// be, and whether it is stored.
+// MediaKind is the kind of a job's file. It decides how the file is checked, how large it
+// may be, and whether it is stored.
 type MediaKind string
 
 // The kinds of media.
@@ -22,7 +22,7 @@ const (
 	MediaElement MediaKind = "element"
 	// MediaThumbnail is a video's poster.
 	MediaThumbnail MediaKind = "thumbnail"
-	// MediaWatermark is the form with Kling's watermark of a file that has one without.
+	// MediaWatermark is a copy with Kling's watermark of a video or image.
 	MediaWatermark MediaKind = "watermark"
 )
 
@@ -31,14 +31,14 @@ func MediaKinds() []MediaKind {
 	return []MediaKind{MediaVideo, MediaImage, MediaAudio, MediaVoice, MediaElement, MediaThumbnail, MediaWatermark}
 }
 
-// Forms of a file that have names of their own.
+// The forms of a file that have their own names.
 const (
 	FormWAV       = "wav"
 	FormWatermark = string(MediaWatermark)
 )
 
 // MediaName returns the name of a job's i-th file of a kind, from 0: "video", "video-2".
-// A second form of a file is named after it: "audio-wav", "video-watermark-2".
+// The name of another form of the file contains the form: "audio-wav", "video-watermark-2".
 func MediaName(kind MediaKind, i int, form ...string) string {
 	parts := append([]string{string(kind)}, form...)
 	if i > 0 {

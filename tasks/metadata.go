@@ -3,13 +3,13 @@ package tasks
 import "encoding/json"
 
 // Metadata is what the program that submitted a job says about it: callbacks contain
-// neither prompt nor model. A nil field says nothing, and an empty one takes back what
-// was said before.
+// neither prompt nor model. A nil field changes nothing, and an empty one removes the
+// earlier value.
 type Metadata struct {
-	// API is where Kling keeps the job, as in [JobUpdate]; empty if unknown. It counts until
-	// a look-up finds the job elsewhere.
+	// API is where Kling keeps the job, as in [JobUpdate]; empty if unknown. It applies
+	// until a look-up finds the job elsewhere.
 	API string `json:"api,omitempty"`
-	// Source, Prompt, Model and ExternalID count where the job's events have none.
+	// Source, Prompt, Model and ExternalID apply if the job's events have none.
 	Source     *string `json:"source,omitempty"`
 	Prompt     *string `json:"prompt,omitempty"`
 	Model      *string `json:"model,omitempty"`

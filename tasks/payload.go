@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Task is a unit of work as it is queued.
+// Task is a unit of queued work.
 type Task struct {
 	Kind Kind
 	// ID is deterministic: the same work has the same ID, so that it is queued only once.
@@ -49,7 +49,7 @@ type notifyWire struct {
 	JobKey
 }
 
-// MaxRejectionBody is how much of a body a Rejection has at most, in bytes.
+// MaxRejectionBody is the largest Body of a Rejection, in bytes.
 const MaxRejectionBody = 4 << 10
 
 // Rejection is a refused delivery, kept as a sample to show an operator why nothing
@@ -139,7 +139,7 @@ func DownloadMedia(job JobKey, name, link string) (Task, error) {
 	return newTask(KindMediaDownload, id, mediaWire{job, name})
 }
 
-// MediaTasks returns bounds of the IDs of a job's downloads: the first is included.
+// MediaTasks returns bounds for the IDs of a job's downloads: first <= ID < end.
 func MediaTasks(job JobKey) (first, end string) {
 	prefix := string(KindMediaDownload) + ":" + job.SafeID() + ":"
 	return prefix, prefix + "\U0010FFFF"
@@ -151,7 +151,7 @@ func DecodeMediaDownload(payload []byte) (MediaDownload, error) {
 	return MediaDownload{wire.JobKey, wire.Name}, err
 }
 
-// FindMedia returns the task that asks again for a file that a completed job lacks.
+// FindMedia returns the task that asks Kling again for a file that a completed job lacks.
 func FindMedia(job JobKey) (Task, error) {
 	return newTask(KindMediaFind, string(KindMediaFind)+":"+job.SafeID(), job)
 }

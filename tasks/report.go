@@ -10,11 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Processes report about themselves in Redis, for alerts and for people. Reports expire in
-// Redis, so that no clocks are compared.
+// Processes write reports about themselves to Redis, for alerts and for people. Redis
+// expires the reports, so clocks need not agree.
 const (
 	workReport = "klinghook:report:work"
-	// Below these keys and a name there is a report; the key with an s is the set of names.
+	// A report is at "<key>:<name>", and the set of names at "<key>s".
 	ingestReport = "klinghook:report:ingest"
 	workerReport = "klinghook:report:worker"
 
@@ -24,12 +24,12 @@ const (
 
 // WorkReport is what the last sweep found.
 type WorkReport struct {
-	// DeadLetters counts the open dead letters; NewestDeadLetter is the latest id of one.
+	// DeadLetters counts the open dead letters; NewestDeadLetter is the newest one's id.
 	DeadLetters      int   `json:"dead_letters"`
 	NewestDeadLetter int64 `json:"newest_dead_letter"`
 	// Expiring counts the files that are not stored and whose links expire soon.
 	Expiring int `json:"expiring"`
-	// Paused are the names of paused destinations.
+	// Paused lists the names of paused destinations.
 	Paused []string `json:"paused,omitempty"`
 }
 
@@ -51,7 +51,7 @@ type WorkerReport struct {
 	Version string `json:"version"`
 }
 
-// Refusal is a series of deliveries that an ingest refused.
+// Refusal is a series of deliveries that an ingest process refused.
 type Refusal struct {
 	Source string `json:"source"`
 	// Reason is the outcome as the metrics name it.
@@ -115,7 +115,7 @@ func readProcesses[T any](ctx context.Context, rdb redis.UniversalClient, key st
 		default:
 			// If the process still runs, its next report adds it again.
 			if err := rdb.SRem(ctx, key+"s", name).Err(); err != nil {
-				return nil, fmt.Errorf("forget report: %w", err)
+				return nil, fmt.Errorf("remove report: %w", err)
 			}
 		}
 	}

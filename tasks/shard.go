@@ -8,12 +8,12 @@ import (
 
 // In a Redis cluster, all keys of a queue are in one slot, and so on one node. Events
 // may be spread over several queues, their shards: "events", "events-1", "events-2", …
-// Three shards use all nodes of a cluster of three, and four shards all of four.
+// Three shards use all nodes of a three-node cluster, and four shards all of a four-node one.
 
 // MaxEventShards is the largest number of shards.
 const MaxEventShards = 64
 
-// EventQueues returns the queues of events for a number of shards; at least one queue.
+// EventQueues returns the event queues for a number of shards, at least one.
 func EventQueues(shards int) []string {
 	names := []string{QueueEvents}
 	for i := 1; i < min(shards, MaxEventShards); i++ {

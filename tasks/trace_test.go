@@ -29,8 +29,8 @@ func TestTraceRoundTrip(t *testing.T) {
 	}
 }
 
-// TestTraceTravelsThroughTheQueue checks that a task's trace reaches its worker. The task's own trace, as
-// kept by the spool, comes before the caller's.
+// TestTraceTravelsThroughTheQueue checks that a task's trace reaches its worker. The task's
+// own trace, which the spool keeps, takes precedence over the caller's.
 func TestTraceTravelsThroughTheQueue(t *testing.T) {
 	const other = "00-11111111111111111111111111111111-2222222222222222-01"
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})

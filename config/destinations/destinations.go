@@ -2,7 +2,7 @@
 // destinations of notifications in YAML:
 //
 //	destinations:
-//	  - name: shop                                # required; identifies it for good
+//	  - name: shop                                # required; must not change
 //	    url: https://shop.example.com/hooks/kling # required
 //	    secret_file: shop.secret                  # or secret: whsec_…; signs forwards
 //	    events: [completed, failed]               # default: KLINGHOOK_NOTIFY_EVENTS
@@ -45,7 +45,7 @@ type Checks struct {
 	Chat, Event func(string) error
 }
 
-// maxSize is the size of the largest file, in bytes.
+// maxSize limits the size of the file, in bytes.
 const maxSize = 1 << 20
 
 var (
@@ -149,7 +149,7 @@ func (r *reader) name(item *yaml.Node, fields map[string]*yaml.Node) string {
 	return name
 }
 
-// fields returns the values of a mapping; nil if node is none.
+// fields returns the values of a mapping; nil if node is not one.
 func (r *reader) fields(node *yaml.Node, what string, known ...string) map[string]*yaml.Node {
 	if node.Kind != yaml.MappingNode {
 		r.problem(node, "%s must have the keys %s", what, strings.Join(known, ", "))
@@ -183,7 +183,7 @@ func (r *reader) text(fields map[string]*yaml.Node, key string) string {
 	case node == nil, node.Kind == yaml.AliasNode:
 		return ""
 	case node.Kind != yaml.ScalarNode, node.ShortTag() == "!!null", node.Value == "":
-		r.problem(node, "%s must be a text", key)
+		r.problem(node, "%s must be text", key)
 		return ""
 	}
 	return node.Value

@@ -89,9 +89,9 @@ func TestReadReportsEveryProblem(t *testing.T) {
 		}},
 		{"nothing", "destinations:\n- events: [failed]\n", []string{"line 2: name is missing", "line 2: url is missing"}},
 		{"wrong types", "destinations:\n- name: [a]\n  url: {}\n  events: failed\n  rate: fast\n", []string{
-			"line 2: name must be a text", "line 4: events must be a list", "line 5: rate must be a number above 0, such as 5", "line 3: url must be a text",
+			"line 2: name must be text", "line 4: events must be a list", "line 5: rate must be a number above 0, such as 5", "line 3: url must be text",
 		}},
-		{"nulls", "destinations:\n- name:\n  url: ~\n", []string{"line 2: name must be a text", "line 3: url must be a text"}},
+		{"nulls", "destinations:\n- name:\n  url: ~\n", []string{"line 2: name must be text", "line 3: url must be text"}},
 		{"an alias", "destinations:\n- name: &n a\n  url: slack://x@y\n- name: *n\n  url: slack://x@y\n", []string{"line 4: name is an alias"}},
 		{"names", "destinations:\n- {name: a/b, url: slack://x@y}\n- {name: A, url: slack://x@y}\n- {name: -a, url: slack://x@y}\n- {name: a, url: slack://x@y}\n- {name: a, url: slack://x@y}\n", []string{
 			"line 2: name must be at most 63", "line 3: name must", "line 4: name must", `line 6: the name "a" is already used in line 5`,
@@ -112,7 +112,7 @@ func TestReadReportsEveryProblem(t *testing.T) {
 `, []string{
 			"line 2: secret or secret_file is missing", "line 3: secret is too short", "line 4: secret must be whsec_ and a key in base64",
 			"line 5: secret_file is too short", "line 6: secret_file: open ", "line 7: secret contains white space",
-			"line 8: secret and secret_file are both set", "line 9: only forwards", "line 10: secret must be a text",
+			"line 8: secret and secret_file are both set", "line 9: only forwards", "line 10: secret must be text",
 		}},
 	}
 	for _, tt := range tests {

@@ -21,7 +21,7 @@ func smallDisk(t *testing.T, bytes int) (dir string, writable func(bool)) {
 	dir = t.TempDir()
 	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", bytes))
 	if errors.Is(err, syscall.EPERM) {
-		t.Skip("a small disk needs the right to mount")
+		t.Skip("mounting a small disk needs root")
 	}
 	testenv.NoError(t, err)
 	t.Cleanup(func() {

@@ -122,7 +122,7 @@ func TestRedisFaultLosesNothing(t *testing.T) {
 			for id := range deliver(t, q, "during", 100) {
 				want[id] = 1
 			}
-			// If Redis was slow, some from before the fault are there too.
+			// If Redis was slow, the spool also has some from before the fault.
 			if n := q.used().events; n < 100 {
 				t.Errorf("%d events in the spool, want at least 100", n)
 			}

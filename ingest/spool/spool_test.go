@@ -280,7 +280,7 @@ func TestUnhealthyRedisIsNotUsed(t *testing.T) {
 		if f.redis.calls != 0 {
 			t.Errorf("%d enqueues in Redis", f.redis.calls)
 		}
-		// It is used again without a delivery that tests it.
+		// No delivery is needed to close the breaker.
 		f.redis.set(nil, false, nil)
 		pass(1100 * time.Millisecond)
 		if err := f.Check(t.Context()); err != nil {
