@@ -20,11 +20,11 @@ type handler struct {
 	run func(ctx context.Context, payload []byte) error
 	// about returns the job and the event that a payload is about, if any.
 	about func(payload []byte) (job tasks.JobKey, eventID string)
-	// trouble, if set, notes in the row of the work why an attempt failed.
-	trouble func(ctx context.Context, payload []byte, reason error) error
+	// noteFailure, if set, writes why an attempt failed to the row of the work.
+	noteFailure func(ctx context.Context, payload []byte, reason error) error
 	// giveUp, if set, marks the row of the work as given up.
 	giveUp func(ctx context.Context, payload []byte, reason error) error
-	// endsLetter reports that run itself ends the task's dead letter.
+	// endsLetter reports that run itself closes the task's dead letter.
 	endsLetter bool
 }
 
@@ -32,9 +32,9 @@ type handler struct {
 func (w *Worker) newHandlers() map[tasks.Kind]handler {
 	return map[tasks.Kind]handler{
 		tasks.KindEventRecord:   {run: w.recordEvent, about: aboutEvent, endsLetter: true},
-		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, trouble: w.mediaTrouble, giveUp: w.giveUpMedia},
+		tasks.KindMediaDownload: {run: w.downloadMedia, about: aboutMedia, noteFailure: w.noteMediaFailure, giveUp: w.giveUpMedia},
 		tasks.KindMediaFind:     {run: w.findMedia, about: aboutNoMedia},
-		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, trouble: w.notificationTrouble, giveUp: w.giveUpNotification},
+		tasks.KindNotifySend:    {run: w.sendNotification, about: aboutNotification, noteFailure: w.noteNotificationFailure, giveUp: w.giveUpNotification},
 		tasks.KindRejectionKeep: {run: w.keepRejection, about: aboutNothing},
 	}
 }
@@ -173,8 +173,8 @@ func (w *Worker) noteDone(ctx context.Context, a attempt) {
 	w.report(ctx, a, Attempt{Outcome: Done})
 }
 
-// noteHeld records that a task ended although its work stays owed. The task that a sweep
-// enqueues later counts its attempts from 1.
+// noteHeld records that a task ended although its work is still owed. The task that a
+// sweep enqueues later counts its attempts from 1.
 func (w *Worker) noteHeld(ctx context.Context, a attempt, reason error) {
 	ctx, cancel := w.noteContext(ctx)
 	defer cancel()
@@ -182,7 +182,7 @@ func (w *Worker) noteHeld(ctx context.Context, a attempt, reason error) {
 	if a.number > 1 {
 		w.noted(a, w.cfg.Store.ForgetFailures(ctx, a.task.ID))
 	}
-	w.cfg.Log.Debug("task ended, its work stays owed", a.fields(zap.Error(reason))...)
+	w.cfg.Log.Debug("task ended; its work is still owed", a.fields(zap.Error(reason))...)
 }
 
 // HandleError implements [asynq.ErrorHandler]: it records why an attempt failed before
@@ -211,8 +211,8 @@ func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
 	if !last {
 		w.metrics.observe(attempt.task.Kind, outcomeRetry, attempt.duration)
 		w.noted(attempt, w.cfg.Store.RecordFailure(ctx, attempt.task.ID, failure))
-		if attempt.handler.trouble != nil {
-			w.noted(attempt, attempt.handler.trouble(ctx, attempt.task.Payload, err))
+		if attempt.handler.noteFailure != nil {
+			w.noted(attempt, attempt.handler.noteFailure(ctx, attempt.task.Payload, err))
 		}
 		w.report(ctx, attempt, Attempt{Outcome: Retried, Err: err, RetryIn: failed.retryIn})
 		return
@@ -232,7 +232,7 @@ func (w *Worker) noteContext(ctx context.Context) (context.Context, context.Canc
 	return ctx, cancel
 }
 
-// onInterrupt calls cancel when a shutdown interrupts attempts, unless ctx ends before.
+// onInterrupt calls cancel when a shutdown interrupts attempts, unless ctx ends first.
 func (w *Worker) onInterrupt(ctx context.Context, cancel func()) {
 	select {
 	case <-w.interrupt:
@@ -266,7 +266,7 @@ func (w *Worker) runBounded(ctx context.Context, payload []byte, f func(context.
 	return err
 }
 
-// recovered runs f and turns a panic into an error, so that it is noted like any other.
+// recovered runs f and turns a panic into an error.
 func recovered(ctx context.Context, payload []byte, f func(context.Context, []byte) error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxCostLabels limits the models and units in the metric of costs, because senders choose
-// them. Further ones are counted as "other".
+// maxCostLabels limits the models and units in the cost metric, because senders choose
+// them. All others are counted as "other".
 const maxCostLabels = 100
 
 // costCounter sums what jobs cost.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// archiveKept is how many archived tasks of a queue stay, for the queue pages. asynq
+	// archiveKept is how many archived tasks of a queue are kept for the queue pages. asynq
 	// itself drops those beyond 10,000 or 90 days.
 	archiveKept = 1000
 	// archivePage is how many archived tasks are in memory at a time.
@@ -73,7 +73,7 @@ func (w *Worker) sweepArchive(ctx context.Context, queue string) error {
 		case excess > 0: // the oldest come first
 			excess -= len(archived)
 			for _, task := range archived {
-				// If the task was just replayed, the store still owes its work.
+				// If the task was just replayed, its work is still owed.
 				if err := w.queue.inspector.DeleteTask(queue, task.ID); err != nil && !isNotFound(err) {
 					w.cfg.Log.Debug("archived task not deleted", zap.String("task_id", task.ID), zap.Error(err))
 				}
@@ -125,15 +125,15 @@ func (w *Worker) archivedLetter(task tasks.Task, info *asynq.TaskInfo) store.Dea
 	return letter
 }
 
-// endDone ends the dead letters whose work was done after all. It deletes their tasks
-// from the archives, else the next sweep would bury them again.
+// endDone closes dead letters if their work was done later. It deletes their tasks from
+// the archives, else the next sweep would bury them again.
 func (w *Worker) endDone(ctx context.Context) error {
 	ended, err := w.cfg.Store.EndDone(ctx, w.cfg.Now())
 	for _, task := range ended {
 		err = errors.Join(err, w.queue.forget(task))
 	}
 	if len(ended) > 0 {
-		w.cfg.Log.Info("dead letters closed: their work was done after all", zap.Int("dead_letters", len(ended)))
+		w.cfg.Log.Info("dead letters closed: their work was done later", zap.Int("dead_letters", len(ended)))
 	}
 	return err
 }

@@ -10,5 +10,5 @@
 // attempt.
 //
 // A task that is given up ends as a dead letter in the store. Once a minute one worker
-// of the fleet sweeps: it enqueues work that the store owes and no queue has.
+// of the fleet sweeps: it enqueues work that the store lists as owed and no queue has.
 package worker

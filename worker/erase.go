@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// eraseBatch is the most jobs that one sweep deletes.
+	// eraseBatch limits the jobs that one sweep deletes.
 	eraseBatch = 1000
 	// Work on a job may have begun before its tombstone and may write something afterwards.
 	// So the job is deleted again after eraseSoon, when recordings are over, and after
@@ -26,9 +26,9 @@ const (
 	eraseLate = time.Hour + 5*time.Minute
 )
 
-// Eraser deletes jobs completely: their tasks, objects and rows. It begins with a
-// tombstone, so that a sweep continues after a kill and later events are dropped. All
-// fields are required.
+// Eraser deletes jobs completely: their tasks, objects and rows. It first writes a
+// tombstone: with it a sweep continues an interrupted deletion, and later events are
+// dropped. All fields are required.
 type Eraser struct {
 	Redis       redis.UniversalClient
 	Store       *store.Store
@@ -161,12 +161,12 @@ func containsOne(payload []byte, parts [][]byte) bool {
 	return false
 }
 
-// revoked returns the error with which a task ends whose job was deleted: asynq then
-// forgets the task, with its payload. It returns nil if the job was not deleted.
+// revoked returns the error that ends a task of a deleted job: asynq then deletes the task
+// and its payload. It returns nil if the job was not deleted.
 func (w *Worker) revoked(ctx context.Context, job tasks.JobKey, err error) error {
 	erased := errors.Is(err, tasks.ErrErased)
 	if errors.Is(err, store.ErrNotFound) && job.ID != "" {
-		erased, _ = w.cfg.Store.IsErased(ctx, job) // if the store cannot tell, the task is retried
+		erased, _ = w.cfg.Store.IsErased(ctx, job) // on an error the task is retried
 	}
 	if !erased {
 		return nil

@@ -105,7 +105,7 @@ func TestSweepContinuesADeletionThatWasKilled(t *testing.T) {
 	testenv.NoError(t, f.store.BeginErasure(t.Context(), tasks.KlingJob("vid_1"), time.Now()))
 	f.sweep(t)
 	f.checkErased(t, "vid_1")
-	for _, later := range []time.Duration{3 * time.Minute, 2 * time.Hour} { // what running tasks wrote since
+	for _, later := range []time.Duration{3 * time.Minute, 2 * time.Hour} { // deletes what running tasks wrote since
 		testenv.NoError(t, os.MkdirAll(filepath.Join(f.bucket, "vid_1"), 0o700))
 		f.cfg.Now = func() time.Time { return time.Now().Add(later) }
 		f.renew(t)
@@ -114,7 +114,7 @@ func TestSweepContinuesADeletionThatWasKilled(t *testing.T) {
 	}
 	due, err := f.store.DueErasures(t.Context(), time.Now().Add(24*time.Hour), 10)
 	if err != nil || len(due) > 0 {
-		t.Errorf("due for ever: %v, %v", due, err)
+		t.Errorf("still due: %v, %v", due, err)
 	}
 }
 

@@ -27,7 +27,7 @@ func (w *Worker) recordEvent(ctx context.Context, payload []byte) error {
 }
 
 // record records an event. If the event is Kling's answer with a fresh link, dead is the
-// file with the dead one.
+// file with the link that it replaces.
 func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Media) error {
 	src, ok := w.cfg.Sources[event.Source]
 	if !ok {
@@ -68,7 +68,7 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 	w.metrics.charge(owed.Model, owed.Charged)
 	if update != nil {
 		if owed.TestCallback && !w.mayAsk(update.Job) {
-			w.cfg.Log.Info("test callback received, unless its job is heard of again", zap.Stringer("job_id", update.Job))
+			w.cfg.Log.Info("probable test callback received", zap.Stringer("job_id", update.Job))
 		}
 		if err := w.noMedia(ctx, update.Job, owed); err != nil {
 			return err
@@ -153,12 +153,12 @@ func headersOf(event tasks.Event) http.Header {
 }
 
 func aboutEvent(payload []byte) (job tasks.JobKey, eventID string) {
-	event, _ := tasks.DecodeEvent(payload) // an unreadable payload is about nothing
+	event, _ := tasks.DecodeEvent(payload) // an unreadable payload names no job
 	return event.Job, event.ID
 }
 
-// destinations returns the destinations of an event's notifications. What may be a test
-// callback has none, unless its job is known otherwise.
+// destinations returns the destinations of an event's notifications. A possible test
+// callback has none, unless other events know its job.
 func (w *Worker) destinations(ctx context.Context, event tasks.Event, update *tasks.JobUpdate) ([]string, error) {
 	if event.Type == tasks.TypeTest {
 		return nil, nil

@@ -45,7 +45,7 @@ func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.A
 }
 
 // conclude notes a look-up and when the next one is due. An unfinished job that has been
-// silent for GiveUp is lost; its last look-up is due at that time. What looks like a test
+// silent for GiveUp is lost; its last look-up is due at that time. A possible test
 // callback is never lost.
 func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome string, settled bool) error {
 	if lookup.NoMedia != "" {
@@ -95,14 +95,14 @@ func (q *inquirer) enqueueAnswer(ctx context.Context, job kling.Answer) error {
 	return q.w.enqueue(ctx)(tasks.RecordEvent(event))
 }
 
-// lose gives a job up. Later events still update it.
+// lose gives up on a job. Later events still update it.
 func (q *inquirer) lose(ctx context.Context, lookup store.Lookup, now time.Time) error {
 	q.w.metrics.lookups.WithLabelValues(lookupLost).Inc()
 	q.w.cfg.Log.Warn("job is lost: no news for too long", zap.Stringer("job_id", lookup.Job), zap.Time("heard_at", lookup.HeardAt))
 	return q.noteStatus(ctx, lookup, tasks.StatusLost, now)
 }
 
-// noteTest notes that Kling does not know the job of what looked like a test callback.
+// noteTest notes that Kling does not know the job of a possible test callback.
 func (q *inquirer) noteTest(ctx context.Context, lookup store.Lookup, now time.Time) error {
 	q.w.cfg.Log.Info("test callback received: Kling does not know its job", zap.Stringer("job_id", lookup.Job))
 	return q.noteStatus(ctx, lookup, tasks.StatusTest, now)

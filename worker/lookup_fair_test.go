@@ -16,7 +16,7 @@ import (
 )
 
 func TestFailingLookupsDoNotDelayOthers(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	trouble := &kling.APIError{Status: http.StatusInternalServerError, Code: 5000}
 	w.kling.troubles = map[string]error{"stale-poison": trouble, "named-poison": trouble}
 	w.deliver(t, source.CallbackName, "", source.TypeCallback, "named-poison", `{"task_id":"named-poison","task_status":"succeed"}`)
@@ -34,7 +34,7 @@ func TestFailingLookupsDoNotDelayOthers(t *testing.T) {
 	w.kling.taken()
 	// Two minutes, with a pause of a few seconds after each failure.
 	for range 120 {
-		_ = w.worker.LookUp(t.Context()) // the poison's error
+		_ = w.worker.LookUp(t.Context()) // the failing job's error
 		w.pass(time.Second)
 	}
 	asked := map[string]int{}
@@ -47,7 +47,7 @@ func TestFailingLookupsDoNotDelayOthers(t *testing.T) {
 		}
 	}
 	if asked["named"] != 1 {
-		t.Errorf("the job that was named was asked about %d times, want once", asked["named"])
+		t.Errorf("Kling was asked about the named job %d times, want once", asked["named"])
 	}
 	for _, id := range []string{"stale-poison", "named-poison"} {
 		if n := asked[id]; n < 2 || n > 30 {
@@ -57,7 +57,7 @@ func TestFailingLookupsDoNotDelayOthers(t *testing.T) {
 }
 
 func TestMadeUpJobsDoNotDelayKnownJobs(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	for n := range 200 {
 		id := fmt.Sprintf("made-up-%d", n)
 		w.deliver(t, source.CallbackName, "", source.TypeCallback, id, fmt.Sprintf(`{"task_id":%q,"task_status":"succeed"}`, id))
@@ -85,7 +85,7 @@ func TestMadeUpJobsDoNotDelayKnownJobs(t *testing.T) {
 }
 
 func TestLookupFindsJobByItsExternalID(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.track(t, "mine-1", "text2video")
 	w.kling.legacy["881"] = `{"task_id":"881","task_status":"processing","updated_at":1736936700000,"task_info":{"external_task_id":"mine-1"}}`
 	w.kling.names = map[string]string{"mine-1": "881"}
@@ -104,7 +104,7 @@ func TestLookupFindsJobByItsExternalID(t *testing.T) {
 
 func TestLookupsCountAsOnForADay(t *testing.T) {
 	server := miniredis.RunT(t)
-	w := newWaiting(t, server.Addr())
+	w := newLookupFixture(t, server.Addr())
 	for after, want := range map[time.Duration]bool{time.Hour: true, 25 * time.Hour: false} {
 		w.lookUp(t)
 		server.FastForward(after)

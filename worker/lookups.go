@@ -24,13 +24,13 @@ type Kling interface {
 	Job(ctx context.Context, id string, kinds ...kling.JobKind) (kling.Answer, error)
 }
 
-// Lookups configures how Kling is asked about silent jobs.
+// Lookups configures look-ups of silent jobs at Kling.
 type Lookups struct {
 	// Kling is nil without credentials; then there are no look-ups.
 	Kling Kling
 	// NewAPI reports that the credentials work for the new API.
 	NewAPI bool
-	// After is how long an unfinished job may be silent before Kling is asked. The wait
+	// After is how long an unfinished job may be silent before a look-up. The wait
 	// doubles with each answer without news, up to a day. Default 15 min.
 	After time.Duration
 	// GiveUp is how long a job may be silent before it is lost; default 7 days.
@@ -40,7 +40,7 @@ type Lookups struct {
 const (
 	// lookupEvery is how often the worker checks for jobs to ask about.
 	lookupEvery = time.Second
-	// lookupBatch is the most jobs of each query in one round.
+	// lookupBatch limits the jobs of each query in one round.
 	lookupBatch = 2 * kling.BatchSize
 	// lookupRound is how long one round may start further requests.
 	lookupRound = 10 * time.Second
@@ -52,14 +52,14 @@ const (
 	// of the time that it has been silent if that is longer.
 	lookupAgain = time.Minute
 	lookupShare = 32
-	// testAfter is how long what may be a test callback waits for its look-up.
+	// testAfter is how long a possible test callback waits for its look-up.
 	testAfter = time.Minute
 	// lookupCap is the longest wait between two look-ups of a job.
 	lookupCap = 24 * time.Hour
 )
 
-// inquirer asks Kling about jobs. Only one in the fleet does at a time, so that its
-// client's rate limit applies to the whole fleet.
+// inquirer asks Kling about jobs. Only one worker of the fleet does so at a time, so that
+// its client's rate limit applies to the whole fleet.
 type inquirer struct {
 	w *Worker
 	Lookups
@@ -105,8 +105,8 @@ func (w *Worker) LookUp(ctx context.Context) error {
 	return w.inquirer.inTurn(ctx)
 }
 
-// inTurn asks about the jobs that are due if this worker has the lease. It also extends
-// the lease until quietUntil, while nobody asks.
+// inTurn asks about the jobs that are due if this worker has the lease. It extends the
+// lease until quietUntil too, while nobody asks.
 func (q *inquirer) inTurn(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -132,8 +132,8 @@ func (q *inquirer) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Strangers can name any number of jobs in unsigned callbacks, so every other round
-	// takes the newest first: those need not wait for all the others.
+	// Strangers can name any number of jobs in unsigned callbacks. Every other round takes
+	// the newest first, so that they do not wait for all the others.
 	q.rounds++
 	named, err := q.w.cfg.Store.RequestedLookups(ctx, store.RequestFilter{Platform: tasks.PlatformKling, Newest: q.rounds%2 == 0, Now: now, Limit: lookupBatch})
 	if err != nil {
@@ -143,7 +143,7 @@ func (q *inquirer) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What may be a test callback is looked up sooner, so that people see what it was.
+	// Possible test callbacks are looked up sooner, so that people see what they were.
 	tests, err := q.w.cfg.Store.PossibleTests(ctx, tasks.PlatformKling, now.Add(-min(q.After, testAfter)), now, lookupBatch)
 	if err != nil {
 		return err
@@ -155,8 +155,8 @@ func (q *inquirer) ask(ctx context.Context) error {
 	return q.askAbout(ctx, inOrder(named, known, stale, bare, tests))
 }
 
-// inOrder merges the lists, each job once. Requested jobs, silent ones and the others take
-// turns, and a job that was only named follows every four turns.
+// inOrder merges the lists, each job once. The lists take turns; one of named, the jobs
+// only named in unsigned callbacks, follows every four turns.
 func inOrder(named []store.Lookup, lists ...[]store.Lookup) []store.Lookup {
 	var order []store.Lookup
 	seen := make(map[string]bool)

@@ -29,7 +29,7 @@ type fakeKling struct {
 	// tasks and legacy are the raw jobs of both APIs by id.
 	tasks, legacy map[string]string
 	err           error
-	// troubles are errors by legacy id; names are ids by external id.
+	// troubles has errors by legacy id; names has ids by external id.
 	troubles map[string]error
 	names    map[string]string
 	// answer, if set, returns the answer to the nth question.
@@ -98,24 +98,24 @@ func (k *fakeKling) taken() []string {
 }
 
 // checkAsked checks the calls to Kling since the last check.
-func (w *waiting) checkAsked(t *testing.T, want ...string) {
+func (w *lookupFixture) checkAsked(t *testing.T, want ...string) {
 	t.Helper()
 	if asked := w.kling.taken(); !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
 }
 
-// waiting is a worker with a fake Kling and a clock that the test moves.
-type waiting struct {
+// lookupFixture is a worker with a fake Kling and a clock that the test moves.
+type lookupFixture struct {
 	*fixture
 	kling *fakeKling
 	mu    sync.Mutex // guards now
 	now   time.Time
 }
 
-func newWaiting(t *testing.T, addr string) *waiting {
+func newLookupFixture(t *testing.T, addr string) *lookupFixture {
 	t.Helper()
-	w := &waiting{now: time.Now().UTC().Truncate(time.Second), kling: &fakeKling{tasks: map[string]string{}, legacy: map[string]string{}}}
+	w := &lookupFixture{now: time.Now().UTC().Truncate(time.Second), kling: &fakeKling{tasks: map[string]string{}, legacy: map[string]string{}}}
 	w.fixture = newFixture(t, addr, time.Second)
 	w.cfg.Now = w.clock
 	w.cfg.Lookups = worker.Lookups{Kling: w.kling, NewAPI: true}
@@ -125,7 +125,7 @@ func newWaiting(t *testing.T, addr string) *waiting {
 }
 
 // work runs the pending tasks in another worker.
-func (w *waiting) work(t *testing.T) {
+func (w *lookupFixture) work(t *testing.T) {
 	t.Helper()
 	asks := w.worker
 	w.renew(t)
@@ -133,30 +133,30 @@ func (w *waiting) work(t *testing.T) {
 	w.worker = asks
 }
 
-func (w *waiting) clock() time.Time {
+func (w *lookupFixture) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
 }
 
-func (w *waiting) pass(d time.Duration) {
+func (w *lookupFixture) pass(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)
 }
 
-func (w *waiting) lookUp(t *testing.T) {
+func (w *lookupFixture) lookUp(t *testing.T) {
 	t.Helper()
 	testenv.NoError(t, w.worker.LookUp(t.Context()))
 }
 
-func (w *waiting) track(t *testing.T, id, api string) {
+func (w *lookupFixture) track(t *testing.T, id, api string) {
 	t.Helper()
 	_, err := w.store.Track(t.Context(), tasks.KlingJob(id), tasks.Metadata{API: api}, w.clock())
 	testenv.NoError(t, err)
 }
 
-func (w *waiting) job(t *testing.T, id string) store.Job {
+func (w *lookupFixture) job(t *testing.T, id string) store.Job {
 	t.Helper()
 	j, err := w.store.Job(t.Context(), tasks.KlingJob(id))
 	testenv.NoError(t, err)
@@ -167,7 +167,7 @@ const completedBody = `{"id":"881","status":"succeeded","update_time":1736937000
 
 func TestLookupsOfASilentJobBecomeRarer(t *testing.T) {
 	t.Parallel()
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
 	w.track(t, "881", tasks.APITasks)
 	var asked []time.Duration
@@ -213,7 +213,7 @@ func TestLookupsOfASilentJobBecomeRarer(t *testing.T) {
 
 func TestWebhookAfterLookupChangesNothing(t *testing.T) {
 	onRedis(t, func(t *testing.T, addr string) {
-		w := newWaiting(t, addr)
+		w := newLookupFixture(t, addr)
 		body := fmt.Sprintf(completedBody, w.cdn.URL)
 		w.track(t, "881", "")
 		w.kling.tasks["881"] = body
@@ -241,7 +241,7 @@ func TestWebhookAfterLookupChangesNothing(t *testing.T) {
 }
 
 func TestUnsignedCallbackOnlyAsksKling(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
 	w.deliver(t, source.CallbackName, "", source.TypeCallback, "881", fmt.Sprintf(completedBody, w.cdn.URL))
 	w.deliver(t, source.CallbackName, "", source.TypeCallback, "made-up", `{"task_id":"made-up","task_status":"succeed"}`)
@@ -281,7 +281,7 @@ func TestJobIsLostWithoutUsableAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWaiting(t, miniredis.RunT(t).Addr())
+			w := newLookupFixture(t, miniredis.RunT(t).Addr())
 			w.kling.troubles = map[string]error{"881": tt.err, "named": tt.err}
 			if tt.name == "unknown status" {
 				w.kling.legacy["881"] = `{"task_id":"881","task_status":"on_hold"}`
@@ -325,8 +325,8 @@ func TestJobIsLostWithoutUsableAnswers(t *testing.T) {
 
 func TestOnlyOneWorkerAsksKling(t *testing.T) {
 	server := miniredis.RunT(t)
-	first, second := newWaiting(t, server.Addr()), newWaiting(t, server.Addr()) // the first has the lease
-	for _, w := range []*waiting{first, second} {
+	first, second := newLookupFixture(t, server.Addr()), newLookupFixture(t, server.Addr()) // the first has the lease
+	for _, w := range []*lookupFixture{first, second} {
 		w.track(t, "881", "")
 		w.pass(16 * time.Minute)
 	}
@@ -344,7 +344,7 @@ func TestOnlyOneWorkerAsksKling(t *testing.T) {
 
 func TestOnlyJobsOfKlingAreAskedAbout(t *testing.T) {
 	t.Parallel()
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	other := tasks.JobKey{Platform: "fal", ID: "881"}
 	_, err := w.store.Track(t.Context(), other, tasks.Metadata{}, w.clock())
 	testenv.NoError(t, err)

@@ -40,7 +40,7 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 		// Kling may answer later, so this error is not permanent.
 		return &linkError{file.URL, fmt.Errorf("%s; got no fresh link from Kling: %w", err.Error(), renewErr)}
 	case same && fresh.URL == file.URL:
-		// The link is not dead: its file is not there yet.
+		// The link is valid, but its file is not there yet.
 		return &linkError{file.URL, errors.New(err.Error() + "; Kling still gives the same link")}
 	case fresh.State == store.MediaStored && fresh.GivenUp == "":
 		return nil // another task stored it from a newer link meanwhile
@@ -121,8 +121,8 @@ type linkError struct {
 
 func (e *linkError) Unwrap() error { return e.error }
 
-// mediaTrouble notes why a file is not stored yet.
-func (w *Worker) mediaTrouble(ctx context.Context, payload []byte, reason error) error {
+// noteMediaFailure notes why a file is not stored yet.
+func (w *Worker) noteMediaFailure(ctx context.Context, payload []byte, reason error) error {
 	p, err := tasks.DecodeMediaDownload(payload)
 	if err != nil {
 		return err

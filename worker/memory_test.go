@@ -1,6 +1,6 @@
 //go:build !race
 
-// The race detector multiplies memory, so its build leaves this file out.
+// The race detector uses too much memory for this test.
 
 package worker_test
 
@@ -20,7 +20,7 @@ import (
 // The bodies of all events would take 80 MiB.
 func TestSweepOfManyOwedRowsTakesLittleMemory(t *testing.T) {
 	f := newFixture(t, testenv.Redis(t).Addr(), time.Second)
-	const events, batch, most = 5000, 500, 16 // each owes itself and a notification
+	const events, batch, most = 5000, 500, 16 // each event and its notification are owed
 	body := []byte(`{"event":"video.failed","data":{"job_id":"vid_1","error":"` + strings.Repeat("x", 16<<10) + `"}}`)
 	for first := 0; first < events; first += batch {
 		list := make([]store.Recording, batch)

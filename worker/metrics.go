@@ -23,7 +23,7 @@ const (
 	lookupFound   = "found"
 	lookupUnknown = "unknown"
 	lookupUnclear = "unclear" // no usable answer
-	lookupLost    = "lost"    // silent for too long, counted beside the others
+	lookupLost    = "lost"    // silent for too long; counted in addition to the others
 )
 
 type metrics struct {
@@ -70,7 +70,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	m.costs = newCostCounter()
 	m.concurrency = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "klinghook_worker_concurrency",
-		Help: "The most tasks of a queue that this process runs at once.",
+		Help: "Maximum number of tasks of a queue that this process runs at once.",
 	}, []string{"queue"})
 	// Counters start at 0: Prometheus sees no increase in a counter that appears as 1.
 	for _, policy := range tasks.Policies() {

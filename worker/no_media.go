@@ -11,17 +11,17 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Kling is asked at once about a completed job that lacks a file, and then again after
-// waits that double from noMediaWait: 10 times in 9 hours. If Kling cannot be asked, the
-// last time is after a day.
+// Look-ups of a completed job that lacks a file start at once. The wait between them
+// doubles from noMediaWait: 10 look-ups in 9 hours. While Kling is unavailable they go on
+// for a day.
 const (
 	noMediaAsks  = 10
 	noMediaWait  = time.Minute
 	noMediaLimit = 24 * time.Hour
 )
 
-// noMedia handles the outcome of recording an event of a completed job that lacks a file,
-// or of one that found it. Without credentials the job is given up at once.
+// noMedia handles the result of recording an event that leaves a completed job without a
+// file, or that brings the file. Without credentials the job is given up at once.
 func (w *Worker) noMedia(ctx context.Context, job tasks.JobKey, owed store.Owed) error {
 	switch {
 	case owed.NoMedia != "" && !w.mayAsk(job):

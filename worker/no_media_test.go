@@ -55,7 +55,7 @@ func TestWithoutCredentialsAJobWithoutMediaIsADeadLetterAtOnce(t *testing.T) {
 }
 
 func TestKlingIsAskedForMissingMediaAtOnce(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = fmt.Sprintf(completedBody, w.cdn.URL)
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", `{"id":"881","status":"succeeded","outputs":[]}`)
 	w.work(t)
@@ -75,7 +75,7 @@ func TestKlingIsAskedForMissingMediaAtOnce(t *testing.T) {
 
 func TestMissingMediaIsGivenUpWithinADay(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
-	w := newWaiting(t, addr)
+	w := newLookupFixture(t, addr)
 	w.kling.tasks["881"] = `{"id":"881","status":"succeeded","outputs":[{"type":"video","url":""}]}`
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", `{"id":"881","status":"succeeded"}`)
 	w.work(t)
@@ -109,7 +109,7 @@ func TestMissingMediaIsGivenUpWithinADay(t *testing.T) {
 }
 
 func TestMissingMediaIsGivenUpThoughKlingIsDown(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.kling.err = errors.New("connection refused")
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", `{"id":"881","status":"succeeded","outputs":[{"type":"mesh","url":"https://x/1"}]}`)
 	w.work(t)
@@ -123,7 +123,7 @@ func TestMissingMediaIsGivenUpThoughKlingIsDown(t *testing.T) {
 const testBody = `{"id":"881","status":"submitted","message":"","create_time":1736937000000,"update_time":1736937000000,"outputs":[],"billing":[]}`
 
 // notifyAll forwards created, lost and test events to the receiver.
-func (w *waiting) notifyAll(t *testing.T) {
+func (w *lookupFixture) notifyAll(t *testing.T) {
 	t.Helper()
 	n, err := notify.New(notify.Config{
 		ForwardURLs: []string{w.receiver}, ForwardSecret: "whsec_c2VjcmV0LW9mLXRoZS10ZXN0", Events: []string{tasks.TypeCreated, tasks.TypeLost, tasks.TypeTest},
@@ -136,7 +136,7 @@ func (w *waiting) notifyAll(t *testing.T) {
 func TestTestCallbackIsNeverLost(t *testing.T) {
 	for name, asks := range map[string]bool{"with credentials": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
-			w := newWaiting(t, miniredis.RunT(t).Addr())
+			w := newLookupFixture(t, miniredis.RunT(t).Addr())
 			w.notifyAll(t)
 			if !asks {
 				w.cfg.Lookups.Kling = nil
@@ -180,7 +180,7 @@ func TestTestCallbackIsNeverLost(t *testing.T) {
 }
 
 func TestFirstCallbackOfAJobIsNoTestCallback(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.notifyAll(t)
 	w.kling.tasks["881"] = testBody // Kling knows it
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCreated, "881", testBody)

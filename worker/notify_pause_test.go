@@ -19,14 +19,14 @@ import (
 
 // shop is a destination beside the receiver of the fixture.
 type shop struct {
-	*waiting
+	*lookupFixture
 	down     atomic.Bool
 	requests atomic.Int32
 }
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{waiting: newWaiting(t, miniredis.RunT(t).Addr())}
+	s := &shop{lookupFixture: newLookupFixture(t, miniredis.RunT(t).Addr())}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		if s.down.Load() {

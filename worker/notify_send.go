@@ -67,10 +67,10 @@ func (w *Worker) send(ctx context.Context, notification store.Notification, mess
 	effect, noteErr := w.attempts.Do(ctx, attempt)
 	switch {
 	case effect.Paused:
-		w.cfg.Log.Error("destination paused: every attempt has failed for a day; klinghook destinations show has the latest",
+		w.cfg.Log.Error("destination paused: every attempt has failed for a day; see klinghook destinations show",
 			zap.String("destination", notification.Destination), zap.Time("failing_since", effect.FailingSince), zap.Error(err))
 	case effect.Resumed:
-		w.cfg.Log.Info("destination works again and is resumed", zap.String("destination", notification.Destination))
+		w.cfg.Log.Info("destination works again: resumed", zap.String("destination", notification.Destination))
 	}
 	switch {
 	case err == nil:
@@ -83,8 +83,8 @@ func (w *Worker) send(ctx context.Context, notification store.Notification, mess
 	return err
 }
 
-// errHeld means that a task's work stays owed while its destination is paused. The task
-// ends, which costs no attempt; a sweep enqueues it again.
+// errHeld means that a task waits for its paused destination. The task ends, which costs
+// no attempt; a sweep enqueues it again.
 var errHeld = errors.New("held")
 
 // hold leaves a notification pending.
@@ -110,8 +110,8 @@ func (w *Worker) noteDestinations(ctx context.Context) {
 	}
 }
 
-// notificationTrouble notes why a notification is not sent yet.
-func (w *Worker) notificationTrouble(ctx context.Context, payload []byte, reason error) error {
+// noteNotificationFailure notes why a notification is not sent yet.
+func (w *Worker) noteNotificationFailure(ctx context.Context, payload []byte, reason error) error {
 	p, err := tasks.DecodeNotifySend(payload)
 	if err != nil {
 		return err

@@ -15,15 +15,15 @@ import (
 	"github.com/klinghook/klinghook/worker"
 )
 
-// audience is an observer that remembers all calls.
-type audience struct {
+// recorder is an observer that records all calls.
+type recorder struct {
 	mu        sync.Mutex // guards the fields below
 	attempts  []worker.Attempt
 	downloads []string            // "<job>/<name> from <host>"
 	progress  map[string][2]int64 // the last received and total
 }
 
-func (a *audience) Downloading(job tasks.JobKey, name, host string) func(received, total int64) {
+func (a *recorder) Downloading(job tasks.JobKey, name, host string) func(received, total int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := job.String() + "/" + name
@@ -35,7 +35,7 @@ func (a *audience) Downloading(job tasks.JobKey, name, host string) func(receive
 	}
 }
 
-func (a *audience) Attempted(attempt worker.Attempt) {
+func (a *recorder) Attempted(attempt worker.Attempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.attempts = append(a.attempts, attempt)
@@ -51,7 +51,7 @@ func TestObserverReplacesTheLog(t *testing.T) {
 		}
 		serve(w, r)
 	}
-	a := &audience{progress: map[string][2]int64{}}
+	a := &recorder{progress: map[string][2]int64{}}
 	f.cfg.Observer = a
 	f.renew(t)
 	f.deliverSeed(t, tasks.TypeCompleted, "vid_1", `,"video_url":"`+f.cdn.URL+`/v.mp4?sig=hush"`)

@@ -68,7 +68,7 @@ func (p *Pruner) deleteObjects(ctx context.Context, doomed []string) error {
 	defer cancel()
 	var mu sync.Mutex // guards gone and failed
 	var gone []string
-	var failed error // one stands for all
+	var failed error // one is enough
 	err := inParallel(ctx, doomed, func(ctx context.Context, object string) error {
 		err := p.Bucket.Remove(ctx, object)
 		mu.Lock()
@@ -104,7 +104,7 @@ func (w *Worker) runPrunes(ctx context.Context) {
 	}
 }
 
-// pruneInTurn prunes unless another worker has begun to within the interval.
+// pruneInTurn prunes unless another worker has started to within the interval.
 func (w *Worker) pruneInTurn(ctx context.Context) error {
 	if w.cfg.Retention == (store.Retention{}) {
 		return nil

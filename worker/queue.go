@@ -70,7 +70,7 @@ func isNotFound(err error) bool {
 	return errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound)
 }
 
-// maxGenerations is the most generations of one task.
+// maxGenerations limits the generations of one task.
 const maxGenerations = 5
 
 // enqueueAgain enqueues a task whose work is owed although asynq may remember it as

@@ -15,7 +15,7 @@ import (
 )
 
 // refuse answers downloads with a status while dead returns true.
-func (w *waiting) refuse(status int, dead func(*http.Request) bool) {
+func (w *lookupFixture) refuse(status int, dead func(*http.Request) bool) {
 	serve := w.serve
 	w.serve = func(rw http.ResponseWriter, r *http.Request) {
 		if dead(r) {
@@ -40,7 +40,7 @@ func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
 			"the link is before its file": {"/v.mp4", func(*http.Request) bool { early--; return early >= 0 }, []string{"881", "881"}},
 		} {
 			t.Run(name+", "+http.StatusText(status), func(t *testing.T) {
-				w := newWaiting(t, miniredis.RunT(t).Addr())
+				w := newLookupFixture(t, miniredis.RunT(t).Addr())
 				body := fmt.Sprintf(completedBody, w.cdn.URL)
 				w.kling.tasks["881"] = strings.Replace(body, "/v.mp4", tt.link, 1)
 				w.refuse(status, tt.dead)
@@ -58,7 +58,7 @@ func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
 }
 
 func TestMalformedLinkIsReplaced(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	body := fmt.Sprintf(completedBody, w.cdn.URL)
 	w.kling.tasks["881"] = body
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", strings.Replace(body, w.cdn.URL, "https://cdn.example:x", 1))
@@ -67,7 +67,7 @@ func TestMalformedLinkIsReplaced(t *testing.T) {
 }
 
 func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	old := fmt.Sprintf(completedBody, w.cdn.URL)
 	fresh := strings.Replace(old, "/v.mp4", "/v.mp4?fresh=1", 1)
 	w.refuse(http.StatusNotFound, withoutQuery)
@@ -89,7 +89,7 @@ func TestFreshDeadLinksEndAsOneDeadLetter(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
-			w := newWaiting(t, miniredis.RunT(t).Addr())
+			w := newLookupFixture(t, miniredis.RunT(t).Addr())
 			w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }
 			w.kling.answer = func(n int) string { return fmt.Sprintf(completedBody, fmt.Sprintf("%s/v.mp4?fresh=%d#", w.cdn.URL, n)) }
 			w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
@@ -116,7 +116,7 @@ func (f *fixture) runRetries(t *testing.T, queue string) {
 }
 
 func TestDeadLinkEndsAsDeadLetterOnceKlingAnswers(t *testing.T) {
-	w := newWaiting(t, miniredis.RunT(t).Addr())
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.serve = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusGone) }
 	w.kling.err = errors.New("connection refused")
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))

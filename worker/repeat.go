@@ -8,10 +8,10 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// Notify notifies of how a job stands once more: these destinations or, without any, those
+// Notify sends a job's current state again: to these destinations or, without any, to those
 // that were notified of it before. It returns how many notifications it enqueued. Each has
-// a new ID, because receivers drop those that they know. A destination whose notification
-// is still pending gets no other.
+// a new ID, because receivers drop known ones. A destination with a pending notification
+// gets no other.
 func (r *Replayer) Notify(ctx context.Context, key tasks.JobKey, destinations []string) (int, error) {
 	job, err := r.Store.Job(ctx, key)
 	if err != nil {

@@ -57,9 +57,8 @@ func (w *Worker) sweepInTurn(ctx context.Context) error {
 }
 
 // Sweep continues deletions of jobs, buries tasks that were archived without a dead letter,
-// ends dead letters whose work was done after all, runs orphaned tasks again, and enqueues
-// work that the store owes and no queue has. It may run more than once, or in two workers
-// at once.
+// closes dead letters of work that was done later, runs orphaned tasks again, and enqueues
+// owed work that no queue has. It may run more than once, or in two workers at once.
 func (w *Worker) Sweep(ctx context.Context) error {
 	w.sweeping.Lock()
 	defer w.sweeping.Unlock()
@@ -98,7 +97,7 @@ func (w *Worker) warnOfOtherShards() error {
 	return nil
 }
 
-// sweepOrphans enqueues tasks again, under another ID, that stay active although no
+// sweepOrphans enqueues again, under another ID, tasks that stay active although no
 // server runs them. asynq has lost their leases (asynq issues 1051 and 1144) and will
 // neither run nor release them. sweepOrphans skips tasks with an expired lease, because
 // asynq retries those.
@@ -164,7 +163,7 @@ func (w *Worker) enqueueOrphans(ctx context.Context, orphans []*asynq.TaskInfo) 
 	return nil
 }
 
-// reportWork counts what people should know of, for the metrics and for alerts.
+// reportWork counts what people should know about, for the metrics and for alerts.
 func (w *Worker) reportWork(ctx context.Context) (err error) {
 	var report tasks.WorkReport
 	if report.Expiring, err = w.cfg.Store.CountExpiringMedia(ctx, w.cfg.LinkLifetime, w.cfg.Now()); err != nil {

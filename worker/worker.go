@@ -32,13 +32,13 @@ type Config struct {
 	Fetcher *media.Fetcher
 	Bucket  *media.Bucket
 	Notify  *notify.Notifier
-	// Lookups configures look-ups of silent jobs; without a Kling there are none.
+	// Lookups configures look-ups of silent jobs; if its Kling is nil, there are none.
 	Lookups Lookups
-	// MediaKinds are the kinds of files that are stored; default all but watermarked forms.
+	// MediaKinds are the kinds of files that are stored; default all but watermarked copies.
 	MediaKinds []tasks.MediaKind
-	// Retention is how long finished work is kept; by default, for ever.
+	// Retention is how long finished work is kept; default forever.
 	Retention store.Retention
-	// LinkLifetime is how long links to media live; default 30 days.
+	// LinkLifetime is how long links to media work; default 30 days.
 	LinkLifetime time.Duration
 	// StoredLinkLifetime is how long links to stored files work; 0 means no links.
 	StoredLinkLifetime time.Duration

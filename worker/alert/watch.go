@@ -24,8 +24,8 @@ const (
 	watchEvery = 10 * time.Second
 	// roundTimeout ends a round while its lease is valid.
 	roundTimeout = leaseTime - 15*time.Second
-	// atMost is the least time between two alerts of a cause.
-	atMost = time.Hour
+	// minInterval is the shortest time between two alerts about a cause.
+	minInterval = time.Hour
 	// A failed send is repeated after retryFirst. The wait doubles up to retryCap.
 	retryFirst, retryCap = 30 * time.Second, 15 * time.Minute
 )
@@ -73,7 +73,7 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// Watch checks the causes once and sends news, unless another process watches.
+// Watch checks the causes once and sends what changed, unless another process watches.
 func (w *Watcher) Watch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
@@ -95,7 +95,7 @@ func (w *Watcher) Watch(ctx context.Context) error {
 	for i, destination := range w.cfg.Destinations {
 		group.Go(func() {
 			for _, c := range list {
-				errs[i] = errors.Join(errs[i], w.tell(ctx, destination, c, known[c.cause+" "+destination]))
+				errs[i] = errors.Join(errs[i], w.notify(ctx, destination, c, known[c.cause+" "+destination]))
 			}
 		})
 	}
@@ -103,20 +103,20 @@ func (w *Watcher) Watch(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// state is what one destination knows of a cause.
+// state is what one destination has been sent about a cause.
 type state struct {
 	// Since is when the condition began; zero while all is well.
 	Since time.Time `json:"since,omitzero"`
-	// Told is the level that the destination knows of; 0 if it knows that all is well.
+	// Told is the level last sent; 0 if all was well.
 	Told int64 `json:"told,omitempty"`
-	// ToldAt is when it last got a message about a problem.
+	// ToldAt is when a message about a problem was last sent.
 	ToldAt time.Time `json:"told_at,omitzero"`
 	// Failures counts failed sends in a row; the next one is at RetryAt.
 	Failures int       `json:"failures,omitempty"`
 	RetryAt  time.Time `json:"retry_at,omitzero"`
 }
 
-// message is news for a destination.
+// message is what to send to a destination.
 type message int
 
 const (
@@ -140,16 +140,16 @@ func (s state) next(c condition, now time.Time) (state, message) {
 	if s.Since.IsZero() {
 		s.Since = now
 	}
-	s.Told = min(s.Told, c.level) // what gets worse again is news
-	if c.level == s.Told || now.Sub(s.Since) < c.after || now.Before(s.RetryAt) || !s.ToldAt.IsZero() && now.Sub(s.ToldAt) < atMost {
+	s.Told = min(s.Told, c.level) // a later rise is reported again
+	if c.level == s.Told || now.Sub(s.Since) < c.after || now.Before(s.RetryAt) || !s.ToldAt.IsZero() && now.Sub(s.ToldAt) < minInterval {
 		return s, nothing
 	}
 	return s, begun
 }
 
-// tell brings one destination up to date about a cause. A process that is killed between
-// sending and saving sends the message twice.
-func (w *Watcher) tell(ctx context.Context, destination string, c condition, saved string) error {
+// notify brings one destination up to date about a cause. If the process is killed between
+// sending and saving, the message is sent twice.
+func (w *Watcher) notify(ctx context.Context, destination string, c condition, saved string) error {
 	var s state
 	_ = json.Unmarshal([]byte(saved), &s) // nothing was sent, or another release sent it
 	now := w.cfg.Now().UTC()

@@ -107,7 +107,7 @@ func TestAlertIsSentOnceAndAtItsEndAndAtMostOnceAnHour(t *testing.T) {
 	w.report(tasks.WorkReport{})
 	w.watch(p, "", "klinghook: over: No dead letter is open any more.")
 	w.watch(p, "")
-	// Without a report nothing is known, and nothing is over.
+	// Without a report, no problem is over.
 	w.report(tasks.WorkReport{Expiring: 2})
 	w.watch(p, "", "Links are about to expire: 2 files")
 	w.server.FastForward(workReportIsGone)
@@ -162,7 +162,7 @@ func TestIngestCauses(t *testing.T) {
 	w.reportIngest(tasks.IngestReport{SpoolPercent: spoolHigh - 1})
 	w.watch(p, "")
 	w.reportIngest(tasks.IngestReport{SpoolPercent: 80})
-	w.watch(p, "", "A spool fills: The spool of host-1 is 80 % full.")
+	w.watch(p, "", "A spool is filling up: The spool of host-1 is 80 % full.")
 	w.reportIngest(refusal(100, time.Second))
 	w.watch(p, "", "over: No spool is filling")
 	w.reportIngest(refusal(3, 2*time.Minute))
@@ -178,7 +178,7 @@ func TestNoWorkerRuns(t *testing.T) {
 	w.pass(restartTime - time.Second)
 	w.watch(p, "workers")
 	w.pass(time.Second)
-	w.watch(p, "workers", "No worker runs: Events wait in Redis.")
+	w.watch(p, "workers", "No worker is running: Events wait in Redis.")
 	w.server.SetError("away")
 	if err := p.Watch(t.Context()); err == nil {
 		t.Error("no error while Redis is away")

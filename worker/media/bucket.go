@@ -125,8 +125,8 @@ func (b *Bucket) Location(object string) string {
 	return b.cloud + object
 }
 
-// SignedURL returns a link with which anybody can download an object until it expires;
-// empty if the bucket signs none, as a folder. Do not log it.
+// SignedURL returns a link that lets anybody download an object until it expires; empty if
+// the bucket does not sign links, like a folder. Do not log it.
 func (b *Bucket) SignedURL(ctx context.Context, object string, lifetime time.Duration) (string, error) {
 	link, err := b.blob.SignedURL(ctx, object, &blob.SignedURLOptions{Expiry: lifetime})
 	switch {

@@ -39,8 +39,8 @@ func (b *Bucket) Checked(context.Context) error {
 	return nil
 }
 
-// IsTemporary reports whether an error of [Bucket.Check] may pass by itself: all except
-// answers of the bucket that the request is wrong.
+// IsTemporary reports whether an error of [Bucket.Check] may pass by itself. All may, except
+// the bucket's answer that the request is wrong.
 func IsTemporary(err error) bool {
 	var answer interface{ HTTPStatusCode() int } // of S3; gcerrors knows few of its codes
 	if errors.As(err, &answer) {

@@ -28,9 +28,9 @@ type droppedError struct{ error }
 func (e *droppedError) Unwrap() error { return e.error }
 
 const (
-	// bufferSize is the most that one read takes from a response.
+	// bufferSize limits one read from a response, in bytes.
 	bufferSize = 64 << 10
-	// The wait before a resume doubles after each resume that brought nothing.
+	// The wait before a resume doubles after each resume without new bytes.
 	minResumeWait = 100 * time.Millisecond
 	maxResumeWait = 5 * time.Second
 )

@@ -19,10 +19,10 @@ import (
 // Config configures a Fetcher. Its zero value works.
 type Config struct {
 	// MaxSize is the largest video, in bytes; default 2 GiB. It applies to watermarked
-	// forms and elements too. Images and audio have limits of their own.
+	// copies and elements too. Images and audio have their own limits.
 	MaxSize int64
-	// Allow lists host:port pairs, IPv6 hosts in brackets, that may be reached although
-	// they are private or plain http. A link's port is by default 443 or 80.
+	// Allow lists host:port pairs, IPv6 hosts in brackets, that may be reached even if they
+	// are private or plain http. A link's default port is 443 or 80.
 	Allow []string
 	// Deny lists hosts that may never be reached, with their subdomains, and networks
 	// that may be reached only if Allow lists them.
@@ -36,11 +36,11 @@ type Config struct {
 	// StallTimeout is the longest wait for a server's headers, including the connection,
 	// and then for each next byte; default 30 s. The context bounds the whole download.
 	StallTimeout time.Duration
-	// MinRate is the least bytes per second of a body, averaged over each RateWindow;
-	// default 1 KiB/s, none if negative. A slower server is treated like one that
-	// stalled. Only the time spent waiting for the server counts.
+	// MinRate is the lowest rate of a body in bytes per second, averaged over each
+	// RateWindow; default 1 KiB/s, none if negative. A slower server is treated like one
+	// that stalled. Only the time spent waiting for the server counts.
 	MinRate int64
-	// RateWindow is what MinRate is averaged over; default 1 min.
+	// RateWindow is the period of MinRate; default 1 min.
 	RateWindow time.Duration
 	// MaxResumes is how many resumes in a row of a broken download may fail before the
 	// attempt fails; default 5, none if negative. A resume that brings new bytes at
@@ -68,9 +68,9 @@ type File struct {
 	up *upload // nil once published or discarded
 }
 
-// Publish makes the file the object, atomically, and in a file bucket durable. It may
-// be called once, before the context of Download ends. After an error the object may
-// be visible, for instance if only its folder could not be synced.
+// Publish makes the file visible as its object, atomically and, in a file bucket, durably.
+// It may be called once, before the context of Download ends. After an error the object
+// may be visible, for instance if only its folder could not be synced.
 func (f *File) Publish() error {
 	if f.up == nil {
 		return errors.New("publish: the file was published or discarded before")

@@ -96,7 +96,7 @@ func (g *guard) parse(base *url.URL, link string) (*url.URL, error) {
 // check checks a URL before any name is resolved.
 func (g *guard) check(u *url.URL) error {
 	if u.User != nil {
-		return fmt.Errorf("%w: the link carries user information", ErrForbiddenAddress)
+		return fmt.Errorf("%w: the link contains user information", ErrForbiddenAddress)
 	}
 	hostport, err := hostPort(u)
 	if err != nil {

@@ -228,7 +228,7 @@ func TestConnectionsInsideAreRefused(t *testing.T) {
 				t.Errorf("dial(%s) = %v, want %q", tt.host, err, tt.want)
 			}
 			if err != nil && errors.Is(err, ErrForbiddenAddress) == (tt.want == "no such host") {
-				t.Errorf("%v: a refusal, or none", err)
+				t.Errorf("%v: want a refusal: %t", err, tt.want != "no such host")
 			}
 		})
 	}

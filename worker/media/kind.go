@@ -72,8 +72,8 @@ func extension(kind tasks.MediaKind, contentType string) string {
 
 // contentType returns the type of a file of a kind, by its first bytes, or by the
 // declared Content-Type if those say nothing. The bytes win: an error page served as
-// video/mp4 is no video. After a restart only the bytes count, which may be the middle of
-// a file.
+// video/mp4 is not a video. After a restart only the bytes count, which may be the middle
+// of a file.
 func contentType(kind tasks.MediaKind, head []byte, declared string, restarted bool) (string, error) {
 	declared = mediaType(declared)
 	wanted := families(kind)
@@ -101,8 +101,8 @@ func contentType(kind tasks.MediaKind, head []byte, declared string, restarted b
 	return "", fmt.Errorf("it is %q, not %s", sniffed, words)
 }
 
-// vouches reports whether a declared type suffices for data that no signature matches.
-// There are more video formats than are recognised; other files must be declared.
+// vouches reports whether a declared type is enough for data that no signature matches.
+// Not all video formats are recognised; other files must be declared.
 func vouches(wanted []string, declared string) bool {
 	switch declared {
 	case "", unrecognised, "binary/octet-stream":

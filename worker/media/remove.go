@@ -15,9 +15,9 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// RemoveJob removes all files of a job, also the temporary files of running and killed
+// RemoveJob removes all files of a job, including the temporary files of running and killed
 // downloads, and returns how many. Parts of an interrupted upload to a cloud have no name;
-// the cloud removes them by its own rules.
+// the cloud's lifecycle rules remove them.
 func (b *Bucket) RemoveJob(ctx context.Context, job tasks.JobKey) (n int, err error) {
 	folder := folderOf(job)
 	if b.root != "" {

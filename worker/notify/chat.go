@@ -22,10 +22,10 @@ import (
 const (
 	// maxSends is how many sends to one chat destination may run at once.
 	maxSends = 4
-	// forgetAfter is when a send that never returns frees its place. It limits how fast
+	// forgetAfter is when a send that never returns releases its place. It limits how fast
 	// such sends pile up, and how long a recovered destination waits for them.
 	forgetAfter = 10 * time.Minute
-	// maxMessage is the most bytes of a message, unless the service has a limit.
+	// maxMessage limits a message in bytes, unless the service has its own limit.
 	maxMessage = 3500
 )
 
@@ -163,7 +163,7 @@ func (c *chat) compose(message Message) (string, types.Params) {
 	heading, details := title(message), strings.Join(lines(message), "\n")
 	text := heading + "\n" + details
 	if c.template != nil && message.Title == "" {
-		// An error or an empty text: better the default than nothing.
+		// After an error or an empty text, the default text is used.
 		if made, err := render(c.template, message); err == nil && made != "" {
 			text, details = made, made
 		}

@@ -111,7 +111,7 @@ func refuses(body []byte) bool {
 		named("error") || named("errors")
 }
 
-// exactly accepts one text.
+// exactly accepts only this text.
 func exactly(text string) func([]byte) bool {
 	return func(body []byte) bool { return string(bytes.TrimSpace(body)) == text }
 }

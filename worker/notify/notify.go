@@ -34,13 +34,13 @@ type Config struct {
 	Text string
 	// Timeout limits one send. Default 15 s.
 	Timeout time.Duration
-	// Rate is the most messages a second per destination. Default no limit.
+	// Rate limits the messages per second to each destination. Default no limit.
 	Rate float64
 }
 
-// Destination is a destination with a name of its own.
+// Destination is a named destination.
 type Destination struct {
-	// Name identifies it, also when its URL changes. It must be safe in a task id.
+	// Name identifies it even if its URL changes. It must be safe in a task id.
 	Name string
 	// URL is an http or https URL, or that of a chat service with one recipient.
 	URL string

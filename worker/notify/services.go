@@ -43,7 +43,7 @@ type service struct {
 	api    string
 	// title reports that it shows a title separately.
 	title bool
-	// limit is the most bytes of one message. Default 3500.
+	// limit is the largest message in bytes. Default 3500.
 	limit int
 	// lists are the query keys that take several recipients, in lower case.
 	lists []string
@@ -60,7 +60,7 @@ var services = map[string]service{
 	"ifttt":      {shared: true, api: "maker.ifttt.com", lists: []string{"events"}},
 	"join":       {accepted: field(true, "success"), shared: true, api: "joinjoaomgcd.appspot.com", title: true},
 	"lark":       {accepted: field(0, "code", "StatusCode"), server: true},
-	"logger":     {refused: "sends nothing to anybody; use generic+https://… or KLINGHOOK_FORWARD_URLS"},
+	"logger":     {refused: "sends nothing; use generic+https://… or KLINGHOOK_FORWARD_URLS"},
 	"matrix": {refused: "does not notice lost messages; use generic+https://HOST/_matrix/client/r0/rooms/ROOM_ID/send/m.room.message" +
 		"?template=json&messagekey=body&$msgtype=m.text&@Authorization=Bearer+TOKEN"},
 	"mattermost": {server: true},

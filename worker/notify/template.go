@@ -11,7 +11,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// maxRendered is the most bytes that a template may write.
+// maxRendered limits the output of a template, in bytes.
 const maxRendered = 64 << 10
 
 // Text is what the template of chat messages can use. Texts from outside are safe for
@@ -95,7 +95,7 @@ func parseText(text string) (*template.Template, error) {
 	return parsed, nil
 }
 
-// templateError returns an error of text/template in our words.
+// templateError makes an error of text/template readable for an operator.
 func templateError(err error) error {
 	return fmt.Errorf("cannot be used as a template: %s; docs/configuration.md lists the fields", strings.TrimPrefix(err.Error(), "template: text:"))
 }

@@ -106,7 +106,7 @@ func contradiction(message Message) string {
 	case status.Terminal():
 		return fmt.Sprintf("Note: this came late; the job is already %s.", status)
 	default:
-		return fmt.Sprintf("Note: the job stands at %s.", status)
+		return fmt.Sprintf("Note: the job is already %s.", status)
 	}
 }
 

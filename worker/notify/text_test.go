@@ -43,7 +43,7 @@ func TestTextStatesWhatHappened(t *testing.T) {
 			"Video failed: vid_1", "Note: the job stays completed; this event contradicts it.",
 		}},
 		{"late progress", late, []string{"Video processing: vid_1", "Note: this came late; the job is already cancelled.", "Progress: 40 %"}},
-		{"created after processing", about(tasks.TypeCreated, tasks.StatusProcessing), []string{"Video created: vid_1", "Note: the job stands at processing."}},
+		{"created after processing", about(tasks.TypeCreated, tasks.StatusProcessing), []string{"Video created: vid_1", "Note: the job is already processing."}},
 		{"completed over failed", about(tasks.TypeCompleted, tasks.StatusCompleted), []string{
 			"Video completed: vid_1", "Note: other events said that this job ended differently.",
 		}},

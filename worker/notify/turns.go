@@ -8,8 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// turns limits the rate of one destination. Callers without a turn get successive times:
-// if all came back at the next turn, a thousand would come for each.
+// turns limits the rate of one destination. Callers without a turn get successive times,
+// so that they do not all come back for the same one.
 type turns struct {
 	limiter *rate.Limiter
 	step    time.Duration // between two turns
