@@ -22,9 +22,9 @@ const (
 	ingestMaxSize = 20 << 20
 )
 
-// rooms are the folders of packages, with the rooms that each may import besides
+// layers are the folders of packages, with the layers that each may import besides
 // itself. cmd may import all; only cmd imports config.
-func rooms() map[string][]string {
+func layers() map[string][]string {
 	return map[string][]string{
 		"internal/join": nil,
 		"tasks":         nil,
@@ -51,7 +51,7 @@ func rooms() map[string][]string {
 	}
 }
 
-// owners are the rooms that may import a library. Tests may import all.
+// owners are the layers that may import a library. Tests may import all.
 func owners() map[string][]string {
 	sql := []string{"internal/store", "internal/testenv"}
 	return map[string][]string{
@@ -94,31 +94,31 @@ type pkg struct {
 
 func TestArchitecture(t *testing.T) {
 	all := list(t)
-	t.Run("rooms import only downwards", func(t *testing.T) {
+	t.Run("layers import only downwards", func(t *testing.T) {
 		for _, p := range all {
-			room := roomOf(p.ImportPath)
-			if !within(p.ImportPath, module) || p.ImportPath == module || room == "cmd" {
+			layer := layerOf(p.ImportPath)
+			if !within(p.ImportPath, module) || p.ImportPath == module || layer == "cmd" {
 				continue
 			}
-			allowed, ok := rooms()[room]
+			allowed, ok := layers()[layer]
 			if !ok {
-				t.Errorf("%s is in no room: add it to rooms", p.ImportPath)
+				t.Errorf("%s is in no layer: add it to layers", p.ImportPath)
 			}
 			for _, imported := range p.Imports {
-				if to := roomOf(imported); within(imported, module) && to != room && !slices.Contains(allowed, to) {
-					t.Errorf("%s imports %s: %s may import only %q", p.ImportPath, imported, room, allowed)
+				if to := layerOf(imported); within(imported, module) && to != layer && !slices.Contains(allowed, to) {
+					t.Errorf("%s imports %s: %s may import only %q", p.ImportPath, imported, layer, allowed)
 				}
 			}
 		}
 	})
-	t.Run("libraries stay in their rooms", func(t *testing.T) {
+	t.Run("libraries stay in their layers", func(t *testing.T) {
 		for _, p := range all {
-			for library, rooms := range owners() {
+			for library, layers := range owners() {
 				if !within(p.ImportPath, module) || within(p.ImportPath, module+"/bench") || !slices.ContainsFunc(p.Imports, func(i string) bool { return within(i, library) }) {
 					continue
 				}
-				if !slices.ContainsFunc(rooms, func(room string) bool { return within(p.ImportPath, path.Join(module, room)) }) {
-					t.Errorf("%s imports %s, which only %q may", p.ImportPath, library, rooms)
+				if !slices.ContainsFunc(layers, func(layer string) bool { return within(p.ImportPath, path.Join(module, layer)) }) {
+					t.Errorf("%s imports %s, which only %q may", p.ImportPath, library, layers)
 				}
 			}
 		}
@@ -203,8 +203,8 @@ func within(importPath, root string) bool {
 	return importPath == root || strings.HasPrefix(importPath, root+"/")
 }
 
-// roomOf returns the room of a package of ours.
-func roomOf(importPath string) string {
+// layerOf returns the layer of a package of ours.
+func layerOf(importPath string) string {
 	relative := strings.TrimPrefix(importPath, module+"/")
 	parts := strings.SplitN(relative, "/", 3)
 	if parts[0] == "internal" && len(parts) > 1 {

@@ -82,7 +82,7 @@ func (cfg DeliveryConfig) judge(res *http.Response, body []byte) (found, fix str
 	case status >= 300 && status < 400:
 		return found, "use the URL that it leads to, " + host(res.Header.Get("Location")) + ": senders do not follow redirects"
 	case status == http.StatusServiceUnavailable && ours:
-		return found, "bring Redis back, or give ingest's spool space"
+		return found, "bring Redis back, or make room for ingest's spool"
 	case status >= 500:
 		return found, "check that ingest runs, and its address in the proxy's configuration"
 	}

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Timeout limits a check. A check that ignores its context is left behind a second later.
+// Timeout limits a check. A check that ignores its context is abandoned a second later.
 const Timeout = 15 * time.Second
 
-// Severity says how good a finding is.
+// Severity is how serious a finding is.
 type Severity string
 
-// The statuses.
+// The severities.
 const (
 	OK      Severity = "ok"
 	Warning Severity = "warning" // works, but something may be lost or missed
@@ -99,7 +99,7 @@ func clock(check, whose string, ahead time.Duration) Finding {
 	const (
 		// precision is that of HTTP's dates.
 		precision = 2 * time.Second
-		// leaseTime is how long a worker keeps a task without a sign of life.
+		// leaseTime is how long a worker keeps a task without renewing its lease.
 		leaseTime = 30 * time.Second
 		fix       = "synchronise this machine's clock and the other one's with NTP"
 	)

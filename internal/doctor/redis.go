@@ -22,7 +22,7 @@ type RedisConfig struct {
 	Where string
 	// Ping returns an error with advice if Redis does not answer.
 	Ping func(context.Context) error
-	// OfDev reports that it is the running dev's, which may have it in its memory.
+	// OfDev reports that it is the running dev's, which may be in memory.
 	OfDev bool
 }
 
@@ -68,7 +68,7 @@ func Redis(cfg RedisConfig) Check {
 func redisServer(ctx context.Context, node redis.Cmdable, where string) []Finding {
 	text, err := node.Info(ctx).Result()
 	if err != nil {
-		return []Finding{warning("redis", fmt.Sprintf("%s answers, but not INFO: %v", where, err), "give its user the right +info, so that ingest can see when memory runs out")}
+		return []Finding{warning("redis", fmt.Sprintf("%s answers, but not INFO: %v", where, err), "grant its user +info, so that ingest can see when memory runs out")}
 	}
 	info := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -119,14 +119,14 @@ func redisPersistence(info map[string]string, setting func(string) string, where
 		case "always":
 			return ok(check, "append-only file, synced before each answer")
 		case unknown:
-			return ok(check, "append-only file; this user may not see appendfsync, which should be always")
+			return ok(check, "append-only file; this user may not read appendfsync, which should be always")
 		default:
 			return warning(check, fmt.Sprintf("append-only file with appendfsync %s: a crash of %s can lose events that were answered with 200", fsync, where), "set appendfsync always")
 		}
 	}
 	switch save := setting("save"); {
 	case save == "":
-		return failed(check, where+" keeps everything in memory only: a restart loses all events that wait", fix)
+		return failed(check, where+" keeps everything in memory only: a restart loses all waiting events", fix)
 	case info["rdb_last_bgsave_status"] == "err":
 		return failed(check, where+" cannot write its snapshots", "free disk space, read Redis's log, and "+fix)
 	default:
@@ -172,7 +172,7 @@ func redisClock(ctx context.Context, node redis.Cmdable, where string) Finding {
 	theirs, err := node.Time(ctx).Result()
 	took := time.Since(before)
 	if err != nil {
-		return warning("redis clock", fmt.Sprintf("%s does not tell the time: %v", where, err), "give its user the right +time")
+		return warning("redis clock", fmt.Sprintf("%s does not answer TIME: %v", where, err), "grant its user +time")
 	}
 	return clock("redis clock", "the clock of "+where, theirs.Sub(before.Add(took/2)))
 }
@@ -188,7 +188,7 @@ func Workers(rdb redis.UniversalClient, eventShards int) Check {
 		idle := tasks.QueuesWithout(running, eventShards)
 		switch {
 		case len(running) == 0:
-			return []Finding{failed(check, "no worker runs", "start klinghook worker; if one ends at once, its log says why")}
+			return []Finding{failed(check, "no worker is running", "start klinghook worker; if it exits at once, its log says why")}
 		case len(idle) > 0:
 			return []Finding{failed(check, "no worker runs "+strings.Join(idle, ", "), "add the queue to KLINGHOOK_QUEUES of a worker; KLINGHOOK_EVENT_SHARDS must be the same in every process")}
 		}
@@ -200,7 +200,7 @@ func Workers(rdb redis.UniversalClient, eventShards int) Check {
 	}}
 }
 
-// Ingests checks how the running ingest processes are.
+// Ingests checks the running ingest processes.
 func Ingests(rdb redis.UniversalClient) Check {
 	const check = "ingest"
 	// filling is the use of a spool that is worth a warning, in percent.

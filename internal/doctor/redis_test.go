@@ -83,7 +83,7 @@ func TestRedisReplicaRefusesWrites(t *testing.T) {
 func TestWorkers(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
-	want(t, find(t, doctor.Workers(rdb, 1)), "workers", doctor.Failed, "no worker runs")
+	want(t, find(t, doctor.Workers(rdb, 1)), "workers", doctor.Failed, "no worker is running")
 	run := func(queues ...string) {
 		weights := map[string]int{}
 		for _, queue := range queues {

@@ -30,7 +30,7 @@ func Database(where string, open func(context.Context) (*store.Store, error)) Ch
 		if err := db.CheckSchema(ctx); err != nil {
 			return append(found, failed("database schema", err.Error(), ""))
 		}
-		return append(found, ok("database schema", "it is this build's"))
+		return append(found, ok("database schema", "matches this build"))
 	}}
 }
 
@@ -57,7 +57,7 @@ func KlingKey(client *kling.API, newAPI bool) Check {
 	const check = "kling"
 	return Check{Name: check, Run: func(ctx context.Context) []Finding {
 		if client == nil {
-			return []Finding{warning(check, "no credentials: nobody asks Kling about jobs whose callbacks are lost", "set KLINGAI_API_KEY to a key from Kling's console")}
+			return []Finding{warning(check, "no credentials: jobs with lost callbacks are not looked up", "set KLINGAI_API_KEY to a key from Kling's console")}
 		}
 		var err error
 		if newAPI {
@@ -97,7 +97,7 @@ func KlingClock(apiURL string) Check {
 		_ = res.Body.Close() // it is empty
 		theirs, err := http.ParseTime(res.Header.Get("Date"))
 		if err != nil {
-			return []Finding{warning(check, req.URL.Host+" does not tell the time", "check that KLINGAI_API_URL is Kling's API")}
+			return []Finding{warning(check, req.URL.Host+" sends no time", "check that KLINGAI_API_URL is Kling's API")}
 		}
 		const half = time.Second / 2 // the header has whole seconds
 		return []Finding{clock(check, "the clock of "+req.URL.Host, theirs.Add(half).Sub(before.Add(took/2)))}

@@ -38,7 +38,7 @@ func oddBodies() []oddEvent {
 		created("quotes", `'; DROP TABLE jobs; --"`, `"'; DROP TABLE jobs; --\""`),
 		created("wildcards", `%_*?`, `"%_*?"`),
 		created("other alphabets", "видео/视频/🎬", `"видео/视频/\ud83c\udfac"`),
-		created("as long as may be", strings.Repeat("/", 256), `"`+strings.Repeat("/", 256)+`"`),
+		created("longest id", strings.Repeat("/", 256), `"`+strings.Repeat("/", 256)+`"`),
 		created("number past float64", "1e999", `1e999`),
 		created("negative zero", "-0.0", `-0.0`),
 		created("key in escapes", "escaped", `"escaped","\u006aob_id2":1`),
@@ -56,9 +56,9 @@ func oddBodies() []oddEvent {
 
 		{"NUL in the job", seedEvent(`{"event":"video.created","data":{"job_id":"a\u0000b"}}`), 200, unreadable},
 		{"type of 10 KB", seedEvent(`{"event":"` + strings.Repeat("a", 10_240) + `"}`), 200, unreadable},
-		{"no object", seedEvent(`[1e999,"\u0000"]`), 200, unreadable},
+		{"not an object", seedEvent(`[1e999,"\u0000"]`), 200, unreadable},
 		{"byte order mark", seedEvent("\xef\xbb\xbf" + plain), 200, "plain"},
-		{"another object behind", seedEvent(plain + plain), 400, ""},
+		{"trailing object", seedEvent(plain + plain), 400, ""},
 	}
 }
 
@@ -107,7 +107,7 @@ func oddCallbacks() []oddEvent {
 		named("a\xffb", 400, ""),
 		{"too many videos", officialEvent("videos", `{"id":"videos","status":"succeeded","outputs":[{}`+strings.Repeat(`,{"url":"https://127.0.0.1/"}`, 30_000)+`]}`), 200, unreadable},
 		{"two ids", officialEvent("both", `{"id":"1","task_id":"2","status":"failed"}`), 200, unreadable},
-		{"outputs that are none", officialEvent("outputs", `{"id":"outputs","status":"succeeded","outputs":[1,[],null,"",{"url":1},{"url":"\u0000"}]}`), 200, "outputs"},
+		{"outputs of wrong types", officialEvent("outputs", `{"id":"outputs","status":"succeeded","outputs":[1,[],null,"",{"url":1},{"url":"\u0000"}]}`), 200, "outputs"},
 		{"external id with NUL", officialEvent("external", `{"task_id":"external","task_status":"failed","task_info":{"external_task_id":"\u0000\ud800"},"updated_at":-1}`), 200, "external"},
 	}
 }

@@ -143,7 +143,7 @@ func (w *world) checkPruned() {
 	testenv.NoError(w.t, err)
 	for _, folder := range folders {
 		if object := folder.Name() + "/video.mp4"; !known[object] {
-			w.t.Errorf("nothing knows the object %s", object)
+			w.t.Errorf("object %s has no row", object)
 		}
 	}
 }

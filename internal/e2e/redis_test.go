@@ -8,9 +8,9 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// leastRules are the least that a user of Redis must be allowed, as in
+// aclRules are the ACL rules that klinghook's Redis user needs, as in
 // docs/operations.md.
-func leastRules() []string {
+func aclRules() []string {
 	return []string{"~asynq:*", "~klinghook:*", "&asynq:*", "+@all", "-@admin", "-@dangerous", "+info"}
 }
 
@@ -32,7 +32,7 @@ func cluster(login string, nodes []*testenv.RedisServer) map[string]string {
 
 // TestRedisKinds runs ingest, a worker and commands on each kind of Redis.
 func TestRedisKinds(t *testing.T) {
-	login := testenv.WithUser("klinghook", "p/w", leastRules()...)
+	login := testenv.WithUser("klinghook", "p/w", aclRules()...)
 	for name, settings := range map[string]func(t *testing.T) map[string]string{
 		"ACL user": func(t *testing.T) map[string]string {
 			return map[string]string{"KLINGHOOK_REDIS_URL": "redis://klinghook:p%2Fw@" + testenv.Redis(t, login).Addr() + "/0"}
@@ -47,7 +47,7 @@ func TestRedisKinds(t *testing.T) {
 		},
 		"cluster": func(t *testing.T) map[string]string {
 			// +cluster is one of the dangerous commands: clients ask which node has a slot.
-			nodes := testenv.RedisCluster(t, 3, testenv.WithUser("klinghook", "p/w", append(leastRules(), "+cluster")...))
+			nodes := testenv.RedisCluster(t, 3, testenv.WithUser("klinghook", "p/w", append(aclRules(), "+cluster")...))
 			settings := cluster("klinghook:p%2Fw@", nodes)
 			settings["KLINGHOOK_EVENT_SHARDS"] = "3"
 			return settings

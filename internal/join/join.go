@@ -22,9 +22,9 @@ type Config[T, R any] struct {
 	// context has the latest deadline of the callers, and ends when the contexts of all
 	// have ended. Required.
 	Do func(ctx context.Context, items []T) ([]R, error)
-	// MaxBatch is the most items in one batch; default 64.
+	// MaxBatch limits the items in one batch; default 64.
 	MaxBatch int
-	// Parallel is the most batches under way at once; default 1. A second one starts
+	// Parallel limits the batches under way at once; default 1. A second one starts
 	// when MaxBatch items are waiting.
 	Parallel int
 }

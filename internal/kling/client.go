@@ -31,7 +31,7 @@ type Config struct {
 	// AccessKey and SecretKey are the older credentials, which only the legacy API
 	// accepts.
 	AccessKey, SecretKey string
-	// Rate is the most requests a second, evenly spaced. Default 5.
+	// Rate limits the requests per second, which are evenly spaced. Default 5.
 	Rate float64
 	// HTTPClient makes the requests. It is copied, and the copy does not follow
 	// redirects. Default a client with a timeout of 30 s.

@@ -18,7 +18,7 @@ const (
 	tokenLife = 1800 * time.Second
 	// tokenLead backdates a token, because clocks differ.
 	tokenLead = 5 * time.Second
-	// tokenSpare is how long before it expires a token is renewed.
+	// tokenSpare is how long before its expiry a token is renewed.
 	tokenSpare = 5 * time.Minute
 )
 

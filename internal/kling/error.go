@@ -129,7 +129,7 @@ var advices = map[cause]string{
 	missing:        "this host does not have the requested resource; check the host and the id",
 	policy:         "Kling's content policy refused it; trying again does not help",
 	address:        "add this machine's public IP address to the account's allow list in Kling's console",
-	outage:         "Kling has trouble; try again later",
+	outage:         "Kling has an outage; try again later",
 	redirect:       "redirects are not followed, because the API key stays with the configured host; check the base URL",
 }
 

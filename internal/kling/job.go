@@ -12,9 +12,8 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// JobKind is where Kling keeps a job: KindTasks, or a path of the legacy API. A path
-// below /v1/videos is written from there, "text2video", and another one below /v1 from
-// there, "images/generations".
+// JobKind is where Kling keeps a job: KindTasks, or a path of the legacy API, relative to
+// /v1/videos ("text2video") or else to /v1 ("images/generations").
 type JobKind string
 
 // The kinds that Kling documents. Others work too, written as in the path. The paths of
@@ -50,7 +49,7 @@ const (
 	KindElement          JobKind = "general/advanced-custom-elements"
 )
 
-// Kinds returns the documented kinds, the most used first.
+// Kinds returns the documented kinds, most used first.
 func Kinds() []JobKind {
 	return []JobKind{
 		KindTasks, KindText2Video, KindImage2Video, KindOmniVideo, KindMotionControl, KindMultiImage2Video,

@@ -32,8 +32,8 @@ func newThrottle(perSecond float64) *throttle {
 	return &throttle{limiter: rate.NewLimiter(rate.Limit(perSecond), 1)}
 }
 
-// wait returns when a request may be made. The pause comes first, so that calls that
-// waited for its end go on one by one.
+// wait returns when a request may be made. It waits for the end of a pause first, so that
+// calls continue one by one after it.
 func (t *throttle) wait(ctx context.Context) error {
 	for {
 		if err := sleep(ctx, t.paused()); err != nil {

@@ -51,8 +51,8 @@ func (l *Listeners) add(ctx context.Context, name, addr string, server *http.Ser
 		return "", fmt.Errorf("listen for %s: %w", name, err)
 	}
 	if public {
-		crowd := newCrowd(listener, openFiles())
-		listener, server.ConnState = crowd, crowd.changed
+		public := newPublicListener(listener, openFiles())
+		listener, server.ConnState = public, public.changed
 	}
 	server.Addr, server.ErrorLog = listener.Addr().String(), errorLog
 	server.ReadHeaderTimeout, server.ReadTimeout = 5*time.Second, 15*time.Second

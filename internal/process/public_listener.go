@@ -17,61 +17,62 @@ const (
 	maxReading = 64
 )
 
-// crowd is a public listener. It limits the connections that wait for their client to
-// send headers: above the limit it closes the one that has waited longest. The handler
-// limits connections whose headers have arrived.
-type crowd struct {
+// publicListener limits the connections that wait for their client to send headers: above
+// the limit it closes the one that has waited longest. The handler limits connections
+// whose headers have arrived.
+type publicListener struct {
 	net.Listener
 	maxSilent, maxReading int
 
 	mu              sync.Mutex // guards the lists and the places of their connections
-	silent, reading *list.List // of *crowdConn, the oldest first
+	silent, reading *list.List // of *publicConn, the oldest first
 }
 
-// newCrowd returns a crowd for a process that may open this many files.
-func newCrowd(l net.Listener, files int) *crowd {
-	return &crowd{
+// newPublicListener returns a publicListener for a process that may open this many files.
+func newPublicListener(l net.Listener, files int) *publicListener {
+	return &publicListener{
 		Listener: l, maxSilent: min(maxSilent, files/3), maxReading: min(maxReading, files/6),
 		silent: list.New(), reading: list.New(),
 	}
 }
 
-// crowdConn is a connection of a crowd.
-type crowdConn struct {
+// publicConn is a connection of a publicListener.
+type publicConn struct {
 	net.Conn
-	crowd *crowd
-	in    *list.List // nil if it does not wait for headers
-	place *list.Element
+	listener *publicListener
+	in       *list.List // nil if it does not wait for headers
+	place    *list.Element
 }
 
 // Accept implements [net.Listener].
-func (c *crowd) Accept() (net.Conn, error) {
+func (c *publicListener) Accept() (net.Conn, error) {
 	conn, err := c.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &crowdConn{Conn: conn, crowd: c}, nil
+	return &publicConn{Conn: conn, listener: c}, nil
 }
 
 // Read notes when headers begin to arrive.
-func (c *crowdConn) Read(p []byte) (int, error) {
+func (c *publicConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && !bytes.Contains(p[:n], []byte("\r\n\r\n")) { // with all headers at once it is soon active
-		c.crowd.begun(c)
+	if n > 0 && !bytes.Contains(p[:n], []byte("\r\n\r\n")) { // after complete headers it is soon active
+		c.listener.reads(c)
 	}
 	return n, err
 }
 
 // CloseWrite lets net/http close a connection without losing the answer while the client
 // still sends.
-func (c *crowdConn) CloseWrite() error {
+func (c *publicConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil
 }
 
-func (c *crowd) begun(conn *crowdConn) {
+// reads notes that a silent connection has sent part of its headers.
+func (c *publicListener) reads(conn *publicConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if conn.in == c.silent {
@@ -80,8 +81,8 @@ func (c *crowd) begun(conn *crowdConn) {
 }
 
 // changed is the ConnState hook of an [http.Server].
-func (c *crowd) changed(rwc net.Conn, state http.ConnState) {
-	conn, ok := rwc.(*crowdConn)
+func (c *publicListener) changed(rwc net.Conn, state http.ConnState) {
+	conn, ok := rwc.(*publicConn)
 	if !ok {
 		return
 	}
@@ -96,7 +97,7 @@ func (c *crowd) changed(rwc net.Conn, state http.ConnState) {
 
 // move moves a connection to the end of a list, or to none, and closes the list's first
 // connection if there are more than limit.
-func (c *crowd) move(conn *crowdConn, to *list.List, limit int) {
+func (c *publicListener) move(conn *publicConn, to *list.List, limit int) {
 	if conn.in != nil {
 		conn.in.Remove(conn.place)
 	}
@@ -105,7 +106,7 @@ func (c *crowd) move(conn *crowdConn, to *list.List, limit int) {
 		return
 	}
 	conn.place = to.PushBack(conn)
-	if oldest, ok := to.Front().Value.(*crowdConn); ok && to.Len() > limit {
+	if oldest, ok := to.Front().Value.(*publicConn); ok && to.Len() > limit {
 		c.move(oldest, nil, 0)
 		_ = oldest.Close() // net/http then reports StateClosed
 	}

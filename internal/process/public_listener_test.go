@@ -12,16 +12,16 @@ import (
 	"github.com/klinghook/klinghook/internal/testenv"
 )
 
-// TestCrowdClosesTheLongestWaitingConnection uses a listener for 8 silent connections and 4 that send
+// TestPublicListenerClosesTheLongestWaitingConnection uses a listener for 8 silent connections and 4 that send
 // headers.
-func TestCrowdClosesTheLongestWaitingConnection(t *testing.T) {
+func TestPublicListenerClosesTheLongestWaitingConnection(t *testing.T) {
 	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-	silent := func(c *crowd) *list.List { return c.silent }
-	reading := func(c *crowd) *list.List { return c.reading }
+	silent := func(c *publicListener) *list.List { return c.silent }
+	reading := func(c *publicListener) *list.List { return c.reading }
 	tests := []struct {
 		name, start, rest string
 		answered          bool // whether start is
-		in                func(*crowd) *list.List
+		in                func(*publicListener) *list.List
 		count, closed     int
 	}{
 		{"silent", "", request, false, silent, 9, 1},
@@ -33,13 +33,13 @@ func TestCrowdClosesTheLongestWaitingConnection(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 			testenv.NoError(t, err)
-			crowd, arrived := newCrowd(listener, 24), make(chan struct{}, 2*tt.count)
-			server := &http.Server{ReadHeaderTimeout: time.Minute, ConnState: crowd.changed, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			public, arrived := newPublicListener(listener, 24), make(chan struct{}, 2*tt.count)
+			server := &http.Server{ReadHeaderTimeout: time.Minute, ConnState: public.changed, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				arrived <- struct{}{}
 				_, _ = io.Copy(io.Discard, r.Body)
 			})}
 			stopped := make(chan error, 1)
-			go func() { stopped <- server.Serve(crowd) }()
+			go func() { stopped <- server.Serve(public) }()
 			defer func() { _ = server.Close(); <-stopped }()
 			conns := make([]net.Conn, tt.count)
 			for i := range conns {
@@ -56,7 +56,7 @@ func TestCrowdClosesTheLongestWaitingConnection(t *testing.T) {
 				if tt.in == nil {
 					<-arrived
 				} else {
-					waitForLast(t, crowd, tt.in(crowd), conns[i].LocalAddr())
+					waitForLast(t, public, tt.in(public), conns[i].LocalAddr())
 				}
 			}
 			for i, conn := range conns {
@@ -86,8 +86,8 @@ func TestHeadersThatArriveAtOnceDoNotCountAsSlow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, server := net.Pipe()
-			c := newCrowd(nil, 24)
-			conn := &crowdConn{Conn: server, crowd: c}
+			c := newPublicListener(nil, 24)
+			conn := &publicConn{Conn: server, listener: c}
 			c.changed(conn, http.StateNew)
 			go func() { _, _ = io.WriteString(client, tt.sent); _ = client.Close() }()
 			_, err := conn.Read(make([]byte, 4096))
@@ -100,14 +100,14 @@ func TestHeadersThatArriveAtOnceDoNotCountAsSlow(t *testing.T) {
 }
 
 // waitForLast waits until the connection from addr is the last one in a list.
-func waitForLast(t *testing.T, c *crowd, in *list.List, addr net.Addr) {
+func waitForLast(t *testing.T, c *publicListener, in *list.List, addr net.Addr) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for range 20_000 {
 		c.mu.Lock()
 		last := in.Back()
-		there := last != nil && last.Value.(*crowdConn).RemoteAddr().String() == addr.String() //nolint:errcheck // the lists have nothing else
+		there := last != nil && last.Value.(*publicConn).RemoteAddr().String() == addr.String() //nolint:errcheck // the lists have nothing else
 		c.mu.Unlock()
 		if there {
 			return

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// At 100 % of maxmemory Redis refuses every write, also by workers. Ingest stops using
+// At 100 % of maxmemory Redis refuses every write, even from workers. Ingest stops using
 // Redis at memoryHigh percent, so that workers can empty the queue, and uses it again
 // below memoryLow.
 const (

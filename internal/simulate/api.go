@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxBody is the longest body of a call, in bytes: images come in it.
+	// maxBody is the longest body of a call, in bytes. It may contain images.
 	maxBody = 16 << 20
 	// maxBatch is how many jobs one look-up may ask for, as Kling documents it.
 	maxBatch = 20

@@ -127,7 +127,7 @@ func TestJobFaultsHaveTheirShares(t *testing.T) {
 		drifts[f.drift]++
 	}
 	near(t, "broken", broken, thousand, 0.4)
-	near(t, "living links", dead[0], thousand, 0.75)
+	near(t, "working links", dead[0], thousand, 0.75)
 	for _, status := range []int{403, 404, 410} {
 		near(t, fmt.Sprint(status), dead[status], thousand, 0.25/3)
 	}

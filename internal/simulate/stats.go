@@ -18,7 +18,7 @@ type Stats struct {
 }
 
 // JobStats counts jobs: all created ones, the unfinished ones (InHand), and the remembered
-// ones that have ended, by their end.
+// finished ones by outcome.
 type JobStats struct {
 	Created   uint64 `json:"created"`
 	InHand    int    `json:"in_hand"`

@@ -10,7 +10,7 @@
 //	             over the body, as the webhooks registered at /v1/webhooks send them
 //	official.go  Kling's documented callbacks, signed as Standard Webhooks requires
 //	unsigned.go  the same callbacks from accounts without a webhook secret; they
-//	             only make klinghook ask Kling
+//	             only trigger a look-up
 //	lookup.go    Kling's answers to klinghook's look-ups
 //
 // The ingest process calls [Source.Verify] and [Source.Identify]. The worker calls

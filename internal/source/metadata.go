@@ -29,7 +29,7 @@ const (
 var metadataFields = []string{"platform", "api", "source", "prompt", "model", "external_id", "tags", "expected_cost", "metadata"}
 
 // ParseMetadata reads the JSON in which a program describes a job that it submitted; it may
-// be empty. A field that is missing or null says nothing. Errors name the field and say
+// be empty. A field that is missing or null changes nothing. Errors name the field and say
 // what to send.
 func ParseMetadata(raw []byte) (platform string, m tasks.Metadata, err error) {
 	platform = tasks.PlatformKling

@@ -22,14 +22,14 @@ func TestParseMetadata(t *testing.T) {
 	}{
 		{"nothing", " \n", tasks.Metadata{}},
 		{"empty object", "{}", tasks.Metadata{}},
-		{"null says nothing", `{"prompt":null,"tags":null,"metadata":null,"expected_cost":null,"api":null,"platform":null}`, tasks.Metadata{}},
+		{"null changes nothing", `{"prompt":null,"tags":null,"metadata":null,"expected_cost":null,"api":null,"platform":null}`, tasks.Metadata{}},
 		{"every field", `{"platform":"kling","api":"text2video","source":"klingai","prompt":"a\ncat","model":"v1","external_id":"7","tags":["b","a","b"],"expected_cost":"0.350 USD","metadata":{ "n": 1e400 }}`,
 			tasks.Metadata{
 				API: "text2video", Source: text("klingai"), Prompt: text("a\ncat"), Model: text("v1"), ExternalID: text("7"),
 				Tags: []string{"a", "b"}, ExpectedCost: cost, Custom: json.RawMessage(`{"n":1e400}`),
 			}},
-		{"empty takes back", `{"prompt":"","tags":[],"metadata":{},"expected_cost":""}`, tasks.Metadata{Prompt: text(""), Tags: []string{}, ExpectedCost: &tasks.Cost{}, Custom: json.RawMessage(`{}`)}},
-		{"empty cost object takes back", `{"expected_cost":{}}`, tasks.Metadata{ExpectedCost: &tasks.Cost{}}},
+		{"empty removes", `{"prompt":"","tags":[],"metadata":{},"expected_cost":""}`, tasks.Metadata{Prompt: text(""), Tags: []string{}, ExpectedCost: &tasks.Cost{}, Custom: json.RawMessage(`{}`)}},
+		{"empty cost object removes", `{"expected_cost":{}}`, tasks.Metadata{ExpectedCost: &tasks.Cost{}}},
 		{"cost as an object", `{"expected_cost":{"amount":"0.35","unit":"USD"}}`, tasks.Metadata{ExpectedCost: cost}},
 		{"cost with a number", `{"expected_cost":{"amount":0.35,"unit":"USD"}}`, tasks.Metadata{ExpectedCost: cost}},
 		{"cost that a float would round", `{"expected_cost":"123456789012345678.123456789012345678 unit"}`, tasks.Metadata{ExpectedCost: &tasks.Cost{Amount: "123456789012345678.123456789012345678", Unit: "unit"}}},

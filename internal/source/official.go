@@ -157,7 +157,7 @@ func (official) Update(event tasks.Event) (*tasks.JobUpdate, error) {
 	}
 	update := task.update(event.ID)
 	if update != nil && update.Status == tasks.StatusCreated {
-		// Kling documents its console's test callback as such, with the id of no job.
+		// Test callbacks from Kling's console look like this, and their id is no job's.
 		update.MaybeTest = task.API != tasks.APILegacy && task.NoOutputs
 	}
 	return update, nil

@@ -76,7 +76,7 @@ func TestOfficialRefusesBodies(t *testing.T) {
 		{"not JSON", `id=1`, `body is not JSON: invalid character 'i' looking for beginning of value`},
 		{"array", `[]`, `body is an array, not an object`},
 		{"neither id", `{"status":"failed"}`, `body has neither "id" nor "task_id": want one of them`},
-		{"two ids", `{"id":"1","task_id":"2","status":"failed"}`, `body has another "id" than "task_id"`},
+		{"two ids", `{"id":"1","task_id":"2","status":"failed"}`, `body has different values for "id" and "task_id"`},
 		{"an unusable id", `{"id":"1","task_id":{},"status":"failed"}`, `"task_id" is an object, not a string`},
 		{"look-up envelope without a task", `{"code":0,"data":null}`, `body has neither "id" nor "task_id": want one of them`},
 		{"look-up envelope with a text", `{"code":0,"data":"1"}`, `body has neither "id" nor "task_id": want one of them`},

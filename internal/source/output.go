@@ -15,10 +15,11 @@ type Output struct {
 	Type tasks.MediaKind
 	// ID is Kling's id of the result. A voice or an element may have nothing else.
 	ID string
-	// URL is a signed link that expires, as are the others. Do not log it. An audio's is
-	// of its MP3 file.
+	// URL is a signed link that expires, like the other two: do not log it. For audio it
+	// leads to the MP3 file.
 	URL string
-	// WatermarkURL is of the same video or image with a watermark, WAVURL of the same audio.
+	// WatermarkURL leads to a watermarked copy of a video or image, WAVURL to a WAV file of
+	// audio.
 	WatermarkURL, WAVURL string
 	// Duration is the length of a video or an audio.
 	Duration time.Duration

@@ -170,7 +170,7 @@ func seedMedia(data Object) (media []tasks.MediaLink, missing string) {
 	return media, missing
 }
 
-// noText says why a value is not a text.
+// noText says why a value is not text.
 func noText(path string, value json.RawMessage) string {
 	switch {
 	case value == nil:

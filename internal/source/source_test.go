@@ -253,7 +253,7 @@ func wantUnreadable(t *testing.T, src source.Source, body []byte, want string) {
 		t.Errorf("Identify = %+v, %v, want error %q", id, err, want)
 	}
 	if keep := !strings.HasPrefix(want, "body is not JSON"); errors.Is(err, source.ErrUnknownShape) != keep || id.Type != source.TypeUnreadable || id.JobID != "" {
-		t.Errorf("Identify = %+v, %v; is it to be kept? want %t", id, err, keep)
+		t.Errorf("Identify = %+v, %v; want it kept: %t", id, err, keep)
 	}
 	update, err := src.Update(tasks.Event{Body: body})
 	if err == nil || err.Error() != want || !tasks.IsPermanent(err) {

@@ -6,7 +6,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// typePrefix is before the status in an event's type.
+// typePrefix precedes the status in an event's type.
 const typePrefix = "video."
 
 // eventTypes has the type for each word, in lower case, that Kling, a relay or the seed

@@ -29,7 +29,7 @@ type KlingTask struct {
 	Outputs []Output
 	// Missing is why a result has no file; empty if all have theirs.
 	Missing string
-	// NoOutputs reports a list of outputs that is there, but empty.
+	// NoOutputs reports that the list of outputs is present but empty.
 	NoOutputs bool
 	// Costs are what the job cost so far.
 	Costs []tasks.Cost
@@ -43,8 +43,8 @@ const maxOutputs = 100
 // itself, or those in its envelope, its page or its list. ok is false if it has no place
 // for them.
 func Tasks(body json.RawMessage) (list []json.RawMessage, ok bool) {
-	const mostLayers = 3 // an envelope, a page, and a list
-	for range mostLayers {
+	const maxLayers = 3 // an envelope, a page, and a list
+	for range maxLayers {
 		object := ParseObject(body)
 		if object == nil || object.hasTaskID() {
 			break
@@ -132,7 +132,7 @@ func (o Object) taskID() (id, api string, err error) {
 	case err != nil:
 		return "", "", err
 	case isNew && isLegacy && id != legacy:
-		return "", "", errors.New(`body has another "id" than "task_id"`)
+		return "", "", errors.New(`body has different values for "id" and "task_id"`)
 	case isNew && isLegacy:
 		return id, "", nil
 	case isNew:

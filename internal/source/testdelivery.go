@@ -16,8 +16,8 @@ func TestDelivery(at time.Time) []byte {
 	return body
 }
 
-// IsTest reports whether a body is a test delivery. No sender of jobs has its type.
+// IsTest reports whether a body is a test delivery. No real event has its type.
 func IsTest(body []byte) bool {
-	// Only few bodies need to be parsed for this.
+	// Most bodies need not be parsed for this.
 	return bytes.Contains(body, []byte(TypeTest)) && ParseObject(body).Text("event") == TypeTest
 }

@@ -26,9 +26,9 @@ func parseTime(text string) time.Time {
 	}
 	if n, err := strconv.ParseFloat(text, 64); err == nil {
 		switch {
-		case n > 0 && n < leastMillis:
+		case n > 0 && n < minMillis:
 			return time.UnixMilli(int64(math.Round(n * 1000)))
-		case n >= leastMillis && n < math.MaxInt64:
+		case n >= minMillis && n < math.MaxInt64:
 			return sinceEpoch(int64(n))
 		}
 		return time.Time{} // including NaN
@@ -48,23 +48,23 @@ func parseTime(text string) time.Time {
 	return time.Time{}
 }
 
-// The least numbers that count milliseconds, microseconds and nanoseconds: seconds and
-// milliseconds that great are after the year 5000, the others would be before 2002.
+// The smallest numbers that are read as milliseconds, microseconds and nanoseconds. In the
+// next larger unit they would be after the year 5000.
 const (
-	leastMillis = 1e11
-	leastMicros = 1e15
-	leastNanos  = 1e18
+	minMillis = 1e11
+	minMicros = 1e15
+	minNanos  = 1e18
 )
 
 func sinceEpoch(n int64) time.Time {
 	switch {
 	case n <= 0:
 		return time.Time{}
-	case n < leastMillis:
+	case n < minMillis:
 		return time.Unix(n, 0)
-	case n < leastMicros:
+	case n < minMicros:
 		return time.UnixMilli(n)
-	case n < leastNanos:
+	case n < minNanos:
 		return time.UnixMicro(n)
 	}
 	return time.Unix(0, n)

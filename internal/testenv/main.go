@@ -27,7 +27,7 @@ func run(m interface{ Run() int }, shared *sharedServer) int {
 	if code != 0 {
 		return code // A failed test may have left goroutines.
 	}
-	// Idle connections of the default client are no leak.
+	// Idle connections of the default client are not a leak.
 	http.DefaultClient.CloseIdleConnections()
 	if err := goleak.Find(before); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)

@@ -119,7 +119,7 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // Err reports how the program ended, after Exited is closed; nil for exit code 0.
 func (p *Process) Err() error { return p.err }
 
-// Signal sends it a signal. It is no error if the program has ended.
+// Signal sends it a signal. It is not an error if the program has ended.
 func (p *Process) Signal(sig syscall.Signal) error {
 	if err := p.handle.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %v to %s: %w", sig, p.program.name(), err)

@@ -100,7 +100,7 @@ func TestOnFreePort(t *testing.T) {
 	}{
 		{"free at once", []error{nil}, nil, 1},
 		{"taken twice", []error{busy, busy, nil}, nil, 3},
-		{"other trouble", []error{broken, nil}, broken, 1},
+		{"another error", []error{broken, nil}, broken, 1},
 		{"always taken", []error{busy, busy, busy, busy, busy, nil}, errBusy, startPorts},
 	}
 	for _, tt := range tests {

@@ -12,6 +12,6 @@ func TestRedisOnPortInUse(t *testing.T) {
 		t.Errorf("a second server on %s: error %v, want %v", first.Addr(), err, errBusy)
 	}
 	if err := first.answers(t.Context(), second.process.PID()); err == nil {
-		t.Error("the first server was taken for the second")
+		t.Error("the first server was mistaken for the second")
 	}
 }
