@@ -33,7 +33,7 @@ chaos-short: ## the two-minute form of chaos: all at once
 prune-load: ## delete half of a million events, and measure how long it takes (15 minutes)
 	CGO_ENABLED=0 PRUNE_EVENTS=1000000 $(GO) test -run '^TestPruneOfManyEvents$$' -count=1 -timeout 60m -v ./worker
 
-# The harness is a module of its own. It needs wrk, Redis and PostgreSQL.
+# The harness is a separate module. It needs wrk, Redis and PostgreSQL.
 BENCH = cd bench && CGO_ENABLED=0 $(GO) run . -root ..
 
 bench: build ## measure klinghook and write the table of docs/performance.md (12 minutes)

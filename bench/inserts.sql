@@ -1,4 +1,4 @@
--- The two inserts that recording an event needs at least, in one transaction.
+-- The two inserts that recording an event needs, in one transaction.
 \set n random(1, 9000000000000000000)
 BEGIN;
 INSERT INTO events (id, source, type, platform, job_id, received_at, secret, headers, body, processed_at)

@@ -144,7 +144,7 @@ func (r *rig) startReceiver(ctx context.Context, name, redisAddr string) (_ *pro
 	return started, "http://" + addr + webhookPath, err
 }
 
-// environment returns the settings that all of klinghook's processes have.
+// environment returns the settings that all of klinghook's processes share.
 func environment(redisAddr string) []string {
 	return []string{"KLINGHOOK_REDIS_URL=redis://" + redisAddr + "/0", "KLINGHOOK_DATA=data", "KLINGHOOK_ADMIN_ADDR=127.0.0.1:0"}
 }

@@ -59,7 +59,7 @@ func (r *results) add(key row, s sample) {
 // table returns the medians as Markdown.
 func (r *results) table() string {
 	var b strings.Builder
-	b.WriteString("| what | Redis | connections | per second (least to most) | ratio | p50 ms | p99 ms | idle MiB |\n")
+	b.WriteString("| what | Redis | connections | per second (lowest to highest) | ratio | p50 ms | p99 ms | idle MiB |\n")
 	b.WriteString("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	names := map[string]string{bareEcho: "bare Echo", plainEcho: "plain Echo + asynq"}
 	for _, key := range r.rows {

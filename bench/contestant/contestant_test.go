@@ -66,6 +66,6 @@ func TestDelayHoldsBytesBackWithoutLimitingTheirRate(t *testing.T) {
 		t.Errorf("4 MiB took %s: each chunk waited for the one before", took)
 	}
 	if !bytes.Equal(got, sent) {
-		t.Error("other bytes came back than were sent")
+		t.Error("the bytes that came back are not those sent")
 	}
 }

@@ -1,5 +1,5 @@
 // Command contestant is what klinghook-ingest is measured against, with the same settings
-// in the environment, and the proxy that moves Redis away:
+// in the environment, and a proxy that delays the connections to Redis:
 //
 //	contestant echo                        verifies the signature, answers 200
 //	contestant plain                       also parses the event and enqueues it with asynq

@@ -71,7 +71,7 @@ func ports() map[string]string {
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	if os.Getenv("COMPOSE_TEST") == "" {
-		t.Skip("set COMPOSE_TEST=1 to try the stack on this machine's engine (make compose-test)")
+		t.Skip("set COMPOSE_TEST=1 to test the stack on this machine's Docker (make compose-test)")
 	}
 	s := &stack{t: t, command: []string{"docker", "compose"}, env: append(os.Environ(), "ENV_FILE=.env.example", "COMPOSE_PROFILES=simulate")}
 	if exec.CommandContext(t.Context(), "docker", "compose", "version").Run() != nil {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# make compose-test: tries the stack of docker-compose.yml on this machine's engine, in a
+# make compose-test: tests the stack of docker-compose.yml on this machine's engine, in a
 # project of its own, or says in one line why it cannot. Nothing is fetched: bring the
 # images with `docker compose pull`, or make stand-ins (deploy/standins/make.sh).
 set -eu

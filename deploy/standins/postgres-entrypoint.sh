@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs as the user postgres, and creates the cluster, user and database at first.
+# Runs as the user postgres, and creates the cluster, user and database on the first start.
 set -e
 if [ "$(id -u)" = 0 ]; then
   install -d -o postgres -g postgres -m 0700 "$PGDATA"
