@@ -420,7 +420,7 @@ func TestLoadProblems(t *testing.T) {
 	}
 }
 
-func TestConfigHasNothingOfOtherRoles(t *testing.T) {
+func TestConfigOmitsSettingsOfOtherRoles(t *testing.T) {
 	give := map[string]string{
 		"KLINGAI_WEBHOOK_SECRET": goodSecret, "KLINGAI_API_KEY": "s", "KLINGHOOK_DATABASE_URL": "postgres://h/d",
 		"KLINGHOOK_BUCKET_URL": "s3://b", "KLINGHOOK_QUEUES": "media=1", "KLINGHOOK_ADDR": ":1", "KLINGHOOK_READ_ONLY": "true",

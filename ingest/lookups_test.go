@@ -27,7 +27,7 @@ func (r *fakeLookups) Exists(ctx context.Context, _ ...string) *redis.IntCmd {
 	return cmd
 }
 
-func TestUnsignedCallbacksNeedAWorkerThatAsksKling(t *testing.T) {
+func TestUnsignedCallbacksNeedAWorkerWithLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rdb := &fakeLookups{err: errors.New("connection refused")}
 		open := ingest.LookupsOn(rdb)

@@ -14,7 +14,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestRefusedListsWhatAnOperatorShouldKnowOf(t *testing.T) {
+func TestRefusedListsWhatAnOperatorShouldKnow(t *testing.T) {
 	f := newFixture(t, 1<<20)
 	deliver := func(signature, body string) {
 		r := httptest.NewRequest(http.MethodPost, "/webhooks/klingai", strings.NewReader(body))

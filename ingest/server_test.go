@@ -217,7 +217,7 @@ func TestSignedBodyOfUnknownShapeIsKept(t *testing.T) {
 	}
 }
 
-func TestQueuedEventHasEverythingOfTheDelivery(t *testing.T) {
+func TestQueuedEventContainsTheWholeDelivery(t *testing.T) {
 	f := newFixture(t, 0)
 	if w := f.do(post(created, "sha256="+sign(secret, created))); w.Code != 200 {
 		t.Fatal(w.Code)
@@ -318,7 +318,7 @@ func TestEventIsQueuedAfterItsSenderDisconnects(t *testing.T) {
 	}
 }
 
-func TestPanicIsAnswered(t *testing.T) {
+func TestPanicIsAnsweredWith500(t *testing.T) {
 	f := newFixture(t, 0)
 	f.queue.answer = func(context.Context) (bool, error) { panic("boom") }
 	if w := f.do(post(created, sign(secret, created))); w.Code != 500 || strings.Contains(w.Body.String(), "boom") {

@@ -97,7 +97,7 @@ func TestEraseLeavesNothingOfAJobAndLaterEventsDoNotBringItBack(t *testing.T) {
 	})
 }
 
-func TestSweepContinuesADeletionThatWasKilled(t *testing.T) {
+func TestSweepContinuesAnInterruptedDeletion(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.completedAt(t, "30", "vid_1", "/v.mp4")
 	f.work(t)

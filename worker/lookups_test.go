@@ -240,7 +240,7 @@ func TestWebhookAfterLookupChangesNothing(t *testing.T) {
 	})
 }
 
-func TestUnsignedCallbackOnlyAsksKling(t *testing.T) {
+func TestUnsignedCallbackOnlyTriggersALookup(t *testing.T) {
 	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = `{"id":"881","status":"processing","update_time":1736936700000}`
 	w.deliver(t, source.CallbackName, "", source.TypeCallback, "881", fmt.Sprintf(completedBody, w.cdn.URL))
@@ -342,7 +342,7 @@ func TestOnlyOneWorkerAsksKling(t *testing.T) {
 	}
 }
 
-func TestOnlyJobsOfKlingAreAskedAbout(t *testing.T) {
+func TestLookupsSkipOtherPlatforms(t *testing.T) {
 	t.Parallel()
 	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	other := tasks.JobKey{Platform: "fal", ID: "881"}

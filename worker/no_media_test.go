@@ -54,7 +54,7 @@ func TestWithoutCredentialsAJobWithoutMediaIsADeadLetterAtOnce(t *testing.T) {
 	f.checkMedia(t, "vid_1", store.MediaStored, "")
 }
 
-func TestKlingIsAskedForMissingMediaAtOnce(t *testing.T) {
+func TestMissingMediaIsLookedUpAtOnce(t *testing.T) {
 	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.kling.tasks["881"] = fmt.Sprintf(completedBody, w.cdn.URL)
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", `{"id":"881","status":"succeeded","outputs":[]}`)
@@ -108,7 +108,7 @@ func TestMissingMediaIsGivenUpWithinADay(t *testing.T) {
 	w.checkMedia(t, "881", store.MediaStored, "")
 }
 
-func TestMissingMediaIsGivenUpThoughKlingIsDown(t *testing.T) {
+func TestMissingMediaIsGivenUpEvenIfKlingIsDown(t *testing.T) {
 	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.kling.err = errors.New("connection refused")
 	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", `{"id":"881","status":"succeeded","outputs":[{"type":"mesh","url":"https://x/1"}]}`)
@@ -179,7 +179,7 @@ func TestTestCallbackIsNeverLost(t *testing.T) {
 	}
 }
 
-func TestFirstCallbackOfAJobIsNoTestCallback(t *testing.T) {
+func TestFirstCallbackOfAJobIsNotATestCallback(t *testing.T) {
 	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	w.notifyAll(t)
 	w.kling.tasks["881"] = testBody // Kling knows it

@@ -70,7 +70,7 @@ func (w *Worker) send(ctx context.Context, notification store.Notification, mess
 		w.cfg.Log.Error("destination paused: every attempt has failed for a day; see klinghook destinations show",
 			zap.String("destination", notification.Destination), zap.Time("failing_since", effect.FailingSince), zap.Error(err))
 	case effect.Resumed:
-		w.cfg.Log.Info("destination works again: resumed", zap.String("destination", notification.Destination))
+		w.cfg.Log.Info("destination resumed: it works again", zap.String("destination", notification.Destination))
 	}
 	switch {
 	case err == nil:

@@ -66,7 +66,7 @@ func TestMalformedLinkIsReplaced(t *testing.T) {
 	w.checkMedia(t, "881", store.MediaStored, "")
 }
 
-func TestDeadLinkOfStoredFileIsNoFailure(t *testing.T) {
+func TestDeadLinkOfStoredFileIsNotAFailure(t *testing.T) {
 	w := newLookupFixture(t, miniredis.RunT(t).Addr())
 	old := fmt.Sprintf(completedBody, w.cdn.URL)
 	fresh := strings.Replace(old, "/v.mp4", "/v.mp4?fresh=1", 1)

@@ -63,7 +63,7 @@ func TestRedisNearlyFull(t *testing.T) {
 	want(t, find(t, doctor.Redis(doctor.RedisConfig{Client: rdb, Ping: ping})), "redis memory", doctor.Failed, "does not use Redis above 90 %")
 }
 
-func TestRedisThatIsAway(t *testing.T) {
+func TestUnreachableRedisFails(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	ping := func(context.Context) error { return errors.New("start it") }

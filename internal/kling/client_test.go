@@ -108,7 +108,7 @@ func TestErrorsAreShortAndShowNoQuery(t *testing.T) {
 	}
 }
 
-func TestRegisterWebhookAsksAsTheSeedSays(t *testing.T) {
+func TestRegisterWebhookSendsTheSeedRequest(t *testing.T) {
 	var wantURL string
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -104,7 +104,7 @@ func TestJobsPassThroughTheirStates(t *testing.T) {
 	})
 }
 
-func TestPromptAsksForACode(t *testing.T) {
+func TestPromptSelectsTheErrorCode(t *testing.T) {
 	// As Kling documents them.
 	statuses := map[int][]int{
 		401: {1000, 1001, 1002, 1003, 1004}, 429: {1100, 1101, 1102, 1302, 1303, 1304}, 403: {1103},

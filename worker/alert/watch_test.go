@@ -171,7 +171,7 @@ func TestIngestCauses(t *testing.T) {
 	w.watch(p, "", "over: Deliveries are accepted again.")
 }
 
-func TestNoWorkerRuns(t *testing.T) {
+func TestNoWorkerIsRunning(t *testing.T) {
 	w := newWorld(t)
 	p := w.process("slack")
 	w.watch(p, "workers")

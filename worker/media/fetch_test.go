@@ -187,7 +187,7 @@ func TestFailedDownloadKeepsTheOldObject(t *testing.T) {
 	}
 }
 
-func TestTwoDownloadsAtOnceLeaveOneWhole(t *testing.T) {
+func TestConcurrentDownloadsLeaveOneWholeFile(t *testing.T) {
 	t.Parallel()
 	videos := map[string][]byte{"/a": testVideo(300<<10, 1), "/b": testVideo(200<<10, 2)}
 	url, hostport := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(videos[r.URL.Path]) })

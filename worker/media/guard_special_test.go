@@ -183,7 +183,7 @@ func TestNameOfAPrivateAddressIsNotReached(t *testing.T) {
 	}
 }
 
-func TestNoProxyOfTheEnvironmentIsUsed(t *testing.T) {
+func TestProxiesFromTheEnvironmentAreNotUsed(t *testing.T) {
 	t.Parallel()
 	if NewFetcher(Config{}).transport.Proxy != nil {
 		t.Error("a proxy is set: it would resolve names where no guard checks them")

@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestTemplateMakesTheText(t *testing.T) {
+func TestTemplateWritesTheText(t *testing.T) {
 	full := testMessage()
 	full.Job.Prompt = "@everyone see https://cdn.example.com/v.mp4?sig=s3cr3t"
 	nothing := Message{ID: "ntf_1", Type: "video.upscaled"}

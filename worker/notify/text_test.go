@@ -10,7 +10,7 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-func TestTextStatesWhatHappened(t *testing.T) {
+func TestTextSaysWhatHappened(t *testing.T) {
 	completed := testMessage()
 	completed.Job.Contradicted = false
 	about := func(eventType string, status tasks.Status) Message {
