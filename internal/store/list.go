@@ -13,7 +13,7 @@ import (
 // defaultLimit is the length of a page without a limit.
 const defaultLimit = 50
 
-// JobQuery selects a page of jobs, the newest first. The zero value selects all.
+// JobQuery selects a page of jobs, newest first. The zero value selects all.
 type JobQuery struct {
 	// Text is a part of the id, external id, prompt or error, in any case. Text without
 	// three letters or digits in a row, or a character beyond ASCII, is searched only in the
@@ -30,7 +30,7 @@ type JobQuery struct {
 	Before int64
 	// After selects only jobs newer than this Seq.
 	After int64
-	// Limit is the most jobs to return; default 50, at most 500.
+	// Limit is the maximum number of jobs; default 50, at most 500.
 	Limit int
 }
 
@@ -45,7 +45,7 @@ type JobRow struct {
 	OpenDeadLetters int
 }
 
-// ListJobs returns a page of jobs, the newest first.
+// ListJobs returns a page of jobs, newest first.
 //
 // It scans the newest jobs first. If too few of them match, it reads the newest of each
 // matching combination of status, source and model from an index, so rare jobs take no
@@ -64,7 +64,7 @@ func (s *Store) ListJobs(ctx context.Context, q JobQuery) (rows []JobRow, err er
 	return rows, wrap(err, "list jobs")
 }
 
-// JobRows returns the given jobs that exist, the newest first.
+// JobRows returns the given jobs that exist, newest first.
 func (s *Store) JobRows(ctx context.Context, jobs []tasks.JobKey) ([]JobRow, error) {
 	var list []JobRow
 	for chunk := range slices.Chunk(jobs, maxRows) {
@@ -81,7 +81,7 @@ func (s *Store) JobRows(ctx context.Context, jobs []tasks.JobKey) ([]JobRow, err
 	return list, nil
 }
 
-// readJobRows reads jobs, the newest first, with their files and open dead letters.
+// readJobRows reads jobs, newest first, with their files and open dead letters.
 func readJobRows(ctx context.Context, q queryer, conditions where) ([]JobRow, error) {
 	list, err := collect(ctx, q, func(row scanner) (job JobRow, err error) {
 		job.Job, err = scanJobAnd(row, &job.Seq)

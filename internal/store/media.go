@@ -141,7 +141,7 @@ func (s *Store) expiringSince(lifetime time.Duration, now time.Time) any {
 }
 
 // ExpiringMedia returns at most limit pending media whose links are in the last tenth of
-// their lifetime, the first to expire first; 0 is no limit.
+// their lifetime, first to expire first; 0 means no limit.
 func (s *Store) ExpiringMedia(ctx context.Context, lifetime time.Duration, now time.Time, limit int) ([]Media, error) {
 	media, err := queryMedia(ctx, s.db, `WHERE `+expiring+` ORDER BY linked_at, platform, job_id, name`+(&where{}).limit(limit), s.expiringSince(lifetime, now))
 	return media, wrap(err, "list expiring media")

@@ -61,7 +61,7 @@ func (d *dashboard) addEvents(api huma.API) {
 	op := func(id, path, summary string, errors ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"Events"}, Errors: errors}
 	}
-	add(d, api, op("list-events", "/events", "List events, the latest first"), d.listEvents)
+	add(d, api, op("list-events", "/events", "List events, latest first"), d.listEvents)
 	add(d, api, op("get-event", "/events/{id}", "Get an event with its headers and body", 404), func(ctx context.Context, in *eventInput) (*eventOutput, error) {
 		event, err := d.event(ctx, in.ID)
 		if err != nil {

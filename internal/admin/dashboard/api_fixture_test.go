@@ -180,7 +180,7 @@ func (b *memoryBucket) SignedURL(_ context.Context, object string, lifetime time
 	return "", nil
 }
 
-// fakeWorker notes what it is asked for, and ends dead letters. It implements
+// fakeWorker records its calls, and ends dead letters. It implements
 // [dashboard.Repeater].
 type fakeWorker struct {
 	store *store.Store
@@ -199,7 +199,7 @@ func (w *fakeWorker) note(call ...string) {
 	w.list = append(w.list, strings.TrimSpace(strings.Join(call, " ")))
 }
 
-// taken returns and forgets what it was asked for.
+// taken returns and forgets the calls so far.
 func (w *fakeWorker) taken() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

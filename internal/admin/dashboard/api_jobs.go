@@ -64,7 +64,7 @@ type (
 	}
 	jobsOutput struct {
 		Body struct {
-			Jobs       []ListedJob `json:"jobs" doc:"In the order in which klinghook first heard of them, the newest first. The order never changes, so pages neither repeat nor skip a job."`
+			Jobs       []ListedJob `json:"jobs" doc:"In the order of their first event or metadata, newest first. The order never changes, so pages neither repeat nor skip a job."`
 			NextCursor string      `json:"next_cursor,omitempty" doc:"Missing on the last page."`
 		} `nameHint:"JobList"`
 	}
@@ -107,7 +107,7 @@ func (d *dashboard) addJobs(api huma.API) {
 	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{"Jobs"}, DefaultStatus: status, Errors: errors}
 	}
-	add(d, api, op("list-jobs", http.MethodGet, "/jobs", "List jobs, the newest first", 0), d.listJobs)
+	add(d, api, op("list-jobs", http.MethodGet, "/jobs", "List jobs, newest first", 0), d.listJobs)
 	add(d, api, op("get-job", http.MethodGet, job, "Get everything that is known about a job", 0, 404), func(ctx context.Context, in *JobName) (*jobOutput, error) {
 		key, err := in.key()
 		if err != nil {

@@ -84,7 +84,7 @@ func (d *dashboard) addOperation(api huma.API) {
 	op := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Tags: []string{"Operation"}}
 	}
-	add(d, api, op("list-rejections", "/rejections", "List a sample of the refused deliveries, the newest first"), d.listRejections)
+	add(d, api, op("list-rejections", "/rejections", "List a sample of the refused deliveries, newest first"), d.listRejections)
 	add(d, api, op("list-queues", "/queues", "List the queues with their tasks and workers"), d.listQueues)
 	stream := op("stream-jobs", "/stream", "Stream changes of jobs as server-sent events")
 	stream.Description = `An event "job" has a job that is new or has changed, in its present state, as a ListedJob in JSON. "deleted" has the platform and id of a job that was deleted. ` +

@@ -98,7 +98,7 @@ type Notification struct {
 	Error       string        `json:"error,omitempty" doc:"Why it was given up."`
 	SentAt      time.Time     `json:"sent_at,omitzero" doc:"When it was sent."`
 	CreatedAt   time.Time     `json:"created_at,omitzero" doc:"When it became due."`
-	Attempts    []SendAttempt `json:"attempts,omitempty" doc:"The attempts that are still kept, the oldest first."`
+	Attempts    []SendAttempt `json:"attempts,omitempty" doc:"The attempts that are still kept, oldest first."`
 }
 
 // SendAttempt is an attempt to send a notification.
@@ -162,7 +162,7 @@ type DeadLetter struct {
 	FailedAt time.Time       `json:"failed_at" doc:"When the task was given up."`
 	State    string          `json:"state" enum:"dead,replayed,discarded,done" doc:"dead: open, waits for a person; done: the work succeeded some other way."`
 	EndedAt  time.Time       `json:"ended_at,omitzero" doc:"When it was replayed, discarded or done."`
-	Failures []store.Failure `json:"failures,omitempty" doc:"The failed attempts, the oldest first."`
+	Failures []store.Failure `json:"failures,omitempty" doc:"The failed attempts, oldest first."`
 }
 
 // NewDeadLetter returns a stored dead letter without its payload.
@@ -188,6 +188,6 @@ type JobDetail struct {
 	Notifications []Notification `json:"notifications" doc:"The oldest first."`
 	Events        []Event        `json:"events" doc:"The last received first, at most 500."`
 	Lookups       Lookups        `json:"lookups" doc:"When Kling was and will be asked about the job."`
-	Failures      []TaskFailure  `json:"failures,omitempty" doc:"Failed attempts of downloads and notifications that will be retried, the oldest first."`
+	Failures      []TaskFailure  `json:"failures,omitempty" doc:"Failed attempts of downloads and notifications that will be retried, oldest first."`
 	DeadLetters   []DeadLetter   `json:"dead_letters,omitempty" doc:"In the order of their ids, including those that ended."`
 }

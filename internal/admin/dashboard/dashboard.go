@@ -71,8 +71,8 @@ type Repeater interface {
 	// if the dead letter had ended already.
 	Replay(ctx context.Context, id int64) (ended bool, err error)
 	Discard(ctx context.Context, id int64) (ended bool, err error)
-	// Download downloads a file of a job once more, all if name is empty. Notify notifies
-	// of a job's state once more. Both return how many tasks they enqueued.
+	// Download downloads a file of a job again, or all files if name is empty. Notify sends
+	// notifications of a job's state again. Both return how many tasks they enqueued.
 	Download(ctx context.Context, job tasks.JobKey, name string) (int, error)
 	Notify(ctx context.Context, job tasks.JobKey, destinations []string) (int, error)
 }

@@ -77,12 +77,12 @@ func (d *dashboard) sendFile(w http.ResponseWriter, r *http.Request, file store.
 	if file.SHA256 != "" {
 		header.Set("ETag", `"`+file.SHA256+`"`)
 	}
-	http.ServeContent(&fileWriter{patientWriter: newPatientWriter(w), r: r}, r, "", file.StoredAt, object)
+	http.ServeContent(&fileWriter{deadlineWriter: newDeadlineWriter(w), r: r}, r, "", file.StoredAt, object)
 }
 
 // fileWriter answers a bad Range with problem details instead of text.
 type fileWriter struct {
-	patientWriter
+	deadlineWriter
 	r       *http.Request
 	refused bool
 }
@@ -101,7 +101,7 @@ func (w *fileWriter) Write(part []byte) (int, error) {
 	if w.refused {
 		return len(part), nil
 	}
-	return w.patientWriter.Write(part)
+	return w.deadlineWriter.Write(part)
 }
 
 // refuseFile reports that a file cannot be read.
@@ -113,23 +113,23 @@ func (d *dashboard) refuseFile(w http.ResponseWriter, r *http.Request, err error
 	admin.Refuse(w, r, problem.Status, problem.Detail)
 }
 
-// patientWriter sets a deadline for each write instead of the whole response, because
+// deadlineWriter sets a deadline for each write instead of the whole response, because
 // sending a video may take long.
-type patientWriter struct {
+type deadlineWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 }
 
-// newPatientWriter also removes the deadline for reading the request, which would end the
+// newDeadlineWriter also removes the deadline for reading the request, which would end the
 // request's context.
-func newPatientWriter(w http.ResponseWriter) patientWriter {
+func newDeadlineWriter(w http.ResponseWriter) deadlineWriter {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // not supported by test recorders
-	return patientWriter{w, control}
+	return deadlineWriter{w, control}
 }
 
 // Write implements [http.ResponseWriter].
-func (w patientWriter) Write(part []byte) (int, error) {
+func (w deadlineWriter) Write(part []byte) (int, error) {
 	_ = w.control.SetWriteDeadline(time.Now().Add(sendTimeout)) // not supported by test recorders
 	return w.ResponseWriter.Write(part)
 }

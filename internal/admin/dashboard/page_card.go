@@ -66,7 +66,7 @@ func (d *dashboard) filePath(file store.Media) string {
 // Busy reports that the job is being generated.
 func (c jobCard) Busy() bool { return c.Status == tasks.StatusProcessing }
 
-// Name is what the card is called: the prompt or, without one, the program's id or Kling's.
+// Name returns the card's title: the prompt or, without one, the program's id or Kling's.
 func (c jobCard) Name() string { return cmp.Or(strings.TrimSpace(c.Prompt), c.ExternalID, c.Key.ID) }
 
 // Pictured reports that there is something to see.

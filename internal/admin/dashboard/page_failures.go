@@ -40,7 +40,7 @@ func (d *dashboard) routeFailures(mux *http.ServeMux) {
 // failureQuery selects failures. Its fields are those of links and forms.
 type failureQuery struct {
 	Text, Kind, Cause, Job, Platform, Since string
-	// Until is when the page with the form was made: later failures are not selected.
+	// Until is when the page with the form was rendered: later failures are not selected.
 	Until string
 }
 

@@ -73,7 +73,7 @@ func (s *streams) serve(w http.ResponseWriter, r *http.Request, lastID string) {
 	defer s.leave(news)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect events
-	out := newPatientWriter(w)
+	out := newDeadlineWriter(w)
 	send := func(text []byte) bool {
 		_, err := out.Write(text)
 		return err == nil && out.control.Flush() == nil
