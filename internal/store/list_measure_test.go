@@ -90,7 +90,7 @@ func measure(t *testing.T, name string, limit time.Duration, f func(context.Cont
 	if longest > limit {
 		mark = " SLOW"
 	}
-	t.Logf("%-45s %3d rows  min %6.1f ms  p50 %6.1f ms  max %6.1f ms%s", name, rows, least.Seconds()*1000, median.Seconds()*1000, longest.Seconds()*1000, mark)
+	t.Logf("%-50s %3d rows  min %6.1f ms  p50 %6.1f ms  max %6.1f ms%s", name, rows, least.Seconds()*1000, median.Seconds()*1000, longest.Seconds()*1000, mark)
 }
 
 // measureStart is the time of the newest job; there is one each second.
@@ -133,6 +133,8 @@ func measuredLists(n int) []struct {
 		{"frequent word of the past", JobQuery{Text: "carnival"}},
 		{"frequent word of the past, failed", JobQuery{Text: "carnival", Statuses: failed}},
 		{"frequent word of the past, new model", JobQuery{Text: "carnival", Model: "kling-v2-master"}},
+		{"frequent word of the past, tag that never failed", JobQuery{Text: "carnival", Tag: "safe", Statuses: failed}},
+		{"frequent word of the past, rare tag", JobQuery{Text: "carnival", Tag: "tag-59"}},
 		{"common word, old model", JobQuery{Text: "cinematic", Model: "kling-v1"}},
 		{"common word, rare tag", JobQuery{Text: "cinematic", Tag: "tag-59"}},
 		{"rare word, common status", JobQuery{Text: "word1999", Statuses: []tasks.Status{tasks.StatusCompleted}}},

@@ -242,7 +242,7 @@ func (l *jobList) searchFew(kinds []jobKind, each int) (string, []any) {
 func (l *jobList) searchIndex() (string, []any) {
 	var found, selected where
 	l.dialect.andFound(&found, l.text)
-	if mark := l.statusMark(); mark != "" {
+	for _, mark := range l.marks() {
 		l.dialect.andFound(&found, mark)
 	}
 	l.andRange(&found, l.dialect.indexSeq)
@@ -251,14 +251,18 @@ func (l *jobList) searchIndex() (string, []any) {
 	return l.dialect.searchIndex(found, selected) + ` LIMIT ` + strconv.Itoa(l.Limit), selected.args
 }
 
-// statusMark returns the mark that all selected statuses share, if any.
-func (l *jobList) statusMark() string {
-	var marks []string
+// marks returns the marks of the filters.
+func (l *jobList) marks() (list []string) {
 	for _, status := range l.Statuses {
-		marks = append(marks, statusMark(status))
+		list = append(list, statusMark(status))
 	}
-	if marks = slices.Compact(marks); len(marks) == 1 {
-		return marks[0]
+	if list = slices.Compact(list); len(list) > 1 {
+		list = nil // jobs have one of these
 	}
-	return ""
+	for _, filter := range [][2]string{{"source", l.Source}, {"model", l.Model}, {"tag", l.Tag}} {
+		if filter[1] != "" {
+			list = append(list, mark(filter[0], filter[1]))
+		}
+	}
+	return list
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -54,19 +55,33 @@ const maxSearchText = 16 << 10
 // searchText returns the text in which a job is searched.
 func searchText(job Job) string {
 	text := foldText(strings.Join([]string{job.Key.ID, job.ExternalID, job.Error, job.Prompt}, "\n"))
-	return text[:min(len(text), maxSearchText)] + statusMark(job.Status)
+	return text[:min(len(text), maxSearchText)] + marks(job)
 }
 
-// statusMark returns the end of the search texts of jobs with a status, which lets the text
-// index find them. Unfinished and completed jobs share a mark, so most texts are indexed only once.
-// Folded text contains no mark.
-func statusMark(status tasks.Status) string {
-	switch status {
-	case tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted:
-		return "\nQOK"
-	default:
-		return "\nQ" + strings.ToUpper(string(status))
+// marks returns the end of a job's search text. With it, the text index leaves out jobs
+// that other filters do not select.
+func marks(job Job) string {
+	text := statusMark(job.Status) + mark("source", job.Source) + mark("model", job.Model)
+	for _, tag := range job.Tags {
+		text += mark("tag", tag)
 	}
+	return text
+}
+
+// statusMark returns the mark of a status. Unfinished and completed jobs share one, so most
+// texts are indexed only once.
+func statusMark(status tasks.Status) string {
+	if status == tasks.StatusCreated || status == tasks.StatusProcessing {
+		status = tasks.StatusCompleted
+	}
+	return mark("status", string(status))
+}
+
+// mark returns a line of three capitals, K to Z, for a value. Folded text contains no such
+// line. Two values may have the same mark: a found job is checked for all filters.
+func mark(kind, value string) string {
+	sum := crc32.ChecksumIEEE([]byte(kind + " " + storable(value)))
+	return "\n" + string([]byte{'K' + byte(sum&15), 'K' + byte(sum>>4&15), 'K' + byte(sum>>8&15)})
 }
 
 // foldText prepares text for search: it lowers the case of letters and replaces each
