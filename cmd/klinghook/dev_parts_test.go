@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/config"
 	"github.com/klinghook/klinghook/internal/testenv"
@@ -44,5 +48,26 @@ func TestReachable(t *testing.T) {
 		if got := reachable(addr); got != want {
 			t.Errorf("reachable(%q) = %q, want %q", addr, got, want)
 		}
+	}
+}
+
+func TestKeysOfEmbeddedRedisExpire(t *testing.T) {
+	server, err := startEmbeddedRedis()
+	testenv.NoError(t, err)
+	defer func() { testenv.NoError(t, server.close()) }()
+	opts, err := redis.ParseURL(server.url)
+	testenv.NoError(t, err)
+	client := redis.NewClient(opts)
+	defer func() { testenv.NoError(t, client.Close()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	testenv.NoError(t, client.Set(ctx, "kept", 1, time.Hour).Err())
+	testenv.NoError(t, client.Set(ctx, "expired", 1, time.Millisecond).Err())
+	for n := int64(1); n > 0; {
+		n, err = client.Exists(ctx, "expired").Result()
+		testenv.NoError(t, err)
+	}
+	if ttl, err := client.TTL(ctx, "kept").Result(); err != nil || ttl > time.Hour-time.Second/2 {
+		t.Errorf("the other key expires in %s, %v; want less than an hour", ttl, err)
 	}
 }
