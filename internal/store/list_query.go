@@ -242,27 +242,11 @@ func (l *jobList) searchFew(kinds []jobKind, each int) (string, []any) {
 func (l *jobList) searchIndex() (string, []any) {
 	var found, selected where
 	l.dialect.andFound(&found, l.text)
-	for _, mark := range l.marks() {
+	for _, mark := range marks(l.Statuses, l.Source, l.Model, l.Tag) {
 		l.dialect.andFound(&found, mark)
 	}
 	l.andRange(&found, l.dialect.indexSeq)
 	selected.args = found.args
 	l.andSelected(&selected)
 	return l.dialect.searchIndex(found, selected) + ` LIMIT ` + strconv.Itoa(l.Limit), selected.args
-}
-
-// marks returns the marks of the filters.
-func (l *jobList) marks() (list []string) {
-	for _, status := range l.Statuses {
-		list = append(list, statusMark(status))
-	}
-	if list = slices.Compact(list); len(list) > 1 {
-		list = nil // jobs have one of these
-	}
-	for _, filter := range [][2]string{{"source", l.Source}, {"model", l.Model}, {"tag", l.Tag}} {
-		if filter[1] != "" {
-			list = append(list, mark(filter[0], filter[1]))
-		}
-	}
-	return list
 }

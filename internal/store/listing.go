@@ -55,17 +55,29 @@ const maxSearchText = 16 << 10
 // searchText returns the text in which a job is searched.
 func searchText(job Job) string {
 	text := foldText(strings.Join([]string{job.Key.ID, job.ExternalID, job.Error, job.Prompt}, "\n"))
-	return text[:min(len(text), maxSearchText)] + marks(job)
+	return text[:min(len(text), maxSearchText)] + strings.Join(marks([]tasks.Status{job.Status}, job.Source, job.Model, job.Tags...), "")
 }
 
-// marks returns the end of a job's search text. With it, the text index leaves out jobs
-// that other filters do not select.
-func marks(job Job) string {
-	text := statusMark(job.Status) + mark("source", job.Source) + mark("model", job.Model)
-	for _, tag := range job.Tags {
-		text += mark("tag", tag)
+// marks returns the marks of a job's values or of filters; empty values have none. They end
+// a job's search text, so the text index leaves out jobs that other filters do not select.
+func marks(statuses []tasks.Status, source, model string, tags ...string) (list []string) {
+	for _, status := range statuses {
+		list = append(list, statusMark(status))
 	}
-	return text
+	if list = slices.Compact(list); len(list) > 1 {
+		list = nil // a selected job has any one of these
+	}
+	add := func(kind, value string) {
+		if value != "" {
+			list = append(list, mark(kind, value))
+		}
+	}
+	add("source", source)
+	add("model", model)
+	for _, tag := range tags {
+		add("tag", tag)
+	}
+	return list
 }
 
 // statusMark returns the mark of a status. Unfinished and completed jobs share one, so most
