@@ -151,12 +151,11 @@ func (d *dashboard) failures(r *http.Request, letters []store.DeadLetter) (list 
 		keys[i] = letter.Job
 	}
 	rows, err := d.cfg.Store.JobRows(r.Context(), keys)
+	jobs := byKey(rows)
 	for _, letter := range letters {
 		shown := newFailure(letter)
-		for _, row := range rows {
-			if row.Key == letter.Job {
-				shown.JobName = jobCard{JobRow: row}.Name()
-			}
+		if row, found := jobs[letter.Job]; found {
+			shown.JobName = jobCard{JobRow: row}.Name()
 		}
 		list = append(list, shown)
 	}

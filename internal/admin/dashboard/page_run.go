@@ -71,7 +71,7 @@ func (r *run) change(change func(*runState)) {
 
 // runs are the runs of this process, one at a time.
 type runs struct {
-	*dashboard
+	dashboard *dashboard
 
 	mu      sync.Mutex // guards the fields below
 	byID    map[string]*run
@@ -125,7 +125,7 @@ func (s *runs) close() {
 
 // work ends the dead letters. A failure does not stop the others.
 func (s *runs) work(ctx context.Context, r *run, filter store.DeadLetterFilter) {
-	for letter, err := range s.cfg.Store.EachDeadLetter(ctx, filter) {
+	for letter, err := range s.dashboard.cfg.Store.EachDeadLetter(ctx, filter) {
 		if err != nil {
 			r.change(func(state *runState) { state.Errors, state.Stopped = append(state.Errors, err.Error()), true })
 			break
@@ -138,7 +138,7 @@ func (s *runs) work(ctx context.Context, r *run, filter store.DeadLetterFilter) 
 	r.change(func(state *runState) {
 		state.Ended = time.Now()
 		state.Stopped = state.Stopped || s.stopped.Load()
-		s.cfg.Log.Info("run of dead letters ended", zap.String("action", string(r.Action)), zap.Int64("total", r.Total),
+		s.dashboard.cfg.Log.Info("run of dead letters ended", zap.String("action", string(r.Action)), zap.Int64("total", r.Total),
 			zap.Int64("done", state.Done), zap.Int64("failed", state.Failed), zap.Bool("stopped", state.Stopped), zap.Duration("duration", state.Ended.Sub(r.Started)))
 	})
 }
@@ -147,7 +147,7 @@ func (s *runs) work(ctx context.Context, r *run, filter store.DeadLetterFilter) 
 func (s *runs) end(ctx context.Context, r *run, letter store.DeadLetter) {
 	ctx, cancel := context.WithTimeout(ctx, letterTimeout)
 	defer cancel()
-	ended, err := s.endLetter(ctx, r.Action, letter.ID)
+	ended, err := s.dashboard.endLetter(ctx, r.Action, letter.ID)
 	r.change(func(state *runState) {
 		if err != nil {
 			state.Failed++

@@ -196,6 +196,15 @@ func (s *streams) missed(ctx context.Context, lastID string) []byte {
 	return s.events(ctx, list)
 }
 
+// byKey returns jobs by their keys.
+func byKey(rows []store.JobRow) map[tasks.JobKey]store.JobRow {
+	jobs := make(map[tasks.JobKey]store.JobRow, len(rows))
+	for _, row := range rows {
+		jobs[row.Key] = row
+	}
+	return jobs
+}
+
 // events returns the events of changed and deleted jobs, the oldest change first.
 func (s *streams) events(ctx context.Context, list []store.Change) []byte {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
@@ -213,10 +222,7 @@ func (s *streams) events(ctx context.Context, list []store.Change) []byte {
 		s.log.Warn("changed jobs not read", zap.Error(err))
 		return []byte("event: reset\ndata: {}\n\n")
 	}
-	found := map[tasks.JobKey]store.JobRow{}
-	for _, row := range rows {
-		found[row.Key] = row
-	}
+	found := byKey(rows)
 	var out bytes.Buffer
 	for _, change := range slices.SortedFunc(maps.Values(latest), func(a, b store.Change) int { return a.At.Compare(b.At) }) {
 		event, data := "job", any(nil)
