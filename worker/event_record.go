@@ -127,7 +127,7 @@ func (w *Worker) joinEvents() {
 // keepUnread stores an event that its protocol cannot read, and gives up the task: a
 // newer klinghook can replay it.
 func (w *Worker) keepUnread(ctx context.Context, event tasks.Event, reason error) error {
-	if err := w.cfg.Store.KeepEvent(ctx, event); err != nil {
+	if _, err := w.cfg.Store.KeepEvent(ctx, event); err != nil {
 		return err
 	}
 	return tasks.Permanent(fmt.Errorf("read event %s: %w", event.ID, reason))

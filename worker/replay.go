@@ -72,7 +72,8 @@ func (r *Replayer) reopen(ctx context.Context, task tasks.Task) error {
 		if err := r.verify(event); err != nil {
 			return err
 		}
-		return r.Store.KeepEvent(ctx, event)
+		_, err = r.Store.KeepEvent(ctx, event)
+		return err
 	case tasks.KindMediaDownload:
 		payload, err := tasks.DecodeMediaDownload(task.Payload)
 		if err != nil {

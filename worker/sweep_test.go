@@ -136,7 +136,8 @@ func (f *fixture) restore(t *testing.T, recorded tasks.Task) {
 	testenv.NoError(t, err)
 	ev, err := tasks.DecodeEvent(recorded.Payload)
 	testenv.NoError(t, err)
-	testenv.NoError(t, older.KeepEvent(t.Context(), ev))
+	_, err = older.KeepEvent(t.Context(), ev)
+	testenv.NoError(t, err)
 	testenv.NoError(t, f.store.Close())
 	f.store, f.cfg.Store = older, older // closed by the cleanup of the first one
 	testenv.NoError(t, os.Remove(filepath.Join(f.bucket, "vid_1", "video.mp4")))
@@ -239,7 +240,8 @@ func TestSweepDoesNotRepeatWorkDoneMeanwhile(t *testing.T) {
 		task := f.deliverSeed(t, tasks.TypeCreated, "vid_1", "")
 		ev, err := tasks.DecodeEvent(task.Payload)
 		testenv.NoError(t, err)
-		testenv.NoError(t, f.store.KeepEvent(t.Context(), ev))
+		_, err = f.store.KeepEvent(t.Context(), ev)
+		testenv.NoError(t, err)
 		sweeper := f.worker
 		f.renew(t)
 		asked := false

@@ -87,14 +87,16 @@ func (q storeFirst) Enqueue(ctx context.Context, task tasks.Task) (duplicate boo
 	if err != nil {
 		return false, err
 	}
-	err = q.store.KeepEvent(ctx, event)
+	isNew, err := q.store.KeepEvent(ctx, event)
 	if errors.Is(err, tasks.ErrErased) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return q.queue.Enqueue(ctx, task)
+	// It is queued already if the sweep just found it in the store.
+	_, err = q.queue.Enqueue(ctx, task)
+	return !isNew, err
 }
 
 //go:embed sample

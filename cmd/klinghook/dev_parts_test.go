@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/config"
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/internal/testenv"
+	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestUnverifiedDeliveriesAreOnLoopbackUnlessAnAddressIsGiven(t *testing.T) {
@@ -47,6 +51,28 @@ func TestReachable(t *testing.T) {
 	} {
 		if got := reachable(addr); got != want {
 			t.Errorf("reachable(%q) = %q, want %q", addr, got, want)
+		}
+	}
+}
+
+// A sweep may enqueue an event between the steps of storeFirst.
+func TestStoreFirstTellsRepeatsFromSweptEvents(t *testing.T) {
+	db, err := store.Create(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "k.db"))
+	testenv.NoError(t, err)
+	defer func() { testenv.NoError(t, db.Close()) }()
+	_, err = db.Migrate(t.Context())
+	testenv.NoError(t, err)
+	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer func() { testenv.NoError(t, client.Close()) }()
+	queue := tasks.NewClient(client)
+	task, err := tasks.RecordEvent(tasks.Event{ID: "klingai:e", Source: "klingai", Job: tasks.KlingJob("vid_1"), ReceivedAt: time.Now()})
+	testenv.NoError(t, err)
+	if duplicate, err := queue.Enqueue(t.Context(), task); err != nil || duplicate {
+		t.Fatalf("enqueued: %t, %v", duplicate, err)
+	}
+	for _, want := range []bool{false, true} {
+		if duplicate, err := (storeFirst{db, queue}).Enqueue(t.Context(), task); err != nil || duplicate != want {
+			t.Errorf("duplicate = %t, %v; want %t", duplicate, err, want)
 		}
 	}
 }

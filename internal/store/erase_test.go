@@ -51,7 +51,8 @@ func TestErasedJobDoesNotComeBack(t *testing.T) {
 			}
 		}
 		_, trackErr := db.Track(t.Context(), ev.Job, tasks.Metadata{}, received)
-		for name, err := range map[string]error{"keep": db.KeepEvent(t.Context(), ev), "track": trackErr} {
+		_, keepErr := db.KeepEvent(t.Context(), ev)
+		for name, err := range map[string]error{"keep": keepErr, "track": trackErr} {
 			if !errors.Is(err, tasks.ErrErased) {
 				t.Errorf("%s: %v, want tasks.ErrErased", name, err)
 			}

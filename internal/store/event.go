@@ -38,9 +38,9 @@ func eventValues(d dialect, event tasks.Event, processed time.Time) ([]any, erro
 }
 
 // KeepEvent inserts an event without its effects: it is owed until it is recorded and
-// marked as processed. If the event has a row, KeepEvent does nothing. If its job was
-// deleted, KeepEvent keeps nothing and returns [tasks.ErrErased].
-func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
+// marked as processed. It reports whether the event is new: one that has a row stays as it
+// is. If its job was deleted, KeepEvent keeps nothing and returns [tasks.ErrErased].
+func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) (isNew bool, err error) {
 	values, err := eventValues(s.dialect, event, time.Time{})
 	if err == nil {
 		err = s.inTx(ctx, func(tx *sql.Tx) error {
@@ -48,11 +48,12 @@ func (s *Store) KeepEvent(ctx context.Context, event tasks.Event) error {
 			if err != nil || gone {
 				return cmp.Or(err, tasks.ErrErased)
 			}
-			_, err = insertRows(ctx, tx, s.dialect, scanOne[string], insertEvent, [][]any{values}, `ON CONFLICT (id) DO NOTHING RETURNING id`)
+			kept, err := insertRows(ctx, tx, s.dialect, scanOne[string], insertEvent, [][]any{values}, `ON CONFLICT (id) DO NOTHING RETURNING id`)
+			isNew = len(kept) > 0
 			return err
 		})
 	}
-	return wrap(err, "keep event %s", event.ID)
+	return isNew, wrap(err, "keep event %s", event.ID)
 }
 
 // NameEvent sets the type and the job of an event that was kept before they were known.

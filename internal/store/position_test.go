@@ -18,7 +18,7 @@ func TestPagesOfEventsAndRejections(t *testing.T) {
 		for i := range 7 {
 			ev := event(fmt.Sprintf("e.%d", i), tasks.TypeCreated)
 			ev.ReceivedAt = received.Add(time.Duration(i/3) * time.Second)
-			testenv.NoError(t, db.KeepEvent(t.Context(), ev))
+			keepEvent(t, db, ev)
 			testenv.NoError(t, db.KeepRejection(t.Context(), tasks.Rejection{ID: ev.ID, ReceivedAt: ev.ReceivedAt, Source: "klingai", Reason: "malformed"}))
 			want = append(want, ev.ID)
 		}
@@ -62,7 +62,7 @@ func TestEventsAreSelected(t *testing.T) {
 		for i, kind := range []string{tasks.TypeCreated, tasks.TypeCompleted} {
 			ev := event(kind, kind)
 			ev.ReceivedAt = received.Add(time.Duration(i) * time.Minute)
-			testenv.NoError(t, db.KeepEvent(t.Context(), ev))
+			keepEvent(t, db, ev)
 		}
 		testenv.NoError(t, db.MarkProcessed(t.Context(), []string{tasks.TypeCreated}, received))
 		for name, tt := range map[string]struct {

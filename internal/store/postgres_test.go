@@ -41,11 +41,11 @@ func TestReadOnlyServerIsNotWritable(t *testing.T) {
 	if err := readOnly.CheckWritable(t.Context()); !errors.Is(err, store.ErrReadOnly) || !store.IsTemporary(err) {
 		t.Errorf("CheckWritable = %v, want a temporary ErrReadOnly", err)
 	}
-	if err := readOnly.KeepEvent(t.Context(), event("e", "video.created")); err == nil || !store.IsTemporary(err) {
+	if _, err := readOnly.KeepEvent(t.Context(), event("e", "video.created")); err == nil || !store.IsTemporary(err) {
 		t.Errorf("a write failed with %v, want a temporary error", err)
 	}
 	execIn(t, url, "SET default_transaction_read_only = off", "ALTER DATABASE "+name+" RESET default_transaction_read_only")
-	if err := readOnly.KeepEvent(t.Context(), event("e", "video.created")); err != nil {
+	if _, err := readOnly.KeepEvent(t.Context(), event("e", "video.created")); err != nil {
 		t.Errorf("a write after the server became writable: %v", err)
 	}
 	if err := readOnly.CheckWritable(t.Context()); err != nil {

@@ -151,7 +151,7 @@ func TestDiscardedEventAndItsDeadLetterArePrunedTogether(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev := event("klingai:odd", "video.odd")
 		ev.Job.ID = ""
-		testenv.NoError(t, db.KeepEvent(t.Context(), ev))
+		keepEvent(t, db, ev)
 		testenv.NoError(t, db.Bury(t.Context(), store.DeadLetter{Task: tasks.Task{Kind: tasks.KindEventRecord, ID: "event:record:odd"}, EventID: ev.ID, Error: "odd", FailedAt: received}))
 		letters, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{})
 		testenv.NoError(t, err)

@@ -41,7 +41,7 @@ func migrated(t testing.TB, url string) *store.Store {
 	return db
 }
 
-// onBoth runs a test on an empty, migrated database of each kind.
+// onBoth runs a test on an empty, migrated database of each kind, both at once.
 func onBoth(t *testing.T, f func(t *testing.T, db *store.Store)) {
 	t.Helper()
 	urls := map[string]func(t *testing.T) string{
@@ -49,7 +49,20 @@ func onBoth(t *testing.T, f func(t *testing.T, db *store.Store)) {
 		"postgres": func(t *testing.T) string { return testenv.Postgres(t) },
 	}
 	for name, url := range urls {
-		t.Run(name, func(t *testing.T) { f(t, migrated(t, url(t))) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, migrated(t, url(t)))
+		})
+	}
+}
+
+// keepEvent keeps an event, twice.
+func keepEvent(t *testing.T, db *store.Store, ev tasks.Event) {
+	t.Helper()
+	for _, want := range []bool{true, false} {
+		if isNew, err := db.KeepEvent(t.Context(), ev); err != nil || isNew != want {
+			t.Errorf("KeepEvent = %t, %v; want %t", isNew, err, want)
+		}
 	}
 }
 
