@@ -294,11 +294,18 @@ func (f *fixture) state(t *testing.T, task tasks.Task, queue string) *asynq.Task
 	return info
 }
 
-// onRedis runs a test on a real Redis and on dev's.
+// onRedis runs a test on a real Redis and on dev's, both at once.
 func onRedis(t *testing.T, f func(t *testing.T, addr string)) {
 	t.Helper()
-	t.Run("redis", func(t *testing.T) { f(t, testenv.Redis(t).Addr()) })
-	t.Run("miniredis", func(t *testing.T) { f(t, miniredis.RunT(t).Addr()) })
+	for name, start := range map[string]func(t *testing.T) string{
+		"redis":     func(t *testing.T) string { return testenv.Redis(t).Addr() },
+		"miniredis": func(t *testing.T) string { return miniredis.RunT(t).Addr() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, start(t))
+		})
+	}
 }
 
 // completedAt delivers a completed event with a link to path.

@@ -20,6 +20,7 @@ import (
 // TestOperatorRerunsTaskInBrowser logs in, finds an archived download, runs it again
 // and finds it completed. Other sites in the same browser can change nothing.
 func TestOperatorRerunsTaskInBrowser(t *testing.T) {
+	t.Parallel()
 	w := newFleet(t, "")
 	b := browser.Open(t)
 	var fixed atomic.Bool

@@ -102,9 +102,11 @@ func databases() map[string]func(t *testing.T) string {
 // TestProgramsFulfilContract delivers events, in a fleet before a worker runs, and
 // checks everything that comes of them.
 func TestProgramsFulfilContract(t *testing.T) {
+	t.Parallel()
 	for name, database := range databases() {
 		for _, dev := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, dev %t", name, dev), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t)
 				if url := database(t); url != "" {
 					w.settings["KLINGHOOK_DATABASE_URL"] = url
@@ -132,6 +134,7 @@ func TestProgramsFulfilContract(t *testing.T) {
 // TestSpoolKeepsEventsWhileRedisIsDown kills Redis and ingest: deliveries answered
 // with 200 take effect, and ingest without a spool refuses them.
 func TestSpoolKeepsEventsWhileRedisIsDown(t *testing.T) {
+	t.Parallel()
 	w := newFleet(t, "", testenv.WithAOF("always"))
 	without := w.start(ingestProgram, "--no-spool").url()
 	w.settings["KLINGHOOK_SPOOL_DIR"] = filepath.Join(w.dir, "spool")

@@ -53,6 +53,7 @@ func goneUntil(fixed *atomic.Bool) http.HandlerFunc {
 // TestDeadLetterCommands lets downloads and a notification fail, selects their dead
 // letters by every filter, and replays and discards them.
 func TestDeadLetterCommands(t *testing.T) {
+	t.Parallel()
 	w := newFleet(t, "")
 	var fixed atomic.Bool
 	w.media.instead = goneUntil(&fixed)

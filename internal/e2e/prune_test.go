@@ -17,6 +17,7 @@ import (
 const prunedJobs = 600
 
 func TestPruneKilledAtAnyTime(t *testing.T) {
+	t.Parallel()
 	for name, url := range map[string]func() string{"sqlite": func() string { return "" }, "postgres": func() string { return testenv.Postgres(t) }} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -32,6 +32,7 @@ func cluster(login string, nodes []*testenv.RedisServer) map[string]string {
 
 // TestRedisKinds runs ingest, a worker and commands on each kind of Redis.
 func TestRedisKinds(t *testing.T) {
+	t.Parallel()
 	login := testenv.WithUser("klinghook", "p/w", aclRules()...)
 	for name, settings := range map[string]func(t *testing.T) map[string]string{
 		"ACL user": func(t *testing.T) map[string]string {
@@ -55,6 +56,7 @@ func TestRedisKinds(t *testing.T) {
 		"Sentinel": func(t *testing.T) map[string]string { return sentinel(testenv.Sentinel(t, "klinghook", "p/w")) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			maps.Copy(w.settings, settings(t))
 			w.settings["KLINGHOOK_QUEUE_TIMEOUT"] = "2s" // a busy machine delays Redis
@@ -80,6 +82,7 @@ func TestRedisKinds(t *testing.T) {
 
 // TestSentinelFailoverLosesNothing kills the master between deliveries.
 func TestSentinelFailoverLosesNothing(t *testing.T) {
+	t.Parallel()
 	set := testenv.Sentinel(t, "klinghook", "p/w")
 	w := newWorld(t)
 	maps.Copy(w.settings, sentinel(set))

@@ -95,6 +95,7 @@ func (c *collector) paths() (paths []string, traces int) {
 // TestEventIsOneTrace checks that everything done for an event is one trace, through
 // the queue and a failed attempt, without secrets.
 func TestEventIsOneTrace(t *testing.T) {
+	t.Parallel()
 	c := &collector{}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
