@@ -131,8 +131,8 @@ type endedLetters struct {
 
 // letterFailure is why a dead letter was not replayed or discarded.
 type letterFailure struct {
-	ID    int64  `json:"id"`
-	Error string `json:"error"`
+	ID    int64  `json:"id" doc:"The dead letter's id."`
+	Error string `json:"error" doc:"Why it was not replayed or discarded."`
 }
 
 // endLetters replays or discards one page of the selected dead letters: at most

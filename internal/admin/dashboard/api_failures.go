@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -83,7 +84,7 @@ type (
 	endOutput struct {
 		Body struct {
 			Ended      int             `json:"ended" doc:"How many were replayed or discarded."`
-			Failed     []letterFailure `json:"failed" doc:"Those that were not."`
+			Failed     []letterFailure `json:"failed" doc:"Those that were not, and ids that no dead letter has."`
 			Remaining  int64           `json:"remaining" doc:"How many are left to do."`
 			NextCursor string          `json:"next_cursor,omitempty" doc:"Send the request again with this cursor to go on. Missing when all are done."`
 		} `nameHint:"EndedLetters"`
@@ -181,10 +182,28 @@ func (d *dashboard) end(ctx context.Context, action letterAction, in EndLetters)
 	}
 	out := new(endOutput)
 	out.Body.Ended, out.Body.Failed = result.Ended, append([]letterFailure{}, result.Failed...)
+	if in.Cursor == "" && len(in.IDs) > 0 {
+		unknown, err := d.unknownLetters(ctx, in.IDs)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Failed = append(out.Body.Failed, unknown...)
+	}
 	if result.After != 0 {
 		out.Body.NextCursor = fmt.Sprintf("%d.%d", result.After, started.UnixMicro())
 		filter.After = result.After
 		out.Body.Remaining, err = d.cfg.Store.CountDeadLetters(ctx, filter)
 	}
 	return out, err
+}
+
+// unknownLetters returns a failure for each id that no dead letter has, open or ended.
+func (d *dashboard) unknownLetters(ctx context.Context, ids []int64) (failures []letterFailure, err error) {
+	known, err := d.cfg.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: ids, Ended: true, Outline: true})
+	for _, id := range ids {
+		if !slices.ContainsFunc(known, func(letter store.DeadLetter) bool { return letter.ID == id }) {
+			failures = append(failures, letterFailure{id, "there is no such dead letter"})
+		}
+	}
+	return failures, err
 }

@@ -197,6 +197,10 @@ func TestDeadLettersEndPageByPage(t *testing.T) {
 	if res.StatusCode != http.StatusOK || !strings.Contains(text, `"failed":[],"remaining":0`) {
 		t.Errorf("discard answers %d %s", res.StatusCode, text)
 	}
+	res, text = s.send("POST", "/api/v1/deadletters/replay", `{"ids": [1, 404]}`)
+	if res.StatusCode != http.StatusOK || !strings.Contains(text, `"ended":0,"failed":[{"id":404,"error":"there is no such dead letter"}]`) {
+		t.Errorf("replay of an ended and an unknown one answers %d %s", res.StatusCode, text)
+	}
 	open, err := s.db.DeadLetters(t.Context(), store.DeadLetterFilter{})
 	if err != nil || len(open) != 0 {
 		t.Errorf("open are %+v, %v; want none", open, err)
