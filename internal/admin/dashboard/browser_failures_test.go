@@ -91,6 +91,7 @@ func TestFailuresInBrowser(t *testing.T) {
 	open("no failures", "/failures")
 
 	buryMany(t, w.store, 30, 0)
+	b.Do("show new failures", chromedp.Click(`//a[.="30 new failures"]`), chromedp.WaitVisible(`//h2[.="30 failures, newest first"]`))
 	b.Do("select a page", chromedp.Navigate(site+"/failures"), chromedp.Click("[data-all]"), chromedp.WaitVisible(button("Discard 25 selected…")))
 	b.WithoutScripts()
 	b.Do("replay without scripts", chromedp.Navigate(site+"/failures"), chromedp.Click(`[name="id"]`), chromedp.Click(button("Replay selected")))

@@ -124,6 +124,18 @@ func (d *dashboard) show(w http.ResponseWriter, r *http.Request, v view) {
 	_, _ = w.Write(out.Bytes()) // The browser may have gone.
 }
 
+// showPart renders one template of a page, for scripts.
+func (d *dashboard) showPart(w http.ResponseWriter, r *http.Request, page, part string, data any) {
+	var out bytes.Buffer
+	if err := d.pages.parsed[page].ExecuteTemplate(&out, part, data); err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(out.Bytes()) // The browser may have gone.
+}
+
 // layout is the data of the template "layout" and, within a page, $.
 type layout struct {
 	view

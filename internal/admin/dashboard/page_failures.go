@@ -32,6 +32,7 @@ var kindNames = map[tasks.Kind]string{
 // routeFailures serves the open dead letters, which the pages call failures.
 func (d *dashboard) routeFailures(mux *http.ServeMux) {
 	d.routePage(mux, "GET", "/failures", d.showFailures)
+	d.routePage(mux, "GET", "/failures/new", d.serveNewFailures)
 	d.routePage(mux, "POST", "/failures", d.changes(d.endFailures))
 	d.routePage(mux, "GET", "/failures/runs/{id}", d.showRun)
 	d.routePage(mux, "GET", "/failures/runs/{id}/progress", d.serveRunProgress)
@@ -119,6 +120,15 @@ type failuresPage struct {
 	// WithoutCause and WithoutJob are links that remove one condition. Newest and Older are
 	// links to other pages.
 	WithoutCause, WithoutJob, Newest, Older string
+	// Live is the URL of New; empty on older pages.
+	Live string
+	New  newFailures
+}
+
+// newFailures are the failures since a page was rendered.
+type newFailures struct {
+	Count int64
+	Link  string
 }
 
 // option is an entry of a select element.
@@ -213,6 +223,12 @@ func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.T
 	}
 	if filter.Below > 0 {
 		page.Newest = d.failuresLink(query)
+	} else {
+		newest := int64(0)
+		if len(letters) > 0 {
+			newest = letters[0].ID
+		}
+		page.Live = d.cfg.Prefix + "/failures/new" + strings.TrimPrefix(query.path("after", strconv.FormatInt(newest, 10)), "/failures")
 	}
 	if page.Letters, err = d.failures(r, letters); err != nil {
 		return page, err
@@ -221,6 +237,20 @@ func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.T
 	withoutCause.Cause, withoutJob.Job, withoutJob.Platform = "", "", ""
 	page.WithoutCause, page.WithoutJob = d.failuresLink(withoutCause), d.failuresLink(withoutJob)
 	return page, nil
+}
+
+// serveNewFailures serves, for scripts, how many failures are newer than those of a page.
+func (d *dashboard) serveNewFailures(w http.ResponseWriter, r *http.Request) {
+	values := r.URL.Query()
+	query := readFailureQuery(values)
+	filter := query.filter(time.Now())
+	filter.After, _ = strconv.ParseInt(values.Get("after"), 10, 64) // else all
+	n, err := d.cfg.Store.CountDeadLetters(r.Context(), filter)
+	if err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	d.showPart(w, r, "failures", "new-failures", newFailures{n, d.failuresLink(query)})
 }
 
 func (d *dashboard) groups(r *http.Request, query failureQuery, filter store.DeadLetterFilter) (list []failureGroup, err error) {

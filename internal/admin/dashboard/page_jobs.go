@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -117,14 +116,7 @@ func (d *dashboard) serveCards(w http.ResponseWriter, r *http.Request) {
 		}
 		data.New = newJobs{Count: len(newer), More: len(newer) == maxNewJobs, Link: d.cfg.Prefix + filter.link("", "")}
 	}
-	var out bytes.Buffer
-	if err := d.pages.parsed["jobs"].ExecuteTemplate(&out, "cards", data); err != nil {
-		d.showError(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(out.Bytes()) // The browser may have gone.
+	d.showPart(w, r, "jobs", "cards", data)
 }
 
 // jobFilter is a list of jobs as its URL describes it.
