@@ -69,6 +69,9 @@ func TestUpdatesDoNotMoveThePage(t *testing.T) {
 		t.Errorf("%s raw events are open, want the one that was", got)
 	}
 	check(t, b, site, "job after updates")
+	_, err := w.store.EraseRows(t.Context(), tasks.KlingJob("vid_busy"))
+	testenv.NoError(t, err)
+	b.Do("see that the job is gone", chromedp.WaitVisible(`//h1[.="Page not found"]`))
 }
 
 func TestFirstStepsShowWhatArrives(t *testing.T) {

@@ -86,6 +86,7 @@ function replace(part, fresh) {
 
 async function update(url) {
   const answer = await fetch(url, { headers: { Accept: "text/html" } });
+  if (answer.status === 404) location.reload(); // The job was deleted.
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const known = new Map();
@@ -167,7 +168,9 @@ function connect(live) {
       stream = null;
       setTimeout(open, 2000);
     });
-    stream.addEventListener("job", (event) => live.note(JSON.parse(event.data).id));
+    for (const kind of ["job", "deleted"]) {
+      stream.addEventListener(kind, (event) => live.note(JSON.parse(event.data).id));
+    }
   };
   // Browsers allow few connections to a host: a hidden page needs none.
   document.addEventListener("visibilitychange", () => {
