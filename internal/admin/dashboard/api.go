@@ -49,7 +49,7 @@ var errorTexts = map[string]string{
 	"416": "Range is malformed, or begins after the end of the file",
 	"422": "A parameter or field is invalid",
 	"500": "An unexpected error",
-	"503": "The database, Redis or the bucket did not answer, or too many streams are open; try again after the seconds in Retry-After",
+	"503": "The database, Redis or the bucket did not answer; try again after the seconds in Retry-After",
 }
 
 // apiHandler is the API with its description.
