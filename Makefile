@@ -91,10 +91,11 @@ verify: ## check the downloaded modules against go.sum
 vulncheck: bin/govulncheck ## look for known vulnerabilities (needs the internet)
 	bin/govulncheck ./...
 
+# Without -trimpath, programs and tests share the compiled dependencies.
 build: ## build both programs into bin, stripped, with their version
 	@version=$$(git describe --tags --always --dirty 2>/dev/null || echo dev); \
 	set -x; \
-	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$$version" -o bin/ ./cmd/klinghook ./cmd/klinghook-ingest
+	CGO_ENABLED=0 $(GO) build -tags grpcnotrace -ldflags "-s -w -X main.version=$$version" -o bin/ ./cmd/klinghook ./cmd/klinghook-ingest
 
 images: ## build both container images (deploy/Dockerfile), with their version
 	sh deploy/images.sh
