@@ -337,7 +337,7 @@ func (d *dashboard) addProcessProblems(page *healthPage, add func(link, format s
 	}
 	switch idle := tasks.QueuesWithout(running, d.cfg.EventShards); {
 	case len(running) == 0:
-		add("#processes", "No worker runs: events wait in Redis. Start klinghook worker.")
+		add("#processes", "No worker is running: events wait in Redis. Start klinghook worker; if it exits at once, its log says why.")
 	case len(idle) > 0:
 		add("#processes", "No worker runs %s. Add it to KLINGHOOK_QUEUES of a worker.", strings.Join(idle, ", "))
 	}
