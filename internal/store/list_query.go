@@ -22,6 +22,8 @@ type jobList struct {
 	walked, walkedForText int
 	// few is how many jobs are searched without the text index.
 	few int
+	// sampled is how many jobs with the text a sample has at least if they are very many.
+	sampled int
 	// maxKinds is how many combinations of status, source and model an index is used for.
 	// If there are more, a list scans all jobs.
 	maxKinds int
@@ -32,7 +34,7 @@ func (s *Store) jobList(db queryer, q JobQuery) *jobList {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxRows)
-	return &jobList{JobQuery: q, dialect: s.dialect, q: db, text: foldText(q.Text), walked: 2000, walkedForText: 20_000, few: 3000, maxKinds: 2000}
+	return &jobList{JobQuery: q, dialect: s.dialect, q: db, text: foldText(q.Text), walked: 2000, walkedForText: 20_000, few: 3000, sampled: 300, maxKinds: 2000}
 }
 
 // jobKind is a combination that jobs_by_kind lists.
@@ -101,20 +103,54 @@ func (l *jobList) search(ctx context.Context, kinds []jobKind) ([]int64, error) 
 	if err != nil || n <= l.few || len(seqs) == l.Limit {
 		return seqs, err
 	}
-	query, args = l.searchIndex()
+	return l.searchAll(ctx)
+}
+
+// searchAll uses the text index. PostgreSQL's finds all jobs with the text before it returns
+// the first. If a sample shows that there are very many, it also shows how old the newest
+// are, and only these are read.
+func (l *jobList) searchAll(ctx context.Context) ([]int64, error) {
+	if l.dialect.sample != "" {
+		sample := *l
+		sample.Limit = l.sampled
+		query, args := sample.searchIndex(l.dialect.sample)
+		seqs, err := collect(ctx, l.q, scanOne[int64], query, args...)
+		if err != nil {
+			return nil, err
+		}
+		if len(seqs) == sample.Limit {
+			_, before := l.bounds()
+			oldest := seqs[min(10+l.Limit/32, len(seqs)-1)] // of about 64 times as many
+			query, args = l.searchIndex(l.dialect.made, oldest>>seqBits, before>>seqBits)
+			seqs, err = collect(ctx, l.q, scanOne[int64], query, args...)
+			if err != nil || len(seqs) == l.Limit {
+				return seqs, err
+			}
+		}
+	}
+	query, args := l.searchIndex("")
 	return collect(ctx, l.q, scanOne[int64], query, args...)
+}
+
+// bounds returns the bounds of seq, both excluded.
+func (l *jobList) bounds() (after, before int64) {
+	after, before = l.After, l.Before
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	if !l.Until.IsZero() {
+		before = min(before, firstSeq(l.Until))
+	}
+	if !l.Since.IsZero() {
+		after = max(after, firstSeq(l.Since)-1)
+	}
+	return after, before
 }
 
 // andRange adds the bounds of seq.
 func (l *jobList) andRange(w *where, column string) {
-	before, after := l.Before, l.After
-	if until := firstSeq(l.Until); !l.Until.IsZero() && (before == 0 || until < before) {
-		before = until
-	}
-	if since := firstSeq(l.Since) - 1; !l.Since.IsZero() && since > after {
-		after = since
-	}
-	w.andIf(before != 0 || !l.Until.IsZero(), column+" < ?", before)
+	after, before := l.bounds()
+	w.andIf(before != math.MaxInt64, column+" < ?", before)
 	w.andIf(after != 0, column+" > ?", after)
 }
 
@@ -238,9 +274,11 @@ func (l *jobList) searchFew(kinds []jobKind, each int) (string, []any) {
 	return `SELECT j.seq FROM (` + query + `) j CROSS JOIN job_search t` + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
 }
 
-// searchIndex selects jobs by the text index.
-func (l *jobList) searchIndex() (string, []any) {
+// searchIndex selects jobs by the text index, and by one more condition on its rows unless
+// that is empty.
+func (l *jobList) searchIndex(condition string, args ...any) (string, []any) {
 	var found, selected where
+	found.andIf(condition != "", condition, args...)
 	l.dialect.andFound(&found, l.text)
 	for _, mark := range marks(l.Statuses, l.Source, l.Model, l.Tag) {
 		l.dialect.andFound(&found, mark)

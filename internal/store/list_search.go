@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,10 @@ type search struct {
 	// index finds a text.
 	indexSeq string
 	andFound func(w *where, text string)
+	// sample is the condition that selects a 64th of the jobs in the text index, and made the
+	// one that selects those made between two times, in milliseconds. They are empty if the
+	// text index returns the newest first.
+	sample, made string
 	// searchIndex selects the newest jobs j that match both groups of conditions.
 	searchIndex func(found, selected where) string
 }
@@ -48,6 +53,10 @@ func postgresSearch() search {
 			return `CROSS JOIN LATERAL (` + query + `) j`
 		},
 		indexSeq: "seq",
+		// The indexes job_search_sample and job_search_made have these expressions. The planner
+		// does not know the bounds, and expects few rows: it combines both indexes.
+		sample: "seq % 64 = 0",
+		made:   "seq >> " + strconv.Itoa(seqBits) + " BETWEEN (SELECT ?::BIGINT) AND (SELECT ?::BIGINT)",
 		andFound: func(w *where, text string) {
 			w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
 		},
