@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,8 +122,9 @@ func TestSweepContinuesAnInterruptedDeletion(t *testing.T) {
 func TestRunningDownloadOfADeletedJobPublishesNothing(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	arrived, release := make(chan struct{}), make(chan struct{})
+	arrive := sync.OnceFunc(func() { close(arrived) })
 	f.serve = func(w http.ResponseWriter, _ *http.Request) {
-		arrived <- struct{}{}
+		arrive() // again if the deletion cancels the first attempt
 		<-release
 		_, _ = w.Write([]byte(video))
 	}
