@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -229,5 +230,21 @@ func pool(t *testing.T, client net.Conn, server string) {
 		if front.Flush() != nil {
 			return
 		}
+	}
+}
+
+// The benchmark compares the worker with pgbench, which runs these inserts.
+func TestInsertsOfTheBenchmark(t *testing.T) {
+	script, err := os.ReadFile("../../bench/inserts.sql")
+	testenv.NoError(t, err)
+	url := testenv.Postgres(t)
+	db := migrated(t, url)
+	_, statements, _ := strings.Cut(strings.ReplaceAll(string(script), ":n", "7"), "BEGIN;")
+	execIn(t, url, strings.TrimSuffix(strings.TrimSpace(statements), "COMMIT;"))
+	if _, err := db.Job(t.Context(), tasks.KlingJob("vid_7")); err != nil {
+		t.Error(err)
+	}
+	if rows, err := db.ListJobs(t.Context(), store.JobQuery{Text: "vid_7"}); err != nil || len(rows) != 1 {
+		t.Errorf("%d jobs have the text, %v; want 1", len(rows), err)
 	}
 }
