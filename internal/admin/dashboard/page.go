@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -108,32 +109,32 @@ func (d *dashboard) serveAsset(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, assets, "assets/"+name)
 }
 
-// show renders a page. The page is complete before anything is sent.
+// show renders a page.
 func (d *dashboard) show(w http.ResponseWriter, r *http.Request, v view) {
-	var out bytes.Buffer
-	if err := d.pages.parsed[v.Name].ExecuteTemplate(&out, "layout", d.layout(r, v)); err != nil {
+	if err := d.render(w, v.Name, "layout", d.layout(r, v), v.Status); err != nil {
 		d.cfg.Log.Error("page not rendered", zap.String("path", r.URL.Path), zap.Error(err))
 		http.Error(w, "The page could not be rendered. The log of klinghook admin says why.", http.StatusInternalServerError)
-		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	if v.Status != 0 {
-		w.WriteHeader(v.Status)
-	}
-	_, _ = w.Write(out.Bytes()) // The browser may have gone.
 }
 
 // showPart renders one template of a page, for scripts.
 func (d *dashboard) showPart(w http.ResponseWriter, r *http.Request, page, part string, data any) {
-	var out bytes.Buffer
-	if err := d.pages.parsed[page].ExecuteTemplate(&out, part, data); err != nil {
+	if err := d.render(w, page, part, data, http.StatusOK); err != nil {
 		d.showError(w, r, err)
-		return
+	}
+}
+
+// render sends a template of a page, complete or not at all. Status 0 is 200.
+func (d *dashboard) render(w http.ResponseWriter, page, name string, data any, status int) error {
+	var out bytes.Buffer
+	if err := d.pages.parsed[page].ExecuteTemplate(&out, name, data); err != nil {
+		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(cmp.Or(status, http.StatusOK))
 	_, _ = w.Write(out.Bytes()) // The browser may have gone.
+	return nil
 }
 
 // layout is the data of the template "layout" and, within a page, $.

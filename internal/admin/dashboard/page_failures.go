@@ -224,11 +224,11 @@ func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.T
 	if filter.Below > 0 {
 		page.Newest = d.failuresLink(query)
 	} else {
-		newest := int64(0)
+		values := query.values()
 		if len(letters) > 0 {
-			newest = letters[0].ID
+			values.Set("after", strconv.FormatInt(letters[0].ID, 10))
 		}
-		page.Live = d.cfg.Prefix + "/failures/new" + strings.TrimPrefix(query.path("after", strconv.FormatInt(newest, 10)), "/failures")
+		page.Live = d.cfg.Prefix + "/failures/new?" + values.Encode()
 	}
 	if page.Letters, err = d.failures(r, letters); err != nil {
 		return page, err
