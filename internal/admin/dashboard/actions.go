@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/store"
@@ -14,17 +15,28 @@ import (
 )
 
 // Problem is why something cannot be shown or done. Detail is for people and says what to
-// do; Status is the HTTP status.
+// do; Status is the HTTP status. Location is the invalid parameter or field, if there is one.
 type Problem struct {
-	Status int
-	Detail string
+	Status   int
+	Detail   string
+	Location string
 }
 
 // Error implements error.
 func (p *Problem) Error() string { return p.Detail }
 
 func problemf(status int, format string, args ...any) *Problem {
-	return &Problem{status, fmt.Sprintf(format, args...)}
+	return &Problem{Status: status, Detail: fmt.Sprintf(format, args...)}
+}
+
+// invalid returns the problem of an invalid parameter or field, such as query.cursor.
+func invalid(location, format string, args ...any) *Problem {
+	return &Problem{http.StatusUnprocessableEntity, fmt.Sprintf(format, args...), location}
+}
+
+// detail returns the problem of a parameter or field as the API lists it.
+func (p *Problem) detail() *huma.ErrorDetail {
+	return &huma.ErrorDetail{Location: p.Location, Message: p.Detail}
 }
 
 // problemOf returns the problem to show for an error. It logs errors that the user cannot
@@ -35,7 +47,7 @@ func (d *dashboard) problemOf(err error) *Problem {
 	case errors.As(err, &problem):
 		return problem
 	case errors.Is(err, store.ErrNotFound):
-		return problemf(http.StatusNotFound, "there is no such job, event or file")
+		return problemf(http.StatusNotFound, "there is no such job")
 	case errors.Is(err, tasks.ErrErased):
 		return problemf(http.StatusGone, "the job was deleted")
 	case errors.Is(err, context.Canceled): // the client has gone
@@ -84,14 +96,18 @@ func (d *dashboard) notify(ctx context.Context, job tasks.JobKey, destinations [
 	for _, name := range destinations {
 		_, err := d.cfg.Store.Destination(ctx, name)
 		if errors.Is(err, store.ErrNotFound) {
-			err = problemf(http.StatusUnprocessableEntity, "there is no destination %q; `klinghook destinations list` lists them", name)
+			err = invalid("query.destination", "there is no destination %q; `klinghook destinations list` lists them", name)
 		}
 		if err != nil {
 			return 0, err
 		}
 	}
 	n, err := d.cfg.Worker.Notify(ctx, job, destinations)
-	if err == nil && n == 0 {
+	switch {
+	case err != nil || n > 0:
+	case len(destinations) > 0:
+		err = problemf(http.StatusConflict, "the notification is still pending")
+	default:
 		err = problemf(http.StatusConflict, "no destination was notified of this state, or its notification is still pending; name a destination")
 	}
 	return n, err
@@ -136,7 +152,8 @@ type letterFailure struct {
 }
 
 // endLetters replays or discards one page of the selected dead letters: at most
-// filter.Limit, in order of their ids. A failure does not stop the others.
+// filter.Limit, in order of their ids. A failure does not stop the others, unless Redis is
+// away: all would fail.
 func (d *dashboard) endLetters(ctx context.Context, action letterAction, filter store.DeadLetterFilter) (result endedLetters, err error) {
 	filter.Outline = true
 	outlines, err := d.cfg.Store.DeadLetters(ctx, filter)
@@ -149,6 +166,8 @@ func (d *dashboard) endLetters(ctx context.Context, action letterAction, filter 
 		}
 		ended, err := d.endLetter(ctx, action, outline.ID)
 		switch {
+		case err != nil && d.cfg.Redis.Ping(ctx).Err() != nil:
+			return result, err
 		case err != nil:
 			result.Failed = append(result.Failed, letterFailure{outline.ID, withoutLinkSecrets(err.Error())})
 		case ended:

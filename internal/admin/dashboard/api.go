@@ -1,12 +1,13 @@
 package dashboard
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -22,35 +23,6 @@ const APIPath = "/api/v1"
 
 // apiPolicy forbids everything: responses of the API are not pages.
 const apiPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-
-// apiVersion is the version of the API's description.
-const apiVersion = "1.0.0"
-
-const apiDescription = `klinghook receives the webhooks of Kling's jobs, stores their files and notifies people and programs.
-
-Authentication: send a token of KLINGHOOK_ADMIN_TOKEN as "Authorization: Bearer <token>". A token of KLINGHOOK_ADMIN_VIEWER_TOKEN can read and change nothing. klinghook dev needs no token.
-
-Lists: an answer that is not the last page has next_cursor. Send it as cursor, with the same filters, to get the next page. Treat cursors as opaque, and escape them.
-
-Errors: all are problem details (RFC 9457). Show detail to people, and branch on the status. If a parameter or field is invalid, errors lists each with its location. Unknown query parameters are errors too.
-
-Values: times are RFC 3339 in UTC; in a query, write a plus sign as %2B. A field that is not required is missing if its value is unknown or empty. Later versions may add fields and values. Links in answers have no signatures.`
-
-// errorTexts describe the statuses of problem details.
-var errorTexts = map[string]string{
-	"400": "The body is missing or invalid",
-	"401": "The token is missing or wrong",
-	"403": "A viewer may not do this, or the Host header is unknown (KLINGHOOK_ADMIN_HOSTS)",
-	"404": "Not found",
-	"409": "Not possible in the present state; detail says why",
-	"410": "The job was deleted",
-	"413": "The body is too large",
-	"415": "Content-Type is not application/json",
-	"416": "Range is malformed, or begins after the end of the file",
-	"422": "A parameter or field is invalid",
-	"500": "An unexpected error",
-	"503": "The database, Redis or the bucket did not answer; try again after the seconds in Retry-After",
-}
 
 // apiHandler is the API with its description.
 type apiHandler struct {
@@ -76,6 +48,14 @@ func (d *dashboard) newAPI() *apiHandler {
 	}
 	api := &apiHandler{mux: http.NewServeMux()}
 	api.huma = humago.NewWithPrefix(api.mux, d.cfg.Prefix+APIPath, config)
+	api.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
+		url := ctx.URL()
+		if problem := checkQuery(ctx.Method(), url.RawQuery); problem != nil {
+			_ = huma.WriteErr(api.huma, ctx, problem.Status, problem.Detail, problem.detail()) // The client may have gone.
+			return
+		}
+		next(ctx)
+	})
 	d.addJobs(api.huma)
 	d.addEvents(api.huma)
 	d.addFailureOperations(api.huma)
@@ -84,26 +64,22 @@ func (d *dashboard) newAPI() *apiHandler {
 	return api
 }
 
-// describe corrects huma's description: lists are never null here, and errors have texts.
-func describe(description *huma.OpenAPI) {
-	for _, schema := range description.Components.Schemas.Map() {
-		for _, property := range schema.Properties {
-			property.Nullable = property.Nullable && property.Type != huma.TypeArray
+// checkQuery refuses a query that could select more than the client meant. An empty
+// parameter is like a missing one, but only where nothing is changed.
+func checkQuery(method, query string) *Problem {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return invalid("query", "it is malformed: %s; escape %% as %%25 and ; as %%3B", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch list := values[name]; {
+		case len(list) > 1:
+			return invalid("query."+name, "expected it once; separate the values of a list with commas")
+		case list[0] == "" && method != http.MethodGet && method != http.MethodHead:
+			return invalid("query."+name, "expected a value; leave the parameter out to select all")
 		}
 	}
-	for _, item := range description.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
-			if op == nil {
-				continue
-			}
-			for _, param := range op.Parameters {
-				param.Schema.Nullable = false
-			}
-			for status, answer := range op.Responses {
-				answer.Description = cmp.Or(errorTexts[status], answer.Description)
-			}
-		}
-	}
+	return nil
 }
 
 // explain copies the reason for a problem to its detail. huma has it only in errors.
@@ -113,8 +89,14 @@ func explain(ctx huma.Context, _ string, answer any) (any, error) {
 		return answer, nil
 	}
 	for _, each := range problem.Errors {
-		if strings.HasPrefix(each.Message, "invalid date/time") { // it shows Go's format
+		switch {
+		case strings.HasPrefix(each.Message, "invalid date/time"): // it shows Go's format
 			each.Message = "expected a time such as 2026-01-31T09:30:00Z"
+		case strings.HasPrefix(each.Message, "json: "): // it shows Go's types
+			each.Message = "a field has the wrong type, or a number is too large"
+		}
+		if strings.HasPrefix(each.Location, "body") {
+			each.Value = nil // often the whole body
 		}
 	}
 	switch {
@@ -124,22 +106,6 @@ func explain(ctx huma.Context, _ string, answer any) (any, error) {
 		problem.Detail = problem.Errors[0].Location + ": " + problem.Errors[0].Message
 	}
 	return problem, nil
-}
-
-// OpenAPI returns the description of the API, in OpenAPI 3.1.
-func (a *apiHandler) OpenAPI() []byte {
-	var sorted any // huma keeps some parts in maps
-	text, err := json.Marshal(a.huma.OpenAPI())
-	if err == nil {
-		err = json.Unmarshal(text, &sorted)
-	}
-	if err == nil {
-		text, err = json.MarshalIndent(sorted, "", "  ")
-	}
-	if err != nil {
-		panic("describe the API: " + err.Error()) // a programming error
-	}
-	return append(text, '\n')
 }
 
 // routeAPI serves the API and its description. PUT /jobs/<id> belongs to the API too.
@@ -181,7 +147,7 @@ func (a *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // add adds an operation to the API. It converts errors with problemOf.
 func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(context.Context, *In) (*Out, error)) {
-	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable)
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
 		out, err := serve(ctx, in)
 		if err == nil {
@@ -193,6 +159,9 @@ func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(
 		}
 		problem := d.problemOf(err)
 		answer := huma.NewError(problem.Status, problem.Detail)
+		if problem.Location != "" {
+			answer = huma.NewError(problem.Status, problem.Detail, problem.detail())
+		}
 		if problem.Status == http.StatusServiceUnavailable {
 			return nil, huma.ErrorWithHeaders(answer, http.Header{"Retry-After": {"5"}})
 		}
@@ -224,7 +193,16 @@ func listed[From, To any](list []From, convert func(From) To) []To {
 	return converted
 }
 
+// onlyJob returns the job that a list is limited to. A platform without an id would select
+// all jobs.
+func onlyJob(location, platform, id string) (tasks.JobKey, error) {
+	if id == "" && platform != tasks.PlatformKling {
+		return tasks.JobKey{}, invalid(location+".platform", "it needs job_id")
+	}
+	return tasks.JobKey{Platform: platform, ID: id}, nil
+}
+
 // badCursor is the error for a cursor that the API did not return.
-func badCursor() *Problem {
-	return problemf(http.StatusUnprocessableEntity, "cursor is not the next_cursor of an answer; leave it out to begin with the first page")
+func badCursor(location string) *Problem {
+	return invalid(location, "expected the next_cursor of an answer; leave it out to begin with the first page")
 }

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/klinghook/klinghook/internal/admin/login"
 	"github.com/klinghook/klinghook/internal/store"
-	"github.com/klinghook/klinghook/tasks"
 )
 
 // ListedEvent is an event in a list.
@@ -35,7 +35,7 @@ type (
 		Source      string    `query:"source" doc:"Only events of this protocol; lookup for answers to klinghook's own questions."`
 		Since       time.Time `query:"since" doc:"Only events received at or after this time."`
 		Until       time.Time `query:"until" doc:"Only events received before this time."`
-		Unprocessed bool      `query:"unprocessed" doc:"Only events whose downloads and notifications were not queued yet."`
+		Unprocessed bool      `query:"unprocessed" default:"false" doc:"Only events whose downloads and notifications were not queued yet."`
 		Limit       int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The most events to return."`
 		Cursor      string    `query:"cursor" doc:"The next_cursor of the previous page."`
 	}
@@ -82,20 +82,28 @@ func (d *dashboard) addEvents(api huma.API) {
 }
 
 // event returns an event. None has an id that cannot be stored.
-func (d *dashboard) event(ctx context.Context, id string) (store.StoredEvent, error) {
-	if !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
-		return store.StoredEvent{}, store.ErrNotFound
+func (d *dashboard) event(ctx context.Context, id string) (event store.StoredEvent, err error) {
+	err = store.ErrNotFound
+	if utf8.ValidString(id) && !strings.ContainsRune(id, 0) {
+		event, err = d.cfg.Store.Event(ctx, id)
 	}
-	return d.cfg.Store.Event(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = problemf(http.StatusNotFound, "there is no event %.300q", id)
+	}
+	return event, err
 }
 
 func (d *dashboard) listEvents(ctx context.Context, in *eventsInput) (*eventsOutput, error) {
 	before, err := store.ParsePosition(in.Cursor)
 	if err != nil {
-		return nil, badCursor()
+		return nil, badCursor("query.cursor")
+	}
+	job, err := onlyJob("query", in.Platform, in.JobID)
+	if err != nil {
+		return nil, err
 	}
 	rows, err := d.cfg.Store.ListEvents(ctx, store.EventQuery{
-		Job: tasks.JobKey{Platform: in.Platform, ID: in.JobID}, Type: in.Type, Source: in.Source, Since: in.Since, Until: in.Until,
+		Job: job, Type: in.Type, Source: in.Source, Since: in.Since, Until: in.Until,
 		Unprocessed: in.Unprocessed, Before: before, Limit: in.Limit + 1,
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -15,6 +16,7 @@ import (
 
 // LetterFilter selects dead letters that match all of its fields.
 type LetterFilter struct {
+	_        struct{}  `additionalProperties:"false"`
 	Text     string    `json:"q,omitempty" query:"q" doc:"Those whose last error, job id or task id contains this text. Case does not matter."`
 	Cause    string    `json:"cause,omitempty" query:"cause" doc:"Those with this cause, as in groups."`
 	Kind     string    `json:"kind,omitempty" query:"kind" enum:"event:record,media:download,media:find,notify:send,rejection:keep" doc:"Those with tasks of this kind."`
@@ -24,10 +26,10 @@ type LetterFilter struct {
 	Until    time.Time `json:"until,omitzero" query:"until" doc:"Those that failed before this time."`
 }
 
-func (f LetterFilter) filter() store.DeadLetterFilter {
-	return store.DeadLetterFilter{
-		Text: f.Text, Cause: f.Cause, Kind: tasks.Kind(f.Kind), Job: tasks.JobKey{Platform: f.Platform, ID: f.JobID}, Since: f.Since, Before: f.Until,
-	}
+// filter returns the filter for the store. Location is where f was in the request.
+func (f LetterFilter) filter(location string) (store.DeadLetterFilter, error) {
+	job, err := onlyJob(location, f.Platform, f.JobID)
+	return store.DeadLetterFilter{Text: f.Text, Cause: f.Cause, Kind: tasks.Kind(f.Kind), Job: job, Since: f.Since, Before: f.Until}, err
 }
 
 // isZero reports whether the filter selects all.
@@ -48,14 +50,14 @@ type DeadLetterGroup struct {
 type (
 	lettersInput struct {
 		LetterFilter
-		Ended  bool  `query:"ended" doc:"Also those that were replayed, discarded or done."`
-		Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The most dead letters to return."`
-		Cursor int64 `query:"cursor" minimum:"0" doc:"The next_cursor of the previous page."`
+		Ended  bool   `query:"ended" default:"false" doc:"Also those that were replayed, discarded or done."`
+		Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The most dead letters to return."`
+		Cursor string `query:"cursor" doc:"The next_cursor of the previous page."`
 	}
 	lettersOutput struct {
 		Body struct {
 			DeadLetters []DeadLetter      `json:"dead_letters" doc:"The newest first."`
-			NextCursor  int64             `json:"next_cursor,omitempty" doc:"Missing on the last page."`
+			NextCursor  string            `json:"next_cursor,omitempty" doc:"Missing on the last page."`
 			Total       int64             `json:"total" doc:"How many match, on all pages together."`
 			Groups      []DeadLetterGroup `json:"groups" doc:"All that match, by cause and kind, the largest group first. Empty on later pages."`
 		} `nameHint:"DeadLetterList"`
@@ -84,7 +86,7 @@ type (
 	endOutput struct {
 		Body struct {
 			Ended      int             `json:"ended" doc:"How many were replayed or discarded."`
-			Failed     []letterFailure `json:"failed" doc:"Those that were not, and ids that no dead letter has."`
+			Failed     []letterFailure `json:"failed" doc:"Those that were not, and ids that no open dead letter has."`
 			Remaining  int64           `json:"remaining" doc:"How many are left to do."`
 			NextCursor string          `json:"next_cursor,omitempty" doc:"Send the request again with this cursor to go on. Missing when all are done."`
 		} `nameHint:"EndedLetters"`
@@ -121,8 +123,18 @@ func (d *dashboard) addFailureOperations(api huma.API) {
 }
 
 func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*lettersOutput, error) {
-	filter := in.filter()
-	filter.Ended, filter.Outline, filter.Newest, filter.Below, filter.Limit = in.Ended, true, true, in.Cursor, in.Limit+1
+	filter, err := in.filter("query")
+	if err != nil {
+		return nil, err
+	}
+	filter.Ended, filter.Outline, filter.Newest, filter.Limit = in.Ended, true, true, in.Limit+1
+	if in.Cursor != "" {
+		below, err := strconv.ParseInt(in.Cursor, 36, 64)
+		if err != nil || below < 1 {
+			return nil, badCursor("query.cursor")
+		}
+		filter.Below = below
+	}
 	letters, err := d.cfg.Store.DeadLetters(ctx, filter)
 	if err != nil {
 		return nil, err
@@ -130,7 +142,7 @@ func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*letters
 	out := new(lettersOutput)
 	if len(letters) > in.Limit {
 		letters = letters[:in.Limit]
-		out.Body.NextCursor = letters[in.Limit-1].ID
+		out.Body.NextCursor = strconv.FormatInt(letters[in.Limit-1].ID, 36)
 	}
 	out.Body.DeadLetters = listed(letters, func(letter store.DeadLetter) DeadLetter { return NewDeadLetter(letter).withoutSecrets() })
 	filter.Below = 0
@@ -138,7 +150,7 @@ func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*letters
 		return nil, err
 	}
 	out.Body.Groups = []DeadLetterGroup{}
-	if in.Cursor == 0 {
+	if in.Cursor == "" {
 		groups, err := d.cfg.Store.DeadLetterGroups(ctx, filter)
 		if err != nil {
 			return nil, err
@@ -160,15 +172,18 @@ func (d *dashboard) end(ctx context.Context, action letterAction, in EndLetters)
 		}
 	}
 	if ways != 1 || in.Filter != nil && in.Filter.isZero() {
-		return nil, problemf(http.StatusUnprocessableEntity, `select dead letters by one of ids, filter with at least one field, or "all": true`)
+		return nil, invalid("body", `select dead letters by one of ids, filter with at least one field, or "all": true`)
 	}
 	if in.Filter != nil {
-		filter = in.Filter.filter()
+		var err error
+		if filter, err = in.Filter.filter("body.filter"); err != nil {
+			return nil, err
+		}
 	}
 	if in.Cursor != "" {
 		var micros int64
 		if n, err := fmt.Sscanf(in.Cursor, "%d.%d", &filter.After, &micros); err != nil || n != 2 {
-			return nil, badCursor()
+			return nil, badCursor("body.cursor")
 		}
 		started = time.UnixMicro(micros)
 	}
@@ -176,33 +191,40 @@ func (d *dashboard) end(ctx context.Context, action letterAction, in EndLetters)
 		filter.Before = started
 	}
 	filter.Limit = in.Limit
+	out := new(endOutput)
+	out.Body.Failed = []letterFailure{}
+	if in.Cursor == "" && len(in.IDs) > 0 {
+		var err error
+		if out.Body.Failed, err = d.lettersNotOpen(ctx, in.IDs); err != nil {
+			return nil, err
+		}
+	}
 	result, err := d.endLetters(ctx, action, filter)
 	if err != nil {
 		return nil, err
 	}
-	out := new(endOutput)
-	out.Body.Ended, out.Body.Failed = result.Ended, append([]letterFailure{}, result.Failed...)
-	if in.Cursor == "" && len(in.IDs) > 0 {
-		unknown, err := d.unknownLetters(ctx, in.IDs)
-		if err != nil {
-			return nil, err
-		}
-		out.Body.Failed = append(out.Body.Failed, unknown...)
+	out.Body.Ended, out.Body.Failed = result.Ended, append(out.Body.Failed, result.Failed...)
+	if result.After == 0 {
+		return out, nil
 	}
-	if result.After != 0 {
+	filter.After = result.After
+	if out.Body.Remaining, err = d.cfg.Store.CountDeadLetters(ctx, filter); out.Body.Remaining > 0 {
 		out.Body.NextCursor = fmt.Sprintf("%d.%d", result.After, started.UnixMicro())
-		filter.After = result.After
-		out.Body.Remaining, err = d.cfg.Store.CountDeadLetters(ctx, filter)
 	}
 	return out, err
 }
 
-// unknownLetters returns a failure for each id that no dead letter has, open or ended.
-func (d *dashboard) unknownLetters(ctx context.Context, ids []int64) (failures []letterFailure, err error) {
+// lettersNotOpen returns a failure for each id that no open dead letter has.
+func (d *dashboard) lettersNotOpen(ctx context.Context, ids []int64) ([]letterFailure, error) {
 	known, err := d.cfg.Store.DeadLetters(ctx, store.DeadLetterFilter{IDs: ids, Ended: true, Outline: true})
+	failures := []letterFailure{}
 	for _, id := range ids {
-		if !slices.ContainsFunc(known, func(letter store.DeadLetter) bool { return letter.ID == id }) {
+		i := slices.IndexFunc(known, func(letter store.DeadLetter) bool { return letter.ID == id })
+		switch {
+		case i < 0:
 			failures = append(failures, letterFailure{id, "there is no such dead letter"})
+		case known[i].State != store.DeadLetterDead:
+			failures = append(failures, letterFailure{id, "it is not open; its state is " + string(known[i].State)})
 		}
 	}
 	return failures, err

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -39,7 +40,7 @@ func (d *dashboard) listedJob(row store.JobRow) ListedJob {
 type TrackedJob struct {
 	_            struct{}       `additionalProperties:"false"`
 	Platform     string         `json:"platform,omitempty" enum:"kling" doc:"Where the job runs."`
-	API          string         `json:"api,omitempty" example:"text2video" doc:"Where Kling keeps the job, if known: tasks, legacy, or a path of the legacy API such as text2video."`
+	API          string         `json:"api,omitempty" example:"text2video" doc:"Where Kling keeps the job, if known: tasks, legacy, or a path of the legacy API. Once known, it is kept."`
 	Source       string         `json:"source,omitempty" example:"klingai" doc:"The protocol that its events will have, in at most 128 bytes. An event's own counts more."`
 	Prompt       string         `json:"prompt,omitempty" doc:"At most 16 KiB. An event's own counts more."`
 	Model        string         `json:"model,omitempty" doc:"At most 128 bytes. An event's own counts more."`
@@ -118,7 +119,7 @@ func (d *dashboard) addJobs(api huma.API) {
 	})
 	track := op("track-job", http.MethodPut, job, "Add or update what you know about a job", http.StatusOK, 400, 410, 413)
 	track.Description = "Call it when you submit a job, to add what events do not contain, and so that Kling is asked about the job if no event arrives. The body may be empty, or have at most 64 KiB. " +
-		"Repeat it as often as you like: fields that are left out keep their value, and an empty value removes it. A deleted job cannot be tracked again (410)."
+		"Repeat it as often as you like: fields that are left out or null keep their value, and an empty value removes it. A deleted job cannot be tracked again (410)."
 	track.MaxBodyBytes = source.MaxMetadataBody
 	add(d, api, track, d.trackJob)
 	describeTrack(api.OpenAPI())
@@ -131,8 +132,8 @@ func (d *dashboard) addJobs(api huma.API) {
 		}
 		return nil, err
 	})
-	refresh := op("refresh-job", http.MethodPost, job+"/refresh", "Ask Kling about a job now", 202, 404, 409, 410)
-	refresh.Description = "A worker does it within seconds, and records what changed as an event. Until then, the job's lookups has requested_at. The answer is 409 if no worker has credentials for Kling."
+	refresh := op("refresh-job", http.MethodPost, job+"/refresh", "Ask Kling about a job now", 202, 404, 409)
+	refresh.Description = "A worker does it within a minute, most often at once, and records what changed as an event. Until then, the job's lookups has requested_at. The answer is 409 if no worker has credentials for Kling."
 	add(d, api, refresh, func(ctx context.Context, in *JobName) (*struct{}, error) {
 		key, err := in.key()
 		if err == nil {
@@ -146,17 +147,18 @@ func (d *dashboard) addJobs(api huma.API) {
 		return repeat(in.JobName, func(key tasks.JobKey) (int, error) { return d.download(ctx, key, in.Name) })
 	})
 	notify := op("notify-job", http.MethodPost, job+"/notify", "Send the notifications of a job's present state again", 202, 404, 409)
-	notify.Description = "Each gets a new id. The answer is 409 if there is nothing to repeat, and 422 if a destination is unknown."
+	notify.Description = "Each message gets a new webhook-id, because receivers drop known ones. The answer is 409 if there is nothing to repeat, and 422 if a destination is unknown."
 	add(d, api, notify, func(ctx context.Context, in *notifyInput) (*queuedOutput, error) {
 		return repeat(in.JobName, func(key tasks.JobKey) (int, error) { return d.notify(ctx, key, in.Destination) })
 	})
 	media := op("get-media", http.MethodGet, job+"/media/{name}", "Download a stored file", 0, 404, 416)
-	media.Description = "Range, If-Range, If-None-Match and HEAD work as in RFC 9110; ETag is the file's SHA-256. " +
+	media.Description = "Range (of bytes), If-Range, If-None-Match, If-Match and HEAD work as in RFC 9110; ETag is the file's SHA-256. " +
 		"If the bucket signs links (S3, Google Cloud Storage, Azure), the answer redirects to one instead: follow it without your token."
-	file := map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{Description: "The bytes, with the content_type of the file. Types that browsers could run are sent as application/octet-stream."}}}
+	file := map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary", Description: "The bytes, with the content_type of the file. Types that browsers could run are sent as application/octet-stream."}}}
 	media.Responses = map[string]*huma.Response{
-		"200": {Description: "The file", Content: file}, "206": {Description: "A part of the file", Content: file}, "304": {Description: "The file has not changed"},
-		"307": {Description: "Location is a signed link to the file"}, "412": {Description: "If-Match or If-Unmodified-Since does not match"},
+		"200": {Description: "The file", Content: file, Headers: headers("ETag")}, "206": {Description: "A part of the file", Content: file, Headers: headers("ETag", "Content-Range")},
+		"304": {Description: "The file has not changed"}, "307": {Description: "Location is a signed link to the file", Headers: headers("Location")},
+		"412": {Description: "If-Match or If-Unmodified-Since does not match; the answer is empty"},
 	}
 	add(d, api, media, func(ctx context.Context, in *mediaInput) (*huma.StreamResponse, error) {
 		key, err := in.key()
@@ -164,6 +166,9 @@ func (d *dashboard) addJobs(api huma.API) {
 			return nil, err
 		}
 		file, err := d.storedFile(ctx, key, in.Name)
+		if errors.Is(err, store.ErrNotFound) {
+			err = problemf(http.StatusNotFound, "the job has no stored file %.300q; its media lists all files", in.Name)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +187,7 @@ func (d *dashboard) listJobs(ctx context.Context, in *jobsInput) (*jobsOutput, e
 	if in.Cursor != "" {
 		before, err := strconv.ParseInt(in.Cursor, 36, 64)
 		if err != nil || before < 1 {
-			return nil, badCursor()
+			return nil, badCursor("query.cursor")
 		}
 		query.Before = before
 	}
@@ -212,7 +217,7 @@ func (d *dashboard) trackJob(ctx context.Context, in *trackInput) (*trackOutput,
 		err = fmt.Errorf("api is %q; it must be one of %s", metadata.API, strings.Join(TrackedAPIs(), ", "))
 	}
 	if err != nil {
-		return nil, problemf(http.StatusBadRequest, "%s", err)
+		return nil, &Problem{http.StatusBadRequest, err.Error(), "body"}
 	}
 	created, err := d.cfg.Store.Track(ctx, tasks.JobKey{Platform: platform, ID: in.ID}, metadata, time.Now())
 	if err != nil {
@@ -241,7 +246,16 @@ func TrackedAPIs() []string {
 func describeTrack(description *huma.OpenAPI) {
 	put := description.Paths["/jobs/{id}"].Put
 	put.RequestBody.Required = false
-	put.RequestBody.Content = map[string]*huma.MediaType{"application/json": {Schema: description.Components.Schemas.Schema(reflect.TypeFor[TrackedJob](), true, "TrackedJob")}}
+	put.RequestBody.Content = map[string]*huma.MediaType{"application/json": {
+		Schema: description.Components.Schemas.Schema(reflect.TypeFor[TrackedJob](), true, "TrackedJob"),
+		Example: map[string]any{
+			"api": "text2video", "prompt": "a cat", "model": "kling-v2-master", "tags": []string{"blue"}, "expected_cost": "0.35 USD", "metadata": map[string]any{"order": 7},
+		},
+	}}
+	api := description.Components.Schemas.Map()["TrackedJob"].Properties["api"]
+	for _, name := range TrackedAPIs() {
+		api.Enum = append(api.Enum, name)
+	}
 	put.Responses["201"] = &huma.Response{Description: "The job was unknown before", Content: put.Responses["200"].Content}
 }
 

@@ -104,7 +104,7 @@ func (d *dashboard) addOperation(api huma.API) {
 func (d *dashboard) listRejections(ctx context.Context, in *rejectionsInput) (*rejectionsOutput, error) {
 	before, err := store.ParsePosition(in.Cursor)
 	if err != nil {
-		return nil, badCursor()
+		return nil, badCursor("query.cursor")
 	}
 	rows, err := d.cfg.Store.Rejections(ctx, store.RejectionFilter{Source: in.Source, Reason: in.Reason, Before: before, Limit: in.Limit + 1})
 	if err != nil {

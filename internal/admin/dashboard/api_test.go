@@ -50,7 +50,7 @@ func TestAPIAnswers(t *testing.T) {
 		{"GET", "/api/v1/events?cursor=x", "", 422, "next_cursor"},
 		{"GET", "/api/v1/events/klingai:vid_1-completed", "", 200, `"X-Kling-Signature":"…"`},
 		{"GET", "/api/v1/events/klingai:vid_1-completed/body", "", 200, signedLink},
-		{"GET", "/api/v1/events/%00", "", 404, "no such job"},
+		{"GET", "/api/v1/events/%00", "", 404, "there is no event"},
 		{"GET", "/api/v1/deadletters?q=vid_2", "", 200, `"count":1`},
 		{"GET", "/api/v1/deadletters?kind=x", "", 422, "kind"},
 		{"GET", fmt.Sprint("/api/v1/deadletters/", letter), "", 200, `"failures":[`},
@@ -68,6 +68,18 @@ func TestAPIAnswers(t *testing.T) {
 		{"POST", "/api/v1/deadletters/replay", `{"filter": {}}`, 422, "select dead letters"},
 		{"POST", "/api/v1/deadletters/replay", `{"all": true, "ids": [1]}`, 422, "select dead letters"},
 		{"POST", "/api/v1/deadletters/replay", `{"everything": true}`, 422, "unexpected property"},
+		{"POST", "/api/v1/deadletters/replay", `{"filter": {"kind": "media:download", "jobid": "vid_1"}}`, 422, `"location":"body.filter.jobid"`},
+		{"POST", "/api/v1/deadletters/replay", `{"filter": {"platform": "mars", "q": "x"}}`, 422, "body.filter.platform: it needs job_id"},
+		{"POST", "/api/v1/deadletters/replay", `{"all": true, "cursor": "x"}`, 422, `"location":"body.cursor"`},
+		{"POST", "/api/v1/deadletters/replay", `{"ids": [99999999999999999999]}`, 422, "body: a field has the wrong type, or a number is too large"},
+		{"GET", "/api/v1/deadletters?platform=mars", "", 422, "query.platform: it needs job_id"},
+		{"GET", "/api/v1/events?platform=mars", "", 422, "query.platform: it needs job_id"},
+		{"GET", "/api/v1/jobs?limit=%zz", "", 422, "query: it is malformed"},
+		{"GET", "/api/v1/jobs?status=failed&status=completed", "", 422, "query.status: expected it once"},
+		{"GET", "/api/v1/jobs?cursor=&q=", "", 200, `"id":"vid_1"`},
+		{"POST", "/api/v1/jobs/vid_1/download?name=", "", 422, "query.name: expected a value"},
+		{"GET", "/api/v1/jobs/vid_1/media/nothing", "", 404, "the job has no stored file"},
+		{"PUT", "/api/v1/jobs/vid_1", `{"tag": "x"}`, 400, `"location":"body"`},
 		{"GET", "/api/v1/nothing", "", 404, "/api/v1/docs"},
 		{"PATCH", "/api/v1/jobs/vid_1", "", 405, "DELETE, GET, HEAD, PUT"},
 		{"DELETE", "/api/v1/jobs/vid_1", "", 204, ""},
@@ -198,7 +210,7 @@ func TestDeadLettersEndPageByPage(t *testing.T) {
 		t.Errorf("discard answers %d %s", res.StatusCode, text)
 	}
 	res, text = s.send("POST", "/api/v1/deadletters/replay", `{"ids": [1, 404]}`)
-	if res.StatusCode != http.StatusOK || !strings.Contains(text, `"ended":0,"failed":[{"id":404,"error":"there is no such dead letter"}]`) {
+	if res.StatusCode != http.StatusOK || !strings.Contains(text, `"ended":0,"failed":[{"id":1,"error":"it is not open; its state is replayed"},{"id":404,"error":"there is no such dead letter"}]`) {
 		t.Errorf("replay of an ended and an unknown one answers %d %s", res.StatusCode, text)
 	}
 	open, err := s.db.DeadLetters(t.Context(), store.DeadLetterFilter{})
@@ -213,9 +225,16 @@ func TestFailuresOfServersAreHidden(t *testing.T) {
 		t.Cleanup(func() { testenv.NoError(t, rdb.Close()) })
 		cfg.Redis = rdb
 	})
-	res, text := s.send("GET", "/api/v1/queues", "")
-	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || strings.Contains(text, "127.0.0.1") || !strings.Contains(text, "try again") {
-		t.Errorf("without Redis it answers %d %v %s", res.StatusCode, res.Header, text)
+	s.bury("vid_1", "the host answered 404")
+	s.worker.before = func(store.DeadLetter) error { return errors.New("dial tcp 127.0.0.1:1: connection refused") }
+	for _, tt := range []struct{ method, path, body string }{
+		{"GET", "/api/v1/queues", ""},
+		{"POST", "/api/v1/deadletters/replay", `{"all": true}`},
+	} {
+		res, text := s.send(tt.method, tt.path, tt.body)
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || strings.Contains(text, "127.0.0.1") || !strings.Contains(text, "try again") {
+			t.Errorf("without Redis, %s answers %d %v %s", tt.path, res.StatusCode, res.Header, text)
+		}
 	}
 }
 

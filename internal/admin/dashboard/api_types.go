@@ -69,7 +69,7 @@ func (j Job) Key() tasks.JobKey { return tasks.JobKey{Platform: j.Platform, ID: 
 type Media struct {
 	Name        string    `json:"name" doc:"Unique within the job, such as video or thumbnail."`
 	State       string    `json:"state" enum:"pending,stored,failed,deleted" doc:"pending: not stored yet; failed: given up; deleted: after its retention."`
-	URL         string    `json:"url" doc:"Kling's link without its query, which has a signature."`
+	URL         string    `json:"url" doc:"Kling's link. An ellipsis replaces its query, which has a signature."`
 	Object      string    `json:"object,omitempty" doc:"The file's name in the bucket."`
 	Size        int64     `json:"size,omitempty" doc:"In bytes."`
 	SHA256      string    `json:"sha256,omitempty" doc:"Of the stored file, in hexadecimal."`
@@ -95,7 +95,7 @@ type Notification struct {
 	Type        string        `json:"type" example:"video.completed" doc:"The event that it reports."`
 	Destination string        `json:"destination" doc:"The name of the destination."`
 	State       string        `json:"state" enum:"pending,sent,failed" doc:"pending: not sent yet; failed: given up."`
-	Error       string        `json:"error,omitempty" doc:"Why it was given up."`
+	Error       string        `json:"error,omitempty" doc:"Why the last attempt failed."`
 	SentAt      time.Time     `json:"sent_at,omitzero" doc:"When it was sent."`
 	CreatedAt   time.Time     `json:"created_at,omitzero" doc:"When it became due."`
 	Attempts    []SendAttempt `json:"attempts,omitempty" doc:"The attempts that are still kept, oldest first."`
@@ -145,9 +145,9 @@ type Lookups struct {
 	API         string    `json:"api,omitempty" doc:"Where Kling keeps the job."`
 	TrackedAt   time.Time `json:"tracked_at,omitzero" doc:"When a program first tracked the job."`
 	Asked       int       `json:"asked" doc:"How often Kling was asked since the job last changed."`
-	NextAt      time.Time `json:"next_at,omitzero" doc:"When Kling is asked next."`
+	NextAt      time.Time `json:"next_at,omitzero" doc:"When Kling is asked next without a request. Missing if the job has ended."`
 	RequestedAt time.Time `json:"requested_at,omitzero" doc:"When a look-up was requested that has no answer yet."`
-	RetryAt     time.Time `json:"retry_at,omitzero" doc:"When that look-up is tried again."`
+	RetryAt     time.Time `json:"retry_at,omitzero" doc:"When the requested look-up is tried again after it failed."`
 }
 
 // DeadLetter is a task that was given up.

@@ -63,7 +63,7 @@ func use(ctx context.Context, server, token string) error {
 		return fmt.Errorf("media: %v %s", err, file.Body)
 	}
 	missing, err := client.GetJobWithResponse(ctx, "nothing", nil)
-	if err != nil || missing.ApplicationproblemJSON404 == nil || *missing.ApplicationproblemJSON404.Detail == "" {
+	if err != nil || missing.ApplicationproblemJSON404 == nil || missing.ApplicationproblemJSON404.Detail == "" {
 		return fmt.Errorf("unknown job: %v %s", err, missing.Body)
 	}
 	return replay(ctx, client)
