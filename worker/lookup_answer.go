@@ -59,7 +59,7 @@ func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome st
 	}
 	left := q.GiveUp - now.Sub(lookup.HeardAt)
 	switch {
-	case !lookup.Known || settled:
+	case !lookup.Known || settled || lookup.Ended:
 	case lookup.TestCallback && (outcome == lookupUnknown || left <= 0):
 		if err := q.noteTest(ctx, lookup, now); err != nil {
 			return err

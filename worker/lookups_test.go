@@ -323,6 +323,24 @@ func TestJobIsLostWithoutUsableAnswers(t *testing.T) {
 	}
 }
 
+func TestEndedJobIsNeverLost(t *testing.T) {
+	t.Parallel()
+	w := newLookupFixture(t, miniredis.RunT(t).Addr())
+	w.deliver(t, "klingai-official", "msg_1", tasks.TypeCompleted, "881", fmt.Sprintf(completedBody, w.cdn.URL))
+	w.work(t)
+	w.pass(8 * 24 * time.Hour)
+	testenv.NoError(t, w.store.RequestLookup(t.Context(), tasks.KlingJob("881"), w.clock()))
+	w.lookUp(t) // Kling does not know the job
+	w.work(t)
+	w.checkJob(t, "881", tasks.StatusCompleted)
+	if events, err := w.store.ListEvents(t.Context(), store.EventQuery{Job: tasks.KlingJob("881"), Limit: 10}); err != nil || len(events) != 1 {
+		t.Errorf("events are %+v, %v; want the webhook alone", events, err)
+	}
+	if state, err := w.store.LookupStateOf(t.Context(), tasks.KlingJob("881")); err != nil || !state.NextAt.IsZero() || !state.RequestedAt.IsZero() {
+		t.Errorf("look-ups are %+v, %v; want none due", state, err)
+	}
+}
+
 func TestOnlyOneWorkerAsksKling(t *testing.T) {
 	server := miniredis.RunT(t)
 	first, second := newLookupFixture(t, server.Addr()), newLookupFixture(t, server.Addr()) // the first has the lease

@@ -15,7 +15,8 @@ type LookupState struct {
 	// TrackedAt is when a program first tracked the job.
 	TrackedAt time.Time
 	// Asked counts the look-ups since the job last changed, and NextAt is when the next
-	// one is due, both without requested look-ups.
+	// one is due, both without requested look-ups. No look-up of a job that has ended is
+	// due, unless it lacks a file.
 	Asked  int
 	NextAt time.Time
 	// RequestedAt is when a pending look-up was requested, and RetryAt is when it is
@@ -29,7 +30,7 @@ func (s *Store) LookupStateOf(ctx context.Context, job tasks.JobKey) (LookupStat
 		err = row.Scan(&state.API, instant{&state.TrackedAt}, &state.Asked, instant{&state.NextAt}, instant{&state.RequestedAt}, instant{&state.RetryAt})
 		return state, err
 	}, `
-		SELECT j.api, j.tracked_at, j.lookups, j.lookup_at, r.requested_at, r.retry_at
+		SELECT j.api, j.tracked_at, j.lookups, CASE WHEN j.status IN ('created', 'processing') OR j.no_media <> '' THEN j.lookup_at END, r.requested_at, r.retry_at
 		FROM jobs j LEFT JOIN lookup_requests r ON r.platform = j.platform AND r.job_id = j.id
 		WHERE j.platform = $1 AND j.id = $2`, job.Platform, job.ID)
 	return state, wrap(err, "read look-ups of %s", job)

@@ -28,10 +28,12 @@ type Lookup struct {
 	TestCallback bool
 	// Request identifies the request for this look-up; 0 if there is none.
 	Request int64
+	// Ended reports that the job is completed, failed or cancelled.
+	Ended bool
 }
 
 func scanLookup(row scanner) (lookup Lookup, err error) {
-	err = row.Scan(&lookup.Job.Platform, &lookup.Job.ID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.NoMedia, &lookup.TestCallback, &lookup.Request)
+	err = row.Scan(&lookup.Job.Platform, &lookup.Job.ID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.NoMedia, &lookup.TestCallback, &lookup.Request, &lookup.Ended)
 	return lookup, err
 }
 
@@ -60,7 +62,8 @@ func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup
 	}
 	list, err := collect(ctx, s.db, scanLookup, `
 		SELECT r.platform, r.job_id, j.id IS NOT NULL, coalesce(nullif(j.api, ''), r.api), coalesce(j.lookups, 0), coalesce(j.last_received_at, r.requested_at), coalesce(j.no_media, ''),
-			coalesce(j.test_callback AND j.tracked_at IS NULL, FALSE), r.generation
+			coalesce(j.test_callback AND j.tracked_at IS NULL, FALSE), r.generation,
+			coalesce(j.status IN ('completed', 'failed', 'cancelled'), FALSE)
 		FROM lookup_requests r LEFT JOIN jobs j ON j.platform = r.platform AND j.id = r.job_id
 		WHERE r.platform = $1 AND (j.id IS NOT NULL) = $2 AND (r.retry_at IS NULL OR r.retry_at <= $3)
 		ORDER BY coalesce(r.retry_at, r.requested_at) `+direction+`, r.job_id LIMIT $4`, f.Platform, f.Known, s.dialect.time(f.Now), f.Limit)
@@ -69,7 +72,7 @@ func (s *Store) RequestedLookups(ctx context.Context, f RequestFilter) ([]Lookup
 
 // Each half has its own index, and its scan stops at the first job that is not due.
 const staleJobs = `
-	SELECT platform, id, TRUE, api, lookups, last_received_at, '', perhaps_test, 0 FROM (
+	SELECT platform, id, TRUE, api, lookups, last_received_at, '', perhaps_test, 0, FALSE FROM (
 		SELECT * FROM (
 			SELECT platform, id, api, lookups, last_received_at, ` + perhapsTest + ` AS perhaps_test, last_received_at AS due FROM jobs
 			WHERE platform = $1 AND status IN ('created', 'processing') AND lookup_at IS NULL AND last_received_at <= $2
@@ -89,7 +92,7 @@ func (s *Store) StaleJobs(ctx context.Context, platform string, heardBefore, now
 }
 
 const possibleTests = `
-	SELECT platform, id, TRUE, api, lookups, last_received_at, '', TRUE, 0 FROM jobs
+	SELECT platform, id, TRUE, api, lookups, last_received_at, '', TRUE, 0, FALSE FROM jobs
 	WHERE platform = $1 AND status = 'created' AND ` + perhapsTest + `
 		AND last_received_at <= $2 AND (lookup_at IS NULL OR lookup_at <= $3)
 	ORDER BY last_received_at LIMIT $4`
@@ -102,7 +105,7 @@ func (s *Store) PossibleTests(ctx context.Context, platform string, heardBefore,
 }
 
 const jobsWithoutMedia = `
-	SELECT platform, id, TRUE, api, lookups, last_received_at, no_media, FALSE, 0 FROM jobs
+	SELECT platform, id, TRUE, api, lookups, last_received_at, no_media, FALSE, 0, TRUE FROM jobs
 	WHERE platform = $1 AND no_media <> '' AND lookup_at <= $2
 	ORDER BY lookup_at LIMIT $3`
 

@@ -33,7 +33,7 @@ func TestCompletedJobWithoutMediaIsDueUntilItArrives(t *testing.T) {
 		if owed := record("e1", 1, "no link"); owed.NoMedia != "no link" || owed.Settled || owed.FoundMedia {
 			t.Errorf("owed %+v", owed)
 		}
-		lookup := store.Lookup{Job: key, Known: true, HeardAt: received, NoMedia: "no link"}
+		lookup := store.Lookup{Job: key, Known: true, HeardAt: received, NoMedia: "no link", Ended: true}
 		due(received.Add(-time.Second))
 		due(received, lookup)
 		testenv.NoError(t, db.LookedUp(ctx, lookup, received.Add(time.Minute)))

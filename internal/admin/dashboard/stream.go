@@ -184,14 +184,19 @@ func (s *streams) latest(ctx context.Context) time.Time {
 // missed returns the events that a client may have missed: those since the one with an id
 // or, without an id, the latest.
 func (s *streams) missed(ctx context.Context, lastID string) []byte {
+	const reset = "event: reset\ndata: {}\n\n"
 	from := s.latest(ctx)
-	if micros, err := strconv.ParseInt(lastID, 10, 64); err == nil {
+	if lastID != "" {
+		micros, err := strconv.ParseInt(lastID, 10, 64)
+		if err != nil {
+			return []byte(reset)
+		}
 		from = time.UnixMicro(micros)
 	}
 	reading := changes{store: s.store, after: from.Add(-overlap), seen: map[store.Change]bool{}}
 	list, err := reading.next(ctx, maxResumed)
 	if err != nil || len(list) >= maxResumed {
-		return []byte("event: reset\ndata: {}\n\n")
+		return []byte(reset)
 	}
 	return s.events(ctx, list)
 }

@@ -114,6 +114,7 @@ func TestStreamReportsTooManyMissedChanges(t *testing.T) {
 		ids = append(ids, "vid_"+strconv.Itoa(i))
 	}
 	s.record(ids[0], tasks.StatusCreated, ids[1:]...)
+	s.listen("nonsense").await("a reset", func(event string, _ dashboard.ListedJob) bool { return event == "reset" })
 	s.listen("1000000").await("a reset", func(event string, _ dashboard.ListedJob) bool { return event == "reset" })
 	s.listen("not an id").await("the latest job", func(event string, job dashboard.ListedJob) bool { return event == "job" && job.ID == "vid_2099" })
 }
