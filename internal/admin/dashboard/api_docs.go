@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -99,8 +100,26 @@ func apiFields(description *huma.OpenAPI, content map[string]*huma.MediaType) []
 	return fields
 }
 
-// typeText returns the type of a value for people.
+// typeText returns the type of a value for people, with its limits and default.
 func typeText(schema *huma.Schema) string {
+	text := typeName(schema)
+	switch {
+	case schema == nil:
+		return ""
+	case schema.Nullable:
+		text += " or null"
+	case schema.Minimum != nil && schema.Maximum != nil:
+		text += fmt.Sprintf(", %v to %v", *schema.Minimum, *schema.Maximum)
+	case schema.MaxItems != nil:
+		text += fmt.Sprintf(", at most %d", *schema.MaxItems)
+	}
+	if schema.Default != nil {
+		text += fmt.Sprintf("; default %v", schema.Default)
+	}
+	return text
+}
+
+func typeName(schema *huma.Schema) string {
 	switch {
 	case schema == nil:
 		return ""
@@ -113,7 +132,7 @@ func typeText(schema *huma.Schema) string {
 		}
 		return strings.Join(words, " | ")
 	case schema.Items != nil:
-		return "list of " + typeText(schema.Items)
+		return "list of " + typeName(schema.Items)
 	}
 	return cmp.Or(schema.Format, schema.Type, "any")
 }

@@ -120,6 +120,13 @@ func (d *dashboard) addFailureOperations(api huma.API) {
 	add(d, api, discard, func(ctx context.Context, in *endInput) (*endOutput, error) {
 		return d.end(ctx, discardLetters, in.Body)
 	})
+	for _, path := range []string{"/deadletters/replay", "/deadletters/discard"} {
+		api.OpenAPI().Paths[path].Post.RequestBody.Content["application/json"].Examples = map[string]*huma.Example{
+			"ids":    {Summary: "By their ids", Value: map[string]any{"ids": []int{17, 18}}},
+			"filter": {Summary: "All that match", Value: map[string]any{"filter": map[string]any{"kind": "media:download", "since": "2026-01-31T00:00:00Z"}}},
+			"all":    {Summary: "All that are open", Value: map[string]any{"all": true}},
+		}
+	}
 }
 
 func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*lettersOutput, error) {
