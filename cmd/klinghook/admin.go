@@ -130,7 +130,7 @@ func newDashboard(parts dashboard.Config, cfg *config.Config, bucket *media.Buck
 		return nil, err
 	}
 	eraser := &worker.Eraser{Redis: parts.Redis, Store: parts.Store, Bucket: bucket, EventShards: cfg.EventShards, Now: time.Now}
-	parts.EventShards, parts.LinkLifetime, parts.LookupAfter, parts.Version, parts.Bucket = cfg.EventShards, cfg.StoredLinkLifetime, cfg.LookupAfter, cli.Version(version), bucket
+	parts.EventShards, parts.LinkLifetime, parts.LookupAfter, parts.Version, parts.Bucket, parts.WebhookAddr = cfg.EventShards, cfg.StoredLinkLifetime, cfg.LookupAfter, cli.Version(version), bucket, cfg.Addr
 	parts.Worker = &worker.Replayer{Redis: parts.Redis, Store: parts.Store, EventShards: cfg.EventShards, Sources: sources, Now: time.Now}
 	parts.Checks = func(context.Context) []doctor.Check {
 		return append(redisChecks(cfg, parts.Redis, embedded), storageChecks(cfg)...)

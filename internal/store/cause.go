@@ -29,6 +29,10 @@ var numbered = regexp.MustCompile(`(\b(?:answered|code|status) )?[\w:-]*\d[\w:-]
 // same for all tasks that failed for the same reason.
 func causeOf(letter DeadLetter) string {
 	text, _, _ := strings.Cut(storable(letter.Error), "\n")
+	start := ""
+	if destination, rest, found := strings.Cut(text, ": "); found && strings.HasPrefix(destination, "notify ") {
+		start, text = destination+": ", rest // the name of a destination belongs to the cause
+	}
 	for _, own := range []string{letter.Job.String(), letter.Job.ID, letter.EventID} {
 		if own != "" {
 			text = strings.ReplaceAll(text, own, "<id>")
@@ -46,6 +50,7 @@ func causeOf(letter DeadLetter) string {
 		}
 		return "<id>"
 	})
+	text = start + text
 	if len(text) > maxCause {
 		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
 	}

@@ -18,6 +18,8 @@ func TestCauseOmitsDetailsOfTheTask(t *testing.T) {
 		{"IPv6", "dial tcp [2001:db8::1]:443: i/o timeout", "dial tcp <address>: i/o timeout"},
 		{"slow", "the server stalled: only 12 bytes in 1m30s", "the server stalled: only <n> bytes in <time>"},
 		{"link", "notify shop: Post https://a.example/b?c=1: the endpoint answered 500 Internal Server Error", "notify shop: Post <link>: the endpoint answered 500 Internal Server Error"},
+		{"destination", "notify forward-hooks.example-6f98d50b: the endpoint answered 410 Gone after 3 tries",
+			"notify forward-hooks.example-6f98d50b: the endpoint answered 410 Gone after <n> tries"},
 		{"Kling", "ask Kling: Kling answered 429 Too Many Requests (code 1302, request 0f3b-77aa)", "ask Kling: Kling answered 429 Too Many Requests (code 1302, request <id>)"},
 		{"event", `record event klingai:evt_9: unknown protocol "x"`, `record event <id>: unknown protocol "…"`},
 		{"panic", "panic: index out of range [5] with length 3\ngoroutine 7", "panic: index out of range [<n>] with length <n>"},

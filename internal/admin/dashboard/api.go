@@ -102,6 +102,8 @@ func explain(ctx huma.Context, _ string, answer any) (any, error) {
 	switch {
 	case problem.Status == http.StatusRequestEntityTooLarge:
 		problem.Detail = fmt.Sprintf("the body is larger than %d bytes", ctx.Operation().MaxBodyBytes)
+	case len(problem.Errors) > 0 && problem.Errors[0].Location == "body":
+		problem.Detail = problem.Errors[0].Message
 	case len(problem.Errors) > 0:
 		problem.Detail = problem.Errors[0].Location + ": " + problem.Errors[0].Message
 	}

@@ -71,7 +71,7 @@ func TestAPIAnswers(t *testing.T) {
 		{"POST", "/api/v1/deadletters/replay", `{"filter": {"kind": "media:download", "jobid": "vid_1"}}`, 422, `"location":"body.filter.jobid"`},
 		{"POST", "/api/v1/deadletters/replay", `{"filter": {"platform": "mars", "q": "x"}}`, 422, "body.filter.platform: it needs job_id"},
 		{"POST", "/api/v1/deadletters/replay", `{"all": true, "cursor": "x"}`, 422, `"location":"body.cursor"`},
-		{"POST", "/api/v1/deadletters/replay", `{"ids": [99999999999999999999]}`, 422, "body: a field has the wrong type, or a number is too large"},
+		{"POST", "/api/v1/deadletters/replay", `{"ids": [99999999999999999999]}`, 422, `"detail":"a field has the wrong type, or a number is too large"`},
 		{"GET", "/api/v1/deadletters?platform=mars", "", 422, "query.platform: it needs job_id"},
 		{"GET", "/api/v1/events?platform=mars", "", 422, "query.platform: it needs job_id"},
 		{"GET", "/api/v1/jobs?limit=%zz", "", 422, "query: it is malformed"},

@@ -39,7 +39,7 @@ func TestUpdatesDoNotMoveThePage(t *testing.T) {
 	await(b, "wait for progress", busy+`.querySelector("progress").value === 80`)
 	b.Forget() // the stream that failed at first
 	w.bury("vid_new", "cdn.example answered 404")
-	await(b, "wait for a failure", `document.querySelector('[data-job="vid_new"]').innerText.includes("1 failure")`)
+	await(b, "wait for a failure", `document.querySelector('[data-job="vid_new"]').innerText.includes("1 failure") && document.querySelector(".nav-count").innerText === "2"`)
 	w.progress("vid_next_1", "A kite over the dunes", 10)
 	w.progress("vid_next_2", "Snow on a red mailbox", 10)
 	await(b, "wait for new jobs", `document.querySelector(".new-jobs").innerText === "2 new jobs"`)
@@ -53,6 +53,10 @@ func TestUpdatesDoNotMoveThePage(t *testing.T) {
 	if got := b.Evaluate(`document.querySelector(".card").dataset.job`); got != "vid_next_2" {
 		t.Errorf("the first of the new jobs is %s", got)
 	}
+
+	testenv.NoError(t, w.store.BeginErasure(t.Context(), tasks.KlingJob("vid_24"), time.Now()))
+	testenv.NoError(t, w.cfg.Erase(t.Context(), tasks.KlingJob("vid_24")))
+	await(b, "wait for the erased job", `document.querySelector('[data-job="vid_24"].erased')?.innerText.includes("Erased")`)
 
 	b.Do("open the table", chromedp.Navigate(site+"/?view=table&status=processing"), chromedp.WaitVisible("tbody"))
 	w.complete("vid_next_1", "A kite over the dunes")
@@ -71,7 +75,7 @@ func TestUpdatesDoNotMoveThePage(t *testing.T) {
 	check(t, b, site, "job after updates")
 	_, err := w.store.EraseRows(t.Context(), tasks.KlingJob("vid_busy"))
 	testenv.NoError(t, err)
-	b.Do("see that the job is gone", chromedp.WaitVisible(`//h1[.="Page not found"]`))
+	b.Do("see that the job is gone", chromedp.WaitVisible(`//h1[.="No such job"]`))
 }
 
 func TestFirstStepsShowWhatArrives(t *testing.T) {

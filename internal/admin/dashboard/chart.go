@@ -68,7 +68,7 @@ func rateChart(name string, samples []QueueSample, now time.Time) chart {
 	var runs, failures [chartMinutes]int
 	for i := 1; i < len(samples); i++ {
 		before, sample := samples[i-1], samples[i]
-		minute := chartMinutes - 1 - int(now.Sub(sample.At)/time.Minute)
+		minute := chartMinutes - 1 - int(now.Truncate(time.Minute).Sub(sample.At.Truncate(time.Minute))/time.Minute)
 		if minute < 0 || minute >= chartMinutes {
 			continue
 		}

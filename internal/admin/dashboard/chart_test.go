@@ -23,6 +23,11 @@ func TestChartsShowTheLastHour(t *testing.T) {
 	if len(rate.Bars) != 3 || rate.Bars[0] != want[0] || rate.Bars[1] != want[1] || rate.Bars[2] != want[2] || len(rate.Bad) != 1 || rate.Bad[0] != (bar{"176.0", "30.0", "3.0", "10.0"}) {
 		t.Errorf("the bars are %v and %v", rate.Bars, rate.Bad)
 	}
+	for later := range 60 * time.Second / time.Second {
+		if got := rateChart("Events", samples, now.Add(later*time.Second)); got.Highest != rate.Highest {
+			t.Errorf("%d s later the highest rate is %d instead of %d", later, got.Highest, rate.Highest)
+		}
+	}
 	if empty := depthChart("Events", samples[:1], now); empty.Line != "" || len(rateChart("Events", nil, now).Bars) != 0 {
 		t.Errorf("without samples there is %v", empty)
 	}

@@ -46,6 +46,8 @@ type Config struct {
 	Checks func(context.Context) []doctor.Check
 	// Sample, if set, creates a sample job, for the first steps.
 	Sample func(context.Context) error
+	// WebhookAddr is the host:port that receives webhooks, for the first steps.
+	WebhookAddr string
 	// LinkLifetime is how long signed links to stored files are valid. Default: files are
 	// served by this process.
 	LinkLifetime time.Duration

@@ -117,11 +117,18 @@ func (d *dashboard) show(w http.ResponseWriter, r *http.Request, v view) {
 	}
 }
 
-// showPart renders one template of a page, for scripts.
+// showPart renders one template of a page and the count of failures, for scripts.
 func (d *dashboard) showPart(w http.ResponseWriter, r *http.Request, page, part string, data any) {
-	if err := d.render(w, page, part, data, http.StatusOK); err != nil {
-		d.showError(w, r, err)
+	var out bytes.Buffer
+	err := d.pages.parsed[page].ExecuteTemplate(&out, part, data)
+	if err == nil {
+		err = d.pages.parsed[page].ExecuteTemplate(&out, "nav-failures", d.openFailures(r))
 	}
+	if err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	sendPage(w, out.Bytes(), http.StatusOK)
 }
 
 // render sends a template of a page, complete or not at all. Status 0 is 200.
@@ -130,17 +137,23 @@ func (d *dashboard) render(w http.ResponseWriter, page, name string, data any, s
 	if err := d.pages.parsed[page].ExecuteTemplate(&out, name, data); err != nil {
 		return err
 	}
+	sendPage(w, out.Bytes(), status)
+	return nil
+}
+
+func sendPage(w http.ResponseWriter, html []byte, status int) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(cmp.Or(status, http.StatusOK))
-	_, _ = w.Write(out.Bytes()) // The browser may have gone.
-	return nil
+	_, _ = w.Write(html) // The browser may have gone.
 }
 
 // layout is the data of the template "layout" and, within a page, $.
 type layout struct {
 	view
 	Sections []section
+	// Failures counts the open failures.
+	Failures int
 	// CanAct reports that the user may change something.
 	CanAct     bool
 	LogoutPath string
@@ -150,21 +163,23 @@ type layout struct {
 }
 
 // section is an entry of the navigation.
-type section struct {
-	Path, Name string
-	// Count is shown beside the name unless it is 0.
-	Count int
-}
+type section struct{ Path, Name string }
 
 func (d *dashboard) layout(r *http.Request, v view) layout {
-	open, _, err := d.cfg.Store.CountOpenDeadLetters(r.Context())
-	if err != nil { // the page itself reports a missing database
-		open = 0
-	}
 	return layout{
-		view: v, CanAct: d.canAct(r), LogoutPath: d.cfg.LogoutPath, Version: d.cfg.Version, Notice: noticeOf(r.URL.Query()),
-		Sections: []section{{"/", "Jobs", 0}, {"/failures", "Failures", open}, {"/rejections", "Refused", 0}, {"/health", "Health", 0}, {admin.QueuesPath, "Tasks", 0}},
+		Failures: d.openFailures(r),
+		view:     v, CanAct: d.canAct(r), LogoutPath: d.cfg.LogoutPath, Version: d.cfg.Version, Notice: noticeOf(r.URL.Query()),
+		Sections: []section{{"/", "Jobs"}, {"/failures", "Failures"}, {"/rejections", "Refused"}, {"/health", "Health"}, {admin.QueuesPath, "Tasks"}},
 	}
+}
+
+// openFailures counts the open failures. The page itself reports a missing database.
+func (d *dashboard) openFailures(r *http.Request) int {
+	open, _, err := d.cfg.Store.CountOpenDeadLetters(r.Context())
+	if err != nil {
+		return 0
+	}
+	return open
 }
 
 // canAct reports whether the user of a request may change something.

@@ -17,6 +17,9 @@ type jobCard struct {
 	Video, Image, Poster string
 	// Blank is the text of a card without a picture.
 	Blank string
+	// Missing says why a completed job lacks a file; empty if it does not. MissingState is
+	// the CSS class for its colour.
+	Missing, MissingState string
 	// Cost is what the job cost or is expected to cost.
 	Cost string
 }
@@ -32,20 +35,25 @@ func (d *dashboard) cards(rows []store.JobRow) []jobCard {
 
 func (d *dashboard) card(row store.JobRow) jobCard {
 	card := jobCard{JobRow: row, Cost: costOf(row.Job)}
-	pending, failed, deleted := false, row.NoMedia != "", false
+	pending, failing, failed, deleted := false, false, row.NoMedia != "", false
 	for _, file := range row.Media {
 		place := map[tasks.MediaKind]*string{tasks.MediaVideo: &card.Video, tasks.MediaImage: &card.Image, tasks.MediaThumbnail: &card.Poster}[tasks.KindOfMedia(file.Name)]
 		if file.Object != "" && place != nil {
 			*place = cmp.Or(*place, d.filePath(file))
 		}
-		pending, failed = pending || file.State == store.MediaPending, failed || file.State == store.MediaFailed
+		if tasks.KindOfMedia(file.Name) != tasks.MediaThumbnail {
+			pending, failed = pending || file.State == store.MediaPending, failed || file.State == store.MediaFailed
+			failing = failing || file.State == store.MediaPending && file.Error != ""
+		}
 		deleted = deleted || file.State == store.MediaDeleted
 	}
 	switch {
 	case failed:
-		card.Blank = "A file is missing"
+		card.Missing, card.MissingState = "File missing", "warning"
+	case failing:
+		card.Missing, card.MissingState = "Download failing", "retry"
 	case pending:
-		card.Blank = "Downloading"
+		card.Missing, card.MissingState = "Downloading", "running"
 	case deleted:
 		card.Blank = "Deleted because of its age"
 	case row.Status == tasks.StatusCreated:
@@ -55,6 +63,7 @@ func (d *dashboard) card(row store.JobRow) jobCard {
 	default:
 		card.Blank = "No picture"
 	}
+	card.Blank = cmp.Or(card.Missing, card.Blank)
 	return card
 }
 

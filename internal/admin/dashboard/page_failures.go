@@ -3,8 +3,10 @@ package dashboard
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +71,17 @@ func (q failureQuery) filter(now time.Time) store.DeadLetterFilter {
 		filter.Before = until
 	}
 	return filter
+}
+
+// check returns an error for a filter that would select everything by mistake.
+func (q failureQuery) check() error {
+	if q.Kind != "" && !slices.ContainsFunc(tasks.Policies(), func(policy tasks.Policy) bool { return string(policy.Kind) == q.Kind }) {
+		return fmt.Errorf("there is no work %q", q.Kind)
+	}
+	if ago, err := time.ParseDuration(q.Since); q.Since != "" && (err != nil || ago <= 0) {
+		return fmt.Errorf("since is %q; write a duration such as 24h", q.Since)
+	}
+	return nil
 }
 
 // Key is the key of the selected job.
@@ -189,6 +202,10 @@ func (d *dashboard) showFailures(w http.ResponseWriter, r *http.Request) {
 	now, values := time.Now(), r.URL.Query()
 	query := readFailureQuery(values)
 	query.Until = ""
+	if err := query.check(); err != nil {
+		d.showProblem(w, r, http.StatusBadRequest, "This filter cannot be read", title(err)+".")
+		return
+	}
 	page, err := d.readFailures(r, query, now, values.Get("below"))
 	if err != nil {
 		d.showError(w, r, err)
@@ -257,6 +274,7 @@ func (d *dashboard) groups(r *http.Request, query failureQuery, filter store.Dea
 	groups, err := d.cfg.Store.DeadLetterGroups(r.Context(), filter)
 	for _, group := range groups {
 		query.Kind, query.Cause = string(group.Kind), group.Cause
+		group.Example.Error = withoutLinkSecrets(group.Example.Error)
 		shown := query
 		shown.Until = ""
 		list = append(list, failureGroup{group, kindName(group.Kind), d.failuresLink(shown), query.values()})
@@ -310,7 +328,7 @@ func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
 		d.showProblem(w, r, http.StatusNotFound, "Nothing to do", "These failures are not open any more.")
 		return
 	case action == string(discardLetters) && form.Get("confirmed") == "":
-		d.show(w, r, view{Name: "confirm", Title: "Discard failures", Section: "/failures", Data: map[string]any{"Total": total, "Form": form}})
+		d.show(w, r, view{Name: "confirm", Title: "Discard failures", Section: "/failures", Data: newConfirmation(form, total, filter, d.cfg.Prefix)})
 		return
 	}
 	started, err := d.runs.start(r.Context(), letterAction(action), filter, total)
@@ -323,6 +341,33 @@ func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.Redirect(w, r, d.cfg.Prefix+"/failures/runs/"+started.ID, http.StatusSeeOther)
+}
+
+// confirmation asks whether to discard failures.
+type confirmation struct {
+	Total int64
+	Form  url.Values
+	// Selected says which failures, as pairs of a name and a value; Back is the link to them.
+	Selected []fact
+	Back     string
+}
+
+func newConfirmation(form url.Values, total int64, filter store.DeadLetterFilter, prefix string) confirmation {
+	query := readFailureQuery(form)
+	query.Until = ""
+	ask := confirmation{Total: total, Form: form, Back: prefix + query.path()}
+	if len(filter.IDs) > 0 {
+		return ask
+	}
+	for _, f := range []fact{{"Work", kindNames[filter.Kind]}, {"Cause", filter.Cause}, {"Text", filter.Text}, {"Job", filter.Job.ID}} {
+		if f.Value != "" {
+			ask.Selected = append(ask.Selected, f)
+		}
+	}
+	if !filter.Since.IsZero() {
+		ask.Selected = append(ask.Selected, fact{"Since", filter.Since})
+	}
+	return ask
 }
 
 // idsOf returns the ids of dead letters in a form.

@@ -167,6 +167,11 @@ func TestFailuresAreFilteredByTheirLink(t *testing.T) {
 	} {
 		has(t, f.get("/failures?"+query), want, "Clear")
 	}
+	for query, want := range map[string]string{"kind=x": "There is no work", "since=5y": "write a duration such as 24h"} {
+		if w := get(t, f.pages, "/failures?"+query); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s answers %d %s", query, w.Code, w.Body)
+		}
+	}
 	group := regexp.MustCompile(`href="(/failures\?cause=notify[^"]*)"`).FindStringSubmatch(f.get("/failures"))
 	if group == nil {
 		t.Fatal("no link to a cause")
@@ -186,7 +191,8 @@ func TestSelectedFailuresAreReplayed(t *testing.T) {
 	if w := f.post(url.Values{"do": {"replay selected"}}); w.Code != http.StatusBadRequest {
 		t.Errorf("without a selection the answer is %d", w.Code)
 	}
-	page, progress := f.finish(f.post(url.Values{"do": {"replay selected"}, "id": {"1", "2", "nonsense"}}))
+	started := f.post(url.Values{"do": {"replay selected"}, "id": {"1", "2", "nonsense"}})
+	page, progress := f.finish(started)
 	if progress["done"] != 1.0 || progress["failed"] != 1.0 || progress["total"] != 2.0 {
 		t.Errorf("the progress is %v", progress)
 	}
@@ -194,6 +200,13 @@ func TestSelectedFailuresAreReplayed(t *testing.T) {
 	if n := f.open(store.DeadLetterFilter{}); n != 2 {
 		t.Errorf("%d are open", n)
 	}
+	has(t, page, "None has failed again so far")
+	failed, err := f.store.DeadLetters(t.Context(), store.DeadLetterFilter{Ended: true, IDs: []int64{1}})
+	testenv.NoError(t, err)
+	again := failed[0]
+	again.Task, again.FailedAt = again.Task.Generation(1), time.Now()
+	testenv.NoError(t, f.store.Bury(t.Context(), again))
+	has(t, f.get(started.Header().Get("Location")), "1 so far")
 }
 
 func TestAllThatMatchAreReplayedButNothingNewer(t *testing.T) {
@@ -220,7 +233,7 @@ func TestDiscardNeedsConfirmation(t *testing.T) {
 	f := newFailures(t, 2, 2)
 	form := url.Values{"do": {"discard all"}, "kind": {"notify:send"}}
 	w := f.post(form)
-	has(t, w.Body.String(), "Discard 2 failures?", `name="kind" value="notify:send"`, `name="do" value="discard all"`, `name="confirmed" value="yes"`)
+	has(t, w.Body.String(), "Discard 2 failures?", `name="kind" value="notify:send"`, `name="do" value="discard all"`, `name="confirmed" value="yes"`, "<dt>Work</dt><dd><bdi>Send a notification", `href="/failures?kind=notify%3Asend"`)
 	if n := f.open(store.DeadLetterFilter{}); w.Code != http.StatusOK || n != 4 {
 		t.Fatalf("the answer is %d, and %d are open", w.Code, n)
 	}

@@ -1,7 +1,9 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
+	"net"
 	"net/http"
 	"strings"
 
@@ -20,8 +22,10 @@ type firstPage struct {
 	Test    *store.JobRow
 	Event   *store.StoredEvent
 	Refused *tasks.Rejection
-	// Sample reports that a sample job can be created.
+	// Sample reports that a sample job can be created: this is klinghook dev.
 	Sample bool
+	// Port is the port that receives webhooks.
+	Port string
 }
 
 // way describes a protocol on the page.
@@ -45,7 +49,8 @@ func ways() []way {
 // serveFirst serves the page that says how to start. tests are test callbacks, newest
 // first.
 func (d *dashboard) serveFirst(w http.ResponseWriter, r *http.Request, tests []store.JobRow) {
-	data := firstPage{Ways: ways(), Sample: d.cfg.Sample != nil && d.canAct(r)}
+	_, port, _ := net.SplitHostPort(d.cfg.WebhookAddr)
+	data := firstPage{Ways: ways(), Sample: d.cfg.Sample != nil && d.canAct(r), Port: cmp.Or(port, "5000")}
 	if len(tests) > 0 {
 		data.Test = &tests[0]
 	}

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -37,6 +38,8 @@ type jobPage struct {
 type jobFile struct {
 	store.Media
 	Kind, Path, Poster string
+	// Note is a caption.
+	Note string
 	// Error is without the secrets in links.
 	Error string
 }
@@ -52,6 +55,10 @@ type rawEvent struct {
 // serveJob serves a job's page.
 func (d *dashboard) serveJob(w http.ResponseWriter, r *http.Request) {
 	data, err := d.jobPage(r, jobOf(r))
+	if errors.Is(err, store.ErrNotFound) {
+		d.showProblem(w, r, http.StatusNotFound, "No such job", "klinghook has no job with this ID: it was erased, or nothing about it has arrived.")
+		return
+	}
 	if err != nil {
 		d.showError(w, r, err)
 		return
@@ -99,7 +106,7 @@ func (d *dashboard) jobFile(file store.Media, card jobCard) jobFile {
 		shown.Kind, shown.Poster = "video", card.Poster
 	case tasks.MediaThumbnail:
 		if card.Video == "" {
-			shown.Kind = "image"
+			shown.Kind, shown.Note = "image", "The thumbnail."
 		}
 	case tasks.MediaImage:
 		shown.Kind = "image"
@@ -180,6 +187,9 @@ func (p jobPage) Facts() []fact {
 	text("Source", sourceName(p.Source))
 	add("Length", length(p.Card.Duration), p.Card.Duration > 0)
 	text("Cost", p.Card.Cost)
+	if p.ExpectedCost != nil {
+		add("Expected cost", p.ExpectedCost.String(), len(p.Costs) > 0)
+	}
 	at("Created", p.CreatedAt)
 	at("Started", p.StartedAt)
 	at("Finished", p.FinishedAt)

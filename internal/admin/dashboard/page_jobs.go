@@ -135,7 +135,7 @@ type jobFilter struct {
 // jobStatuses are the statuses in the order of their links.
 func jobStatuses() []tasks.Status {
 	return []tasks.Status{
-		tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusLost, tasks.StatusCancelled, tasks.StatusCreated, tasks.StatusTest,
+		tasks.StatusCreated, tasks.StatusProcessing, tasks.StatusCompleted, tasks.StatusFailed, tasks.StatusCancelled, tasks.StatusLost, tasks.StatusTest,
 	}
 }
 

@@ -107,11 +107,31 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 // A file that was deleted because of its age is not missing.
 func TestDeletedFileIsNotMissing(t *testing.T) {
 	d := new(dashboard)
-	for state, want := range map[store.MediaState]string{store.MediaDeleted: "Deleted because of its age", store.MediaFailed: "A file is missing"} {
+	for state, want := range map[store.MediaState]string{store.MediaDeleted: "Deleted because of its age", store.MediaFailed: "File missing"} {
 		key := tasks.KlingJob("a")
 		row := store.JobRow{Job: store.Job{Key: key, Status: tasks.StatusCompleted}, Media: []store.Media{{Job: key, Name: "video", State: state}}}
 		if blank, missing := d.card(row).Blank, d.listedJob(row).VideoMissing; blank != want || missing != (state == store.MediaFailed) {
 			t.Errorf("%s: the card says %q and video_missing is %t", state, blank, missing)
+		}
+	}
+}
+
+func TestCompletedJobSaysThatItsVideoIsNotStored(t *testing.T) {
+	d := new(dashboard)
+	for _, tt := range []struct {
+		name string
+		file store.Media
+		want string
+	}{
+		{"first attempt", store.Media{Name: "video", State: store.MediaPending}, "Downloading"},
+		{"after a failed attempt", store.Media{Name: "video", State: store.MediaPending, Error: "401"}, "Download failing"},
+		{"given up", store.Media{Name: "video", State: store.MediaFailed}, "File missing"},
+		{"stored", store.Media{Name: "video", State: store.MediaStored}, ""},
+		{"thumbnail", store.Media{Name: "thumbnail", State: store.MediaFailed}, ""},
+	} {
+		row := store.JobRow{Job: store.Job{Status: tasks.StatusCompleted}, Media: []store.Media{tt.file, {Name: "thumbnail", State: store.MediaStored, Object: "t.png"}}}
+		if got := d.card(row).Missing; got != tt.want {
+			t.Errorf("%s: the card says %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

@@ -24,6 +24,8 @@ const (
 	letterTimeout = 30 * time.Second
 	// runErrors and runJobs are how many errors and jobs of a run are shown.
 	runErrors, runJobs = 20, 5
+	// maxAgain is how many new dead letters are searched for work that failed again.
+	maxAgain = 2000
 )
 
 // errBusy reports that another run is in progress, errStopping that the process is
@@ -55,6 +57,8 @@ type runState struct {
 	// Errors are the first errors, and Jobs the first jobs.
 	Errors []string       `json:"-"`
 	Jobs   []tasks.JobKey `json:"-"`
+	// work has the [tasks.WorkID] of each dead letter that was ended.
+	work map[string]bool
 }
 
 func (r *run) now() runState {
@@ -101,7 +105,7 @@ func (s *runs) start(ctx context.Context, action letterAction, filter store.Dead
 			delete(s.byID, id)
 		}
 	}
-	r := &run{ID: rand.Text(), Action: action, Total: total, Started: time.Now()}
+	r := &run{ID: rand.Text(), Action: action, Total: total, Started: time.Now(), state: runState{work: map[string]bool{}}}
 	s.byID[r.ID], s.current = r, r
 	ctx = context.WithoutCancel(ctx)
 	s.running.Go(func() { s.work(ctx, r, filter) })
@@ -159,6 +163,7 @@ func (s *runs) end(ctx context.Context, r *run, letter store.DeadLetter) {
 			return
 		}
 		state.Done++
+		state.work[tasks.WorkID(letter.Task.ID)] = true
 		if letter.Job.ID != "" && len(state.Jobs) < runJobs {
 			state.Jobs = append(state.Jobs, letter.Job)
 		}
@@ -170,11 +175,28 @@ type runPageData struct {
 	*run
 	runState
 	Text, ProgressPath string
+	// Again counts the dead letters of work that was replayed and has failed again. More
+	// reports that there may be more.
+	Again int
+	More  bool
 }
 
 func newRunPageData(r *run, prefix string) runPageData {
 	state := r.now()
-	return runPageData{r, state, runText(r, state), prefix + "/failures/runs/" + r.ID + "/progress"}
+	return runPageData{run: r, runState: state, Text: runText(r, state), ProgressPath: prefix + "/failures/runs/" + r.ID + "/progress"}
+}
+
+// failedAgain counts the work of a run that has failed again.
+func (d *dashboard) failedAgain(ctx context.Context, r *run) (n int, more bool, err error) {
+	letters, err := d.cfg.Store.DeadLetters(ctx, store.DeadLetterFilter{Since: r.Started, Newest: true, Outline: true, Limit: maxAgain})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, letter := range letters {
+		if r.state.work[tasks.WorkID(letter.Task.ID)] {
+			n++
+		}
+	}
+	return n, len(letters) == maxAgain, err
 }
 
 // runText describes the progress of a run.
@@ -198,7 +220,15 @@ func (d *dashboard) showRun(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	title := map[letterAction]string{replayLetters: "Replay failures", discardLetters: "Discard failures"}[found.Action]
-	d.show(w, r, view{Name: "run", Title: title, Section: "/failures", Data: newRunPageData(found, d.cfg.Prefix)})
+	data := newRunPageData(found, d.cfg.Prefix)
+	if found.Action == replayLetters && !data.Ended.IsZero() {
+		var err error
+		if data.Again, data.More, err = d.failedAgain(r.Context(), found); err != nil {
+			d.showError(w, r, err)
+			return
+		}
+	}
+	d.show(w, r, view{Name: "run", Title: title, Section: "/failures", Data: data})
 }
 
 // serveRunProgress serves the progress of a run as JSON.

@@ -27,8 +27,10 @@ function prepare(root) {
     const play = document.createElement("button");
     play.type = "button";
     play.className = "play";
-    play.setAttribute("aria-label", "Play the video");
+    const name = video.closest("[data-job]")?.querySelector(".card-name")?.textContent;
+    play.setAttribute("aria-label", name ? "Play: " + name : "Play the video");
     play.addEventListener("click", () => {
+      video.closest(".card-media").querySelector(".card-length")?.remove();
       play.remove();
       video.controls = true;
       video.play().catch(() => {}); // The browser shows why.
@@ -84,9 +86,18 @@ function replace(part, fresh) {
   if (place >= 0) keys(fresh)[place]?.focus({ preventScroll: true });
 }
 
+// A form that is being sent decides what the reader sees next.
+let leaving = false;
+addEventListener("submit", () => { leaving = true; });
+addEventListener("pageshow", () => { leaving = false; });
+
+function reload() {
+  if (!leaving) location.reload();
+}
+
 async function update(url) {
   const answer = await fetch(url, { headers: { Accept: "text/html" } });
-  if (answer.status === 404) location.reload(); // The job was deleted.
+  if (answer.status === 404) reload(); // The job was deleted.
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const known = new Map();
@@ -94,11 +105,11 @@ async function update(url) {
   let found = false;
   for (const fresh of page.querySelectorAll("[data-part]")) {
     const part = known.get(fresh.dataset.part);
-    found = found || Boolean(part);
+    found = found || Boolean(part) && fresh.dataset.part !== "nav-failures"; // which every page has
     if (!part || seen.get(part) === htmlOf(fresh) || inUse(part)) continue;
     replace(part, document.importNode(fresh, true));
   }
-  if (!found) location.reload(); // The page has changed.
+  if (!found) reload(); // The page has changed.
   showTimes();
 }
 
@@ -123,6 +134,18 @@ class Live {
       this.changed.add(id);
     }
     this.schedule();
+  }
+
+  // erase shows that a job was deleted.
+  erase(id) {
+    for (const card of this.root.querySelectorAll("[data-job]")) {
+      if (card.dataset.job !== id) continue;
+      card.querySelector(".states").textContent = "Erased";
+      card.querySelector("video")?.pause();
+      card.classList.add("erased");
+      card.inert = true;
+    }
+    this.note(id);
   }
 
   shown() {
@@ -168,9 +191,8 @@ function connect(live) {
       stream = null;
       setTimeout(open, 2000);
     });
-    for (const kind of ["job", "deleted"]) {
-      stream.addEventListener(kind, (event) => live.note(JSON.parse(event.data).id));
-    }
+    stream.addEventListener("job", (event) => live.note(JSON.parse(event.data).id));
+    stream.addEventListener("deleted", (event) => live.erase(JSON.parse(event.data).id));
   };
   // Browsers allow few connections to a host: a hidden page needs none.
   document.addEventListener("visibilitychange", () => {
@@ -206,9 +228,15 @@ if (address.searchParams.has("done")) {
 }
 
 // A choice in the filters takes effect at once.
-for (const select of document.querySelectorAll(".more-fields select")) {
+for (const select of document.querySelectorAll(".filters select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
+
+// The selected tab is in view, and a job leads back to the list that it was opened from.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+const back = document.querySelector("a[data-back]");
+if (document.querySelector(".tabs")) sessionStorage.setItem("jobs", location.href);
+if (back) back.href = sessionStorage.getItem("jobs") ?? back.href;
 
 // Escape, or a click elsewhere, closes an open menu.
 function closeMenus(event) {
