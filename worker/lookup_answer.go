@@ -53,6 +53,7 @@ func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome st
 	}
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
+	lookup.At, lookup.Outcome = now, outcome
 	next := q.After
 	if lookup.Request == 0 {
 		next = q.wait(lookup.Asked + 1)

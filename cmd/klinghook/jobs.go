@@ -110,8 +110,8 @@ func jobsShowCommand() *cobra.Command {
   events         the fields of "klinghook events list --json", repeat (an earlier one
                  had the same body) and late (an earlier one reported a later state)
   lookups        an object with api, tracked_at, asked (the number of look-ups since
-                 the job last changed), next_at, and requested_at and retry_at of a
-                 requested look-up
+                 the job last changed), next_at, last_at and last_outcome (found,
+                 unknown, unclear), and requested_at and retry_at of a requested look-up
   failures       failed attempts that will be retried: task_id, attempt, at, error
   dead_letters   as "klinghook deadletters show --json" prints them, without payload`,
 		Example: `  klinghook jobs show vid_abc123

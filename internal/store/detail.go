@@ -19,6 +19,10 @@ type LookupState struct {
 	// due, unless it lacks a file.
 	Asked  int
 	NextAt time.Time
+	// LastAt is when Kling was last asked, and LastOutcome what came of it, as in metrics:
+	// found, unknown or unclear.
+	LastAt      time.Time
+	LastOutcome string
 	// RequestedAt is when a pending look-up was requested, and RetryAt is when it is
 	// retried after a failure.
 	RequestedAt, RetryAt time.Time
@@ -27,10 +31,10 @@ type LookupState struct {
 // LookupStateOf returns the state of a job's look-ups, or ErrNotFound.
 func (s *Store) LookupStateOf(ctx context.Context, job tasks.JobKey) (LookupState, error) {
 	state, err := one(ctx, s.db, func(row scanner) (state LookupState, err error) {
-		err = row.Scan(&state.API, instant{&state.TrackedAt}, &state.Asked, instant{&state.NextAt}, instant{&state.RequestedAt}, instant{&state.RetryAt})
+		err = row.Scan(&state.API, instant{&state.TrackedAt}, &state.Asked, instant{&state.NextAt}, instant{&state.LastAt}, &state.LastOutcome, instant{&state.RequestedAt}, instant{&state.RetryAt})
 		return state, err
 	}, `
-		SELECT j.api, j.tracked_at, j.lookups, CASE WHEN j.status IN ('created', 'processing') OR j.no_media <> '' THEN j.lookup_at END, r.requested_at, r.retry_at
+		SELECT j.api, j.tracked_at, j.lookups, CASE WHEN j.status IN ('created', 'processing') OR j.no_media <> '' THEN j.lookup_at END, j.looked_up_at, j.lookup_outcome, r.requested_at, r.retry_at
 		FROM jobs j LEFT JOIN lookup_requests r ON r.platform = j.platform AND r.job_id = j.id
 		WHERE j.platform = $1 AND j.id = $2`, job.Platform, job.ID)
 	return state, wrap(err, "read look-ups of %s", job)

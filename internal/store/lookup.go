@@ -30,6 +30,10 @@ type Lookup struct {
 	Request int64
 	// Ended reports that the job is completed, failed or cancelled.
 	Ended bool
+	// At is when Kling was asked, and Outcome what came of it. They are set for
+	// [Store.LookedUp].
+	At      time.Time
+	Outcome string
 }
 
 func scanLookup(row scanner) (lookup Lookup, err error) {
@@ -174,8 +178,9 @@ func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) err
 		_, err := tx.ExecContext(ctx, `
 			UPDATE jobs SET lookups = CASE WHEN $3 THEN lookups + 1 ELSE lookups END,
 				lookup_at = CASE WHEN $3 OR lookup_at IS NULL OR lookup_at < $4 THEN $4 ELSE lookup_at END,
-				api = CASE WHEN $5 = '' THEN api ELSE $5 END
-			WHERE platform = $1 AND id = $2`, lookup.Job.Platform, lookup.Job.ID, lookup.Request == 0, s.dialect.time(next), lookup.API)
+				api = CASE WHEN $5 = '' THEN api ELSE $5 END, looked_up_at = $6, lookup_outcome = $7
+			WHERE platform = $1 AND id = $2`, lookup.Job.Platform, lookup.Job.ID, lookup.Request == 0, s.dialect.time(next), lookup.API,
+			s.dialect.time(lookup.At), lookup.Outcome)
 		return err
 	})
 	return wrap(err, "record look-up of %s", lookup.Job)

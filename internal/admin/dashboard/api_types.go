@@ -146,6 +146,8 @@ type Lookups struct {
 	TrackedAt   time.Time `json:"tracked_at,omitzero" doc:"When a program first tracked the job."`
 	Asked       int       `json:"asked" doc:"How often Kling was asked since the job last changed."`
 	NextAt      time.Time `json:"next_at,omitzero" doc:"When Kling is asked next without a request. Missing if the job has ended."`
+	LastAt      time.Time `json:"last_at,omitzero" doc:"When Kling was last asked."`
+	LastOutcome string    `json:"last_outcome,omitempty" enum:"found,unknown,unclear" doc:"What came of it. found: Kling answered, and what changed is an event; unknown: Kling does not know the job; unclear: no usable answer."`
 	RequestedAt time.Time `json:"requested_at,omitzero" doc:"When a look-up was requested that has no answer yet."`
 	RetryAt     time.Time `json:"retry_at,omitzero" doc:"When the requested look-up is tried again after it failed."`
 }

@@ -57,7 +57,7 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 			{Type: "video.completed", Source: "lookup", ReceivedAt: at(2)},
 			{Type: "video.processing", Source: "klingai-official", ReceivedAt: at(1), ProcessedAt: at(1).Add(12 * time.Millisecond), Repeat: true},
 		},
-		Lookups: Lookups{TrackedAt: at(0), RequestedAt: at(15)},
+		Lookups: Lookups{TrackedAt: at(0), LastAt: at(6), LastOutcome: "unknown", RequestedAt: at(15)},
 		Notifications: []Notification{
 			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "busy"}, {At: at(8), DurationSeconds: 1.5, Status: 200, Answer: "ok"}}},
 			{Type: "video.created", Destination: "mail", State: "pending", CreatedAt: at(9)},
@@ -86,6 +86,7 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 		"02|pending|Look-up: Kling says completed|||not recorded yet",
 		"04|stored|Stored image, 1.5 kB||1.0 s after its link|",
 		"05|late|Delivery video.created (webhook)||recorded in 1.0 s|late",
+		"06|late|Last look-up: Kling does not know this job|||",
 		"07|failed|Notification video.completed to chat failed: 503|busy|200 ms|",
 		"08|sent|Notification video.completed to chat: 200|ok|1.5 s|",
 		"09|pending|Notification video.created to mail waits|||",

@@ -29,11 +29,23 @@ func timeline(detail JobDetail, files []store.Media) []moment {
 	if at := detail.Lookups.TrackedAt; !at.IsZero() {
 		list = append(list, moment{At: at, State: "created", Title: "A program tracked the job"})
 	}
+	if at := detail.Lookups.LastAt; !at.IsZero() {
+		last := lookupMoments[detail.Lookups.LastOutcome]
+		last.At = at
+		list = append(list, last)
+	}
 	if at := detail.Lookups.RequestedAt; !at.IsZero() {
 		list = append(list, moment{At: at, State: "pending", Title: "Look-up requested"})
 	}
 	slices.SortStableFunc(list, func(a, b moment) int { return a.At.Compare(b.At) })
 	return list
+}
+
+// lookupMoments describe the last look-up by its outcome.
+var lookupMoments = map[string]moment{
+	"found":   {State: "ok", Title: "Last look-up: Kling answered"},
+	"unknown": {State: "late", Title: "Last look-up: Kling does not know this job"},
+	"unclear": {State: "late", Title: "Last look-up: no usable answer from Kling"},
 }
 
 func eventMoments(detail JobDetail) (list []moment) {

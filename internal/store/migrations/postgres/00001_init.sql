@@ -44,6 +44,8 @@ CREATE TABLE jobs (
     tracked_at        TIMESTAMPTZ,
     lookups           INTEGER NOT NULL DEFAULT 0,
     lookup_at         TIMESTAMPTZ,
+    looked_up_at      TIMESTAMPTZ,
+    lookup_outcome    TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (platform, id),
     CONSTRAINT jobs_seq_key UNIQUE (seq) INCLUDE (platform, status, source, model)
 );

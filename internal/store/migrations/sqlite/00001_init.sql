@@ -44,6 +44,8 @@ CREATE TABLE jobs (
     tracked_at        TEXT,
     lookups           INTEGER NOT NULL DEFAULT 0,
     lookup_at         TEXT,
+    looked_up_at      TEXT,
+    lookup_outcome    TEXT NOT NULL DEFAULT '',
     UNIQUE (platform, id)
 );
 CREATE INDEX jobs_by_kind ON jobs (status, source, model, seq);
