@@ -51,7 +51,7 @@ func describe(description *huma.OpenAPI) {
 	}
 	problem := description.Components.Schemas.Map()["ErrorModel"]
 	problem.Required = []string{"title", "status", "detail"}
-	for name, example := range map[string]any{"title": "Not Found", "status": 404, "detail": "there is no job 893605946402811985"} {
+	for name, example := range map[string]any{"title": "Not Found", "status": 404, "detail": "there is no such job"} {
 		problem.Properties[name].Examples = []any{example}
 	}
 	problem.Properties["instance"].Examples, problem.Properties["type"].Examples = nil, nil

@@ -311,7 +311,12 @@ func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
 		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", "It says neither replay nor discard.")
 		return
 	}
-	filter := readFailureQuery(form).filter(now)
+	query := readFailureQuery(form)
+	if err := query.check(); err != nil {
+		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", title(err)+".")
+		return
+	}
+	filter := query.filter(now)
 	if scope != "all" {
 		filter = store.DeadLetterFilter{IDs: idsOf(form["id"])}
 		if len(filter.IDs) == 0 {

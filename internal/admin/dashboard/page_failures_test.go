@@ -229,8 +229,11 @@ func TestAllThatMatchAreReplayedButNothingNewer(t *testing.T) {
 	}
 }
 
-func TestDiscardNeedsConfirmation(t *testing.T) {
+func TestDiscardNeedsConfirmationAndAReadableFilter(t *testing.T) {
 	f := newFailures(t, 2, 2)
+	if w := f.post(url.Values{"do": {"replay all"}, "since": {"5y"}}); w.Code != http.StatusBadRequest || f.open(store.DeadLetterFilter{}) != 4 {
+		t.Errorf("a filter that cannot be read is answered with %d", w.Code)
+	}
 	form := url.Values{"do": {"discard all"}, "kind": {"notify:send"}}
 	w := f.post(form)
 	has(t, w.Body.String(), "Discard 2 failures?", `name="kind" value="notify:send"`, `name="do" value="discard all"`, `name="confirmed" value="yes"`, "<dt>Work</dt><dd><bdi>Send a notification", `href="/failures?kind=notify%3Asend"`)
