@@ -15,9 +15,9 @@ const defaultLimit = 50
 
 // JobQuery selects a page of jobs, newest first. The zero value selects all.
 type JobQuery struct {
-	// Text is a part of the id, external id, prompt or error, in any case. Text without
-	// three letters or digits in a row, or a character beyond ASCII, is searched only in the
-	// newest 20,000 jobs.
+	// Text is words, each of them a part of the id, external id, prompt or error, in any
+	// case and order. If no word has three letters or digits in a row, or a character beyond
+	// ASCII, only the newest 20,000 jobs are searched.
 	Text     string
 	Platform string
 	// Statuses selects jobs with any of these; empty selects all.

@@ -16,7 +16,7 @@ type jobList struct {
 	JobQuery
 	dialect dialect
 	q       queryer
-	text    string // folded
+	words   []string // of the text, folded
 	// walked is how many of the newest jobs a list scans before it uses an index;
 	// walkedForText is the limit for text that the text index cannot find.
 	walked, walkedForText int
@@ -34,7 +34,23 @@ func (s *Store) jobList(db queryer, q JobQuery) *jobList {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxRows)
-	return &jobList{JobQuery: q, dialect: s.dialect, q: db, text: foldText(q.Text), walked: 2000, walkedForText: 20_000, few: 3000, sampled: 300, maxKinds: 2000}
+	return &jobList{JobQuery: q, dialect: s.dialect, q: db, words: searchWords(q.Text), walked: 2000, walkedForText: 20_000, few: 3000, sampled: 300, maxKinds: 2000}
+}
+
+// maxWords limits the words that are searched one by one.
+const maxWords = 8
+
+// searchWords returns the words of a text, folded. More than 8 count as one: a part of a
+// prompt, probably.
+func searchWords(text string) []string {
+	words := strings.Fields(text)
+	if len(words) > maxWords {
+		words = []string{strings.TrimSpace(text)}
+	}
+	for i, word := range words {
+		words[i] = foldText(word)
+	}
+	return words
 }
 
 // jobKind is a combination that jobs_by_kind lists.
@@ -43,13 +59,13 @@ type jobKind struct {
 	source, model string
 }
 
-// trigram matches text that the text index can find.
+// trigram matches words that the text index can find.
 var trigram = regexp.MustCompile(`[0-9A-Za-z]{3}`)
 
 // page returns the seqs of a page.
 func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	depth := l.walked
-	short := l.text != "" && !trigram.MatchString(l.text)
+	short := len(l.words) > 0 && !slices.ContainsFunc(l.words, trigram.MatchString)
 	if short {
 		depth = l.walkedForText
 	}
@@ -72,7 +88,7 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	if len(kinds) == 0 {
 		return nil, nil
 	}
-	if l.text == "" {
+	if len(l.words) == 0 {
 		query, args = l.newest(kinds, l.Limit)
 		return collect(ctx, l.q, scanOne[int64], query, args...)
 	}
@@ -165,11 +181,13 @@ func (l *jobList) andSelected(w *where) {
 	w.andIf(l.Tag != "", "EXISTS (SELECT 1 FROM job_tags t WHERE t.platform = j.platform AND t.job_id = j.id AND t.tag = ?)", storable(l.Tag))
 }
 
-// andText joins t, the row of job_search of job j, and adds the condition that it contains
-// the text. Queries say CROSS JOIN, which makes SQLite start with the first table.
+// andText joins t, the row of job_search of job j, and adds the conditions that it contains
+// the words. Queries say CROSS JOIN, which makes SQLite start with the first table.
 func (l *jobList) andText(w *where) {
 	w.andIf(true, "j.seq = t.seq")
-	w.andIf(true, l.dialect.position+"(t.text, ?) > 0", l.text)
+	for _, word := range l.words {
+		w.andIf(true, l.dialect.position+"(t.text, ?) > 0", word)
+	}
 }
 
 // walk selects from the newest jobs, as many as depth.
@@ -179,7 +197,7 @@ func (l *jobList) walk(depth int) (string, []any) {
 	selected.args = bounds.args
 	newest := bounds.String() + ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(depth)
 	from := `(SELECT seq, platform, id, status, source, model FROM jobs` + newest + `) j`
-	if l.text != "" {
+	if len(l.words) > 0 {
 		from = `(SELECT seq, text FROM job_search` + newest + `) t CROSS JOIN jobs j`
 		l.andText(&selected)
 	}
@@ -279,9 +297,8 @@ func (l *jobList) searchFew(kinds []jobKind, each int) (string, []any) {
 func (l *jobList) searchIndex(condition string, args ...any) (string, []any) {
 	var found, selected where
 	found.andIf(condition != "", condition, args...)
-	l.dialect.andFound(&found, l.text)
-	for _, mark := range marks(l.Statuses, l.Source, l.Model, l.Tag) {
-		l.dialect.andFound(&found, mark)
+	for _, text := range slices.Concat(l.words, marks(l.Statuses, l.Source, l.Model, l.Tag)) {
+		l.dialect.andFound(&found, text)
 	}
 	l.andRange(&found, l.dialect.indexSeq)
 	selected.args = found.args

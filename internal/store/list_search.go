@@ -13,8 +13,8 @@ type search struct {
 	position string
 	// forEach joins, for each row k, the jobs j of a query that refers to k.
 	forEach func(query string) string
-	// indexSeq is the text index's name for seq, and andFound adds the condition that the
-	// index finds a text.
+	// indexSeq is the text index's name for seq, and andFound adds the condition that a job
+	// contains a text. It uses the index unless the text has no trigram.
 	indexSeq string
 	andFound func(w *where, text string)
 	// sample is the condition that selects a 64th of the jobs in the text index, and made the
@@ -33,7 +33,7 @@ func sqliteSearch() search {
 		},
 		indexSeq: "f.rowid",
 		andFound: func(w *where, text string) {
-			w.andIf(true, "f.job_search_index MATCH ?", matchAll(text))
+			w.andIf(trigram.MatchString(text), "f.job_search_index MATCH ?", matchAll(text))
 			w.andIf(true, "instr(t.text, ?) > 0", text)
 		},
 		// The index returns the newest first, and stops at the limit. Jobs are joined before
@@ -58,6 +58,10 @@ func postgresSearch() search {
 		sample: "seq % 64 = 0",
 		made:   "seq >> " + strconv.Itoa(seqBits) + " BETWEEN (SELECT ?::BIGINT) AND (SELECT ?::BIGINT)",
 		andFound: func(w *where, text string) {
+			if !trigram.MatchString(text) {
+				w.andIf(true, "strpos(text, ?) > 0", text)
+				return
+			}
 			w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
 		},
 		// The array makes PostgreSQL use the text index first. jobs_seq_key has all columns

@@ -47,9 +47,13 @@ func (j listedJob) record(t *testing.T, s *Store) {
 // matches reports whether a query selects the job.
 func (j listedJob) matches(q JobQuery) bool {
 	text := strings.ToLower(strings.Join([]string{j.id, j.prompt, j.reason}, "\n"))
+	words := strings.Fields(strings.ToLower(q.Text))
+	if len(words) > maxWords {
+		words = []string{strings.ToLower(q.Text)}
+	}
 	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, j.status)) &&
 		(q.Source == "" || q.Source == j.source) && (q.Model == "" || q.Model == j.model) &&
-		(q.Tag == "" || slices.Contains(j.tags, q.Tag)) && strings.Contains(text, strings.ToLower(q.Text)) &&
+		(q.Tag == "" || slices.Contains(j.tags, q.Tag)) && !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) }) &&
 		(q.Since.IsZero() || !j.at.Before(q.Since)) && (q.Until.IsZero() || j.at.Before(q.Until))
 }
 
@@ -76,7 +80,7 @@ func randomJobs(r *rand.Rand, n int) (jobs []listedJob) {
 func randomQuery(r *rand.Rand) (q JobQuery) {
 	q.Statuses = pick(r, nil, nil, []tasks.Status{tasks.StatusFailed}, []tasks.Status{tasks.StatusCreated, tasks.StatusCompleted}, []tasks.Status{tasks.StatusFailed, tasks.StatusCancelled}, []tasks.Status{tasks.StatusLost})
 	q.Source, q.Model, q.Tag = pick(r, "", "", "legacy"), pick(r, "", "", "kling-v2", "none"), pick(r, "", "", "blue", "green", "no")
-	q.Text = pick(r, "", "", "red fox", "VID_1", "été", "狐狸", "色", `"sure"_`, "%", "_", `\`, "snow", "refused", "x'\"", "nothing has this", "fox at night")
+	q.Text = pick(r, "", "", "red fox", "VID_1", "été", "狐狸", "色", `"sure"_`, "%", "_", `\`, "snow", "refused", "x'\"", "nothing has this", "fox at night", "night  FOX a", "snow VID_1", "狐狸 snow", "t % e", "a red fox in the snow a red fox", "100% \"sure\"_\\ in the snow")
 	q.Since = pick(r, time.Time{}, listStart.Add(20*time.Minute), longAgo)
 	q.Until = pick(r, time.Time{}, listStart.Add(50*time.Minute), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 	return q

@@ -52,7 +52,7 @@ type TrackedJob struct {
 
 type (
 	jobsInput struct {
-		Text     string         `query:"q" doc:"Only jobs whose id, external id, prompt or error contains this text. Case does not matter."`
+		Text     string         `query:"q" doc:"Only jobs that contain all of these words, in any order, in id, external id, prompt and error. A word may be a part of a longer one, and case does not matter. More than 8 words must stand together."`
 		Status   []tasks.Status `query:"status" enum:"created,processing,completed,failed,cancelled,lost,test" doc:"Only jobs with one of these statuses, separated by commas."`
 		Source   string         `query:"source" example:"klingai" doc:"Only jobs whose latest event has this protocol."`
 		Model    string         `query:"model" doc:"Only jobs of this model."`
