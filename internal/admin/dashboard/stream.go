@@ -36,6 +36,9 @@ const (
 	pollTimeout = 10 * time.Second
 )
 
+// reset is the event that tells a client to read the list of jobs again.
+const reset = "event: reset\ndata: {}\n\n"
+
 // JobRef names a job in the stream.
 type JobRef struct {
 	Platform string `json:"platform"`
@@ -184,21 +187,19 @@ func (s *streams) latest(ctx context.Context) time.Time {
 // missed returns the events that a client may have missed: those since the one with an id
 // or, without an id, the latest.
 func (s *streams) missed(ctx context.Context, lastID string) []byte {
-	const reset = "event: reset\ndata: {}\n\n"
-	from := s.latest(ctx)
-	if lastID != "" {
-		micros, err := strconv.ParseInt(lastID, 10, 64)
-		if err != nil {
-			return []byte(reset)
-		}
+	from, start := s.latest(ctx), ""
+	switch micros, err := strconv.ParseInt(lastID, 10, 64); {
+	case err == nil:
 		from = time.UnixMicro(micros)
+	case lastID != "":
+		start = reset
 	}
 	reading := changes{store: s.store, after: from.Add(-overlap), seen: map[store.Change]bool{}}
 	list, err := reading.next(ctx, maxResumed)
 	if err != nil || len(list) >= maxResumed {
 		return []byte(reset)
 	}
-	return s.events(ctx, list)
+	return append([]byte(start), s.events(ctx, list)...)
 }
 
 // byKey returns jobs by their keys.
@@ -225,7 +226,7 @@ func (s *streams) events(ctx context.Context, list []store.Change) []byte {
 	rows, err := s.store.JobRows(ctx, slices.Collect(maps.Keys(latest)))
 	if err != nil {
 		s.log.Warn("changed jobs not read", zap.Error(err))
-		return []byte("event: reset\ndata: {}\n\n")
+		return []byte(reset)
 	}
 	found := byKey(rows)
 	var out bytes.Buffer
