@@ -34,9 +34,13 @@ func invalid(location, format string, args ...any) *Problem {
 	return &Problem{http.StatusUnprocessableEntity, fmt.Sprintf(format, args...), location}
 }
 
-// detail returns the problem of a parameter or field as the API lists it.
-func (p *Problem) detail() *huma.ErrorDetail {
-	return &huma.ErrorDetail{Location: p.Location, Message: p.Detail}
+// forAPI returns the problem as the API answers it.
+func (p *Problem) forAPI() huma.StatusError {
+	var details []error
+	if p.Location != "" {
+		details = append(details, &huma.ErrorDetail{Location: p.Location, Message: p.Detail})
+	}
+	return huma.NewError(p.Status, p.Detail, details...)
 }
 
 // problemOf returns the problem to show for an error. It logs errors that the user cannot

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -51,7 +52,7 @@ func (d *dashboard) newAPI() *apiHandler {
 	api.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
 		url := ctx.URL()
 		if problem := checkQuery(ctx.Method(), url.RawQuery); problem != nil {
-			_ = huma.WriteErr(api.huma, ctx, problem.Status, problem.Detail, problem.detail()) // The client may have gone.
+			_ = huma.WriteErr(api.huma, ctx, problem.Status, problem.Detail, &huma.ErrorDetail{Location: problem.Location, Message: problem.Detail}) // The client may have gone.
 			return
 		}
 		next(ctx)
@@ -160,10 +161,7 @@ func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(
 			return nil, known
 		}
 		problem := d.problemOf(err)
-		answer := huma.NewError(problem.Status, problem.Detail)
-		if problem.Location != "" {
-			answer = huma.NewError(problem.Status, problem.Detail, problem.detail())
-		}
+		answer := problem.forAPI()
 		if problem.Status == http.StatusServiceUnavailable {
 			return nil, huma.ErrorWithHeaders(answer, http.Header{"Retry-After": {"5"}})
 		}
@@ -202,6 +200,21 @@ func onlyJob(location, platform, id string) (tasks.JobKey, error) {
 		return tasks.JobKey{}, invalid(location+".platform", "it needs job_id")
 	}
 	return tasks.JobKey{Platform: platform, ID: id}, nil
+}
+
+// cursorOf returns the cursor of the rows after a number, and parseCursor the number of a
+// query's cursor; 0 if it has none.
+func cursorOf(number int64) string { return strconv.FormatInt(number, 36) }
+
+func parseCursor(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	number, err := strconv.ParseInt(text, 36, 64)
+	if err != nil || number < 1 {
+		return 0, badCursor("query.cursor")
+	}
+	return number, nil
 }
 
 // badCursor is the error for a cursor that the API did not return.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -135,12 +134,8 @@ func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*letters
 		return nil, err
 	}
 	filter.Ended, filter.Outline, filter.Newest, filter.Limit = in.Ended, true, true, in.Limit+1
-	if in.Cursor != "" {
-		below, err := strconv.ParseInt(in.Cursor, 36, 64)
-		if err != nil || below < 1 {
-			return nil, badCursor("query.cursor")
-		}
-		filter.Below = below
+	if filter.Below, err = parseCursor(in.Cursor); err != nil {
+		return nil, err
 	}
 	letters, err := d.cfg.Store.DeadLetters(ctx, filter)
 	if err != nil {
@@ -149,7 +144,7 @@ func (d *dashboard) listLetters(ctx context.Context, in *lettersInput) (*letters
 	out := new(lettersOutput)
 	if len(letters) > in.Limit {
 		letters = letters[:in.Limit]
-		out.Body.NextCursor = strconv.FormatInt(letters[in.Limit-1].ID, 36)
+		out.Body.NextCursor = cursorOf(letters[in.Limit-1].ID)
 	}
 	out.Body.DeadLetters = listed(letters, func(letter store.DeadLetter) DeadLetter { return NewDeadLetter(letter).withoutSecrets() })
 	filter.Below = 0

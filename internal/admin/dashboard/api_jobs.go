@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -180,16 +179,13 @@ func (d *dashboard) addJobs(api huma.API) {
 }
 
 func (d *dashboard) listJobs(ctx context.Context, in *jobsInput) (*jobsOutput, error) {
+	before, err := parseCursor(in.Cursor)
+	if err != nil {
+		return nil, err
+	}
 	query := store.JobQuery{
 		Text: in.Text, Platform: in.Platform, Statuses: in.Status, Source: in.Source, Model: in.Model, Tag: in.Tag,
-		Since: in.Since, Until: in.Until, Limit: in.Limit + 1,
-	}
-	if in.Cursor != "" {
-		before, err := strconv.ParseInt(in.Cursor, 36, 64)
-		if err != nil || before < 1 {
-			return nil, badCursor("query.cursor")
-		}
-		query.Before = before
+		Since: in.Since, Until: in.Until, Before: before, Limit: in.Limit + 1,
 	}
 	rows, err := d.cfg.Store.ListJobs(ctx, query)
 	if err != nil {
@@ -198,7 +194,7 @@ func (d *dashboard) listJobs(ctx context.Context, in *jobsInput) (*jobsOutput, e
 	out := new(jobsOutput)
 	if len(rows) > in.Limit {
 		rows = rows[:in.Limit]
-		out.Body.NextCursor = strconv.FormatInt(rows[len(rows)-1].Seq, 36)
+		out.Body.NextCursor = cursorOf(rows[len(rows)-1].Seq)
 	}
 	out.Body.Jobs = listed(rows, d.listedJob)
 	return out, nil

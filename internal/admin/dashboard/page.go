@@ -111,41 +111,38 @@ func (d *dashboard) serveAsset(w http.ResponseWriter, r *http.Request) {
 
 // show renders a page.
 func (d *dashboard) show(w http.ResponseWriter, r *http.Request, v view) {
-	if err := d.render(w, v.Name, "layout", d.layout(r, v), v.Status); err != nil {
+	if err := d.render(w, v.Name, v.Status, piece{"layout", d.layout(r, v)}); err != nil {
 		d.cfg.Log.Error("page not rendered", zap.String("path", r.URL.Path), zap.Error(err))
 		http.Error(w, "The page could not be rendered. The log of klinghook admin says why.", http.StatusInternalServerError)
 	}
 }
 
 // showPart renders one template of a page and the count of failures, for scripts.
-func (d *dashboard) showPart(w http.ResponseWriter, r *http.Request, page, part string, data any) {
-	var out bytes.Buffer
-	err := d.pages.parsed[page].ExecuteTemplate(&out, part, data)
-	if err == nil {
-		err = d.pages.parsed[page].ExecuteTemplate(&out, "nav-failures", d.openFailures(r))
-	}
-	if err != nil {
+func (d *dashboard) showPart(w http.ResponseWriter, r *http.Request, page, name string, data any) {
+	if err := d.render(w, page, http.StatusOK, piece{name, data}, piece{"nav-failures", d.openFailures(r)}); err != nil {
 		d.showError(w, r, err)
-		return
 	}
-	sendPage(w, out.Bytes(), http.StatusOK)
 }
 
-// render sends a template of a page, complete or not at all. Status 0 is 200.
-func (d *dashboard) render(w http.ResponseWriter, page, name string, data any, status int) error {
+// piece is a template of a page, with its data.
+type piece struct {
+	name string
+	data any
+}
+
+// render sends pieces of a page, complete or not at all. Status 0 is 200.
+func (d *dashboard) render(w http.ResponseWriter, page string, status int, pieces ...piece) error {
 	var out bytes.Buffer
-	if err := d.pages.parsed[page].ExecuteTemplate(&out, name, data); err != nil {
-		return err
+	for _, p := range pieces {
+		if err := d.pages.parsed[page].ExecuteTemplate(&out, p.name, p.data); err != nil {
+			return err
+		}
 	}
-	sendPage(w, out.Bytes(), status)
-	return nil
-}
-
-func sendPage(w http.ResponseWriter, html []byte, status int) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(cmp.Or(status, http.StatusOK))
-	_, _ = w.Write(html) // The browser may have gone.
+	_, _ = w.Write(out.Bytes()) // The browser may have gone.
+	return nil
 }
 
 // layout is the data of the template "layout" and, within a page, $.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,7 +74,7 @@ func (q failureQuery) filter(now time.Time) store.DeadLetterFilter {
 
 // check returns an error for a filter that would select everything by mistake.
 func (q failureQuery) check() error {
-	if q.Kind != "" && !slices.ContainsFunc(tasks.Policies(), func(policy tasks.Policy) bool { return string(policy.Kind) == q.Kind }) {
+	if q.Kind != "" && kindNames[tasks.Kind(q.Kind)] == "" {
 		return fmt.Errorf("there is no work %q", q.Kind)
 	}
 	if ago, err := time.ParseDuration(q.Since); q.Since != "" && (err != nil || ago <= 0) {
