@@ -74,6 +74,7 @@ func TestMissingMediaIsLookedUpAtOnce(t *testing.T) {
 }
 
 func TestMissingMediaIsGivenUpWithinADay(t *testing.T) {
+	t.Parallel()
 	addr := miniredis.RunT(t).Addr()
 	w := newLookupFixture(t, addr)
 	w.kling.tasks["881"] = `{"id":"881","status":"succeeded","outputs":[{"type":"video","url":""}]}`
@@ -134,6 +135,7 @@ func (w *lookupFixture) notifyAll(t *testing.T) {
 }
 
 func TestTestCallbackIsNeverLost(t *testing.T) {
+	t.Parallel()
 	for name, asks := range map[string]bool{"with credentials": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newLookupFixture(t, miniredis.RunT(t).Addr())

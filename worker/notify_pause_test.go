@@ -58,6 +58,7 @@ func (s *shop) check(t *testing.T, when string, requests int32, pending int) {
 }
 
 func TestDestinationThatFailsForADayIsPausedAndResumes(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	s.down.Store(true)
 	s.deliverSeed(t, tasks.TypeFailed, "vid_1", `,"error":"no"`)

@@ -29,6 +29,7 @@ func (w *lookupFixture) refuse(status int, dead func(*http.Request) bool) {
 func withoutQuery(r *http.Request) bool { return r.URL.RawQuery == "" }
 
 func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone} {
 		early := 2
 		for name, tt := range map[string]struct {

@@ -87,6 +87,7 @@ func newBlocked(t *testing.T, grace time.Duration) (*fixture, *blockedKling) {
 }
 
 func TestShutdownStopsFetchingAndReturnsWithinGrace(t *testing.T) {
+	t.Parallel()
 	const grace = 2 * time.Second
 	f, k := newBlocked(t, grace)
 	t.Cleanup(func() { close(k.release) })

@@ -13,6 +13,7 @@ import (
 )
 
 func TestSlowDatabaseDoesNotTurnDeadLetterIntoRetry(t *testing.T) {
+	t.Parallel()
 	database := testenv.Postgres(t)
 	f := newFixtureOn(t, miniredis.RunT(t).Addr(), database, 10*time.Second)
 	conn, err := pgx.Connect(t.Context(), database)

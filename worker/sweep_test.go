@@ -144,6 +144,7 @@ func (f *fixture) restore(t *testing.T, recorded tasks.Task) {
 }
 
 func TestRunningTaskIsNotAnOrphan(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Minute)
 	var later atomic.Int64
 	f.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
@@ -185,6 +186,7 @@ type panicking struct{ source.Source }
 func (panicking) Update(tasks.Event) (*tasks.JobUpdate, error) { panic("a poison payload") }
 
 func TestPanicsAreRetriedAndEndAsDeadLetter(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	f.cfg.Sources["klingai"] = panicking{f.cfg.Sources["klingai"]}
 	f.renew(t)

@@ -15,6 +15,7 @@ import (
 // TestWorkerFollowsASwitchoverOfPostgreSQL makes the first server read-only while its
 // connections stay, and then promotes its standby.
 func TestWorkerFollowsASwitchoverOfPostgreSQL(t *testing.T) {
+	t.Parallel()
 	first := testenv.PostgresServer(t)
 	second := first.Standby()
 	f := newFixtureOn(t, miniredis.RunT(t).Addr(), first.URL(second), 30*time.Second)

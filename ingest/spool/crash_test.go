@@ -99,6 +99,7 @@ func runUntilKilled(t *testing.T, dir string, n int, note func(verb, id string))
 
 // Two processes share the directory, and each is killed again and again.
 func TestKilledProcessesLoseNothing(t *testing.T) {
+	t.Parallel()
 	rounds := 8
 	if testing.Short() {
 		rounds = 3

@@ -46,6 +46,7 @@ func (f *fixture) down(t *testing.T) {
 }
 
 func TestFullDiskRefusesDrainsAndTakesEventsAgain(t *testing.T) {
+	t.Parallel()
 	dir, _ := smallDisk(t, 512<<10)
 	f := start(t, dir)
 	for round := range 3 {
@@ -92,6 +93,7 @@ func TestFullDiskRefusesDrainsAndTakesEventsAgain(t *testing.T) {
 }
 
 func TestReadOnlyDiskRefusesAndHandsOver(t *testing.T) {
+	t.Parallel()
 	dir, writable := smallDisk(t, 1<<20)
 	f := start(t, dir)
 	f.down(t)

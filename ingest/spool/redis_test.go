@@ -70,6 +70,7 @@ func queued(t *testing.T, rdb redis.UniversalClient) map[string]int {
 }
 
 func TestRedisFaultLosesNothing(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	configure := func(name, value string) func(*testing.T, *testenv.RedisServer, redis.UniversalClient) {
 		return func(t *testing.T, _ *testenv.RedisServer, admin redis.UniversalClient) {
@@ -140,6 +141,7 @@ func TestRedisFaultLosesNothing(t *testing.T) {
 
 // Redis and the process with the spool stop in turn.
 func TestRestartsLoseNothing(t *testing.T) {
+	t.Parallel()
 	server := testenv.Redis(t, testenv.WithAOF("always"))
 	rdb := dial(t, server.Addr(), "")
 	dir := t.TempDir()

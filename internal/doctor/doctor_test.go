@@ -63,6 +63,7 @@ func TestOneCheckDoesNotDelayOthers(t *testing.T) {
 }
 
 func TestDatabase(t *testing.T) {
+	t.Parallel()
 	check := func(t *testing.T, url string) {
 		open := func(ctx context.Context) (*store.Store, error) { return store.Create(ctx, url) }
 		found := find(t, doctor.Database("here", open))

@@ -16,6 +16,7 @@ import (
 )
 
 func TestRedis(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		options []testenv.RedisOption
@@ -64,6 +65,7 @@ func TestRedisNearlyFull(t *testing.T) {
 }
 
 func TestUnreachableRedisFails(t *testing.T) {
+	t.Parallel()
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	ping := func(context.Context) error { return errors.New("start it") }
@@ -81,6 +83,7 @@ func TestRedisReplicaRefusesWrites(t *testing.T) {
 }
 
 func TestWorkers(t *testing.T) {
+	t.Parallel()
 	rdb := redis.NewClient(&redis.Options{Addr: testenv.Redis(t).Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	want(t, find(t, doctor.Workers(rdb, 1)), "workers", doctor.Failed, "no worker is running")

@@ -29,6 +29,7 @@ import (
 // TestLoginInBrowserThroughTLSProxy logs in, runs an archived task and logs out, through
 // a proxy that forwards only the prefix and does not say that it uses TLS.
 func TestLoginInBrowserThroughTLSProxy(t *testing.T) {
+	t.Parallel()
 	for name, prefix := range map[string]string{"without a prefix": "", "with a prefix": "/tools/klinghook"} {
 		t.Run(name, func(t *testing.T) {
 			rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})

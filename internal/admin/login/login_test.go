@@ -265,6 +265,7 @@ func TestSessionIsSharedUntilCredentialsChange(t *testing.T) {
 }
 
 func TestLoginWithoutRedisIsUnavailable(t *testing.T) {
+	t.Parallel()
 	cfg := withPassword(t)
 	cfg.Tokens = []string{token}
 	f := newFront(t, cfg)
