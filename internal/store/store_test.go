@@ -41,12 +41,22 @@ func migrated(t testing.TB, url string) *store.Store {
 	return db
 }
 
+// migrate creates the schema in the database at a URL.
+func migrate(url string) error {
+	db, err := store.Create(context.Background(), url)
+	if err != nil {
+		return err
+	}
+	_, err = db.Migrate(context.Background())
+	return errors.Join(err, db.Close())
+}
+
 // onBoth runs a test on an empty, migrated database of each kind, both at once.
 func onBoth(t *testing.T, f func(t *testing.T, db *store.Store)) {
 	t.Helper()
 	urls := map[string]func(t *testing.T) string{
 		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "with space", "k.db") },
-		"postgres": func(t *testing.T) string { return testenv.Postgres(t) },
+		"postgres": func(t *testing.T) string { return testenv.FilledPostgres(t, migrate) },
 	}
 	for name, url := range urls {
 		t.Run(name, func(t *testing.T) {

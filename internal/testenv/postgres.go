@@ -27,13 +27,29 @@ const (
 // test that asks starts it, and [Main] stops it.
 func Postgres(t testing.TB) string {
 	t.Helper()
+	return newDatabase(t, nil)
+}
+
+// FilledPostgres is [Postgres] with what fill writes to an empty database at a URL. fill is
+// called only by the package's first test that asks; all tests get a copy.
+func FilledPostgres(t testing.TB, fill func(url string) error) string {
+	t.Helper()
+	return newDatabase(t, fill)
+}
+
+func newDatabase(t testing.TB, fill func(url string) error) string {
+	t.Helper()
 	bin := postgresBin(t)
 	server, n, err := shared.next(t.Context(), bin)
+	template := "template1"
+	if err == nil && fill != nil {
+		template, err = shared.filled(t.Context(), server, fill)
+	}
 	if err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
 	name := fmt.Sprintf("test_%d", n)
-	if err := server.exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+	if err := server.exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
 	t.Cleanup(func() {
@@ -151,11 +167,14 @@ var shared sharedServer
 
 // sharedServer is a server that is started on its first use.
 type sharedServer struct {
-	mu        sync.Mutex // guards the fields below
+	mu        sync.Mutex // guards the next four fields
 	enabled   bool       // stop will be called
 	server    *postgres
 	err       error // of the start
 	databases int
+
+	fill    sync.Once
+	fillErr error
 }
 
 func (s *sharedServer) enable() {
@@ -176,6 +195,17 @@ func (s *sharedServer) next(ctx context.Context, bin string) (*postgres, int, er
 	}
 	s.databases++
 	return s.server, s.databases, s.err
+}
+
+// filled returns the name of a database that the first call fills.
+func (s *sharedServer) filled(ctx context.Context, server *postgres, fill func(url string) error) (string, error) {
+	const name = "filled"
+	s.fill.Do(func() {
+		if s.fillErr = server.exec(ctx, "CREATE DATABASE "+name); s.fillErr == nil {
+			s.fillErr = fill(server.url(name))
+		}
+	})
+	return name, s.fillErr
 }
 
 func (s *sharedServer) stop() error {
