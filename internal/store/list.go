@@ -17,7 +17,7 @@ const defaultLimit = 50
 type JobQuery struct {
 	// Text is words, each of them a part of the id, external id, prompt or error, in any
 	// case and order. If no word has three letters or digits in a row, or a character beyond
-	// ASCII, only the newest 20,000 jobs are searched.
+	// ASCII, only the newest 30,000 jobs are searched.
 	Text     string
 	Platform string
 	// Statuses selects jobs with any of these; empty selects all.

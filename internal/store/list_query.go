@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"regexp"
@@ -17,8 +18,8 @@ type jobList struct {
 	dialect dialect
 	q       queryer
 	words   []string // of the text, folded
-	// walked is how many of the newest jobs a list scans before it uses an index;
-	// walkedForText is the limit for text that the text index cannot find.
+	// walked is how many of the newest jobs a list scans before it uses an index, and
+	// walkedForText for text that many of these contain, or that the text index cannot find.
 	walked, walkedForText int
 	// few is how many jobs are searched without the text index.
 	few int
@@ -34,7 +35,7 @@ func (s *Store) jobList(db queryer, q JobQuery) *jobList {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxRows)
-	return &jobList{JobQuery: q, dialect: s.dialect, q: db, words: searchWords(q.Text), walked: 2000, walkedForText: 20_000, few: 3000, sampled: 300, maxKinds: 2000}
+	return &jobList{JobQuery: q, dialect: s.dialect, q: db, words: searchWords(q.Text), walked: 2000, walkedForText: 30_000, few: 3000, sampled: 300, maxKinds: 2000}
 }
 
 // maxWords limits the words that are searched one by one.
@@ -50,7 +51,14 @@ func searchWords(text string) []string {
 	for i, word := range words {
 		words[i] = foldText(word)
 	}
-	return words
+	return longestFirst(words)
+}
+
+// longestFirst sorts words and removes repeats. The longest is probably the rarest:
+// PostgreSQL's text index looks for it first, and then reads less of the others.
+func longestFirst(words []string) []string {
+	slices.SortFunc(words, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	return slices.Compact(words)
 }
 
 // jobKind is a combination that jobs_by_kind lists.
@@ -74,6 +82,12 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	if err != nil || len(seqs) == l.Limit || short {
 		return seqs, err
 	}
+	if deeper := depth * l.Limit * 3 / 2 / max(len(seqs), 1); len(l.words) > 0 && deeper <= l.walkedForText {
+		query, args = l.walk(deeper) // so many of the newest match that these should fill the page
+		if seqs, err = collect(ctx, l.q, scanOne[int64], query, args...); err != nil || len(seqs) == l.Limit {
+			return seqs, err
+		}
+	}
 	kinds, err := l.kinds(ctx)
 	if err != nil {
 		return nil, err
@@ -96,13 +110,16 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 }
 
 // search returns the jobs of kinds that contain the text. It searches all of them if they
-// are few, else about that many of the newest. Only if these do not fill the page, it uses
-// the text index: that finds jobs of all kinds.
+// are few, else about that many of the newest, unless these are simply the newest jobs. Only
+// if they do not fill the page, it uses the text index: that finds jobs of all kinds.
 func (l *jobList) search(ctx context.Context, kinds []jobKind) ([]int64, error) {
 	query, args := l.countFew(kinds)
 	n, err := one(ctx, l.q, scanOne[int], query, args...)
 	if err != nil {
 		return nil, err
+	}
+	if n > l.few && len(l.Statuses) == 0 && l.Source+l.Model+l.Tag == "" {
+		return l.searchAll(ctx) // the walk has searched the newest
 	}
 	newest, each := *l, l.few
 	if n > l.few {
@@ -298,7 +315,7 @@ func (l *jobList) searchIndex(condition string, args ...any) (string, []any) {
 	var found, selected where
 	found.andIf(condition != "", condition, args...)
 	for _, text := range slices.Concat(l.words, marks(l.Statuses, l.Source, l.Model, l.Tag)) {
-		l.dialect.andFound(&found, text)
+		l.dialect.andFound(&found, text, len(l.words))
 	}
 	l.andRange(&found, l.dialect.indexSeq)
 	selected.args = found.args

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,9 +15,9 @@ type search struct {
 	// forEach joins, for each row k, the jobs j of a query that refers to k.
 	forEach func(query string) string
 	// indexSeq is the text index's name for seq, and andFound adds the condition that a job
-	// contains a text. It uses the index unless the text has no trigram.
+	// contains a text, one of some words. It uses the index unless the text has no trigram.
 	indexSeq string
-	andFound func(w *where, text string)
+	andFound func(w *where, text string, words int)
 	// sample is the condition that selects a 64th of the jobs in the text index, and made the
 	// one that selects those made between two times, in milliseconds. They are empty if the
 	// text index returns the newest first.
@@ -32,8 +33,8 @@ func sqliteSearch() search {
 			return `CROSS JOIN jobs j ON j.seq IN (` + query + `)`
 		},
 		indexSeq: "f.rowid",
-		andFound: func(w *where, text string) {
-			w.andIf(trigram.MatchString(text), "f.job_search_index MATCH ?", matchAll(text))
+		andFound: func(w *where, text string, words int) {
+			w.andIf(trigram.MatchString(text), "f.job_search_index MATCH ?", matchSome(text, max(2, maxTrigrams/words)))
 			w.andIf(true, "instr(t.text, ?) > 0", text)
 		},
 		// The index returns the newest first, and stops at the limit. Jobs are joined before
@@ -46,6 +47,9 @@ func sqliteSearch() search {
 	}
 }
 
+// maxParts limits the words of a phrase for which PostgreSQL's text index is searched.
+const maxParts = 4
+
 func postgresSearch() search {
 	return search{
 		position: "strpos",
@@ -57,12 +61,12 @@ func postgresSearch() search {
 		// does not know the bounds, and expects few rows: it combines both indexes.
 		sample: "seq % 64 = 0",
 		made:   "seq >> " + strconv.Itoa(seqBits) + " BETWEEN (SELECT ?::BIGINT) AND (SELECT ?::BIGINT)",
-		andFound: func(w *where, text string) {
-			if !trigram.MatchString(text) {
-				w.andIf(true, "strpos(text, ?) > 0", text)
-				return
+		andFound: func(w *where, text string, _ int) {
+			parts := longestFirst(slices.DeleteFunc(strings.Split(text, " "), func(part string) bool { return !trigram.MatchString(part) }))
+			for _, part := range parts[:min(len(parts), maxParts)] {
+				w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part)+"%")
 			}
-			w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
+			w.andIf(!slices.Equal(parts, []string{text}), "strpos(text, ?) > 0", text)
 		},
 		// The array makes PostgreSQL use the text index first. jobs_seq_key has all columns
 		// that it then reads of most jobs.
@@ -90,16 +94,18 @@ func (s *Store) reading(ctx context.Context, f func(queryer) error) error {
 	})
 }
 
-// maxTrigrams limits the trigrams in one search of the index.
+// maxTrigrams limits the trigrams for which SQLite's text index is searched.
 const maxTrigrams = 12
 
-// matchAll returns the FTS5 query for rows with the trigrams of a text.
-func matchAll(text string) string {
-	runes := []rune(text)
-	step := max(1, (len(runes)-2+maxTrigrams-1)/maxTrigrams)
+// matchSome returns the FTS5 query for rows with trigrams of a text, most at most: of a phrase
+// those around its spaces, which few other texts have.
+func matchSome(text string, most int) string {
+	phrase, step := strings.Contains(text, " "), max(1, (len(text)-2+most-1)/most)
 	var terms []string
-	for i := 0; i+3 <= len(runes); i += step {
-		terms = append(terms, `"`+strings.ReplaceAll(string(runes[i:i+3]), `"`, `""`)+`"`)
+	for i := 0; i+3 <= len(text) && len(terms) < most; i++ {
+		if phrase && text[i+1] == ' ' || !phrase && i%step == 0 {
+			terms = append(terms, `"`+strings.ReplaceAll(text[i:i+3], `"`, `""`)+`"`)
+		}
 	}
 	return strings.Join(terms, " AND ")
 }
