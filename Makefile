@@ -19,7 +19,7 @@ test: ## run all tests; those that need a missing server (Redis, PostgreSQL, Chr
 	status=0; \
 	CGO_ENABLED=0 TESTENV_SKIPS="$$skips" $(GO) test -shuffle=on ./... || status=$$?; \
 	awk '{ sub(/^[^ ]*: /, ""); if (!seen[$$0]++) why = why (why ? "; " : "") $$0 } \
-		END { if (NR) printf "%d tests skipped: %s\n", NR, why }' "$$skips"; \
+		END { if (NR) printf "%d test%s skipped: %s\n", NR, (NR == 1 ? "" : "s"), why }' "$$skips"; \
 	rm -f "$$skips"; \
 	exit $$status
 
