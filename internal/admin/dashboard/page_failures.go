@@ -58,29 +58,28 @@ func (q failureQuery) values() url.Values {
 	return queryOf(map[string]string{"q": q.Text, "kind": q.Kind, "cause": q.Cause, "job": q.Job, "platform": q.Platform, "since": q.Since, "until": q.Until})
 }
 
-func (q failureQuery) filter(now time.Time) store.DeadLetterFilter {
-	filter := store.DeadLetterFilter{Text: q.Text, Kind: tasks.Kind(q.Kind), Cause: q.Cause}
+// filter returns the filter, or an error if a value would be ignored and more selected.
+func (q failureQuery) filter(now time.Time) (filter store.DeadLetterFilter, err error) {
+	filter = store.DeadLetterFilter{Text: q.Text, Kind: tasks.Kind(q.Kind), Cause: q.Cause}
+	if q.Kind != "" && kindNames[filter.Kind] == "" {
+		return filter, fmt.Errorf("there is no work %q", q.Kind)
+	}
 	if q.Job != "" {
 		filter.Job = q.Key()
 	}
-	if ago, err := time.ParseDuration(q.Since); err == nil && ago > 0 {
+	if q.Since != "" {
+		ago, err := time.ParseDuration(q.Since)
+		if err != nil || ago <= 0 {
+			return filter, fmt.Errorf("since is %q; write a duration such as 24h", q.Since)
+		}
 		filter.Since = now.Add(-ago)
 	}
-	if until, err := time.Parse(time.RFC3339Nano, q.Until); err == nil {
-		filter.Before = until
+	if q.Until != "" {
+		if filter.Before, err = time.Parse(time.RFC3339Nano, q.Until); err != nil {
+			return filter, fmt.Errorf("until is %q; write a time such as 2026-01-15T10:25:00Z", q.Until)
+		}
 	}
-	return filter
-}
-
-// check returns an error for a filter that would select everything by mistake.
-func (q failureQuery) check() error {
-	if q.Kind != "" && kindNames[tasks.Kind(q.Kind)] == "" {
-		return fmt.Errorf("there is no work %q", q.Kind)
-	}
-	if ago, err := time.ParseDuration(q.Since); q.Since != "" && (err != nil || ago <= 0) {
-		return fmt.Errorf("since is %q; write a duration such as 24h", q.Since)
-	}
-	return nil
+	return filter, nil
 }
 
 // Key is the key of the selected job.
@@ -201,11 +200,12 @@ func (d *dashboard) showFailures(w http.ResponseWriter, r *http.Request) {
 	now, values := time.Now(), r.URL.Query()
 	query := readFailureQuery(values)
 	query.Until = ""
-	if err := query.check(); err != nil {
-		d.showProblem(w, r, http.StatusBadRequest, "This filter cannot be read", title(err)+".")
+	filter, err := query.filter(now)
+	if err != nil {
+		d.showUnreadableFilter(w, r, err)
 		return
 	}
-	page, err := d.readFailures(r, query, now, values.Get("below"))
+	page, err := d.readFailures(r, query, filter, now, values.Get("below"))
 	if err != nil {
 		d.showError(w, r, err)
 		return
@@ -213,8 +213,11 @@ func (d *dashboard) showFailures(w http.ResponseWriter, r *http.Request) {
 	d.show(w, r, view{Name: "failures", Title: "Failures", Section: "/failures", Data: page})
 }
 
-func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.Time, below string) (page failuresPage, err error) {
-	filter := query.filter(now)
+func (d *dashboard) showUnreadableFilter(w http.ResponseWriter, r *http.Request, err error) {
+	d.showProblem(w, r, http.StatusBadRequest, "This filter cannot be read", title(err)+".")
+}
+
+func (d *dashboard) readFailures(r *http.Request, query failureQuery, filter store.DeadLetterFilter, now time.Time, below string) (page failuresPage, err error) {
 	page = failuresPage{Query: query, Kinds: kindOptions(query.Kind), Times: timeOptions(query.Since), Filtered: query != failureQuery{}, All: d.failuresLink(failureQuery{})}
 	if page.Total, err = d.cfg.Store.CountDeadLetters(r.Context(), filter); err != nil {
 		return page, err
@@ -259,7 +262,11 @@ func (d *dashboard) readFailures(r *http.Request, query failureQuery, now time.T
 func (d *dashboard) serveNewFailures(w http.ResponseWriter, r *http.Request) {
 	values := r.URL.Query()
 	query := readFailureQuery(values)
-	filter := query.filter(time.Now())
+	filter, err := query.filter(time.Now())
+	if err != nil {
+		d.showUnreadableFilter(w, r, err)
+		return
+	}
 	filter.After, _ = strconv.ParseInt(values.Get("after"), 10, 64) // else all
 	n, err := d.cfg.Store.CountDeadLetters(r.Context(), filter)
 	if err != nil {
@@ -310,12 +317,11 @@ func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
 		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", "It says neither replay nor discard.")
 		return
 	}
-	query := readFailureQuery(form)
-	if err := query.check(); err != nil {
-		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", title(err)+".")
+	filter, err := readFailureQuery(form).filter(now)
+	if err != nil {
+		d.showUnreadableFilter(w, r, err)
 		return
 	}
-	filter := query.filter(now)
 	if scope != "all" {
 		filter = store.DeadLetterFilter{IDs: idsOf(form["id"])}
 		if len(filter.IDs) == 0 {
