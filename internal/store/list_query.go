@@ -109,34 +109,19 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	return l.search(ctx, kinds)
 }
 
-// search returns the jobs of kinds that contain the text. It searches all of them if they
-// are few, else about that many of the newest, unless these are simply the newest jobs. Only
-// if they do not fill the page, it uses the text index: that finds jobs of all kinds.
+// search returns the jobs that contain the text. If few are of the kinds, it searches these,
+// else the text index.
 func (l *jobList) search(ctx context.Context, kinds []jobKind) ([]int64, error) {
 	query, args := l.countFew(kinds)
 	n, err := one(ctx, l.q, scanOne[int], query, args...)
 	if err != nil {
 		return nil, err
 	}
-	if n > l.few && len(l.Statuses) == 0 && l.Source+l.Model+l.Tag == "" {
-		return l.searchAll(ctx) // the walk has searched the newest
-	}
-	newest, each := *l, l.few
 	if n > l.few {
-		each = max(1, l.few/len(kinds))
-		query, args = l.oldest(kinds, each)
-		oldest, err := one(ctx, l.q, scanOne[int64], query, args...)
-		if err != nil {
-			return nil, err
-		}
-		newest.After = max(l.After, oldest-1)
+		return l.searchAll(ctx)
 	}
-	query, args = newest.searchFew(kinds, each)
-	seqs, err := collect(ctx, l.q, scanOne[int64], query, args...)
-	if err != nil || n <= l.few || len(seqs) == l.Limit {
-		return seqs, err
-	}
-	return l.searchAll(ctx)
+	query, args = l.searchFew(kinds)
+	return collect(ctx, l.q, scanOne[int64], query, args...)
 }
 
 // searchAll uses the text index. PostgreSQL's finds all jobs with the text before it returns
@@ -295,15 +280,9 @@ func (l *jobList) countFew(kinds []jobKind) (string, []any) {
 	return `SELECT count(*) FROM (` + query + ` LIMIT ` + limit + `) counted`, args
 }
 
-// oldest selects the seq from which no kind has more than n jobs; 0 if none has n.
-func (l *jobList) oldest(kinds []jobKind, n int) (string, []any) {
-	query, args := l.eachKind(kinds, `1 OFFSET `+strconv.Itoa(n-1))
-	return `SELECT coalesce(max(seq), 0) FROM (` + query + `) last`, args
-}
-
-// searchFew searches the newest jobs of each kind for the text.
-func (l *jobList) searchFew(kinds []jobKind, each int) (string, []any) {
-	query, args := l.eachKind(kinds, strconv.Itoa(each))
+// searchFew searches the jobs of each kind for the text.
+func (l *jobList) searchFew(kinds []jobKind) (string, []any) {
+	query, args := l.eachKind(kinds, strconv.Itoa(l.few))
 	selected := where{args: args}
 	l.andText(&selected)
 	return `SELECT j.seq FROM (` + query + `) j CROSS JOIN job_search t` + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
