@@ -164,9 +164,6 @@ func (w *Worker) noteDone(ctx context.Context, a attempt) {
 	ctx, cancel := w.noteContext(ctx)
 	defer cancel()
 	w.metrics.observe(a.task.Kind, outcomeDone, a.duration)
-	if a.number > 1 {
-		w.noted(a, w.cfg.Store.ForgetFailures(ctx, a.task.ID))
-	}
 	if !a.handler.endsLetter {
 		w.noted(a, w.cfg.Store.EndDeadLetterOf(ctx, a.task.ID, w.cfg.Now()))
 	}
@@ -179,9 +176,6 @@ func (w *Worker) noteHeld(ctx context.Context, a attempt, reason error) {
 	ctx, cancel := w.noteContext(ctx)
 	defer cancel()
 	w.metrics.attempts.WithLabelValues(string(a.task.Kind), outcomeHeld).Inc()
-	if a.number > 1 {
-		w.noted(a, w.cfg.Store.ForgetFailures(ctx, a.task.ID))
-	}
 	w.cfg.Log.Debug("task ended; its work is still owed", a.fields(zap.Error(reason))...)
 }
 

@@ -3,7 +3,9 @@ package worker_test
 import (
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
 	"github.com/klinghook/klinghook/worker"
 )
@@ -93,5 +96,28 @@ func TestObserverReplacesTheLog(t *testing.T) {
 		if entry.ContextMap()["kind"] != nil {
 			t.Errorf("the log has an attempt: %s %v", entry.Message, entry.ContextMap())
 		}
+	}
+}
+
+func TestFailedAttemptsOfADoneTaskAreKept(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	var asked atomic.Int32
+	serve := f.serve
+	f.serve = func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		serve(w, r)
+	}
+	f.completedAt(t, "30", "vid_1", "/v.mp4")
+	f.work(t)
+	f.runRetries(t, tasks.QueueMedia)
+	f.renew(t)
+	f.work(t)
+	f.checkMedia(t, "vid_1", store.MediaStored, "")
+	failures, err := f.store.FailuresOf(t.Context(), tasks.KlingJob("vid_1"))
+	if err != nil || len(failures) != 1 || failures[0].Attempt != 1 || !strings.Contains(failures[0].Error, "503") {
+		t.Errorf("failures %+v, %v; want one with status 503", failures, err)
 	}
 }

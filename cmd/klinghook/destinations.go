@@ -70,7 +70,7 @@ func destinationsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <name>",
 		Short: "Show a destination with its latest attempts",
-		Long: `show prints a destination and its latest attempts, newest first; 50 are kept.
+		Long: `show prints a destination and its latest 50 attempts, newest first.
 
 --json prints an object with the fields of "klinghook destinations list --json" and
 attempts, a list of notification_id, at, duration_seconds, status (of a forward's
@@ -85,7 +85,7 @@ the attempt succeeded). An answer may repeat parts of the message.`,
 				if err != nil {
 					return unknownDestination(names[0], err)
 				}
-				shown, err := readDestination(ctx, db, destination, 0)
+				shown, err := readDestination(ctx, db, destination, 50)
 				if err != nil {
 					return err
 				}
@@ -171,7 +171,7 @@ type attemptJSON struct {
 	dashboard.SendAttempt
 }
 
-// readDestination returns a destination with at most limit attempts; 0 means no limit.
+// readDestination returns a destination with at most limit attempts.
 func readDestination(ctx context.Context, db *store.Store, d store.Destination, limit int) (destinationJSON, error) {
 	waiting, countErr := db.CountPending(ctx, d.Name)
 	attempts, err := db.AttemptsAt(ctx, d.Name, limit)

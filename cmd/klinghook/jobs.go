@@ -112,7 +112,7 @@ func jobsShowCommand() *cobra.Command {
   lookups        an object with api, tracked_at, asked (the number of look-ups since
                  the job last changed), next_at, last_at and last_outcome (found,
                  unknown, unclear), and requested_at and retry_at of a requested look-up
-  failures       failed attempts that will be retried: task_id, attempt, at, error
+  failures       failed attempts that were not the last: task_id, attempt, at, error
   dead_letters   as "klinghook deadletters show --json" prints them, without payload`,
 		Example: `  klinghook jobs show vid_abc123
   klinghook jobs show vid_abc123 --json | jq -r '.media[].object'`,

@@ -12,7 +12,7 @@ import (
 
 const (
 	// KeptAttempts is the number of attempts kept for each destination.
-	KeptAttempts = 50
+	KeptAttempts = 10_000
 	// maxAnswer is the number of bytes kept of a response body.
 	maxAnswer = 1 << 10
 )

@@ -57,20 +57,12 @@ type Failure struct {
 	Error   string    `json:"error" doc:"Why it failed."`
 }
 
-// RecordFailure stores the error of an attempt that will be retried, in case the task
-// becomes a dead letter.
+// RecordFailure stores the error of an attempt that will be retried. If the task becomes a
+// dead letter, its failures move there.
 func (s *Store) RecordFailure(ctx context.Context, taskID string, failure Failure) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 		storable(taskID), s.dialect.time(failure.At), failure.Attempt, storable(failure.Error))
 	return wrap(err, "record failure of %s", taskID)
-}
-
-const deleteFailures = `DELETE FROM task_failures WHERE task_id = $1`
-
-// ForgetFailures deletes the failures of a task that succeeded in the end.
-func (s *Store) ForgetFailures(ctx context.Context, taskID string) error {
-	_, err := s.db.ExecContext(ctx, deleteFailures, storable(taskID))
-	return wrap(err, "forget failures of %s", taskID)
 }
 
 // Bury stores dead letters in one transaction, with the failures stored by
@@ -124,7 +116,7 @@ func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, deleteFailures, id)
+	_, err = tx.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, id)
 	return err
 }
 

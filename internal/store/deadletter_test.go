@@ -70,19 +70,6 @@ func TestDeadLetterOfTaskThatFailedAgainStaysOpen(t *testing.T) {
 	})
 }
 
-func TestForgottenFailuresAreNotBuried(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *store.Store) {
-		ctx := t.Context()
-		testenv.NoError(t, db.RecordFailure(ctx, "task-1", store.Failure{Attempt: 1, At: received, Error: "busy"}))
-		testenv.NoError(t, db.ForgetFailures(ctx, "task-1"))
-		testenv.NoError(t, db.Bury(ctx, dead("task-1", "vid_1", "gone", 0)))
-		got, err := db.DeadLetters(ctx, store.DeadLetterFilter{})
-		if err != nil || len(got) != 1 || len(got[0].Failures) != 0 {
-			t.Errorf("dead letters %+v, %v; want one without failures", got, err)
-		}
-	})
-}
-
 func TestDeadLetterFilter(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ctx := t.Context()

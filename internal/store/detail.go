@@ -67,14 +67,14 @@ func (s *Store) AttemptsOf(ctx context.Context, job tasks.JobKey) ([]SendAttempt
 	return list, wrap(err, "read attempts of %s", job)
 }
 
-// TaskFailure is a failed attempt of a task that will be retried.
+// TaskFailure is a failed attempt of a task that was, or will be, retried.
 type TaskFailure struct {
 	TaskID string
 	Failure
 }
 
-// FailuresOf returns the failed attempts of a job's downloads and notifications that will
-// be retried, oldest first.
+// FailuresOf returns the failed attempts of a job's downloads and notifications, oldest
+// first, except those of dead letters.
 func (s *Store) FailuresOf(ctx context.Context, job tasks.JobKey) ([]TaskFailure, error) {
 	first, end := tasks.MediaTasks(job)
 	list, err := collect(ctx, s.db, func(row scanner) (f TaskFailure, err error) {

@@ -228,7 +228,7 @@ func (p *pruner) notifications(ctx context.Context, before any) error {
 	}, before)
 }
 
-// failures deletes the errors of tasks that neither succeeded nor were given up.
+// failures deletes the errors of tasks that were not given up.
 func (p *pruner) failures(ctx context.Context, before any) error {
 	return p.deleteExpired(ctx, "task_failures", "task_id, failed_at, attempt", "failed_at", before)
 }

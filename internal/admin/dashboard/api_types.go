@@ -98,7 +98,7 @@ type Notification struct {
 	Error       string        `json:"error,omitempty" doc:"Why the last attempt failed."`
 	SentAt      time.Time     `json:"sent_at,omitzero" doc:"When it was sent."`
 	CreatedAt   time.Time     `json:"created_at,omitzero" doc:"When it became due."`
-	Attempts    []SendAttempt `json:"attempts,omitempty" doc:"The attempts that are still kept, oldest first."`
+	Attempts    []SendAttempt `json:"attempts,omitempty" doc:"Its attempts, oldest first, if they are among the latest 10,000 to the destination."`
 }
 
 // SendAttempt is an attempt to send a notification.
@@ -175,7 +175,7 @@ func NewDeadLetter(letter store.DeadLetter) DeadLetter {
 	}
 }
 
-// TaskFailure is a failed attempt of a task that will be retried.
+// TaskFailure is a failed attempt of a task that was, or will be, retried.
 type TaskFailure struct {
 	TaskID  string    `json:"task_id" doc:"The task's id in the queue."`
 	Attempt int       `json:"attempt" doc:"From 1."`
@@ -190,6 +190,6 @@ type JobDetail struct {
 	Notifications []Notification `json:"notifications" doc:"The oldest first."`
 	Events        []Event        `json:"events" doc:"The last received first, at most 500."`
 	Lookups       Lookups        `json:"lookups" doc:"When Kling was and will be asked about the job."`
-	Failures      []TaskFailure  `json:"failures,omitempty" doc:"Failed attempts of downloads and notifications that will be retried, oldest first."`
+	Failures      []TaskFailure  `json:"failures,omitempty" doc:"Failed attempts of downloads and notifications that were, or will be, retried, oldest first; those of dead letters are there."`
 	DeadLetters   []DeadLetter   `json:"dead_letters,omitempty" doc:"In the order of their ids, including those that ended."`
 }

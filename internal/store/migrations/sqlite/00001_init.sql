@@ -160,6 +160,7 @@ CREATE TABLE destination_attempts (
     error           TEXT NOT NULL,
     PRIMARY KEY (destination, slot)
 );
+CREATE INDEX destination_attempts_by_notification ON destination_attempts (notification_id);
 
 CREATE TABLE task_failures (
     task_id   TEXT NOT NULL,
