@@ -1,9 +1,12 @@
 package ingest_test
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -32,5 +35,19 @@ func TestObserverGetsDeliveriesInsteadOfTheLog(t *testing.T) {
 	}
 	if n := f.logs.FilterMessageSnippet("delivery").Len(); n != 0 {
 		t.Errorf("%d lines were logged", n)
+	}
+}
+
+func TestOnlyRepeatedEventsAreNoted(t *testing.T) {
+	var noted []string
+	f := newFixture(t, 1<<20, func(c *ingest.Config) {
+		c.Repeated = func(_ context.Context, eventID string, _ time.Time) { noted = append(noted, eventID) }
+	})
+	for _, duplicate := range []bool{false, true} {
+		f.queue.answer = func(context.Context) (bool, error) { return duplicate, nil }
+		f.do(post(created, "sha256="+sign(secret, created)))
+	}
+	if want := []string{tasks.EventID("klingai", "", []byte(created))}; !slices.Equal(noted, want) {
+		t.Errorf("noted are %q, want %q", noted, want)
 	}
 }

@@ -121,6 +121,9 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 	if err != nil {
 		return body, unavailable("the event could not be queued", outcomeQueue, err)
 	}
+	if d.Duplicate && s.cfg.Repeated != nil {
+		s.cfg.Repeated(ctx, event.ID, event.ReceivedAt)
+	}
 	return body, nil
 }
 

@@ -42,6 +42,8 @@ type Config struct {
 	EnqueueTimeout time.Duration
 	// Check, if set, returns why the queue would not keep an event. It answers test deliveries.
 	Check func(context.Context) error
+	// Repeated, if set, is called before an event is answered that the queue has already.
+	Repeated func(ctx context.Context, eventID string, at time.Time)
 	// Live and Ready answer GET /healthz and /readyz. Required.
 	Live, Ready http.HandlerFunc
 	// Log is required.

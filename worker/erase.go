@@ -69,6 +69,10 @@ func (e *Eraser) erase(ctx context.Context, list []store.Erasure) (n Erased, err
 	}
 	var errs []error
 	for _, erasure := range list {
+		if err := e.forgetRepeats(ctx, erasure.Job); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		objects, err := e.Bucket.RemoveJob(ctx, erasure.Job)
 		n.Objects += objects
 		if err != nil {
@@ -85,6 +89,19 @@ func (e *Eraser) erase(ctx context.Context, list []store.Erasure) (n Erased, err
 		errs = append(errs, err)
 	}
 	return n, errors.Join(errs...)
+}
+
+// forgetRepeats deletes what Redis knows of repeated deliveries.
+func (e *Eraser) forgetRepeats(ctx context.Context, job tasks.JobKey) error {
+	events, err := e.Store.Events(ctx, store.EventFilter{Job: job})
+	if err != nil || len(events) == 0 {
+		return err
+	}
+	ids := make([]string, len(events))
+	for i, event := range events {
+		ids[i] = event.ID
+	}
+	return tasks.ForgetRepeats(ctx, e.Redis, ids)
 }
 
 // nextErasure returns when a job must be deleted again; zero if it need not be.

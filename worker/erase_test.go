@@ -76,11 +76,17 @@ func TestEraseLeavesNothingOfAJobAndLaterEventsDoNotBringItBack(t *testing.T) {
 			f.completedAt(t, "30", job, "/v.mp4")
 		}
 		f.work(t)
+		events, err := f.store.Events(t.Context(), store.EventFilter{Job: tasks.KlingJob("vid_1")})
+		testenv.NoError(t, err)
+		testenv.NoError(t, tasks.NoteRepeat(t.Context(), f.redis, events[0].ID, time.Now()))
 		n, err := f.eraser().Erase(t.Context(), tasks.KlingJob("vid_1"))
 		testenv.NoError(t, err)
 		want := worker.Erased{Tasks: 3, Objects: 1, ErasedRows: store.ErasedRows{Events: 1, Notifications: 1}}
 		if n != want {
 			t.Errorf("deleted %+v, want %+v", n, want)
+		}
+		if repeats, err := tasks.RepeatsOf(t.Context(), f.redis, []string{events[0].ID}); err != nil || len(repeats) > 0 {
+			t.Errorf("repeats %v, %v; want none", repeats, err)
 		}
 		f.renew(t)
 		f.completedAt(t, "31", "vid_1", "/v.mp4")

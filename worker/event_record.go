@@ -82,7 +82,11 @@ func (w *Worker) record(ctx context.Context, event tasks.Event, dead *store.Medi
 			return err
 		}
 	}
-	if !owed.Processed {
+	if owed.Processed { // either asynq ran the task again, or its first one is forgotten
+		if err := tasks.NoteRepeat(ctx, w.cfg.Redis, event.ID, event.ReceivedAt); err != nil {
+			w.cfg.Log.Debug("repeated delivery not noted", zap.String("event_id", event.ID), zap.Error(err))
+		}
+	} else {
 		w.metrics.latency.WithLabelValues(event.Source).Observe(w.cfg.Now().Sub(event.ReceivedAt).Seconds())
 	}
 	if !owed.Buried {

@@ -62,3 +62,12 @@ func keepReporting(ctx context.Context, log *zap.Logger, report func(ctx context
 		}
 	}
 }
+
+// NoteRepeats returns a function that notes repeated deliveries in Redis, for the pages.
+func NoteRepeats(rdb redis.UniversalClient, log *zap.Logger) func(context.Context, string, time.Time) {
+	return func(ctx context.Context, eventID string, at time.Time) {
+		if err := tasks.NoteRepeat(ctx, rdb, eventID, at); err != nil {
+			log.Debug("repeated delivery not noted", zap.String("event_id", eventID), zap.Error(err))
+		}
+	}
+}

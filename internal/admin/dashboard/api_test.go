@@ -246,3 +246,19 @@ func TestDeadLettersOfEveryKindCanBeListed(t *testing.T) {
 		}
 	}
 }
+
+func TestRepeatedDeliveriesOfAJob(t *testing.T) {
+	s := newAPIServer(t)
+	s.record("vid_1", tasks.StatusCreated)
+	events := read[dashboard.JobDetail](s, "/api/v1/jobs/vid_1").Events
+	if len(events) != 1 || len(events[0].RepeatedAt) > 0 {
+		t.Fatalf("events are %+v, want one that was delivered once", events)
+	}
+	again := time.Date(2026, 1, 15, 10, 25, 0, 0, time.UTC)
+	for _, at := range []time.Time{events[0].ReceivedAt, again} { // the first is the same delivery
+		testenv.NoError(t, tasks.NoteRepeat(t.Context(), s.cfg.Redis, events[0].ID, at))
+	}
+	if got := read[dashboard.JobDetail](s, "/api/v1/jobs/vid_1").Events[0].RepeatedAt; !slices.Equal(got, []time.Time{again}) {
+		t.Errorf("it was delivered again at %v, want %v", got, again)
+	}
+}

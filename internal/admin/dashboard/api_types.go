@@ -129,7 +129,9 @@ type Event struct {
 	TestCallback bool `json:"test_callback,omitempty" doc:"Whether it looks like the test callback of Kling's console."`
 	// Repeat and Late are set in a job's list of events.
 	Repeat bool `json:"repeat,omitempty" doc:"Whether an earlier event had the same body. Only in a job's events."`
-	Late   bool `json:"late,omitempty" doc:"Whether an earlier event reported a later state. Only in a job's events."`
+	// RepeatedAt is only in the API and on the job's page.
+	RepeatedAt []time.Time `json:"repeated_at,omitempty" doc:"When it was delivered again, oldest first: the last 20 times within 30 days. Only in a job's events."`
+	Late       bool        `json:"late,omitempty" doc:"Whether an earlier event reported a later state. Only in a job's events."`
 }
 
 // NewEvent returns a stored event.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/klinghook/klinghook/internal/store"
 	"github.com/klinghook/klinghook/tasks"
@@ -95,6 +98,7 @@ func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, []
 	if err != nil {
 		return JobDetail{}, nil, err
 	}
+	d.addRepeats(ctx, detail.Events)
 	detail.Error = withoutLinkSecrets(detail.Error)
 	for i := range detail.Media {
 		detail.Media[i] = d.media(key, detail.Media[i])
@@ -113,6 +117,25 @@ func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, []
 		detail.DeadLetters[i] = detail.DeadLetters[i].withoutSecrets()
 	}
 	return detail, events, nil
+}
+
+// addRepeats adds the repeated deliveries, unless Redis is away: it may also have forgotten
+// them.
+func (d *dashboard) addRepeats(ctx context.Context, events []Event) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	ids := make([]string, len(events))
+	for i, event := range events {
+		ids[i] = event.ID
+	}
+	repeats, err := tasks.RepeatsOf(ctx, d.cfg.Redis, ids)
+	if err != nil {
+		d.cfg.Log.Debug("repeated deliveries not read", zap.Error(err))
+	}
+	for i, event := range events {
+		// asynq may run the task of one delivery twice.
+		events[i].RepeatedAt = slices.DeleteFunc(repeats[event.ID], func(at time.Time) bool { return at.UnixMicro() == event.ReceivedAt.UnixMicro() })
+	}
 }
 
 // media returns a file without secrets, and with the path to the stored file.

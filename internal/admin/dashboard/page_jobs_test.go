@@ -53,13 +53,13 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 	detail := JobDetail{
 		Job: Job{Platform: "kling", ID: "a"},
 		Events: []Event{ // the last received first
-			{Type: "video.created", Source: "klingai", ReceivedAt: at(5), ProcessedAt: at(6), Late: true},
+			{Type: "video.created", Source: "klingai", ReceivedAt: at(5), ProcessedAt: at(6), Late: true, RepeatedAt: []time.Time{at(19)}},
 			{Type: "video.completed", Source: "lookup", ReceivedAt: at(2)},
 			{Type: "video.processing", Source: "klingai-official", ReceivedAt: at(1), ProcessedAt: at(1).Add(12 * time.Millisecond), Repeat: true},
 		},
 		Lookups: Lookups{TrackedAt: at(0), LastAt: at(6), LastOutcome: "unknown", RequestedAt: at(15)},
 		Notifications: []Notification{
-			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "busy"}, {At: at(8), DurationSeconds: 1.5, Status: 200, Answer: "ok"}}},
+			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "it is busy", Answer: "come back later"}, {At: at(8), DurationSeconds: 1.5, Status: 200, Answer: "ok"}}},
 			{Type: "video.created", Destination: "mail", State: "pending", CreatedAt: at(9)},
 			{Type: "video.failed", Destination: "mail", State: "sent", CreatedAt: at(9), SentAt: at(10)},
 		},
@@ -87,7 +87,7 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 		"04|stored|Stored image, 1.5 kB||1.0 s after its link|",
 		"05|late|Delivery video.created (webhook)||recorded in 1.0 s|late",
 		"06|late|Last look-up: Kling does not know this job|||",
-		"07|failed|Notification video.completed to chat failed: 503|busy|200 ms|",
+		"07|failed|Notification video.completed to chat failed: 503|it is busy: come back later|200 ms|",
 		"08|sent|Notification video.completed to chat: 200|ok|1.5 s|",
 		"09|pending|Notification video.created to mail waits|||",
 		"10|sent|Notification video.failed to mail||1.0 s after its event|",
@@ -99,6 +99,7 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 		"16|pending|Waiting to download thumbnail|get https://cdn.example/t?…||",
 		"17|failed|Gave up on a link to video-2|gone||",
 		"18|deleted|Deleted audio because of its age|||",
+		"19|late|Delivery video.created (webhook)|||repeat",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("timeline (-want +got):\n%s", diff)

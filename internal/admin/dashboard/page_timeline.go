@@ -69,6 +69,9 @@ func eventMoments(detail JobDetail) (list []moment) {
 		}
 		slices.Sort(m.Marks)
 		list = append(list, m)
+		for _, at := range event.RepeatedAt {
+			list = append(list, moment{At: at, State: "late", Title: m.Title, Marks: []string{"repeat"}})
+		}
 	}
 	return list
 }
@@ -95,7 +98,7 @@ func notificationMoments(notifications []Notification) (list []moment) {
 	for _, n := range notifications {
 		what := "Notification " + n.Type + " to " + n.Destination
 		for _, attempt := range n.Attempts {
-			m := moment{At: attempt.At, State: "sent", Title: what, Text: cmp.Or(attempt.Error, attempt.Answer), Took: took(time.Duration(attempt.DurationSeconds * float64(time.Second)))}
+			m := moment{At: attempt.At, State: "sent", Title: what, Text: withAnswer(attempt.Error, attempt.Answer), Took: took(time.Duration(attempt.DurationSeconds * float64(time.Second)))}
 			if attempt.Error != "" {
 				m.State, m.Title = "failed", m.Title+" failed"
 			}
@@ -112,6 +115,14 @@ func notificationMoments(notifications []Notification) (list []moment) {
 		}
 	}
 	return list
+}
+
+// withAnswer returns an error with the answer of the server, unless it has it.
+func withAnswer(failed, answer string) string {
+	if failed == "" || answer == "" || strings.Contains(failed, answer) {
+		return cmp.Or(failed, answer)
+	}
+	return failed + ": " + answer
 }
 
 // failureMoments returns failed attempts and dead letters, which have the last attempt's
