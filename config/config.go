@@ -40,10 +40,10 @@ type Config struct {
 	OfficialWebhookSecrets []string `env:"KLINGAI_OFFICIAL_WEBHOOK_SECRET" form:"signing-secrets" secret:"strong" roles:"ingest dev admin replay client" help:"Webhook Secrets from Kling's console, for callbacks at /webhooks/klingai/official."`
 	CallbackTokens         []string `env:"KLINGHOOK_CALLBACK_TOKEN" form:"tokens" secret:"key" roles:"ingest dev" help:"Tokens in the path /webhooks/klingai/t/<token>, for callbacks of Kling accounts without a Webhook Secret. Such a callback is only a hint: a worker asks Kling about the job, which needs credentials."`
 
-	APIKey    string `group:"Kling's API" env:"KLINGAI_API_KEY" form:"secret" secret:"key" roles:"worker dev replay client" help:"Kling's API key, for registering webhooks and looking up jobs."`
-	AccessKey string `env:"KLINGAI_ACCESS_KEY" form:"secret" secret:"key" needs:"KLINGAI_SECRET_KEY" roles:"worker dev replay client" help:"The access key of Kling's older credentials, which replace the API key for jobs of the legacy API."`
-	SecretKey string `env:"KLINGAI_SECRET_KEY" form:"secret" secret:"key" needs:"KLINGAI_ACCESS_KEY" roles:"worker dev replay client" help:"The secret key that belongs to KLINGAI_ACCESS_KEY."`
-	APIURL    string `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"base-url" roles:"worker dev replay client" help:"The address of Kling's API. Outside China https://api-singapore.klingai.com is nearer."`
+	APIKey    string `group:"Kling's API" env:"KLINGAI_API_KEY" form:"secret" secret:"key" roles:"worker admin dev replay client" help:"Kling's API key, for registering webhooks and looking up jobs."`
+	AccessKey string `env:"KLINGAI_ACCESS_KEY" form:"secret" secret:"key" needs:"KLINGAI_SECRET_KEY" roles:"worker admin dev replay client" help:"The access key of Kling's older credentials, which replace the API key for jobs of the legacy API."`
+	SecretKey string `env:"KLINGAI_SECRET_KEY" form:"secret" secret:"key" needs:"KLINGAI_ACCESS_KEY" roles:"worker admin dev replay client" help:"The secret key that belongs to KLINGAI_ACCESS_KEY."`
+	APIURL    string `env:"KLINGAI_API_URL" envDefault:"https://api.klingai.com" form:"base-url" roles:"worker admin dev replay client" help:"The address of Kling's API. Outside China https://api-singapore.klingai.com is nearer."`
 
 	Addr      string `group:"Addresses" env:"KLINGHOOK_ADDR" envDefault:":5000" form:"listen-address" roles:"ingest dev client" help:"The address that receives webhooks."`
 	AdminAddr string `env:"KLINGHOOK_ADMIN_ADDR" envDefault:"127.0.0.1:5001" form:"listen-address" roles:"ingest worker dev admin" help:"The address of metrics and health and, in admin and dev, of pages and API. Keep it private: only admin can have a login."`

@@ -93,6 +93,7 @@ func TestLoadDefaults(t *testing.T) {
 			Data: "./klinghook-data", SpoolDir: "klinghook-data/spool", SpoolMaxSize: 1 << 30, QueueTimeout: 250 * time.Millisecond, MaxBody: 1 << 20, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},
 		{"admin", Admin, nil, Config{
+			APIURL:    "https://api.klingai.com",
 			AdminAddr: "127.0.0.1:5001", RedisURL: "redis://127.0.0.1:6379/0", RedisMode: "single", DatabaseURL: "sqlite:klinghook-data/klinghook.db", BucketURL: "file://" + media,
 			Data: "./klinghook-data", LookupAfter: 15 * time.Minute, StoredLinkLifetime: 24 * time.Hour, EventShards: 1, Grace: 30 * time.Second, LogLevel: "info", LogFormat: "auto",
 		}},

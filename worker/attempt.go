@@ -139,7 +139,7 @@ func (w *Worker) ProcessTask(ctx context.Context, task *asynq.Task) error {
 		w.noteDone(ctx, attempt)
 		return nil
 	case errors.Is(err, errHeld):
-		w.noteHeld(ctx, attempt, err)
+		w.noteHeld(attempt, err)
 		return nil
 	case errors.Is(err, errInterrupted):
 		w.report(ctx, attempt, Attempt{Outcome: Interrupted, Err: err})
@@ -172,9 +172,7 @@ func (w *Worker) noteDone(ctx context.Context, a attempt) {
 
 // noteHeld records that a task ended although its work is still owed. The task that a
 // sweep enqueues later counts its attempts from 1.
-func (w *Worker) noteHeld(ctx context.Context, a attempt, reason error) {
-	ctx, cancel := w.noteContext(ctx)
-	defer cancel()
+func (w *Worker) noteHeld(a attempt, reason error) {
 	w.metrics.attempts.WithLabelValues(string(a.task.Kind), outcomeHeld).Inc()
 	w.cfg.Log.Debug("task ended; its work is still owed", a.fields(zap.Error(reason))...)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,7 +134,7 @@ func newDashboard(parts dashboard.Config, cfg *config.Config, bucket *media.Buck
 	parts.EventShards, parts.LinkLifetime, parts.LookupAfter, parts.Version, parts.Bucket, parts.WebhookAddr = cfg.EventShards, cfg.StoredLinkLifetime, cfg.LookupAfter, cli.Version(version), bucket, cfg.Addr
 	parts.Worker = &worker.Replayer{Redis: parts.Redis, Store: parts.Store, EventShards: cfg.EventShards, Sources: sources, Now: time.Now}
 	parts.Checks = func(context.Context) []doctor.Check {
-		return append(redisChecks(cfg, parts.Redis, embedded), storageChecks(cfg)...)
+		return slices.Concat(redisChecks(cfg, parts.Redis, embedded), storageChecks(cfg), klingChecks(cfg))
 	}
 	parts.Erase = func(ctx context.Context, job tasks.JobKey) error {
 		_, err := eraser.Erase(ctx, job)

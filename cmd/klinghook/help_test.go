@@ -65,8 +65,9 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 			D any `json:"dead_letters"`
 			R any `json:"repeat"`
 			T any `json:"late"`
+			A any `json:"repeated_at"`
 		}{}, nil},
-		{"events list", eventJSON{}, []string{"headers", "body", "body_base64", "repeat", "late"}},
+		{"events list", eventJSON{}, []string{"headers", "body", "body_base64", "repeat", "late", "repeated_at"}},
 		{"events show", struct {
 			H any `json:"headers"`
 			B any `json:"body"`

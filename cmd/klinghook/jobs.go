@@ -106,9 +106,10 @@ func jobsShowCommand() *cobra.Command {
                  signs links), download_url_expires_at
   notifications  id, type, destination, state (pending, sent, failed), error,
                  sent_at, created_at, attempts (at, duration_seconds, status, answer,
-                 error); klinghook keeps the latest 50 of each destination
+                 error); klinghook keeps the latest 10,000 of each destination
   events         the fields of "klinghook events list --json", repeat (an earlier one
-                 had the same body) and late (an earlier one reported a later state)
+                 had the same body) and late (an earlier one reported a later state);
+                 repeated_at (when it was delivered again) is only in the API
   lookups        an object with api, tracked_at, asked (the number of look-ups since
                  the job last changed), next_at, last_at and last_outcome (found,
                  unknown, unclear), and requested_at and retry_at of a requested look-up

@@ -57,7 +57,7 @@ func KlingKey(client *kling.API, newAPI bool) Check {
 	const check = "kling"
 	return Check{Name: check, Run: func(ctx context.Context) []Finding {
 		if client == nil {
-			return []Finding{warning(check, "no credentials: jobs with lost callbacks are not looked up", "set KLINGAI_API_KEY to a key from Kling's console")}
+			return []Finding{warning(check, "this process has no credentials; without them workers do not look up jobs whose callbacks are lost", "set KLINGAI_API_KEY to a key from Kling's console")}
 		}
 		var err error
 		if newAPI {

@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// healthTimeout limits the reads for the health page.
-	healthTimeout = 8 * time.Second
+	// healthTimeout limits each of the reads for the health page: if one service hangs, the
+	// others are still shown.
+	healthTimeout = 2 * time.Second
 	// spoolFilling is the use of a spool that is worth a warning, in percent.
 	spoolFilling = 50
 	// failingLong is how long a destination must fail to need a person. Most recover sooner.
@@ -124,23 +125,24 @@ func (d *dashboard) routeHealth(mux *http.ServeMux) {
 }
 
 func (d *dashboard) showHealth(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
-	defer cancel()
 	now := time.Now()
 	var page healthPage
-	read := func(part string, err error) {
-		if err != nil {
+	read := func(part string, read func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+		defer cancel()
+		if err := read(ctx); err != nil {
 			d.cfg.Log.Warn("health not read", zap.String("part", part), zap.Error(err))
 			page.Down = append(page.Down, part)
 		}
 	}
 	page.readQueues(d.cfg.Backlog, now)
-	read("the processes (Redis)", d.readProcesses(ctx, &page))
-	read("the look-ups (Redis or the database)", d.readLookups(ctx, &page, now))
-	read("the destinations (database)", d.readDestinations(ctx, &page))
-	failures, _, err := d.cfg.Store.CountOpenDeadLetters(ctx)
-	page.Failures = failures
-	read("the failures (database)", err)
+	read("the processes (Redis)", func(ctx context.Context) error { return d.readProcesses(ctx, &page) })
+	read("the look-ups (Redis or the database)", func(ctx context.Context) error { return d.readLookups(ctx, &page, now) })
+	read("the destinations (database)", func(ctx context.Context) error { return d.readDestinations(ctx, &page) })
+	read("the failures (database)", func(ctx context.Context) (err error) {
+		page.Failures, _, err = d.cfg.Store.CountOpenDeadLetters(ctx)
+		return err
+	})
 	page.Problems = d.problems(&page)
 	if last := d.checked.Load(); last != nil {
 		page.Checks = *last
@@ -186,10 +188,6 @@ func (p *healthPage) readQueues(backlog *Backlog, now time.Time) {
 
 // readProcesses reads the reports of asynq's servers and of ingest processes from Redis.
 func (d *dashboard) readProcesses(ctx context.Context, page *healthPage) error {
-	servers, err := asynq.NewInspectorFromRedisClient(d.cfg.Redis).Servers()
-	if err != nil {
-		return fmt.Errorf("list workers: %w", err)
-	}
 	workers, err := tasks.ReadWorkers(ctx, d.cfg.Redis)
 	if err != nil {
 		return err
@@ -197,6 +195,11 @@ func (d *dashboard) readProcesses(ctx context.Context, page *healthPage) error {
 	ingests, err := tasks.ReadIngests(ctx, d.cfg.Redis)
 	if err != nil {
 		return err
+	}
+	// asynq's Inspector takes no context, so it comes last.
+	servers, err := asynq.NewInspectorFromRedisClient(d.cfg.Redis).Servers()
+	if err != nil {
+		return fmt.Errorf("list workers: %w", err)
 	}
 	host, _ := os.Hostname() // only shown to people
 	page.Processes = append(page.Processes, processHealth{Role: "admin", Host: host, PID: os.Getpid(), Version: d.cfg.Version})
