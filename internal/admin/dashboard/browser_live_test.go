@@ -2,6 +2,8 @@ package dashboard_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +78,47 @@ func TestUpdatesDoNotMoveThePage(t *testing.T) {
 	_, err := w.store.EraseRows(t.Context(), tasks.KlingJob("vid_busy"))
 	testenv.NoError(t, err)
 	b.Do("see that the job is gone", chromedp.WaitVisible(`//h1[.="No such job"]`))
+}
+
+// TestNewStatusesDoNotMoveOtherJobs changes the status of jobs in the gallery and in the table.
+func TestNewStatusesDoNotMoveOtherJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.complete("vid_old", "A lighthouse at dawn")
+	site := w.serve(false)
+	b := browser.Open(t)
+	const prompt = "A paper boat drifts down a gutter"
+	// places has the place of each card or row.
+	const places = `JSON.stringify([...document.querySelectorAll("[data-job]")].map((e) => [e.dataset.job, e.offsetTop, e.offsetHeight]))`
+	for i, path := range []string{"/", "/?view=table", "/", "/?view=table"} {
+		b.Show([]int64{1280, 1280, 390, 390}[i], 900, "light")
+		named, bare, buried := fmt.Sprintf("vid_named_%d", i), fmt.Sprintf("vid_bare_%d", i), fmt.Sprintf("vid_buried_%d", i)
+		created := tasks.JobUpdate{Status: tasks.StatusCreated, ExternalID: "order-7", Prompt: prompt, Model: "kling-v2-1"}
+		w.hear(buried, tasks.TypeCreated, created)
+		w.hear(bare, tasks.TypeCreated, tasks.JobUpdate{Status: tasks.StatusCreated})
+		w.hear(named, tasks.TypeCreated, created)
+		b.Do("open "+path, chromedp.Navigate(site+path), chromedp.WaitVisible(`[data-job="`+named+`"]`))
+		before := b.Evaluate(places)
+		for _, step := range []struct {
+			job, shows string
+			change     func()
+		}{
+			{named, "40%", func() { w.progress(named, prompt, 40) }},
+			{named, "Downloading", func() {
+				w.hear(named, tasks.TypeCompleted, tasks.JobUpdate{Status: tasks.StatusCompleted, Media: []tasks.MediaLink{{Name: "video", URL: "https://cdn.example/early.mp4"}}})
+			}},
+			{named, "0.28 USD", func() { w.complete(named, prompt) }},
+			{bare, "refused by the content check", func() { w.fail(bare, "", strings.Repeat("the prompt was refused by the content check ", 9)) }},
+			{buried, "1 failure", func() { w.bury(buried, "cdn.example answered 404") }},
+		} {
+			step.change()
+			await(b, "wait for "+step.shows, fmt.Sprintf(`document.querySelector('[data-job=%q]').textContent.includes(%q)`, step.job, step.shows))
+			if after := b.Evaluate(places); after != before {
+				t.Errorf("%s: when %s showed %q, jobs moved from\n%s to\n%s", path, step.job, step.shows, before, after)
+			}
+		}
+		looks(b, func(look string) { check(t, b, site, path+", "+look) })
+	}
 }
 
 func TestFirstStepsShowWhatArrives(t *testing.T) {
