@@ -56,6 +56,8 @@ func (d *dashboard) card(row store.JobRow) jobCard {
 		card.Missing, card.MissingState = "Downloading", "running"
 	case deleted:
 		card.Blank = "Deleted because of its age"
+	case row.TestCallback:
+		card.Blank = "Test callback"
 	case row.Status == tasks.StatusCreated:
 		card.Blank = "Waiting for Kling"
 	case row.Status == tasks.StatusProcessing:

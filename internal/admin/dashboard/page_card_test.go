@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/klinghook/klinghook/internal/admin/dashboard"
@@ -20,4 +21,19 @@ func TestListsSayWhichJobFailedAndWhy(t *testing.T) {
 	} {
 		has(t, get(t, pages, path).Body.String(), want...)
 	}
+}
+
+func TestListsMarkTestCallbacks(t *testing.T) {
+	w := newWorld(t)
+	w.fail("881", "A lighthouse at dawn", "refused") // without a job, the first steps are shown
+	w.hear("882", tasks.TypeCreated, tasks.JobUpdate{Status: tasks.StatusCreated, MaybeTest: true})
+	pages := dashboard.New(w.cfg)
+	for _, path := range []string{"/", "/?view=table"} {
+		body := get(t, pages, path).Body.String()
+		has(t, body, `<span class="tag">Test callback</span>`)
+		if strings.Contains(body, "Waiting for Kling") {
+			t.Errorf("%s shows that a test callback waits", path)
+		}
+	}
+	has(t, get(t, pages, "/jobs/882").Body.String(), "Test callback</span>")
 }
