@@ -39,10 +39,11 @@ type apiAnswer struct {
 // docsPage returns the page that describes the API. It loads nothing from other hosts.
 func (d *dashboard) docsPage(description *huma.OpenAPI) http.HandlerFunc {
 	type data struct {
-		Description, Root string
-		Groups            []apiGroup
+		Paragraphs []string
+		Root       string
+		Groups     []apiGroup
 	}
-	shown := data{description.Info.Description, d.cfg.Prefix + APIPath, apiGroups(description)}
+	shown := data{strings.Split(description.Info.Description, "\n\n"), d.cfg.Prefix + APIPath, apiGroups(description)}
 	return func(w http.ResponseWriter, r *http.Request) {
 		d.show(w, r, view{Name: "api", Title: "API", Data: shown})
 	}

@@ -134,6 +134,14 @@ func TestPagesInBrowser(t *testing.T) {
 		}
 	}
 
+	b.Do("open the API", chromedp.Navigate(site+"/"), chromedp.Click(".foot a"), chromedp.WaitVisible(".api"))
+	b.Evaluate(`document.querySelectorAll("details").forEach((details) => { details.open = true }), ""`)
+	looks(b, func(look string) { check(t, b, site, "API, "+look) })
+	if got := b.Text(".api"); !strings.Contains(got, "people and programs.\n\nAuthentication: ") {
+		t.Errorf("the API's introduction has no paragraphs: %.300s", got)
+	}
+	b.Show(1280, 900, "light")
+
 	b.Do("search", chromedp.Navigate(site+"/"), chromedp.SendKeys(`[name="q"]`, "WATCHMAKER\r"), chromedp.WaitVisible(`.card:only-child`))
 	if got := b.Text(".gallery"); !strings.Contains(got, "watchmaker") || b.Evaluate("location.search") != "?q=WATCHMAKER&source=&model=&since=&until=" {
 		t.Errorf("the search leads to %s with %s", b.Evaluate("location.search"), got)
