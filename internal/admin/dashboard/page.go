@@ -13,6 +13,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -208,9 +209,33 @@ func (d *dashboard) showError(w http.ResponseWriter, r *http.Request, err error)
 	d.showProblem(w, r, problem.Status, "That did not work", title(problem.Detail)+".")
 }
 
+// problemPage is the data of a page with a problem. Back is the path to go back to.
+type problemPage struct{ Text, Back, BackName string }
+
 // showProblem shows a page with a title and a sentence.
 func (d *dashboard) showProblem(w http.ResponseWriter, r *http.Request, status int, title, text string) {
-	d.show(w, r, view{Name: "problem", Title: title, Status: status, Data: text})
+	back, name := d.backFrom(r, status)
+	d.show(w, r, view{Name: "problem", Title: title, Status: status, Data: problemPage{text, back, name}})
+}
+
+// backFrom returns the path and the name of the page that a request came from.
+func (d *dashboard) backFrom(r *http.Request, status int) (at, name string) {
+	at = strings.TrimPrefix(r.URL.Path, d.cfg.Prefix)
+	gone := status == http.StatusNotFound || status == http.StatusGone
+	switch {
+	case strings.HasPrefix(at, "/failures"):
+		query := readFailureQuery(r.PostForm)
+		query.Until = ""
+		if _, err := query.filter(time.Now()); err != nil {
+			query = failureQuery{}
+		}
+		return query.path(), "failures"
+	case strings.HasPrefix(at, "/rejections"):
+		return "/rejections", "refused deliveries"
+	case strings.HasPrefix(at, "/jobs/") && r.Method == http.MethodPost && !gone:
+		return jobPath(jobOf(r), ""), "the job"
+	}
+	return "/", "jobs"
 }
 
 // notices are the texts of a page after a form was sent, by the name in its link: for one

@@ -308,7 +308,7 @@ func timeOptions(selected string) []option {
 func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxFailuresForm)
 	if err := r.ParseForm(); err != nil {
-		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", "Go back and try again.")
+		d.showProblem(w, r, http.StatusBadRequest, "The form could not be read", "Try again.")
 		return
 	}
 	now, form := time.Now(), r.PostForm
@@ -325,7 +325,7 @@ func (d *dashboard) endFailures(w http.ResponseWriter, r *http.Request) {
 	if scope != "all" {
 		filter = store.DeadLetterFilter{IDs: idsOf(form["id"])}
 		if len(filter.IDs) == 0 {
-			d.showProblem(w, r, http.StatusBadRequest, "Nothing is selected", "Go back and select failures first.")
+			d.showProblem(w, r, http.StatusBadRequest, "Nothing is selected", "Tick the failures first.")
 			return
 		}
 	}

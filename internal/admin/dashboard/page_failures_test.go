@@ -189,7 +189,7 @@ func TestSelectedFailuresAreReplayed(t *testing.T) {
 		}
 		return nil
 	}
-	if w := f.post(url.Values{"do": {"replay selected"}}); w.Code != http.StatusBadRequest {
+	if w := f.post(url.Values{"do": {"replay selected"}, "q": {"shop"}}); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `href="/failures?q=shop">Back to failures`) {
 		t.Errorf("without a selection the answer is %d", w.Code)
 	}
 	started := f.post(url.Values{"do": {"replay selected"}, "id": {"1", "2", "nonsense"}})

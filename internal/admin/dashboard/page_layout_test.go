@@ -87,6 +87,27 @@ func TestPagesWorkBelowAPrefix(t *testing.T) {
 	}
 }
 
+func TestProblemsLeadBackToWhereOneWas(t *testing.T) {
+	w := newWorld(t)
+	w.worker.notified = 0
+	w.cfg.Prefix = "/tools"
+	w.fail("a/b", "A lighthouse at dawn", "refused")
+	pages := dashboard.New(w.cfg)
+	for _, tt := range []struct{ method, path, want string }{
+		{"POST", "/jobs/a%2Fb/notify", `href="/tools/jobs/a%2Fb">Back to the job`},
+		{"POST", "/jobs/other/download", `href="/tools/">Back to jobs`}, // which does not exist
+		{"GET", "/jobs/other", `href="/tools/">Back to jobs`},
+		{"POST", "/failures", `href="/tools/failures">Back to failures`},
+		{"GET", "/failures?kind=odd", `href="/tools/failures">Back to failures`},
+		{"GET", "/rejections?before=odd", `href="/tools/rejections">Back to refused deliveries`},
+		{"GET", "/nothing", `href="/tools/">Back to jobs`},
+	} {
+		if body := request(t, pages, tt.method, "/tools"+tt.path).Body.String(); !strings.Contains(body, tt.want) {
+			t.Errorf("%s %s lacks %s: %s", tt.method, tt.path, tt.want, body)
+		}
+	}
+}
+
 func TestFirstStepsEndWithTheFirstJob(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
