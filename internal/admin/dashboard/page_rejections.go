@@ -62,6 +62,26 @@ var signatureDetails = []struct{ part, why, advice string }{
 	{"too new", "Its time of signing is in the future: this machine's clock is slow.", "Synchronise the clock with NTP."},
 }
 
+// bodyDetails are plain words for details of a body that could not be read, by a part of
+// the detail.
+var bodyDetails = [][2]string{
+	{"request body too large", "the body is larger than the limit"},
+	{"unexpected EOF", "the connection ended before the whole body had arrived"},
+	{"i/o timeout", "the body took too long to arrive"},
+}
+
+// detailText returns the detail of a refused delivery for people.
+func detailText(rejection tasks.Rejection) string {
+	if rejection.Reason == "too_large" || rejection.Reason == "cut_short" {
+		for _, known := range bodyDetails {
+			if strings.Contains(rejection.Detail, known[0]) {
+				return known[1]
+			}
+		}
+	}
+	return withoutLinkSecrets(rejection.Detail)
+}
+
 // rejected is a refused delivery as the page shows it.
 type rejected struct {
 	tasks.Rejection
@@ -88,7 +108,7 @@ func newRejected(rejection tasks.Rejection) rejected {
 			}
 		}
 	}
-	shown.Detail = withoutLinkSecrets(rejection.Detail)
+	shown.Detail = detailText(rejection)
 	headers := withoutHeaderSecrets(rejection.Headers)
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		shown.Shown = append(shown.Shown, [2]string{name, headers[name]})

@@ -65,6 +65,24 @@ func TestRefusedDeliveriesSayWhyAndWhatToDo(t *testing.T) {
 	}
 }
 
+func TestUnreadBodiesAreExplainedInPlainWords(t *testing.T) {
+	cfg := newConfig(t)
+	for i, rejection := range []tasks.Rejection{
+		{Reason: "too_large", Detail: "http: request body too large"},
+		{Reason: "cut_short", Detail: "unexpected EOF"},
+		{Reason: "cut_short", Detail: "read tcp 10.0.0.1:8080->10.0.0.2:4711: i/o timeout"},
+		{Reason: "malformed", Detail: "body is not JSON: unexpected EOF"},
+	} {
+		rejection.ID, rejection.Source, rejection.ReceivedAt = fmt.Sprintf("rej_%d", i), "klingai", time.Now()
+		testenv.NoError(t, cfg.Store.KeepRejection(t.Context(), rejection))
+	}
+	page := get(t, dashboard.New(cfg), "/rejections").Body.String()
+	has(t, page, "the body is larger than the limit", "the connection ended before the whole body had arrived", "the body took too long to arrive", "body is not JSON: unexpected EOF")
+	if strings.Contains(page, "http: request") || strings.Contains(page, "i/o timeout") {
+		t.Errorf("the page shows errors of Go: %s", page)
+	}
+}
+
 func TestRefusedDeliveriesArePaged(t *testing.T) {
 	cfg := newConfig(t)
 	pages := dashboard.New(cfg)
