@@ -106,3 +106,18 @@ func TestFailuresInBrowser(t *testing.T) {
 		t.Errorf("the browser reported %s", complaint)
 	}
 }
+
+func TestTouchTargetsAreLargeOnPhones(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill()
+	site := w.serve(false)
+	b := browser.Open(t)
+	b.Show(390, 900, "light")
+	for path, selector := range map[string]string{"/jobs/vid_00": ".files a, .foot a", "/failures": `input[type="checkbox"]`} {
+		b.Do("open "+path, chromedp.Navigate(site+path), chromedp.WaitVisible(selector))
+		if got := b.Evaluate(`[...document.querySelectorAll('` + selector + `')].map((e) => [e.outerHTML, e.getBoundingClientRect()]).filter(([, box]) => Math.min(box.width, box.height) < 24).map(([html, box]) => html + " " + box.width + "x" + box.height).join("\n")`); got != "" {
+			t.Errorf("%s has small targets: %s", path, got)
+		}
+	}
+}
