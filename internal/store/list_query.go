@@ -250,7 +250,7 @@ func statusNames() (names []string) {
 }
 
 // eachKind returns a query for the newest jobs of each kind, as rows of seq.
-func (l *jobList) eachKind(kinds []jobKind, limit string) (query string, args []any) {
+func (l *jobList) eachKind(kinds []jobKind, limit int) (query string, args []any) {
 	var conditions where
 	for _, k := range kinds {
 		conditions.args = append(conditions.args, k.status, k.source, k.model)
@@ -263,26 +263,26 @@ func (l *jobList) eachKind(kinds []jobKind, limit string) (query string, args []
 	conditions.andIf(l.Platform != "", "i.platform = ?", storable(l.Platform))
 	conditions.andIf(true, "i.status = k.status AND i.source = k.source AND i.model = k.model")
 	l.andRange(&conditions, "i.seq")
-	newest := `SELECT i.seq FROM ` + table + ` i` + conditions.String() + ` ORDER BY i.seq DESC LIMIT ` + limit
+	newest := `SELECT i.seq FROM ` + table + ` i` + conditions.String() + ` ORDER BY i.seq DESC LIMIT ` + strconv.Itoa(limit)
 	return `WITH kinds(status, source, model) AS (VALUES ` + tuples(len(kinds), 3) + `) SELECT j.seq FROM kinds k ` + l.dialect.forEach(newest), conditions.args
 }
 
 // newest selects the newest jobs of kinds.
 func (l *jobList) newest(kinds []jobKind, limit int) (string, []any) {
-	query, args := l.eachKind(kinds, strconv.Itoa(limit))
+	query, args := l.eachKind(kinds, limit)
 	return query + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(limit), args
 }
 
 // countFew counts the jobs of kinds, up to one more than few.
 func (l *jobList) countFew(kinds []jobKind) (string, []any) {
-	limit := strconv.Itoa(l.few + 1)
+	limit := l.few + 1
 	query, args := l.eachKind(kinds, limit)
-	return `SELECT count(*) FROM (` + query + ` LIMIT ` + limit + `) counted`, args
+	return `SELECT count(*) FROM (` + query + ` LIMIT ` + strconv.Itoa(limit) + `) counted`, args
 }
 
 // searchFew searches the jobs of each kind for the text.
 func (l *jobList) searchFew(kinds []jobKind) (string, []any) {
-	query, args := l.eachKind(kinds, strconv.Itoa(l.few))
+	query, args := l.eachKind(kinds, l.few)
 	selected := where{args: args}
 	l.andText(&selected)
 	return `SELECT j.seq FROM (` + query + `) j CROSS JOIN job_search t` + selected.String() + ` ORDER BY j.seq DESC LIMIT ` + strconv.Itoa(l.Limit), selected.args
