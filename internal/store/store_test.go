@@ -26,21 +26,6 @@ func recordOne(ctx context.Context, db *store.Store, ev tasks.Event, update *tas
 	return owed[0], nil
 }
 
-// migrated opens the database at a URL with its schema.
-func migrated(t testing.TB, url string) *store.Store {
-	t.Helper()
-	db, err := store.Create(t.Context(), url)
-	testenv.NoError(t, err)
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	_, err = db.Migrate(t.Context())
-	testenv.NoError(t, err)
-	return db
-}
-
 // migrate creates the schema in the database at a URL.
 func migrate(url string) error {
 	db, err := store.Create(context.Background(), url)
@@ -51,17 +36,39 @@ func migrate(url string) error {
 	return errors.Join(err, db.Close())
 }
 
+// migrated opens the database at a URL with its schema.
+func migrated(t testing.TB, url string) *store.Store {
+	t.Helper()
+	testenv.NoError(t, migrate(url))
+	return opened(t, url)
+}
+
+// opened opens a database that has its schema.
+func opened(t testing.TB, url string) *store.Store {
+	t.Helper()
+	db, err := store.Open(t.Context(), url)
+	testenv.NoError(t, err)
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
 // onBoth runs a test on an empty, migrated database of each kind, both at once.
 func onBoth(t *testing.T, f func(t *testing.T, db *store.Store)) {
 	t.Helper()
-	urls := map[string]func(t *testing.T) string{
-		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "with space", "k.db") },
-		"postgres": func(t *testing.T) string { return testenv.FilledPostgres(t, migrate) },
+	databases := map[string]func(t *testing.T) *store.Store{
+		"sqlite": func(t *testing.T) *store.Store {
+			return migrated(t, "sqlite:"+filepath.Join(t.TempDir(), "with space", "k.db"))
+		},
+		"postgres": func(t *testing.T) *store.Store { return opened(t, testenv.FilledPostgres(t, migrate)) },
 	}
-	for name, url := range urls {
+	for name, database := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f(t, migrated(t, url(t)))
+			f(t, database(t))
 		})
 	}
 }
