@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,17 +43,19 @@ func RepeatsOf(ctx context.Context, rdb redis.UniversalClient, eventIDs []string
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, fmt.Errorf("read repeats of events: %w", err)
+	}
 	repeats := make(map[string][]time.Time)
 	for i, id := range eventIDs {
 		var times []int64
-		err = errors.Join(err, lists[i].ScanSlice(&times))
+		if err := lists[i].ScanSlice(&times); err != nil {
+			return nil, fmt.Errorf("read repeats of %s: %w", id, err)
+		}
 		slices.Sort(times)
 		for _, micros := range times {
 			repeats[id] = append(repeats[id], time.UnixMicro(micros).UTC())
 		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read repeats of events: %w", err)
 	}
 	return repeats, nil
 }

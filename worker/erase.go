@@ -93,13 +93,9 @@ func (e *Eraser) erase(ctx context.Context, list []store.Erasure) (n Erased, err
 
 // forgetRepeats deletes what Redis knows of repeated deliveries.
 func (e *Eraser) forgetRepeats(ctx context.Context, job tasks.JobKey) error {
-	events, err := e.Store.Events(ctx, store.EventFilter{Job: job})
-	if err != nil || len(events) == 0 {
+	ids, err := e.Store.EventIDs(ctx, job)
+	if err != nil || len(ids) == 0 {
 		return err
-	}
-	ids := make([]string, len(events))
-	for i, event := range events {
-		ids[i] = event.ID
 	}
 	return tasks.ForgetRepeats(ctx, e.Redis, ids)
 }

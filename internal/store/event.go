@@ -151,6 +151,13 @@ func (s *Store) Events(ctx context.Context, f EventFilter) ([]StoredEvent, error
 	return events, wrap(err, "list events")
 }
 
+// EventIDs returns the ids of a job's events.
+func (s *Store) EventIDs(ctx context.Context, job tasks.JobKey) ([]string, error) {
+	conditions := EventFilter{Job: job}.where()
+	ids, err := collect(ctx, s.db, scanOne[string], `SELECT id FROM events`+conditions.String(), conditions.args...)
+	return ids, wrap(err, "list event ids of %s", job)
+}
+
 func (f EventFilter) where() (conditions where) {
 	conditions.andIf(f.Job.ID != "", "platform = ? AND job_id = ?", f.Job.Platform, f.Job.ID)
 	conditions.andIf(f.Type != "", "type = ?", f.Type)

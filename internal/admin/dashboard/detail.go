@@ -124,13 +124,10 @@ func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, []
 func (d *dashboard) addRepeats(ctx context.Context, events []Event) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	ids := make([]string, len(events))
-	for i, event := range events {
-		ids[i] = event.ID
-	}
-	repeats, err := tasks.RepeatsOf(ctx, d.cfg.Redis, ids)
+	repeats, err := tasks.RepeatsOf(ctx, d.cfg.Redis, listed(events, func(event Event) string { return event.ID }))
 	if err != nil {
 		d.cfg.Log.Debug("repeated deliveries not read", zap.Error(err))
+		return
 	}
 	for i, event := range events {
 		// asynq may run the task of one delivery twice.
