@@ -34,13 +34,12 @@ func invalid(location, format string, args ...any) *Problem {
 	return &Problem{http.StatusUnprocessableEntity, fmt.Sprintf(format, args...), location}
 }
 
-// forAPI returns the problem as the API answers it.
-func (p *Problem) forAPI() huma.StatusError {
-	var details []error
-	if p.Location != "" {
-		details = append(details, &huma.ErrorDetail{Location: p.Location, Message: p.Detail})
+// details returns the parameter or field with the problem, if any, as the API lists it.
+func (p *Problem) details() []error {
+	if p.Location == "" {
+		return nil
 	}
-	return huma.NewError(p.Status, p.Detail, details...)
+	return []error{&huma.ErrorDetail{Location: p.Location, Message: p.Detail}}
 }
 
 // problemOf returns the problem to show for an error. It logs errors that the user cannot

@@ -52,7 +52,7 @@ func (d *dashboard) newAPI() *apiHandler {
 	api.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
 		url := ctx.URL()
 		if problem := checkQuery(ctx.Method(), url.RawQuery); problem != nil {
-			_ = huma.WriteErr(api.huma, ctx, problem.Status, problem.Detail, &huma.ErrorDetail{Location: problem.Location, Message: problem.Detail}) // The client may have gone.
+			_ = huma.WriteErr(api.huma, ctx, problem.Status, problem.Detail, problem.details()...) // The client may have gone.
 			return
 		}
 		next(ctx)
@@ -161,7 +161,7 @@ func add[In, Out any](d *dashboard, api huma.API, op huma.Operation, serve func(
 			return nil, known
 		}
 		problem := d.problemOf(err)
-		answer := problem.forAPI()
+		answer := huma.NewError(problem.Status, problem.Detail, problem.details()...)
 		if problem.Status == http.StatusServiceUnavailable {
 			return nil, huma.ErrorWithHeaders(answer, http.Header{"Retry-After": {"5"}})
 		}

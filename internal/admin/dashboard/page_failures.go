@@ -101,9 +101,11 @@ func (d *dashboard) failuresLink(q failureQuery, more ...string) string {
 	return d.cfg.Prefix + q.path(more...)
 }
 
-// path returns the path and query of the selected failures, with more values.
+// path returns the path and query of the page of the selected failures, with more values.
+// The page also shows later ones.
 func (q failureQuery) path(more ...string) string {
 	values := q.values()
+	values.Del("until")
 	for i := 0; i+1 < len(more); i += 2 {
 		values.Set(more[i], more[i+1])
 	}
@@ -281,9 +283,7 @@ func (d *dashboard) groups(r *http.Request, query failureQuery, filter store.Dea
 	for _, group := range groups {
 		query.Kind, query.Cause = string(group.Kind), group.Cause
 		group.Example.Error = withoutLinkSecrets(group.Example.Error)
-		shown := query
-		shown.Until = ""
-		list = append(list, failureGroup{group, kindName(group.Kind), d.failuresLink(shown), query.values()})
+		list = append(list, failureGroup{group, kindName(group.Kind), d.failuresLink(query), query.values()})
 	}
 	return list, err
 }
@@ -363,9 +363,7 @@ type confirmation struct {
 }
 
 func newConfirmation(form url.Values, total int64, filter store.DeadLetterFilter, prefix string) confirmation {
-	query := readFailureQuery(form)
-	query.Until = ""
-	ask := confirmation{Total: total, Form: form, Back: prefix + query.path()}
+	ask := confirmation{Total: total, Form: form, Back: prefix + readFailureQuery(form).path()}
 	if len(filter.IDs) > 0 {
 		return ask
 	}

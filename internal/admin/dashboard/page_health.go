@@ -127,10 +127,10 @@ func (d *dashboard) routeHealth(mux *http.ServeMux) {
 func (d *dashboard) showHealth(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	var page healthPage
-	read := func(part string, read func(context.Context) error) {
+	read := func(part string, from func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 		defer cancel()
-		if err := read(ctx); err != nil {
+		if err := from(ctx); err != nil {
 			d.cfg.Log.Warn("health not read", zap.String("part", part), zap.Error(err))
 			page.Down = append(page.Down, part)
 		}
