@@ -199,10 +199,11 @@ func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
 	}
 	ctx, cancel := w.noteContext(ctx)
 	defer cancel()
-	failure := store.Failure{Attempt: attempt.number, At: attempt.start, Error: err.Error()}
 	if !last {
 		w.metrics.observe(attempt.task.Kind, outcomeRetry, attempt.duration)
-		w.noted(attempt, w.cfg.Store.RecordFailure(ctx, attempt.task.ID, failure))
+		w.noted(attempt, w.cfg.Store.RecordAttempt(ctx, store.TaskAttempt{
+			TaskID: attempt.task.ID, Number: attempt.number, At: attempt.start, Duration: attempt.duration, Error: err.Error(),
+		}))
 		if attempt.handler.noteFailure != nil {
 			w.noted(attempt, attempt.handler.noteFailure(ctx, attempt.task.Payload, err))
 		}
@@ -210,6 +211,7 @@ func (w *Worker) HandleError(ctx context.Context, task *asynq.Task, err error) {
 		return
 	}
 	w.metrics.observe(attempt.task.Kind, outcomeArchived, attempt.duration)
+	failure := store.Failure{Attempt: attempt.number, At: attempt.start, DurationSeconds: attempt.duration.Seconds(), Error: err.Error()}
 	if buryErr := w.bury(ctx, attempt.task, failure, err); buryErr != nil {
 		err = errors.Join(err, buryErr) // a sweep finds the task in the archive
 	}

@@ -40,6 +40,7 @@ func (q *inquirer) settle(ctx context.Context, lookup store.Lookup, job *kling.A
 		return q.conclude(ctx, lookup, lookupUnknown, false)
 	}
 	// Kling may know the job, but its answer is unreadable or refused.
+	lookup.Answer.Error = err.Error()
 	q.w.cfg.Log.Warn("look-up got no usable answer", zap.Stringer("job_id", lookup.Job), zap.Error(err))
 	return q.conclude(ctx, lookup, lookupUnclear, false)
 }
@@ -53,7 +54,7 @@ func (q *inquirer) conclude(ctx context.Context, lookup store.Lookup, outcome st
 	}
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
-	lookup.At, lookup.Outcome = now, outcome
+	lookup.Answer.Outcome = outcome
 	next := q.After
 	if lookup.Request == 0 {
 		next = q.wait(lookup.Asked + 1)

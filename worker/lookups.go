@@ -208,7 +208,9 @@ func (q *inquirer) askAbout(ctx context.Context, due []store.Lookup) error {
 		if q.w.cfg.Now().Sub(start) > lookupRound {
 			return nil
 		}
+		asked := q.w.cfg.Now()
 		job, err := q.askLegacy(ctx, lookup)
+		lookup.Answer.At, lookup.Answer.Took = asked, q.w.cfg.Now().Sub(asked)
 		if err != nil && !isAboutJobs(err) {
 			return q.pause(ctx, err, lookup)
 		}
@@ -228,7 +230,9 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	for i, lookup := range list {
 		ids[i] = lookup.Job.ID
 	}
+	asked := q.w.cfg.Now()
 	jobs, askErr := q.Kling.Jobs(ctx, ids...)
+	took := q.w.cfg.Now().Sub(asked)
 	found := make(map[string]*kling.Answer, len(jobs))
 	for i := range jobs {
 		found[jobs[i].ID] = &jobs[i]
@@ -237,6 +241,7 @@ func (q *inquirer) askTogether(ctx context.Context, list []store.Lookup) (missin
 	var unasked []store.Lookup
 	for _, lookup := range list {
 		job := found[lookup.Job.ID]
+		lookup.Answer.At, lookup.Answer.Took = asked, took
 		switch {
 		case job != nil:
 			err = q.settle(ctx, lookup, job, nil)
@@ -288,8 +293,10 @@ func (q *inquirer) pause(ctx context.Context, err error, jobs ...store.Lookup) e
 	wait := max(kling.WaitOf(err), lookupEvery<<min(q.failures, 10))
 	q.failures++
 	q.quietUntil = now.Add(min(wait, q.After))
+	reason := err.Error()
 	err = fmt.Errorf("ask Kling: %w", err)
 	for _, lookup := range jobs {
+		lookup.Answer.Outcome, lookup.Answer.Error = lookupFailed, reason
 		silent, most := now.Sub(lookup.HeardAt), q.GiveUp+min(q.GiveUp, lookupCap)
 		if lookup.NoMedia != "" {
 			most = noMediaLimit

@@ -337,8 +337,11 @@ func TestEndedJobIsNeverLost(t *testing.T) {
 	if events, err := w.store.ListEvents(t.Context(), store.EventQuery{Job: tasks.KlingJob("881"), Limit: 10}); err != nil || len(events) != 1 {
 		t.Errorf("events are %+v, %v; want the webhook alone", events, err)
 	}
-	if state, err := w.store.LookupStateOf(t.Context(), tasks.KlingJob("881")); err != nil || !state.NextAt.IsZero() || !state.RequestedAt.IsZero() || !state.LastAt.Equal(w.clock()) || state.LastOutcome != "unknown" {
-		t.Errorf("look-ups are %+v, %v; want an unknown job and none due", state, err)
+	if state, err := w.store.LookupStateOf(t.Context(), tasks.KlingJob("881")); err != nil || !state.NextAt.IsZero() || !state.RequestedAt.IsZero() {
+		t.Errorf("look-ups are %+v, %v; want none due", state, err)
+	}
+	if answers, err := w.store.AnswersOf(t.Context(), tasks.KlingJob("881")); err != nil || len(answers) != 1 || !answers[0].At.Equal(w.clock()) || answers[0].Outcome != "unknown" {
+		t.Errorf("answers are %+v, %v; want an unknown job", answers, err)
 	}
 }
 

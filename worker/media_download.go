@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
 
@@ -68,6 +69,7 @@ func isTaskOfGivenUp(ctx context.Context, file store.Media) bool {
 
 // fetch downloads a file from the link in m, publishes it and notes it in the store.
 func (w *Worker) fetch(ctx context.Context, m store.Media) error {
+	start := w.cfg.Now()
 	err := w.traced(ctx, "download file", func(ctx context.Context) error {
 		file, err := w.cfg.Fetcher.Download(ctx, media.Request{
 			Link: m.URL, Kind: tasks.KindOfMedia(m.Name), Bucket: w.cfg.Bucket, Object: media.ObjectName(m.Job, m.Name),
@@ -77,7 +79,7 @@ func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 			return err
 		}
 		defer file.Discard()
-		if err := w.publish(ctx, m, file); err != nil {
+		if err := w.publish(ctx, m, file, start); err != nil {
 			return err
 		}
 		if m.Object != "" && m.Object != file.Object {
@@ -92,16 +94,29 @@ func (w *Worker) fetch(ctx context.Context, m store.Media) error {
 }
 
 // publish publishes a complete file and marks it as stored, if its link is still current.
-func (w *Worker) publish(ctx context.Context, m store.Media, file *media.File) error {
+// start is when its download began.
+func (w *Worker) publish(ctx context.Context, m store.Media, file *media.File, start time.Time) error {
 	m.Object, m.Size, m.SHA256, m.ContentType = file.Object, file.Size, file.SHA256, file.ContentType
 	return w.traced(ctx, "store file", func(ctx context.Context) error {
 		// If a newer link came meanwhile, it has its own task.
-		_, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), file.Publish)
+		superseded, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), file.Publish)
+		if err == nil && !superseded {
+			w.noteStored(ctx, file.Size, start)
+		}
 		if errors.Is(err, store.ErrNotFound) { // its job was deleted meanwhile
 			err = errors.Join(err, w.cfg.Bucket.Remove(context.WithoutCancel(ctx), m.Object))
 		}
 		return err
 	}, attribute.Int64("klinghook.media.size", file.Size))
+}
+
+// noteStored records a download that stored a file of size bytes.
+func (w *Worker) noteStored(ctx context.Context, size int64, start time.Time) {
+	retried, _ := asynq.GetRetryCount(ctx)
+	attempt := store.TaskAttempt{TaskID: workID(ctx), Number: retried + 1, At: start, Duration: w.cfg.Now().Sub(start), Size: size}
+	if err := w.cfg.Store.RecordAttempt(ctx, attempt); err != nil { // the file is stored all the same
+		w.cfg.Log.Debug("download not recorded", zap.String("task_id", attempt.TaskID), zap.Error(err))
+	}
 }
 
 // hostOf returns the host of a link: the rest is a secret.

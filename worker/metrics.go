@@ -23,6 +23,7 @@ const (
 	lookupFound   = "found"
 	lookupUnknown = "unknown"
 	lookupUnclear = "unclear" // no usable answer
+	lookupFailed  = "failed"  // refused or unreachable; not counted
 	lookupLost    = "lost"    // silent for too long; counted in addition to the others
 )
 

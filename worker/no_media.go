@@ -91,7 +91,7 @@ func aboutNoMedia(payload []byte) (job tasks.JobKey, eventID string) {
 func (q *inquirer) concludeNoMedia(ctx context.Context, lookup store.Lookup, outcome string, found bool) error {
 	now := q.w.cfg.Now()
 	q.w.metrics.lookups.WithLabelValues(outcome).Inc()
-	lookup.At, lookup.Outcome = now, outcome
+	lookup.Answer.Outcome = outcome
 	// A requested look-up does not count.
 	if found || lookup.Request != 0 || lookup.Asked+1 < noMediaAsks && now.Sub(lookup.HeardAt) < noMediaLimit {
 		wait := min(noMediaWait, q.After) << min(lookup.Asked, noMediaAsks)

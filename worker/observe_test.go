@@ -99,7 +99,7 @@ func TestObserverReplacesTheLog(t *testing.T) {
 	}
 }
 
-func TestFailedAttemptsOfADoneTaskAreKept(t *testing.T) {
+func TestAttemptsOfADoneTaskAreKept(t *testing.T) {
 	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
 	var asked atomic.Int32
 	serve := f.serve
@@ -116,8 +116,11 @@ func TestFailedAttemptsOfADoneTaskAreKept(t *testing.T) {
 	f.renew(t)
 	f.work(t)
 	f.checkMedia(t, "vid_1", store.MediaStored, "")
-	failures, err := f.store.FailuresOf(t.Context(), tasks.KlingJob("vid_1"))
-	if err != nil || len(failures) != 1 || failures[0].Attempt != 1 || !strings.Contains(failures[0].Error, "503") {
-		t.Errorf("failures %+v, %v; want one with status 503", failures, err)
+	attempts, err := f.store.TaskAttemptsOf(t.Context(), tasks.KlingJob("vid_1"))
+	if err != nil || len(attempts) != 2 || attempts[0].Number != 1 || !strings.Contains(attempts[0].Error, "503") || attempts[0].Duration <= 0 {
+		t.Fatalf("attempts %+v, %v; want two, the first with status 503", attempts, err)
+	}
+	if stored := attempts[1]; stored.TaskID != attempts[0].TaskID || stored.Error != "" || stored.Size != int64(len(video)) || stored.Duration <= 0 {
+		t.Errorf("the second attempt is %+v, want the stored file", stored)
 	}
 }

@@ -30,9 +30,21 @@ func (w *Worker) renewLink(ctx context.Context, file store.Media) (fresh store.M
 	if err != nil {
 		return file, false, err
 	}
+	asked := w.cfg.Now()
 	job, err := w.cfg.Lookups.Kling.Job(ctx, file.Job.ID, KindsOf(api)...)
+	answer := store.LookupAnswer{At: asked, Took: w.cfg.Now().Sub(asked), Outcome: lookupFound}
+	unknown := errors.Is(err, kling.ErrNotFound) || errors.Is(err, kling.ErrInvalid) || errors.Is(err, kling.ErrNeedsAPIKey)
 	switch {
-	case errors.Is(err, kling.ErrNotFound), errors.Is(err, kling.ErrInvalid), errors.Is(err, kling.ErrNeedsAPIKey):
+	case unknown:
+		answer.Outcome = lookupUnknown
+	case err != nil:
+		answer.Outcome, answer.Error = lookupFailed, err.Error()
+	}
+	if noteErr := w.cfg.Store.RecordAnswer(ctx, file.Job, answer); noteErr != nil {
+		return file, false, noteErr
+	}
+	switch {
+	case unknown:
 		return file, false, nil
 	case err != nil:
 		return file, false, tasks.RetryAfter(err, kling.WaitOf(err))

@@ -134,7 +134,7 @@ func deadlettersShowCommand() *cobra.Command {
 		Long: `show prints a dead letter with the payload of its task and the error of each attempt.
 
 --json prints an object with the fields of "klinghook deadletters list --json",
-failures (attempt, at, error) and payload.`,
+failures (attempt, at, duration_seconds, error) and payload.`,
 		Example: `  klinghook deadletters show 17`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
@@ -211,7 +211,7 @@ func printLetter(w io.Writer, letter letterJSON) error {
 		{"Kind", letter.Kind}, {"Task", letter.TaskID}, {"Job", letter.job()}, {"Event", letter.EventID}, {"Failed", clock(letter.FailedAt)},
 	})
 	_, payloadErr := fmt.Fprintf(w, "\nPayload\n%s\n", oneLine(letter.Payload+string(letter.PayloadBase64)))
-	return errors.Join(err, payloadErr, table[store.Failure]{"", []string{"ATTEMPT", "AT", "ERROR"}, func(failure store.Failure) []string {
-		return []string{strconv.Itoa(failure.Attempt), clock(failure.At), failure.Error}
+	return errors.Join(err, payloadErr, table[store.Failure]{"", []string{"ATTEMPT", "AT", "TOOK", "ERROR"}, func(failure store.Failure) []string {
+		return []string{strconv.Itoa(failure.Attempt), clock(failure.At), seconds(failure.DurationSeconds), failure.Error}
 	}}.section(w, "Attempts", letter.Failures))
 }

@@ -231,7 +231,7 @@ func printDestination(w io.Writer, d destinationJSON) error {
 			{"Next try", clock(d.ProbeAt)}, {"Waiting", strconv.Itoa(d.Waiting)}, {"Configured", clock(d.ConfiguredAt)},
 		}),
 		table[attemptJSON]{"", []string{"AT", "DURATION", "STATUS", "NOTIFICATION", "ANSWER", "ERROR"}, func(a attemptJSON) []string {
-			return []string{clock(a.At), strconv.FormatFloat(a.DurationSeconds, 'f', 3, 64) + " s", a.statusText(), a.NotificationID, cut(a.Answer, 60), errorText(a.Error)}
+			return []string{clock(a.At), seconds(a.DurationSeconds), a.statusText(), a.NotificationID, cut(a.Answer, 60), errorText(a.Error)}
 		}}.section(w, "Attempts", d.Attempts),
 	)
 }

@@ -55,13 +55,14 @@ func TestHelpNamesEveryFieldOfJSON(t *testing.T) {
 		{"jobs show", dashboard.Notification{}, nil},
 		{"jobs show", dashboard.SendAttempt{}, nil},
 		{"jobs show", dashboard.Lookups{}, nil},
-		{"jobs show", dashboard.TaskFailure{}, nil},
+		{"jobs show", dashboard.LookupAnswer{}, nil},
+		{"jobs show", dashboard.TaskAttempt{}, nil},
 		{"jobs show", struct {
 			M any `json:"media"`
 			N any `json:"notifications"`
 			E any `json:"events"`
 			L any `json:"lookups"`
-			F any `json:"failures"`
+			P any `json:"attempts"`
 			D any `json:"dead_letters"`
 			R any `json:"repeat"`
 			T any `json:"late"`

@@ -111,9 +111,11 @@ func jobsShowCommand() *cobra.Command {
                  had the same body) and late (an earlier one reported a later state);
                  repeated_at (when it was delivered again) is only in the API
   lookups        an object with api, tracked_at, asked (the number of look-ups since
-                 the job last changed), next_at, last_at and last_outcome (found,
-                 unknown, unclear), and requested_at and retry_at of a requested look-up
-  failures       failed attempts that were not the last: task_id, attempt, at, error
+                 the job last changed), next_at, requested_at and retry_at of a requested
+                 look-up, and answers (at, duration_seconds, outcome: found, unknown,
+                 unclear or failed, error)
+  attempts       those that failed and were not the last, and downloads that stored a
+                 file: task_id, attempt, at, duration_seconds, error, size
   dead_letters   as "klinghook deadletters show --json" prints them, without payload`,
 		Example: `  klinghook jobs show vid_abc123
   klinghook jobs show vid_abc123 --json | jq -r '.media[].object'`,

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -158,6 +159,14 @@ func errorText(text string) string {
 		return string(runes[:head]) + "…" + string(runes[len(runes)-(most-head-1):])
 	}
 	return line
+}
+
+// seconds formats a duration for people; empty if zero.
+func seconds(n float64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(n, 'f', 3, 64) + " s"
 }
 
 // clock formats a time for people; empty if zero.

@@ -85,7 +85,7 @@ func (s *Store) recordAttempts(ctx context.Context, tx *sql.Tx, name string, lis
 			continue
 		}
 		slot := (before.attempts - int64(len(indexes)-i)) % KeptAttempts
-		rows = append(rows, []any{name, slot, storable(attempt.NotificationID), s.dialect.time(attempt.At), attempt.Status, attempt.Duration.Milliseconds(), cutAnswer(attempt.Answer), storable(attempt.Error)})
+		rows = append(rows, []any{name, slot, storable(attempt.NotificationID), s.dialect.time(attempt.At), attempt.Status, milliseconds(attempt.Duration), cutAnswer(attempt.Answer), storable(attempt.Error)})
 	}
 	_, err = insertRows(ctx, tx, s.dialect, scanOne[int], `INSERT INTO destination_attempts (destination, slot, notification_id, attempted_at, status, duration_ms, answer, error)`, rows, `
 		ON CONFLICT (destination, slot) DO UPDATE SET notification_id = excluded.notification_id, attempted_at = excluded.attempted_at,

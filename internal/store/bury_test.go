@@ -39,7 +39,7 @@ func TestBuryingTasksAgainKeepsTheirFailures(t *testing.T) {
 		for i := range n {
 			id := fmt.Sprintf("task-%03d", i)
 			many = append(many, dead(id, "vid_"+id, "gone", 1))
-			testenv.NoError(t, db.RecordFailure(t.Context(), id, store.Failure{Attempt: 1, At: received, Error: "busy " + id}))
+			testenv.NoError(t, db.RecordAttempt(t.Context(), store.TaskAttempt{TaskID: id, Number: 1, At: received, Error: "busy " + id}))
 		}
 		for range 2 {
 			testenv.NoError(t, db.Bury(t.Context(), many...))
@@ -62,7 +62,7 @@ func TestBuryingTasksAgainKeepsTheirFailures(t *testing.T) {
 func TestTextThatPostgresRejectsCanBeBuried(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		odd := store.DeadLetter{Task: tasks.Task{Kind: "a\x00\xff", ID: "b\x00\xff"}, Job: tasks.KlingJob("c\x00"), EventID: "\xff", Error: "d\x00", FailedAt: received}
-		testenv.NoError(t, db.RecordFailure(t.Context(), odd.Task.ID, store.Failure{Attempt: 1, At: received, Error: "e\x00"}))
+		testenv.NoError(t, db.RecordAttempt(t.Context(), store.TaskAttempt{TaskID: odd.Task.ID, Number: 1, At: received, Error: "e\x00"}))
 		testenv.NoError(t, db.Bury(t.Context(), odd, dead("task-1", "vid_1", "gone", 0)))
 		buried, err := db.Buried(t.Context(), []string{odd.Task.ID, "task-1", "task-2"})
 		if err != nil || !buried[odd.Task.ID] || !buried["task-1"] || buried["task-2"] {

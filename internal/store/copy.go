@@ -17,7 +17,7 @@ var ErrNotEmpty = errors.New("the database is not empty")
 // tables returns all tables of the schema, referenced ones first. A test compares it
 // with the schema.
 func tables() []string {
-	return []string{"events", "jobs", "job_tags", "job_search", "media", "notifications", "destinations", "destination_attempts", "task_failures", "dead_letters", "rejections", "lookup_requests", "erasures", "doomed_objects"}
+	return []string{"events", "jobs", "job_tags", "job_search", "media", "notifications", "destinations", "destination_attempts", "task_attempts", "dead_letters", "rejections", "lookup_requests", "lookups", "erasures", "doomed_objects"}
 }
 
 // Copy copies all rows of another database, of either kind, and returns their number.

@@ -42,7 +42,8 @@ func fill(t *testing.T, db *store.Store) {
 	must(err)
 	_, err = db.RecordAttempts(ctx, []store.SendAttempt{{NotificationID: "n", Destination: "shop", At: received, Duration: time.Second, Status: 500, Answer: "é", Error: "500"}})
 	must(err)
-	must(db.RecordFailure(ctx, "task-0", store.Failure{Attempt: 1, At: received, Error: "busy"}))
+	must(db.RecordAnswer(ctx, fal, store.LookupAnswer{At: received, Took: time.Second, Outcome: "unclear", Error: "é"}))
+	must(db.RecordAttempt(ctx, store.TaskAttempt{TaskID: "task-0", Number: 1, At: received, Error: "busy"}))
 	must(db.Bury(ctx, dead("task-1", "vid_1", "gone", 1), dead("task-2", "vid_1", "gone", 2)))
 	// A deleted job leaves a tombstone and an object to delete.
 	ev.ID, update.EventID, ev.Job, update.Job = "klingai:old", "klingai:old", tasks.KlingJob("vid_3"), tasks.KlingJob("vid_3")

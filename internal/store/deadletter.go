@@ -53,20 +53,14 @@ type DeadLetter struct {
 type Failure struct {
 	// Attempt counts from 1.
 	Attempt int       `json:"attempt" doc:"From 1."`
-	At      time.Time `json:"at" doc:"When it failed."`
-	Error   string    `json:"error" doc:"Why it failed."`
+	At      time.Time `json:"at" doc:"When it began."`
+	// DurationSeconds is 0 if unknown.
+	DurationSeconds float64 `json:"duration_seconds,omitempty" doc:"How long it took. Missing if unknown."`
+	Error           string  `json:"error" doc:"Why it failed."`
 }
 
-// RecordFailure stores the error of an attempt that will be retried. If the task becomes a
-// dead letter, its failures move there.
-func (s *Store) RecordFailure(ctx context.Context, taskID string, failure Failure) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO task_failures (task_id, failed_at, attempt, error) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-		storable(taskID), s.dialect.time(failure.At), failure.Attempt, storable(failure.Error))
-	return wrap(err, "record failure of %s", taskID)
-}
-
-// Bury stores dead letters in one transaction, with the failures stored by
-// [Store.RecordFailure]. Each needs Task, Error and FailedAt; Failures are further
+// Bury stores dead letters in one transaction, with the failed attempts
+// stored by [Store.RecordAttempt]. Each needs Task, Error and FailedAt; Failures are further
 // attempts. Bury updates an open dead letter of the same task, and drops dead letters of
 // deleted jobs.
 func (s *Store) Bury(ctx context.Context, letters ...DeadLetter) error {
@@ -95,10 +89,10 @@ func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
 	if err != nil {
 		return err
 	}
-	noted, err := collect(ctx, tx, func(row scanner) (failure Failure, err error) {
-		err = row.Scan(&failure.Attempt, instant{&failure.At}, &failure.Error)
-		return failure, err
-	}, `SELECT attempt, failed_at, error FROM task_failures WHERE task_id = $1 ORDER BY failed_at, attempt`, id)
+	noted, err := collect(ctx, tx, func(row scanner) (Failure, error) {
+		attempt, err := scanTaskAttempt(row)
+		return Failure{attempt.Number, attempt.At, attempt.Duration.Seconds(), attempt.Error}, err
+	}, selectTaskAttempt+` WHERE task_id = $1 AND error <> '' ORDER BY attempted_at, attempt`, id)
 	if err != nil {
 		return err
 	}
@@ -116,7 +110,7 @@ func (s *Store) bury(ctx context.Context, tx *sql.Tx, letter DeadLetter) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM task_failures WHERE task_id = $1`, id)
+	_, err = tx.ExecContext(ctx, `DELETE FROM task_attempts WHERE task_id = $1 AND error <> ''`, id)
 	return err
 }
 

@@ -19,10 +19,6 @@ type LookupState struct {
 	// due, unless it lacks a file.
 	Asked  int
 	NextAt time.Time
-	// LastAt is when Kling was last asked, and LastOutcome what came of it, as in metrics:
-	// found, unknown or unclear.
-	LastAt      time.Time
-	LastOutcome string
 	// RequestedAt is when a pending look-up was requested, and RetryAt is when it is
 	// retried after a failure.
 	RequestedAt, RetryAt time.Time
@@ -31,10 +27,10 @@ type LookupState struct {
 // LookupStateOf returns the state of a job's look-ups, or ErrNotFound.
 func (s *Store) LookupStateOf(ctx context.Context, job tasks.JobKey) (LookupState, error) {
 	state, err := one(ctx, s.db, func(row scanner) (state LookupState, err error) {
-		err = row.Scan(&state.API, instant{&state.TrackedAt}, &state.Asked, instant{&state.NextAt}, instant{&state.LastAt}, &state.LastOutcome, instant{&state.RequestedAt}, instant{&state.RetryAt})
+		err = row.Scan(&state.API, instant{&state.TrackedAt}, &state.Asked, instant{&state.NextAt}, instant{&state.RequestedAt}, instant{&state.RetryAt})
 		return state, err
 	}, `
-		SELECT j.api, j.tracked_at, j.lookups, CASE WHEN j.status IN ('created', 'processing') OR j.no_media <> '' THEN j.lookup_at END, j.looked_up_at, j.lookup_outcome, r.requested_at, r.retry_at
+		SELECT j.api, j.tracked_at, j.lookups, CASE WHEN j.status IN ('created', 'processing') OR j.no_media <> '' THEN j.lookup_at END, r.requested_at, r.retry_at
 		FROM jobs j LEFT JOIN lookup_requests r ON r.platform = j.platform AND r.job_id = j.id
 		WHERE j.platform = $1 AND j.id = $2`, job.Platform, job.ID)
 	return state, wrap(err, "read look-ups of %s", job)
@@ -65,24 +61,4 @@ func (s *Store) AttemptsOf(ctx context.Context, job tasks.JobKey) ([]SendAttempt
 	list, err := collect(ctx, s.db, scanAttempt, selectAttempt+`
 		WHERE notification_id IN (SELECT id FROM notifications WHERE platform = $1 AND job_id = $2) ORDER BY attempted_at, slot`, job.Platform, job.ID)
 	return list, wrap(err, "read attempts of %s", job)
-}
-
-// TaskFailure is a failed attempt of a task that was, or will be, retried.
-type TaskFailure struct {
-	TaskID string
-	Failure
-}
-
-// FailuresOf returns the failed attempts of a job's downloads and notifications, oldest
-// first, except those of dead letters.
-func (s *Store) FailuresOf(ctx context.Context, job tasks.JobKey) ([]TaskFailure, error) {
-	first, end := tasks.MediaTasks(job)
-	list, err := collect(ctx, s.db, func(row scanner) (f TaskFailure, err error) {
-		err = row.Scan(&f.TaskID, &f.Attempt, instant{&f.At}, &f.Error)
-		return f, err
-	}, `
-		SELECT task_id, attempt, failed_at, error FROM task_failures
-		WHERE task_id >= $3 AND task_id < $4 OR task_id IN (SELECT 'notify:send:' || id FROM notifications WHERE platform = $1 AND job_id = $2)
-		ORDER BY failed_at, task_id, attempt`, job.Platform, job.ID, first, end)
-	return list, wrap(err, "read failures of %s", job)
 }

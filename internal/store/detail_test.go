@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,14 @@ func TestOperatorRequestsALookupAgain(t *testing.T) {
 			}
 		}
 		check(want)
+		refused := store.LookupAnswer{At: received, Took: 3 * time.Second, Outcome: "failed", Error: "Kling answered 500"}
+		requested[0].Answer = refused
 		testenv.NoError(t, db.PostponeLookup(t.Context(), requested[0], received.Add(time.Hour)))
+		answers, err := db.AnswersOf(t.Context(), job)
+		testenv.NoError(t, err)
+		if diff := cmp.Diff([]store.LookupAnswer{refused}, answers); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
 		postponed := want
 		postponed.RetryAt = received.Add(time.Hour)
 		check(postponed)
@@ -49,7 +57,34 @@ func TestOperatorRequestsALookupAgain(t *testing.T) {
 	})
 }
 
-func TestAttemptsAndFailuresOfAJob(t *testing.T) {
+func TestOnlyTheLatestAnswersAreKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ev, update := completed()
+		_, err := recordOne(t.Context(), db, ev, update, nil)
+		testenv.NoError(t, err)
+		for i := range 103 {
+			answer := store.LookupAnswer{At: received.Add(time.Duration(i) * time.Second), Outcome: "found"}
+			testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{Job: ev.Job, Answer: answer}, received.Add(time.Hour)))
+			answer.At = received
+			testenv.NoError(t, db.RecordAnswer(t.Context(), tasks.KlingJob("unknown"), answer))
+		}
+		answers, err := db.AnswersOf(t.Context(), ev.Job)
+		testenv.NoError(t, err)
+		if len(answers) != 100 || !answers[0].At.Equal(received.Add(3*time.Second)) || !answers[99].At.Equal(received.Add(102*time.Second)) {
+			t.Errorf("%d answers %v, want the last 100 of 103", len(answers), answers)
+		}
+		if answers, err = db.AnswersOf(t.Context(), tasks.KlingJob("unknown")); err != nil || len(answers) > 0 {
+			t.Errorf("answers about an unknown job: %v, %v", answers, err)
+		}
+		_, err = db.EraseRows(t.Context(), ev.Job)
+		testenv.NoError(t, err)
+		if answers, err = db.AnswersOf(t.Context(), ev.Job); err != nil || len(answers) > 0 {
+			t.Errorf("answers about a deleted job: %v, %v", answers, err)
+		}
+	})
+}
+
+func TestAttemptsOfAJob(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		ev, update := completed()
 		owed, err := recordOne(t.Context(), db, ev, update, []string{"shop"})
@@ -71,16 +106,32 @@ func TestAttemptsAndFailuresOfAJob(t *testing.T) {
 		testenv.NoError(t, err)
 		other, err := tasks.DownloadMedia(tasks.KlingJob("vid_12"), "video", "https://cdn.example/v.mp4")
 		testenv.NoError(t, err)
-		failure := func(at time.Duration, reason string) store.Failure {
-			return store.Failure{Attempt: 1, At: received.Add(at), Error: reason}
+		at := func(seconds int) time.Time { return received.Add(time.Duration(seconds) * time.Second) }
+		wantTasks := []store.TaskAttempt{
+			{TaskID: "event:record:" + ev.ID, Number: 1, At: at(0), Duration: 20 * time.Millisecond, Error: "Redis is away"},
+			{TaskID: download.ID, Number: 1, At: at(1), Duration: time.Second, Error: "404"},
+			{TaskID: download.ID, Number: 2, At: at(2), Duration: time.Millisecond, Size: 1500},
+			{TaskID: "notify:send:" + id, Number: 1, At: at(3), Error: "500"},
 		}
-		testenv.NoError(t, db.RecordFailure(t.Context(), "notify:send:"+id, failure(time.Second, "500")))
-		testenv.NoError(t, db.RecordFailure(t.Context(), download.ID, failure(0, "404")))
-		testenv.NoError(t, db.RecordFailure(t.Context(), other.ID, failure(0, "of another job")))
-		failures, err := db.FailuresOf(t.Context(), ev.Job)
+		for _, attempt := range append(slices.Clone(wantTasks), store.TaskAttempt{TaskID: other.ID, Number: 1, At: at(0), Error: "of another job"}) {
+			attempt.Duration = max(0, attempt.Duration-time.Microsecond) // rounded up
+			testenv.NoError(t, db.RecordAttempt(t.Context(), attempt))
+		}
+		got, err := db.TaskAttemptsOf(t.Context(), ev.Job)
 		testenv.NoError(t, err)
-		if diff := cmp.Diff([]store.TaskFailure{{TaskID: download.ID, Failure: failure(0, "404")}, {TaskID: "notify:send:" + id, Failure: failure(time.Second, "500")}}, failures); diff != "" {
-			t.Errorf("failures (-want +got):\n%s", diff)
+		if diff := cmp.Diff(wantTasks, got); diff != "" {
+			t.Errorf("attempts of tasks (-want +got):\n%s", diff)
+		}
+
+		// The failed attempts become part of the dead letter; the stored file stays.
+		testenv.NoError(t, db.Bury(t.Context(), store.DeadLetter{Task: download, Job: ev.Job, Error: "404", FailedAt: at(4)}))
+		letters, err := db.DeadLetters(t.Context(), store.DeadLetterFilter{Job: ev.Job})
+		testenv.NoError(t, err)
+		if diff := cmp.Diff([]store.Failure{{Attempt: 1, At: at(1), DurationSeconds: 1, Error: "404"}}, letters[0].Failures); diff != "" {
+			t.Errorf("failures of the dead letter (-want +got):\n%s", diff)
+		}
+		if got, err = db.TaskAttemptsOf(t.Context(), ev.Job); err != nil || len(got) != 3 || got[1].Size != 1500 {
+			t.Errorf("attempts left are %+v, %v; want three", got, err)
 		}
 	})
 }

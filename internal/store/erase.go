@@ -104,9 +104,9 @@ func eraseRows(ctx context.Context, tx *sql.Tx, jobs []tasks.JobKey) (n ErasedRo
 		args    []any
 		deleted *int64
 	}{
-		{`task_failures WHERE ` + strings.Join(downloads.conditions, " OR "), downloads.args, new(int64)},
-		{`task_failures WHERE task_id IN (SELECT 'event:record:' || id FROM events` + of.String() + `)`, of.args, new(int64)},
-		{`task_failures WHERE task_id IN (SELECT 'notify:send:' || id FROM notifications` + of.String() + `)`, of.args, new(int64)},
+		{`task_attempts WHERE ` + strings.Join(downloads.conditions, " OR "), downloads.args, new(int64)},
+		{`task_attempts WHERE task_id IN (SELECT 'event:record:' || id FROM events` + of.String() + `)`, of.args, new(int64)},
+		{`task_attempts WHERE task_id IN (SELECT 'notify:send:' || id FROM notifications` + of.String() + `)`, of.args, new(int64)},
 		{`dead_letters` + of.String(), of.args, &n.DeadLetters},
 		{`destination_attempts WHERE notification_id IN (SELECT id FROM notifications` + of.String() + `)`, of.args, new(int64)},
 		{`notifications` + of.String(), of.args, &n.Notifications},

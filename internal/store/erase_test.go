@@ -29,7 +29,7 @@ func TestErasedJobDoesNotComeBack(t *testing.T) {
 		}
 		file, err := db.Medium(t.Context(), ev.Job, "video")
 		testenv.NoError(t, err)
-		testenv.NoError(t, db.RecordFailure(t.Context(), "event:record:"+ev.ID, store.Failure{Attempt: 1, At: received, Error: "secret"}))
+		testenv.NoError(t, db.RecordAttempt(t.Context(), store.TaskAttempt{TaskID: "event:record:" + ev.ID, Number: 1, At: received, Error: "secret"}))
 		letter := store.DeadLetter{Task: tasks.Task{ID: "notify:send:x", Kind: tasks.KindNotifySend}, Job: ev.Job, Error: "gone", FailedAt: received}
 		testenv.NoError(t, db.Bury(t.Context(), letter))
 

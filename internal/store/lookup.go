@@ -30,11 +30,25 @@ type Lookup struct {
 	Request int64
 	// Ended reports that the job is completed, failed or cancelled.
 	Ended bool
-	// At is when Kling was asked, and Outcome what came of it. They are set for
-	// [Store.LookedUp].
-	At      time.Time
-	Outcome string
+	// Answer is for [Store.LookedUp] and [Store.PostponeLookup], which record it unless it
+	// is zero.
+	Answer LookupAnswer
 }
+
+// LookupAnswer is what came of asking Kling about a job.
+type LookupAnswer struct {
+	// At is when Kling was asked, and Took how long the answer took.
+	At   time.Time
+	Took time.Duration
+	// Outcome is found, unknown or unclear, as in metrics, or failed if Kling refused or
+	// could not be reached.
+	Outcome string
+	// Error is why the outcome is unclear or failed.
+	Error string
+}
+
+// keptLookups is the number of answers kept for each job.
+const keptLookups = 100
 
 func scanLookup(row scanner) (lookup Lookup, err error) {
 	err = row.Scan(&lookup.Job.Platform, &lookup.Job.ID, &lookup.Known, &lookup.API, &lookup.Asked, instant{&lookup.HeardAt}, &lookup.NoMedia, &lookup.TestCallback, &lookup.Request, &lookup.Ended)
@@ -178,10 +192,12 @@ func (s *Store) LookedUp(ctx context.Context, lookup Lookup, next time.Time) err
 		_, err := tx.ExecContext(ctx, `
 			UPDATE jobs SET lookups = CASE WHEN $3 THEN lookups + 1 ELSE lookups END,
 				lookup_at = CASE WHEN $3 OR lookup_at IS NULL OR lookup_at < $4 THEN $4 ELSE lookup_at END,
-				api = CASE WHEN $5 = '' THEN api ELSE $5 END, looked_up_at = $6, lookup_outcome = $7
-			WHERE platform = $1 AND id = $2`, lookup.Job.Platform, lookup.Job.ID, lookup.Request == 0, s.dialect.time(next), lookup.API,
-			s.dialect.time(lookup.At), lookup.Outcome)
-		return err
+				api = CASE WHEN $5 = '' THEN api ELSE $5 END
+			WHERE platform = $1 AND id = $2`, lookup.Job.Platform, lookup.Job.ID, lookup.Request == 0, s.dialect.time(next), lookup.API)
+		if err != nil {
+			return err
+		}
+		return s.recordAnswer(ctx, tx, lookup.Job, lookup.Answer)
 	})
 	return wrap(err, "record look-up of %s", lookup.Job)
 }
@@ -192,15 +208,56 @@ func answerRequest(ctx context.Context, tx *sql.Tx, lookup Lookup) error {
 	return err
 }
 
-// PostponeLookup delays a failed look-up until a time, so that one failing job does not
-// block the rest.
+// PostponeLookup records a failed look-up and delays it until a time, so that one failing
+// job does not block the rest.
 func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Time) error {
 	query := `UPDATE jobs SET lookup_at = $3 WHERE platform = $1 AND id = $2`
 	if lookup.Request != 0 {
 		query = `UPDATE lookup_requests SET retry_at = $3 WHERE platform = $1 AND job_id = $2`
 	}
-	_, err := s.db.ExecContext(ctx, query, lookup.Job.Platform, lookup.Job.ID, s.dialect.time(until))
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, query, lookup.Job.Platform, lookup.Job.ID, s.dialect.time(until)); err != nil {
+			return err
+		}
+		return s.recordAnswer(ctx, tx, lookup.Job, lookup.Answer)
+	})
 	return wrap(err, "postpone look-up of %s", lookup.Job)
+}
+
+// RecordAnswer stores an answer about a job, if the job has a row.
+func (s *Store) RecordAnswer(ctx context.Context, job tasks.JobKey, answer LookupAnswer) error {
+	err := s.inTx(ctx, func(tx *sql.Tx) error { return s.recordAnswer(ctx, tx, job, answer) })
+	return wrap(err, "record look-up of %s", job)
+}
+
+func (s *Store) recordAnswer(ctx context.Context, tx *sql.Tx, job tasks.JobKey, answer LookupAnswer) error {
+	if answer.At.IsZero() {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO lookups (platform, job_id, asked_at, duration_ms, outcome, error)
+		SELECT platform, id, $3, $4, $5, $6 FROM jobs WHERE platform = $1 AND id = $2 ON CONFLICT DO NOTHING`,
+		job.Platform, job.ID, s.dialect.time(answer.At), milliseconds(answer.Took), answer.Outcome, storable(answer.Error))
+	if err != nil {
+		return err
+	}
+	// Senders of unsigned callbacks can request any number of look-ups.
+	_, err = tx.ExecContext(ctx, `
+		DELETE FROM lookups WHERE platform = $1 AND job_id = $2
+			AND asked_at < (SELECT asked_at FROM lookups WHERE platform = $1 AND job_id = $2 ORDER BY asked_at DESC LIMIT 1 OFFSET $3)`,
+		job.Platform, job.ID, keptLookups-1)
+	return err
+}
+
+// AnswersOf returns the latest answers about a job, oldest first.
+func (s *Store) AnswersOf(ctx context.Context, job tasks.JobKey) ([]LookupAnswer, error) {
+	list, err := collect(ctx, s.db, func(row scanner) (answer LookupAnswer, err error) {
+		var ms int64
+		err = row.Scan(instant{&answer.At}, &ms, &answer.Outcome, &answer.Error)
+		answer.Took = time.Duration(ms) * time.Millisecond
+		return answer, err
+	}, `SELECT asked_at, duration_ms, outcome, error FROM lookups WHERE platform = $1 AND job_id = $2 ORDER BY asked_at`, job.Platform, job.ID)
+	return list, wrap(err, "read look-ups of %s", job)
 }
 
 // FoundByAnotherName records that lookup.Job is only the creator's name for the job jobID.

@@ -90,7 +90,7 @@ func (s *Store) Prune(ctx context.Context, p Pruning) (Pruned, error) {
 		keep time.Duration
 		run  func(ctx context.Context, before any) error
 	}{
-		{p.Events, run.events}, {p.Events, run.deadLetters}, {p.Events, run.rejections}, {p.Events, run.failures},
+		{p.Events, run.events}, {p.Events, run.deadLetters}, {p.Events, run.rejections}, {p.Events, run.attempts},
 		{p.Media, run.media},
 		{p.Jobs, run.jobs}, {p.Jobs, run.notifications}, {-1, run.tombstones},
 	} {
@@ -228,9 +228,9 @@ func (p *pruner) notifications(ctx context.Context, before any) error {
 	}, before)
 }
 
-// failures deletes the errors of tasks that were not given up.
-func (p *pruner) failures(ctx context.Context, before any) error {
-	return p.deleteExpired(ctx, "task_failures", "task_id, failed_at, attempt", "failed_at", before)
+// attempts deletes the attempts of tasks that were not given up.
+func (p *pruner) attempts(ctx context.Context, before any) error {
+	return p.deleteExpired(ctx, "task_attempts", "task_id, attempted_at, attempt", "attempted_at", before)
 }
 
 // tombstones deletes those that have expired.

@@ -148,10 +148,22 @@ type Lookups struct {
 	TrackedAt   time.Time `json:"tracked_at,omitzero" doc:"When a program first tracked the job."`
 	Asked       int       `json:"asked" doc:"How often Kling was asked since the job last changed."`
 	NextAt      time.Time `json:"next_at,omitzero" doc:"When Kling is asked next without a request. Missing if the job has ended."`
-	LastAt      time.Time `json:"last_at,omitzero" doc:"When Kling was last asked."`
-	LastOutcome string    `json:"last_outcome,omitempty" enum:"found,unknown,unclear" doc:"What came of it. found: Kling answered, and what changed is an event; unknown: Kling does not know the job; unclear: no usable answer."`
 	RequestedAt time.Time `json:"requested_at,omitzero" doc:"When a look-up was requested that has no answer yet."`
 	RetryAt     time.Time `json:"retry_at,omitzero" doc:"When the requested look-up is tried again after it failed."`
+
+	Answers []LookupAnswer `json:"answers,omitempty" doc:"The last 100 times that Kling was asked, oldest first."`
+}
+
+// LookupAnswer is what came of asking Kling about a job.
+type LookupAnswer struct {
+	At              time.Time `json:"at" doc:"When Kling was asked."`
+	DurationSeconds float64   `json:"duration_seconds" doc:"How long the answer took."`
+	Outcome         string    `json:"outcome" enum:"found,unknown,unclear,failed" doc:"found: Kling answered, and what changed is an event; unknown: Kling does not know the job; unclear: no usable answer; failed: Kling refused or could not be reached."`
+	Error           string    `json:"error,omitempty" doc:"Why the outcome is unclear or failed."`
+}
+
+func newLookupAnswer(answer store.LookupAnswer) LookupAnswer {
+	return LookupAnswer{answer.At, answer.Took.Seconds(), answer.Outcome, answer.Error}
 }
 
 // DeadLetter is a task that was given up.
@@ -177,12 +189,19 @@ func NewDeadLetter(letter store.DeadLetter) DeadLetter {
 	}
 }
 
-// TaskFailure is a failed attempt of a task that was, or will be, retried.
-type TaskFailure struct {
-	TaskID  string    `json:"task_id" doc:"The task's id in the queue."`
-	Attempt int       `json:"attempt" doc:"From 1."`
-	At      time.Time `json:"at" doc:"When it failed."`
-	Error   string    `json:"error" doc:"Why it failed."`
+// TaskAttempt is an attempt of a task: one that failed and was not the last, or a download
+// that stored a file.
+type TaskAttempt struct {
+	TaskID          string    `json:"task_id" doc:"The task's id in the queue."`
+	Attempt         int       `json:"attempt" doc:"From 1."`
+	At              time.Time `json:"at" doc:"When it began."`
+	DurationSeconds float64   `json:"duration_seconds,omitempty" doc:"How long it took. Missing if unknown."`
+	Error           string    `json:"error,omitempty" doc:"Why it failed. Missing if it stored a file."`
+	Size            int64     `json:"size,omitempty" doc:"Of the stored file, in bytes."`
+}
+
+func newTaskAttempt(attempt store.TaskAttempt) TaskAttempt {
+	return TaskAttempt{attempt.TaskID, attempt.Number, attempt.At, attempt.Duration.Seconds(), attempt.Error, attempt.Size}
 }
 
 // JobDetail is everything known about a job.
@@ -192,6 +211,6 @@ type JobDetail struct {
 	Notifications []Notification `json:"notifications" doc:"The oldest first."`
 	Events        []Event        `json:"events" doc:"The last received first, at most 500."`
 	Lookups       Lookups        `json:"lookups" doc:"When Kling was and will be asked about the job."`
-	Failures      []TaskFailure  `json:"failures,omitempty" doc:"Failed attempts of downloads and notifications that were, or will be, retried, oldest first; those of dead letters are there."`
+	Attempts      []TaskAttempt  `json:"attempts,omitempty" doc:"Attempts to record events, to download files and to send notifications, oldest first: those that failed and were not the last, and downloads that stored a file. Dead letters have their own."`
 	DeadLetters   []DeadLetter   `json:"dead_letters,omitempty" doc:"In the order of their ids, including those that ended."`
 }

@@ -42,8 +42,9 @@ func readDetail(ctx context.Context, db *store.Store, key tasks.JobKey) (detail 
 	if errors.Is(stateErr, store.ErrNotFound) { // deleted meanwhile
 		return JobDetail{}, nil, stateErr
 	}
-	detail.Lookups = Lookups(state)
-	return detail, events, errors.Join(mediaErr, eventsErr, stateErr, detail.addNotifications(ctx, db), detail.addFailures(ctx, db))
+	answers, answersErr := db.AnswersOf(ctx, key)
+	detail.Lookups = Lookups{state.API, state.TrackedAt, state.Asked, state.NextAt, state.RequestedAt, state.RetryAt, listed(answers, newLookupAnswer)}
+	return detail, events, errors.Join(mediaErr, eventsErr, stateErr, answersErr, detail.addNotifications(ctx, db), detail.addAttempts(ctx, db))
 }
 
 // addNotifications adds the notifications with their attempts.
@@ -60,12 +61,10 @@ func (d *JobDetail) addNotifications(ctx context.Context, db *store.Store) error
 	return errors.Join(err, attemptsErr)
 }
 
-// addFailures adds the failed attempts and the dead letters.
-func (d *JobDetail) addFailures(ctx context.Context, db *store.Store) error {
-	failures, err := db.FailuresOf(ctx, d.Key())
-	for _, failure := range failures {
-		d.Failures = append(d.Failures, TaskFailure{failure.TaskID, failure.Attempt, failure.At, failure.Error})
-	}
+// addAttempts adds the attempts and the dead letters.
+func (d *JobDetail) addAttempts(ctx context.Context, db *store.Store) error {
+	attempts, err := db.TaskAttemptsOf(ctx, d.Key())
+	d.Attempts = listed(attempts, newTaskAttempt)
 	letters, lettersErr := db.DeadLetters(ctx, store.DeadLetterFilter{Job: d.Key(), Ended: true, Limit: maxDetail})
 	for _, letter := range letters {
 		d.DeadLetters = append(d.DeadLetters, NewDeadLetter(letter))
@@ -110,8 +109,11 @@ func (d *dashboard) detail(ctx context.Context, key tasks.JobKey) (JobDetail, []
 			n.Attempts[j].Error, n.Attempts[j].Answer = withoutLinkSecrets(n.Attempts[j].Error), withoutLinkSecrets(n.Attempts[j].Answer)
 		}
 	}
-	for i := range detail.Failures {
-		detail.Failures[i].Error = withoutLinkSecrets(detail.Failures[i].Error)
+	for i := range detail.Attempts {
+		detail.Attempts[i].Error = withoutLinkSecrets(detail.Attempts[i].Error)
+	}
+	for i := range detail.Lookups.Answers {
+		detail.Lookups.Answers[i].Error = withoutLinkSecrets(detail.Lookups.Answers[i].Error)
 	}
 	for i := range detail.DeadLetters {
 		detail.DeadLetters[i] = detail.DeadLetters[i].withoutSecrets()

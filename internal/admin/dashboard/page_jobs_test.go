@@ -57,16 +57,22 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 			{Type: "video.completed", Source: "lookup", ReceivedAt: at(2)},
 			{Type: "video.processing", Source: "klingai-official", ReceivedAt: at(1), ProcessedAt: at(1).Add(12 * time.Millisecond), Repeat: true},
 		},
-		Lookups: Lookups{TrackedAt: at(0), LastAt: at(6), LastOutcome: "unknown", RequestedAt: at(15)},
+		Lookups: Lookups{TrackedAt: at(0), RequestedAt: at(15), Answers: []LookupAnswer{
+			{At: at(3), DurationSeconds: 0.05, Outcome: "found"}, {At: at(4), DurationSeconds: 10, Outcome: "failed", Error: "Kling answered 500"}, {At: at(6), DurationSeconds: 0.2, Outcome: "unknown"},
+		}},
 		Notifications: []Notification{
 			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "it is busy", Answer: "come back later"}, {At: at(8), DurationSeconds: 1.5, Status: 200, Answer: "ok"}}},
 			{Type: "video.created", Destination: "mail", State: "pending", CreatedAt: at(9)},
 			{Type: "video.failed", Destination: "mail", State: "sent", CreatedAt: at(9), SentAt: at(10)},
 		},
-		Failures: []TaskFailure{{"media:download:a:thumbnail:00ff00ff", 2, at(11), "timeout"}, {"notify:send:n1", 1, at(7), "busy"}},
+		Attempts: []TaskAttempt{
+			{TaskID: "event:record:klingai:1", Attempt: 1, At: at(5), DurationSeconds: 0.01, Error: "Redis is away"}, {TaskID: "notify:send:n1", Attempt: 1, At: at(7), Error: "busy"},
+			{TaskID: "media:download:a:audio:00ff00ff", Attempt: 1, At: at(8), DurationSeconds: 2.5, Size: 2500},
+			{TaskID: "media:download:a:thumbnail:00ff00ff", Attempt: 2, At: at(11), DurationSeconds: 30, Error: "timeout"},
+		},
 		DeadLetters: []DeadLetter{{
 			Kind: "media:download", TaskID: "media:download:a:video:00ff00ff+2", Error: "404", FailedAt: at(13), State: "replayed", EndedAt: at(14),
-			Failures: []store.Failure{{Attempt: 1, At: at(12), Error: "404"}, {Attempt: 2, At: at(13), Error: "404"}},
+			Failures: []store.Failure{{Attempt: 1, At: at(12), DurationSeconds: 0.3, Error: "404"}, {Attempt: 2, At: at(13), DurationSeconds: 0.4, Error: "404"}},
 		}},
 	}
 	files := []store.Media{
@@ -74,7 +80,7 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 		{Name: "video", State: store.MediaFailed, UpdatedAt: at(13)},
 		{Name: "video-2", State: store.MediaFailed, UpdatedAt: at(17), Error: "gone"},
 		{Name: "image", State: store.MediaStored, CreatedAt: at(3), StoredAt: at(4), Size: 1500},
-		{Name: "audio", State: store.MediaDeleted, UpdatedAt: at(18)},
+		{Name: "audio", State: store.MediaDeleted, StoredAt: at(10), UpdatedAt: at(18)},
 	}
 	var got []string
 	for _, m := range timeline(detail, files) {
@@ -84,16 +90,20 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 		"00|created|A program tracked the job|||",
 		"01|late|Delivery video.processing (callback)||recorded in 12 ms|repeat",
 		"02|pending|Look-up: Kling says completed|||not recorded yet",
+		"03|ok|Look-up: Kling answered||50 ms|",
 		"04|stored|Stored image, 1.5 kB||1.0 s after its link|",
+		"04|retry|Look-up failed|Kling answered 500|10.0 s|",
 		"05|late|Delivery video.created (webhook)||recorded in 1.0 s|late",
-		"06|late|Last look-up: Kling does not know this job|||",
+		"05|retry|Attempt 1 to record an event failed|Redis is away|10 ms|",
+		"06|late|Look-up: Kling does not know this job||200 ms|",
 		"07|failed|Notification video.completed to chat failed: 503|it is busy: come back later|200 ms|",
 		"08|sent|Notification video.completed to chat: 200|ok|1.5 s|",
+		"08|stored|Stored audio, 2.5 kB||2.5 s|",
 		"09|pending|Notification video.created to mail waits|||",
 		"10|sent|Notification video.failed to mail||1.0 s after its event|",
-		"11|retry|Attempt 2 to download thumbnail failed|timeout||",
-		"12|retry|Attempt 1 to download video failed|404||",
-		"13|failed|Gave up: download video|404||replayed",
+		"11|retry|Attempt 2 to download thumbnail failed|timeout|30.0 s|",
+		"12|retry|Attempt 1 to download video failed|404|300 ms|",
+		"13|failed|Gave up: download video|404|400 ms|replayed",
 		"14|replayed|Failure replayed: download video|||",
 		"15|pending|Look-up requested|||",
 		"16|pending|Waiting to download thumbnail|get https://cdn.example/t?…||",

@@ -25,27 +25,32 @@ type moment struct {
 
 // timeline returns what happened to a job, oldest first.
 func timeline(detail JobDetail, files []store.Media) []moment {
-	list := slices.Concat(eventMoments(detail), fileMoments(detail, files), notificationMoments(detail.Notifications), failureMoments(detail))
-	if at := detail.Lookups.TrackedAt; !at.IsZero() {
-		list = append(list, moment{At: at, State: "created", Title: "A program tracked the job"})
-	}
-	if at := detail.Lookups.LastAt; !at.IsZero() {
-		last := lookupMoments[detail.Lookups.LastOutcome]
-		last.At = at
-		list = append(list, last)
-	}
-	if at := detail.Lookups.RequestedAt; !at.IsZero() {
-		list = append(list, moment{At: at, State: "pending", Title: "Look-up requested"})
-	}
+	list := slices.Concat(eventMoments(detail), fileMoments(detail, files), notificationMoments(detail.Notifications), attemptMoments(detail), lookupMoments(detail.Lookups))
 	slices.SortStableFunc(list, func(a, b moment) int { return a.At.Compare(b.At) })
 	return list
 }
 
-// lookupMoments describe the last look-up by its outcome.
-var lookupMoments = map[string]moment{
-	"found":   {State: "ok", Title: "Last look-up: Kling answered"},
-	"unknown": {State: "late", Title: "Last look-up: Kling does not know this job"},
-	"unclear": {State: "late", Title: "Last look-up: no usable answer from Kling"},
+// outcomes describe look-ups.
+var outcomes = map[string]moment{
+	"found":   {State: "ok", Title: "Look-up: Kling answered"},
+	"unknown": {State: "late", Title: "Look-up: Kling does not know this job"},
+	"unclear": {State: "late", Title: "Look-up: no usable answer from Kling"},
+	"failed":  {State: "retry", Title: "Look-up failed"},
+}
+
+func lookupMoments(lookups Lookups) (list []moment) {
+	if at := lookups.TrackedAt; !at.IsZero() {
+		list = append(list, moment{At: at, State: "created", Title: "A program tracked the job"})
+	}
+	for _, answer := range lookups.Answers {
+		m := outcomes[answer.Outcome]
+		m.At, m.Text, m.Took = answer.At, answer.Error, tookSeconds(answer.DurationSeconds)
+		list = append(list, m)
+	}
+	if at := lookups.RequestedAt; !at.IsZero() {
+		list = append(list, moment{At: at, State: "pending", Title: "Look-up requested"})
+	}
+	return list
 }
 
 func eventMoments(detail JobDetail) (list []moment) {
@@ -79,7 +84,10 @@ func eventMoments(detail JobDetail) (list []moment) {
 func fileMoments(detail JobDetail, files []store.Media) (list []moment) {
 	for _, file := range files {
 		buried := slices.ContainsFunc(detail.DeadLetters, func(letter DeadLetter) bool { return workOf(letter.TaskID) == "download "+file.Name })
-		if !file.StoredAt.IsZero() {
+		recorded := slices.ContainsFunc(detail.Attempts, func(attempt TaskAttempt) bool {
+			return attempt.Error == "" && workOf(attempt.TaskID) == "download "+file.Name
+		})
+		if !file.StoredAt.IsZero() && !recorded {
 			list = append(list, moment{At: file.StoredAt, State: "stored", Title: "Stored " + file.Name + ", " + size(file.Size), Took: took(file.StoredAt.Sub(file.CreatedAt)) + " after its link"})
 		}
 		switch {
@@ -98,7 +106,7 @@ func notificationMoments(notifications []Notification) (list []moment) {
 	for _, n := range notifications {
 		what := "Notification " + n.Type + " to " + n.Destination
 		for _, attempt := range n.Attempts {
-			m := moment{At: attempt.At, State: "sent", Title: what, Text: withAnswer(attempt.Error, attempt.Answer), Took: took(time.Duration(attempt.DurationSeconds * float64(time.Second)))}
+			m := moment{At: attempt.At, State: "sent", Title: what, Text: withAnswer(attempt.Error, attempt.Answer), Took: tookSeconds(attempt.DurationSeconds)}
 			if attempt.Error != "" {
 				m.State, m.Title = "failed", m.Title+" failed"
 			}
@@ -125,23 +133,28 @@ func withAnswer(failed, answer string) string {
 	return failed + ": " + answer
 }
 
-// failureMoments returns failed attempts and dead letters, which have the last attempt's
-// error. Attempts to notify are in the notifications.
-func failureMoments(detail JobDetail) (list []moment) {
-	for _, failure := range detail.Failures {
-		if strings.HasPrefix(failure.TaskID, string(tasks.KindNotifySend)+":") {
-			continue
+// attemptMoments returns attempts and dead letters. Attempts to notify are in the
+// notifications.
+func attemptMoments(detail JobDetail) (list []moment) {
+	for _, attempt := range detail.Attempts {
+		work := workOf(attempt.TaskID)
+		switch {
+		case strings.HasPrefix(attempt.TaskID, string(tasks.KindNotifySend)+":"):
+		case attempt.Error == "":
+			list = append(list, moment{At: attempt.At, State: "stored", Title: "Stored " + strings.TrimPrefix(work, "download ") + ", " + size(attempt.Size), Took: tookSeconds(attempt.DurationSeconds)})
+		default:
+			list = append(list, failedMoment(work, store.Failure{Attempt: attempt.Attempt, At: attempt.At, DurationSeconds: attempt.DurationSeconds, Error: attempt.Error}))
 		}
-		list = append(list, moment{At: failure.At, State: "retry", Title: fmt.Sprintf("Attempt %d to %s failed", failure.Attempt, workOf(failure.TaskID)), Text: failure.Error})
 	}
 	for _, letter := range detail.DeadLetters {
+		m := moment{At: letter.FailedAt, State: "failed", Title: "Gave up: " + workOf(letter.TaskID), Text: letter.Error}
 		for i, failure := range letter.Failures {
-			last := i == len(letter.Failures)-1 && failure.Error == letter.Error
-			if letter.Kind != string(tasks.KindNotifySend) && !last {
-				list = append(list, moment{At: failure.At, State: "retry", Title: fmt.Sprintf("Attempt %d to %s failed", failure.Attempt, workOf(letter.TaskID)), Text: failure.Error})
+			if i == len(letter.Failures)-1 && failure.Error == letter.Error {
+				m.Took = tookSeconds(failure.DurationSeconds)
+			} else if letter.Kind != string(tasks.KindNotifySend) {
+				list = append(list, failedMoment(workOf(letter.TaskID), failure))
 			}
 		}
-		m := moment{At: letter.FailedAt, State: "failed", Title: "Gave up: " + workOf(letter.TaskID), Text: letter.Error}
 		if letter.State != string(store.DeadLetterDead) {
 			m.Marks = []string{letter.State}
 			list = append(list, moment{At: letter.EndedAt, State: letter.State, Title: "Failure " + letter.State + ": " + workOf(letter.TaskID)})
@@ -149,6 +162,19 @@ func failureMoments(detail JobDetail) (list []moment) {
 		list = append(list, m)
 	}
 	return list
+}
+
+// failedMoment describes a failed attempt to do some work.
+func failedMoment(work string, failure store.Failure) moment {
+	return moment{At: failure.At, State: "retry", Title: fmt.Sprintf("Attempt %d to %s failed", failure.Attempt, work), Text: failure.Error, Took: tookSeconds(failure.DurationSeconds)}
+}
+
+// tookSeconds returns a duration as text; empty if it is unknown.
+func tookSeconds(n float64) string {
+	if n == 0 {
+		return ""
+	}
+	return took(time.Duration(n * float64(time.Second)))
 }
 
 // workOf says what a task does.

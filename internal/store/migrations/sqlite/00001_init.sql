@@ -44,8 +44,6 @@ CREATE TABLE jobs (
     tracked_at        TEXT,
     lookups           INTEGER NOT NULL DEFAULT 0,
     lookup_at         TEXT,
-    looked_up_at      TEXT,
-    lookup_outcome    TEXT NOT NULL DEFAULT '',
     UNIQUE (platform, id)
 );
 CREATE INDEX jobs_by_kind ON jobs (status, source, model, seq);
@@ -162,14 +160,16 @@ CREATE TABLE destination_attempts (
 );
 CREATE INDEX destination_attempts_by_notification ON destination_attempts (notification_id);
 
-CREATE TABLE task_failures (
-    task_id   TEXT NOT NULL,
-    failed_at TEXT NOT NULL,
-    attempt   INTEGER NOT NULL,
-    error     TEXT NOT NULL,
-    PRIMARY KEY (task_id, failed_at, attempt)
+CREATE TABLE task_attempts (
+    task_id      TEXT NOT NULL,
+    attempted_at TEXT NOT NULL,
+    attempt      INTEGER NOT NULL,
+    duration_ms  INTEGER NOT NULL,
+    error        TEXT NOT NULL,
+    size_bytes   INTEGER NOT NULL,
+    PRIMARY KEY (task_id, attempted_at, attempt)
 );
-CREATE INDEX task_failures_by_time ON task_failures (failed_at);
+CREATE INDEX task_attempts_by_time ON task_attempts (attempted_at);
 
 CREATE TABLE dead_letters (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -216,6 +216,17 @@ CREATE TABLE lookup_requests (
     PRIMARY KEY (platform, job_id)
 );
 CREATE INDEX lookup_requests_by_time ON lookup_requests (platform, coalesce(retry_at, requested_at));
+
+CREATE TABLE lookups (
+    platform    TEXT NOT NULL,
+    job_id      TEXT NOT NULL,
+    asked_at    TEXT NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    outcome     TEXT NOT NULL,
+    error       TEXT NOT NULL,
+    PRIMARY KEY (platform, job_id, asked_at),
+    FOREIGN KEY (platform, job_id) REFERENCES jobs (platform, id) ON DELETE CASCADE
+);
 
 CREATE TABLE erasures (
     platform   TEXT NOT NULL,
