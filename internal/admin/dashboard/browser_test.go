@@ -150,6 +150,13 @@ func TestPagesInBrowser(t *testing.T) {
 	b.Do("play a video in place", chromedp.Click(".card .play"))
 	b.Do("watch it", chromedp.Poll[chromedp.Void](`[...document.querySelectorAll(".card video")].some((video) => video.currentTime > 0)`))
 	check(t, b, site, "gallery with a playing video")
+
+	b.ShowOnPhone(390, 900)
+	b.Do("open asynq's pages on a phone", chromedp.Navigate(site+"/queues/"), chromedp.WaitVisible(`//*[text()="completed"]`))
+	if complaints := b.Complaints(); len(complaints) > 0 {
+		t.Errorf("asynq's pages on a phone: the browser reported %q", complaints)
+	}
+	b.Do("go back", chromedp.Click(`//a[text()="← Jobs"]`), chromedp.WaitVisible(".gallery"))
 }
 
 func TestScreenshotsForDocs(t *testing.T) {

@@ -27,7 +27,7 @@ func NewQueues(cfg Config, readOnly bool) http.Handler {
 		ResultFormatter:  asynqmon.ResultFormatterFunc(format),
 		ReadOnly:         readOnly,
 	})
-	index := indexPage(monitor, root, cfg.LogoutPath)
+	index := indexPage(monitor, cfg.Prefix, cfg.LogoutPath)
 	return admin.Protect(cfg.Hosts, pagePolicy(index), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Scripts show every page, so all page loads get the same HTML.
 		if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
@@ -50,19 +50,30 @@ func (c client) MakeRedisClient() any { return c.rdb }
 // manifest without cookies, so the login would refuse it.
 var unwantedLinks = regexp.MustCompile(`<link\b[^>]*\bhref="(?:https?:)?//[^>]*>|<link rel="manifest"[^>]*>`)
 
-const logoutForm = `<style>#logout{position:fixed;top:18px;right:16px;z-index:9999;margin:0}</style>` +
-	`<form id="logout" method="post" action="%s"><button>Log out</button></form></body>`
+// wide makes phones show the pages in this width, zoomed out. asynqmon's charts do not fit
+// a narrower one.
+var (
+	viewport = regexp.MustCompile(`<meta name="viewport"[^>]*>`)
+	wide     = []byte(`<meta name="viewport" content="width=1200">`)
+)
 
-// indexPage returns asynqmon's HTML page without unwanted links and with a logout
-// button in the empty top right corner.
-func indexPage(monitor http.Handler, root, logoutPath string) []byte {
+// corner is for the empty top right corner of the pages.
+const corner = `<style>#corner{position:fixed;top:18px;right:16px;z-index:9999;display:flex;gap:12px}#corner form{margin:0}</style>` +
+	`<div id="corner"><a href="%s">← Jobs</a>%s</div></body>`
+
+const logoutForm = `<form method="post" action="%s"><button>Log out</button></form>`
+
+// indexPage returns asynqmon's HTML page without unwanted links, for wide screens, and
+// with a link to the jobs and a logout button.
+func indexPage(monitor http.Handler, prefix, logoutPath string) []byte {
 	page := recorder{header: make(http.Header)}
-	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: root + "/"}})
-	index := unwantedLinks.ReplaceAll(page.Bytes(), nil)
+	monitor.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: prefix + admin.QueuesPath + "/"}})
+	index := viewport.ReplaceAll(unwantedLinks.ReplaceAll(page.Bytes(), nil), wide)
+	logout := ""
 	if logoutPath != "" {
-		index = bytes.Replace(index, []byte("</body>"), fmt.Appendf(nil, logoutForm, html.EscapeString(logoutPath)), 1)
+		logout = fmt.Sprintf(logoutForm, html.EscapeString(logoutPath))
 	}
-	return index
+	return bytes.Replace(index, []byte("</body>"), fmt.Appendf(nil, corner, html.EscapeString(prefix+"/"), logout), 1)
 }
 
 // recorder is an [http.ResponseWriter] that records the response.

@@ -69,6 +69,12 @@ func (b *Browser) Show(width, height int64, scheme string) {
 	}
 }
 
+// ShowOnPhone sets the size of the page as on a phone, which respects the page's viewport.
+func (b *Browser) ShowOnPhone(width, height int64) {
+	b.t.Helper()
+	b.Do("set the size", chromedp.EmulateViewport(width, height, chromedp.EmulateMobile, chromedp.EmulateTouch))
+}
+
 // WithoutScripts stops the scripts of pages that are opened from now on.
 func (b *Browser) WithoutScripts() {
 	b.t.Helper()
