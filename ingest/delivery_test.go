@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/klinghook/klinghook/ingest"
+	"github.com/klinghook/klinghook/internal/source"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -35,6 +37,25 @@ func TestObserverGetsDeliveriesInsteadOfTheLog(t *testing.T) {
 	}
 	if n := f.logs.FilterMessageSnippet("delivery").Len(); n != 0 {
 		t.Errorf("%d lines were logged", n)
+	}
+}
+
+func TestOnlyAcceptedTestDeliveriesAreNoted(t *testing.T) {
+	var noted []tasks.TestDelivery
+	full := errors.New("the spool is full")
+	var problem error
+	f := newFixture(t, 1<<20, func(c *ingest.Config) {
+		c.Tested = func(_ context.Context, delivery tasks.TestDelivery) { noted = append(noted, delivery) }
+		c.Check = func(context.Context) error { return problem }
+	})
+	body := string(source.TestDelivery(time.Now()))
+	f.do(post(body, "sha256="+sign(secret, body)))
+	f.do(post(body, "sha256="+sign("guess", body)))
+	problem = full
+	f.do(post(body, "sha256="+sign(secret, body)))
+	f.do(post(created, "sha256="+sign(secret, created)))
+	if len(noted) != 1 || noted[0].Source != "klingai" || time.Since(noted[0].At) > time.Minute {
+		t.Errorf("noted are %v, want one of klingai", noted)
 	}
 }
 

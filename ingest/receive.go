@@ -80,7 +80,7 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 	defer cancel()
 	if source.IsTest(body) {
 		d.Type = source.TypeTest
-		return body, s.answerTest(ctx)
+		return body, s.answerTest(ctx, tasks.TestDelivery{Source: endpoint.Protocol.Name, At: at.UTC()})
 	}
 	done, refused := s.bodies.work(ctx, body)
 	defer done()
@@ -128,12 +128,14 @@ func (s *Server) receive(c echo.Context, endpoint Endpoint, at time.Time, d *Del
 }
 
 // answerTest answers a test delivery as it would answer an event, without keeping it.
-func (s *Server) answerTest(ctx context.Context) *refusal {
-	if s.cfg.Check == nil {
-		return nil
+func (s *Server) answerTest(ctx context.Context, delivery tasks.TestDelivery) *refusal {
+	if s.cfg.Check != nil {
+		if err := s.cfg.Check(ctx); err != nil {
+			return unavailable("an event could not be queued", outcomeQueue, err)
+		}
 	}
-	if err := s.cfg.Check(ctx); err != nil {
-		return unavailable("an event could not be queued", outcomeQueue, err)
+	if s.cfg.Tested != nil {
+		s.cfg.Tested(ctx, delivery)
 	}
 	return nil
 }

@@ -44,6 +44,8 @@ type Config struct {
 	Check func(context.Context) error
 	// Repeated, if set, is called before an event is answered that the queue has already.
 	Repeated func(ctx context.Context, eventID string, at time.Time)
+	// Tested, if set, is called before a test delivery is answered with 200.
+	Tested func(ctx context.Context, delivery tasks.TestDelivery)
 	// Live and Ready answer GET /healthz and /readyz. Required.
 	Live, Ready http.HandlerFunc
 	// Log is required.

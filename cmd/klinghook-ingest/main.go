@@ -119,7 +119,7 @@ func serve(ctx context.Context, cfg *config.Config, log *zap.Logger) (err error)
 	defer queue.Close()
 	health := process.NewHealth(log, cli.QueueCheck(queue))
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: queue, MaxBody: cfg.MaxBody, Check: queue.Check, Repeated: cli.NoteRepeats(rdb, log),
+		Endpoints: endpoints, Queue: queue, MaxBody: cfg.MaxBody, Check: queue.Check, Repeated: cli.NoteRepeats(rdb, log), Tested: cli.NoteTests(rdb, log),
 		Live: health.Live, Ready: health.Ready, Log: log, Metrics: metrics, Tracer: traces.Tracer(),
 	})
 	private := admin.Handler(admin.Config{Live: health.Live, Ready: health.Ready, Metrics: metrics, Profiles: cli.Profiles(cfg)})

@@ -242,7 +242,7 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	health := process.NewHealth(d.log, d.check, process.Dependency{Name: "database", Probe: d.store.CheckWritable})
 	server := ingest.New(ingest.Config{
-		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody, Check: d.check.Probe, Repeated: cli.NoteRepeats(d.rdb, d.log),
+		Endpoints: endpoints, Queue: d.queue, Samples: tasks.NewClient(d.rdb), MaxBody: d.cfg.MaxBody, Check: d.check.Probe, Repeated: cli.NoteRepeats(d.rdb, d.log), Tested: cli.NoteTests(d.rdb, d.log),
 		Live: health.Live, Ready: health.Ready, Log: d.log, Metrics: d.metrics, Tracer: d.traces.Tracer(), Observe: d.narrator.ingest(),
 	})
 	private := admin.Handler(admin.Config{

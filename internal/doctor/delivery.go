@@ -26,7 +26,7 @@ type DeliveryConfig struct {
 }
 
 // Delivery checks that a URL leads to ingest, which accepts the signature. The delivery is
-// marked as a test, so that ingest keeps nothing of it.
+// marked as a test: ingest keeps only when it came, for the page that says how to start.
 func Delivery(cfg DeliveryConfig) Check {
 	name := "delivery " + cfg.Source
 	return Check{Name: name, Run: func(ctx context.Context) []Finding {

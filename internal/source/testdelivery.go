@@ -7,7 +7,7 @@ import (
 )
 
 // TypeTest is the type of a test delivery. `klinghook doctor` sends one to find out
-// whether a URL leads to ingest, which verifies and answers it and keeps nothing.
+// whether a URL leads to ingest, which verifies and answers it and keeps only when it came.
 const TypeTest = "klinghook.test"
 
 // TestDelivery returns the body of a test delivery, for any protocol.

@@ -71,3 +71,12 @@ func NoteRepeats(rdb redis.UniversalClient, log *zap.Logger) func(context.Contex
 		}
 	}
 }
+
+// NoteTests returns a function that notes test deliveries in Redis, for the pages.
+func NoteTests(rdb redis.UniversalClient, log *zap.Logger) func(context.Context, tasks.TestDelivery) {
+	return func(ctx context.Context, delivery tasks.TestDelivery) {
+		if err := tasks.NoteTestDelivery(ctx, rdb, delivery); err != nil {
+			log.Debug("test delivery not noted", zap.Error(err))
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -18,7 +19,10 @@ import (
 type firstPage struct {
 	// Ways are the ways in which Kling can send deliveries.
 	Ways []way
-	// Test, Event and Refused are the latest of their kind; nil if there is none.
+	// Own is the last test delivery of klinghook doctor, Test the last test callback of
+	// Kling's console, Event the last event, and Refused the last refused delivery. Each is
+	// nil if there is none.
+	Own     *tasks.TestDelivery
 	Test    *store.JobRow
 	Event   *store.StoredEvent
 	Refused *tasks.Rejection
@@ -62,8 +66,12 @@ func (d *dashboard) serveFirst(w http.ResponseWriter, r *http.Request, tests []s
 	d.show(w, r, view{Name: "first", Title: "Connect Kling", Section: "/", Data: data})
 }
 
-// lastArrivals finds the latest event and the latest refused delivery.
+// lastArrivals finds the latest test delivery, event and refused delivery.
 func (d *dashboard) lastArrivals(ctx context.Context, data *firstPage) error {
+	var err error
+	if data.Own, err = d.lastTest(ctx); err != nil {
+		d.cfg.Log.Debug("test deliveries not read", zap.Error(err))
+	}
 	events, err := d.cfg.Store.Events(ctx, store.EventFilter{Limit: 1})
 	if err != nil {
 		return err
@@ -79,6 +87,13 @@ func (d *dashboard) lastArrivals(ctx context.Context, data *firstPage) error {
 		data.Refused = &refused[i]
 	}
 	return nil
+}
+
+// lastTest returns the last test delivery. It waits for Redis only briefly.
+func (d *dashboard) lastTest(ctx context.Context) (*tasks.TestDelivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return tasks.LastTestDelivery(ctx, d.cfg.Redis)
 }
 
 // makeSample creates a sample job.
