@@ -51,6 +51,8 @@ type Config struct {
 
 	AdminUser         string   `group:"Login to pages and API" env:"KLINGHOOK_ADMIN_USER" form:"name" needs:"KLINGHOOK_ADMIN_PASSWORD_HASH" roles:"admin" help:"The user who can log in to the pages. This user may change everything."`
 	AdminPasswordHash string   `env:"KLINGHOOK_ADMIN_PASSWORD_HASH" form:"password-hash" secret:"key" needs:"KLINGHOOK_ADMIN_USER" roles:"admin" help:"The bcrypt hash of that user's password, as \"klinghook admin hash-password\" prints it."`
+	AdminViewer       string   `env:"KLINGHOOK_ADMIN_VIEWER_USER" form:"name" needs:"KLINGHOOK_ADMIN_VIEWER_PASSWORD_HASH" roles:"admin" help:"A second user, who may see everything and change nothing."`
+	AdminViewerHash   string   `env:"KLINGHOOK_ADMIN_VIEWER_PASSWORD_HASH" form:"password-hash" secret:"key" needs:"KLINGHOOK_ADMIN_VIEWER_USER" roles:"admin" help:"The bcrypt hash of the second user's password."`
 	AdminTokens       []string `env:"KLINGHOOK_ADMIN_TOKEN" form:"tokens" secret:"key" roles:"admin" help:"Bearer tokens of operators, who may change everything. Programs send one in a header, people enter one on the login page."`
 	AdminViewerTokens []string `env:"KLINGHOOK_ADMIN_VIEWER_TOKEN" form:"tokens" secret:"key" roles:"admin" help:"Bearer tokens of viewers, who may see everything and change nothing."`
 	AdminProxyHeader  string   `env:"KLINGHOOK_ADMIN_PROXY_HEADER" form:"header-name" needs:"KLINGHOOK_ADMIN_PROXIES" roles:"admin" help:"The header in which an authenticating reverse proxy names the user. The proxy must remove it from what clients send. It is accepted only from KLINGHOOK_ADMIN_PROXIES."`

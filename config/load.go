@@ -163,6 +163,9 @@ func (l *loader) require() {
 	if l.role != All && l.given("KLINGAI_API_KEY") && l.given("KLINGAI_ACCESS_KEY") {
 		l.problems["KLINGAI_API_KEY"] = "KLINGAI_API_KEY and KLINGAI_ACCESS_KEY are both set; unset KLINGAI_ACCESS_KEY and KLINGAI_SECRET_KEY, which the API key replaces"
 	}
+	if user := "KLINGHOOK_ADMIN_USER"; l.given(user) && l.config.texts[user] == l.config.texts["KLINGHOOK_ADMIN_VIEWER_USER"] {
+		l.problems["KLINGHOOK_ADMIN_VIEWER_USER"] = "KLINGHOOK_ADMIN_VIEWER_USER must be another name than KLINGHOOK_ADMIN_USER, who may change everything"
+	}
 	secrets := []string{"KLINGAI_WEBHOOK_SECRET", "KLINGAI_OFFICIAL_WEBHOOK_SECRET", "KLINGHOOK_CALLBACK_TOKEN"}
 	if l.role == Ingest && !slices.ContainsFunc(secrets, func(name string) bool { return l.given(name) || l.problems[name] != "" }) {
 		l.problems[secrets[0]] = strings.Join(secrets, ", ") + " are all unset, so nothing could be received; set KLINGAI_WEBHOOK_SECRET to the secret that `klinghook webhooks register` shows, " +

@@ -44,9 +44,9 @@ other addresses it requires a login: a user with a password hash from "klinghook
 hash-password", a bearer token, or a header set by an authenticating reverse proxy. To
 encrypt passwords and cookies, use a proxy with TLS or an SSH tunnel.
 
-Operators can change everything. Viewers can see everything and change nothing: users with
-a token of KLINGHOOK_ADMIN_VIEWER_TOKEN, users of the proxy that are not in
-KLINGHOOK_ADMIN_OPERATORS, and everybody with --read-only.`,
+Operators can change everything. Viewers can see everything and change nothing:
+KLINGHOOK_ADMIN_VIEWER_USER, users with a token of KLINGHOOK_ADMIN_VIEWER_TOKEN, users of
+the proxy that are not in KLINGHOOK_ADMIN_OPERATORS, and everybody with --read-only.`,
 		Example: `  klinghook admin                        # http://127.0.0.1:5001/
   klinghook admin --read-only
   export KLINGHOOK_ADMIN_TOKEN=$(openssl rand -hex 32)
@@ -72,7 +72,7 @@ func runAdmin(cmd *cobra.Command, _ []string) (err error) {
 	}
 	defer closeInto(&err, rdb.Close)
 	gate := login.New(login.Config{
-		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, Tokens: cfg.AdminTokens, ViewerTokens: cfg.AdminViewerTokens,
+		User: cfg.AdminUser, PasswordHash: cfg.AdminPasswordHash, ViewerUser: cfg.AdminViewer, ViewerPasswordHash: cfg.AdminViewerHash, Tokens: cfg.AdminTokens, ViewerTokens: cfg.AdminViewerTokens,
 		ProxyHeader: cfg.AdminProxyHeader, Proxies: networks(cfg.AdminProxies), Operators: cfg.AdminOperators, ReadOnly: cfg.ReadOnly,
 		Prefix: cfg.AdminPrefix, Hosts: ownHosts(cfg), Redis: rdb, Log: log, Metrics: metrics,
 	})

@@ -142,7 +142,7 @@ func TestFirstStepsShowWhatArrives(t *testing.T) {
 		t.Errorf("a reload would say again what the button did: %s", got)
 	}
 	testenv.NoError(t, tasks.NoteTestDelivery(t.Context(), w.cfg.Redis, tasks.TestDelivery{Source: "klingai-official", At: time.Now()}))
-	await(b, "wait for klinghook's own test", `/klinghook doctor arrived .*: callback/.test(document.querySelector(".arrivals").innerText)`)
+	await(b, "wait for klinghook's own test", `/klinghook doctor arrived .*\(callback\)/.test(document.querySelector(".arrivals").innerText)`)
 	w.hear("test_1", tasks.TypeCreated, tasks.JobUpdate{Status: tasks.StatusCreated, MaybeTest: true})
 	await(b, "wait for the test callback", `document.querySelector(".arrivals").innerText.includes("Kling's console reaches klinghook")`)
 	w.complete("vid_1", "A lighthouse at dawn")

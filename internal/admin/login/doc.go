@@ -1,6 +1,6 @@
 // Package login lets users log in to the private pages by the configured methods:
 //
-//   - a user name and a password, stored only as a bcrypt hash;
+//   - the user name and password of an operator or a viewer, stored only as a bcrypt hash;
 //   - a bearer token, in a header or on the login page;
 //   - a header set by an authenticating reverse proxy, accepted only from the
 //     configured addresses.
@@ -9,7 +9,7 @@
 // address.
 //
 // Operators can do everything. Viewers can see everything and change nothing. Viewers are
-// users with a viewer's token, users of the proxy that are not configured as operators, and
+// the viewer with a password, users with a viewer's token, users of the proxy that are not configured as operators, and
 // all users if the pages are read-only.
 //
 // Sessions are kept in Redis, so that any number of processes share them. They end

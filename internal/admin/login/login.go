@@ -26,8 +26,10 @@ const (
 
 // Config configures a Gate. A login method is off if its fields are empty.
 type Config struct {
-	// User and PasswordHash, a bcrypt hash, belong together.
-	User, PasswordHash string
+	// User, an operator, and PasswordHash, a bcrypt hash, belong together; so do those of a
+	// viewer.
+	User, PasswordHash             string
+	ViewerUser, ViewerPasswordHash string
 	// Tokens are the operators' bearer tokens, ViewerTokens the viewers'. They must be too
 	// long to guess.
 	Tokens, ViewerTokens []string
@@ -53,6 +55,7 @@ type Config struct {
 // Gate is a login in front of pages. It is safe for concurrent use.
 type Gate struct {
 	cfg      Config
+	accounts []account
 	sessions *scs.SessionManager
 	guesses  guesses
 	// checking limits the logins in progress, and hashing the bcrypt computations.
@@ -77,7 +80,7 @@ const (
 // New returns a Gate.
 func New(cfg Config) *Gate {
 	g := &Gate{
-		cfg: cfg, sessions: newSessions(cfg), checking: make(chan struct{}, maxChecking), hashing: make(chan struct{}, maxHashing),
+		cfg: cfg, accounts: accountsOf(cfg), sessions: newSessions(cfg), checking: make(chan struct{}, maxChecking), hashing: make(chan struct{}, maxHashing),
 		refusedLog: cfg.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Second, 5, 1000)
 		})),
@@ -96,7 +99,7 @@ func New(cfg Config) *Gate {
 // Methods returns the configured login methods. If there are none, everybody has access.
 func (g *Gate) Methods() []string {
 	var methods []string
-	if g.cfg.User != "" {
+	if len(g.accounts) > 0 {
 		methods = append(methods, "password")
 	}
 	if g.cfg.ProxyHeader != "" {
@@ -109,7 +112,7 @@ func (g *Gate) Methods() []string {
 }
 
 // HasPage reports whether users can log in on the login page, and log out.
-func (g *Gate) HasPage() bool { return g.cfg.User != "" || g.hasTokens() }
+func (g *Gate) HasPage() bool { return len(g.accounts) > 0 || g.hasTokens() }
 
 func (g *Gate) hasTokens() bool { return len(g.cfg.Tokens)+len(g.cfg.ViewerTokens) > 0 }
 

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"crypto/sha256"
 	_ "embed" // for the page
 	"encoding/base64"
@@ -73,12 +74,12 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	next := r.PostForm.Get("next")
-	// Tokens, the configured user, and all other names are counted separately.
-	who, user := guesser{addr: network(admin.ClientAddr(r, g.cfg.Proxies)), account: "other"}, User{Name: g.cfg.User}
-	token := strings.TrimSpace(r.PostForm.Get("token"))
+	// Tokens, each configured user, and all other names are counted separately.
+	who, named := guesser{addr: network(admin.ClientAddr(r, g.cfg.Proxies)), account: "other"}, g.account(r.PostForm.Get("user"))
+	user, token := named.User, strings.TrimSpace(r.PostForm.Get("token"))
 	if token != "" {
 		who.account, user = "token", g.tokenUser(token)
-	} else if r.PostForm.Get("user") == user.Name {
+	} else if user.Name != "" {
 		who.account = "user " + user.Name
 	}
 	if wait := g.guesses.count(who); wait > 0 {
@@ -92,7 +93,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		g.throttle(w, time.Second, next, "Too many logins at once.")
 		return
 	}
-	if token != "" && user.Name == "" || token == "" && !g.isPassword(r) {
+	if token != "" && user.Name == "" || token == "" && !g.isPassword(r, named) {
 		g.countRefused(r, "page")
 		g.showPage(w, http.StatusUnauthorized, next, "Wrong user name, password or token. Try again.")
 		return
@@ -107,10 +108,10 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, g.next(next), http.StatusSeeOther)
 }
 
-// isPassword checks the form's user and password. It takes as long for an unknown user
-// as for a wrong password.
-func (g *Gate) isPassword(r *http.Request) bool {
-	if g.cfg.User == "" {
+// isPassword checks the form's password. It takes as long for an unknown user, who has no
+// account, as for a wrong password.
+func (g *Gate) isPassword(r *http.Request, named account) bool {
+	if len(g.accounts) == 0 {
 		return false
 	}
 	select {
@@ -119,8 +120,8 @@ func (g *Gate) isPassword(r *http.Request) bool {
 	case <-r.Context().Done():
 		return false
 	}
-	err := bcrypt.CompareHashAndPassword([]byte(g.cfg.PasswordHash), []byte(r.PostForm.Get("password")))
-	return err == nil && r.PostForm.Get("user") == g.cfg.User
+	err := bcrypt.CompareHashAndPassword([]byte(cmp.Or(named.hash, g.accounts[0].hash)), []byte(r.PostForm.Get("password")))
+	return err == nil && named.Name != ""
 }
 
 // throttle shows a problem and how long the client must wait.
@@ -148,6 +149,6 @@ func (g *Gate) showPage(w http.ResponseWriter, status int, next, problem string)
 	w.WriteHeader(status)
 	_ = pageTemplate.Execute(w, map[string]any{ // The client may have gone.
 		"Style": template.CSS(pageCSS), "Path": g.cfg.Prefix + Path, "Next": g.next(next), "Problem": problem,
-		"User": g.cfg.User != "", "Token": g.hasTokens(), "HasPage": g.HasPage(),
+		"User": len(g.accounts) > 0, "Token": g.hasTokens(), "HasPage": g.HasPage(),
 	})
 }

@@ -24,7 +24,7 @@ const (
 
 func newSessions(cfg Config) *scs.SessionManager {
 	// Keys depend on the credentials, so changing them ends all sessions.
-	credentials := sha256.Sum256([]byte(cfg.User + "\x00" + cfg.PasswordHash + "\x00" + strings.Join(cfg.Tokens, "\x00") + "\x00\x00" + strings.Join(cfg.ViewerTokens, "\x00")))
+	credentials := sha256.Sum256([]byte(cfg.User + "\x00" + cfg.PasswordHash + "\x00" + cfg.ViewerUser + "\x00" + cfg.ViewerPasswordHash + "\x00" + strings.Join(cfg.Tokens, "\x00") + "\x00\x00" + strings.Join(cfg.ViewerTokens, "\x00")))
 	prefix := "klinghook:session:" + hex.EncodeToString(credentials[:4]) + ":"
 	// Not scs.New, which starts a goroutine for a store in memory.
 	return &scs.SessionManager{Lifetime: sessionLength, Store: redisStore{rdb: cfg.Redis, prefix: prefix}, Codec: scs.GobCodec{}, HashTokenInStore: true}

@@ -66,6 +66,32 @@ func (g *Gate) tokenUser(token string) User {
 	return User{}
 }
 
+// account is a user who logs in with a password.
+type account struct {
+	User
+	hash string
+}
+
+// accountsOf returns the configured accounts.
+func accountsOf(cfg Config) (list []account) {
+	if cfg.User != "" {
+		list = append(list, account{User{Name: cfg.User}, cfg.PasswordHash})
+	}
+	if cfg.ViewerUser != "" {
+		list = append(list, account{User{cfg.ViewerUser, true}, cfg.ViewerPasswordHash})
+	}
+	return list
+}
+
+// account returns the account with a name; its zero value if there is none.
+func (g *Gate) account(name string) account {
+	at := slices.IndexFunc(g.accounts, func(a account) bool { return a.Name == name })
+	if at < 0 {
+		return account{}
+	}
+	return g.accounts[at]
+}
+
 // proxied returns the user named by a trusted proxy, or "". A repeated header is
 // ignored, because the client may have sent one of the values.
 func (g *Gate) proxied(r *http.Request) string {

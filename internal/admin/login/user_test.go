@@ -7,6 +7,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/klinghook/klinghook/internal/testenv"
 )
 
 const viewerToken = "viewer-0123456789abcdefABCDEF-_0123"
@@ -82,5 +86,47 @@ func TestSessionKeepsTheRole(t *testing.T) {
 	w := f.do("POST", "/", nil, "Cookie", "klinghook_session=AAAA", "Accept", "text/html")
 	if body, _ := io.ReadAll(w.Body); !strings.HasPrefix(string(body), "log in first") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
 		t.Errorf("a browser gets %v %s", w.Header(), body)
+	}
+}
+
+func TestEachPasswordHasItsRole(t *testing.T) {
+	cfg := withPassword(t)
+	hash, err := bcrypt.GenerateFromPassword([]byte("just looking"), bcrypt.MinCost)
+	testenv.NoError(t, err)
+	cfg.ViewerUser, cfg.ViewerPasswordHash = "guest", string(hash)
+	onlyViewer := cfg
+	onlyViewer.User, onlyViewer.PasswordHash = "", ""
+	for _, tt := range []struct {
+		name           string
+		cfg            Config
+		user, password string
+		change         int // the status of a change; 0 if the login is refused
+	}{
+		{"operator", cfg, "operator", password, http.StatusOK},
+		{"viewer", cfg, "guest", "just looking", http.StatusForbidden},
+		{"operator with the viewer's password", cfg, "operator", "just looking", 0},
+		{"viewer with the operator's password", cfg, "guest", password, 0},
+		{"nobody", cfg, "", password, 0},
+		{"only a viewer", onlyViewer, "guest", "just looking", http.StatusForbidden},
+		{"nobody, with only a viewer", onlyViewer, "", "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFront(t, tt.cfg)
+			w := f.login(tt.user, tt.password)
+			if tt.change == 0 {
+				wantStatus(t, w, http.StatusUnauthorized, "the login")
+				return
+			}
+			wantStatus(t, w, http.StatusSeeOther, "the login")
+			cookie := w.Result().Cookies()[0]
+			session := []string{"Cookie", cookie.Name + "=" + cookie.Value}
+			wantStatus(t, f.do("GET", "/", nil, session...), http.StatusOK, "a page")
+			wantStatus(t, f.do("POST", "/", nil, session...), tt.change, "a change")
+			if tt.cfg.User != "" {
+				changed := tt.cfg
+				changed.ViewerPasswordHash, changed.Redis = tt.cfg.PasswordHash, f.gate.cfg.Redis
+				wantStatus(t, newFrontOn(t, changed).do("GET", "/queues", nil, session...), http.StatusUnauthorized, "after a change of the viewer's password")
+			}
+		})
 	}
 }
