@@ -49,6 +49,7 @@ func TestMeasureLists(t *testing.T) {
 					return len(rows), err
 				})
 			}
+			measureRandom(t, s, limit)
 			measure(t, "facets", limit, func(ctx context.Context) (int, error) {
 				f, err := s.Facets(ctx)
 				return len(f.Models) + len(f.Sources) + len(f.Tags), err
@@ -91,6 +92,59 @@ func measure(t *testing.T, name string, limit time.Duration, f func(context.Cont
 		mark = " SLOW"
 	}
 	t.Logf("%-50s %3d rows  min %6.1f ms  p50 %6.1f ms  max %6.1f ms%s", name, rows, least.Seconds()*1000, median.Seconds()*1000, longest.Seconds()*1000, mark)
+}
+
+// measureRandom times lists for random words of prompts, some with a filter: words of many
+// prompts or of one, and parts of one.
+func measureRandom(t *testing.T, s *Store, limit time.Duration) {
+	t.Helper()
+	prompts, err := collect(t.Context(), s.db, scanOne[string], `SELECT j.prompt FROM job_tags t JOIN jobs j ON j.platform = t.platform AND j.id = t.job_id WHERE t.tag = 'tag-59' ORDER BY j.id LIMIT 2000`)
+	testenv.NoError(t, err)
+	r := rand.New(rand.NewPCG(7, 7))
+	prompt := func() []string { return strings.Fields(prompts[r.IntN(len(prompts))]) }
+	var times []time.Duration
+	var slow int
+	var slowest string
+	for range 400 {
+		words := prompt()
+		switch n := 1 + r.IntN(8); r.IntN(4) {
+		case 0:
+			from := r.IntN(len(words))
+			words = words[from:min(from+8+n, len(words))]
+		case 1:
+			r.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
+			words = words[:min(n, len(words))]
+		default:
+			words = nil
+			for range n {
+				words = append(words, pick(r, prompt()...))
+			}
+		}
+		q := JobQuery{Text: strings.Join(words, " ")}
+		switch r.IntN(5) {
+		case 0:
+			q.Statuses = []tasks.Status{tasks.StatusFailed}
+		case 1:
+			q.Model = "kling-v1-3"
+		case 2:
+			q.Tag = fmt.Sprintf("tag-%d", r.IntN(60))
+		}
+		best := time.Hour // of three, because the first also reads from the disk
+		for range 3 {
+			start := time.Now()
+			_, err := s.ListJobs(t.Context(), q)
+			testenv.NoError(t, err)
+			best = min(best, time.Since(start))
+		}
+		if times = append(times, best); best > limit {
+			slow++
+		}
+		if best == slices.Max(times) {
+			slowest = q.Text
+		}
+	}
+	slices.Sort(times)
+	t.Logf("400 lists with random words: p50 %.1f ms, max %.1f ms (%.100q), %d above %s", times[200].Seconds()*1000, times[399].Seconds()*1000, slowest, slow, limit)
 }
 
 // measureStart is the time of the newest job; there is one each second.

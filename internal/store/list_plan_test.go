@@ -44,6 +44,11 @@ func TestListsUseTheirIndex(t *testing.T) {
 			built("count", byKind, func() (string, []any) { return page.countFew(kinds) }),
 			built("few", byKind, func() (string, []any) { return page.searchFew(kinds) }),
 			built("text", []string{"f VIRTUAL TABLE INDEX", "job_search_index"}, func() (string, []any) { return tagged.searchIndex("") }),
+			built("rare trigrams", []string{"f VIRTUAL TABLE INDEX", "job_search_index"}, func() (string, []any) {
+				rare := *tagged
+				rare.rare = []string{"cat", " ca"}
+				return rare.searchIndex("")
+			}),
 			built("sample of text", []string{"f VIRTUAL TABLE INDEX", "job_search_sample"}, func() (string, []any) { return tagged.searchIndex(s.dialect.sample) }),
 			query("tags", byTag, distinctTags, []any{10}),
 			query("last change", []string{"jobs_by_change"}, lastChange, nil),

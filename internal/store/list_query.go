@@ -18,9 +18,13 @@ type jobList struct {
 	dialect dialect
 	q       queryer
 	words   []string // of the text, folded
-	// walked is how many of the newest jobs a list scans before it uses an index, and
-	// walkedForText for text that many of these contain, or that the text index cannot find.
-	walked, walkedForText int
+	// rare are the trigrams of the words for which the text index is searched. If it is empty,
+	// the index is searched for the words.
+	rare []string
+	// walked is how many of the newest jobs a list scans before it uses an index: walkedDeeper
+	// at most if many of the first contain the text, and walkedForText if the text index
+	// cannot find it.
+	walked, walkedDeeper, walkedForText int
 	// few is how many jobs are searched without the text index.
 	few int
 	// sampled is how many jobs with the text a sample has at least if they are very many.
@@ -35,7 +39,7 @@ func (s *Store) jobList(db queryer, q JobQuery) *jobList {
 		q.Limit = defaultLimit
 	}
 	q.Limit = min(q.Limit, maxRows)
-	return &jobList{JobQuery: q, dialect: s.dialect, q: db, words: searchWords(q.Text), walked: 2000, walkedForText: 30_000, few: 3000, sampled: 300, maxKinds: 2000}
+	return &jobList{JobQuery: q, dialect: s.dialect, q: db, words: searchWords(q.Text), walked: 2000, walkedDeeper: 60_000, walkedForText: 30_000, few: 3000, sampled: 300, maxKinds: 2000}
 }
 
 // maxWords limits the words that are searched one by one.
@@ -51,12 +55,7 @@ func searchWords(text string) []string {
 	for i, word := range words {
 		words[i] = foldText(word)
 	}
-	return longestFirst(words)
-}
-
-// longestFirst sorts words and removes repeats. The longest is probably the rarest:
-// PostgreSQL's text index looks for it first, and then reads less of the others.
-func longestFirst(words []string) []string {
+	// The longest first: it is probably the rarest.
 	slices.SortFunc(words, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	return slices.Compact(words)
 }
@@ -70,6 +69,47 @@ type jobKind struct {
 // trigram matches words that the text index can find.
 var trigram = regexp.MustCompile(`[0-9A-Za-z]{3}`)
 
+// trigramsOf returns the different trigrams of some texts that match a pattern, sorted.
+func trigramsOf(texts []string, indexed *regexp.Regexp) (list []string) {
+	for _, text := range texts {
+		for i := range max(0, len(text)-2) {
+			if indexed.MatchString(text[i : i+3]) {
+				list = append(list, text[i:i+3])
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// rarityJobs is how many of the newest jobs show which trigrams are rare.
+const rarityJobs = 300
+
+// findRare sets rare if the words have more trigrams than the text index is searched for.
+func (l *jobList) findRare(ctx context.Context) error {
+	trigrams := trigramsOf(l.words, l.dialect.indexed)
+	if len(trigrams) <= l.dialect.maxTrigrams {
+		return nil
+	}
+	var bounds where
+	l.andRange(&bounds, "seq")
+	texts, err := collect(ctx, l.q, scanOne[string], `SELECT text FROM job_search`+bounds.String()+` ORDER BY seq DESC LIMIT `+strconv.Itoa(rarityJobs), bounds.args...)
+	if err != nil {
+		return err
+	}
+	jobs := make(map[string]int)
+	for _, trigram := range trigrams {
+		for _, text := range texts {
+			if strings.Contains(text, trigram) {
+				jobs[trigram]++
+			}
+		}
+	}
+	slices.SortStableFunc(trigrams, func(a, b string) int { return cmp.Compare(jobs[a], jobs[b]) })
+	l.rare = trigrams[:l.dialect.maxTrigrams]
+	return nil
+}
+
 // page returns the seqs of a page.
 func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	depth := l.walked
@@ -82,7 +122,7 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	if err != nil || len(seqs) == l.Limit || short {
 		return seqs, err
 	}
-	if deeper := depth * l.Limit * 3 / 2 / max(len(seqs), 1); len(l.words) > 0 && deeper <= l.walkedForText {
+	if deeper := depth * l.Limit * 3 / 2 / max(len(seqs), 1); len(l.words) > 0 && deeper <= l.walkedDeeper {
 		query, args = l.walk(deeper) // so many of the newest match that these should fill the page
 		if seqs, err = collect(ctx, l.q, scanOne[int64], query, args...); err != nil || len(seqs) == l.Limit {
 			return seqs, err
@@ -128,6 +168,9 @@ func (l *jobList) search(ctx context.Context, kinds []jobKind) ([]int64, error) 
 // the first. If a sample shows that there are very many, it also shows how old the newest
 // are, and only these are read.
 func (l *jobList) searchAll(ctx context.Context) ([]int64, error) {
+	if err := l.findRare(ctx); err != nil {
+		return nil, err
+	}
 	if l.dialect.sample != "" {
 		sample := *l
 		sample.Limit = l.sampled
@@ -184,13 +227,22 @@ func (l *jobList) andSelected(w *where) {
 }
 
 // andText joins t, the row of job_search of job j, and adds the conditions that it contains
-// the words. Queries say CROSS JOIN, which makes SQLite start with the first table.
+// the words, and the marks of selected jobs: these exclude most others before their rows are
+// read. Queries say CROSS JOIN, which makes SQLite start with the first table.
 func (l *jobList) andText(w *where) {
 	w.andIf(true, "j.seq = t.seq")
-	for _, word := range l.words {
-		w.andIf(true, l.dialect.position+"(t.text, ?) > 0", word)
+	l.andContains(w, slices.Concat(l.words, l.marks()))
+}
+
+// andContains adds the conditions that t contains some texts.
+func (l *jobList) andContains(w *where, texts []string) {
+	for _, text := range texts {
+		w.andIf(true, l.dialect.position+"(t.text, ?) > 0", text)
 	}
 }
+
+// marks returns the marks that the text of a selected job contains.
+func (l *jobList) marks() []string { return marks(l.Statuses, l.Source, l.Model, l.Tag) }
 
 // walk selects from the newest jobs, as many as depth.
 func (l *jobList) walk(depth int) (string, []any) {
@@ -293,9 +345,12 @@ func (l *jobList) searchFew(kinds []jobKind) (string, []any) {
 func (l *jobList) searchIndex(condition string, args ...any) (string, []any) {
 	var found, selected where
 	found.andIf(condition != "", condition, args...)
-	for _, text := range slices.Concat(l.words, marks(l.Statuses, l.Source, l.Model, l.Tag)) {
-		l.dialect.andFound(&found, text, len(l.words))
+	texts := l.words
+	if len(l.rare) > 0 {
+		texts = l.rare
+		l.andContains(&found, l.words)
 	}
+	l.dialect.andFound(&found, slices.Concat(texts, l.marks()))
 	l.andRange(&found, l.dialect.indexSeq)
 	selected.args = found.args
 	l.andSelected(&selected)

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -14,10 +14,14 @@ type search struct {
 	position string
 	// forEach joins, for each row k, the jobs j of a query that refers to k.
 	forEach func(query string) string
-	// indexSeq is the text index's name for seq, and andFound adds the condition that a job
-	// contains a text, one of some words. It uses the index unless the text has no trigram.
+	// indexed matches the trigrams that the text index has. It is searched for maxTrigrams of
+	// them at most: each takes time, and the common ones exclude few jobs.
+	indexed     *regexp.Regexp
+	maxTrigrams int
+	// indexSeq is the text index's name for seq, and andFound adds the condition that row t of
+	// job_search contains some texts. It uses the index for those that have a trigram.
 	indexSeq string
-	andFound func(w *where, text string, words int)
+	andFound func(w *where, texts []string)
 	// sample is the condition that selects a 64th of the jobs in the text index, and made the
 	// one that selects those made between two times, in milliseconds. They are empty if the
 	// text index returns the newest first.
@@ -27,15 +31,20 @@ type search struct {
 }
 
 func sqliteSearch() search {
+	indexed := regexp.MustCompile(`^[0-9A-Za-z ]{3}$`)
 	return search{
+		indexed: indexed, maxTrigrams: 8,
 		position: "instr",
 		forEach: func(query string) string {
 			return `CROSS JOIN jobs j ON j.seq IN (` + query + `)`
 		},
 		indexSeq: "f.rowid",
-		andFound: func(w *where, text string, words int) {
-			w.andIf(trigram.MatchString(text), "f.job_search_index MATCH ?", matchSome(text, max(2, maxTrigrams/words)))
-			w.andIf(true, "instr(t.text, ?) > 0", text)
+		andFound: func(w *where, texts []string) {
+			trigrams := trigramsOf(texts, indexed)
+			w.andIf(len(trigrams) > 0, "f.job_search_index MATCH ?", `"`+strings.Join(trigrams, `" AND "`)+`"`)
+			for _, text := range texts {
+				w.andIf(true, "instr(t.text, ?) > 0", text)
+			}
 		},
 		// The index returns the newest first, and stops at the limit. Jobs are joined before
 		// texts, so a job that is not selected costs one row less.
@@ -47,11 +56,10 @@ func sqliteSearch() search {
 	}
 }
 
-// maxParts limits the words of a phrase for which PostgreSQL's text index is searched.
-const maxParts = 4
-
 func postgresSearch() search {
 	return search{
+		// Between two words there is none.
+		indexed: regexp.MustCompile(`^([0-9A-Za-z]{2}[0-9A-Za-z ]| [0-9A-Za-z]{2})$`), maxTrigrams: 12,
 		position: "strpos",
 		forEach: func(query string) string {
 			return `CROSS JOIN LATERAL (` + query + `) j`
@@ -61,17 +69,15 @@ func postgresSearch() search {
 		// does not know the bounds, and expects few rows: it combines both indexes.
 		sample: "seq % 64 = 0",
 		made:   "seq >> " + strconv.Itoa(seqBits) + " BETWEEN (SELECT ?::BIGINT) AND (SELECT ?::BIGINT)",
-		andFound: func(w *where, text string, _ int) {
-			parts := longestFirst(slices.DeleteFunc(strings.Split(text, " "), func(part string) bool { return !trigram.MatchString(part) }))
-			for _, part := range parts[:min(len(parts), maxParts)] {
-				w.andIf(true, "text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part)+"%")
+		andFound: func(w *where, texts []string) {
+			for _, text := range texts {
+				w.andIf(true, "t.text LIKE ?", "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)+"%")
 			}
-			w.andIf(!slices.Equal(parts, []string{text}), "strpos(text, ?) > 0", text)
 		},
 		// The array makes PostgreSQL use the text index first. jobs_seq_key has all columns
 		// that it then reads of most jobs.
 		searchIndex: func(found, selected where) string {
-			both := where{conditions: append([]string{"j.seq = ANY (ARRAY(SELECT seq FROM job_search" + found.String() + "))"}, selected.conditions...)}
+			both := where{conditions: append([]string{"j.seq = ANY (ARRAY(SELECT seq FROM job_search t" + found.String() + "))"}, selected.conditions...)}
 			return `SELECT j.seq FROM jobs j` + both.String() + ` ORDER BY j.seq DESC`
 		},
 	}
@@ -92,20 +98,4 @@ func (s *Store) reading(ctx context.Context, f func(queryer) error) error {
 		}
 		return f(tx)
 	})
-}
-
-// maxTrigrams limits the trigrams for which SQLite's text index is searched.
-const maxTrigrams = 12
-
-// matchSome returns the FTS5 query for rows with trigrams of a text, most at most: of a phrase
-// those around its spaces, which few other texts have.
-func matchSome(text string, most int) string {
-	phrase, step := strings.Contains(text, " "), max(1, (len(text)-2+most-1)/most)
-	var terms []string
-	for i := 0; i+3 <= len(text) && len(terms) < most; i++ {
-		if phrase && text[i+1] == ' ' || !phrase && i%step == 0 {
-			terms = append(terms, `"`+strings.ReplaceAll(text[i:i+3], `"`, `""`)+`"`)
-		}
-	}
-	return strings.Join(terms, " AND ")
 }
