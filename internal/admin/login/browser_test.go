@@ -50,7 +50,6 @@ func TestLoginInBrowserThroughTLSProxy(t *testing.T) {
 			}
 			b.Forget() // the refused login
 			b.Do("log in",
-				chromedp.SendKeys("#user", "operator"),
 				chromedp.SendKeys("#password", "correct horse battery"),
 				chromedp.Click(`//button`),
 				chromedp.WaitVisible(`//tbody/tr`))

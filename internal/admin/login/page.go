@@ -51,7 +51,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, g.next(wanted), http.StatusSeeOther)
 			return
 		}
-		g.showPage(w, http.StatusOK, wanted, "")
+		g.showPage(w, r, http.StatusOK, wanted, "")
 	case path == Path && r.Method == http.MethodPost:
 		g.login(w, r)
 	case path == LogoutPath && r.Method == http.MethodPost:
@@ -70,7 +70,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request) {
 func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		g.showPage(w, http.StatusBadRequest, "", "The form could not be read. Try again.")
+		g.showPage(w, r, http.StatusBadRequest, "", "The form could not be read. Try again.")
 		return
 	}
 	next := r.PostForm.Get("next")
@@ -83,19 +83,19 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request) {
 		who.account = "user " + user.Name
 	}
 	if wait := g.guesses.count(who); wait > 0 {
-		g.throttle(w, wait, next, "Too many attempts from your address.")
+		g.throttle(w, r, wait, next, "Too many attempts from your address.")
 		return
 	}
 	select {
 	case g.checking <- struct{}{}:
 		defer func() { <-g.checking }()
 	default:
-		g.throttle(w, time.Second, next, "Too many logins at once.")
+		g.throttle(w, r, time.Second, next, "Too many logins at once.")
 		return
 	}
 	if token != "" && user.Name == "" || token == "" && !g.isPassword(r, named) {
 		g.countRefused(r, "page")
-		g.showPage(w, http.StatusUnauthorized, next, "Wrong user name, password or token. Try again.")
+		g.showPage(w, r, http.StatusUnauthorized, next, "Wrong user name, password or token. Try again.")
 		return
 	}
 	if err := g.startSession(w, r, user); err != nil {
@@ -125,11 +125,11 @@ func (g *Gate) isPassword(r *http.Request, named account) bool {
 }
 
 // throttle shows a problem and how long the client must wait.
-func (g *Gate) throttle(w http.ResponseWriter, wait time.Duration, next, problem string) {
+func (g *Gate) throttle(w http.ResponseWriter, r *http.Request, wait time.Duration, next, problem string) {
 	g.logins.WithLabelValues(outcomeThrottled).Inc()
 	seconds := int(math.Ceil(wait.Seconds()))
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	g.showPage(w, http.StatusTooManyRequests, next, problem+" Try again in "+(time.Duration(seconds)*time.Second).String()+".")
+	g.showPage(w, r, http.StatusTooManyRequests, next, problem+" Try again in "+(time.Duration(seconds)*time.Second).String()+".")
 }
 
 // next returns the page to open after the login: the wanted page if it is below the prefix,
@@ -144,11 +144,11 @@ func (g *Gate) next(wanted string) string {
 	return u.RequestURI()
 }
 
-func (g *Gate) showPage(w http.ResponseWriter, status int, next, problem string) {
+func (g *Gate) showPage(w http.ResponseWriter, r *http.Request, status int, next, problem string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_ = pageTemplate.Execute(w, map[string]any{ // The client may have gone.
-		"Style": template.CSS(pageCSS), "Path": g.cfg.Prefix + Path, "Next": g.next(next), "Problem": problem,
+		"Style": template.CSS(pageCSS), "Path": g.cfg.Prefix + Path, "Next": g.next(next), "Problem": problem, "Name": r.PostForm.Get("user"),
 		"User": len(g.accounts) > 0, "Token": g.hasTokens(), "HasPage": g.HasPage(),
 	})
 }
