@@ -4,18 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestLatestRepeatsAreRemembered(t *testing.T) {
-	server := miniredis.RunT(t)
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = rdb.Close() }()
+	server, rdb := startRedis(t)
 	start := time.Date(2026, 1, 15, 10, 25, 0, 0, time.UTC)
 	want := map[string][]time.Time{"often": nil, "once": {start}}
 	testenv.NoError(t, tasks.NoteRepeat(t.Context(), rdb, "once", start))

@@ -6,18 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestReportsOfProcessesExpire(t *testing.T) {
-	server := miniredis.RunT(t)
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer rdb.Close()
+	server, rdb := startRedis(t)
 	one, two := tasks.WorkerReport{Host: "a", PID: 1, Version: "v1"}, tasks.WorkerReport{Host: "a", PID: 2, Version: "v2"}
 	ingest := tasks.IngestReport{Host: "b", PID: 3, Version: "v3", SpoolPercent: 4}
 	check := func(workers []tasks.WorkerReport, ingests []tasks.IngestReport) {

@@ -4,18 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
 func TestLastTestDeliveryIsRemembered(t *testing.T) {
-	server := miniredis.RunT(t)
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = rdb.Close() }()
+	server, rdb := startRedis(t)
 	check := func(want *tasks.TestDelivery) {
 		t.Helper()
 		got, err := tasks.LastTestDelivery(t.Context(), rdb)

@@ -4,9 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/klinghook/klinghook/internal/testenv"
@@ -33,8 +31,7 @@ func TestTraceRoundTrip(t *testing.T) {
 // own trace, which the spool keeps, takes precedence over the caller's.
 func TestTraceTravelsThroughTheQueue(t *testing.T) {
 	const other = "00-11111111111111111111111111111111-2222222222222222-01"
-	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	defer rdb.Close()
+	_, rdb := startRedis(t)
 	client, inspector := tasks.NewClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
 	for _, tt := range []struct{ name, own, caller, want string }{
 		{"caller", "", traceparent, traceparent},
