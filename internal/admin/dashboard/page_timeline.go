@@ -174,7 +174,7 @@ func tookSeconds(n float64) string {
 	if n == 0 {
 		return ""
 	}
-	return took(time.Duration(n * float64(time.Second)))
+	return "took " + took(time.Duration(n*float64(time.Second)))
 }
 
 // workOf says what a task does.

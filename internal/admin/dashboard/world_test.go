@@ -121,6 +121,11 @@ func (w *world) complete(id, prompt string) {
 		w.files.put("link of "+stored.Object, []byte("https://bucket.example/signed"))
 		_, err = w.store.StoreMedia(w.t.Context(), stored, time.Now(), func() error { return nil })
 		testenv.NoError(w.t, err)
+		task, err := tasks.DownloadMedia(job, stored.Name, stored.URL)
+		testenv.NoError(w.t, err)
+		testenv.NoError(w.t, w.store.RecordAttempt(w.t.Context(), store.TaskAttempt{
+			TaskID: task.ID, Number: 1, At: time.Now(), Duration: time.Duration(len(content)) * time.Millisecond / 3, Size: stored.Size,
+		}))
 	}
 	sent, err := w.store.NotificationsOf(w.t.Context(), job)
 	testenv.NoError(w.t, err)
