@@ -46,7 +46,7 @@ func (w *Worker) giveUp(ctx context.Context, task tasks.Task, reason error) erro
 func (w *Worker) letter(task tasks.Task, last store.Failure) store.DeadLetter {
 	job, eventID := w.handlerOf(task.Kind).about(task.Payload)
 	return store.DeadLetter{
-		Task: task, Job: job, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.At,
+		Task: task, Job: job, EventID: eventID, Error: last.Error, Failures: []store.Failure{last}, FailedAt: last.EndedAt(),
 	}
 }
 

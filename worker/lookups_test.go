@@ -251,6 +251,11 @@ func TestUnsignedCallbackOnlyTriggersALookup(t *testing.T) {
 	w.checkJob(t, "881", tasks.StatusProcessing) // as Kling says
 	w.checkJob(t, "made-up", "")
 	w.checkAsked(t, "881", "legacy made-up")
+	for id, want := range map[string]int{"881": 1, "made-up": 0} { // the first has a row only since the answer
+		if answers, err := w.store.AnswersOf(t.Context(), tasks.KlingJob(id)); err != nil || len(answers) != want {
+			t.Errorf("answers about %s: %+v, %v; want %d", id, answers, err, want)
+		}
+	}
 	w.lookUp(t)
 	w.checkAsked(t)
 	events, err := w.store.Events(t.Context(), store.EventFilter{})

@@ -31,10 +31,12 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	} else if file.State == store.MediaStored {
 		return nil
 	}
+	start := w.cfg.Now()
 	err = w.fetch(ctx, file)
 	if !w.mayRenew(file, err) {
 		return err
 	}
+	first := store.TaskAttempt{At: start, Duration: w.cfg.Now().Sub(start), Error: err.Error()}
 	fresh, same, renewErr := w.renewLink(ctx, file)
 	switch {
 	case renewErr != nil:
@@ -48,7 +50,10 @@ func (w *Worker) downloadMedia(ctx context.Context, payload []byte) error {
 	case fresh.State != store.MediaPending || fresh.URL == file.URL:
 		return err
 	}
-	if err = w.fetch(ctx, fresh); !w.mayRenew(fresh, err) {
+	if err = w.fetch(ctx, fresh); err == nil {
+		w.noteDownload(ctx, first) // else the page would show only that the second link worked
+	}
+	if !w.mayRenew(fresh, err) {
 		return err
 	}
 	// The file of a fresh link may not be there yet. All fresh links of a file share this
@@ -101,7 +106,7 @@ func (w *Worker) publish(ctx context.Context, m store.Media, file *media.File, s
 		// If a newer link came meanwhile, it has its own task.
 		superseded, err := w.cfg.Store.StoreMedia(ctx, m, w.cfg.Now(), file.Publish)
 		if err == nil && !superseded {
-			w.noteStored(ctx, file.Size, start)
+			w.noteDownload(ctx, store.TaskAttempt{At: start, Duration: w.cfg.Now().Sub(start), Size: file.Size})
 		}
 		if errors.Is(err, store.ErrNotFound) { // its job was deleted meanwhile
 			err = errors.Join(err, w.cfg.Bucket.Remove(context.WithoutCancel(ctx), m.Object))
@@ -110,10 +115,10 @@ func (w *Worker) publish(ctx context.Context, m store.Media, file *media.File, s
 	}, attribute.Int64("klinghook.media.size", file.Size))
 }
 
-// noteStored records a download that stored a file of size bytes.
-func (w *Worker) noteStored(ctx context.Context, size int64, start time.Time) {
+// noteDownload records a download from a link, of the task that runs.
+func (w *Worker) noteDownload(ctx context.Context, attempt store.TaskAttempt) {
 	retried, _ := asynq.GetRetryCount(ctx)
-	attempt := store.TaskAttempt{TaskID: workID(ctx), Number: retried + 1, At: start, Duration: w.cfg.Now().Sub(start), Size: size}
+	attempt.TaskID, attempt.Number = workID(ctx), retried+1
 	if err := w.cfg.Store.RecordAttempt(ctx, attempt); err != nil { // the file is stored all the same
 		w.cfg.Log.Debug("download not recorded", zap.String("task_id", attempt.TaskID), zap.Error(err))
 	}

@@ -124,3 +124,14 @@ func TestAttemptsOfADoneTaskAreKept(t *testing.T) {
 		t.Errorf("the second attempt is %+v, want the stored file", stored)
 	}
 }
+
+func TestDeadLetterFailsWhenItsLastAttemptEnds(t *testing.T) {
+	f := newFixture(t, miniredis.RunT(t).Addr(), time.Second)
+	f.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }
+	f.completedAt(t, "30", "vid_1", "/v.mp4")
+	f.work(t)
+	letter := f.checkLetters(t, 1)[0]
+	if last := letter.Failures[0]; !letter.FailedAt.After(last.At) || !letter.FailedAt.Equal(last.EndedAt().Truncate(time.Microsecond)) {
+		t.Errorf("failed at %s, want the end of %+v", letter.FailedAt, last)
+	}
+}

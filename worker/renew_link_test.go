@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -14,10 +16,11 @@ import (
 	"github.com/klinghook/klinghook/tasks"
 )
 
-// refuse answers downloads with a status while dead returns true.
+// refuse answers downloads with a status while dead returns true. Each takes a second.
 func (w *lookupFixture) refuse(status int, dead func(*http.Request) bool) {
 	serve := w.serve
 	w.serve = func(rw http.ResponseWriter, r *http.Request) {
+		w.pass(time.Second)
 		if dead(r) {
 			rw.WriteHeader(status)
 			return
@@ -53,6 +56,16 @@ func TestDeadLinkIsRenewedOrRetried(t *testing.T) {
 				w.checkMedia(t, "881", store.MediaStored, "")
 				w.checkAsked(t, tt.wantAsked...)
 				w.checkLetters(t, 0)
+				attempts, err := w.store.TaskAttemptsOf(t.Context(), tasks.KlingJob("881"))
+				testenv.NoError(t, err)
+				if last := len(attempts) - 1; last != len(tt.wantAsked) || !strings.Contains(attempts[0].Error, strconv.Itoa(status)) || attempts[last].Size == 0 {
+					t.Errorf("attempts %+v, want a failed one for each question and the stored file", attempts)
+				}
+				answers, err := w.store.AnswersOf(t.Context(), tasks.KlingJob("881"))
+				testenv.NoError(t, err)
+				if len(answers) != len(tt.wantAsked) || answers[0].Outcome != "found" {
+					t.Errorf("answers %+v, want %d", answers, len(tt.wantAsked))
+				}
 			})
 		}
 	}

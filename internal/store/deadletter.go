@@ -43,6 +43,7 @@ type DeadLetter struct {
 	// Failures are the failed attempts, oldest first, except those that ended with a crash
 	// or while the database was unreachable.
 	Failures []Failure
+	// FailedAt is when the task was given up.
 	FailedAt time.Time
 	State    DeadLetterState
 	// EndedAt is when it was closed.
@@ -57,6 +58,11 @@ type Failure struct {
 	// DurationSeconds is 0 if unknown.
 	DurationSeconds float64 `json:"duration_seconds,omitempty" doc:"How long it took. Missing if unknown."`
 	Error           string  `json:"error" doc:"Why it failed."`
+}
+
+// EndedAt is when the attempt ended.
+func (f Failure) EndedAt() time.Time {
+	return f.At.Add(time.Duration(f.DurationSeconds * float64(time.Second)))
 }
 
 // Bury stores dead letters in one transaction, with the failed attempts

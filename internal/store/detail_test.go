@@ -65,21 +65,32 @@ func TestOnlyTheLatestAnswersAreKept(t *testing.T) {
 		for i := range 103 {
 			answer := store.LookupAnswer{At: received.Add(time.Duration(i) * time.Second), Outcome: "found"}
 			testenv.NoError(t, db.LookedUp(t.Context(), store.Lookup{Job: ev.Job, Answer: answer}, received.Add(time.Hour)))
-			answer.At = received
-			testenv.NoError(t, db.RecordAnswer(t.Context(), tasks.KlingJob("unknown"), answer))
+			answer.Outcome = "unknown"
+			testenv.NoError(t, db.RecordAnswer(t.Context(), tasks.KlingJob("made up"), answer))
 		}
 		answers, err := db.AnswersOf(t.Context(), ev.Job)
 		testenv.NoError(t, err)
 		if len(answers) != 100 || !answers[0].At.Equal(received.Add(3*time.Second)) || !answers[99].At.Equal(received.Add(102*time.Second)) {
 			t.Errorf("%d answers %v, want the last 100 of 103", len(answers), answers)
 		}
-		if answers, err = db.AnswersOf(t.Context(), tasks.KlingJob("unknown")); err != nil || len(answers) > 0 {
-			t.Errorf("answers about an unknown job: %v, %v", answers, err)
+		if answers, err = db.AnswersOf(t.Context(), tasks.KlingJob("made up")); err != nil || len(answers) > 0 {
+			t.Errorf("answers about a job that Kling does not know: %v, %v", answers, err)
 		}
 		_, err = db.EraseRows(t.Context(), ev.Job)
 		testenv.NoError(t, err)
 		if answers, err = db.AnswersOf(t.Context(), ev.Job); err != nil || len(answers) > 0 {
 			t.Errorf("answers about a deleted job: %v, %v", answers, err)
+		}
+
+		soon := tasks.KlingJob("its event follows")
+		testenv.NoError(t, db.RecordAnswer(t.Context(), soon, store.LookupAnswer{At: received, Outcome: "found"}))
+		for _, want := range []int{1, 0} { // after less than an hour, and after more
+			now := received.Add(time.Hour + time.Duration(1-2*want)*time.Minute)
+			_, err = db.Prune(t.Context(), store.Pruning{Retention: store.Retention{Events: time.Hour}, Now: now})
+			testenv.NoError(t, err)
+			if answers, err = db.AnswersOf(t.Context(), soon); err != nil || len(answers) != want {
+				t.Errorf("answers at %s: %v, %v; want %d", now, answers, err, want)
+			}
 		}
 	})
 }

@@ -112,6 +112,7 @@ func eraseRows(ctx context.Context, tx *sql.Tx, jobs []tasks.JobKey) (n ErasedRo
 		{`notifications` + of.String(), of.args, &n.Notifications},
 		{`media` + of.String(), of.args, new(int64)},
 		{`lookup_requests` + of.String(), of.args, new(int64)},
+		{`lookups` + of.String(), of.args, new(int64)},
 		{`events` + of.String(), of.args, &n.Events},
 		{`jobs` + own.String(), own.args, new(int64)},
 	} {

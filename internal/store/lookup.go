@@ -224,7 +224,8 @@ func (s *Store) PostponeLookup(ctx context.Context, lookup Lookup, until time.Ti
 	return wrap(err, "postpone look-up of %s", lookup.Job)
 }
 
-// RecordAnswer stores an answer about a job, if the job has a row.
+// RecordAnswer stores an answer about a job. Answers that Kling does not know a job without
+// a row are not stored: senders of unsigned callbacks can make up ids.
 func (s *Store) RecordAnswer(ctx context.Context, job tasks.JobKey, answer LookupAnswer) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error { return s.recordAnswer(ctx, tx, job, answer) })
 	return wrap(err, "record look-up of %s", job)
@@ -236,7 +237,7 @@ func (s *Store) recordAnswer(ctx context.Context, tx *sql.Tx, job tasks.JobKey, 
 	}
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO lookups (platform, job_id, asked_at, duration_ms, outcome, error)
-		SELECT platform, id, $3, $4, $5, $6 FROM jobs WHERE platform = $1 AND id = $2 ON CONFLICT DO NOTHING`,
+		SELECT $1, $2, $3, $4, $5, $6 WHERE $5 <> 'unknown' OR EXISTS (SELECT 1 FROM jobs WHERE platform = $1 AND id = $2) ON CONFLICT DO NOTHING`,
 		job.Platform, job.ID, s.dialect.time(answer.At), milliseconds(answer.Took), answer.Outcome, storable(answer.Error))
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func (s *Store) Prune(ctx context.Context, p Pruning) (Pruned, error) {
 		keep time.Duration
 		run  func(ctx context.Context, before any) error
 	}{
-		{p.Events, run.events}, {p.Events, run.deadLetters}, {p.Events, run.rejections}, {p.Events, run.attempts},
+		{p.Events, run.events}, {p.Events, run.deadLetters}, {p.Events, run.rejections}, {p.Events, run.attempts}, {p.Events, run.answers},
 		{p.Media, run.media},
 		{p.Jobs, run.jobs}, {p.Jobs, run.notifications}, {-1, run.tombstones},
 	} {
@@ -231,6 +231,11 @@ func (p *pruner) notifications(ctx context.Context, before any) error {
 // attempts deletes the attempts of tasks that were not given up.
 func (p *pruner) attempts(ctx context.Context, before any) error {
 	return p.deleteExpired(ctx, "task_attempts", "task_id, attempted_at, attempt", "attempted_at", before)
+}
+
+// answers deletes answers to look-ups.
+func (p *pruner) answers(ctx context.Context, before any) error {
+	return p.deleteExpired(ctx, "lookups", "platform, job_id, asked_at", "asked_at", before)
 }
 
 // tombstones deletes those that have expired.

@@ -58,17 +58,17 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 			{Type: "video.processing", Source: "klingai-official", ReceivedAt: at(1), ProcessedAt: at(1).Add(12 * time.Millisecond), Repeat: true},
 		},
 		Lookups: Lookups{TrackedAt: at(0), RequestedAt: at(15), Answers: []LookupAnswer{
-			{At: at(3), DurationSeconds: 0.05, Outcome: "found"}, {At: at(4), DurationSeconds: 10, Outcome: "failed", Error: "Kling answered 500"}, {At: at(6), DurationSeconds: 0.2, Outcome: "unknown"},
+			{At: at(3), DurationSeconds: 0.05, Outcome: "found"}, {At: at(-6), DurationSeconds: 10, Outcome: "failed", Error: "Kling answered 500"}, {At: at(6), DurationSeconds: 0.2, Outcome: "unknown"},
 		}},
 		Notifications: []Notification{
-			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "it is busy", Answer: "come back later"}, {At: at(8), DurationSeconds: 1.5, Status: 200, Answer: "ok"}}},
+			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "it is busy", Answer: "come back later"}, {At: at(6), DurationSeconds: 2, Status: 200, Answer: "ok"}}},
 			{Type: "video.created", Destination: "mail", State: "pending", CreatedAt: at(9)},
 			{Type: "video.failed", Destination: "mail", State: "sent", CreatedAt: at(9), SentAt: at(10)},
 		},
 		Attempts: []TaskAttempt{
 			{TaskID: "event:record:klingai:1", Attempt: 1, At: at(5), DurationSeconds: 0.01, Error: "Redis is away"}, {TaskID: "notify:send:n1", Attempt: 1, At: at(7), Error: "busy"},
-			{TaskID: "media:download:a:audio:00ff00ff", Attempt: 1, At: at(8), DurationSeconds: 2.5, Size: 2500},
-			{TaskID: "media:download:a:thumbnail:00ff00ff", Attempt: 2, At: at(11), DurationSeconds: 30, Error: "timeout"},
+			{TaskID: "media:download:a:audio:00ff00ff", Attempt: 1, At: at(5), DurationSeconds: 3, Size: 2500},
+			{TaskID: "media:download:a:thumbnail:00ff00ff", Attempt: 2, At: at(-19), DurationSeconds: 30, Error: "timeout"},
 		},
 		DeadLetters: []DeadLetter{{
 			Kind: "media:download", TaskID: "media:download:a:video:00ff00ff+2", Error: "404", FailedAt: at(13), State: "replayed", EndedAt: at(14),
@@ -97,8 +97,8 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 		"05|retry|Attempt 1 to record an event failed|Redis is away|took 10 ms|",
 		"06|late|Look-up: Kling does not know this job||took 200 ms|",
 		"07|failed|Notification video.completed to chat failed: 503|it is busy: come back later|took 200 ms|",
-		"08|sent|Notification video.completed to chat: 200|ok|took 1.5 s|",
-		"08|stored|Stored audio, 2.5 kB||took 2.5 s|",
+		"08|sent|Notification video.completed to chat: 200|ok|took 2.0 s|",
+		"08|stored|Stored audio, 2.5 kB||took 3.0 s|",
 		"09|pending|Notification video.created to mail waits|||",
 		"10|sent|Notification video.failed to mail||1.0 s after its event|",
 		"11|retry|Attempt 2 to download thumbnail failed|timeout|took 30.0 s|",

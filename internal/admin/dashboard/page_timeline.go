@@ -13,6 +13,7 @@ import (
 
 // moment is an entry of a job's timeline.
 type moment struct {
+	// At is when it happened, or ended.
 	At time.Time
 	// State is the CSS class for its colour. Title says what happened; Text is an error or
 	// an answer.
@@ -44,7 +45,7 @@ func lookupMoments(lookups Lookups) (list []moment) {
 	}
 	for _, answer := range lookups.Answers {
 		m := outcomes[answer.Outcome]
-		m.At, m.Text, m.Took = answer.At, answer.Error, tookSeconds(answer.DurationSeconds)
+		m.At, m.Text, m.Took = ended(answer.At, answer.DurationSeconds), answer.Error, tookSeconds(answer.DurationSeconds)
 		list = append(list, m)
 	}
 	if at := lookups.RequestedAt; !at.IsZero() {
@@ -106,7 +107,7 @@ func notificationMoments(notifications []Notification) (list []moment) {
 	for _, n := range notifications {
 		what := "Notification " + n.Type + " to " + n.Destination
 		for _, attempt := range n.Attempts {
-			m := moment{At: attempt.At, State: "sent", Title: what, Text: withAnswer(attempt.Error, attempt.Answer), Took: tookSeconds(attempt.DurationSeconds)}
+			m := moment{At: ended(attempt.At, attempt.DurationSeconds), State: "sent", Title: what, Text: withAnswer(attempt.Error, attempt.Answer), Took: tookSeconds(attempt.DurationSeconds)}
 			if attempt.Error != "" {
 				m.State, m.Title = "failed", m.Title+" failed"
 			}
@@ -141,7 +142,7 @@ func attemptMoments(detail JobDetail) (list []moment) {
 		switch {
 		case strings.HasPrefix(attempt.TaskID, string(tasks.KindNotifySend)+":"):
 		case attempt.Error == "":
-			list = append(list, moment{At: attempt.At, State: "stored", Title: "Stored " + strings.TrimPrefix(work, "download ") + ", " + size(attempt.Size), Took: tookSeconds(attempt.DurationSeconds)})
+			list = append(list, moment{At: ended(attempt.At, attempt.DurationSeconds), State: "stored", Title: "Stored " + strings.TrimPrefix(work, "download ") + ", " + size(attempt.Size), Took: tookSeconds(attempt.DurationSeconds)})
 		default:
 			list = append(list, failedMoment(work, store.Failure{Attempt: attempt.Attempt, At: attempt.At, DurationSeconds: attempt.DurationSeconds, Error: attempt.Error}))
 		}
@@ -166,7 +167,12 @@ func attemptMoments(detail JobDetail) (list []moment) {
 
 // failedMoment describes a failed attempt to do some work.
 func failedMoment(work string, failure store.Failure) moment {
-	return moment{At: failure.At, State: "retry", Title: fmt.Sprintf("Attempt %d to %s failed", failure.Attempt, work), Text: failure.Error, Took: tookSeconds(failure.DurationSeconds)}
+	return moment{At: failure.EndedAt(), State: "retry", Title: fmt.Sprintf("Attempt %d to %s failed", failure.Attempt, work), Text: failure.Error, Took: tookSeconds(failure.DurationSeconds)}
+}
+
+// ended returns the end of what began at a time.
+func ended(at time.Time, seconds float64) time.Time {
+	return at.Add(time.Duration(seconds * float64(time.Second)))
 }
 
 // tookSeconds returns a duration as text; empty if it is unknown.

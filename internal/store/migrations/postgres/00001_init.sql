@@ -213,9 +213,9 @@ CREATE TABLE lookups (
     duration_ms BIGINT NOT NULL,
     outcome     TEXT NOT NULL,
     error       TEXT NOT NULL,
-    PRIMARY KEY (platform, job_id, asked_at),
-    FOREIGN KEY (platform, job_id) REFERENCES jobs (platform, id) ON DELETE CASCADE
+    PRIMARY KEY (platform, job_id, asked_at)
 );
+CREATE INDEX lookups_by_time ON lookups (asked_at);
 
 CREATE TABLE erasures (
     platform   TEXT COLLATE "C" NOT NULL,
