@@ -3,8 +3,10 @@ package dashboard_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klinghook/klinghook/internal/admin/dashboard"
+	"github.com/klinghook/klinghook/internal/testenv"
 	"github.com/klinghook/klinghook/tasks"
 )
 
@@ -36,4 +38,20 @@ func TestListsMarkTestCallbacks(t *testing.T) {
 		}
 	}
 	has(t, get(t, pages, "/jobs/882").Body.String(), "Test callback</span>")
+}
+
+func TestCardWithAPictureSaysWhatIsMissing(t *testing.T) {
+	w := newWorld(t)
+	w.hear("881", tasks.TypeCompleted, tasks.JobUpdate{Status: tasks.StatusCompleted, Model: "kling-v2-1", Costs: []tasks.Cost{{Amount: "0.28", Unit: "USD", Kind: "cash"}}, Media: []tasks.MediaLink{
+		{Name: "video", URL: "https://cdn.example/v.mp4"}, {Name: "thumbnail", URL: "https://cdn.example/t.png"},
+	}})
+	files, err := w.store.MediaOf(t.Context(), tasks.KlingJob("881")) // by name
+	testenv.NoError(t, err)
+	files[0].Object, files[0].SHA256 = "881/thumbnail.png", strings.Repeat("0", 64)
+	_, err = w.store.StoreMedia(t.Context(), files[0], time.Now(), func() error { return nil })
+	testenv.NoError(t, err)
+	_, err = w.store.MediaFailed(t.Context(), files[1], "410 Gone", time.Now())
+	testenv.NoError(t, err)
+	has(t, get(t, dashboard.New(w.cfg), "/").Body.String(),
+		`<img src="/jobs/881/media/thumbnail`, `<bdi>File missing</bdi>`, `<bdi>kling-v2-1</bdi>`, `webhook</span>`, `<bdi>0.28 USD</bdi>`)
 }
