@@ -16,8 +16,8 @@ const defaultLimit = 50
 // JobQuery selects a page of jobs, newest first. The zero value selects all.
 type JobQuery struct {
 	// Text is words, each of them a part of the id, external id, prompt or error, in any
-	// case and order. If no word has three letters or digits in a row, or a character beyond
-	// ASCII, only the newest 30,000 jobs are searched.
+	// case and order. If it is short, as in [IsShort], only the newest 30,000 jobs are
+	// searched, unless the other fields select few.
 	Text     string
 	Platform string
 	// Statuses selects jobs with any of these; empty selects all.
@@ -32,6 +32,13 @@ type JobQuery struct {
 	After int64
 	// Limit is the maximum number of jobs; default 50, at most 500.
 	Limit int
+}
+
+// IsShort reports whether a text has words, but none with three letters or digits in a row
+// or a character beyond ASCII.
+func IsShort(text string) bool {
+	words := searchWords(text)
+	return len(words) > 0 && !slices.ContainsFunc(words, trigram.MatchString)
 }
 
 // JobRow is a job in a list.

@@ -113,16 +113,16 @@ func (l *jobList) findRare(ctx context.Context) error {
 // page returns the seqs of a page.
 func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	depth := l.walked
-	short := len(l.words) > 0 && !slices.ContainsFunc(l.words, trigram.MatchString)
+	short := IsShort(l.Text)
 	if short {
 		depth = l.walkedForText
 	}
 	query, args := l.walk(depth)
 	seqs, err := collect(ctx, l.q, scanOne[int64], query, args...)
-	if err != nil || len(seqs) == l.Limit || short {
+	if err != nil || len(seqs) == l.Limit {
 		return seqs, err
 	}
-	if deeper := depth * l.Limit * 3 / 2 / max(len(seqs), 1); len(l.words) > 0 && deeper <= l.walkedDeeper {
+	if deeper := depth * l.Limit * 3 / 2 / max(len(seqs), 1); len(l.words) > 0 && !short && deeper <= l.walkedDeeper {
 		query, args = l.walk(deeper) // so many of the newest match that these should fill the page
 		if seqs, err = collect(ctx, l.q, scanOne[int64], query, args...); err != nil || len(seqs) == l.Limit {
 			return seqs, err
@@ -131,6 +131,9 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	kinds, err := l.kinds(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if len(kinds) == l.maxKinds && short {
+		return seqs, nil
 	}
 	if len(kinds) == l.maxKinds {
 		query, args = l.walk(math.MaxInt32)
@@ -146,22 +149,18 @@ func (l *jobList) page(ctx context.Context) ([]int64, error) {
 		query, args = l.newest(kinds, l.Limit)
 		return collect(ctx, l.q, scanOne[int64], query, args...)
 	}
-	return l.search(ctx, kinds)
-}
-
-// search returns the jobs that contain the text. If few are of the kinds, it searches these,
-// else the text index.
-func (l *jobList) search(ctx context.Context, kinds []jobKind) ([]int64, error) {
-	query, args := l.countFew(kinds)
+	query, args = l.countFew(kinds)
 	n, err := one(ctx, l.q, scanOne[int], query, args...)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case n <= l.few:
+		query, args = l.searchFew(kinds)
+		return collect(ctx, l.q, scanOne[int64], query, args...)
+	case short:
+		return seqs, nil
 	}
-	if n > l.few {
-		return l.searchAll(ctx)
-	}
-	query, args = l.searchFew(kinds)
-	return collect(ctx, l.q, scanOne[int64], query, args...)
+	return l.searchAll(ctx)
 }
 
 // searchAll uses the text index. PostgreSQL's finds all jobs with the text before it returns

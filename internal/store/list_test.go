@@ -114,6 +114,9 @@ func TestListedJobsAreThoseThatMatch(t *testing.T) {
 				l := s.jobList(nil, q)
 				l.walked, l.walkedDeeper, l.few, l.sampled, l.maxKinds = pick(r, 2, 2000), pick(r, 0, 60_000), pick(r, 2, 20, 2000), pick(r, 1, 10), pick(r, 3, 2000, 2000, 2000)
 				l.dialect.maxTrigrams = pick(r, 1, 3, 12)
+				if l.few == 2000 && l.maxKinds == 2000 { // else short words are not searched in all jobs
+					l.walkedForText = pick(r, 2, 30_000)
+				}
 				if l.dialect.sample != "" {
 					l.dialect.sample = "seq % 2 = 0"
 				}

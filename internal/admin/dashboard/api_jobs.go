@@ -51,7 +51,7 @@ type TrackedJob struct {
 
 type (
 	jobsInput struct {
-		Text     string         `query:"q" doc:"Only jobs that contain all of these words, in any order, in id, external id, prompt and error. A word may be a part of a longer one, and case does not matter. More than 8 words must stand together."`
+		Text     string         `query:"q" doc:"Only jobs that contain all of these words, in any order, in id, external id, prompt and error. A word may be a part of a longer one, and case does not matter. More than 8 words must stand together. If no word has three letters or digits in a row, or a character beyond ASCII, only the newest 30,000 jobs are searched, unless the other filters select few."`
 		Status   []tasks.Status `query:"status" enum:"created,processing,completed,failed,cancelled,lost,test" doc:"Only jobs with one of these statuses, separated by commas."`
 		Source   string         `query:"source" example:"klingai" doc:"Only jobs whose latest event has this protocol."`
 		Model    string         `query:"model" doc:"Only jobs of this model."`

@@ -25,6 +25,16 @@ func TestListsSayWhichJobFailedAndWhy(t *testing.T) {
 	}
 }
 
+func TestListSaysIfNotAllJobsAreSearched(t *testing.T) {
+	w := newWorld(t)
+	w.fail("881", "A lighthouse at dawn", "refused")
+	for path, want := range map[string]bool{"/?q=at+3D": true, "/?q=light+at": false, "/?q=灯": false, "/": false} {
+		if body := get(t, dashboard.New(w.cfg), path).Body.String(); strings.Contains(body, "only the newest are searched") != want {
+			t.Errorf("%s says that not all jobs are searched: %t, want %t", path, !want, want)
+		}
+	}
+}
+
 func TestListsMarkTestCallbacks(t *testing.T) {
 	w := newWorld(t)
 	w.fail("881", "A lighthouse at dawn", "refused") // without a job, the first steps are shown

@@ -202,6 +202,9 @@ func (f jobFilter) Narrowed() (n int) {
 	return n
 }
 
+// Short reports that not all jobs may have been searched for the text.
+func (f jobFilter) Short() bool { return store.IsShort(f.Text) }
+
 // Filtered reports whether the list omits jobs.
 func (f jobFilter) Filtered() bool {
 	return f.Narrowed() > 0 || f.Text != "" || f.Status != ""
