@@ -59,13 +59,13 @@ type BacklogConfig struct {
 
 // Backlog exports the tasks in the queues, and the jobs, dead letters and unfinished work
 // in the store. It reads them in the background, so that a slow Redis or database never
-// delays a scrape, and keeps an hour of the queues' history. If one cannot be read, its
+// delays a scrape, and keeps an hour of the queues' history in Redis. If one cannot be read, its
 // metrics are missing, except for klinghook_queue_up or klinghook_database_up, which is 0.
 type Backlog struct {
 	cfg           BacklogConfig
 	inspector     *asynq.Inspector
 	queues, store atomic.Pointer[[]prometheus.Metric] // the last readings
-	history       history
+	infos         atomic.Pointer[[]*asynq.QueueInfo]  // of the last reading
 	stop          context.CancelFunc
 	readers       sync.WaitGroup
 }
@@ -155,7 +155,7 @@ func (b *Backlog) readStore(ctx context.Context) (readings, error) {
 
 // readQueues reads all queues of the policy table and all shards of events. A queue
 // that never had a task is empty.
-func (b *Backlog) readQueues(context.Context) (readings, error) {
+func (b *Backlog) readQueues(ctx context.Context) (readings, error) {
 	known, err := b.inspector.Queues()
 	if err != nil {
 		return nil, fmt.Errorf("list queues: %w", err)
@@ -180,7 +180,10 @@ func (b *Backlog) readQueues(context.Context) (readings, error) {
 		}
 		infos = append(infos, info)
 	}
-	b.history.add(infos, time.Now())
+	b.infos.Store(&infos)
+	if err := keepSample(ctx, b.cfg.Redis, infos, time.Now()); err != nil {
+		b.cfg.Log.Debug("queues read, but not their sample kept", zap.Error(err))
+	}
 	return metrics, nil
 }
 

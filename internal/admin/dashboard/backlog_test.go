@@ -110,8 +110,8 @@ func TestQueueMetrics(t *testing.T) {
 			t.Errorf("%s is %v (there: %t), want %v", series, value, ok, want)
 		}
 	}
-	if list := c.History(); len(list) != 6 || list[1].Info.Queue != tasks.QueueMedia || len(list[1].Samples) != 1 || list[1].Samples[0].Waiting != 4 {
-		t.Errorf("the history is %+v", list)
+	if list, err := c.History(t.Context()); err != nil || len(list) != 6 || list[1].Info.Queue != tasks.QueueMedia || len(list[1].Samples) != 1 || list[1].Samples[0].Waiting != 4 {
+		t.Errorf("the history is %+v, %v", list, err)
 	}
 	if _, ok := got["klinghook_queue_tasks{events-2,pending}"]; ok {
 		t.Error("there is a metric of a shard that does not exist")

@@ -135,7 +135,7 @@ func (d *dashboard) showHealth(w http.ResponseWriter, r *http.Request) {
 			page.Down = append(page.Down, part)
 		}
 	}
-	page.readQueues(d.cfg.Backlog, now)
+	read("the queues (Redis)", func(ctx context.Context) error { return page.readQueues(ctx, d.cfg.Backlog, now) })
 	read("the processes (Redis)", func(ctx context.Context) error { return d.readProcesses(ctx, &page) })
 	read("the look-ups (Redis or the database)", func(ctx context.Context) error { return d.readLookups(ctx, &page, now) })
 	read("the destinations (database)", func(ctx context.Context) error { return d.readDestinations(ctx, &page) })
@@ -162,11 +162,12 @@ func (d *dashboard) runChecks(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, d.cfg.Prefix+"/health#checks", http.StatusSeeOther)
 }
 
-func (p *healthPage) readQueues(backlog *Backlog, now time.Time) {
+func (p *healthPage) readQueues(ctx context.Context, backlog *Backlog, now time.Time) error {
 	if backlog == nil {
-		return
+		return nil
 	}
-	for _, history := range backlog.History() {
+	histories, err := backlog.History(ctx)
+	for _, history := range histories {
 		info := history.Info
 		base := tasks.BaseQueue(info.Queue)
 		name := cmp.Or(queueNames[base], info.Queue)
@@ -184,6 +185,7 @@ func (p *healthPage) readQueues(backlog *Backlog, now time.Time) {
 		queue.Depth, queue.Rate = depthChart(name, samples, now), rateChart(name, samples, now)
 		p.Queues = append(p.Queues, queue)
 	}
+	return err
 }
 
 // readProcesses reads the reports of asynq's servers and of ingest processes from Redis.
