@@ -175,6 +175,8 @@ type runPageData struct {
 	*run
 	runState
 	Text, ProgressPath string
+	// First are the first jobs.
+	First []jobCard
 	// Again counts the dead letters of work that was replayed and has failed again. More
 	// reports that there may be more.
 	Again int
@@ -227,6 +229,17 @@ func (d *dashboard) showRun(w http.ResponseWriter, r *http.Request) {
 			d.showError(w, r, err)
 			return
 		}
+	}
+	rows, err := d.cfg.Store.JobRows(r.Context(), data.Jobs)
+	if err != nil {
+		d.showError(w, r, err)
+		return
+	}
+	jobs := byKey(rows)
+	for _, key := range data.Jobs {
+		row := jobs[key]
+		row.Key = key // a job may have no row
+		data.First = append(data.First, jobCard{JobRow: row})
 	}
 	d.show(w, r, view{Name: "run", Title: title, Section: "/failures", Data: data})
 }
