@@ -58,7 +58,7 @@ func TestTimelineShowsWhatHappened(t *testing.T) {
 			{Type: "video.processing", Source: "klingai-official", ReceivedAt: at(1), ProcessedAt: at(1).Add(12 * time.Millisecond), Repeat: true},
 		},
 		Lookups: Lookups{TrackedAt: at(0), RequestedAt: at(15), Answers: []LookupAnswer{
-			{At: at(3), DurationSeconds: 0.05, Outcome: "found"}, {At: at(-6), DurationSeconds: 10, Outcome: "failed", Error: "Kling answered 500"}, {At: at(6), DurationSeconds: 0.2, Outcome: "unknown"},
+			{At: at(3), DurationSeconds: 0.05, Outcome: "found"}, {At: at(4), DurationSeconds: 10, Outcome: "failed", Error: "Kling answered 500"}, {At: at(6), DurationSeconds: 0.2, Outcome: "unknown"},
 		}},
 		Notifications: []Notification{
 			{Type: "video.completed", Destination: "chat", State: "sent", Attempts: []SendAttempt{{At: at(7), DurationSeconds: 0.2, Status: 503, Error: "it is busy", Answer: "come back later"}, {At: at(6), DurationSeconds: 2, Status: 200, Answer: "ok"}}},

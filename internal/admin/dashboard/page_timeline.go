@@ -13,7 +13,8 @@ import (
 
 // moment is an entry of a job's timeline.
 type moment struct {
-	// At is when it happened, or ended.
+	// At is when it happened, or ended; of a look-up when it began, because the event that it
+	// found comes after it.
 	At time.Time
 	// State is the CSS class for its colour. Title says what happened; Text is an error or
 	// an answer.
@@ -45,7 +46,7 @@ func lookupMoments(lookups Lookups) (list []moment) {
 	}
 	for _, answer := range lookups.Answers {
 		m := outcomes[answer.Outcome]
-		m.At, m.Text, m.Took = ended(answer.At, answer.DurationSeconds), answer.Error, tookSeconds(answer.DurationSeconds)
+		m.At, m.Text, m.Took = answer.At, answer.Error, tookSeconds(answer.DurationSeconds)
 		list = append(list, m)
 	}
 	if at := lookups.RequestedAt; !at.IsZero() {
