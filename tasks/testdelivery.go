@@ -2,9 +2,6 @@ package tasks
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,28 +22,15 @@ const (
 
 // NoteTestDelivery remembers a test delivery in Redis, for the page that says how to start.
 func NoteTestDelivery(ctx context.Context, rdb redis.UniversalClient, delivery TestDelivery) error {
-	text, err := json.Marshal(delivery)
-	if err == nil {
-		err = rdb.Set(ctx, testDeliveryKey, text, testDeliveryKept).Err()
-	}
-	if err != nil {
-		return fmt.Errorf("note test delivery: %w", err)
-	}
-	return nil
+	return set(ctx, rdb, testDeliveryKey, delivery, testDeliveryKept)
 }
 
 // LastTestDelivery returns the last test delivery within 30 days, or nil.
 func LastTestDelivery(ctx context.Context, rdb redis.UniversalClient) (*TestDelivery, error) {
-	text, err := rdb.Get(ctx, testDeliveryKey).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
-	}
 	var delivery TestDelivery
-	if err == nil {
-		err = json.Unmarshal(text, &delivery)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read test delivery: %w", err)
+	found, err := get(ctx, rdb, testDeliveryKey, &delivery)
+	if err != nil || !found {
+		return nil, err
 	}
 	return &delivery, nil
 }

@@ -173,7 +173,7 @@ func failedMoment(work string, failure store.Failure) moment {
 
 // ended returns the end of what began at a time.
 func ended(at time.Time, seconds float64) time.Time {
-	return at.Add(time.Duration(seconds * float64(time.Second)))
+	return store.Failure{At: at, DurationSeconds: seconds}.EndedAt()
 }
 
 // tookSeconds returns a duration as text; empty if it is unknown.

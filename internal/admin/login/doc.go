@@ -9,8 +9,8 @@
 // address.
 //
 // Operators can do everything. Viewers can see everything and change nothing. Viewers are
-// the viewer with a password, users with a viewer's token, users of the proxy that are not configured as operators, and
-// all users if the pages are read-only.
+// the viewer with a password, users with a viewer's token, users of the proxy that are not
+// configured as operators, and all users if the pages are read-only.
 //
 // Sessions are kept in Redis, so that any number of processes share them. They end
 // after 12 hours, at logout, and when the user, password or tokens change. Guesses are
