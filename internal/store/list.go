@@ -37,8 +37,7 @@ type JobQuery struct {
 // IsShort reports whether a text has words, but none with three letters or digits in a row
 // or a character beyond ASCII.
 func IsShort(text string) bool {
-	words := searchWords(text)
-	return len(words) > 0 && !slices.ContainsFunc(words, trigram.MatchString)
+	return areShort(searchWords(text))
 }
 
 // JobRow is a job in a list.

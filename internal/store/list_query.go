@@ -69,6 +69,11 @@ type jobKind struct {
 // trigram matches words that the text index can find.
 var trigram = regexp.MustCompile(`[0-9A-Za-z]{3}`)
 
+// areShort reports whether there are words and the text index can find none of them.
+func areShort(words []string) bool {
+	return len(words) > 0 && !slices.ContainsFunc(words, trigram.MatchString)
+}
+
 // trigramsOf returns the different trigrams of some texts that match a pattern, sorted.
 func trigramsOf(texts []string, indexed *regexp.Regexp) (list []string) {
 	for _, text := range texts {
@@ -118,7 +123,7 @@ func (l *jobList) findRare(ctx context.Context) error {
 // page returns the seqs of a page.
 func (l *jobList) page(ctx context.Context) ([]int64, error) {
 	depth := l.walked
-	short := IsShort(l.Text)
+	short := areShort(l.words)
 	if short {
 		depth = l.walkedForText
 	}
